@@ -1,0 +1,349 @@
+"""Settings of a run: frozen dataclasses, strict TOML, named presets.
+
+Reads `pipeline/presets/*.toml` and the user's TOML files. Names of settings are unique over
+all sections, so `--set batch_size=32` and a flat `batch_size = 32` in TOML mean the same as
+`[training] batch_size = 32`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError
+
+IMAGE_SIZES = (32, 64, 128, 256)
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
+CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+
+
+def _require(holds: bool, name: str, found: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} is {found!r}; expected {expected}.")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How paintings become training tensors."""
+
+    image_size: int = 64
+    """Side of the training images in pixels."""
+    horizontal_flip: bool = True
+    """Mirror each training image with probability one half."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        sizes = ", ".join(map(str, IMAGE_SIZES))
+        _require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, f"one of {sizes}")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The generator and the discriminator."""
+
+    family: str = "dcgan"
+    """Which module of `pipeline.networks` builds them."""
+    latent_size: int = 100
+    """Length of the noise vector z."""
+    generator_channels: int = 64
+    """Channels before the generator's last layer; doubled towards its input, at most 8 times."""
+    discriminator_channels: int = 64
+    """Channels after the discriminator's first layer; doubled layer by layer, at most 8 times."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(self.family == "dcgan", "family", self.family, "'dcgan'")
+        for name in ("latent_size", "generator_channels", "discriminator_channels"):
+            value = getattr(self, name)
+            _require(1 <= value <= 4096, name, value, "a whole number from 1 to 4096")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The optimisation. A change of any of these makes another run."""
+
+    seed: int = 0
+    """Everything random in the run follows from it."""
+    batch_size: int = 64
+    """Images a step, over all devices."""
+    learning_rate: float = 2e-4
+    """Adam's step size, for both networks."""
+    beta1: float = 0.5
+    """Adam's decay of the first moment."""
+    beta2: float = 0.999
+    """Adam's decay of the second moment."""
+    real_label: float = 1.0
+    """Target of the discriminator on paintings, and of the generator."""
+    fake_label: float = 0.0
+    """Target of the discriminator on generated images."""
+    noise: str = "normal(0, 1)"
+    """Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale)."""
+    ema_decay: float = 0.999
+    """Decay a step of the averaged generator; shorter while the run is young."""
+    precision: str = "auto"
+    """auto picks bfloat16, float16 or float32 by the hardware."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        _require(
+            2 <= self.batch_size <= 65536, "batch_size", self.batch_size, "a number from 2 to 65536"
+        )
+        _require(
+            0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "above 0, at most 1"
+        )
+        for name in ("beta1", "beta2", "ema_decay"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, name, value, "from 0 to below 1")
+        for name in ("real_label", "fake_label"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, name, value, "from 0 to 1")
+        _require(
+            self.precision in PRECISIONS,
+            "precision",
+            self.precision,
+            "one of " + ", ".join(PRECISIONS),
+        )
+        from pipeline.training.noise import parse_noise
+
+        parse_noise(self.noise)
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """When a run ends: whichever limit comes first. May grow when a run is taken up again."""
+
+    images: int | None = None
+    """Training images shown to the discriminator."""
+    epochs: float | None = None
+    """Passes over the training set."""
+    minutes: float | None = None
+    """Training time over all sittings, including the time that saving takes."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("images", "epochs", "minutes"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, name, value, "above 0")
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """What a run writes down on its way, and how often."""
+
+    log_every: int = 10
+    """Steps between lines of stats.jsonl."""
+    sample_every: int = 20_000
+    """Training images between grids of samples."""
+    sample_count: int = 64
+    """Images in a grid."""
+    checkpoint_minutes: float = 2.0
+    """Minutes between checkpoints: what a power cut can cost at most."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("log_every", "sample_every", "checkpoint_minutes"):
+            value = getattr(self, name)
+            _require(value > 0, name, value, "above 0")
+        _require(1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024")
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """The images that `generate` writes."""
+
+    output_size: int = 256
+    """Side of the written images in pixels; the competition takes 256."""
+    upscale: str = "lanczos"
+    """Filter that enlarges the generator's images."""
+    jpeg_quality: int = 95
+    """Quality of the JPEG files, 1 to 100."""
+    chroma_subsampling: str = "4:2:0"
+    """How JPEG thins out colour."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(
+            8 <= self.output_size <= 4096, "output_size", self.output_size, "from 8 to 4096 pixels"
+        )
+        _require(
+            self.upscale in UPSCALE_FILTERS,
+            "upscale",
+            self.upscale,
+            "one of " + ", ".join(UPSCALE_FILTERS),
+        )
+        _require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
+        _require(
+            self.chroma_subsampling in CHROMA_SUBSAMPLINGS,
+            "chroma_subsampling",
+            self.chroma_subsampling,
+            "one of " + ", ".join(CHROMA_SUBSAMPLINGS),
+        )
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return sections of plain values, as `config.json` holds them."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(sections: Mapping[str, Any]) -> Config:
+        """Build a config from the sections of a TOML or JSON file.
+
+        Raises:
+            ConfigError: for an unknown key, a wrong type or a value out of range.
+        """
+        return apply_settings(Config(), flatten(sections))
+
+
+SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config)}  # type: ignore[misc]  # each section is its own default factory
+IDENTITY_SECTIONS = ("data", "network", "training")
+"""Sections that make a run what it is; the others may change when it is taken up again."""
+SECTION_OF: dict[str, str] = {
+    f.name: section for section, cls in SECTIONS.items() for f in fields(cls)
+}
+_TYPES: dict[str, Any] = {
+    name: hint for cls in SECTIONS.values() for name, hint in typing.get_type_hints(cls).items()
+}
+
+
+def _unknown(key: str, known: Iterable[str]) -> ConfigError:
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Settings: {', '.join(known)}."
+    return ConfigError(f"There is no setting {key!r}. {hint}")
+
+
+def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn TOML sections and flat keys into one mapping from setting to value."""
+    flat: dict[str, Any] = {}
+    for key, value in sections.items():
+        if not isinstance(value, Mapping):
+            flat[key] = value
+            continue
+        if key not in SECTIONS:
+            raise _unknown(key, SECTIONS)
+        for name, inner in value.items():
+            if SECTION_OF.get(name) != key:
+                raise _unknown(name, (n for n, s in SECTION_OF.items() if s == key))
+            flat[name] = inner
+    return flat
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return `value` as the setting's type, or raise ConfigError."""
+    hint = _TYPES[name]
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in options and value in (None, "none"):
+        return None
+    if float in options and type(value) is int:
+        return float(value)
+    if type(value) in options:
+        return value
+    expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
+    raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
+
+
+def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return `config` with the named settings changed.
+
+    Raises:
+        ConfigError: for an unknown name, a wrong type or a value out of range.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        if name not in SECTION_OF:
+            raise _unknown(name, SECTION_OF)
+        changes.setdefault(SECTION_OF[name], {})[name] = _typed(name, value)
+    sections = {
+        section: replace(getattr(config, section), **values) for section, values in changes.items()
+    }
+    return replace(config, **sections)
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `KEY=VALUE`; the value is a TOML literal, or a plain string.
+
+    Raises:
+        ConfigError: if there is no `=`.
+    """
+    key, equals, literal = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set takes KEY=VALUE, found {text!r}. Example: --set batch_size=32")
+    try:
+        value = tomllib.loads(f"value = {literal}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = literal.strip()
+    return key.strip().split(".")[-1], value
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with painter."""
+    folder = resources.files("pipeline") / "presets"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> Config:
+    """Return the preset `name`.
+
+    Raises:
+        ConfigError: if there is none; the message lists those that exist.
+    """
+    names = preset_names()
+    if name not in names:
+        raise ConfigError(f"There is no preset {name!r}. Presets: {', '.join(names)}.")
+    text = (resources.files("pipeline") / "presets" / f"{name}.toml").read_text()
+    return Config.from_dict(tomllib.loads(text))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file, flat.
+
+    Raises:
+        ConfigError: if it is missing or not TOML.
+    """
+    try:
+        return flatten(tomllib.loads(path.read_text()))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no config file {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}.") from None
+
+
+def resolve(
+    preset: str, config_file: Path | None = None, assignments: Iterable[str] = ()
+) -> Config:
+    """Return preset, then TOML file, then `KEY=VALUE` assignments, each over the one before."""
+    config = load_preset(preset)
+    if config_file is not None:
+        config = apply_settings(config, read_toml(config_file))
+    return apply_settings(config, dict(map(parse_assignment, assignments)))
+
+
+def differences(old: Config, new: Config, sections: Iterable[str] = IDENTITY_SECTIONS) -> list[str]:
+    """Return one line for each setting of `sections` that differs: name, old, new."""
+    before, after = old.to_dict(), new.to_dict()
+    return [
+        f"{name}: {value!r} in the run, {after[section][name]!r} now"
+        for section in sections
+        for name, value in before[section].items()
+        if after[section][name] != value
+    ]

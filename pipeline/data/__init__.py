@@ -1,0 +1,1 @@
+"""Where paintings come from and how they become tensors."""

@@ -1,0 +1,276 @@
+"""Sets of images in a folder or a zip, and their decoding.
+
+Reads any tree of JPEG, PNG and WebP files. Whatever the file holds (greyscale, palette,
+CMYK, transparency, a rotation noted in EXIF), what comes out is upright RGB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import threading
+import zipfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from pipeline.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+FORMATS = ("JPEG", "PNG", "WEBP")
+SMALLEST_SIDE = 8
+"""Images with a shorter side are left out: they carry no picture."""
+LARGEST_FILE = 256 * 2**20
+"""Bytes a single image may unpack to; more is taken for an attack."""
+LARGEST_ARCHIVE = 64 * 2**30
+"""Bytes all images of an archive may unpack to."""
+DEFAULT_DOMAIN = "monet_jpg"
+"""Chosen by itself when it lies beside other domains, as in the competition's data."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Names of images, sorted, and a way to read each one's bytes from any thread."""
+
+    names: tuple[str, ...]
+    read_bytes: Callable[[str], bytes]
+    label: str
+    """Where the images are, for messages."""
+    domain: str | None = None
+    """The folder that was picked, when there was a choice."""
+
+    def __len__(self) -> int:
+        """Return the number of image files, readable or not."""
+        return len(self.names)
+
+    def only(self, names: Iterable[str]) -> ImageSet:
+        """Return the set restricted to `names`."""
+        return ImageSet(tuple(names), self.read_bytes, self.label, self.domain)
+
+
+def open_images(path: Path, domain: str | None = None) -> ImageSet:
+    """Open a folder or zip of images.
+
+    Args:
+        path: a folder (read as a tree) or a zip.
+        domain: a top-level folder to pick; by default `monet_jpg` if it is one of several,
+            else everything.
+
+    Raises:
+        DataError: if there is no such path, no image in it, no such domain, or if the zip is
+            damaged or unsafe.
+    """
+    if path.is_dir():
+        images = _open_folder(path)
+    elif path.is_file():
+        images = _open_zip(path)
+    else:
+        raise DataError(
+            f"There is no folder or zip {path}. `painter download --data {path}` makes one."
+        )
+    if not images.names:
+        suffixes = ", ".join(IMAGE_SUFFIXES)
+        raise DataError(
+            f"{path} holds no images; expected files ending in {suffixes}. "
+            "`painter download` fetches some."
+        )
+    return _pick_domain(images, domain)
+
+
+def _pick_domain(images: ImageSet, domain: str | None) -> ImageSet:
+    folders = sorted({PurePosixPath(n).parts[0] for n in images.names if "/" in n})
+    if domain is None and DEFAULT_DOMAIN in folders and len(folders) > 1:
+        domain = DEFAULT_DOMAIN
+    if domain is None:
+        return images
+    if domain not in folders:
+        found = ", ".join(folders) or "none"
+        raise DataError(f"{images.label} has no domain {domain!r}; found: {found}.")
+    picked = (n for n in images.names if PurePosixPath(n).parts[0] == domain)
+    return ImageSet(tuple(picked), images.read_bytes, images.label, domain)
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file of this name is taken for an image; hidden files are not."""
+    parts = PurePosixPath(name).parts
+    hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts)
+    return not hidden and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _open_folder(path: Path) -> ImageSet:
+    files = (p for p in path.rglob("*") if p.is_file())
+    names = sorted(n for p in files if is_image_name(n := p.relative_to(path).as_posix()))
+    return ImageSet(tuple(names), lambda name: (path / name).read_bytes(), str(path))
+
+
+def _open_zip(path: Path) -> ImageSet:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"{path} is not a readable zip ({error}). Download or make it again."
+        ) from None
+    entries = [e for e in archive.infolist() if not e.is_dir()]
+    refuse_unsafe_entries(path, entries)
+    lock = threading.Lock()
+
+    def read_bytes(name: str) -> bytes:
+        try:
+            with lock:
+                return archive.read(name)
+        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+            raise DataError(f"{name} in {path} is damaged: {error}.") from None
+
+    names = sorted(e.filename for e in entries if is_image_name(e.filename))
+    return ImageSet(tuple(names), read_bytes, str(path))
+
+
+def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse archives that reach outside their folder or expand without bound.
+
+    Raises:
+        DataError: for absolute names, `..`, links, and sizes over the limits.
+    """
+    total = 0
+    for entry in entries:
+        name = PurePosixPath(entry.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            problem = "a name that leads outside the archive's folder"
+        elif stat.S_ISLNK(entry.external_attr >> 16):
+            problem = "a link"
+        elif entry.file_size > LARGEST_FILE:
+            problem = f"a file of {entry.file_size:,} bytes (at most {LARGEST_FILE:,})"
+        else:
+            total += entry.file_size
+            continue
+        raise DataError(
+            f"{path} is unsafe: {entry.filename!r} is {problem}. Nothing was unpacked."
+        )
+    if total > LARGEST_ARCHIVE:
+        raise DataError(
+            f"{path} would unpack to {total:,} bytes (at most {LARGEST_ARCHIVE:,}). "
+            "Nothing was unpacked."
+        )
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode an image file completely, whatever its mode, still unrotated.
+
+    Raises:
+        DataError: if it is not a whole JPEG, PNG or WebP file, or is smaller than 8 pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image.load()
+    except Exception as error:
+        # Pillow's decoders raise many kinds (OSError, SyntaxError, struct.error, bombs): all
+        # mean the same here, and the message keeps the reason.
+        raise DataError(f"cannot be decoded ({error or type(error).__name__})") from None
+    if min(image.size) < SMALLEST_SIDE:
+        width, height = image.size
+        raise DataError(f"is {width}x{height}; each side needs at least {SMALLEST_SIDE} pixels")
+    return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image upright and in RGB; transparent parts lie on white."""
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def decode_rgb(content: bytes) -> Image.Image:
+    """Decode an image file to upright RGB.
+
+    Raises:
+        DataError: if it is not a whole image of a known kind; the message lacks the name.
+    """
+    return to_rgb(decode(content))
+
+
+def square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the shorter side to `size` with antialiasing and cut the centre square.
+
+    Returns:
+        uint8 array of shape (size, size, 3), 0 to 255.
+    """
+    if image.size != (size, size):
+        # One resampling of the centred box; Pillow's bicubic filter antialiases.
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(image)
+
+
+def map_threads(work: Callable[[str], T], names: Iterable[str], description: str) -> list[T]:
+    """Apply `work` to each name in a few threads (decoding frees the lock), in order."""
+    names = list(names)
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(work, names)
+        return list(tqdm(results, total=len(names), desc=description, unit="img", leave=False))
+
+
+@dataclass(frozen=True)
+class LoadedImages:
+    """Decoded images of one size."""
+
+    pixels: torch.Tensor
+    """uint8, (N, 3, size, size), 0 to 255."""
+    names: tuple[str, ...]
+    """The file of each image."""
+    unreadable: tuple[str, ...]
+    """`name reason` of each file that was left out."""
+
+
+def load_images(images: ImageSet, size: int) -> LoadedImages:
+    """Decode every image to (size, size), leaving out what cannot be decoded.
+
+    Raises:
+        DataError: if nothing is left.
+    """
+
+    def load(name: str) -> np.ndarray | str:
+        try:
+            return square(decode_rgb(images.read_bytes(name)), size)
+        except DataError as error:
+            return f"{name} {error}"
+
+    results = map_threads(load, images.names, "decode")
+    good = [(n, r) for n, r in zip(images.names, results, strict=True) if isinstance(r, np.ndarray)]
+    unreadable = tuple(r for r in results if isinstance(r, str))
+    refuse_nothing_left(images, len(good), unreadable)
+    stacked = np.stack([array for _, array in good]).transpose(0, 3, 1, 2)
+    return LoadedImages(
+        torch.from_numpy(np.ascontiguousarray(stacked)), tuple(n for n, _ in good), unreadable
+    )
+
+
+def refuse_nothing_left(images: ImageSet, readable: int, unreadable: tuple[str, ...]) -> None:
+    """Raise DataError if no image could be decoded, with the first reason."""
+    if readable == 0:
+        raise DataError(
+            f"None of the {len(images)} image files in {images.label} can be used: "
+            f"{unreadable[0]}."
+        )
+
+
+def content_hash(images: ImageSet) -> str:
+    """Return a sha256 over the names and bytes of all files; the order on disk plays no part."""
+    total = hashlib.sha256()
+    for name in sorted(images.names):
+        total.update(f"{name}\0{hashlib.sha256(images.read_bytes(name)).hexdigest()}\n".encode())
+    return total.hexdigest()

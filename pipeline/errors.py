@@ -1,0 +1,56 @@
+"""The exceptions that painter raises on purpose.
+
+    PainterError            what the user can mend; the message says how (exit code 2)
+    ├── ConfigError         a setting, preset or TOML file
+    ├── DataError           images that are missing, unreadable or unsafe
+    ├── RunError            a run folder, checkpoint or snapshot
+    ├── ScoringError        features and metrics that cannot be computed
+    └── KaggleError         Kaggle's site, the client or the credentials
+    WorkFailed              the work itself failed (exit code 1)
+    └── DivergedError       a loss was not finite
+    Interrupted             Ctrl+C or a termination signal, state saved (exit code 130)
+
+Each message says what was found, what was expected and what to do next.
+"""
+
+
+class PainterError(Exception):
+    """Wrong usage or bad input. The message is complete: print it, no traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(PainterError):
+    """A setting that is unknown, of the wrong type or out of range."""
+
+
+class DataError(PainterError):
+    """Images that are missing, unreadable, too few or in an unsafe archive."""
+
+
+class RunError(PainterError):
+    """A run folder, checkpoint or snapshot that cannot be used as asked."""
+
+
+class ScoringError(PainterError):
+    """Features or metrics that cannot be computed from what was given."""
+
+
+class KaggleError(PainterError):
+    """Kaggle's site, its client or the credentials refused."""
+
+
+class WorkFailed(PainterError):  # noqa: N818 - reads as the event that it is
+    """Correct input, and the work failed all the same: disk, network or numbers."""
+
+    exit_code = 1
+
+
+class DivergedError(WorkFailed):
+    """A loss became infinite or not a number; the last good checkpoint was kept."""
+
+
+class Interrupted(PainterError):  # noqa: N818 - reads as the event that it is
+    """Ctrl+C or a termination signal; what was done so far has been saved."""
+
+    exit_code = 130

@@ -1,0 +1,217 @@
+"""A run folder: where everything about one training lives, the same wherever it was made.
+
+    config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
+    samples/     images.zip       score.json            report.html
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from pipeline import __version__
+from pipeline.config import Config, differences
+from pipeline.errors import ConfigError, RunError
+from pipeline.storage import write_json
+
+RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
+
+
+class RunFolder:
+    """Names and small readers and writers of the files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is created."""
+        self.path = path
+        self.config = path / "config.json"
+        self.provenance = path / "provenance.json"
+        self.log = path / "log.txt"
+        self.stats = path / "stats.jsonl"
+        self.state = path / "state.pt"
+        self.snapshot = path / "snapshot.safetensors"
+        self.samples = path / "samples"
+        self.images = path / "images.zip"
+        self.score = path / "score.json"
+        self.report = path / "report.html"
+
+    def read_config(self) -> Config:
+        """Return the run's config.
+
+        Raises:
+            RunError: if the folder holds no run, or its config.json is damaged.
+        """
+        try:
+            return Config.from_dict(read_json(self.config))
+        except ConfigError as error:
+            raise RunError(f"{self.config} does not fit this version of painter: {error}") from None
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Return what the run was made from, and with."""
+        return read_json(self.provenance)
+
+    def open(self, config: Config, data: dict[str, Any], precision: str, device: str) -> None:
+        """Create the folder or check that it belongs to the same run; write both records.
+
+        Args:
+            config: the resolved settings.
+            data: path, domain, count and content hash of the training images.
+            precision: the resolved number format.
+            device: the name of the device.
+
+        Raises:
+            RunError: if the folder holds another config's run, other data or other files.
+        """
+        sittings = []
+        if self.config.exists():
+            self._refuse_other_run(config, data)
+            sittings = self.read_provenance()["sittings"]
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise RunError(
+                f"{self.path} is not empty and holds no run (no config.json). "
+                "Choose another --run, or empty it first."
+            )
+        sittings.append(sitting(precision, device))
+        # The provenance comes first: a folder with config.json has both, even after kill -9.
+        write_json(self.provenance, {"data": data, "sittings": sittings})
+        write_json(self.config, config.to_dict())
+
+    def _refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
+        changed = differences(self.read_config(), config)
+        old = self.read_provenance()["data"]
+        if old["content_hash"] != data["content_hash"]:
+            changed.append(
+                f"data: {old['count']} images from {old['path']} in the run, "
+                f"{data['count']} others from {data['path']} now"
+            )
+        if changed:
+            raise RunError(
+                f"{self.path} holds a run with other settings:\n  "
+                + "\n  ".join(changed)
+                + "\nChoose another --run, or give the same settings to take it up again."
+            )
+
+    def require(self, file: Path, command: str) -> None:
+        """Raise RunError unless `file` exists, naming the command that makes it."""
+        if not file.exists():
+            raise RunError(f"There is no {file}. `painter {command} --run {self.path}` makes it.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a run.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"There is no {path}. `painter train --run {path.parent}` makes it.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not JSON ({error}). Restore it or choose another run.") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds a {type(content).__name__}; expected a JSON object.")
+    return content
+
+
+def sitting(precision: str, device: str) -> dict[str, Any]:
+    """Return the record of one process that trains: versions, machine, command, time."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "painter": __version__,
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in RECORDED_LIBRARIES},
+        "platform": platform.platform(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }
+
+
+def git_revision() -> str | None:
+    """Return the commit of the source tree, marked `+changes` if it differs, or None."""
+    folder = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+def device_name(device: torch.device) -> str:
+    """Return what people call the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({os.cpu_count()} cores)"
+
+
+class RunLog:
+    """`stats.jsonl` for machines and `log.txt` for people, cut back when a run resumes."""
+
+    def __init__(self, run: RunFolder, sizes: dict[str, int]) -> None:
+        """Open both for appending, at most `sizes` bytes long (those at the checkpoint)."""
+        self._files = {}
+        for name, path in (("stats", run.stats), ("log", run.log)):
+            file = path.open("a+b", buffering=0)
+            file.truncate(min(sizes.get(name, 0), path.stat().st_size))
+            self._files[name] = file
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes written so far, for the checkpoint."""
+        return {name: file.seek(0, os.SEEK_END) for name, file in self._files.items()}
+
+    def statistics(self, line: dict[str, float]) -> None:
+        """Append one JSON object to stats.jsonl."""
+        self._files["stats"].write((json.dumps(line) + "\n").encode())
+
+    def say(self, text: str) -> None:
+        """Append a dated line to log.txt and show it above the progress bar."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._files["log"].write(f"{now} {text}\n".encode())
+        tqdm.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Close both files."""
+        for file in self._files.values():
+            file.close()
+
+
+def list_runs(folder: Path) -> list[dict[str, Any]]:
+    """Return one row a run folder under `folder`: name, images seen, score; sorted by name."""
+    rows = []
+    for config in sorted(folder.glob("*/config.json")):
+        run = RunFolder(config.parent)
+        rows.append({"run": run.path.name, **_last_statistics(run.stats), **_score(run.score)})
+    return rows
+
+
+def _last_statistics(path: Path) -> dict[str, Any]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    if not lines:
+        return {"images_seen": 0, "minutes": 0.0}
+    last = json.loads(lines[-1])
+    return {"images_seen": last["images_seen"], "minutes": last["seconds"] / 60}
+
+
+def _score(path: Path) -> dict[str, Any]:
+    score = read_json(path) if path.exists() else {}
+    keys = ("mifid", "fid", "memorization_distance", "n_generated", "features")
+    return {key: score.get(key) for key in keys}

@@ -1,0 +1,177 @@
+"""Files that are either whole or absent: temporary name first, rename last.
+
+Every artifact of the product goes through here, so that a full disk, Ctrl+C or kill -9
+leaves the earlier file, never half of a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+from pipeline.errors import DataError
+
+PARTIAL_SUFFIX = ".partial"
+
+
+def partial_name(path: Path) -> Path:
+    """Return the temporary name beside `path`, on the same file system."""
+    return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing bytes; it appears under its name only when the block succeeds.
+
+    Raises:
+        OSError: from the file system; the temporary file is removed and `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = partial_name(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` atomically, as UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` to `path` atomically, as indented JSON that refuses NaN and infinity."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block succeeds.
+
+    An existing `path` is replaced at the very end; on failure it is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = partial_name(path)
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+class ImageWriter(Protocol):
+    """Takes encoded images one at a time; a context manager that commits on success."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write one image file."""
+
+
+class ZipImageWriter:
+    """Streams images into a stored zip with fixed dates: the same images, the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._target = atomic_file(path)
+
+    def __enter__(self) -> Self:
+        self._zip = zipfile.ZipFile(self._target.__enter__(), "w", zipfile.ZIP_STORED)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._zip.close()
+        self._target.__exit__(kind, error, trace)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write one image file."""
+        entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+        entry.external_attr = 0o644 << 16
+        self._zip.writestr(entry, content)
+
+
+class FolderImageWriter:
+    """Writes images into a folder that appears when all of them are there."""
+
+    def __init__(self, path: Path) -> None:
+        refuse_foreign_folder(path)
+        self._target = atomic_folder(path)
+
+    def __enter__(self) -> Self:
+        self._folder = self._target.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._target.__exit__(kind, error, trace)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write one image file."""
+        (self._folder / name).write_bytes(content)
+
+
+def refuse_foreign_folder(path: Path) -> None:
+    """Refuse to replace a folder that holds anything but numbered images of an earlier call.
+
+    Raises:
+        DataError: if `path` is a file, or a folder with other files in it.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise DataError(
+            f"{path} is a file; expected a folder name or a name ending in .zip. "
+            "Choose another --out."
+        )
+    others = [p.name for p in path.iterdir() if not (p.suffix == ".jpg" and p.stem.isdigit())]
+    if others:
+        raise DataError(
+            f"The folder {path} already holds other files ({others[0]!r}, {len(others)} in all); "
+            "images would replace them. Choose another --out, or empty it first."
+        )
+
+
+def open_image_writer(path: Path) -> ImageWriter:
+    """Return a zip writer for a name ending in .zip, else a folder writer."""
+    return ZipImageWriter(path) if path.suffix.lower() == ".zip" else FolderImageWriter(path)

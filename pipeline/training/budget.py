@@ -1,0 +1,56 @@
+"""When a run ends: images, epochs or minutes, whichever comes first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a run as numbers that the loop compares."""
+
+    steps: int | None
+    """Steps over all sittings."""
+    seconds: float | None
+    """Training seconds over all sittings."""
+
+    @staticmethod
+    def from_config(config: Config, dataset_size: int) -> Budget:
+        """Turn images, epochs and minutes into steps and seconds.
+
+        Raises:
+            ConfigError: if no limit is set.
+        """
+        limits = config.budget
+        images = [
+            float(n)
+            for n in (limits.images, limits.epochs and limits.epochs * dataset_size)
+            if n is not None
+        ]
+        if not images and limits.minutes is None:
+            raise ConfigError(
+                "The run has no budget. Set --minutes, or --set images=N or epochs=N."
+            )
+        return Budget(
+            max(1, math.ceil(min(images) / config.training.batch_size)) if images else None,
+            limits.minutes * 60 if limits.minutes is not None else None,
+        )
+
+    def used(self, step: int, seconds: float) -> float:
+        """Return the used share, from 0 to 1, of whichever limit is nearer."""
+        shares = [0.0]
+        if self.steps is not None:
+            shares.append(step / self.steps)
+        if self.seconds is not None:
+            shares.append(seconds / self.seconds)
+        return min(1.0, max(shares))
+
+    def ended(self, step: int, seconds: float, reserve: float) -> bool:
+        """Tell whether to stop after `step`, keeping `reserve` seconds for saving."""
+        if self.steps is not None and step >= self.steps:
+            return True
+        return self.seconds is not None and seconds + reserve >= self.seconds

@@ -1,0 +1,54 @@
+"""The averaged generator, and BatchNorm statistics that fit it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+CALIBRATION_IMAGES = 1024
+"""Generated images over which BatchNorm statistics are taken."""
+
+
+class AveragedGenerator:
+    """Exponential moving average of a generator's parameters.
+
+    Karras et al. 2018, "Progressive growing of GANs", section 4. The decay starts short, as
+    (1 + t) / (10 + t), so that the random start is soon forgotten.
+    """
+
+    def __init__(self, generator: nn.Module, decay: float) -> None:
+        """Start as a copy of `generator`."""
+        self.network = copy.deepcopy(generator).requires_grad_(False)
+        self._decay = decay
+        self._own = list(self.network.parameters())
+
+    def update(self, generator: nn.Module, step: int) -> None:
+        """Move towards `generator` after step number `step`, counted from 1."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        source = [p.detach() for p in generator.parameters()]
+        torch._foreach_lerp_(self._own, source, 1 - decay)
+
+
+@torch.no_grad()
+def calibrated(network: nn.Module, z: torch.Tensor, batch_size: int) -> nn.Module:
+    """Return a copy in evaluation mode whose BatchNorm statistics are those of G(z).
+
+    The running statistics of the trained generator do not fit averaged weights; these are the
+    plain averages over the batches of `z`, computed in float32.
+
+    Args:
+        network: the averaged generator; unchanged.
+        z: fixed noise (n, latent_size) on the network's device, n a multiple of `batch_size`.
+        batch_size: images a forward pass.
+    """
+    fitted = copy.deepcopy(network)
+    norms = [m for m in fitted.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average instead of a moving one
+    fitted.train()
+    for start in range(0, len(z), batch_size):
+        fitted(z[start : start + batch_size])
+    return fitted.eval()

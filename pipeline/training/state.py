@@ -1,0 +1,90 @@
+"""Everything that changes during a run and that a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config import Config
+from pipeline.errors import RunError
+from pipeline.networks import build_discriminator, build_generator
+from pipeline.training.ema import AveragedGenerator
+from pipeline.training.precision import Precision
+
+
+@dataclass
+class TrainingState:
+    """Networks, optimisers and counters of a run."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    average: AveragedGenerator
+    optimizer_g: torch.optim.Optimizer
+    optimizer_d: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    seconds: float = 0.0
+    log_sizes: dict[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def fresh(config: Config, precision: Precision) -> TrainingState:
+        """Build both networks from the seed, and their optimisers."""
+        with torch.random.fork_rng():
+            torch.manual_seed(config.training.seed)
+            generator = build_generator(config.network, config.data)
+            discriminator = build_discriminator(config)
+        for network in (generator, discriminator):
+            network.to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        return TrainingState(
+            generator,
+            discriminator,
+            AveragedGenerator(generator, config.training.ema_decay),
+            _adam(generator, config),
+            _adam(discriminator, config),
+            precision.scaler(),
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average.network,
+            "optimizer_g": self.optimizer_g,
+            "optimizer_d": self.optimizer_d,
+            "scaler": self.scaler,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `state.pt` holds."""
+        counters = {"step": self.step, "seconds": self.seconds, "log_sizes": self.log_sizes}
+        return counters | {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take over a saved state.
+
+        Raises:
+            RunError: if it does not fit these networks.
+        """
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+            self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
+            self.log_sizes = dict(saved["log_sizes"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise RunError(
+                f"The checkpoint does not fit the run's networks ({error}). "
+                "Delete its state.pt to train from the start, or choose another --run."
+            ) from None
+
+
+def _adam(network: nn.Module, config: Config) -> torch.optim.Adam:
+    settings = config.training
+    return torch.optim.Adam(
+        network.parameters(),
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        fused=True,
+    )
