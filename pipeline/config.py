@@ -153,7 +153,9 @@ class LoggingConfig:
         for name in ("log_every", "sample_every", "checkpoint_minutes"):
             value = getattr(self, name)
             _require(value > 0, name, value, "above 0")
-        _require(1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024")
+        _require(
+            1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024"
+        )
 
 
 @dataclass(frozen=True)
@@ -298,7 +300,9 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 def preset_names() -> list[str]:
     """Return the names of the presets that come with painter."""
     folder = resources.files("pipeline") / "presets"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
 
 
 def load_preset(name: str) -> Config:

@@ -1,7 +1,7 @@
 """A run folder: where everything about one training lives, the same wherever it was made.
 
-    config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
-    samples/     images.zip       score.json            report.html
+config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
+samples/     images.zip       score.json            report.html
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"There is no {path}. `painter train --run {path.parent}` makes it.") from None
+        raise RunError(
+            f"There is no {path}. `painter train --run {path.parent}` makes it."
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not JSON ({error}). Restore it or choose another run.") from None
     if not isinstance(content, dict):

@@ -34,6 +34,8 @@ LARGEST_ARCHIVE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
 DEFAULT_DOMAIN = "monet_jpg"
 """Chosen by itself when it lies beside other domains, as in the competition's data."""
+ALL_DOMAINS = "all"
+"""The name of no domain: every image."""
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ def open_images(path: Path, domain: str | None = None) -> ImageSet:
     Args:
         path: a folder (read as a tree) or a zip.
         domain: a top-level folder to pick; by default `monet_jpg` if it is one of several,
-            else everything.
+            else everything; `all` picks everything too.
 
     Raises:
         DataError: if there is no such path, no image in it, no such domain, or if the zip is
@@ -91,7 +93,7 @@ def _pick_domain(images: ImageSet, domain: str | None) -> ImageSet:
     folders = sorted({PurePosixPath(n).parts[0] for n in images.names if "/" in n})
     if domain is None and DEFAULT_DOMAIN in folders and len(folders) > 1:
         domain = DEFAULT_DOMAIN
-    if domain is None:
+    if domain in (None, ALL_DOMAINS):
         return images
     if domain not in folders:
         found = ", ".join(folders) or "none"
@@ -153,9 +155,7 @@ def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> Non
         else:
             total += entry.file_size
             continue
-        raise DataError(
-            f"{path} is unsafe: {entry.filename!r} is {problem}. Nothing was unpacked."
-        )
+        raise DataError(f"{path} is unsafe: {entry.filename!r} is {problem}. Nothing was unpacked.")
     if total > LARGEST_ARCHIVE:
         raise DataError(
             f"{path} would unpack to {total:,} bytes (at most {LARGEST_ARCHIVE:,}). "
@@ -263,8 +263,7 @@ def refuse_nothing_left(images: ImageSet, readable: int, unreadable: tuple[str, 
     """Raise DataError if no image could be decoded, with the first reason."""
     if readable == 0:
         raise DataError(
-            f"None of the {len(images)} image files in {images.label} can be used: "
-            f"{unreadable[0]}."
+            f"None of the {len(images)} image files in {images.label} can be used: {unreadable[0]}."
         )
 
 

@@ -118,7 +118,7 @@ def choose_palette(rng: np.random.Generator) -> dict[str, Array]:
 def mix(first: Array, second: Array, share: Array | float) -> Array:
     """Blend two colours or fields of colours; `share` of the second is clipped to 0..1."""
     weight = np.asarray(share).clip(0, 1)[..., None]
-    return first * (1 - weight) + second * weight
+    return np.asarray(first * (1 - weight) + second * weight)
 
 
 def smooth_noise(rng: np.random.Generator, rows: int, columns: int) -> Array:
@@ -187,7 +187,7 @@ def add_water(scene: Scene, rng: np.random.Generator) -> None:
     water = mix(mirrored, tint, 0.16 + 0.45 * below + 0.12 * ripples)
     path = np.exp(-(((X - scene.sun[0]) / (0.025 + 0.12 * below)) ** 2))
     water = mix(water, scene.palette["sun"], path * (0.35 + 1.3 * ripples))
-    scene.fill(Y > scene.horizon, water, 0.06 * smooth_noise(rng, 6, 6))
+    scene.fill(scene.horizon < Y, water, 0.06 * smooth_noise(rng, 6, 6))
 
 
 def add_meadow(scene: Scene, rng: np.random.Generator, top: float, slope: float) -> None:
@@ -218,7 +218,7 @@ def paint_scene(picture: Image.Image, scene: Scene, rng: np.random.Generator) ->
         colour = scene.colour[row, column] + rng.normal(0, 11, (count, 1))
         colour += rng.normal(0, 7, (count, 3))
         angle = scene.angle[row, column] + rng.normal(0, 0.14, count)
-        paint_dabs(picture, rng, np.array([x, y]), (length, width), angle, colour)
+        paint_dabs(picture, rng, np.array([x, y]), (length, width), angle=angle, colour=colour)
 
 
 def paint_details(picture: Image.Image, scene: Scene, rng: np.random.Generator) -> None:
@@ -228,7 +228,7 @@ def paint_details(picture: Image.Image, scene: Scene, rng: np.random.Generator) 
         [rng.normal(rng.uniform(0.2, 0.8), 0.3, blossoms), 1 - rng.uniform(0, 0.5, blossoms) ** 2]
     )
     angle = rng.normal(0, 0.5, blossoms)
-    paint_dabs(picture, rng, place, (0.022, 0.013), angle, scene.palette["flower"])
+    paint_dabs(picture, rng, place, (0.022, 0.013), angle=angle, colour=scene.palette["flower"])
     reeds = int(rng.choice([0, 0, 40, 90]))
     place = np.array(
         [rng.normal(rng.choice([0.1, 0.9]), 0.12, reeds), 1 - np.abs(rng.normal(0, 0.09, reeds))]
@@ -236,7 +236,7 @@ def paint_details(picture: Image.Image, scene: Scene, rng: np.random.Generator) 
     angle = rng.normal(math.pi / 2, 0.13, reeds)
     share = rng.uniform(0, 0.8, reeds)
     colour = mix(scene.palette["leaf"], scene.palette["leaf_light"], share)
-    paint_dabs(picture, rng, place, (0.15, 0.01), angle, colour)
+    paint_dabs(picture, rng, place, (0.15, 0.01), angle=angle, colour=colour)
 
 
 def paint_dabs(
@@ -244,6 +244,7 @@ def paint_dabs(
     rng: np.random.Generator,
     place: Array,
     shape: tuple[float, float],
+    *,
     angle: Array,
     colour: Array,
 ) -> None:
@@ -263,11 +264,12 @@ def paint_dabs(
     across = across + along**2 / half[0] * rng.normal(0, 0.12, (count, 1))
     cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
     outline = np.stack([along * cosine - across * sine, along * sine + across * cosine], axis=-1)
-    outline = (outline + place.T[:, None]) * picture.width
+    outline = ((outline + place.T[:, None]) * picture.width).round()
+    corners = outline.reshape(count, 2 * CORNERS.size).tolist()
     tones = np.broadcast_to(colour, (count, 3)).clip(0, 255).round().astype(int).tolist()
     draw = ImageDraw.Draw(picture)
-    for corners, tone in zip(outline.round().reshape(count, 2 * CORNERS.size).tolist(), tones, strict=True):
-        draw.polygon(corners, fill=tuple(tone))
+    for polygon, tone in zip(corners, tones, strict=True):
+        draw.polygon(polygon, fill=tuple(tone))
 
 
 def add_relief(picture: Image.Image) -> Image.Image:

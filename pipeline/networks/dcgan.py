@@ -9,6 +9,8 @@ towards 4x4 and stop at 8 times the base.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -49,7 +51,7 @@ class Generator(nn.Module):
         self.image_size = image_size
         channels = channel_ladder(image_size, base)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_size, channels[0], 4, bias=False)]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
         layers += [nn.BatchNorm2d(channels[-1]), nn.ReLU(inplace=True)]
@@ -82,7 +84,7 @@ class Discriminator(nn.Module):
         channels = channel_ladder(image_size, base)[::-1]
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, 2, 1, bias=False)]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False)]
             layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
         layers += [nn.Conv2d(channels[-1], 1, 4, bias=False)]

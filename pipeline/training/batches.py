@@ -43,9 +43,7 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         """Return the batch of step number `step`, counted from 1."""
         first = (step - 1) * self._batch_size
-        epochs, places = np.divmod(
-            np.arange(first, first + self._batch_size), len(self._pixels)
-        )
+        epochs, places = np.divmod(np.arange(first, first + self._batch_size), len(self._pixels))
         chosen = [int(self._permutation(e)[p]) for e, p in zip(epochs, places, strict=True)]
         real = self._pixels[self._on_device(torch.tensor(chosen))].float() / 127.5 - 1
         if self._flip:

@@ -22,7 +22,7 @@ class AveragedGenerator:
         """Start as a copy of `generator`."""
         self.network = copy.deepcopy(generator).requires_grad_(False)
         self._decay = decay
-        self._own = list(self.network.parameters())
+        self._own: list[torch.Tensor] = list(self.network.parameters())
 
     def update(self, generator: nn.Module, step: int) -> None:
         """Move towards `generator` after step number `step`, counted from 1."""

@@ -7,6 +7,7 @@ an uninterrupted run, since nothing random carries state (see `pipeline.randomne
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from pipeline.config import Config
 from pipeline.errors import DivergedError, Interrupted
+from pipeline.networks import build_discriminator, build_generator, parameter_count
 from pipeline.runs import RunFolder, RunLog, device_name
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
@@ -28,7 +30,7 @@ from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state, save_snapshot, save_state
 from pipeline.training.ema import CALIBRATION_IMAGES, calibrated
 from pipeline.training.interruption import StopRequest
-from pipeline.training.objective import Logged, NonSaturating, Objective
+from pipeline.training.objective import Logged, NonSaturating
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
@@ -121,7 +123,7 @@ def minimise(
 ) -> None:
     """Take one step down the gradient of `loss`, scaled where float16 needs it."""
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     scaler.step(optimizer)
 
 
@@ -199,9 +201,7 @@ class Recorder:
             return
         self._write_statistics()
         self._save(sample=True)
-        self._log.say(
-            f"Trained on {self.images_seen:,} images in {self.clock() / 60:.1f} minutes."
-        )
+        self._log.say(f"Trained on {self.images_seen:,} images in {self.clock() / 60:.1f} minutes.")
 
     def close(self) -> None:
         """Close the logs."""
@@ -266,7 +266,12 @@ class Recorder:
         rows = math.ceil(math.sqrt(count))
         with atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file:
             save_image(
-                images, file, format="png", nrow=rows, padding=2, normalize=True,
+                images,
+                file,
+                format="png",
+                nrow=rows,
+                padding=2,
+                normalize=True,
                 value_range=(-1, 1),
             )
 
@@ -291,3 +296,28 @@ def show_progress(bar: tqdm[Any], budget: Budget, step: int, recorder: Recorder)
         f"{recorder.images_seen:,} images, {tqdm.format_interval(left)} left", refresh=False
     )
     bar.update(0)
+
+
+def describe(config: Config, dataset_size: int, run_path: Path) -> str:
+    """Return what `train` would do, for `--dry-run`."""
+    device = default_device()
+    precision = choose_precision(config.training.precision, device)
+    budget = Budget.from_config(config, dataset_size)
+    generator = build_generator(config.network, config.data)
+    discriminator = build_discriminator(config)
+    limits = []
+    if budget.steps is not None:
+        limits.append(f"{budget.steps * config.training.batch_size:,} images")
+    if budget.seconds is not None:
+        limits.append(f"{budget.seconds / 60:g} minutes")
+    return "\n".join(
+        [
+            f"run      {run_path}" + (" (resumes)" if RunFolder(run_path).state.exists() else ""),
+            f"data     {dataset_size:,} images at {config.data.image_size} pixels",
+            f"device   {device_name(device)}, {precision}",
+            f"networks {parameter_count(generator):,} and "
+            f"{parameter_count(discriminator):,} parameters",
+            f"ends at  {' or '.join(limits)}",
+            json.dumps(config.to_dict(), indent=2),
+        ]
+    )

@@ -1,0 +1,371 @@
+"""The command line: one click command a stage. Builds a config, calls the stage, prints.
+
+This and `__main__` are the front door: the only modules of `pipeline` that know the
+competition's packages. `painter --help`.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import PainterError, RunError
+
+PathOption = click.Path(path_type=Path)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+data_option = click.option(
+    "--data", type=PathOption, required=True, help="Folder or zip of images."
+)
+domain_option = click.option(
+    "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
+)
+run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+config_options = [
+    click.option("--preset", required=True, help="Named settings: see the README's table."),
+    click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
+]
+extractor_options = [
+    click.option(
+        "--features",
+        default="inception",
+        show_default=True,
+        help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
+    ),
+    click.option("--weights", type=PathOption, help="Local file of Inception weights."),
+    click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
+]
+
+
+def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:
+    """Apply several click options as one decorator."""
+    return lambda command: functools.reduce(lambda c, option: option(c), reversed(many), command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="painter")
+def cli() -> None:
+    """From paintings to a scored, valid images.zip.
+
+    The stages, in order: download, explore, train, generate, score, package, report.
+    """
+
+
+@cli.command()
+@click.option(
+    "--source", required=True, help="competition, dataset:OWNER/SLUG, sample, or a folder or zip."
+)
+@click.option("--data", type=PathOption, required=True, help="Folder to make.")
+def download(source: str, data: Path) -> None:
+    """Bring images into a data folder, with a manifest."""
+    from pipeline.data.sources import download
+
+    manifest = download(source, data)
+    where = "already in" if manifest.get("already_there") else "in"
+    click.echo(f"{manifest['count']:,} images ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
+    if manifest["duplicates"]:
+        click.echo(f"{len(manifest['duplicates'])} groups of identical files")
+    for problem in manifest["unreadable"][:10]:
+        click.echo(f"left out: {problem}", err=True)
+
+
+@cli.command()
+@data_option
+@domain_option
+@click.option("--out", type=PathOption, help="Folder to write to [default: DATA.explore].")
+def explore(data: Path, domain: str | None, out: Path | None) -> None:
+    """Look at the images: contact sheet, statistics, file sizes."""
+    from pipeline.data.explore import explore
+    from pipeline.data.images import open_images
+
+    target = out or data.with_name(f"{data.name}.explore")
+    statistics = explore(open_images(data, domain), target)
+    click.echo(f"{statistics['count']:,} images; {target / 'contact_sheet.png'}")
+
+
+@cli.command()
+@data_option
+@domain_option
+@run_option
+@options(config_options)
+@click.option("--minutes", type=float, help="Training time over all sittings; fractions allowed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+def train(
+    data: Path,
+    domain: str | None,
+    run_path: Path,
+    preset: str,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    minutes: float | None,
+    dry_run: bool,
+) -> None:
+    """Train a GAN. The same command again resumes, or does nothing if it is finished."""
+    from pipeline.config import apply_settings, resolve
+    from pipeline.data.images import content_hash, load_images, open_images
+    from pipeline.training.loop import describe, train
+
+    config = resolve(preset, config_file, assignments)
+    if minutes is not None:
+        config = apply_settings(config, {"minutes": minutes})
+    images = open_images(data, domain)
+    loaded = load_images(images, config.data.image_size)
+    for problem in loaded.unreadable[:10]:
+        click.echo(f"left out: {problem}", err=True)
+    if dry_run:
+        click.echo(describe(config, len(loaded.names), run_path))
+        return
+    about = {
+        "path": str(data),
+        "domain": images.domain,
+        "count": len(loaded.names),
+        "content_hash": content_hash(images),
+    }
+    seen = train(config, loaded.pixels, about, run_path)
+    click.echo(f"{run_path}: trained on {seen:,} images")
+
+
+@cli.command()
+@click.option("--run", "run_path", type=PathOption, help="Run folder: its snapshot, its zip.")
+@click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run.")
+@click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which images.")
+@click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
+)
+def generate(
+    run_path: Path | None,
+    snapshot: Path | None,
+    count: int,
+    seed: int,
+    out: Path | None,
+    batch_size: int,
+) -> None:
+    """Generate images as JPEGs in a zip or folder."""
+    from pipeline.generate import generate
+    from pipeline.runs import RunFolder
+    from pipeline.samplers import NoiseSampler
+    from pipeline.training.checkpoints import load_snapshot
+    from pipeline.training.precision import default_device
+
+    if (run_path is None) == (snapshot is None):
+        raise click.UsageError("Give either --run DIR or --snapshot FILE.")
+    if out is None and run_path is None:
+        raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
+    source = snapshot if run_path is None else RunFolder(run_path).snapshot
+    target = out or RunFolder(run_path or Path()).images
+    assert source is not None  # one of the two was given
+    loaded = load_snapshot(source)
+    sampler = NoiseSampler(loaded, seed, default_device())
+    generate(sampler, count, target, loaded.config.output, batch_size)
+    click.echo(f"{count:,} images in {target}")
+
+
+@cli.command()
+@click.argument("images", type=PathOption, required=False)
+@click.option("--run", "run_path", type=PathOption, help="Score this run's images.")
+@click.option("--reference", type=PathOption, help="Paintings that give the statistics.")
+@click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
+@domain_option
+@options(extractor_options)
+@click.option("--json", "json_file", help="Write the result to FILE, or - for standard output.")
+def score(
+    images: Path | None,
+    run_path: Path | None,
+    reference: Path | None,
+    training: Path | None,
+    domain: str | None,
+    features: str,
+    weights: Path | None,
+    max_images: int | None,
+    json_file: str | None,
+) -> None:
+    """Compute MiFID of IMAGES (folder or zip), or of a run, as Kaggle does."""
+    from pipeline.data.images import open_images
+    from pipeline.runs import RunFolder
+    from pipeline.scoring.extractors import make_extractor
+    from pipeline.scoring.score import score, summary
+    from pipeline.storage import write_json
+    from pipeline.training.precision import default_device
+
+    if (run_path is None) == (images is None):
+        raise click.UsageError("Give either IMAGES or --run DIR.")
+    if run_path is not None:
+        run = RunFolder(run_path)
+        run.require(run.images, "generate")
+        images = run.images
+        if reference is None:
+            reference, domain = training_data(run)
+    if images is None or reference is None:
+        raise click.UsageError("IMAGES needs --reference DIR|ZIP: the paintings to compare with.")
+    generated = open_images(images)
+    if max_images is not None:
+        generated = generated.only(generated.names[:max_images])
+    result = score(
+        generated,
+        open_images(reference, domain),
+        open_images(training, domain) if training else None,
+        make_extractor(features, weights, default_device()),
+    )
+    if run_path is not None:
+        write_json(RunFolder(run_path).score, result)
+    if json_file == "-":
+        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    if json_file is not None:
+        write_json(Path(json_file), result)
+    click.echo(summary(result))
+
+
+def training_data(run: Any) -> tuple[Path, str | None]:
+    """Return the path and domain of the paintings that a run was trained on."""
+    data = run.read_provenance()["data"]
+    path = Path(data["path"])
+    if not path.exists():
+        raise RunError(
+            f"The paintings of {run.path} are no longer at {path}. Say where: --reference DIR|ZIP"
+        )
+    return path, data["domain"]
+
+
+@cli.command()
+@run_option
+def package(run_path: Path) -> None:
+    """Check the run's images and write images.zip in the submission's form."""
+    from pipeline.runs import RunFolder
+    from submission.archive import package
+
+    run = RunFolder(run_path)
+    run.require(run.images, "generate")
+    count = package(run.images, run.images)
+    click.echo(f"{run.images}: {count:,} images, ready to submit")
+
+
+@cli.command()
+@click.argument("archive", metavar="ZIP", type=PathOption)
+def check(archive: Path) -> None:
+    """Check any zip against the competition's rules; exit 2 if it breaks one."""
+    from submission.archive import check_archive, refuse_violations
+
+    refuse_violations(archive, check_archive(archive))
+    click.echo(f"{archive} can be submitted")
+
+
+@cli.command()
+@run_option
+def report(run_path: Path) -> None:
+    """Write the run's report.html: samples, curves, neighbours, score, settings."""
+    from pipeline.data.images import open_images
+    from pipeline.report import write_report
+    from pipeline.runs import RunFolder
+
+    run = RunFolder(run_path)
+    run.require(run.config, "train")
+    try:
+        path, domain = training_data(run)
+        paintings = open_images(path, domain)
+    except PainterError as error:
+        click.echo(f"The report comes without paintings: {error}", err=True)
+        paintings = None
+    click.echo(str(write_report(run_path, paintings)))
+
+
+@cli.command()
+@click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
+def runs(folder: Path) -> None:
+    """Show a table of all run folders and their scores."""
+    from pipeline.runs import list_runs
+
+    rows = list_runs(folder)
+    if not rows:
+        raise RunError(f"There are no runs in {folder}. `painter train` makes one.")
+    click.echo(f"{'run':24} {'images':>10} {'minutes':>8} {'MiFID':>8} {'n':>7}  features")
+    for row in rows:
+        mifid = "-" if row["mifid"] is None else f"{row['mifid']:.2f}"
+        click.echo(
+            f"{row['run']:24} {row['images_seen']:>10,} {row['minutes']:>8.1f} {mifid:>8} "
+            f"{row['n_generated'] or '-':>7}  {row['features'] or '-'}"
+        )
+
+
+@cli.command()
+@click.option(
+    "--out", type=PathOption, default=Path("runs/demo"), show_default=True, help="Run folder."
+)
+@click.option(
+    "--data", type=PathOption, default=Path("data/sample"), show_default=True, help="Data folder."
+)
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@click.option("--count", type=int, default=7000, show_default=True, help="Images to generate.")
+@click.pass_context
+def demo(
+    context: click.Context, out: Path, data: Path, assignments: tuple[str, ...], count: int
+) -> None:
+    """Run every stage on drawn landscapes: minutes on a CPU, no account, no network."""
+    stages: list[tuple[click.Command, dict[str, Any]]] = [
+        (download, {"source": "sample", "data": data}),
+        (explore, {"data": data}),
+        (train, {"data": data, "run_path": out, "preset": "demo", "assignments": assignments}),
+        (generate, {"run_path": out, "count": count}),
+        (score, {"run_path": out, "features": "efficientnet-lite0", "max_images": 2000}),
+        (package, {"run_path": out}),
+        (report, {"run_path": out}),
+    ]
+    for number, (stage, arguments) in enumerate(stages, 1):
+        click.secho(f"[{number}/{len(stages)}] {stage.name}", bold=True)
+        context.invoke(stage, **arguments)
+    from pipeline.runs import RunFolder, read_json
+    from pipeline.scoring.score import summary
+
+    run = RunFolder(out)
+    click.secho("\n" + summary(read_json(run.score)), bold=True)
+    for path in (run.images, run.score, run.report):
+        click.echo(path)
+
+
+def main() -> None:
+    """Run the command line; turn every known failure into one message and an exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; return its exit code: 0, 1, 2 or 130."""
+    try:
+        result = cli.main(args=arguments, prog_name="painter", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PainterError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("Stopped by Ctrl+C; the same command starts this stage again.", 130)
+    except MemoryError:
+        return _fail("Out of memory. Try a smaller batch_size or fewer images at a time.", 1)
+    except OSError as error:
+        return _fail(_disk_message(error), 1)
+    return result if isinstance(result, int) else 0
+
+
+def _disk_message(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in _FULL:
+        return (
+            f"The disk is full or the file too large{where}. Nothing half-written was kept; "
+            "free some space and give the same command again."
+        )
+    return f"{error.strerror or error}{where}."
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"painter: {message}", err=True)
+    return code

@@ -1,0 +1,200 @@
+"""The explore stage: what a set of images holds, before anything is trained on it.
+
+Reads an image set. Writes into one folder `contact_sheet.png` (up to 64 images),
+`file_sizes.png` (a histogram) and `statistics.json`. Run by `painter explore`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.data.images import ImageSet, decode, decode_rgb, map_threads, to_rgb
+from pipeline.errors import DataError
+from pipeline.storage import write_bytes, write_json
+
+SHEET_IMAGES = 64
+THUMBNAIL = 128  # pixels, the longer side
+GAP = 4  # pixels between thumbnails
+CHANNELS = 3
+LEVELS = np.arange(256)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one readable image adds to the statistics."""
+
+    name: str
+    size: str  # "width x height" in pixels, upright
+    mode: str  # Pillow's name of the stored kind of pixels, such as RGB or L
+    file_bytes: int
+    pixels: int
+    sums: npt.NDArray[np.int64]  # (3,), of the levels 0 to 255
+    squares: npt.NDArray[np.int64]  # (3,), of the squared levels
+
+
+def explore(images: ImageSet, out: Path) -> dict[str, Any]:
+    """Write a contact sheet, a histogram of file sizes and statistics into the folder `out`.
+
+    Args:
+        images: files that cannot be decoded are listed and left out of everything else.
+        out: made if missing; earlier files of these names are replaced.
+
+    Returns:
+        What `statistics.json` holds: `count`; `sizes`, `formats` and `modes`, each a mapping
+        of value to number of images; `file_bytes` with min, median, mean, max and total; `rgb`
+        with `mean` and `std` over all pixels, three numbers each from 0 to 255; and
+        `unreadable`, one "name reason" a file.
+
+    Raises:
+        DataError: if no image can be decoded.
+    """
+    results = map_threads(lambda name: read_facts(images, name), images.names, "explore")
+    facts = [r for r in results if isinstance(r, Facts)]
+    unreadable = [r for r in results if isinstance(r, str)]
+    if not facts:
+        raise DataError(
+            f"None of the {len(images.names)} image files in {images.label} can be decoded; "
+            f"expected JPEG, PNG or WebP. {(unreadable or ['The set is empty'])[0]}. "
+            "Choose another --data, or download the images again."
+        )
+    statistics = summarise(facts) | {"unreadable": unreadable}
+    chosen = spread_evenly([f.name for f in facts], SHEET_IMAGES)
+    sheet = contact_sheet(decode_rgb(images.read_bytes(name)) for name in chosen)
+    write_bytes(out / "contact_sheet.png", encode_png(sheet))
+    write_bytes(out / "file_sizes.png", plot_file_sizes([f.file_bytes for f in facts]))
+    write_json(out / "statistics.json", statistics)
+    return statistics
+
+
+def read_facts(images: ImageSet, name: str) -> Facts | str:
+    """Return the facts of one image, or "name reason" if it cannot be decoded."""
+    try:
+        content = images.read_bytes(name)
+        stored = decode(content)
+        image = to_rgb(stored)
+    except DataError as error:
+        return f"{name} {error}"
+    histogram = np.array(image.histogram(), dtype=np.int64).reshape(CHANNELS, LEVELS.size)
+    return Facts(
+        name=name,
+        size=f"{image.width}x{image.height}",
+        mode=stored.mode,
+        file_bytes=len(content),
+        pixels=image.width * image.height,
+        sums=histogram @ LEVELS,
+        squares=histogram @ LEVELS**2,
+    )
+
+
+def summarise(facts: Sequence[Facts]) -> dict[str, Any]:
+    """Return the statistics of one or more readable images, in types that JSON knows."""
+    file_bytes = [f.file_bytes for f in facts]
+    mean, std = colour_moments(facts)
+    return {
+        "count": len(facts),
+        "sizes": count_values(f.size for f in facts),
+        "formats": count_values(PurePosixPath(f.name).suffix.lower() for f in facts),
+        "modes": count_values(f.mode for f in facts),
+        "file_bytes": {
+            "min": min(file_bytes),
+            "median": float(np.median(file_bytes)),
+            "mean": sum(file_bytes) / len(file_bytes),
+            "max": max(file_bytes),
+            "total": sum(file_bytes),
+        },
+        "rgb": {"mean": mean, "std": std},
+    }
+
+
+def colour_moments(facts: Sequence[Facts]) -> tuple[list[float], list[float]]:
+    """Return mean and population standard deviation of each channel over all pixels.
+
+    The sums stay Python integers up to the last division, so nothing is lost to cancellation.
+    """
+    pixels = sum(f.pixels for f in facts)
+    means, stds = [], []
+    for channel in range(CHANNELS):
+        total = sum(int(f.sums[channel]) for f in facts)
+        squares = sum(int(f.squares[channel]) for f in facts)
+        means.append(total / pixels)
+        stds.append(math.sqrt((pixels * squares - total**2) / pixels**2))
+    return means, stds
+
+
+def count_values(values: Iterable[str]) -> dict[str, int]:
+    """Count each value, the commonest first and ties in alphabetical order."""
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
+
+
+def spread_evenly(names: Sequence[str], most: int) -> list[str]:
+    """Return at most `most` names, from the first to the last at even distances."""
+    count = min(len(names), most)
+    positions = np.linspace(0, len(names) - 1, count).round().astype(int)
+    return [names[i] for i in positions]
+
+
+def contact_sheet(images: Iterable[Image.Image]) -> Image.Image:
+    """Lay images, shrunk to thumbnails, on a white grid that is about as high as wide."""
+    thumbnails = []
+    for image in images:
+        image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        thumbnails.append(image)
+    columns = math.ceil(math.sqrt(len(thumbnails)))
+    rows = math.ceil(len(thumbnails) / columns)
+    step = THUMBNAIL + GAP
+    sheet = Image.new("RGB", (columns * step + GAP, rows * step + GAP), "white")
+    for index, image in enumerate(thumbnails):
+        left = GAP + index % columns * step + (THUMBNAIL - image.width) // 2
+        top = GAP + index // columns * step + (THUMBNAIL - image.height) // 2
+        sheet.paste(image, (left, top))
+    return sheet
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Return the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def plot_file_sizes(file_bytes: Sequence[int]) -> bytes:
+    """Return a histogram of file sizes, in kB of 1000 bytes, as a PNG file."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    sizes = np.array(file_bytes) / 1000
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    low, high = sizes.min(), sizes.max()
+    if low == high:
+        low, high = 0.9 * low, 1.1 * high
+    bins = max(5, math.ceil(2 * len(sizes) ** (1 / 3)))  # Rice's rule
+    axes.hist(sizes, bins=bins, range=(low, high), color="#5b84a8", edgecolor="white")
+    median = float(np.median(sizes))
+    axes.axvline(median, color="#c8643c", linewidth=1.5, label=f"median {round_figure(median)} kB")
+    images = "1 image" if len(sizes) == 1 else f"{len(sizes):,} images"
+    total, unit = (sizes.sum() / 1000, "MB") if sizes.sum() >= 1000 else (sizes.sum(), "kB")
+    axes.set_title(f"File size of {images}, {round_figure(total)} {unit} in all", pad=12)
+    axes.set_xlabel("file size (kB)")
+    axes.set_ylabel("number of images")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def round_figure(value: float) -> str:
+    """Return a number with three digits, or with all digits before the point: 8.83, 1,234."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,197 @@
+"""The download stage: paintings from anywhere into a data folder.
+
+    competition         the competition's zip, by Kaggle's client
+    dataset:OWNER/SLUG  a Kaggle dataset, likewise
+    sample              300 painterly landscapes, drawn here
+    PATH                any folder tree or zip of images
+
+Writes the images and `manifest.json` into one folder, which appears only when all of it is
+there. Images that are upright RGB keep their bytes; others are converted to RGB PNG; what
+cannot be decoded is listed and left out. `painter download --source SOURCE --data DIR`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from pipeline.data.images import (
+    ALL_DOMAINS,
+    ImageSet,
+    content_hash,
+    decode,
+    map_threads,
+    open_images,
+    refuse_nothing_left,
+    to_rgb,
+)
+from pipeline.data.painterly import draw_landscape
+from pipeline.errors import DataError
+from pipeline.storage import atomic_folder, write_json
+
+COMPETITION = "gan-getting-started"
+SAMPLE_COUNT = 300
+SAMPLE_QUALITY = 92
+MANIFEST = "manifest.json"
+_ORIENTATION = ExifTags.Base.Orientation
+
+
+@dataclass(frozen=True)
+class _Imported:
+    """What became of one file."""
+
+    name: str
+    digest: str = ""
+    bytes: int = 0
+    size: str = ""
+    converted: bool = False
+    problem: str = ""
+
+
+def download(source: str, folder: Path) -> dict[str, Any]:
+    """Bring the images of `source` into `folder`; return its manifest.
+
+    A folder that holds the same source already, whole, is left as it is.
+
+    Raises:
+        DataError: if the source has no usable images, or the folder holds something else.
+        KaggleError: if Kaggle refuses.
+    """
+    present = _present(source, folder)
+    if present is not None:
+        return present
+    if source == "sample":
+        return _fill(folder, source, _draw_samples)
+    if source == "competition" or source.startswith("dataset:"):
+        return _download_from_kaggle(source, folder)
+    images = open_everything(Path(source))
+    return _fill(folder, source, lambda target: _import(images, target))
+
+
+def open_everything(path: Path) -> ImageSet:
+    """Open all domains of a folder or zip."""
+    return open_images(path, ALL_DOMAINS)
+
+
+def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
+    from pipeline.kaggle_api import KaggleClient, download_cache, remove_cache
+
+    client = KaggleClient()
+    waiting = download_cache(folder)
+    if source == "competition":
+        archive = client.download_competition(COMPETITION, waiting)
+    else:
+        archive = client.download_dataset(source.removeprefix("dataset:"), waiting)
+    images = open_everything(archive)
+    manifest = _fill(folder, source, lambda target: _import(images, target))
+    remove_cache(folder)
+    return manifest
+
+
+def _present(source: str, folder: Path) -> dict[str, Any] | None:
+    """Return the manifest if `folder` holds this source, whole; refuse anything else there."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    from pipeline.runs import read_json
+
+    if not (folder / MANIFEST).exists():
+        raise DataError(
+            f"{folder} is there already and was not made by `painter download`. "
+            "Choose another --data, or delete it first."
+        )
+    manifest = read_json(folder / MANIFEST)
+    if manifest.get("source") != source:
+        raise DataError(
+            f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
+            "Choose another --data, or delete it first."
+        )
+    whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
+    return manifest | {"already_there": True} if whole else None
+
+
+def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -> dict[str, Any]:
+    """Build the folder under a temporary name, with its manifest, and put it in place."""
+    with atomic_folder(folder) as target:
+        imported = bring(target)
+        manifest = {"source": source, **_describe(imported)}
+        manifest["content_hash"] = content_hash(open_everything(target))
+        write_json(target / MANIFEST, manifest)
+    return manifest
+
+
+def _draw_samples(target: Path) -> list[_Imported]:
+    def draw(name: str) -> _Imported:
+        buffer = io.BytesIO()
+        index = int(PurePosixPath(name).stem)
+        draw_landscape(index).save(buffer, "JPEG", quality=SAMPLE_QUALITY)
+        return _store(target, name, buffer.getvalue(), (256, 256))
+
+    names = [f"{index:03d}.jpg" for index in range(SAMPLE_COUNT)]
+    return map_threads(draw, names, "draw")
+
+
+def _import(images: ImageSet, target: Path) -> list[_Imported]:
+    def bring(name: str) -> _Imported:
+        try:
+            content = images.read_bytes(name)
+            image = decode(content)
+            if _upright_rgb(image):
+                return _store(target, name, content, image.size)
+            buffer = io.BytesIO()
+            converted = to_rgb(image)
+        except DataError as error:
+            return _Imported(name, problem=str(error))
+        converted.save(buffer, "PNG")
+        return _store(target, f"{name}.png", buffer.getvalue(), converted.size, converted=True)
+
+    imported = map_threads(bring, images.names, "import")
+    problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
+    refuse_nothing_left(images, len(imported) - len(problems), problems)
+    return imported
+
+
+def _upright_rgb(image: Image.Image) -> bool:
+    return (
+        image.mode == "RGB"
+        and not image.has_transparency_data
+        and image.getexif().get(_ORIENTATION, 1) == 1
+    )
+
+
+def _store(
+    target: Path, name: str, content: bytes, size: tuple[int, int], converted: bool = False
+) -> _Imported:
+    path = target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return _Imported(name, digest, len(content), f"{size[0]}x{size[1]}", converted)
+
+
+def _describe(imported: list[_Imported]) -> dict[str, Any]:
+    """Return counts, sizes, duplicates and problems for the manifest."""
+    kept = [i for i in imported if not i.problem]
+    same: dict[str, list[str]] = {}
+    for item in kept:
+        same.setdefault(item.digest, []).append(item.name)
+    return {
+        "count": len(kept),
+        "bytes": sum(i.bytes for i in kept),
+        "image_sizes": dict(Counter(i.size for i in kept).most_common()),
+        "domains": dict(Counter(_domain(i.name) for i in kept)),
+        "converted_to_rgb": sum(i.converted for i in kept),
+        "duplicates": [names for names in same.values() if len(names) > 1],
+        "unreadable": [f"{i.name} {i.problem}" for i in imported if i.problem],
+    }
+
+
+def _domain(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    return parts[0] if len(parts) > 1 else "."

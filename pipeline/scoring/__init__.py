@@ -1,0 +1,1 @@
+"""Feature extractors, pure metrics on features, and the score stage."""

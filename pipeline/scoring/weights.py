@@ -1,0 +1,74 @@
+"""The released Inception weights: downloaded once, checked by hash, cached."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+from pipeline.caches import cache_folder
+from pipeline.errors import ScoringError
+from pipeline.storage import atomic_file
+
+INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth"
+)
+_HASH_PREFIX = "6726825d"
+_CHUNK = 2**20
+_TIMEOUT_SECONDS = 30
+
+
+def inception_weights() -> Path:
+    """Return the cached file of the released weights, downloading it (95 MB) if needed.
+
+    Raises:
+        ScoringError: if it cannot be fetched, or what came is not the released file.
+    """
+    path = cache_folder() / "weights-inception-2015-12-05.pth"
+    if not path.exists():
+        download(INCEPTION_URL, path, _HASH_PREFIX)
+    return path
+
+
+def download(url: str, path: Path, hash_prefix: str) -> None:
+    """Fetch `url` to `path`; it appears only when its sha256 starts with `hash_prefix`.
+
+    Raises:
+        ScoringError: with the other ways to score.
+    """
+    others = (
+        "Fetch the file by other means and pass --weights FILE, or score without a network: "
+        "--features efficientnet-lite0"
+    )
+    try:
+        with atomic_file(path) as file:
+            digest = _stream(url, file)
+            if not digest.startswith(hash_prefix):
+                raise ScoringError(
+                    f"What came from {url} is not the released file (sha256 {digest[:8]}, "
+                    f"expected {hash_prefix}). {others}"
+                )
+    except urllib.error.URLError as error:
+        raise ScoringError(
+            f"The Inception weights cannot be downloaded from {url} ({error.reason}). {others}"
+        ) from None
+    except TimeoutError:
+        raise ScoringError(f"The download from {url} timed out. {others}") from None
+
+
+def _stream(url: str, file: BinaryIO) -> str:
+    """Copy the body of `url` into `file`; return its sha256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
+        size = int(reply.headers.get("Content-Length") or 0) or None
+        with tqdm(total=size, desc="weights", unit="B", unit_scale=True) as bar:
+            while chunk := reply.read(_CHUNK):
+                file.write(chunk)
+                digest.update(chunk)
+                bar.update(len(chunk))
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""The package stage: `images.zip` in the competition's format, and the check of any zip.
+
+Reads a run's images; writes images.zip: flat names, stored, 7,000 to 10,000 JPEGs of 256x256
+in RGB. `painter package --run RUN`, `painter check ZIP`.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from pipeline.errors import DataError
+from pipeline.storage import ZipImageWriter
+from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
+
+_EXAMPLES = 3
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One kind of fault in a submission."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        shown = f" (such as {', '.join(self.examples)})" if self.examples else ""
+        return f"{self.kind}: {self.count:,}{shown}"
+
+
+def check_archive(path: Path) -> list[Violation]:
+    """Return each kind of violation in a zip, empty if it can be submitted.
+
+    Raises:
+        DataError: if there is no such file or it is not a zip.
+    """
+    with _open(path) as archive:
+        entries = [e for e in archive.infolist() if not e.is_dir()]
+        faults = [*_count_faults(len(entries)), *_name_faults(entries)]
+        faults += list(_image_faults(archive, entries))
+    kinds: dict[str, list[str]] = {}
+    for kind, example in faults:
+        kinds.setdefault(kind, []).append(example)
+    return [
+        Violation(kind, max(len(names), 1), tuple(n for n in names[:_EXAMPLES] if n))
+        for kind, names in kinds.items()
+    ]
+
+
+def package(source: Path, target: Path) -> int:
+    """Check every image of a zip and write it in the submission's form; return the count.
+
+    `source` may be `target`. Nothing is written unless every image passes.
+
+    Raises:
+        DataError: listing each kind of violation.
+    """
+    refuse_violations(source, check_archive(source))
+    with _open(source) as archive, ZipImageWriter(target) as writer:
+        entries = sorted(archive.infolist(), key=lambda e: (len(e.filename), e.filename))
+        entries = [e for e in entries if not e.is_dir()]
+        for entry in tqdm(entries, desc="package", unit="img"):
+            writer.add(entry.filename, archive.read(entry))
+    return len(entries)
+
+
+def refuse_violations(path: Path, violations: list[Violation]) -> None:
+    """Raise DataError with one line a kind, if there is any."""
+    if violations:
+        lines = "\n  ".join(map(str, violations))
+        raise DataError(
+            f"{path} cannot be submitted:\n  {lines}\n"
+            f"Expected {MINIMUM_IMAGES:,} to {MAXIMUM_IMAGES:,} JPEGs, 256x256 RGB, flat in the "
+            "zip. `painter generate --count 7000` makes such a file."
+        )
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. `painter generate` makes one.")
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path} is not a readable zip ({error}). Make it again.") from None
+
+
+def _count_faults(count: int) -> Iterator[tuple[str, str]]:
+    if not MINIMUM_IMAGES <= count <= MAXIMUM_IMAGES:
+        yield f"number of files is {count:,}, not {MINIMUM_IMAGES:,} to {MAXIMUM_IMAGES:,}", ""
+
+
+def _name_faults(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, str]]:
+    for name, times in Counter(e.filename for e in entries).items():
+        if times > 1:
+            yield "name stands more than once", name
+        if "/" in name or "\\" in name:
+            yield "name is not flat", name
+        if not name.lower().endswith((".jpg", ".jpeg")):
+            yield "name does not end in .jpg", name
+
+
+def _image_faults(
+    archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]
+) -> Iterator[tuple[str, str]]:
+    """Yield the fault of each image, decoding in threads; a chunk in memory at a time."""
+    with ThreadPoolExecutor() as pool, tqdm(total=len(entries), desc="check", unit="img") as bar:
+        for start in range(0, len(entries), _CHUNK):
+            chunk = entries[start : start + _CHUNK]
+            contents = [_read(archive, entry) for entry in chunk]
+            for entry, fault in zip(chunk, pool.map(_image_fault, contents), strict=True):
+                if fault:
+                    yield fault, entry.filename
+            bar.update(len(chunk))
+
+
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+    try:
+        return archive.read(entry)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError):
+        return None
+
+
+def _image_fault(content: bytes | None) -> str | None:
+    """Return what is wrong with one file, or None."""
+    if content is None:
+        return "damaged or encrypted in the zip"
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception:
+        return "not a whole image"
+    if image.format != "JPEG":
+        return f"{image.format}, not JPEG"
+    if image.size != IMAGE_SIZE:
+        return f"{image.width}x{image.height} pixels, not 256x256"
+    if image.mode != "RGB":
+        return f"colour mode {image.mode}, not RGB"
+    return None

@@ -1,0 +1,154 @@
+"""The explore stage, on images so small that the statistics are known in closed form."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data.explore import (
+    GAP,
+    THUMBNAIL,
+    contact_sheet,
+    explore,
+    round_figure,
+    spread_evenly,
+)
+from pipeline.data.images import ImageSet
+from pipeline.errors import DataError
+
+STEP = THUMBNAIL + GAP
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def flat(colour: tuple[int, int, int], width: int = 8, height: int = 8) -> bytes:
+    return png(Image.new("RGB", (width, height), colour))
+
+
+def image_set(files: dict[str, bytes]) -> ImageSet:
+    return ImageSet(tuple(sorted(files)), files.__getitem__, "the test's images")
+
+
+def test_statistics_are_exact(tmp_path: Path) -> None:
+    files = {"a.png": flat((0, 10, 200)), "b.PNG": flat((100, 10, 0)), "c.png": flat((50, 10, 100))}
+    found = explore(image_set(files), tmp_path)
+    lengths = sorted(len(content) for content in files.values())
+    assert found["count"] == 3
+    assert found["sizes"] == {"8x8": 3}
+    assert found["formats"] == {".png": 3}
+    assert found["modes"] == {"RGB": 3}
+    assert found["file_bytes"] == {
+        "min": lengths[0],
+        "median": lengths[1],
+        "mean": sum(lengths) / 3,
+        "max": lengths[2],
+        "total": sum(lengths),
+    }
+    assert found["rgb"]["mean"] == [50, 10, 100]
+    # Levels m - d, m, m + d in equal shares: variance 2 d²/3. Tolerance: one rounding each in
+    # the division and the root.
+    expected = [50 * (2 / 3) ** 0.5, 0, 100 * (2 / 3) ** 0.5]
+    assert found["rgb"]["std"] == pytest.approx(expected, rel=1e-15)
+    assert found["unreadable"] == []
+
+
+def test_moments_agree_with_numpy_and_weigh_pixels_not_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in [(8, 30), (16, 9)]]
+    files = {f"{i}.png": png(Image.fromarray(a)) for i, a in enumerate(arrays)}
+    found = explore(image_set(files), tmp_path)
+    together = np.concatenate([a.reshape(-1, 3) for a in arrays]).astype(np.float64)
+    # numpy sums 384 values in float64: far below 384 roundings of 2**-53.
+    assert found["rgb"]["mean"] == pytest.approx(together.mean(axis=0).tolist(), rel=1e-12)
+    assert found["rgb"]["std"] == pytest.approx(together.std(axis=0).tolist(), rel=1e-12)
+    assert found["sizes"] == {"30x8": 1, "9x16": 1}
+
+
+def test_formats_modes_and_sizes_come_commonest_first(tmp_path: Path) -> None:
+    jpeg = io.BytesIO()
+    Image.new("L", (8, 12)).save(jpeg, "jpeg")
+    files = {"monet_jpg/a.jpg": jpeg.getvalue(), "b.png": flat((1, 2, 3)), "c.png": flat((4, 5, 6))}
+    found = explore(image_set(files), tmp_path)
+    assert list(found["formats"].items()) == [(".png", 2), (".jpg", 1)]
+    assert list(found["modes"].items()) == [("RGB", 2), ("L", 1)]
+    assert list(found["sizes"].items()) == [("8x8", 2), ("8x12", 1)]
+
+
+def test_statistics_file_holds_what_is_returned(tmp_path: Path) -> None:
+    found = explore(image_set({"a.png": flat((9, 9, 9))}), tmp_path / "new" / "folder")
+    written = json.loads((tmp_path / "new" / "folder" / "statistics.json").read_text())
+    assert written == found
+
+
+def test_pictures_are_written_and_open(tmp_path: Path) -> None:
+    files = {f"{i:02}.png": flat((i, i, i)) for i in range(70)}
+    explore(image_set(files), tmp_path)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"contact_sheet.png", "file_sizes.png", "statistics.json"}
+    with Image.open(tmp_path / "contact_sheet.png") as sheet:
+        assert sheet.size == (8 * STEP + GAP, 8 * STEP + GAP)
+    with Image.open(tmp_path / "file_sizes.png") as histogram:
+        histogram.load()
+        assert min(histogram.size) > 300
+
+
+def test_running_again_gives_the_same_files(tmp_path: Path) -> None:
+    images = image_set({"a.png": flat((1, 2, 3)), "b.png": flat((3, 2, 1), 20, 8)})
+    explore(images, tmp_path)
+    first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    explore(images, tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == first
+
+
+def test_unreadable_images_are_listed_and_left_out(tmp_path: Path) -> None:
+    whole = flat((7, 7, 7))
+    files = {
+        "bad.jpg": b"no picture",
+        "cut.png": flat((200, 0, 0), 64, 64)[:-30],
+        "good.png": whole,
+    }
+    found = explore(image_set(files), tmp_path)
+    assert found["count"] == 1
+    assert [line.split()[0] for line in found["unreadable"]] == ["bad.jpg", "cut.png"]
+    assert found["file_bytes"]["total"] == len(whole)
+    assert found["rgb"] == {"mean": [7, 7, 7], "std": [0, 0, 0]}
+    assert found["formats"] == {".png": 1}
+
+
+@pytest.mark.parametrize("files", [{}, {"bad.png": b"no picture"}])
+def test_nothing_left_is_an_error_and_writes_nothing(
+    tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    with pytest.raises(DataError, match="the test's images"):
+        explore(image_set(files), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_spread_evenly() -> None:
+    names = [str(i) for i in range(9)]
+    assert spread_evenly(names, 64) == names
+    assert spread_evenly(names, 3) == ["0", "4", "8"]
+    assert spread_evenly(names[:1], 3) == ["0"]
+
+
+def test_round_figure() -> None:
+    figures = [round_figure(v) for v in (0.0831, 8.8347, 99.95, 1234.5)]
+    assert figures == ["0.0831", "8.83", "100", "1,234"]
+
+
+def test_contact_sheet_centres_thumbnails_on_white() -> None:
+    wide, small = Image.new("RGB", (512, 256), "red"), Image.new("RGB", (8, 8), "blue")
+    sheet = contact_sheet([wide, small, wide])
+    assert sheet.size == (2 * STEP + GAP, 2 * STEP + GAP)
+    middle = GAP + THUMBNAIL // 2
+    assert sheet.getpixel((middle, middle)) == (255, 0, 0)
+    assert sheet.getpixel((middle, GAP)) == (255, 255, 255)
+    assert sheet.getpixel((middle + STEP, middle)) == (0, 0, 255)
+    assert sheet.getpixel((middle + STEP, middle + STEP)) == (255, 255, 255)
