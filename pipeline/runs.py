@@ -59,33 +59,42 @@ class RunFolder:
         """Return what the run was made from, and with."""
         return read_json(self.provenance)
 
-    def open(self, config: Config, data: dict[str, Any], precision: str, device: str) -> None:
-        """Create the folder or check that it belongs to the same run; write both records.
+    def refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
+        """Check that the folder is free, or holds a run of the same settings and data.
+
+        Args:
+            config: the resolved settings.
+            data: path, domain, count and content hash of the training images.
+
+        Raises:
+            RunError: naming what differs, or the files in the way.
+        """
+        if self.config.exists():
+            self._refuse_differences(config, data)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise RunError(
+                f"{self.path} is not empty and holds no run (no config.json). "
+                "Choose another --run, or empty it first."
+            )
+
+    def record_sitting(
+        self, config: Config, data: dict[str, Any], precision: str, device: str
+    ) -> None:
+        """Write the config and what this process is about to train with and on.
 
         Args:
             config: the resolved settings.
             data: path, domain, count and content hash of the training images.
             precision: the resolved number format.
             device: the name of the device.
-
-        Raises:
-            RunError: if the folder holds another config's run, other data or other files.
         """
-        sittings = []
-        if self.config.exists():
-            self._refuse_other_run(config, data)
-            sittings = self.read_provenance()["sittings"]
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise RunError(
-                f"{self.path} is not empty and holds no run (no config.json). "
-                "Choose another --run, or empty it first."
-            )
+        sittings = self.read_provenance()["sittings"] if self.config.exists() else []
         sittings.append(sitting(precision, device))
         # The provenance comes first: a folder with config.json has both, even after kill -9.
         write_json(self.provenance, {"data": data, "sittings": sittings})
         write_json(self.config, config.to_dict())
 
-    def _refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
+    def _refuse_differences(self, config: Config, data: dict[str, Any]) -> None:
         changed = differences(self.read_config(), config)
         old = self.read_provenance()["data"]
         if old["content_hash"] != data["content_hash"]:

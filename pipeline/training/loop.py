@@ -64,11 +64,14 @@ def train(
     precision = Precision(choose_precision(config.training.precision, device), device)
     budget = Budget.from_config(config, len(pixels))
     run = RunFolder(run_path)
+    run.refuse_other_run(config, data)
     state = TrainingState.fresh(config, precision)
     resumed = run.state.exists()
     if resumed:
         state.load(load_state(run.state))
-    run.open(config, data, precision.name, device_name(device))
+        if budget.ended(state.step, state.seconds, state.reserve):
+            return state.step * config.training.batch_size
+    run.record_sitting(config, data, precision.name, device_name(device))
     batches = Batches(pixels, config, device)
     objective = NonSaturating.from_config(config.training)
     recorder = Recorder(run, config, state, batches)
@@ -78,7 +81,7 @@ def train(
     bar = progress_bar()
     try:
         with StopRequest() as stop:
-            while not budget.ended(state.step, recorder.clock(), recorder.reserve) and not stop:
+            while not budget.ended(state.step, recorder.clock(), state.reserve) and not stop:
                 step = state.step + 1
                 batch = batches(step)
 
@@ -153,8 +156,6 @@ class Recorder:
         self._last_line = (state.step, self.clock())
         self._written_step = state.step
         self._saved_at = self.clock()
-        self.reserve = 0.0
-        """Seconds that the last save took, with a margin: kept free at the end."""
 
     @property
     def images_seen(self) -> int:
@@ -251,7 +252,7 @@ class Recorder:
         save_state(self._run.state, self._state.to_dict())
         save_snapshot(self._run.snapshot, generator, self._config, self.images_seen)
         self._saved_at = self.clock()
-        self.reserve = max(self.reserve, 1.5 * (self._saved_at - began))
+        self._state.reserve = max(self._state.reserve, 1.5 * (self._saved_at - began))
 
     def _fitted_generator(self) -> nn.Module:
         batch = min(self._config.training.batch_size, CALIBRATION_IMAGES)

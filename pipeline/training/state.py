@@ -27,6 +27,8 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     step: int = 0
     seconds: float = 0.0
+    reserve: float = 0.0
+    """Seconds that saving has taken at most, with a margin: kept free at the end of a budget."""
     log_sizes: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
@@ -59,7 +61,12 @@ class TrainingState:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `state.pt` holds."""
-        counters = {"step": self.step, "seconds": self.seconds, "log_sizes": self.log_sizes}
+        counters = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "reserve": self.reserve,
+            "log_sizes": self.log_sizes,
+        }
         return counters | {name: part.state_dict() for name, part in self._parts().items()}
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -71,7 +78,8 @@ class TrainingState:
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
-            self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
+            self.step = int(saved["step"])
+            self.seconds, self.reserve = float(saved["seconds"]), float(saved["reserve"])
             self.log_sizes = dict(saved["log_sizes"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise RunError(

@@ -1,0 +1,77 @@
+# painter: one target a stage. `make` alone prints this list.
+#
+# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES,
+# and ARGS for any further option, as in: make train ARGS="--set batch_size=32 --minutes 10"
+
+PYTHON   ?= python3
+VENV     := .venv
+PAINTER  := $(VENV)/bin/painter
+SOURCE   ?= competition
+DATA     ?= data/monet
+PRESET   ?= monet64
+RUN      ?= runs/$(PRESET)
+COUNT    ?= 7000
+FEATURES ?= inception
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint check bench download explore train generate score package report runs format lock
+
+help:  ## print this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+setup: $(VENV)/.ready  ## make .venv with painter and the offline extractor in it
+
+demo: $(VENV)/.ready  ## every stage on drawn landscapes, on the CPU, without an account
+	$(PAINTER) demo $(ARGS)
+
+download: $(VENV)/.ready  ## SOURCE -> DATA: paintings, with a manifest
+	$(PAINTER) download --source $(SOURCE) --data $(DATA) $(ARGS)
+
+explore: $(VENV)/.ready  ## DATA -> DATA.explore: contact sheet and statistics
+	$(PAINTER) explore --data $(DATA) $(ARGS)
+
+train: $(VENV)/.ready  ## DATA, PRESET -> RUN: train, or take the training up again
+	$(PAINTER) train --data $(DATA) --preset $(PRESET) --run $(RUN) $(ARGS)
+
+generate: $(VENV)/.ready  ## RUN -> RUN/images.zip: COUNT images of 256x256
+	$(PAINTER) generate --run $(RUN) --count $(COUNT) $(ARGS)
+
+score: $(VENV)/.ready  ## RUN -> RUN/score.json: MiFID against the paintings
+	$(PAINTER) score --run $(RUN) --features $(FEATURES) $(ARGS)
+
+package: $(VENV)/.ready  ## RUN/images.zip: check every image, write it in the submission's form
+	$(PAINTER) package --run $(RUN) $(ARGS)
+
+report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
+	$(PAINTER) report --run $(RUN) $(ARGS)
+
+runs: $(VENV)/.ready  ## a table of all runs and their scores
+	$(PAINTER) runs $(ARGS)
+
+test: $(VENV)/.ready  ## the tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready  ## formatting, lint and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+check: lint test  ## lint and test: what CI runs
+
+bench: $(VENV)/.ready  ## speed, as ratios to plain baselines in the same run
+	$(VENV)/bin/python -m benchmarks.training $(ARGS)
+
+format: $(VENV)/.ready  ## rewrite the sources in the common format
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lock: $(VENV)/.ready  ## resolve the declared ranges anew into requirements.lock
+	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
