@@ -349,7 +349,9 @@ def run_command(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("Stopped by Ctrl+C; the same command starts this stage again.", 130)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise  # a fault of the program: its traceback is what a bug report needs
         return _fail("Out of memory. Try a smaller batch_size or fewer images at a time.", 1)
     except OSError as error:
         return _fail(_disk_message(error), 1)

@@ -116,8 +116,11 @@ class ZipImageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        try:
             self._zip.close()
+        except BaseException as failure:
+            self._target.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         self._target.__exit__(kind, error, trace)
 
     def add(self, name: str, content: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import zipfile
+import textwrap
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,10 +19,8 @@ from PIL import Image
 from torch import nn
 
 from pipeline.errors import ScoringError
-from pipeline.scoring.weights import inception_weights
+from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
 
-RELEASED_HASH_PREFIX = "6726825d"
-"""The start of the sha256 of the released Inception weights; part of their file name."""
 OFFLINE_EXTRA = "pip install 'painter[offline]'"
 
 
@@ -74,7 +72,7 @@ class Inception:
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=clean
             )
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+            reason = textwrap.shorten(" ".join(str(error).splitlines()[1:]), 160)
             raise ScoringError(
                 f"{weights} holds no Inception weights in the released format ({reason})."
             ) from None
@@ -168,9 +166,19 @@ def read_tensors(content: bytes, label: str) -> dict[str, Any]:
     """
     try:
         tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "empty"
-        raise ScoringError(f"{label} cannot be read as weights ({reason}).") from None
-    if not isinstance(tensors, dict):
+    except pickle.UnpicklingError:
+        # Not torch's own text: it advises to switch this protection off.
+        raise ScoringError(
+            f"{label} cannot be read as weights: it is damaged, or holds objects that could run "
+            "code. Expected named tensors; fetch the file again."
+        ) from None
+    except Exception as error:
+        # A damaged file raises many kinds (RuntimeError, EOFError, UnicodeDecodeError, KeyError,
+        # struct.error): all mean the same here, and the message keeps the reason.
+        reason = str(error).split(". ")[0].strip() or type(error).__name__
+        raise ScoringError(
+            f"{label} cannot be read as weights ({reason}). Fetch the file again."
+        ) from None
+    if not (isinstance(tensors, dict) and all(isinstance(name, str) for name in tensors)):
         raise ScoringError(f"{label} holds a {type(tensors).__name__}; expected named tensors.")
     return dict(tensors)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -95,13 +95,9 @@ def cached_extract(images: ImageSet, extractor: Extractor, description: str) -> 
     """Return `extract`'s result, kept by content: renaming a folder does not miss the cache."""
     key = hashlib.sha256(f"{extractor.identity}\n{content_hash(images)}".encode()).hexdigest()
     path = cache_folder() / "features" / f"{key}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            return Features(
-                saved["values"], tuple(saved["names"].tolist()), tuple(saved["unreadable"].tolist())
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        features = extract(images, extractor, description)
+    if kept := _read_cached(path):
+        return kept
+    features = extract(images, extractor, description)
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -111,3 +107,18 @@ def cached_extract(images: ImageSet, extractor: Extractor, description: str) -> 
     )
     write_bytes(path, buffer.getvalue())
     return features
+
+
+def _read_cached(path: Path) -> Features | None:
+    """Return the features in a cache file, or None if it is missing or damaged."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return Features(
+                saved["values"], tuple(saved["names"].tolist()), tuple(saved["unreadable"].tolist())
+            )
+    except Exception:
+        # A damaged file raises many kinds (BadZipFile, EOFError, ValueError, KeyError,
+        # NotImplementedError, zlib.error): whichever it is, the file is made again.
+        return None

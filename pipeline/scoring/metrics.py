@@ -52,16 +52,11 @@ def frechet_distance(generated: npt.ArrayLike, reference: npt.ArrayLike) -> floa
 
 def _trace_of_root(a_g: FloatArray, a_r: FloatArray) -> float:
     """Return Tr((A_g^T A_g A_r^T A_r)^(1/2)), the nuclear norm of A_g A_r^T."""
-    product = _compact(a_g) @ _compact(a_r).T
-    return float(np.linalg.svd(product, compute_uv=False).sum())
-
-
-def _compact(matrix: FloatArray) -> FloatArray:
-    """Return at most d rows with the same A^T A: the R of a QR decomposition."""
-    rows, columns = matrix.shape
-    if rows <= columns:
-        return matrix
-    return np.asarray(np.linalg.qr(matrix, mode="r"))
+    if min(len(a_g), len(a_r)) > a_g.shape[1]:
+        # Both sets are larger than a feature is wide: d rows with the same A^T A will do. With
+        # one small set the product is small already, and the decompositions would cost more.
+        a_g, a_r = (np.asarray(np.linalg.qr(a, mode="r")) for a in (a_g, a_r))
+    return float(np.linalg.svd(a_g @ a_r.T, compute_uv=False).sum())
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ def _unit(features: FloatArray) -> FloatArray:
 def _checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
     array = np.asarray(features, dtype=np.float64)
     if array.ndim != 2 or len(array) < least:
-        needed = f"at least {least} images are needed"
+        needed = f"expected a row for each image, and at least {least}"
         raise ScoringError(f"The {name} features have shape {array.shape}; {needed}.")
     if not np.isfinite(array).all():
         raise ScoringError(f"The {name} features contain NaN or infinity.")

@@ -66,7 +66,11 @@ def score(
         "features": extractor.name,
         "comparable_with_leaderboard": extractor.comparable_with_leaderboard,
         "seconds": round(time.perf_counter() - began, 3),
-        "unreadable": [*generated_features.unreadable, *reference_features.unreadable],
+        "unreadable": [
+            *generated_features.unreadable,
+            *reference_features.unreadable,
+            *(training_features.unreadable if training is not None else ()),
+        ],
         "nearest": _nearest_pairs(nearest, generated_features, training_features),
     }
 

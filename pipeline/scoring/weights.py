@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import urllib.error
+import http.client
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +18,8 @@ INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth"
 )
-_HASH_PREFIX = "6726825d"
+RELEASED_HASH_PREFIX = "6726825d"
+"""The start of the sha256 of the released Inception weights; part of their file name."""
 _CHUNK = 2**20
 _TIMEOUT_SECONDS = 30
 
@@ -31,7 +32,7 @@ def inception_weights() -> Path:
     """
     path = cache_folder() / "weights-inception-2015-12-05.pth"
     if not path.exists():
-        download(INCEPTION_URL, path, _HASH_PREFIX)
+        download(INCEPTION_URL, path, RELEASED_HASH_PREFIX)
     return path
 
 
@@ -53,12 +54,13 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
                     f"What came from {url} is not the released file (sha256 {digest[:8]}, "
                     f"expected {hash_prefix}). {others}"
                 )
-    except urllib.error.URLError as error:
+    except (OSError, http.client.HTTPException) as error:
+        # A refused connection or status comes as URLError, a reset or time-out in the middle as
+        # another OSError, and a reply that is not HTTP as HTTPException.
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise ScoringError(
-            f"The Inception weights cannot be downloaded from {url} ({error.reason}). {others}"
+            f"The Inception weights cannot be downloaded from {url} ({reason}). {others}"
         ) from None
-    except TimeoutError:
-        raise ScoringError(f"The download from {url} timed out. {others}") from None
 
 
 def _stream(url: str, file: BinaryIO) -> str:
@@ -71,4 +73,6 @@ def _stream(url: str, file: BinaryIO) -> str:
                 file.write(chunk)
                 digest.update(chunk)
                 bar.update(len(chunk))
+            if size is not None and file.tell() < size:
+                raise ConnectionError(f"it broke off after {file.tell()} of {size} bytes")
     return digest.hexdigest()

@@ -9,6 +9,8 @@ from torch import nn
 
 CALIBRATION_IMAGES = 1024
 """Generated images over which BatchNorm statistics are taken."""
+CALIBRATION_BATCH = 64
+"""Generated images a forward pass; whatever the batch of the training."""
 
 
 class AveragedGenerator:
@@ -32,7 +34,9 @@ class AveragedGenerator:
 
 
 @torch.no_grad()
-def calibrated(network: nn.Module, z: torch.Tensor, batch_size: int) -> nn.Module:
+def calibrated(
+    network: nn.Module, z: torch.Tensor, batch_size: int = CALIBRATION_BATCH
+) -> nn.Module:
     """Return a copy in evaluation mode whose BatchNorm statistics are those of G(z).
 
     The running statistics of the trained generator do not fit averaged weights; these are the

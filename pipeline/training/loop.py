@@ -33,6 +33,7 @@ from pipeline.training.interruption import StopRequest
 from pipeline.training.objective import Logged, NonSaturating
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
+from pipeline.training.tensorboard import Curves
 
 
 def train(
@@ -151,6 +152,7 @@ class Recorder:
         self._earlier_seconds = state.seconds
         self._started = time.perf_counter()
         self._log = RunLog(run, state.log_sizes)
+        self._curves = Curves(run.path / "tensorboard", state.step)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=state_device(state))
         self._last: Logged = {}
         self._last_line = (state.step, self.clock())
@@ -207,6 +209,7 @@ class Recorder:
     def close(self) -> None:
         """Close the logs."""
         self._log.close()
+        self._curves.close()
 
     def _crossed(self, every: int) -> bool:
         before = self.images_seen - self._config.training.batch_size
@@ -226,6 +229,7 @@ class Recorder:
             "images_per_second": round(self.images_per_second, 1),
         }
         self._log.statistics(line)
+        self._curves.add(line)
         self._last_line = (self._state.step, self.clock())
         self._written_step = self._state.step
 
@@ -255,10 +259,8 @@ class Recorder:
         self._state.reserve = max(self._state.reserve, 1.5 * (self._saved_at - began))
 
     def _fitted_generator(self) -> nn.Module:
-        batch = min(self._config.training.batch_size, CALIBRATION_IMAGES)
-        count = math.ceil(CALIBRATION_IMAGES / batch) * batch
-        z = self._batches.noise("calibration", 0, count)
-        return calibrated(self._state.average.network, z, batch)
+        z = self._batches.noise("calibration", 0, CALIBRATION_IMAGES)
+        return calibrated(self._state.average.network, z)
 
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:

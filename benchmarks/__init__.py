@@ -1,0 +1,1 @@
+"""Speed against plain baselines, alternating in one run: `make bench`."""

@@ -1,0 +1,1 @@
+"""Tests: one file a module; fakes that behave, closed forms, independent references."""

@@ -1,0 +1,299 @@
+"""The training loop: what it writes, how it resumes, how it fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.config import Config, apply_settings
+from pipeline.errors import DivergedError, Interrupted, RunError
+from pipeline.runs import RunFolder, list_runs
+from pipeline.training import loop
+from pipeline.training.checkpoints import load_snapshot, load_state
+from pipeline.training.objective import NonSaturating
+from pipeline.training.tensorboard import Curves
+
+TINY: dict[str, Any] = {
+    "image_size": 32,
+    "generator_channels": 4,
+    "discriminator_channels": 4,
+    "latent_size": 4,
+    "batch_size": 4,
+    "images": 48,
+    "log_every": 2,
+    "sample_every": 16,
+    "sample_count": 4,
+    "precision": "float32",
+}
+DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc"}
+KEYS = {
+    "step", "images_seen", "seconds", "loss_d", "loss_g", "d_real", "d_fake_before",
+    "d_fake_after", "images_per_second",
+}  # fmt: skip
+
+
+def tiny(**changes: Any) -> Config:
+    return apply_settings(Config(), TINY | changes)
+
+
+def paintings() -> torch.Tensor:
+    numbers = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=numbers)
+
+
+def train(run: Path, **changes: Any) -> int:
+    return loop.train(tiny(**changes), paintings(), DATA, run, torch.device("cpu"))
+
+
+def statistics(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    timed = ("seconds", "images_per_second")
+    return [{k: v for k, v in line.items() if k not in timed} for line in lines]
+
+
+def assert_equal_runs(first: Path, second: Path) -> None:
+    """Weights, optimisers, statistics and samples agree bit for bit."""
+    a, b = load_state(first / "state.pt"), load_state(second / "state.pt")
+    assert a["step"] == b["step"]
+    for part in ("generator", "discriminator", "average"):
+        assert all(torch.equal(v, b[part][k]) for k, v in a[part].items()), part
+    for part in ("optimizer_g", "optimizer_d"):
+        for key, values in a[part]["state"].items():
+            others = b[part]["state"][key]
+            assert all(torch.equal(v, others[k]) for k, v in values.items()), part
+    assert statistics(first) == statistics(second)
+    names = sorted(p.name for p in (first / "samples").iterdir())
+    assert names == sorted(p.name for p in (second / "samples").iterdir())
+    for name in names:
+        pair = [(run / "samples" / name).read_bytes() for run in (first, second)]
+        assert pair[0] == pair[1], name
+    assert (first / "snapshot.safetensors").read_bytes() == (
+        second / "snapshot.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
+    assert train(tmp_path / "run") == 48
+    run = RunFolder(tmp_path / "run")
+    assert run.read_config() == tiny()
+    lines = [json.loads(line) for line in run.stats.read_text().splitlines()]
+    assert [line["images_seen"] for line in lines] == [8, 16, 24, 32, 40, 48]
+    assert all(set(line) == KEYS for line in lines)
+    assert [p.name for p in sorted(run.samples.iterdir())] == [
+        f"{n:09d}.png" for n in (0, 16, 32, 48)
+    ]
+    provenance = run.read_provenance()
+    assert provenance["data"] == DATA
+    assert torch.__version__.startswith(provenance["sittings"][0]["libraries"]["torch"])
+    assert "Trained on 48 images" in run.log.read_text()
+    assert load_snapshot(run.snapshot).images_seen == 48
+    assert not list(tmp_path.rglob("*.partial"))
+    (row,) = list_runs(tmp_path)
+    assert (row["run"], row["images_seen"], row["mifid"]) == ("run", 48, None)
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
+    train(tmp_path / "whole")
+    train(tmp_path / "parts", images=16)
+    train(tmp_path / "parts")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_stop_between_checkpoints_loses_nothing_and_repeats_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    train(tmp_path / "whole", precision=precision)
+    original = loop.Recorder.after_step
+
+    def break_down(self: loop.Recorder, values: dict[str, torch.Tensor]) -> None:
+        original(self, values)
+        if self.images_seen == 28:  # after a line of statistics that no checkpoint covers
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Recorder, "after_step", break_down)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(tmp_path / "cut", precision=precision)
+    assert statistics(tmp_path / "cut")[-1]["images_seen"] == 24
+    (tmp_path / "cut" / "samples" / "000000024.png").write_bytes(b"later than the checkpoint")
+    train(tmp_path / "cut", precision=precision)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "cut")
+
+
+CHILD = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.test_training import train
+torch.set_num_threads(int(sys.argv[3]))
+train(Path(sys.argv[1]), images=4000, checkpoint_minutes=0.002, log_every=1)
+"""
+
+
+def start_child(run: Path) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", CHILD, str(run), root, str(torch.get_num_threads())]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root)
+    deadline = time.monotonic() + 120
+    while not (run / "stats.jsonl").exists() or (run / "stats.jsonl").stat().st_size < 2000:
+        assert time.monotonic() < deadline, "the child did not start to train"
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.02)
+    return child
+
+
+def test_kill_9_in_the_middle_then_the_same_command_equals_uninterrupted(tmp_path: Path) -> None:
+    child = start_child(tmp_path / "killed")
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    changes = {"images": 4000, "checkpoint_minutes": 0.002, "log_every": 1}
+    train(tmp_path / "killed", **changes)
+    train(tmp_path / "whole", **changes)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "killed")
+    assert not list((tmp_path / "killed").rglob("*.partial"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_between_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    original = loop.Recorder.after_step
+
+    def interrupt(self: loop.Recorder, values: dict[str, torch.Tensor]) -> None:
+        original(self, values)
+        if self.images_seen == 20:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(loop.Recorder, "after_step", interrupt)
+    with pytest.raises(Interrupted, match="20 images") as stopped:
+        train(tmp_path / "run")
+    assert stopped.value.exit_code == 130
+    assert load_state(tmp_path / "run" / "state.pt")["step"] == 5
+    assert signal.getsignal(number) is before
+
+
+def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
+    train(tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    assert train(tmp_path / "run") == 48
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+
+
+def test_a_time_budget_ends_in_time_with_everything_saved(tmp_path: Path) -> None:
+    seen = train(tmp_path / "run", images=None, minutes=0.05)
+    state = load_state(tmp_path / "run" / "state.pt")
+    assert seen == state["step"] * 4 > 0
+    assert state["seconds"] <= 3.0
+    assert train(tmp_path / "run", images=None, minutes=0.05) == seen
+
+
+def test_another_config_or_other_data_is_refused_with_the_difference(tmp_path: Path) -> None:
+    train(tmp_path / "run")
+    with pytest.raises(RunError, match=r"learning_rate: 0\.0002 in the run, 0\.001 now"):
+        train(tmp_path / "run", learning_rate=1e-3)
+    data = DATA | {"content_hash": "xyz", "path": "elsewhere"}
+    with pytest.raises(RunError, match="10 others from elsewhere"):
+        loop.train(tiny(), paintings(), data, tmp_path / "run")
+    assert train(tmp_path / "run", images=56) == 56  # a budget may grow
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        train(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "run", images=16)
+    good = (tmp_path / "run" / "state.pt").read_bytes()
+    original = NonSaturating.generator_loss
+
+    def explode(self: NonSaturating, *args: Any) -> Any:
+        loss, logged = original(self, *args)
+        return loss * float("nan"), logged
+
+    monkeypatch.setattr(NonSaturating, "generator_loss", explode)
+    with pytest.raises(DivergedError, match="not finite") as failure:
+        train(tmp_path / "run")
+    assert failure.value.exit_code == 1
+    assert (tmp_path / "run" / "state.pt").read_bytes() == good
+    assert statistics(tmp_path / "run")[-1]["images_seen"] == 16
+
+
+def test_statistics_stay_the_same_when_sampling_and_saving_more_often(tmp_path: Path) -> None:
+    train(tmp_path / "seldom")
+    train(tmp_path / "often", sample_every=4, checkpoint_minutes=1e-6)
+    assert statistics(tmp_path / "seldom") == statistics(tmp_path / "often")
+
+
+def test_the_discriminator_learns_to_tell_flat_paintings_from_noise(tmp_path: Path) -> None:
+    flat = torch.full((10, 3, 32, 32), 200, dtype=torch.uint8)
+    config = tiny(images=400, learning_rate=1e-3, log_every=100)
+    loop.train(config, flat, DATA, tmp_path / "run")
+    last = statistics(tmp_path / "run")[-1]
+    assert last["d_real"] > last["d_fake_before"]
+
+
+def test_a_snapshot_is_the_same_generator_after_a_round_trip(tmp_path: Path) -> None:
+    train(tmp_path / "run")
+    shutil.copy(tmp_path / "run" / "snapshot.safetensors", tmp_path / "alone.safetensors")
+    first = load_snapshot(tmp_path / "run" / "snapshot.safetensors").generator
+    second = load_snapshot(tmp_path / "alone.safetensors").generator
+    z = torch.randn(2, 4)
+    assert torch.equal(first(z), second(z))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float16", "float32", "auto"])
+def test_training_on_a_gpu_resumes(tmp_path: Path, precision: str) -> None:
+    gpu = torch.device("cuda")
+    loop.train(tiny(images=16, precision=precision), paintings(), DATA, tmp_path, gpu)
+    loop.train(tiny(precision=precision), paintings(), DATA, tmp_path, gpu)
+    assert statistics(tmp_path)[-1]["images_seen"] == 48
+
+
+def test_curves_go_to_tensorboard_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert folder == str(tmp_path / "run" / "tensorboard")
+            assert purge_step == 1
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, step))
+
+        def close(self) -> None:
+            written.append(("closed", -1))
+
+    fake = types.ModuleType("torch.utils.tensorboard")
+    fake.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]  # a module made here
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    train(tmp_path / "run", images=8)
+    assert {name for name, step in written if step == 2} == KEYS - {"step"}
+    assert written[-1] == ("closed", -1)
+
+
+def test_training_needs_no_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    curves = Curves(tmp_path, 0)
+    curves.add({"step": 1, "loss_d": 0.5})
+    curves.close()
+    assert not list(tmp_path.iterdir())
