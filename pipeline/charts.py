@@ -1,0 +1,189 @@
+"""Line charts as SVG that takes its colours from the page it stands in.
+
+Makes strings, reads and writes no files. The axes and their text are drawn in `currentColor`
+and the lines in the CSS variables `--series-1` to `--series-3`, so that one chart serves light
+and dark pages. Ids begin with the chart's name: several charts can share a page.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SERIES_COLOURS = ("#b0512a", "#23767f", "#8a63b8")
+"""Shown where the page sets no `--series-N`: legible on white and on black."""
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)))
+"""Line styles, so that the lines differ without colour too."""
+WIDTH, HEIGHT = 5.0, 3.1
+"""Inches of 72 SVG units; small, so that the text stays legible on a phone."""
+BUCKETS = 200
+"""The faint raw line shows the lowest and the highest value of each of so many stretches."""
+SMOOTH_POINTS = 300
+"""Points of the smoothed line."""
+
+# Colours that matplotlib writes and `_for_page` replaces; no other element uses them.
+_INK = "#010203"
+_SERIES = ("#010a01", "#010a02", "#010a03")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One named line; values that are not finite leave gaps."""
+
+    label: str
+    values: Sequence[float]
+
+
+def smooth(values: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
+    """Return the centred moving average over `window` values, shorter at both ends.
+
+    Values that are not finite are left out of the average; where none is left, it is NaN.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(array)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, array, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    centre = np.arange(len(array))
+    first = np.maximum(centre - window // 2, 0)
+    last = np.minimum(centre + (window + 1) // 2, len(array))
+    count = counts[last] - counts[first]
+    total = sums[last] - sums[first]
+    averages = np.full(len(array), np.nan)
+    np.divide(total, count, out=averages, where=count > 0)
+    return averages
+
+
+def smoothing_window(count: int) -> int:
+    """Return the window for `count` values: two in a hundred, at least one."""
+    return max(1, count // 50)
+
+
+def extremes(x: np.ndarray, y: np.ndarray, buckets: int = BUCKETS) -> tuple[np.ndarray, np.ndarray]:
+    """Thin a long line to each bucket's lowest and highest point, so that no peak is lost."""
+    if len(x) <= 2 * buckets:
+        return x, y
+    kept: list[int] = []
+    for part in np.array_split(np.arange(len(x)), buckets):
+        finite = part[np.isfinite(y[part])]
+        if len(finite):
+            kept += sorted({int(finite[y[finite].argmin()]), int(finite[y[finite].argmax()])})
+    return x[kept], y[kept]
+
+
+def line_chart(
+    name: str,
+    x: Sequence[float],
+    series: Sequence[Series],
+    *,
+    description: str,
+    x_label: str,
+    limits: tuple[float, float] | None = None,
+) -> str:
+    """Draw up to three series, each as a faint raw line under a smoothed one.
+
+    Args:
+        name: starts every id in the SVG; letters, digits and `-`, another one for each chart.
+        x: ascending position of each value.
+        description: what a screen reader says instead of the picture.
+        limits: the y axis; by default it covers the smoothed lines and all but the rarest peaks.
+
+    Returns:
+        An `<svg>` element without width and height: it fills its container.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "font.size": 10.5,
+        "font.sans-serif": ["DejaVu Sans"],
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(WIDTH, HEIGHT), dpi=72)
+        FigureCanvasSVG(figure)
+        axes = _empty_axes(figure, x_label)
+        _draw(axes, np.asarray(x, dtype=np.float64), series)
+        axes.set_ylim(*(limits or _limits(series)))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _for_page(buffer.getvalue(), name, description)
+
+
+def _empty_axes(figure: Figure, x_label: str) -> Axes:
+    axes = figure.add_axes((0.105, 0.17, 0.88, 0.79))
+    axes.set_xlabel(x_label, color=_INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set(color=_INK, alpha=0.4)
+    axes.tick_params(colors=_INK, length=0)
+    axes.grid(axis="y", color=_INK, alpha=0.15, linewidth=0.7)
+    axes.locator_params(axis="x", nbins=6)
+    axes.locator_params(axis="y", nbins=6)
+    axes.xaxis.set_major_formatter(lambda value, _position: short_number(value))
+    axes.margins(x=0.01)
+    return axes
+
+
+def _draw(axes: Axes, x: np.ndarray, series: Sequence[Series]) -> None:
+    shown = np.unique(np.linspace(0, len(x) - 1, SMOOTH_POINTS).round().astype(int))
+    marker = "o" if len(x) == 1 else None
+    for one, colour, dashes in zip(series, _SERIES, DASHES, strict=False):
+        y = np.asarray(one.values, dtype=np.float64)
+        axes.plot(*extremes(x, y), color=colour, alpha=0.22, linewidth=0.7)
+        smoothed = smooth(y, smoothing_window(len(y)))
+        axes.plot(
+            x[shown], smoothed[shown], color=colour, linewidth=1.8, linestyle=dashes, marker=marker
+        )
+
+
+def _limits(series: Sequence[Series]) -> tuple[float, float]:
+    """Cover every smoothed value, and raw values but for one in a hundred at either end."""
+    seen: list[float] = []
+    for one in series:
+        values = np.asarray(one.values, dtype=np.float64)
+        values = values[np.isfinite(values)]
+        if len(values):
+            smoothed = smooth(values, smoothing_window(len(values)))
+            seen += [*np.percentile(values, [1, 99]), smoothed.min(), smoothed.max()]
+    if not seen:
+        return 0.0, 1.0
+    low, high = float(min(seen)), float(max(seen))
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def short_number(value: float) -> str:
+    """Return 1200000 as 1.2M and 20000 as 20k."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.4g}" if math.isfinite(value) else "–"
+
+
+def _for_page(svg: str, name: str, description: str) -> str:
+    """Make matplotlib's document an element of an HTML page: own ids, the page's colours."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # The style rule holds for `*`: inside a page that would be everything.
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\s+xmlns:xlink="[^"]*"', "", svg)
+    svg = re.sub(r'xlink:href="#', f'href="#{name}-', svg)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-").replace(_INK, "currentColor")
+    for number, (placeholder, colour) in enumerate(zip(_SERIES, SERIES_COLOURS, strict=True), 1):
+        svg = svg.replace(placeholder, f"var(--series-{number}, {colour})")
+    label = html.escape(description)
+    head = f'<svg role="img" aria-label="{label}" style="stroke-linejoin: round"'
+    return re.sub(r'^<svg width="[^"]*" height="[^"]*"', lambda _: head, svg).strip()

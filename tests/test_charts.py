@@ -1,0 +1,131 @@
+"""Line charts: what is drawn, and that a page of any colours can hold several of them."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from pipeline.charts import Series, extremes, line_chart, short_number, smooth, smoothing_window
+
+SVG = "{http://www.w3.org/2000/svg}"
+STEPS = 2000
+
+
+def chart(name: str = "losses", count: int = STEPS, description: str = "Losses") -> str:
+    generator = np.random.Generator(np.random.Philox(5))
+    x = np.arange(count) * 640.0
+    lines = [Series(label, generator.random(count).tolist()) for label in ("one", "two", "three")]
+    return line_chart(name, x.tolist(), lines, description=description, x_label="images seen")
+
+
+def ids(svg: str) -> list[str]:
+    return [e.attrib["id"] for e in ET.fromstring(svg).iter() if "id" in e.attrib]
+
+
+def test_chart_is_one_svg_element_with_a_spoken_description() -> None:
+    root = ET.fromstring(chart(description='a < b & "c"'))
+    assert root.tag == f"{SVG}svg"
+    assert root.attrib["role"] == "img"
+    assert root.attrib["aria-label"] == 'a < b & "c"'
+    assert "width" not in root.attrib
+    assert "height" not in root.attrib
+
+
+def test_text_stays_text() -> None:
+    texts = [element.text for element in ET.fromstring(chart()).iter(f"{SVG}text")]
+    assert "images seen" in texts
+    assert "500k" in texts
+
+
+def test_every_colour_comes_from_the_page() -> None:
+    svg = chart()
+    variables = re.findall(r"var\(--series-(\d), #[0-9a-f]{6}\)", svg)
+    assert set(variables) == {"1", "2", "3"}
+    without = re.sub(r"var\(--series-\d, #[0-9a-f]{6}\)", "", svg)
+    colours = set(re.findall(r"(?:fill|stroke|color): *([^;\"]+)", without))
+    assert colours <= {"none", "currentColor", " ", ""}
+    assert "#" not in re.sub(r"url\(#|href=\"#", "", without)
+    for text in ET.fromstring(svg).iter(f"{SVG}text"):
+        assert "fill: currentColor" in text.attrib["style"]
+
+
+def test_nothing_reaches_out_of_the_chart() -> None:
+    svg = chart()
+    assert "<style" not in svg
+    assert "<metadata" not in svg
+    assert re.findall(r"https?://[^\"]*", svg) == ["http://www.w3.org/2000/svg"]
+
+
+def test_charts_can_share_a_page() -> None:
+    first, second = chart("losses"), chart("outputs")
+    assert not set(ids(first)) & set(ids(second))
+    for svg in (first, second):
+        named = ids(svg)
+        assert len(named) == len(set(named))
+        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(named)
+
+
+def test_same_values_make_the_same_chart() -> None:
+    assert chart() == chart()
+
+
+def test_long_runs_stay_small() -> None:
+    # 200 stretches x 2 points + 300 points a line, about 25 characters each: under 60 kB.
+    assert len(chart(count=50_000)) < 80_000
+
+
+@pytest.mark.parametrize("values", [[math.nan], [0.5], [math.nan, math.inf, math.nan], [1.0, 1.0]])
+def test_short_and_empty_lines_are_drawn(values: list[float]) -> None:
+    svg = line_chart(
+        "a", list(range(len(values))), [Series("x", values)], description="d", x_label="x"
+    )
+    assert ET.fromstring(svg).tag == f"{SVG}svg"
+    assert "nan" not in svg.lower()
+
+
+def test_a_single_value_is_a_dot() -> None:
+    svg = line_chart("a", [1.0], [Series("x", [0.5])], description="d", x_label="x")
+    assert ET.fromstring(svg).find(f".//{SVG}use") is not None
+
+
+def test_limits_are_the_axis() -> None:
+    svg = line_chart(
+        "a", [0, 1], [Series("x", [0.4, 0.6])], description="d", x_label="x", limits=(0.0, 1.0)
+    )
+    texts = {element.text for element in ET.fromstring(svg).iter(f"{SVG}text")}
+    assert {"0.0", "1.0"} <= texts
+
+
+def test_smooth_is_the_centred_average_shorter_at_the_ends() -> None:
+    np.testing.assert_array_equal(smooth([1.0, 2.0, 6.0, 10.0], 3), [1.5, 3.0, 6.0, 8.0])
+    np.testing.assert_array_equal(smooth([1.0, 5.0], 1), [1.0, 5.0])
+
+
+def test_smooth_leaves_out_what_is_not_finite() -> None:
+    nan = math.nan
+    np.testing.assert_array_equal(smooth([1.0, nan, 3.0, math.inf], 3), [1.0, 2.0, 3.0, 3.0])
+    np.testing.assert_array_equal(smooth([nan, nan], 1), [nan, nan])
+
+
+def test_smoothing_window_is_two_in_a_hundred() -> None:
+    assert [smoothing_window(n) for n in (1, 50, 1000)] == [1, 1, 20]
+
+
+def test_thinning_keeps_every_peak() -> None:
+    x, y = np.arange(10_000.0), np.zeros(10_000)
+    y[4321], y[8765], y[17] = 50.0, -7.0, math.nan
+    thin_x, thin_y = extremes(x, y, 100)
+    assert len(thin_x) <= 200
+    assert (np.diff(thin_x) > 0).all()
+    assert thin_y[thin_x == 4321] == 50.0
+    assert thin_y[thin_x == 8765] == -7.0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (950, "950"), (20_000, "20k"), (1.2e6, "1.2M"), (3e9, "3G"), (math.nan, "–")],
+)
+def test_short_number(value: float, text: str) -> None:
+    assert short_number(value) == text
