@@ -8,6 +8,7 @@ all sections, so `--set batch_size=32` and a flat `batch_size = 32` in TOML mean
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -258,6 +259,8 @@ def _typed(name: str, value: Any) -> Any:
         return None
     if float in options and type(value) is int:
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}; expected a finite number.")
     if type(value) in options:
         return value
     expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
@@ -284,8 +287,10 @@ def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Split `KEY=VALUE`; the value is a TOML literal, or a plain string.
 
+    The key may carry its section, as in `training.seed=1`.
+
     Raises:
-        ConfigError: if there is no `=`.
+        ConfigError: if there is no `=`, or no such setting in the section.
     """
     key, equals, literal = text.partition("=")
     if not equals:
@@ -294,7 +299,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         value = tomllib.loads(f"value = {literal}")["value"]
     except tomllib.TOMLDecodeError:
         value = literal.strip()
-    return key.strip().split(".")[-1], value
+    section, dot, name = key.strip().rpartition(".")
+    if dot:
+        flatten({section: {name: value}})
+    return name, value
 
 
 def preset_names() -> list[str]:
@@ -326,7 +334,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return flatten(tomllib.loads(path.read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}.") from None

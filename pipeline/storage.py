@@ -22,7 +22,13 @@ PARTIAL_SUFFIX = ".partial"
 
 
 def partial_name(path: Path) -> Path:
-    """Return the temporary name beside `path`, on the same file system."""
+    """Return the temporary name beside `path`, on the same file system.
+
+    Raises:
+        DataError: for `.`, `..` and `/`, which have nothing beside them.
+    """
+    if path.name in ("", ".."):
+        raise DataError(f"{path} cannot be put in place whole. Give the folder by its own name.")
     return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
 
 
@@ -70,17 +76,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(path)
-    if temporary.exists():
-        shutil.rmtree(temporary)
+    replaced = partial_name(path.with_name(f"{path.name}.old"))
+    for left_over in (temporary, replaced):
+        if left_over.exists():
+            shutil.rmtree(left_over)
     temporary.mkdir()
     try:
         yield temporary
+        # Two renames: a kill between them leaves both folders whole, under hidden names.
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(replaced)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 class ImageWriter(Protocol):

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline.data.images import FORMATS, LARGEST_FILE
 from pipeline.errors import DataError
 from pipeline.storage import ZipImageWriter
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
@@ -46,7 +47,7 @@ def check_archive(path: Path) -> list[Violation]:
         DataError: if there is no such file or it is not a zip.
     """
     with _open(path) as archive:
-        entries = [e for e in archive.infolist() if not e.is_dir()]
+        entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
         faults = [*_count_faults(len(entries)), *_name_faults(entries)]
         faults += list(_image_faults(archive, entries))
     kinds: dict[str, list[str]] = {}
@@ -69,7 +70,7 @@ def package(source: Path, target: Path) -> int:
     refuse_violations(source, check_archive(source))
     with _open(source) as archive, ZipImageWriter(target) as writer:
         entries = sorted(archive.infolist(), key=lambda e: (len(e.filename), e.filename))
-        entries = [e for e in entries if not e.is_dir()]
+        entries = [e for e in entries if not e.filename.endswith("/")]
         for entry in tqdm(entries, desc="package", unit="img"):
             writer.add(entry.filename, archive.read(entry))
     return len(entries)
@@ -91,7 +92,8 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise DataError(f"There is no file {path}. `painter generate` makes one.")
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:
+        # zipfile and its decompressors raise many kinds; the message keeps the reason.
         raise DataError(f"{path} is not a readable zip ({error}). Make it again.") from None
 
 
@@ -125,18 +127,20 @@ def _image_faults(
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+    if entry.file_size > LARGEST_FILE:
+        return None
     try:
         return archive.read(entry)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError):
+    except Exception:
         return None
 
 
 def _image_fault(content: bytes | None) -> str | None:
     """Return what is wrong with one file, or None."""
     if content is None:
-        return "damaged or encrypted in the zip"
+        return "damaged, encrypted or far too large in the zip"
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
         image.load()
     except Exception:
         return "not a whole image"

@@ -47,7 +47,7 @@ def test_the_demo_ends_with_the_score_and_three_files(
     assert len(open_images(data)) == 8
     report = (run / "report.html").read_text()
     assert f"{score['mifid']:.2f}" in report or f"{score['mifid']:.1f}" in report
-    assert "cannot be compared with the leaderboard" in report
+    assert "Not comparable with the leaderboard" in report
 
     # Called again, the finished stages are left as they are and nothing breaks.
     before = (run / "state.pt").read_bytes()

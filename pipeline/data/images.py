@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from pipeline.errors import DataError
@@ -36,6 +36,16 @@ DEFAULT_DOMAIN = "monet_jpg"
 """Chosen by itself when it lies beside other domains, as in the competition's data."""
 ALL_DOMAINS = "all"
 """The name of no domain: every image."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF's orientations."""
 
 T = TypeVar("T")
 
@@ -118,11 +128,13 @@ def _open_folder(path: Path) -> ImageSet:
 def _open_zip(path: Path) -> ImageSet:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:
+        # zipfile and its decompressors raise many kinds (BadZipFile, NotImplementedError,
+        # zlib.error, LZMAError): all mean the same here, and the message keeps the reason.
         raise DataError(
             f"{path} is not a readable zip ({error}). Download or make it again."
         ) from None
-    entries = [e for e in archive.infolist() if not e.is_dir()]
+    entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
     refuse_unsafe_entries(path, entries)
     lock = threading.Lock()
 
@@ -130,10 +142,10 @@ def _open_zip(path: Path) -> ImageSet:
         try:
             with lock:
                 return archive.read(name)
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        except Exception as error:
             raise DataError(f"{name} in {path} is damaged: {error}.") from None
 
-    names = sorted(e.filename for e in entries if is_image_name(e.filename))
+    names = sorted({e.filename for e in entries if is_image_name(e.filename)})
     return ImageSet(tuple(names), read_bytes, str(path))
 
 
@@ -141,12 +153,12 @@ def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> Non
     """Refuse archives that reach outside their folder or expand without bound.
 
     Raises:
-        DataError: for absolute names, `..`, links, and sizes over the limits.
+        DataError: for absolute or empty names, `..`, links, and sizes over the limits.
     """
     total = 0
     for entry in entries:
         name = PurePosixPath(entry.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
             problem = "a name that leads outside the archive's folder"
         elif stat.S_ISLNK(entry.external_attr >> 16):
             problem = "a link"
@@ -184,12 +196,28 @@ def decode(content: bytes) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return the image upright and in RGB; transparent parts lie on white."""
-    image = ImageOps.exif_transpose(image)
+    turn = turn_to_upright(image)
+    if turn is not None:
+        image = image.transpose(turn)
+    if image.mode.startswith("I"):
+        # 16 bits of grey, which Pillow's own conversion would cut off at 255.
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info.clear()  # a rotation noted there has been carried out
+    return image
+
+
+def turn_to_upright(image: Image.Image) -> Image.Transpose | None:
+    """Return what EXIF says must be done to see the image upright, or None."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        # Damaged EXIF data (Pillow raises many kinds) says nothing; the picture may be whole.
+        return None
 
 
 def decode_rgb(content: bytes) -> Image.Image:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from pipeline.data.images import (
     ALL_DOMAINS,
@@ -31,6 +31,7 @@ from pipeline.data.images import (
     open_images,
     refuse_nothing_left,
     to_rgb,
+    turn_to_upright,
 )
 from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError
@@ -40,7 +41,6 @@ COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
 SAMPLE_QUALITY = 92
 MANIFEST = "manifest.json"
-_ORIENTATION = ExifTags.Base.Orientation
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
             f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
             "Choose another --data, or delete it first."
         )
-    whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
+    try:
+        whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
+    except DataError:  # its images are gone
+        whole = False
     return manifest | {"already_there": True} if whole else None
 
 
@@ -161,7 +164,7 @@ def _upright_rgb(image: Image.Image) -> bool:
     return (
         image.mode == "RGB"
         and not image.has_transparency_data
-        and image.getexif().get(_ORIENTATION, 1) == 1
+        and turn_to_upright(image) is None
     )
 
 

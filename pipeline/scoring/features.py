@@ -114,7 +114,7 @@ def _read_cached(path: Path) -> Features | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
             return Features(
                 saved["values"], tuple(saved["names"].tolist()), tuple(saved["unreadable"].tolist())
             )

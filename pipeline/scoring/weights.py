@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO
@@ -57,6 +58,8 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
     except (OSError, http.client.HTTPException) as error:
         # A refused connection or status comes as URLError, a reset or time-out in the middle as
         # another OSError, and a reply that is not HTTP as HTTPException.
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the reply too, and holds the connection open
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise ScoringError(
             f"The Inception weights cannot be downloaded from {url} ({reason}). {others}"

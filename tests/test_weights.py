@@ -1,0 +1,189 @@
+"""Downloading the released weights, from a server in this process."""
+
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ScoringError
+from pipeline.scoring import weights
+from pipeline.scoring.weights import download, inception_weights
+
+CONTENT = bytes(range(256)) * 5000  # more than one chunk of reading
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Counts the requests for each path."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.requested: list[str] = []
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The file under several circumstances, chosen by the path."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.requested.append(self.path)
+        kind = self.path.strip("/")
+        if kind == "not-http":
+            self.wfile.write(b"this is no HTTP reply\r\n\r\n")
+            return
+        if kind == "hangs-up":
+            return
+        if kind == "missing":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        if kind != "no-length":
+            self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[:-1] if kind == "short" else CONTENT)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def assert_refused(url: str, folder: Path, reason: str, prefix: str = DIGEST[:8]) -> None:
+    """Download, expect `reason` and the other ways to score, and nothing left on disk."""
+    with pytest.raises(ScoringError, match=reason) as caught:
+        download(url, folder / "file.pth", prefix)
+    message = str(caught.value)
+    assert url in message
+    assert "--weights FILE" in message
+    assert "--features efficientnet-lite0" in message
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["whole", "no-length"])
+def test_the_right_file_is_kept(server: Server, tmp_path: Path, path: str) -> None:
+    download(server.url(path), tmp_path / "deep" / "file.pth", DIGEST[:8])
+    assert (tmp_path / "deep" / "file.pth").read_bytes() == CONTENT
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["file.pth"]
+
+
+def test_another_file_is_refused_and_nothing_is_left(server: Server, tmp_path: Path) -> None:
+    reason = f"not the released file .*{DIGEST[:8]}.*expected 00000000"
+    assert_refused(server.url("whole"), tmp_path, reason, prefix="00000000")
+
+
+def test_a_refused_download_leaves_an_earlier_file_alone(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "file.pth"
+    file.write_bytes(b"earlier")
+    with pytest.raises(ScoringError):
+        download(server.url("whole"), file, "00000000")
+    assert file.read_bytes() == b"earlier"
+
+
+def test_a_missing_file_on_the_server_is_reported(server: Server, tmp_path: Path) -> None:
+    assert_refused(server.url("missing"), tmp_path, "cannot be downloaded .*Not Found")
+
+
+def test_a_connection_that_breaks_off_is_not_taken_for_the_whole(
+    server: Server, tmp_path: Path
+) -> None:
+    # Even when what came has the expected hash: the server promised more.
+    short = hashlib.sha256(CONTENT[:-1]).hexdigest()
+    reason = f"broke off after {len(CONTENT) - 1} of {len(CONTENT)} bytes"
+    assert_refused(server.url("short"), tmp_path, reason, prefix=short)
+
+
+def test_a_broken_connection_is_noticed_without_progress_bars(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "tqdm", lambda **_: SilentBar())
+    assert_refused(server.url("short"), tmp_path, "broke off")
+
+
+class SilentBar:
+    """What a disabled progress bar does: nothing."""
+
+    def __enter__(self) -> "SilentBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, _: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("path", ["hangs-up", "not-http"])
+def test_a_server_that_does_not_answer_properly_is_reported(
+    server: Server, tmp_path: Path, path: str
+) -> None:
+    assert_refused(server.url(path), tmp_path, "cannot be downloaded")
+
+
+def test_a_server_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can answer
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/file"
+        assert_refused(url, tmp_path, "cannot be downloaded .*refused")
+
+
+def test_a_silent_server_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_TIMEOUT_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/file"
+        assert_refused(url, tmp_path, "timed out")
+
+
+def test_the_released_weights_are_fetched_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "INCEPTION_URL", server.url("whole"))
+    monkeypatch.setattr(weights, "RELEASED_HASH_PREFIX", DIGEST[:8])
+    first = inception_weights()
+    assert first.read_bytes() == CONTENT
+    assert first.is_relative_to(tmp_path)
+    assert inception_weights() == first
+    assert server.requested == ["/whole"]
+
+
+def test_a_wrong_file_does_not_enter_the_cache(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "INCEPTION_URL", server.url("whole"))
+    for _ in range(2):
+        with pytest.raises(ScoringError, match="not the released file"):
+            inception_weights()
+    assert list(tmp_path.iterdir()) == []
+    assert server.requested == ["/whole", "/whole"]
+
+
+def test_the_released_file_carries_its_hash_in_its_name() -> None:
+    assert re.search(r"-([0-9a-f]{8})\.pth$", weights.INCEPTION_URL)
+    assert weights.INCEPTION_URL.endswith(f"{weights.RELEASED_HASH_PREFIX}.pth")
+    assert weights.INCEPTION_URL.startswith("https://")
