@@ -22,7 +22,8 @@ class KaggleClient:
         """Find the client and the credentials.
 
         Raises:
-            KaggleError: if the client is not installed or there are no credentials.
+            KaggleError: if the client is not installed, there are no credentials, or Kaggle
+                refuses them or cannot be reached.
         """
         # The client prints pages of help and calls exit() when it is unhappy.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -30,21 +31,26 @@ class KaggleClient:
                 from kaggle.api.kaggle_api_extended import KaggleApi
 
                 self._api: Any = KaggleApi()
-                self._api.authenticate()
+                with _explained("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}"):
+                    self._authenticate()
             except ModuleNotFoundError as error:
                 raise KaggleError(
                     f"Kaggle's client cannot be imported ({error.name} is missing). "
                     "Install it: pip install kaggle six"
                 ) from None
-            except SystemExit:
-                raise KaggleError(
-                    "No Kaggle credentials found. Create a token on "
-                    f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
-                    "or run `kaggle auth login`. Without an account: --source sample"
-                ) from None
+
+    def _authenticate(self) -> None:
+        try:
+            self._api.authenticate()
+        except SystemExit:
+            raise KaggleError(
+                "No valid Kaggle credentials found. Create a token on "
+                f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
+                "or run `kaggle auth login`. Without an account: --source sample"
+            ) from None
 
     def download_competition(self, slug: str, folder: Path) -> Path:
-        """Fetch the competition's zip into `folder`, resuming a broken transfer.
+        """Fetch the competition's zip into `folder`, made for it, resuming a broken transfer.
 
         Raises:
             KaggleError: if the rules are not accepted, the slug is unknown, or the site refuses.
@@ -55,7 +61,7 @@ class KaggleClient:
         return _whole_zip(folder / f"{slug}.zip")
 
     def download_dataset(self, name: str, folder: Path) -> Path:
-        """Fetch the zip of the dataset `OWNER/SLUG` into `folder`.
+        """Fetch the zip of the dataset `OWNER/SLUG` into `folder`, made for it, likewise.
 
         Raises:
             KaggleError: if there is no such dataset, or the site refuses.
@@ -84,7 +90,7 @@ def _explained(what: str, page: str, when_forbidden: str) -> Iterator[None]:
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         raise KaggleError(_status_message(status, what, page, when_forbidden)) from None
-    except (requests.ConnectionError, requests.Timeout):
+    except requests.RequestException:
         raise KaggleError(
             f"Kaggle cannot be reached for {what}. Check the network and call again; "
             "what has arrived is kept."
@@ -106,26 +112,25 @@ def _status_message(status: int, what: str, page: str, when_forbidden: str) -> s
 
 
 def _whole_zip(path: Path) -> Path:
-    """Return `path` if it is a whole zip; otherwise remove it, so that a call fetches it anew."""
+    """Return `path` if it is a whole zip; else remove its folder, so that a call starts anew."""
     from pipeline.data.images import open_images
 
     if not path.exists():
+        shutil.rmtree(path.parent, ignore_errors=True)
         raise KaggleError(f"Kaggle sent no zip (expected {path.name}). Call again later.")
     try:
         open_images(path)
     except DataError as error:
-        path.unlink()
+        shutil.rmtree(path.parent, ignore_errors=True)
         raise KaggleError(f"What Kaggle sent is no whole zip of images: {error}") from None
     return path
 
 
 def download_cache(folder: Path) -> Path:
     """Return where a download waits until it is whole, beside the data folder."""
-    path = folder.with_name(f".{folder.name}.download")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return folder.with_name(f".{folder.name}.download")
 
 
 def remove_cache(folder: Path) -> None:
-    """Remove what `download_cache` made."""
-    shutil.rmtree(folder.with_name(f".{folder.name}.download"), ignore_errors=True)
+    """Remove what waits there."""
+    shutil.rmtree(download_cache(folder), ignore_errors=True)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from pipeline.errors import DataError
@@ -184,6 +184,8 @@ def decode(content: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         image.load()
+    except UnidentifiedImageError:
+        raise DataError("cannot be decoded (not a JPEG, PNG or WebP file)") from None
     except Exception as error:
         # Pillow's decoders raise many kinds (OSError, SyntaxError, struct.error, bombs): all
         # mean the same here, and the message keeps the reason.
@@ -214,7 +216,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def turn_to_upright(image: Image.Image) -> Image.Transpose | None:
     """Return what EXIF says must be done to see the image upright, or None."""
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         # Damaged EXIF data (Pillow raises many kinds) says nothing; the picture may be whole.
         return None

@@ -34,7 +34,7 @@ from pipeline.data.images import (
     turn_to_upright,
 )
 from pipeline.data.painterly import draw_landscape
-from pipeline.errors import DataError
+from pipeline.errors import DataError, RunError
 from pipeline.storage import atomic_folder, write_json
 
 COMPETITION = "gan-getting-started"
@@ -106,7 +106,12 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
             f"{folder} is there already and was not made by `painter download`. "
             "Choose another --data, or delete it first."
         )
-    manifest = read_json(folder / MANIFEST)
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except RunError:
+        raise DataError(
+            f"{folder / MANIFEST} is damaged. Choose another --data, or delete {folder} first."
+        ) from None
     if manifest.get("source") != source:
         raise DataError(
             f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
@@ -162,9 +167,7 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
 
 def _upright_rgb(image: Image.Image) -> bool:
     return (
-        image.mode == "RGB"
-        and not image.has_transparency_data
-        and turn_to_upright(image) is None
+        image.mode == "RGB" and not image.has_transparency_data and turn_to_upright(image) is None
     )
 
 

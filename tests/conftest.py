@@ -1,0 +1,32 @@
+"""What all tests share: their own cache, no credentials, one thread."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Networks here are tiny: a second thread waits longer than it computes, and on a busy machine
+# waiting costs more than everything else.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def apart_from_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep the user's cache, home and Kaggle account out of every test."""
+    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Return the competition's zip or folder, or skip."""
+    path = os.environ.get("PAINTER_REAL_DATA")
+    if path is None:
+        pytest.skip("PAINTER_REAL_DATA is not set")
+    return Path(path)

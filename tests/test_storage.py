@@ -1,0 +1,141 @@
+"""Files are whole or absent."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.storage import (
+    FolderImageWriter,
+    ZipImageWriter,
+    atomic_file,
+    atomic_folder,
+    open_image_writer,
+    write_json,
+    write_text,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.rglob("*"))
+
+
+def break_off(path: Path) -> None:
+    """Begin to write a file, then stop as Ctrl+C does."""
+    with atomic_file(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+
+def break_off_folder(path: Path) -> None:
+    """Begin to fill a folder, then stop as Ctrl+C does."""
+    with atomic_folder(path) as folder:
+        (folder / "new.jpg").write_bytes(b"new")
+        raise KeyboardInterrupt
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.txt"
+    with atomic_file(target) as file:
+        file.write(b"half")
+        assert not target.exists()
+        file.write(b" and half")
+    assert target.read_bytes() == b"half and half"
+    assert names(tmp_path) == ["a.txt", "deep"]
+
+
+def test_a_failure_leaves_the_earlier_file_and_no_other(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "earlier")
+    with pytest.raises(KeyboardInterrupt):
+        break_off(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "earlier"
+    assert names(tmp_path) == ["a.txt"]
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from pipeline.storage import ZipImageWriter, write_bytes
+# The kernel itself refuses to let a file grow, as a full disk does.
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+folder = Path(sys.argv[1])
+for attempt in (
+    lambda: write_bytes(folder / "a.bin", b"x" * 5000),
+    lambda: fill_zip(folder / "images.zip"),
+):
+    def fill_zip(path):
+        with ZipImageWriter(path) as writer:
+            for n in range(100):
+                writer.add(f"{n}.jpg", b"x" * 100)
+    try:
+        attempt()
+    except OSError as error:
+        print("refused", error.errno)
+"""
+
+
+def test_a_full_disk_leaves_the_earlier_files_and_nothing_half_written(tmp_path: Path) -> None:
+    for name in ("a.bin", "images.zip"):
+        (tmp_path / name).write_bytes(b"earlier")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    assert done.stdout.count("refused") == 2
+    assert done.stderr == ""
+    assert names(tmp_path) == ["a.bin", "images.zip"]
+    assert {(tmp_path / n).read_bytes() for n in names(tmp_path)} == {b"earlier"}
+
+
+def test_a_folder_is_replaced_at_the_end_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "data"
+    target.mkdir()
+    (target / "old.jpg").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        break_off_folder(target)
+    assert names(tmp_path) == ["data", "old.jpg"]
+    with atomic_folder(target) as folder:
+        (folder / "new.jpg").write_bytes(b"new")
+    assert names(tmp_path) == ["data", "new.jpg"]
+
+
+def test_what_an_interrupted_call_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".data.partial").mkdir()
+    (tmp_path / ".data.partial" / "stale.jpg").write_bytes(b"stale")
+    with atomic_folder(tmp_path / "data") as folder:
+        (folder / "new.jpg").write_bytes(b"new")
+    assert names(tmp_path) == ["data", "new.jpg"]
+
+
+def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "score.json", {"fid": float("nan")})
+    assert names(tmp_path) == []
+
+
+def test_a_zip_is_stored_dated_alike_and_repeats_byte_for_byte(tmp_path: Path) -> None:
+    for name in ("a.zip", "b.zip"):
+        with ZipImageWriter(tmp_path / name) as writer:
+            writer.add("1.jpg", b"x" * 100)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        (entry,) = archive.infolist()
+    assert entry.compress_type == zipfile.ZIP_STORED
+    assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+
+
+def test_the_name_decides_between_zip_and_folder(tmp_path: Path) -> None:
+    assert isinstance(open_image_writer(tmp_path / "a.ZIP"), ZipImageWriter)
+    assert isinstance(open_image_writer(tmp_path / "a"), FolderImageWriter)
+
+
+def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(DataError, match=r"already holds other files.*thesis\.tex"):
+        open_image_writer(tmp_path)
+    with pytest.raises(DataError, match="is a file"):
+        open_image_writer(tmp_path / "thesis.tex")
+    assert names(tmp_path) == ["thesis.tex"]
