@@ -15,6 +15,7 @@ FEATURES ?= inception
 ARGS     ?=
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup demo test lint check bench download explore train generate score package report runs format lock
 
 help:  ## print this list

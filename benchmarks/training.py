@@ -26,7 +26,7 @@ from pipeline.data.painterly import draw_landscape
 from pipeline.networks import build_discriminator, build_generator
 from pipeline.runs import device_name
 from pipeline.training.batches import Batches
-from pipeline.training.loop import frozen, minimise
+from pipeline.training.loop import train_step
 from pipeline.training.objective import NonSaturating
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
@@ -110,18 +110,9 @@ class Painter:
 
     def train(self, steps: int) -> None:
         """Take some steps."""
-        state, objective, autocast = self._state, self._objective, self._precision.autocast
         for _ in range(steps):
-            state.step += 1
-            batch = self._batches(state.step)
-            with autocast():
-                fake = objective.generate(state.generator, batch)
-                loss_d, _ = objective.discriminator_loss(state.discriminator, batch, fake.detach())
-            minimise(loss_d, state.optimizer_d, state.scaler)
-            with autocast(), frozen(state.discriminator):
-                loss_g, _ = objective.generator_loss(state.discriminator, batch, fake)
-                minimise(loss_g, state.optimizer_g, state.scaler)
-            state.average.update(state.generator, state.step)
+            batch = self._batches(self._state.step + 1)
+            train_step(self._state, self._objective, batch, self._precision)
 
 
 def draw(folder: Path, count: int = 300) -> None:

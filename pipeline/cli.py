@@ -21,6 +21,7 @@ from pipeline.errors import PainterError, RunError
 
 PathOption = click.Path(path_type=Path)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
@@ -87,7 +88,8 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     from pipeline.data.explore import explore
     from pipeline.data.images import open_images
 
-    target = out or data.with_name(f"{data.name}.explore")
+    beside = data.resolve()
+    target = out or beside.with_name(f"{beside.name}.explore")
     statistics = explore(open_images(data, domain), target)
     click.echo(f"{statistics['count']:,} images; {target / 'contact_sheet.png'}")
 
@@ -112,34 +114,42 @@ def train(
     """Train a GAN. The same command again resumes, or does nothing if it is finished."""
     from pipeline.config import apply_settings, resolve
     from pipeline.data.images import content_hash, load_images, open_images
+    from pipeline.runs import RunFolder
     from pipeline.training.loop import describe, train
 
     config = resolve(preset, config_file, assignments)
     if minutes is not None:
         config = apply_settings(config, {"minutes": minutes})
     images = open_images(data, domain)
+    about = {
+        "path": str(data.resolve()),
+        "domain": images.domain,
+        "count": len(images),
+        "content_hash": content_hash(images),
+    }
+    run = RunFolder(run_path)
+    run.refuse_other_run(config, about)
     loaded = load_images(images, config.data.image_size)
     for problem in loaded.unreadable[:10]:
         click.echo(f"left out: {problem}", err=True)
     if dry_run:
         click.echo(describe(config, len(loaded.names), run_path))
         return
-    about = {
-        "path": str(data),
-        "domain": images.domain,
-        "count": len(loaded.names),
-        "content_hash": content_hash(images),
-    }
-    seen = train(config, loaded.pixels, about, run_path)
+    seen = train(config, loaded.pixels, about | {"count": len(loaded.names)}, run_path)
     click.echo(f"{run_path}: trained on {seen:,} images")
+    if run.images.exists() and run.images.stat().st_mtime < run.snapshot.stat().st_mtime:
+        click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
 @cli.command()
 @click.option("--run", "run_path", type=PathOption, help="Run folder: its snapshot, its zip.")
 @click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run.")
 @click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which images.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
+)
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
 )
@@ -149,9 +159,11 @@ def generate(
     count: int,
     seed: int,
     out: Path | None,
+    assignments: tuple[str, ...],
     batch_size: int,
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
+    from pipeline.config import change_output
     from pipeline.generate import generate
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler
@@ -166,8 +178,12 @@ def generate(
     target = out or RunFolder(run_path or Path()).images
     assert source is not None  # one of the two was given
     loaded = load_snapshot(source)
-    sampler = NoiseSampler(loaded, seed, default_device())
-    generate(sampler, count, target, loaded.config.output, batch_size)
+    output = change_output(loaded.config, assignments)
+    sampler = NoiseSampler(loaded, seed, default_device(), output)
+    generate(sampler, count, target, output, batch_size)
+    if run_path is not None and out is None:
+        # A score belongs to the images that it was computed from.
+        RunFolder(run_path).score.unlink(missing_ok=True)
     click.echo(f"{count:,} images in {target}")
 
 
@@ -200,12 +216,15 @@ def score(
 
     if (run_path is None) == (images is None):
         raise click.UsageError("Give either IMAGES or --run DIR.")
+    if json_file not in (None, "-") and Path(json_file or "").is_dir():
+        raise click.UsageError(f"--json takes a file name or -; {json_file} is a folder.")
+    reference_domain = domain
     if run_path is not None:
         run = RunFolder(run_path)
         run.require(run.images, "generate")
         images = run.images
         if reference is None:
-            reference, domain = training_data(run)
+            reference, reference_domain = training_data(run)
     if images is None or reference is None:
         raise click.UsageError("IMAGES needs --reference DIR|ZIP: the paintings to compare with.")
     generated = open_images(images)
@@ -213,7 +232,7 @@ def score(
         generated = generated.only(generated.names[:max_images])
     result = score(
         generated,
-        open_images(reference, domain),
+        open_images(reference, reference_domain),
         open_images(training, domain) if training else None,
         make_extractor(features, weights, default_device()),
     )
@@ -229,7 +248,7 @@ def score(
 
 def training_data(run: Any) -> tuple[Path, str | None]:
     """Return the path and domain of the paintings that a run was trained on."""
-    data = run.read_provenance()["data"]
+    data = run.read_data()
     path = Path(data["path"])
     if not path.exists():
         raise RunError(
@@ -291,9 +310,12 @@ def runs(folder: Path) -> None:
         raise RunError(f"There are no runs in {folder}. `painter train` makes one.")
     click.echo(f"{'run':24} {'images':>10} {'minutes':>8} {'MiFID':>8} {'n':>7}  features")
     for row in rows:
+        if row["problem"]:
+            click.echo(f"{row['run']:24} {row['problem']}")
+            continue
         mifid = "-" if row["mifid"] is None else f"{row['mifid']:.2f}"
         click.echo(
-            f"{row['run']:24} {row['images_seen']:>10,} {row['minutes']:>8.1f} {mifid:>8} "
+            f"{row['run']:24} {row['images_seen']:>10,.0f} {row['minutes']:>8.1f} {mifid:>8} "
             f"{row['n_generated'] or '-':>7}  {row['features'] or '-'}"
         )
 
@@ -312,6 +334,9 @@ def demo(
     context: click.Context, out: Path, data: Path, assignments: tuple[str, ...], count: int
 ) -> None:
     """Run every stage on drawn landscapes: minutes on a CPU, no account, no network."""
+    from submission.archive import refuse_count
+
+    refuse_count(count)
     stages: list[tuple[click.Command, dict[str, Any]]] = [
         (download, {"source": "sample", "data": data}),
         (explore, {"data": data}),
@@ -350,12 +375,19 @@ def run_command(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("Stopped by Ctrl+C; the same command starts this stage again.", 130)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+        if not _is_out_of_memory(error):
             raise  # a fault of the program: its traceback is what a bug report needs
         return _fail("Out of memory. Try a smaller batch_size or fewer images at a time.", 1)
     except OSError as error:
-        return _fail(_disk_message(error), 1)
+        return _fail(_disk_message(error), 2 if error.errno in _WRONG_PATH else 1)
     return result if isinstance(result, int) else 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell running out of memory, on the CPU or a GPU, from other failures."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "can't allocate memory" in str(error)
 
 
 def _disk_message(error: OSError) -> str:

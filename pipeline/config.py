@@ -350,6 +350,20 @@ def resolve(
     return apply_settings(config, dict(map(parse_assignment, assignments)))
 
 
+def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
+    """Return the output settings with `KEY=VALUE` assignments applied.
+
+    Raises:
+        ConfigError: for anything that is not a setting of [output].
+    """
+    settings = dict(map(parse_assignment, assignments))
+    for name in settings:
+        if SECTION_OF.get(name, "output") != "output":
+            outputs = ", ".join(n for n, s in SECTION_OF.items() if s == "output")
+            raise ConfigError(f"{name} cannot change after training; --set takes {outputs} here.")
+    return apply_settings(config, settings).output
+
+
 def differences(old: Config, new: Config, sections: Iterable[str] = IDENTITY_SECTIONS) -> list[str]:
     """Return one line for each setting of `sections` that differs: name, old, new."""
     before, after = old.to_dict(), new.to_dict()

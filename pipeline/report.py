@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,20 +23,9 @@ from pipeline.charts import Series, line_chart, short_number, smooth, smoothing_
 from pipeline.config import DataConfig
 from pipeline.data.images import ImageSet, decode_rgb, open_images, square
 from pipeline.errors import DataError, RunError
-from pipeline.runs import RunFolder, read_json
+from pipeline.runs import RunFolder, read_json, read_stats
 from pipeline.storage import write_text
 
-STAT_KEYS = (
-    "step",
-    "images_seen",
-    "seconds",
-    "loss_d",
-    "loss_g",
-    "d_real",
-    "d_fake_before",
-    "d_fake_after",
-    "images_per_second",
-)
 GALLERY = 16
 """Paintings, and generated images, shown side by side."""
 NEAREST = 24
@@ -153,41 +141,6 @@ def _render(content: Mapping[str, Any]) -> str:
 
 
 # Files of the run ------------------------------------------------------------------------------
-
-
-def read_stats(path: Path) -> dict[str, list[float]]:
-    """Return the columns of `stats.jsonl`; what is null there is NaN here.
-
-    A last line that breaks off is left out: the run may be writing it.
-
-    Raises:
-        RunError: if the file is missing, holds no complete line, or any other line is broken.
-    """
-    try:
-        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
-    except FileNotFoundError:
-        raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
-        ) from None
-    rows: list[dict[str, float]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(_stats_row(line))
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):
-                break
-            raise RunError(
-                f"{path}, line {number}, is not a line of statistics ({error}). Delete that "
-                "line, or make the run again with `painter train`."
-            ) from None
-    if not rows:
-        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
-    return {key: [row[key] for row in rows] for key in STAT_KEYS}
-
-
-def _stats_row(line: bytes) -> dict[str, float]:
-    row = json.loads(line.decode())
-    return {key: math.nan if row[key] is None else float(row[key]) for key in STAT_KEYS}
 
 
 def _data_path(provenance: Mapping[str, Any] | None) -> str:

@@ -6,12 +6,16 @@ samples/     images.zip       score.json            report.html
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +26,22 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.storage import write_json
+from pipeline.storage import PARTIAL_SUFFIX, write_json
 
+STAT_KEYS = (
+    "step",
+    "images_seen",
+    "seconds",
+    "loss_d",
+    "loss_g",
+    "d_real",
+    "d_fake_before",
+    "d_fake_after",
+    "images_per_second",
+)
+LOCK_NAME = ".lock"
+SCORE_KEYS = ("mifid", "fid", "memorization_distance", "n_generated", "features")
+"""What the table of runs shows of a score."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
 
@@ -59,6 +77,22 @@ class RunFolder:
         """Return what the run was made from, and with."""
         return read_json(self.provenance)
 
+    def read_data(self) -> dict[str, Any]:
+        """Return path, domain, count and content hash of the run's training images.
+
+        Raises:
+            RunError: if provenance.json is missing or lacks them.
+        """
+        data = self.read_provenance().get("data")
+        if not isinstance(data, dict) or not {"path", "domain", "count", "content_hash"} <= set(
+            data
+        ):
+            raise RunError(
+                f"{self.provenance} does not name the run's data. Restore it, or train in "
+                "another --run."
+            )
+        return data
+
     def refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
         """Check that the folder is free, or holds a run of the same settings and data.
 
@@ -71,11 +105,38 @@ class RunFolder:
         """
         if self.config.exists():
             self._refuse_differences(config, data)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self._foreign_files():
             raise RunError(
                 f"{self.path} is not empty and holds no run (no config.json). "
                 "Choose another --run, or empty it first."
             )
+
+    def _foreign_files(self) -> bool:
+        """Tell whether a folder without a config holds more than a killed start left there."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; --run takes a folder.")
+        own = (self.provenance.name, LOCK_NAME)
+        return self.path.exists() and any(
+            p.name not in own and not p.name.endswith(PARTIAL_SUFFIX) for p in self.path.iterdir()
+        )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; a dead process holds no lock.
+
+        Raises:
+            RunError: if another process trains there now.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK_NAME).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"Another process is training in {self.path}. Wait for it, stop it, or choose "
+                    "another --run."
+                ) from None
+            yield
 
     def record_sitting(
         self, config: Config, data: dict[str, Any], precision: str, device: str
@@ -88,7 +149,7 @@ class RunFolder:
             precision: the resolved number format.
             device: the name of the device.
         """
-        sittings = self.read_provenance()["sittings"] if self.config.exists() else []
+        sittings = self.read_provenance().get("sittings", []) if self.config.exists() else []
         sittings.append(sitting(precision, device))
         # The provenance comes first: a folder with config.json has both, even after kill -9.
         write_json(self.provenance, {"data": data, "sittings": sittings})
@@ -96,7 +157,7 @@ class RunFolder:
 
     def _refuse_differences(self, config: Config, data: dict[str, Any]) -> None:
         changed = differences(self.read_config(), config)
-        old = self.read_provenance()["data"]
+        old = self.read_data()
         if old["content_hash"] != data["content_hash"]:
             changed.append(
                 f"data: {old['count']} images from {old['path']} in the run, "
@@ -142,12 +203,20 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
         "painter": __version__,
         "git_revision": git_revision(),
         "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for name in RECORDED_LIBRARIES},
+        "libraries": {name: library_version(name) for name in RECORDED_LIBRARIES},
         "platform": platform.platform(),
         "device": device,
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
+
+
+def library_version(name: str) -> str | None:
+    """Return the version of an installed library, or None if it does not say."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def git_revision() -> str | None:
@@ -191,13 +260,19 @@ class RunLog:
 
     def statistics(self, line: dict[str, float]) -> None:
         """Append one JSON object to stats.jsonl."""
-        self._files["stats"].write((json.dumps(line) + "\n").encode())
+        self._append("stats", json.dumps(line) + "\n")
 
     def say(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._files["log"].write(f"{now} {text}\n".encode())
+        self._append("log", f"{now} {text}\n")
         tqdm.write(text, file=sys.stderr)
+
+    def _append(self, name: str, text: str) -> None:
+        """Write all of `text` unbuffered; a full disk takes a part first and then refuses."""
+        content = memoryview(text.encode())
+        while content:
+            content = content[self._files[name].write(content) :]
 
     def close(self) -> None:
         """Close both files."""
@@ -205,24 +280,60 @@ class RunLog:
             file.close()
 
 
+def read_stats(path: Path) -> dict[str, list[float]]:
+    """Return the columns of `stats.jsonl`; what is null there is NaN here.
+
+    A last line that breaks off is left out: the run may be writing it.
+
+    Raises:
+        RunError: if the file is missing, holds no complete line, or any other line is broken.
+    """
+    try:
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    except FileNotFoundError:
+        raise RunError(
+            f"There is no {path}. `painter train --run {path.parent}` makes it."
+        ) from None
+    rows: list[dict[str, float]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(_stats_row(line))
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):
+                break
+            raise RunError(
+                f"{path}, line {number}, is not a line of statistics ({error}). Delete that "
+                "line, or make the run again with `painter train`."
+            ) from None
+    if not rows:
+        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
+    return {key: [row[key] for row in rows] for key in STAT_KEYS}
+
+
+def _stats_row(line: bytes) -> dict[str, float]:
+    row = json.loads(line.decode())
+    return {key: math.nan if row[key] is None else float(row[key]) for key in STAT_KEYS}
+
+
 def list_runs(folder: Path) -> list[dict[str, Any]]:
-    """Return one row a run folder under `folder`: name, images seen, score; sorted by name."""
-    rows = []
-    for config in sorted(folder.glob("*/config.json")):
-        run = RunFolder(config.parent)
-        rows.append({"run": run.path.name, **_last_statistics(run.stats), **_score(run.score)})
-    return rows
+    """Return one row a run folder under `folder`, sorted by name.
+
+    A row has `run`, `images_seen`, `minutes`, the main values of the score (None if there is
+    none) and `problem`, which says what of the run cannot be read.
+    """
+    return [_row(RunFolder(config.parent)) for config in sorted(folder.glob("*/config.json"))]
 
 
-def _last_statistics(path: Path) -> dict[str, Any]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    if not lines:
-        return {"images_seen": 0, "minutes": 0.0}
-    last = json.loads(lines[-1])
-    return {"images_seen": last["images_seen"], "minutes": last["seconds"] / 60}
-
-
-def _score(path: Path) -> dict[str, Any]:
-    score = read_json(path) if path.exists() else {}
-    keys = ("mifid", "fid", "memorization_distance", "n_generated", "features")
-    return {key: score.get(key) for key in keys}
+def _row(run: RunFolder) -> dict[str, Any]:
+    row: dict[str, Any] = {"run": run.path.name, "images_seen": 0.0, "minutes": 0.0}
+    row |= {"problem": None} | dict.fromkeys(SCORE_KEYS)
+    try:
+        if run.stats.exists():
+            stats = read_stats(run.stats)
+            row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
+        if run.score.exists():
+            score = read_json(run.score)
+            row |= {key: score.get(key) for key in SCORE_KEYS}
+    except RunError as error:
+        row["problem"] = str(error)
+    return row

@@ -29,18 +29,25 @@ class Sampler(Protocol):
 class NoiseSampler:
     """Noise through a generator, enlarged by an antialiasing filter."""
 
-    def __init__(self, snapshot: Snapshot, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        seed: int,
+        device: torch.device,
+        output: OutputConfig | None = None,
+    ) -> None:
         """Put the generator on the device.
 
         Args:
             snapshot: generator and config.
             seed: picks the set of images; 0 or more.
             device: where the generator runs, in float32.
+            output: size and filter; by default those of the snapshot.
         """
         self._generator = snapshot.generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         self._law = parse_noise(snapshot.config.training.noise)
         self._latent_size = snapshot.config.network.latent_size
-        self._output = snapshot.config.output
+        self._output = output or snapshot.config.output
         self._seed = seed
         self._device = device
         self._pool = ThreadPoolExecutor()

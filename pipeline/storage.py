@@ -6,6 +6,7 @@ leaves the earlier file, never half of a new one.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -22,14 +23,42 @@ PARTIAL_SUFFIX = ".partial"
 
 
 def partial_name(path: Path) -> Path:
-    """Return the temporary name beside `path`, on the same file system.
+    """Return this process's temporary name beside `path`, on the same file system.
 
     Raises:
         DataError: for `.`, `..` and `/`, which have nothing beside them.
     """
     if path.name in ("", ".."):
         raise DataError(f"{path} cannot be put in place whole. Give the folder by its own name.")
-    return path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+
+
+def remove_stale_partials(path: Path) -> None:
+    """Remove what processes that were killed left half-written under temporary names."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
+        owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Restore a folder that was set aside by a process killed before the new one was in place."""
+    for old in path.parent.glob(f".{glob.escape(aside.name)}.*{PARTIAL_SUFFIX}"):
+        old.rename(path)
+        return
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 @contextmanager
@@ -37,10 +66,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; it appears under its name only when the block succeeds.
 
     Raises:
+        DataError: if `path` is a folder.
         OSError: from the file system; the temporary file is removed and `path` is untouched.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected the name of a file. Choose another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(path)
+    remove_stale_partials(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -77,9 +110,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(path)
     replaced = partial_name(path.with_name(f"{path.name}.old"))
-    for left_over in (temporary, replaced):
-        if left_over.exists():
-            shutil.rmtree(left_over)
+    if not path.exists():
+        _put_back(path.with_name(f"{path.name}.old"), path)
+    remove_stale_partials(path)  # and what was set aside: its name begins alike
     temporary.mkdir()
     try:
         yield temporary

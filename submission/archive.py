@@ -36,8 +36,9 @@ class Violation:
 
     def __str__(self) -> str:
         """Return one line for people."""
-        shown = f" (such as {', '.join(self.examples)})" if self.examples else ""
-        return f"{self.kind}: {self.count:,}{shown}"
+        if not self.examples:
+            return self.kind
+        return f"{self.kind}: {self.count:,} (such as {', '.join(self.examples)})"
 
 
 def check_archive(path: Path) -> list[Violation]:
@@ -74,6 +75,14 @@ def package(source: Path, target: Path) -> int:
         for entry in tqdm(entries, desc="package", unit="img"):
             writer.add(entry.filename, archive.read(entry))
     return len(entries)
+
+
+def refuse_count(count: int) -> None:
+    """Raise DataError unless a submission may have this many images."""
+    if not MINIMUM_IMAGES <= count <= MAXIMUM_IMAGES:
+        raise DataError(
+            f"count is {count:,}; a submission has {MINIMUM_IMAGES:,} to {MAXIMUM_IMAGES:,} images."
+        )
 
 
 def refuse_violations(path: Path, violations: list[Violation]) -> None:
@@ -147,7 +156,7 @@ def _image_fault(content: bytes | None) -> str | None:
     if image.format != "JPEG":
         return f"{image.format}, not JPEG"
     if image.size != IMAGE_SIZE:
-        return f"{image.width}x{image.height} pixels, not 256x256"
+        return "not 256x256 pixels"
     if image.mode != "RGB":
         return f"colour mode {image.mode}, not RGB"
     return None

@@ -1,10 +1,13 @@
 """Every kind of image file becomes upright RGB, or is refused with the reason."""
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.data import images as module
@@ -136,6 +139,41 @@ def test_a_damaged_zip_and_a_damaged_entry_are_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.jpg .*damaged"):
         open_images(path).read_bytes("a.jpg")
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(changes=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4))
+def test_no_damage_to_a_zip_raises_another_error(
+    tmp_path: Path, changes: list[tuple[int, int]]
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.jpg", b"tiny " * 4)
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    with suppress(DataError):
+        images = open_images(path)
+        images.read_bytes(images.names[0])
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_zip_with_an_entry_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    path = pack(tmp_path / "a.zip", {"a.jpg": encoded(painting()), "_": b""})
+    # One byte of name in the directory, and in the entry, so that lengths still fit.
+    path.write_bytes(path.read_bytes().replace(b"_", name.encode().ljust(1, b"\0")))
+    with pytest.raises(DataError, match="leads outside"):
+        open_images(path)
+
+
+def test_a_name_that_stands_twice_in_a_zip_is_one_image(tmp_path: Path) -> None:
+    path = pack(tmp_path / "a.zip", {"a.jpg": encoded(painting())})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("a.jpg", encoded(painting(seed=1)))
+    assert open_images(path).names == ("a.jpg",)
 
 
 def test_an_empty_folder_and_a_missing_one_say_what_to_do(tmp_path: Path) -> None:

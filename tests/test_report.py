@@ -16,7 +16,8 @@ from PIL import Image
 from pipeline.config import Config
 from pipeline.data.images import ImageSet
 from pipeline.errors import DataError, RunError
-from pipeline.report import duration, read_stats, time_lapse, write_report
+from pipeline.report import duration, time_lapse, write_report
+from pipeline.runs import read_stats
 
 SCORE = {
     "mifid": 83.2719,

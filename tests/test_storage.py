@@ -1,5 +1,6 @@
 """Files are whole or absent."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -103,11 +104,40 @@ def test_a_folder_is_replaced_at_the_end_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_an_interrupted_call_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    (tmp_path / ".data.partial").mkdir()
-    (tmp_path / ".data.partial" / "stale.jpg").write_bytes(b"stale")
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    stale = tmp_path / f".data.{dead}.partial"
+    stale.mkdir()
+    (stale / "stale.jpg").write_bytes(b"stale")
+    (tmp_path / f".data.old.{dead}.partial").mkdir()
     with atomic_folder(tmp_path / "data") as folder:
         (folder / "new.jpg").write_bytes(b"new")
     assert names(tmp_path) == ["data", "new.jpg"]
+
+
+def test_a_folder_is_whole_at_every_moment_of_its_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with atomic_folder(tmp_path / "data") as folder:
+        (folder / "old.jpg").write_bytes(b"old")
+    seen = []
+
+    def stopped(path: Path, **options: bool) -> None:
+        seen.append(names(path))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "data") as folder:
+        (folder / "new.jpg").write_bytes(b"new")
+    # What is removed is the earlier folder under a hidden name; the new one is in place.
+    assert seen == [["old.jpg"]]
+    assert names(tmp_path / "data") == ["new.jpg"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_folder_that_nothing_can_lie_beside_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="by its own name"), atomic_folder(Path(name)):
+        pass
 
 
 def test_nan_never_reaches_a_json_file(tmp_path: Path) -> None:
@@ -139,3 +169,14 @@ def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a file"):
         open_image_writer(tmp_path / "thesis.tex")
     assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_a_folder_set_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    aside = tmp_path / f".data.old.{dead}.partial"
+    aside.mkdir()
+    (aside / "painting.jpg").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        break_off_folder(tmp_path / "data")
+    assert (tmp_path / "data" / "painting.jpg").read_bytes() == b"old"

@@ -103,8 +103,10 @@ def _pick_domain(images: ImageSet, domain: str | None) -> ImageSet:
     folders = sorted({PurePosixPath(n).parts[0] for n in images.names if "/" in n})
     if domain is None and DEFAULT_DOMAIN in folders and len(folders) > 1:
         domain = DEFAULT_DOMAIN
-    if domain in (None, ALL_DOMAINS):
+    if domain is None:
         return images
+    if domain == ALL_DOMAINS:
+        return ImageSet(images.names, images.read_bytes, images.label, ALL_DOMAINS)
     if domain not in folders:
         found = ", ".join(folders) or "none"
         raise DataError(f"{images.label} has no domain {domain!r}; found: {found}.")
@@ -122,7 +124,14 @@ def is_image_name(name: str) -> bool:
 def _open_folder(path: Path) -> ImageSet:
     files = (p for p in path.rglob("*") if p.is_file())
     names = sorted(n for p in files if is_image_name(n := p.relative_to(path).as_posix()))
-    return ImageSet(tuple(names), lambda name: (path / name).read_bytes(), str(path))
+
+    def read_bytes(name: str) -> bytes:
+        try:
+            return (path / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror})") from None
+
+    return ImageSet(tuple(names), read_bytes, str(path))
 
 
 def _open_zip(path: Path) -> ImageSet:
@@ -273,20 +282,24 @@ def load_images(images: ImageSet, size: int) -> LoadedImages:
         DataError: if nothing is left.
     """
 
-    def load(name: str) -> np.ndarray | str:
+    pixels = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
+    places = {name: place for place, name in enumerate(images.names)}
+
+    def load(name: str) -> str | None:
+        """Decode one image into its place; return the reason if that fails."""
         try:
-            return square(decode_rgb(images.read_bytes(name)), size)
+            array = square(decode_rgb(images.read_bytes(name)), size)
         except DataError as error:
             return f"{name} {error}"
+        pixels[places[name]] = torch.tensor(array).permute(2, 0, 1)
+        return None
 
     results = map_threads(load, images.names, "decode")
-    good = [(n, r) for n, r in zip(images.names, results, strict=True) if isinstance(r, np.ndarray)]
-    unreadable = tuple(r for r in results if isinstance(r, str))
-    refuse_nothing_left(images, len(good), unreadable)
-    stacked = np.stack([array for _, array in good]).transpose(0, 3, 1, 2)
-    return LoadedImages(
-        torch.from_numpy(np.ascontiguousarray(stacked)), tuple(n for n, _ in good), unreadable
-    )
+    names = tuple(n for n, r in zip(images.names, results, strict=True) if r is None)
+    unreadable = tuple(r for r in results if r is not None)
+    refuse_nothing_left(images, len(names), unreadable)
+    good = torch.tensor([r is None for r in results])
+    return LoadedImages(pixels if good.all() else pixels[good], names, unreadable)
 
 
 def refuse_nothing_left(images: ImageSet, readable: int, unreadable: tuple[str, ...]) -> None:
@@ -301,5 +314,9 @@ def content_hash(images: ImageSet) -> str:
     """Return a sha256 over the names and bytes of all files; the order on disk plays no part."""
     total = hashlib.sha256()
     for name in sorted(images.names):
-        total.update(f"{name}\0{hashlib.sha256(images.read_bytes(name)).hexdigest()}\n".encode())
+        try:
+            digest = hashlib.sha256(images.read_bytes(name)).hexdigest()
+        except DataError:
+            digest = "unreadable"
+        total.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return total.hexdigest()

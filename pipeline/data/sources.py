@@ -121,7 +121,22 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
     except DataError:  # its images are gone
         whole = False
-    return manifest | {"already_there": True} if whole else None
+    if whole:
+        return manifest | {"already_there": True}
+    _refuse_to_delete(folder, manifest)
+    return None
+
+
+def _refuse_to_delete(folder: Path, manifest: dict[str, Any]) -> None:
+    """Refuse to fetch a folder anew when it holds files that no download put there."""
+    known = {MANIFEST, *manifest.get("files", [])}
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    foreign = sorted(name for name in found if name not in known)
+    if foreign:
+        raise DataError(
+            f"{folder} has changed since its download and holds files of yours ({foreign[0]!r}, "
+            f"{len(foreign)} in all). Move them away to fetch it anew, or choose another --data."
+        )
 
 
 def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -> dict[str, Any]:
@@ -195,6 +210,7 @@ def _describe(imported: list[_Imported]) -> dict[str, Any]:
         "converted_to_rgb": sum(i.converted for i in kept),
         "duplicates": [names for names in same.values() if len(names) > 1],
         "unreadable": [f"{i.name} {i.problem}" for i in imported if i.problem],
+        "files": [i.name for i in kept],
     }
 
 

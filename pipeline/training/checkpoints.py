@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +46,10 @@ def load_state(path: Path) -> dict[str, Any]:
     )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"The checkpoint {path} cannot be read ({reason}). {mend}") from None
+    except Exception as error:
+        # Damaged bytes make torch raise nearly anything, with advice on unsafe loading.
+        kind = type(error).__name__
+        raise RunError(f"The checkpoint {path} is damaged ({kind}). {mend}") from None
     if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
         raise RunError(f"{path} is not a checkpoint of this version of painter. {mend}")
     return state
@@ -98,7 +97,7 @@ def load_snapshot(path: Path) -> Snapshot:
         ) from None
     try:
         about = json.loads(header.get("about", "{}"))
-        if about.get("format") != SNAPSHOT_FORMAT:
+        if not isinstance(about, dict) or about.get("format") != SNAPSHOT_FORMAT:
             raise RunError(
                 f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_FORMAT}). "
                 "`painter train` writes snapshots."
@@ -106,8 +105,8 @@ def load_snapshot(path: Path) -> Snapshot:
         config = Config.from_dict(about["config"])
         generator = build_generator(config.network, config.data)
         generator.load_state_dict(tensors)
-    except (ConfigError, KeyError, ValueError, RuntimeError) as error:
+        return Snapshot(generator.eval(), config, int(about["images_seen"]))
+    except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
-    return Snapshot(generator.eval(), config, int(about["images_seen"]))

@@ -49,6 +49,11 @@ class TrainingState:
             precision.scaler(),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Return the device that the networks are on."""
+        return next(self.generator.parameters()).device
+
     def _parts(self) -> dict[str, Any]:
         return {
             "generator": self.generator,

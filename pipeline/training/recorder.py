@@ -1,0 +1,189 @@
+"""What a run leaves behind: statistics, sample grids, checkpoints and snapshots."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import NoReturn
+
+import torch
+from torch import nn
+from torchvision.utils import save_image
+
+from pipeline.config import Config
+from pipeline.errors import DivergedError
+from pipeline.runs import RunFolder, RunLog
+from pipeline.storage import atomic_file
+from pipeline.training.batches import Batches
+from pipeline.training.checkpoints import save_snapshot, save_state
+from pipeline.training.ema import CALIBRATION_IMAGES, calibrated
+from pipeline.training.objective import Logged
+from pipeline.training.state import TrainingState
+from pipeline.training.tensorboard import Curves
+
+
+class Recorder:
+    """Writes what a run leaves behind: statistics, samples, checkpoints, snapshots."""
+
+    def __init__(
+        self, run: RunFolder, config: Config, state: TrainingState, batches: Batches
+    ) -> None:
+        """Start the clock; cut off what was written after the checkpoint."""
+        self._run, self._config, self._state, self._batches = run, config, state, batches
+        self._earlier_seconds, self._first_step = state.seconds, state.step
+        self._started = time.perf_counter()
+        self._log = RunLog(run, state.log_sizes)
+        self._curves = Curves(run.path / "tensorboard", state.step)
+        self._not_finite = torch.zeros((), dtype=torch.bool, device=state.device)
+        self._last: Logged = {}
+        self._last_line = (state.step, self.clock())
+        self._written_step = state.step
+        self._saved_at = self.clock()
+
+    @property
+    def steps(self) -> int:
+        """Steps taken in the whole run."""
+        return self._state.step
+
+    @property
+    def images_seen(self) -> int:
+        """Training images shown in the whole run."""
+        return self._state.step * self._config.training.batch_size
+
+    @property
+    def images_per_second(self) -> float:
+        """Training speed since the last line of statistics."""
+        steps, seconds = self._state.step - self._last_line[0], self.clock() - self._last_line[1]
+        return steps * self._config.training.batch_size / max(seconds, 1e-9)
+
+    def clock(self) -> float:
+        """Return the training seconds of the run, pauses left out."""
+        return self._earlier_seconds + time.perf_counter() - self._started
+
+    def begin(self, resumed: bool, precision: str) -> None:
+        """Say what starts; save at once, so that a full disk shows now and saving is timed."""
+        self._run.samples.mkdir(exist_ok=True)
+        for late in self._run.samples.glob("*.png"):
+            if late.stem.isdecimal() and int(late.stem) > self.images_seen:
+                late.unlink()
+        if resumed:
+            self._log.say(f"Resuming at {self.images_seen:,} images, in {precision}.")
+        else:
+            self._log.say(f"Training in {precision}.")
+            self._save(sample=True)
+
+    def after_step(self, values: Logged) -> None:
+        """Log, draw and save as often as the config says."""
+        self._last = values
+        self._not_finite |= ~torch.isfinite(values["loss_d"] + values["loss_g"])
+        logging = self._config.logging
+        if self._state.step % logging.log_every == 0:
+            self._write_statistics()
+        sample = self._crossed(logging.sample_every)
+        due = self.clock() - self._saved_at >= logging.checkpoint_minutes * 60
+        if sample or due:
+            self._save(sample)
+
+    def finish(self, interrupted: bool) -> None:
+        """Save; a run that ends also gets its last line and grid.
+
+        An interrupted run gets neither, so that resumed it has just what it would have had.
+        """
+        if not self._last:
+            return
+        if not interrupted:
+            self._write_statistics()
+        self._save(sample=not interrupted)
+        verb = "Stopped" if interrupted else "Trained"
+        minutes = self.clock() / 60
+        self._log.say(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
+
+    def close(self) -> None:
+        """Close the logs."""
+        self._log.close()
+        self._curves.close()
+
+    def _crossed(self, every: int) -> bool:
+        before = self.images_seen - self._config.training.batch_size
+        return before // every != self.images_seen // every
+
+    def _write_statistics(self) -> None:
+        """Append a line, unless this step has one; the only place where losses are read back."""
+        self._refuse_not_finite()
+        if self._state.step == self._written_step:
+            return
+        values = {name: round(value.item(), 6) for name, value in self._last.items()}
+        line = {
+            "step": self._state.step,
+            "images_seen": self.images_seen,
+            "seconds": round(self.clock(), 3),
+            **values,
+            "images_per_second": round(self.images_per_second, 1),
+        }
+        self._log.statistics(line)
+        self._curves.add(line)
+        self._last_line = (self._state.step, self.clock())
+        self._written_step = self._state.step
+
+    def _refuse_not_finite(self) -> None:
+        if not bool(self._not_finite):
+            return
+        values = ", ".join(f"{name} {value.item():.3g}" for name, value in self._last.items())
+        self._diverged(f"A loss was not finite by step {self._state.step} ({values}).")
+
+    def _refuse_broken_weights(self) -> None:
+        """Never let weights that are not finite replace a good checkpoint."""
+        state = self._state
+        for network in (state.generator, state.discriminator, state.average.network):
+            finite = [torch.isfinite(p).all() for p in network.parameters()]
+            if not bool(torch.stack(finite).all()):
+                self._diverged(f"The weights were not finite at step {state.step}.")
+
+    def _diverged(self, what: str) -> NoReturn:
+        message = (
+            f"{what} The checkpoint before it is kept in {self._run.path}. "
+            "Try a lower learning_rate or precision=float32, in another --run."
+        )
+        self._log.say(message)
+        raise DivergedError(message)
+
+    def _step_seconds(self) -> float:
+        """Return the mean seconds of a step in this sitting, with its share of all else."""
+        steps = self._state.step - self._first_step
+        return (self.clock() - self._earlier_seconds) / steps if steps else 0.0
+
+    def _save(self, sample: bool) -> None:
+        """Write the grid if asked to, the state and the snapshot, and time it."""
+        self._refuse_not_finite()
+        self._refuse_broken_weights()
+        began = self.clock()
+        generator = self._fitted_generator()
+        if sample:
+            self._write_samples(generator)
+        self._state.seconds = self.clock()
+        self._state.log_sizes = self._log.sizes()
+        # The state comes last: once it says that the run has ended, everything else is there.
+        save_snapshot(self._run.snapshot, generator, self._config, self.images_seen)
+        save_state(self._run.state, self._state.to_dict())
+        self._saved_at = self.clock()
+        self._state.reserve = 1.5 * (self._saved_at - began) + self._step_seconds()
+
+    def _fitted_generator(self) -> nn.Module:
+        z = self._batches.noise("calibration", 0, CALIBRATION_IMAGES)
+        return calibrated(self._state.average.network, z)
+
+    @torch.no_grad()
+    def _write_samples(self, generator: nn.Module) -> None:
+        count = self._config.logging.sample_count
+        images = generator(self._batches.noise("samples", 0, count))
+        rows = math.ceil(math.sqrt(count))
+        with atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file:
+            save_image(
+                images,
+                file,
+                format="png",
+                nrow=rows,
+                padding=2,
+                normalize=True,
+                value_range=(-1, 1),
+            )

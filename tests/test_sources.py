@@ -1,0 +1,214 @@
+"""A data folder holds all images of its source and a manifest, or does not appear."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.data import sources
+from pipeline.data.images import content_hash, open_images
+from pipeline.data.sources import download
+from pipeline.errors import DataError
+from tests.helpers import encoded, fill, pack, painting
+
+SIDEWAYS = Image.Exif()
+SIDEWAYS[0x0112] = 6  # the camera lay on its side: turn clockwise
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def images_of(folder: Path) -> dict[str, bytes]:
+    return {name: c for name, c in files_of(folder).items() if name != "manifest.json"}
+
+
+def gallery(folder: Path) -> Path:
+    """Fill a folder with two domains, two files alike and one that is no image."""
+    fill(folder / "monet_jpg", 3)
+    fill(folder / "photo_jpg", 1, (40, 20))
+    (folder / "monet_jpg" / "again.jpg").write_bytes((folder / "monet_jpg" / "1.jpg").read_bytes())
+    (folder / "photo_jpg" / "bad.jpg").write_bytes(b"this is a text")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_upright_rgb_images_keep_their_bytes_from_folder_and_zip(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "from" / "deep", 2).parent
+    (folder / "c.png").write_bytes(encoded(painting(), "PNG"))
+    (folder / "d.webp").write_bytes(encoded(painting(), "WEBP"))
+    download(str(folder), tmp_path / "a")
+    download(str(pack(tmp_path / "from.zip", files_of(folder))), tmp_path / "b")
+    assert images_of(tmp_path / "a") == images_of(tmp_path / "b") == files_of(folder)
+
+
+def test_the_manifest_describes_what_arrived(tmp_path: Path) -> None:
+    source = gallery(tmp_path / "from")
+    manifest = download(str(source), tmp_path / "data")
+    assert manifest == json.loads((tmp_path / "data" / "manifest.json").read_text())
+    arrived = images_of(tmp_path / "data")
+    assert manifest["source"] == str(source)
+    assert manifest["count"] == len(arrived) == 5
+    assert manifest["bytes"] == sum(map(len, arrived.values()))
+    assert manifest["image_sizes"] == {"32x32": 4, "40x20": 1}
+    assert manifest["domains"] == {"monet_jpg": 4, "photo_jpg": 1}
+    assert manifest["converted_to_rgb"] == 0
+    assert manifest["duplicates"] == [["monet_jpg/1.jpg", "monet_jpg/again.jpg"]]
+    assert len(manifest["unreadable"]) == 1
+    assert manifest["unreadable"][0].startswith("photo_jpg/bad.jpg cannot be decoded")
+    assert manifest["content_hash"] == content_hash(open_images(tmp_path / "data", "all"))
+
+
+def test_images_without_a_folder_have_the_domain_dot(tmp_path: Path) -> None:
+    assert download(str(fill(tmp_path / "from", 2)), tmp_path / "data")["domains"] == {".": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "size", "pixel"),
+    [
+        (encoded(Image.new("L", (16, 24), 90), "PNG"), (16, 24), (90, 90, 90)),
+        (encoded(Image.new("RGBA", (16, 24), (9, 9, 9, 0)), "PNG"), (16, 24), (255, 255, 255)),
+        (encoded(Image.new("CMYK", (16, 24)), "JPEG"), (16, 24), (255, 255, 255)),
+        (
+            encoded(Image.new("RGB", (16, 24), "red"), "PNG", exif=SIDEWAYS),
+            (24, 16),
+            (255, 0, 0),
+        ),
+    ],
+    ids=["grey", "transparent", "CMYK", "sideways"],
+)
+def test_other_images_become_upright_rgb_png(
+    tmp_path: Path, content: bytes, size: tuple[int, int], pixel: tuple[int, int, int]
+) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "a.jpg").write_bytes(content)
+    manifest = download(str(tmp_path / "from"), tmp_path / "data")
+    assert manifest["converted_to_rgb"] == 1
+    assert manifest["image_sizes"] == {f"{size[0]}x{size[1]}": 1}
+    with Image.open(tmp_path / "data" / "a.jpg.png") as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", size)
+        assert (np.asarray(image) == pixel).all()
+        assert not image.getexif()  # else the next reader would turn it once more
+
+
+def test_damaged_exif_data_are_passed_over_and_the_bytes_kept(tmp_path: Path) -> None:
+    content = encoded(painting((16, 24)), exif=SIDEWAYS).replace(b"MM\x00*", b"MM\xff*")
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "a.jpg").write_bytes(content)
+    download(str(tmp_path / "from"), tmp_path / "data")
+    assert images_of(tmp_path / "data") == {"a.jpg": content}
+
+
+def test_a_second_call_leaves_whole_data_alone_and_says_so(tmp_path: Path) -> None:
+    source = str(gallery(tmp_path / "from"))
+    first = download(source, tmp_path / "data")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "data").rglob("*")}
+    assert "already_there" not in first
+    assert download(source, tmp_path / "data") == first | {"already_there": True}
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "data").rglob("*")} == before
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "all removed"])
+def test_damaged_data_are_fetched_again(tmp_path: Path, damage: str) -> None:
+    source, data = fill(tmp_path / "from", 3), tmp_path / "data"
+    download(str(source), data)
+    if damage == "changed":
+        (data / "1.jpg").write_bytes(encoded(painting(seed=9)))
+    else:
+        for name in ["1.jpg"] if damage == "removed" else ["0.jpg", "1.jpg", "2.jpg"]:
+            (data / name).unlink()
+    assert "already_there" not in download(str(source), data)
+    assert images_of(data) == files_of(source)
+
+
+def test_data_with_files_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
+    source, data = fill(tmp_path / "from", 3), tmp_path / "data"
+    download(str(source), data)
+    (data / "mine.jpg").write_bytes(encoded(painting(seed=9)))
+    before = files_of(data)
+    with pytest.raises(DataError, match=r"files of yours \('mine\.jpg'"):
+        download(str(source), data)
+    assert files_of(data) == before
+
+
+def test_data_of_another_source_are_left_alone(tmp_path: Path) -> None:
+    first, other = fill(tmp_path / "first", 2), fill(tmp_path / "other", 3)
+    download(str(first), tmp_path / "data")
+    with pytest.raises(DataError, match=r"holds '.*first', not '.*other'.*--data"):
+        download(str(other), tmp_path / "data")
+    assert images_of(tmp_path / "data") == files_of(first)
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "1.jpg", "manifest.json"])
+def test_a_folder_that_was_not_downloaded_is_left_alone(tmp_path: Path, name: str) -> None:
+    source, data = fill(tmp_path / "from", 2), tmp_path / "data"
+    data.mkdir()
+    (data / name).write_text("mine")
+    with pytest.raises(DataError, match="Choose another --data"):
+        download(str(source), data)
+    assert files_of(data) == {name: b"mine"}
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("mine")
+    with pytest.raises(DataError, match="Choose another --data"):
+        download(str(fill(tmp_path / "from", 2)), tmp_path / "data")
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert download(str(fill(tmp_path / "from", 2)), tmp_path / "data")["count"] == 2
+
+
+@pytest.mark.parametrize("folder", [".", "..", "/"])
+def test_a_folder_without_a_name_of_its_own_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    source = fill(tmp_path / "from", 2)
+    (tmp_path / "outer" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "outer" / "here")
+    with pytest.raises(DataError):
+        download(str(source), Path(folder))
+    assert list((tmp_path / "outer").rglob("*")) == [tmp_path / "outer" / "here"]
+
+
+def test_a_failure_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = fill(tmp_path / "from", 4)
+    store, stored = sources._store, []
+
+    def full_disk(target: Path, name: str, *rest: Any, **options: Any) -> Any:
+        stored.append(name)
+        if len(stored) == 3:
+            raise OSError(28, "No space left on device")
+        return store(target, name, *rest, **options)
+
+    monkeypatch.setattr(sources, "_store", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        download(str(source), tmp_path / "new" / "data")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_nothing_usable_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "a.jpg").write_text("text")
+    with pytest.raises(DataError, match="None of the 1 image file"):
+        download(str(tmp_path / "from"), tmp_path / "data")
+    assert [p.name for p in tmp_path.iterdir()] == ["from"]
+
+
+def test_the_sample_is_the_same_on_every_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SAMPLE_COUNT", 3)
+    manifest = download("sample", tmp_path / "a")
+    assert download("sample", tmp_path / "b") == manifest
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    assert sorted(images_of(tmp_path / "a")) == ["000.jpg", "001.jpg", "002.jpg"]
+    assert manifest["image_sizes"] == {"256x256": 3}
+    assert manifest["duplicates"] == []
