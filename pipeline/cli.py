@@ -172,18 +172,18 @@ def generate(
 
     if (run_path is None) == (snapshot is None):
         raise click.UsageError("Give either --run DIR or --snapshot FILE.")
-    if out is None and run_path is None:
+    run = RunFolder(run_path) if run_path is not None else None
+    source = run.snapshot if run else snapshot
+    target = run.images if run and out is None else out
+    if source is None or target is None:
         raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
-    source = snapshot if run_path is None else RunFolder(run_path).snapshot
-    target = out or RunFolder(run_path or Path()).images
-    assert source is not None  # one of the two was given
     loaded = load_snapshot(source)
     output = change_output(loaded.config, assignments)
     sampler = NoiseSampler(loaded, seed, default_device(), output)
     generate(sampler, count, target, output, batch_size)
-    if run_path is not None and out is None:
+    if run is not None and out is None:
         # A score belongs to the images that it was computed from.
-        RunFolder(run_path).score.unlink(missing_ok=True)
+        run.score.unlink(missing_ok=True)
     click.echo(f"{count:,} images in {target}")
 
 

@@ -14,14 +14,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipeline.charts import Series, line_chart, short_number, smooth, smoothing_window
 from pipeline.config import DataConfig
-from pipeline.data.images import ImageSet, decode_rgb, open_images, square
+from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenly, square
 from pipeline.errors import DataError, RunError
 from pipeline.runs import RunFolder, read_json, read_stats
 from pipeline.storage import write_text
@@ -56,8 +56,6 @@ SCORE_ROWS = (
     ("comparable_with_leaderboard", "Comparable with the leaderboard", "same network and formula"),
     ("seconds", "Time to score", "reading and comparing all images"),
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -328,20 +326,13 @@ def _thumbnail(images: ImageSet | None, name: str) -> str | None:
     return _jpeg(Image.fromarray(square(image, THUMBNAIL)))
 
 
-def _spread(items: Sequence[T], count: int) -> list[T]:
-    """Pick at most `count` items at even distances, the first and the last among them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
 def _by_number(name: str) -> tuple[int, str]:
     stem = Path(name).stem
     return (int(stem) if stem.isdecimal() else 0, name)
 
 
 def _gallery(images: ImageSet, kind: str) -> list[Picture]:
-    names = _spread(sorted(images.names, key=_by_number), GALLERY)
+    names = spread_evenly(sorted(images.names, key=_by_number), GALLERY)
     sources = ((name, _thumbnail(images, name)) for name in names)
     return [Picture(source, f"{kind} {name}") for name, source in sources if source is not None]
 
@@ -391,12 +382,12 @@ def _corner(path: Path, tile: int) -> Image.Image:
 
 def _training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the strip of sample grids, and the time-lapse if there are two grids or more."""
-    grids = _spread(_sample_grids(samples), FRAMES)
+    grids = spread_evenly(_sample_grids(samples), FRAMES)
     size = _image_size(config)
     frames = [(seen, _corner(path, size)) for seen, path in grids]
     strip = [
         Picture(_jpeg(frame), f"Samples after {seen:,} images", f"{seen:,}")
-        for seen, frame in _spread(frames, STRIP)
+        for seen, frame in spread_evenly(frames, STRIP)
     ]
     moving = len(frames) > 1
     lapse = _data_uri(time_lapse([frame for _, frame in frames]), "gif") if moving else None
@@ -415,7 +406,7 @@ def time_lapse(frames: Sequence[Image.Image]) -> bytes:
     frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
     # A long run begins with noise of every colour: the palette is for the pictures after it.
     settled = frames[len(frames) // 3 :] if len(frames) > STRIP else frames
-    sheet = np.concatenate([np.asarray(frame) for frame in _spread(settled, STRIP)])
+    sheet = np.concatenate([np.asarray(frame) for frame in spread_evenly(settled, STRIP)])
     palette = Image.fromarray(sheet).quantize(PALETTE, Image.Quantize.MEDIANCUT)
     reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     times = [round(1000 * FRAME_SECONDS)] * (len(reduced) - 1) + [round(1000 * LAST_FRAME_SECONDS)]

@@ -48,7 +48,7 @@ def check_archive(path: Path) -> list[Violation]:
         DataError: if there is no such file or it is not a zip.
     """
     with _open(path) as archive:
-        entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
+        entries = _files(archive)
         faults = [*_count_faults(len(entries)), *_name_faults(entries)]
         faults += list(_image_faults(archive, entries))
     kinds: dict[str, list[str]] = {}
@@ -70,8 +70,7 @@ def package(source: Path, target: Path) -> int:
     """
     refuse_violations(source, check_archive(source))
     with _open(source) as archive, ZipImageWriter(target) as writer:
-        entries = sorted(archive.infolist(), key=lambda e: (len(e.filename), e.filename))
-        entries = [e for e in entries if not e.filename.endswith("/")]
+        entries = sorted(_files(archive), key=lambda e: (len(e.filename), e.filename))
         for entry in tqdm(entries, desc="package", unit="img"):
             writer.add(entry.filename, archive.read(entry))
     return len(entries)
@@ -104,6 +103,11 @@ def _open(path: Path) -> zipfile.ZipFile:
     except Exception as error:
         # zipfile and its decompressors raise many kinds; the message keeps the reason.
         raise DataError(f"{path} is not a readable zip ({error}). Make it again.") from None
+
+
+def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the entries that are no folders, in the order of the zip."""
+    return [e for e in archive.infolist() if not e.filename.endswith("/")]
 
 
 def _count_faults(count: int) -> Iterator[tuple[str, str]]:

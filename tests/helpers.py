@@ -1,13 +1,13 @@
-"""Fakes that behave: tiny painted files, unsafe zips, a tiny extractor."""
+"""Fakes that behave: tiny painted files, folders and zips of them."""
 
 from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 TINY_RUN = [
@@ -43,25 +43,9 @@ def fill(folder: Path, count: int = 4, size: tuple[int, int] = (32, 32)) -> Path
     return folder
 
 
-def pack(path: Path, files: dict[str, bytes]) -> Path:
+def pack(path: Path, files: Mapping[str, bytes]) -> Path:
     """Write a zip of files and return its path."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
-
-
-class QuadrantColours:
-    """An extractor of twelve numbers: the mean colour of each quadrant."""
-
-    name = "quadrants"
-    identity = "quadrants:1"
-    comparable_with_leaderboard = False
-
-    def prepare(self, image: Image.Image) -> np.ndarray:
-        """Return the image at its own size."""
-        return np.asarray(image)
-
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 (N, 3, H, W) into features (N, 12)."""
-        return torch.nn.functional.adaptive_avg_pool2d(pixels.float(), 2).flatten(1)

@@ -1,7 +1,6 @@
 """Small image sets and a stand-in extractor for the tests of scoring."""
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,13 +32,6 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    return path
-
-
-def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
     return path
 
 

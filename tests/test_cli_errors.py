@@ -14,7 +14,8 @@ from PIL import Image
 from pipeline.cli import run_command
 from pipeline.config import preset_names
 from pipeline.scoring import extractors
-from tests.helpers import TINY_RUN, QuadrantColours, encoded, fill, pack, painting
+from tests.helpers import TINY_RUN, encoded, fill, pack, painting
+from tests.scoring_helpers import QuadrantMeans
 
 ROOT = Path(__file__).parent.parent
 Refused = Callable[..., str]
@@ -68,7 +69,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def tiny_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractors, "make_extractor", lambda *_: QuadrantColours())
+    monkeypatch.setattr(extractors, "make_extractor", lambda *_: QuadrantMeans())
 
 
 def train(data: Path | str, run: Path | str = "run", *more: str, preset: str = "demo") -> list[str]:

@@ -14,9 +14,8 @@ from pipeline.data.explore import (
     contact_sheet,
     explore,
     round_figure,
-    spread_evenly,
 )
-from pipeline.data.images import ImageSet
+from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.errors import DataError
 
 STEP = THUMBNAIL + GAP

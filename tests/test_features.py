@@ -9,13 +9,13 @@ import pytest
 from pipeline.data.images import open_images
 from pipeline.errors import DataError
 from pipeline.scoring.features import BATCH, Features, cached_extract, extract
+from tests.helpers import pack
 from tests.scoring_helpers import (
     QuadrantMeans,
     noise,
     png,
     quadrant_means,
     write_folder,
-    write_zip,
 )
 
 PIXELS = {f"{i}.png": noise(i) for i in range(3)}
@@ -37,7 +37,7 @@ def assert_same(a: Features, b: Features) -> None:
 
 def test_a_folder_and_a_zip_give_the_same_rows_in_the_order_of_names(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", FILES)
-    archive = write_zip(tmp_path / "a.zip", dict(reversed(FILES.items())))
+    archive = pack(tmp_path / "a.zip", dict(reversed(FILES.items())))
     found = extract(open_images(folder), QuadrantMeans(), "a")
     assert found.names == ("0.png", "1.png", "2.png")
     assert found.values.dtype == np.float32
@@ -105,7 +105,7 @@ def test_a_renamed_folder_or_a_zip_of_it_hits_the_cache(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", FILES)
     first = cached_extract(open_images(folder), QuadrantMeans(), "a")
     renamed = folder.rename(tmp_path / "b")
-    archive = write_zip(tmp_path / "c.zip", FILES)
+    archive = pack(tmp_path / "c.zip", FILES)
     again = QuadrantMeans()
     for path in (renamed, archive):
         assert_same(cached_extract(open_images(path), again, "b"), first)

@@ -24,6 +24,12 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("*"))
 
 
+def number_of_a_dead_process() -> str:
+    """Return the number of a process that has just ended."""
+    command = [sys.executable, "-c", "import os; print(os.getpid())"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def break_off(path: Path) -> None:
     """Begin to write a file, then stop as Ctrl+C does."""
     with atomic_file(path) as file:
@@ -104,8 +110,7 @@ def test_a_folder_is_replaced_at_the_end_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_an_interrupted_call_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    dead = number_of_a_dead_process()
     stale = tmp_path / f".data.{dead}.partial"
     stale.mkdir()
     (stale / "stale.jpg").write_bytes(b"stale")
@@ -172,8 +177,7 @@ def test_a_folder_of_other_files_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_folder_set_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    dead = number_of_a_dead_process()
     aside = tmp_path / f".data.old.{dead}.partial"
     aside.mkdir()
     (aside / "painting.jpg").write_bytes(b"old")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,18 @@ def assert_equal_runs(first: Path, second: Path) -> None:
     ).read_bytes()
 
 
+def happens_after(patch: pytest.MonkeyPatch, images: int, event: Callable[[], None]) -> None:
+    """Let `event` happen once a run has seen this many images, before its next step."""
+    original = Recorder.after_step
+
+    def after_step(self: Recorder, values: dict[str, torch.Tensor]) -> None:
+        original(self, values)
+        if self.images_seen == images:
+            event()
+
+    patch.setattr(Recorder, "after_step", after_step)
+
+
 def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
     assert train(tmp_path / "run") == 48
     run = RunFolder(tmp_path / "run")
@@ -118,15 +131,12 @@ def test_a_stop_between_checkpoints_loses_nothing_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     train(tmp_path / "whole", precision=precision)
-    original = Recorder.after_step
 
-    def break_down(self: Recorder, values: dict[str, torch.Tensor]) -> None:
-        original(self, values)
-        if self.images_seen == 28:  # after a line of statistics that no checkpoint covers
-            raise RuntimeError("power cut")
+    def cut_power() -> None:
+        raise RuntimeError("power cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "after_step", break_down)
+        happens_after(patched, 28, cut_power)  # behind a line that no checkpoint covers
         with pytest.raises(RuntimeError, match="power cut"):
             train(tmp_path / "cut", precision=precision)
     assert statistics(tmp_path / "cut")[-1]["images_seen"] == 24
@@ -173,15 +183,8 @@ def test_kill_9_in_the_middle_then_the_same_command_equals_uninterrupted(tmp_pat
 def test_a_signal_saves_the_state_between_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    original = Recorder.after_step
-
-    def interrupt(self: Recorder, values: dict[str, torch.Tensor]) -> None:
-        original(self, values)
-        if self.images_seen == 20:
-            os.kill(os.getpid(), number)
-
     before = signal.getsignal(number)
-    monkeypatch.setattr(Recorder, "after_step", interrupt)
+    happens_after(monkeypatch, 20, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted, match="20 images") as stopped:
         train(tmp_path / "run")
     assert stopped.value.exit_code == 130
@@ -342,15 +345,8 @@ def test_an_interrupted_run_has_no_line_and_no_grid_that_the_whole_has_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(tmp_path / "whole")
-    original = Recorder.after_step
-
-    def interrupt(self: Recorder, values: dict[str, torch.Tensor]) -> None:
-        original(self, values)
-        if self.images_seen == 20:
-            os.kill(os.getpid(), signal.SIGINT)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "after_step", interrupt)
+        happens_after(patched, 20, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(Interrupted):
             train(tmp_path / "parts")
     train(tmp_path / "parts")

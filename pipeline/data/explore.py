@@ -18,7 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.data.images import ImageSet, decode, decode_rgb, map_threads, to_rgb
+from pipeline.data.images import (
+    ImageSet,
+    decode,
+    decode_rgb,
+    map_threads,
+    spread_evenly,
+    to_rgb,
+)
 from pipeline.errors import DataError
 from pipeline.storage import write_bytes, write_json
 
@@ -134,13 +141,6 @@ def colour_moments(facts: Sequence[Facts]) -> tuple[list[float], list[float]]:
 def count_values(values: Iterable[str]) -> dict[str, int]:
     """Count each value, the commonest first and ties in alphabetical order."""
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
-
-
-def spread_evenly(names: Sequence[str], most: int) -> list[str]:
-    """Return at most `most` names, from the first to the last at even distances."""
-    count = min(len(names), most)
-    positions = np.linspace(0, len(names) - 1, count).round().astype(int)
-    return [names[i] for i in positions]
 
 
 def contact_sheet(images: Iterable[Image.Image]) -> Image.Image:

@@ -11,9 +11,9 @@ import io
 import stat
 import threading
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class ImageSet:
 
     def only(self, names: Iterable[str]) -> ImageSet:
         """Return the set restricted to `names`."""
-        return ImageSet(tuple(names), self.read_bytes, self.label, self.domain)
+        return replace(self, names=tuple(names))
 
 
 def open_images(path: Path, domain: str | None = None) -> ImageSet:
@@ -106,12 +106,12 @@ def _pick_domain(images: ImageSet, domain: str | None) -> ImageSet:
     if domain is None:
         return images
     if domain == ALL_DOMAINS:
-        return ImageSet(images.names, images.read_bytes, images.label, ALL_DOMAINS)
+        return replace(images, domain=ALL_DOMAINS)
     if domain not in folders:
         found = ", ".join(folders) or "none"
         raise DataError(f"{images.label} has no domain {domain!r}; found: {found}.")
     picked = (n for n in images.names if PurePosixPath(n).parts[0] == domain)
-    return ImageSet(tuple(picked), images.read_bytes, images.label, domain)
+    return replace(images, names=tuple(picked), domain=domain)
 
 
 def is_image_name(name: str) -> bool:
@@ -312,11 +312,26 @@ def refuse_nothing_left(images: ImageSet, readable: int, unreadable: tuple[str, 
 
 def content_hash(images: ImageSet) -> str:
     """Return a sha256 over the names and bytes of all files; the order on disk plays no part."""
-    total = hashlib.sha256()
-    for name in sorted(images.names):
+
+    def digest(name: str) -> str:
         try:
-            digest = hashlib.sha256(images.read_bytes(name)).hexdigest()
+            return hashlib.sha256(images.read_bytes(name)).hexdigest()
         except DataError:
-            digest = "unreadable"
+            return "unreadable"
+
+    return combined_hash({name: digest(name) for name in images.names})
+
+
+def combined_hash(digests: Mapping[str, str]) -> str:
+    """Return the content hash of files from the sha256 of each, by name."""
+    total = hashlib.sha256()
+    for name, digest in sorted(digests.items()):
         total.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
+
+
+def spread_evenly(items: Sequence[T], most: int) -> list[T]:
+    """Return at most `most` items, from the first to the last at even distances."""
+    count = min(len(items), most)
+    positions = np.linspace(0, len(items) - 1, count).round().astype(int)
+    return [items[i] for i in positions]

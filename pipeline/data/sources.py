@@ -25,6 +25,7 @@ from PIL import Image
 from pipeline.data.images import (
     ALL_DOMAINS,
     ImageSet,
+    combined_hash,
     content_hash,
     decode,
     map_threads,
@@ -35,6 +36,7 @@ from pipeline.data.images import (
 )
 from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError, RunError
+from pipeline.runs import read_json
 from pipeline.storage import atomic_folder, write_json
 
 COMPETITION = "gan-getting-started"
@@ -99,8 +101,6 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
     """Return the manifest if `folder` holds this source, whole; refuse anything else there."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    from pipeline.runs import read_json
-
     if not (folder / MANIFEST).exists():
         raise DataError(
             f"{folder} is there already and was not made by `painter download`. "
@@ -144,7 +144,6 @@ def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -
     with atomic_folder(folder) as target:
         imported = bring(target)
         manifest = {"source": source, **_describe(imported)}
-        manifest["content_hash"] = content_hash(open_everything(target))
         write_json(target / MANIFEST, manifest)
     return manifest
 
@@ -211,6 +210,7 @@ def _describe(imported: list[_Imported]) -> dict[str, Any]:
         "duplicates": [names for names in same.values() if len(names) > 1],
         "unreadable": [f"{i.name} {i.problem}" for i in imported if i.problem],
         "files": [i.name for i in kept],
+        "content_hash": combined_hash({i.name: i.digest for i in kept}),
     }
 
 

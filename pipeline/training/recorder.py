@@ -36,8 +36,7 @@ class Recorder:
         self._curves = Curves(run.path / "tensorboard", state.step)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=state.device)
         self._last: Logged = {}
-        self._last_line = (state.step, self.clock())
-        self._written_step = state.step
+        self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
 
     @property
@@ -110,7 +109,7 @@ class Recorder:
     def _write_statistics(self) -> None:
         """Append a line, unless this step has one; the only place where losses are read back."""
         self._refuse_not_finite()
-        if self._state.step == self._written_step:
+        if self._state.step == self._last_line[0]:
             return
         values = {name: round(value.item(), 6) for name, value in self._last.items()}
         line = {
@@ -123,7 +122,6 @@ class Recorder:
         self._log.statistics(line)
         self._curves.add(line)
         self._last_line = (self._state.step, self.clock())
-        self._written_step = self._state.step
 
     def _refuse_not_finite(self) -> None:
         if not bool(self._not_finite):
