@@ -1,4 +1,4 @@
-"""Line charts as SVG that takes its colours from the page it stands in.
+"""Charts as SVG that takes its colours from the page it stands in.
 
 Makes strings, reads and writes no files. The axes and their text are drawn in `currentColor`
 and the lines in the CSS variables `--series-1` to `--series-3`, so that one chart serves light
@@ -11,7 +11,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ SERIES_COLOURS = ("#b0512a", "#23767f", "#8a63b8")
 """Shown where the page sets no `--series-N`: legible on white and on black."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)))
 """Line styles, so that the lines differ without colour too."""
+SHAPES = ("o", "s", "^")
+"""Point shapes, for the same reason."""
 WIDTH, HEIGHT = 5.0, 3.1
 """Inches of 72 SVG units; small, so that the text stays legible on a phone."""
 BUCKETS = 200
@@ -101,6 +103,67 @@ def line_chart(
     Returns:
         An `<svg>` element without width and height: it fills its container.
     """
+
+    def draw(axes: Axes) -> None:
+        _draw(axes, np.asarray(x, dtype=np.float64), series)
+        axes.set_ylim(*(limits or _limits(series)))
+
+    return _svg(name, description, x_label, draw)
+
+
+@dataclass(frozen=True)
+class Points:
+    """One named group of points."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    names: Sequence[str]
+
+
+def scatter_chart(
+    name: str, groups: Sequence[Points], *, description: str, x_label: str, y_label: str
+) -> str:
+    """Draw up to three groups of named points, with the line on which x and y are equal.
+
+    Args:
+        name: as for `line_chart`.
+        groups: each in its own colour and shape.
+        description: what a screen reader says instead of the picture.
+        x_label: what is across.
+        y_label: what is upward.
+
+    Returns:
+        An `<svg>` element without width and height: it fills its container.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.set_ylabel(y_label, color=_INK)
+        axes.grid(axis="x", color=_INK, alpha=0.15, linewidth=0.7)
+        for group, colour, shape in zip(groups, _SERIES, SHAPES, strict=False):
+            axes.scatter(group.x, group.y, color=colour, marker=shape, s=34)
+            for across, upward, label in zip(group.x, group.y, group.names, strict=True):
+                axes.annotate(
+                    label, (across, upward), (5, 4), textcoords="offset points", color=_INK,
+                    fontsize=9,
+                )  # fmt: skip
+        axes.margins(x=0.18, y=0.15)
+        axes.autoscale_view()
+        _draw_equality(axes)
+
+    return _svg(name, description, x_label, draw)
+
+
+def _draw_equality(axes: Axes) -> None:
+    """Draw y = x where it crosses the chart, without changing what the chart shows."""
+    across, upward = axes.get_xlim(), axes.get_ylim()
+    axes.axline((0, 0), slope=1, color=_INK, alpha=0.4, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.set_xlim(across)
+    axes.set_ylim(upward)
+
+
+def _svg(name: str, description: str, x_label: str, draw: Callable[[Axes], None]) -> str:
+    """Return what `draw` draws on empty axes, as an element for a page."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -114,9 +177,7 @@ def line_chart(
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(WIDTH, HEIGHT), dpi=72)
         FigureCanvasSVG(figure)
-        axes = _empty_axes(figure, x_label)
-        _draw(axes, np.asarray(x, dtype=np.float64), series)
-        axes.set_ylim(*(limits or _limits(series)))
+        draw(_empty_axes(figure, x_label))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(buffer.getvalue(), name, description)

@@ -7,57 +7,38 @@ competition's packages. `painter --help`.
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline import __version__
+from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
+from pipeline.cli_options import (
+    PathOption,
+    config_options,
+    data_option,
+    domain_option,
+    extractor_options,
+    options,
+    run_option,
+    seed_option,
+)
 from pipeline.errors import PainterError, RunError
 
-PathOption = click.Path(path_type=Path)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
-
-data_option = click.option(
-    "--data", type=PathOption, required=True, help="Folder or zip of images."
-)
-domain_option = click.option(
-    "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
-)
-run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
-config_options = [
-    click.option("--preset", required=True, help="Named settings: see the README's table."),
-    click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
-]
-extractor_options = [
-    click.option(
-        "--features",
-        default="inception",
-        show_default=True,
-        help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
-    ),
-    click.option("--weights", type=PathOption, help="Local file of Inception weights."),
-    click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
-]
-
-
-def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:
-    """Apply several click options as one decorator."""
-    return lambda command: functools.reduce(lambda c, option: option(c), reversed(many), command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="painter")
 def cli() -> None:
-    """From paintings to a scored, valid images.zip.
+    """From paintings to a scored, valid images.zip, and on to the leaderboard.
 
-    The stages, in order: download, explore, train, generate, score, package, report.
+    The stages, in order: download, explore, train, generate, score, package, report, submit,
+    leaderboard. `kernel` trains on Kaggle's GPUs instead.
     """
 
 
@@ -145,9 +126,7 @@ def train(
 @click.option("--run", "run_path", type=PathOption, help="Run folder: its snapshot, its zip.")
 @click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run.")
 @click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
-)
+@seed_option
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
 @click.option(
@@ -164,7 +143,7 @@ def generate(
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
     from pipeline.config import change_output
-    from pipeline.generate import generate
+    from pipeline.generate import generate, generate_for_run
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler
     from pipeline.training.checkpoints import load_snapshot
@@ -179,11 +158,11 @@ def generate(
         raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
     loaded = load_snapshot(source)
     output = change_output(loaded.config, assignments)
-    sampler = NoiseSampler(loaded, seed, default_device(), output)
-    generate(sampler, count, target, output, batch_size)
     if run is not None and out is None:
-        # A score belongs to the images that it was computed from.
-        run.score.unlink(missing_ok=True)
+        generate_for_run(run, count, seed, output, default_device(), batch_size)
+    else:
+        sampler = NoiseSampler(loaded, seed, default_device(), output)
+        generate(sampler, count, target, output, batch_size)
     click.echo(f"{count:,} images in {target}")
 
 
@@ -211,7 +190,7 @@ def score(
     from pipeline.runs import RunFolder
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import score, summary
-    from pipeline.storage import write_json
+    from pipeline.storage import file_sha256, write_json
     from pipeline.training.precision import default_device
 
     if (run_path is None) == (images is None):
@@ -237,6 +216,7 @@ def score(
         make_extractor(features, weights, default_device()),
     )
     if run_path is not None:
+        result["images_sha256"] = file_sha256(images)
         write_json(RunFolder(run_path).score, result)
     if json_file == "-":
         click.echo(json.dumps(result, indent=2, allow_nan=False))
@@ -356,6 +336,10 @@ def demo(
     click.secho("\n" + summary(read_json(run.score)), bold=True)
     for path in (run.images, run.score, run.report):
         click.echo(path)
+
+
+for command in (kernel, submit, leaderboard, doctor):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -7,7 +7,10 @@
     ├── ScoringError        features and metrics that cannot be computed
     └── KaggleError         Kaggle's site, the client or the credentials
     WorkFailed              the work itself failed (exit code 1)
-    └── DivergedError       a loss was not finite
+    ├── DivergedError       a loss was not finite
+    ├── KaggleUnreachable   the network, or Kaggle's site, after several tries
+    │   └── KaggleUnsure    the same, and what was asked for may have been done
+    └── RemoteFailed        a kernel or a submission failed on Kaggle's side
     Interrupted             Ctrl+C or a termination signal, state saved (exit code 130)
 
 Each message says what was found, what was expected and what to do next.
@@ -48,6 +51,18 @@ class WorkFailed(PainterError):  # noqa: N818 - reads as the event that it is
 
 class DivergedError(WorkFailed):
     """A loss became infinite or not a number; the last good checkpoint was kept."""
+
+
+class KaggleUnreachable(WorkFailed):
+    """No answer, or none that makes sense, after several tries: the same call may work later."""
+
+
+class KaggleUnsure(KaggleUnreachable):
+    """A call that must not be repeated blindly got no answer: it may have been carried out."""
+
+
+class RemoteFailed(WorkFailed):
+    """A kernel or a submission ended with an error on Kaggle's side."""
 
 
 class Interrupted(PainterError):  # noqa: N818 - reads as the event that it is

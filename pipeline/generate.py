@@ -1,7 +1,8 @@
 """The generate stage: snapshot and seed to image files, streamed.
 
 Reads a snapshot; writes a zip or a folder of JPEGs `1.jpg` to `N.jpg`, straight into place, in
-memory that does not grow with N. `painter generate --run RUN`.
+memory that does not grow with N. For a run, `images.json` says how its images.zip was made, so
+that it can be made again elsewhere. `painter generate --run RUN`.
 """
 
 from __future__ import annotations
@@ -9,23 +10,31 @@ from __future__ import annotations
 import io
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from pipeline.config import OutputConfig
-from pipeline.errors import ConfigError
-from pipeline.samplers import Sampler
-from pipeline.storage import open_image_writer
+from pipeline.errors import ConfigError, RunError
+from pipeline.runs import RunFolder, read_json
+from pipeline.samplers import NoiseSampler, Sampler
+from pipeline.storage import file_sha256, open_image_writer, write_json
+from pipeline.training.checkpoints import load_snapshot
+
+DEFAULT_COUNT = 7000
+DEFAULT_BATCH = 64
 
 PENDING_BATCHES = 4
 """Encoded batches that may wait for the writer: what bounds the memory."""
 
 
 def generate(
-    sampler: Sampler, count: int, out: Path, output: OutputConfig, batch_size: int = 64
+    sampler: Sampler, count: int, out: Path, output: OutputConfig, batch_size: int = DEFAULT_BATCH
 ) -> None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
 
@@ -69,3 +78,57 @@ def encode_jpeg(image: np.ndarray, output: OutputConfig) -> bytes:
         buffer, "JPEG", quality=output.jpeg_quality, subsampling=output.chroma_subsampling
     )
     return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a run's images.zip was made."""
+
+    images_sha256: str
+    snapshot_sha256: str
+    count: int
+    seed: int
+    output: dict[str, Any]
+
+
+def generate_for_run(
+    run: RunFolder,
+    count: int,
+    seed: int,
+    output: OutputConfig,
+    device: torch.device,
+    batch_size: int = DEFAULT_BATCH,
+) -> None:
+    """Write the images.zip of a run from its snapshot, and images.json beside it.
+
+    The score of earlier images is removed: a score belongs to the images that it was computed
+    from.
+
+    Raises:
+        RunError: if there is no snapshot.
+        ConfigError: if `count` is below 1.
+    """
+    run.require(run.snapshot, "train")
+    sampler = NoiseSampler(load_snapshot(run.snapshot), seed, device, output)
+    generate(sampler, count, run.images, output, batch_size)
+    run.score.unlink(missing_ok=True)
+    record_made(run, run.snapshot, count, seed, output)
+
+
+def record_made(
+    run: RunFolder, snapshot: Path, count: int, seed: int, output: OutputConfig
+) -> None:
+    """Write images.json: from which snapshot and with which settings images.zip was made."""
+    made = Made(file_sha256(run.images), file_sha256(snapshot), count, seed, asdict(output))
+    write_json(run.made, asdict(made))
+
+
+def read_made(run: RunFolder) -> Made | None:
+    """Return how the run's images.zip was made, or None if that is not known of this very file."""
+    if not run.images.exists() or not run.made.exists():
+        return None
+    try:
+        made = Made(**read_json(run.made))
+    except (TypeError, RunError):  # of another version, or damaged
+        return None
+    return made if made.images_sha256 == file_sha256(run.images) else None

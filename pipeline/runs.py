@@ -1,7 +1,7 @@
 """A run folder: where everything about one training lives, the same wherever it was made.
 
 config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
-samples/     images.zip       score.json            report.html
+samples/     images.zip(+json)  score.json          report.html
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.storage import PARTIAL_SUFFIX, write_json
+from pipeline.storage import write_json
 
 STAT_KEYS = (
     "step",
@@ -40,6 +40,8 @@ STAT_KEYS = (
     "images_per_second",
 )
 LOCK_NAME = ".lock"
+BUNDLE_FILE = Path(__file__).parent.parent / "bundle.json"
+"""Lies beside the packages that were unpacked from a kernel's file."""
 SCORE_KEYS = ("mifid", "fid", "memorization_distance", "n_generated", "features")
 """What the table of runs shows of a score."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
@@ -59,6 +61,7 @@ class RunFolder:
         self.snapshot = path / "snapshot.safetensors"
         self.samples = path / "samples"
         self.images = path / "images.zip"
+        self.made = path / "images.json"
         self.score = path / "score.json"
         self.report = path / "report.html"
 
@@ -115,9 +118,12 @@ class RunFolder:
         """Tell whether a folder without a config holds more than a killed start left there."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; --run takes a folder.")
-        own = (self.provenance.name, LOCK_NAME)
+        own = self.provenance.name
+        # Hidden and dunder names are the system's, Jupyter's and Kaggle's: .DS_Store,
+        # .ipynb_checkpoints, .virtual_documents, __notebook__.ipynb; also painter's lock and
+        # what it was killed in the middle of writing.
         return self.path.exists() and any(
-            p.name not in own and not p.name.endswith(PARTIAL_SUFFIX) for p in self.path.iterdir()
+            p.name != own and not p.name.startswith((".", "__")) for p in self.path.iterdir()
         )
 
     @contextmanager
@@ -202,6 +208,7 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "painter": __version__,
         "git_revision": git_revision(),
+        "bundle": bundled().get("bundle_hash"),
         "python": platform.python_version(),
         "libraries": {name: library_version(name) for name in RECORDED_LIBRARIES},
         "platform": platform.platform(),
@@ -219,8 +226,18 @@ def library_version(name: str) -> str | None:
         return None
 
 
+def bundled() -> dict[str, Any]:
+    """Return `bundle_hash` and `git_revision` of the bundle that this code was unpacked from.
+
+    A kernel's file writes them beside the packages; anywhere else there are none.
+    """
+    return read_json(BUNDLE_FILE) if BUNDLE_FILE.exists() else {}
+
+
 def git_revision() -> str | None:
     """Return the commit of the source tree, marked `+changes` if it differs, or None."""
+    if bundle := bundled():
+        return bundle.get("git_revision")
     folder = Path(__file__).parent
     try:
         described = subprocess.run(

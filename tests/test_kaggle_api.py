@@ -82,11 +82,13 @@ def message_of(done: subprocess.CompletedProcess[str], folder: Path) -> str:
 CLIENT = f"""
 import sys
 from pathlib import Path
-from pipeline.errors import KaggleError
+from pipeline import retries
+from pipeline.errors import PainterError
 from pipeline.kaggle_api import KaggleClient
+retries.FIRST_PAUSE = 0.01
 try:
     KaggleClient().download_competition({SLUG!r}, Path(sys.argv[1]))
-except KaggleError as error:
+except PainterError as error:
     print(error)
 """
 

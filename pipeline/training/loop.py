@@ -173,7 +173,7 @@ def say_finished(run: RunFolder, config: Config) -> None:
 def progress_bar() -> tqdm[Any]:
     """Return a bar in percent of the budget."""
     layout = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
-    return tqdm(total=100.0, desc="train", bar_format=layout, mininterval=0.5)
+    return tqdm(total=100.0, desc="train", bar_format=layout)
 
 
 def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder) -> None:

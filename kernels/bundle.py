@@ -1,0 +1,166 @@
+"""The bundle: painter's sources and one kernel's settings as the one file that a kernel is.
+
+Reads the packages `pipeline` and `submission`, from a checkout or installed; gives a Python
+script, or the same as a notebook. The same sources give the same bundle, byte for byte,
+wherever they lie and whatever machine packs them.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import bz2
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pipeline
+import submission
+from pipeline import __version__
+from pipeline.errors import PainterError
+from pipeline.runs import git_revision
+from submission.kernel_entry import KernelSettings
+
+SOURCES = ("**/*.py", "presets/*.toml", "templates/*", "py.typed")
+"""What of a package is packed."""
+LARGEST_SCRIPT = 1_000_000
+"""Bytes that Kaggle takes as a kernel's source."""
+CELL = "# %%"
+"""Starts a cell in the script, as editors know it."""
+_DATE = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+_GRID_CELL = """\
+# The last grid of samples: drawn from the same noise as all grids before it.
+from pathlib import Path
+
+grids = sorted(Path(WORKING, "samples").glob("*.png"))
+if grids:
+    try:
+        from IPython.display import Image, display
+    except ModuleNotFoundError:
+        print(grids[-1])
+    else:
+        display(Image(filename=str(grids[-1])))
+"""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel's source, and what it was made from."""
+
+    script: str
+    """A Python file that Kaggle can run."""
+    bundle_hash: str
+    """sha256 of the packed sources."""
+    git_revision: str | None
+    """Commit of the sources, marked `+changes` if they differ from it."""
+
+
+def build(settings: KernelSettings) -> Kernel:
+    """Pack the sources with the settings of one kernel.
+
+    Raises:
+        PainterError: if the result is larger than Kaggle takes.
+    """
+    archive = pack(_packages())
+    digest = hashlib.sha256(archive).hexdigest()
+    revision = git_revision()
+    template = (resources.files("kernels") / "script.py.txt").read_text(encoding="utf-8")
+    script = Template(template).substitute(
+        version=__version__,
+        revision=revision or "unknown",
+        git_revision=repr(revision),
+        hash=digest,
+        settings=literal(settings.to_dict()),
+        archive=base64.encodebytes(bz2.compress(archive)).decode(),
+    )
+    size = len(script.encode())
+    if size > LARGEST_SCRIPT:
+        raise PainterError(
+            f"The kernel's file has {size:,} bytes; Kaggle takes {LARGEST_SCRIPT:,}. "
+            "Look for large files in pipeline/ and submission/."
+        )
+    return Kernel(script, digest, revision)
+
+
+def _packages() -> list[Path]:
+    """Return the folders of the packages that run in a kernel."""
+    return [Path(package.__path__[0]) for package in (pipeline, submission)]
+
+
+def pack(packages: Iterable[Path]) -> bytes:
+    """Return the sources of packages as an uncompressed zip that depends on nothing else.
+
+    Names are sorted, dates and modes fixed; the file system's play no part. Compression comes
+    later and as a whole, so that the hash does not depend on a compressor's version.
+    """
+    files = {
+        f"{package.name}/{path.relative_to(package).as_posix()}": path
+        for package in packages
+        for path in _sources(package)
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.create_system = _UNIX
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, files[name].read_bytes())
+    return buffer.getvalue()
+
+
+def _sources(package: Path) -> Iterable[Path]:
+    """Yield the files to pack; hidden files and folders are somebody else's."""
+    for pattern in SOURCES:
+        for path in package.glob(pattern):
+            hidden = any(part.startswith(".") for part in path.relative_to(package).parts)
+            if path.is_file() and not hidden:
+                yield path
+
+
+def literal(value: Any, indent: int = 0) -> str:
+    """Return plain values as a Python literal, one key of a dict a line."""
+    if not isinstance(value, dict) or not value:
+        return repr(value)
+    pad = "    " * indent
+    lines = [f"{pad}    {key!r}: {literal(inner, indent + 1)},\n" for key, inner in value.items()]
+    return "{\n" + "".join(lines) + pad + "}"
+
+
+def as_notebook(kernel: Kernel) -> str:
+    """Return the kernel as a notebook (.ipynb) that runs the same code.
+
+    Its cells: what it is, the settings, the program, and the last grid of samples.
+    """
+    _, *parts = f"\n{kernel.script}".split(f"\n{CELL} ")
+    titled = [part.partition("\n") for part in parts]
+    sources = [*(f"# {title}\n{code}" for title, _, code in titled), _GRID_CELL]
+    cells: list[dict[str, Any]] = [
+        {"cell_type": "markdown", "source": ast.get_docstring(ast.parse(kernel.script))},
+        *(
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "outputs": [],
+                "source": source.strip() + "\n",
+            }
+            for source in sources
+        ),
+    ]
+    notebook = {
+        "cells": [{"id": f"painter-{i}", "metadata": {}, **cell} for i, cell in enumerate(cells)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, indent=1) + "\n"

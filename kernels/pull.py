@@ -1,0 +1,128 @@
+"""Pull a kernel's output into its run folder: `painter kernel pull`.
+
+Reads the output of the version that was pushed; writes the same files that a local run leaves,
+and `kernel.log`. Files arrive in a hidden folder beside their place and move when all are whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from kernels.record import KernelRecord, refuse_replaced, write_record
+from pipeline.errors import KaggleError, RemoteFailed
+from pipeline.kaggle_api import KaggleClient, OutputFile
+from pipeline.storage import file_sha256, write_text
+
+LOG = "kernel.log"
+ZIPS = (".zip", ".pt")
+"""Files that are zips: torch's checkpoints are."""
+
+
+def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelRecord:
+    """Bring what the kernel left into `folder`; what is there already and whole is skipped.
+
+    Returns:
+        The record with the files' sizes.
+
+    Raises:
+        KaggleError: if the kernel is still under way, was replaced, or a file is damaged.
+        KaggleUnreachable: if the transfer breaks off; the same call goes on.
+        RemoteFailed: if the kernel failed; its log and what it left have been pulled.
+    """
+    refuse_replaced(client, record)
+    status = client.kernel_status(record.name, record.version or 0)
+    if not status.ended:
+        raise KaggleError(
+            f"{record.label} is {status.state}. Pull when it has ended: `painter kernel watch`."
+        )
+    files, log = client.kernel_output(record.name, record.version or 0)
+    files = [f for f in files if _wanted(f.name)]
+    write_text(folder / LOG, "".join(log))
+    staging = folder / f".pull-{record.version}"
+    missing = [f for f in files if not _present(folder / f.name, record, f.name)]
+    for file in tqdm(missing, desc="pull", unit="file"):
+        _fetch(client, file, staging)
+    _move(missing, staging, folder)
+    images = folder / "images.zip"
+    record = record.but(
+        state=status.state,
+        failure=status.failure,
+        pulled={f.name: (folder / f.name).stat().st_size for f in files},
+        images_sha256=file_sha256(images) if images.exists() else None,
+    )
+    write_record(folder, record)
+    refuse_failed(record, folder)
+    return record
+
+
+def refuse_failed(record: KernelRecord, folder: Path) -> None:
+    """Raise RemoteFailed if what was pulled comes from a kernel that failed."""
+    if record.state != "COMPLETE":
+        raise RemoteFailed(
+            f"{record.label} ended with {record.state}: {record.failure or 'no message'}. Its log "
+            f"is {folder / LOG}; {len(record.pulled or {})} files that it left were pulled."
+        )
+
+
+def _wanted(name: str) -> bool:
+    """Tell whether an output file belongs to a run; refuse one that leads outside the folder.
+
+    Raises:
+        KaggleError: for absolute names and `..`.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
+        raise KaggleError(f"The kernel's output has an unsafe name, {name!r}. Nothing was pulled.")
+    return not path.parts[0].startswith((".", "__"))
+
+
+def _present(path: Path, record: KernelRecord, name: str) -> bool:
+    """Tell whether an earlier pull of this version brought the file, and it is still whole."""
+    size = (record.pulled or {}).get(name)
+    return size is not None and path.is_file() and path.stat().st_size == size
+
+
+def _fetch(client: KaggleClient, file: OutputFile, staging: Path) -> None:
+    """Bring one file into the staging folder; one that is damaged is not kept."""
+    target = staging / file.name
+    done = target.with_name(f"{target.name}.whole")
+    if done.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    client.fetch(file.url, target, file.name)
+    if problem := damage(target):
+        target.unlink()
+        raise KaggleError(
+            f"{file.name} arrived damaged ({problem}) and was not kept. Pull again; if that does "
+            "not help, the kernel left it so."
+        )
+    target.rename(done)
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with a file of a known kind, or None."""
+    try:
+        if path.suffix in ZIPS:
+            with zipfile.ZipFile(path) as archive:
+                bad = archive.testzip()
+                return f"{bad} in it is broken" if bad else None
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+    except Exception as error:
+        # zipfile and its decompressors raise many kinds; the message keeps the reason.
+        return str(error) or type(error).__name__
+    return None
+
+
+def _move(files: list[OutputFile], staging: Path, folder: Path) -> None:
+    for file in files:
+        target = folder / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = staging / file.name
+        staged.with_name(f"{staged.name}.whole").replace(target)
+    shutil.rmtree(staging, ignore_errors=True)

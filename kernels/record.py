@@ -1,0 +1,126 @@
+"""`kernel.json`: what is known of the kernel that belongs to a folder.
+
+Written before a push, so that a push which lost its answer can be found again, and after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import KaggleError, RunError
+from pipeline.kaggle_api import KaggleClient
+from pipeline.runs import read_json
+from pipeline.storage import write_json
+
+RECORD = "kernel.json"
+
+
+@dataclass(frozen=True)
+class KernelRecord:
+    """One pushed kernel version, or a push whose answer is still missing."""
+
+    name: str
+    """OWNER/SLUG."""
+    version: int | None
+    """None until Kaggle's answer to the push has arrived."""
+    version_before: int
+    """The latest version when the push was made; 0 without any."""
+    task: str
+    accelerator: str
+    minutes: float
+    script_sha256: str
+    bundle_hash: str
+    pushed_at: str
+    url: str = ""
+    snapshot_sha256: str | None = None
+    """For a kernel that generates: the snapshot that it was given."""
+    state: str | None = None
+    """How it ended, once it was pulled."""
+    failure: str = ""
+    pulled: dict[str, int] | None = None
+    """Names and sizes of the files that were pulled."""
+    images_sha256: str | None = None
+    """Of the images.zip that was pulled."""
+
+    @property
+    def label(self) -> str:
+        """Return what messages call it."""
+        return f"{self.name} version {self.version}"
+
+    def same_work(self, other: KernelRecord) -> bool:
+        """Tell whether both stand for the same source, with the same snapshot if any."""
+        return (self.script_sha256, self.snapshot_sha256) == (
+            other.script_sha256,
+            other.snapshot_sha256,
+        )
+
+    def but(self, **changes: Any) -> KernelRecord:
+        """Return the record with some fields changed."""
+        return replace(self, **changes)
+
+
+def read_record(folder: Path) -> KernelRecord | None:
+    """Return the record in a folder, or None if there is none.
+
+    Raises:
+        RunError: if it is damaged.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    content = read_json(path)
+    known = {f.name for f in fields(KernelRecord)}
+    try:
+        return KernelRecord(**{k: v for k, v in content.items() if k in known})
+    except TypeError as error:
+        raise RunError(f"{path} is damaged ({error}). Delete it, and push again.") from None
+
+
+def write_record(folder: Path, record: KernelRecord) -> None:
+    """Write the record atomically."""
+    write_json(folder / RECORD, asdict(record))
+
+
+def require_record(folder: Path) -> KernelRecord:
+    """Return the record of a kernel version that was pushed.
+
+    Raises:
+        RunError: if nothing was pushed from this folder.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise RunError(f"No kernel was pushed for {folder}. `painter kernel push --run {folder}`")
+    if record.version is None:
+        raise RunError(
+            f"The push of {record.name} was interrupted. Give the same `painter kernel push` "
+            "again: it finds out whether it arrived."
+        )
+    return record
+
+
+def refuse_replaced(client: KaggleClient, record: KernelRecord) -> None:
+    """Raise KaggleError if another version has been pushed since: Kaggle shows the latest alone."""
+    latest = client.latest_kernel(record.name)
+    if latest is None:
+        raise KaggleError(f"{record.name} is no longer on Kaggle. Push it again.")
+    if latest.version != record.version:
+        raise KaggleError(
+            f"Version {latest.version} of {record.name} has replaced version {record.version}, "
+            f"which was pushed from here, and Kaggle shows the latest alone. Push again, or open "
+            f"https://www.kaggle.com/code/{record.name}?scriptVersionId to download by hand."
+        )
+
+
+def latest_record(folder: Path) -> Path:
+    """Return the run folder under `folder` that was pushed last.
+
+    Raises:
+        RunError: if none was.
+    """
+    found = [(read_record(path.parent), path.parent) for path in folder.glob(f"*/{RECORD}")]
+    pushed = [(record.pushed_at, path) for record, path in found if record is not None]
+    if not pushed:
+        raise RunError(f"No run in {folder} was pushed to Kaggle. `painter kernel push` does that.")
+    return max(pushed)[1]

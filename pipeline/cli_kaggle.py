@@ -1,0 +1,364 @@
+"""The commands that talk to Kaggle: kernel (build, push, watch, pull), submit, leaderboard, doctor.
+
+Part of the front door, like `pipeline.cli`: builds a plan, calls the stage, prints.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli_options import (
+    PathOption,
+    config_options,
+    domain_option,
+    options,
+    run_option,
+    seed_option,
+)
+from pipeline.errors import KaggleError, PainterError, RemoteFailed
+
+if TYPE_CHECKING:
+    from kernels.metadata import Plan
+    from kernels.record import KernelRecord
+    from pipeline.runs import RunFolder
+    from submission.submit import Entry
+
+STARTING_MINUTES = 5.0
+"""What a kernel takes, at most, to start and to read the paintings."""
+
+kernel_options = [
+    *config_options,
+    click.option("--count", type=int, default=7000, show_default=True, help="Images to generate."),
+    seed_option,
+    click.option(
+        "--source",
+        default="competition",
+        show_default=True,
+        help="competition, or dataset:OWNER/SLUG.",
+    ),
+    domain_option,
+    click.option(
+        "--minutes",
+        type=float,
+        help="The whole kernel's time, at most 290 [default: what the preset's minutes need].",
+    ),
+    click.option(
+        "--accelerator", default="NvidiaTeslaT4", show_default=True, help="Kaggle's name, or cpu."
+    ),
+    click.option("--continue-from", type=PathOption, help="Run whose training goes on."),
+    click.option(
+        "--attach",
+        multiple=True,
+        metavar="OWNER/SLUG",
+        help="A dataset, such as one "
+        "with torch-fidelity's wheel and the Inception weights: the kernel then scores.",
+    ),
+    click.option("--notebook", is_flag=True, help="As an .ipynb, to read and fork."),
+]
+
+
+@click.group()
+def kernel() -> None:
+    """Train on Kaggle's GPUs: build, push, watch, pull."""
+
+
+@kernel.command()
+@options(kernel_options)
+@click.option("--out", type=PathOption, required=True, help="Folder for the kernel's files.")
+def build(out: Path, **choices: Any) -> None:
+    """Write what would be pushed, to read."""
+    from kernels.metadata import code_file, write_kernel
+    from pipeline.kaggle_api import KaggleClient
+
+    try:
+        owner = KaggleClient().user
+    except PainterError:
+        owner = "YOUR-USER-NAME"
+        click.echo(f"Without credentials the id says {owner}.", err=True)
+    plan = make_plan(owner, Path(choices["preset"]), **choices)
+    made = write_kernel(plan, owner, out)
+    source = out / code_file(plan)
+    size = source.stat().st_size / 1000
+    click.echo(f"{source} ({size:.0f} kB, bundle {made.bundle_hash[:12]})")
+    click.echo(out / "kernel-metadata.json")
+
+
+@kernel.command()
+@options(kernel_options)
+@run_option
+@click.option("--dry-run", is_flag=True, help="Show what would be pushed; send nothing.")
+@click.option("--wait", is_flag=True, help="Watch the kernel until it ends.")
+def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
+    """Push a kernel that trains, generates, scores and packs; Kaggle starts it."""
+    from kernels import push as pushing
+    from kernels.watch import watch as watch_kernel
+    from pipeline.kaggle_api import KaggleClient
+    from pipeline.runs import RunFolder
+
+    client = KaggleClient()
+    plan = make_plan(client.user, run_path, **choices)
+    run = RunFolder(run_path)
+    continue_from = choices["continue_from"]
+    pushing.refuse_other_run(run, plan.settings.training_config(), continue_from)
+    if dry_run:
+        click.echo(describe_plan(plan, client.user))
+        return
+    if continue_from is not None and plan.settings.attached is not None:
+        click.echo(f"Uploading the state as the private dataset {plan.settings.attached}")
+        pushing.upload_state(client, RunFolder(continue_from), plan.settings.attached)
+    run_path.mkdir(parents=True, exist_ok=True)
+    record, new = pushing.push(client, plan, run_path)
+    click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
+    if wait:
+        raise_if_failed(record, watch_kernel(client, record), run_path)
+        click.echo(f"Its output: painter kernel pull --run {run_path}")
+    else:
+        click.echo(f"painter kernel watch --run {run_path} shows how far it is")
+
+
+@kernel.command()
+@click.option("--run", "run_path", type=PathOption, help="Run folder [default: pushed last].")
+def watch(run_path: Path | None) -> None:
+    """Show status, time and log of a pushed kernel until it ends."""
+    from kernels.record import require_record
+    from kernels.watch import watch as watch_kernel
+    from pipeline.kaggle_api import KaggleClient
+
+    run_path = run_path or pushed_last()
+    record = require_record(run_path)
+    client = KaggleClient()
+    raise_if_failed(record, watch_kernel(client, record), run_path)
+    click.echo(f"Its output: painter kernel pull --run {run_path}")
+
+
+@kernel.command()
+@click.option("--run", "run_path", type=PathOption, help="Run folder [default: pushed last].")
+def pull(run_path: Path | None) -> None:
+    """Bring a kernel's output into its run folder."""
+    from kernels.pull import pull as pull_output
+    from kernels.record import require_record
+    from pipeline.kaggle_api import KaggleClient
+
+    run_path = run_path or pushed_last()
+    record = require_record(run_path)
+    pulled = pull_output(KaggleClient(), record, run_path)
+    size = sum((pulled.pulled or {}).values())
+    click.echo(f"{run_path}: {len(pulled.pulled or {})} files, {size / 1e6:.1f} MB, {pulled.label}")
+
+
+@click.command()
+@run_option
+@click.option("--message", default="", help="Description on Kaggle [default: the run's name].")
+@click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the public score.")
+def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
+    """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
+    from pipeline.kaggle_api import KaggleClient
+    from pipeline.runs import RunFolder
+    from submission import submit as submitting
+    from submission.ledger import Ledger
+
+    run = RunFolder(run_path)
+    client = KaggleClient()
+    ledger = Ledger()
+    left = submitting.refuse_none_left(client)
+    record = trained_on_kaggle(client, run)
+    if dry_run and record is None:
+        click.echo(describe_remake(client, run, left))
+        return
+    entry = entry_of(client, run, record, ledger)
+    row = submitting.prepare(entry, message)
+    local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
+    click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
+    if dry_run:
+        click.echo(
+            f"Would submit images.zip of {entry.kernel} version {entry.version}: {row.description}"
+        )
+        return
+    row = submitting.submit(client, ledger, row)
+    click.echo(submitting.summary(row))
+    if wait:
+        row = submitting.wait_until_scored(client, ledger, row)
+        click.echo(submitting.summary(row))
+
+
+@click.command()
+@click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
+@click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
+@click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
+def leaderboard(top: int, page: Path | None, folder: Path) -> None:
+    """Show local scores beside public ones, ranks, ages, and the leaderboard's top."""
+    from pipeline.data.sources import COMPETITION
+    from pipeline.kaggle_api import KaggleClient
+    from pipeline.runs import list_runs
+    from submission import leaderboard as boards
+    from submission.ledger import Ledger
+
+    client = KaggleClient()
+    found = list(client.submissions(COMPETITION))
+    rows = boards.refresh(Ledger(), found)
+    board = client.leaderboard(COMPETITION)
+    team = boards.own_team(found)
+    lines = boards.standings(rows, list_runs(folder), board, team, datetime.now(UTC))
+    click.echo(boards.table(lines) if lines else "No run and no submission yet.")
+    for agreement in boards.agreements(lines):
+        click.echo(str(agreement))
+    for place, row in enumerate(board[:top], 1):
+        click.echo(f"{place:>5}. {row.score:8.2f}  {row.team}")
+    if page is not None:
+        boards.write_page(page, lines, board)
+        click.echo(page)
+
+
+@click.command()
+def doctor() -> None:
+    """Look at credentials, rules, quota, submissions left, client, disk and device."""
+    from submission.doctor import examine
+
+    problems = 0
+    for finding in examine():
+        problems += not finding.ready
+        click.echo(f"{'ok ' if finding.ready else 'NO '} {finding.name:14} {finding.text}")
+    if problems:
+        raise KaggleError(f"{problems} of these need your attention.")
+
+
+def pushed_last() -> Path:
+    """Return the run folder under `runs` that was pushed last."""
+    from kernels.record import latest_record
+
+    return latest_record(Path("runs"))
+
+
+def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
+    """Raise RemoteFailed unless the kernel is complete."""
+    if status.state != "COMPLETE":
+        raise RemoteFailed(
+            f"{record.label} ended with {status.state}: {status.failure or 'no message'}. "
+            f"What it left: painter kernel pull --run {run_path}"
+        )
+
+
+def make_plan(
+    owner: str,
+    run_path: Path,
+    preset: str,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    count: int,
+    seed: int,
+    source: str,
+    domain: str | None,
+    minutes: float | None,
+    accelerator: str,
+    continue_from: Path | None,
+    attach: tuple[str, ...],
+    notebook: bool,
+) -> Plan:
+    """Turn the options of `kernel build` and `kernel push` into a plan.
+
+    With --minutes the kernel trains as long as these allow; without, as long as the preset says.
+    """
+    from kernels.metadata import MOST_MINUTES, Plan, accelerator_of, refuse_minutes, slug_of
+    from kernels.push import refuse_other_settings
+    from pipeline.config import resolve
+    from pipeline.kaggle_answers import split_name
+    from pipeline.runs import RunFolder
+    from submission.kernel_entry import KernelSettings, reserve_seconds
+
+    config = resolve(preset, config_file, assignments)
+    if continue_from is not None:
+        refuse_other_settings(RunFolder(continue_from), config)
+    wanted = None if minutes is not None else config.budget.minutes
+    if minutes is None and wanted is not None:
+        needed = wanted + reserve_seconds(count, MOST_MINUTES) / 60 + STARTING_MINUTES
+        minutes = min(math.ceil(needed), MOST_MINUTES)
+    whole = MOST_MINUTES if minutes is None else minutes
+    refuse_minutes(whole)
+    settings = KernelSettings(
+        task="train",
+        config=config.to_dict(),
+        output=None,
+        source=source,
+        domain=domain,
+        count=count,
+        seed=seed,
+        minutes=whole,
+        train_minutes=wanted,
+        attached=f"{owner}/{slug_of(continue_from, 'state')}" if continue_from else None,
+    )
+    for name in attach:
+        split_name(name, "dataset")
+    return Plan(slug_of(run_path), settings, accelerator_of(accelerator), attach, notebook)
+
+
+def describe_plan(plan: Plan, owner: str) -> str:
+    """Return what a push would send, for `--dry-run`."""
+    import json
+
+    from kernels.bundle import build as build_kernel
+    from kernels.metadata import describe, session_seconds
+
+    made = build_kernel(plan.settings)
+    return "\n".join(
+        [
+            json.dumps(describe(plan, owner), indent=2),
+            f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_seconds(plan)} s)",
+            f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
+            f"revision {made.git_revision or 'unknown'}",
+        ]
+    )
+
+
+def trained_on_kaggle(client: Any, run: RunFolder) -> KernelRecord | None:
+    """Return the record of the kernel whose images the run holds, pulling them if need be.
+
+    None means that the images were made here: by a local run, or by `painter generate` since.
+    """
+    from kernels.pull import pull as pull_output
+    from kernels.pull import refuse_failed
+    from kernels.record import read_record, require_record
+    from pipeline.storage import file_sha256
+
+    if read_record(run.path) is None:
+        return None
+    record = require_record(run.path)
+    if record.pulled is None:
+        record = pull_output(client, record, run.path)
+    refuse_failed(record, run.path)
+    if not run.images.exists() or file_sha256(run.images) != record.images_sha256:
+        return None
+    return record
+
+
+def entry_of(client: Any, run: RunFolder, record: KernelRecord | None, ledger: Any) -> Entry:
+    """Return the kernel version to submit for a run, making its images on Kaggle if need be."""
+    from kernels.remake import FOLDER, remake
+    from submission.submit import Entry
+
+    if record is not None:
+        return Entry(record.name, record.version or 0, run.images, run)
+    failed = {row.version for row in ledger.rows() if row.status == "ERROR"}
+    record = remake(client, run, click.echo, failed)
+    return Entry(record.name, record.version or 0, run.path / FOLDER / "images.zip", run)
+
+
+def describe_remake(client: Any, run: RunFolder, left: int) -> str:
+    """Return what `submit --dry-run` would do for a run that was trained here."""
+    from kernels.remake import remake_plan
+    from submission.submit import local_score
+
+    plan, _ = remake_plan(client, run)
+    mifid = local_score(run).get("mifid")
+    local = "not scored here" if mifid is None else f"{mifid:.2f}"
+    return (
+        f"{run.path}: local MiFID {local}; {left} submissions left today\n"
+        f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
+        f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
+        f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
+    )

@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+PathOption = click.Path(path_type=Path)
+data_option = click.option(
+    "--data", type=PathOption, required=True, help="Folder or zip of images."
+)
+domain_option = click.option(
+    "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
+)
+run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+config_options = [
+    click.option("--preset", required=True, help="Named settings: see the README's table."),
+    click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
+]
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
+)
+extractor_options = [
+    click.option(
+        "--features",
+        default="inception",
+        show_default=True,
+        help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
+    ),
+    click.option("--weights", type=PathOption, help="Local file of Inception weights."),
+    click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
+]
+
+
+def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:
+    """Apply several click options as one decorator."""
+    return lambda command: functools.reduce(lambda c, option: option(c), reversed(many), command)

@@ -1,0 +1,271 @@
+"""Local scores beside public ones: `painter leaderboard`.
+
+Reads the site's submissions and public leaderboard, the ledger and the run folders; writes the
+ledger, a table and, if asked, one self-contained HTML page with local against public.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.kaggle_api import LeaderboardRow, Submission
+from pipeline.storage import write_text
+from submission.ledger import Book, Ledger, Row
+from submission.submit import update
+
+WINDOW_DAYS = 60
+"""The leaderboard is said to roll over two months: after that a score drops off."""
+REMINDER_DAYS = 10
+"""A reminder is shown when a score drops off within so many days."""
+_TAG = re.compile(r"\[([\w-]+/[\w-]+) v(\d+)\]$")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run or a submission, as a line of the table."""
+
+    run: str
+    local: float | None
+    features: str | None
+    n_generated: int | None
+    public: float | None
+    rank: int | None
+    """The place that this score has, or would have, among the teams."""
+    age_days: float | None
+    ref: int | None
+    status: str
+    error: str = ""
+
+    @property
+    def days_left(self) -> float | None:
+        """Return the days until the score drops off the leaderboard."""
+        return None if self.age_days is None else WINDOW_DAYS - self.age_days
+
+    @property
+    def note(self) -> str:
+        """Return what the user should know or do."""
+        if self.status == "ERROR":
+            return self.error or "Kaggle could not score it"
+        if self.status == "INTENDED":
+            return "interrupted: painter submit looks it up"
+        if self.public is None or self.days_left is None:
+            return "waiting for its score" if self.status == "PENDING" else ""
+        if self.days_left <= 0:
+            return "has dropped off the leaderboard"
+        if self.days_left <= REMINDER_DAYS:
+            return f"drops off in {self.days_left:.0f} days: submit again"
+        return ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How local and public scores go together, for one feature extractor."""
+
+    features: str
+    count: int
+    offset: float
+    """Mean of public minus local."""
+    spread: float | None
+    """Standard deviation of it; None for one pair."""
+    rank_correlation: float | None
+    """Spearman's; None below three pairs."""
+
+    def __str__(self) -> str:
+        """Return one sentence."""
+        spread = "" if self.spread is None else f" (standard deviation {self.spread:.1f})"
+        rank = (
+            "three submissions are needed for a rank correlation"
+            if self.rank_correlation is None
+            else f"rank correlation {self.rank_correlation:.2f}"
+        )
+        mean = f"public minus local {self.offset:+.1f}{spread}"
+        return f"{self.features}, n = {self.count}: {mean}, {rank}"
+
+
+def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
+    """Take over the site's submissions, newest first, into the ledger; return all rows.
+
+    Submissions made by other means get a row too, without a local score.
+    """
+    with ledger.opened() as book:
+        for submission in reversed(found):
+            row = _row_of(book, submission)
+            if row is None:
+                row = _foreign(submission)
+                book.rows.append(row)
+            update(row, submission)
+        book.save()
+        return book.rows
+
+
+def _row_of(book: Book, found: Submission) -> Row | None:
+    for row in book.rows:
+        if row.ref == found.ref or (row.ref is None and found.description.endswith(row.tag)):
+            return row
+    return None
+
+
+def _foreign(found: Submission) -> Row:
+    """Return a row for a submission that this ledger has not made."""
+    tag = _TAG.search(found.description)
+    return Row(
+        kernel=tag[1] if tag else "",
+        version=int(tag[2]) if tag else 0,
+        run=found.description.removesuffix(tag[0]).strip() if tag else found.description,
+        description=found.description,
+        images_sha256="",
+    )
+
+
+def standings(
+    rows: Sequence[Row],
+    runs: Sequence[dict[str, Any]],
+    board: Sequence[LeaderboardRow],
+    own_team: str,
+    now: datetime,
+) -> list[Standing]:
+    """Join submissions and runs that were not submitted; the best public score first.
+
+    Args:
+        rows: the ledger.
+        runs: what `list_runs` returns.
+        board: the public leaderboard.
+        own_team: left out of the ranking, since a team has one place.
+        now: the moment from which ages count.
+    """
+    others = [r.score for r in board if r.team != own_team]
+    lines = [_standing(row, others, now) for row in rows]
+    submitted = {row.run for row in rows}
+    lines += [
+        Standing(r["run"], r["mifid"], r["features"], r["n_generated"], None, None, None, None, "")
+        for r in runs
+        if r["run"] not in submitted and not r["problem"]
+    ]
+    far = float("inf")
+    return sorted(
+        lines,
+        key=lambda s: (far if s.public is None else s.public, far if s.local is None else s.local),
+    )
+
+
+def _standing(row: Row, others: Sequence[float], now: datetime) -> Standing:
+    score = row.public_score
+    age = None
+    if row.submitted is not None:
+        age = (now - datetime.fromisoformat(row.submitted)).total_seconds() / 86_400
+    return Standing(
+        row.run,
+        row.mifid,
+        row.features,
+        row.n_generated,
+        score,
+        None if score is None else 1 + sum(other < score for other in others),
+        age,
+        row.ref,
+        row.status,
+        row.error,
+    )
+
+
+def own_team(submissions: Sequence[Submission]) -> str:
+    """Return the team's name as the site gives it with each submission."""
+    return next((s.team for s in submissions if s.team), "")
+
+
+def agreements(lines: Sequence[Standing]) -> list[Agreement]:
+    """Compare local and public scores, for each extractor that has both."""
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        if line.local is not None and line.public is not None:
+            pairs.setdefault(line.features or "", []).append((line.local, line.public))
+    return [_agreement(features, found) for features, found in sorted(pairs.items())]
+
+
+def _agreement(features: str, pairs: list[tuple[float, float]]) -> Agreement:
+    import numpy as np
+    from scipy import stats
+
+    local, public = np.array(pairs).T
+    offsets = public - local
+    varies = len(pairs) >= 3 and len(set(local)) > 1 and len(set(public)) > 1
+    return Agreement(
+        features,
+        len(pairs),
+        float(offsets.mean()),
+        float(offsets.std(ddof=1)) if len(pairs) > 1 else None,
+        float(stats.spearmanr(local, public).statistic) if varies else None,
+    )
+
+
+def table(lines: Sequence[Standing]) -> str:
+    """Return the lines as a table for a terminal."""
+    width = max([len(line.run) for line in lines] + [12])
+    head = (
+        f"{'run':{width}} {'local':>8} {'public':>8} {'rank':>5} {'days':>5}  {'features':18}  note"
+    )
+    rows = [
+        f"{line.run:{width}} {_score(line.local):>8} {_score(line.public):>8} "
+        f"{line.rank or '-':>5} {_days(line.age_days):>5}  {line.features or '-':18}  {line.note}"
+        for line in lines
+    ]
+    return "\n".join(row.rstrip() for row in [head, *rows])
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _days(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def write_page(path: Path, lines: Sequence[Standing], board: Sequence[LeaderboardRow]) -> None:
+    """Write the table and local against public as one HTML file that loads nothing."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("submission"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found = agreements(lines)
+    page = environment.get_template("leaderboard.html").render(
+        lines=lines,
+        agreements=found,
+        chart=_chart(lines, [a.features for a in found]),
+        teams=len(board),
+        best=board[0].score if board else None,
+        score=_score,
+        days=_days,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+    write_text(path, page)
+
+
+def _chart(lines: Sequence[Standing], features: Sequence[str]) -> str | None:
+    from pipeline.charts import Points, scatter_chart
+
+    groups = []
+    for name in features[:3]:
+        both = [
+            (s.local, s.public, s.run)
+            for s in lines
+            if s.local is not None and s.public is not None and (s.features or "") == name
+        ]
+        groups.append(Points(name, *zip(*both, strict=True)))
+    if not groups:
+        return None
+    return scatter_chart(
+        "scores",
+        groups,
+        description="Local MiFID of each submission against its public score",
+        x_label="local MiFID",
+        y_label="public score",
+    )

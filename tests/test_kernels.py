@@ -1,0 +1,540 @@
+"""Pushing, watching and pulling kernels: the real client, and a Kaggle on this machine."""
+
+import json
+import os
+import signal
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kernels.metadata import LONGEST_SLUG, Plan, describe, slug_of, title_of
+from kernels.pull import damage
+from kernels.push import digest
+from kernels.record import KernelRecord, latest_record, read_record, write_record
+from kernels.watch import LogLines
+from pipeline.errors import RunError
+from submission.kernel_entry import KernelSettings
+from tests.helpers import TINY_RUN, pack
+from tests.kaggle_desk import (
+    NAME,
+    PUSH,
+    RUN,
+    Desk,
+    desk,
+    images,
+    output,
+    painter_process,
+    train_here,
+)
+from tests.kaggle_server import (
+    BLOBS,
+    DATASETS,
+    EXPIRED_TOKEN,
+    KERNELS,
+    PAGE,
+    TOKEN,
+    BreaksAfter,
+    Instead,
+    LostReply,
+    Truncated,
+    Unheard,
+    as_json,
+    broken,
+    refusal,
+    too_many,
+    web_page,
+)
+from tests.kaggle_state import Held, Scripted
+
+__all__ = ["desk", "painter_process"]  # fixtures
+
+SAVE = f"{KERNELS}/SaveKernel"
+STATUS = f"{KERNELS}/GetKernelSessionStatus"
+PULL = ("kernel", "pull", "--run", RUN)
+WATCH = ("kernel", "watch", "--run", RUN)
+
+
+def pushes(desk: Desk) -> int:
+    return desk.server.called().count(SAVE)
+
+
+def pushed_and_complete(desk: Desk) -> None:
+    desk.server.runner = Scripted(files=output(), polls=0)
+    desk.works(*PUSH)
+
+
+# --- push
+
+
+def test_a_push_sends_every_field_and_remembers_the_version(desk: Desk) -> None:
+    shown = desk.works(*PUSH, "--minutes", "50")
+    request = desk.server.kernels[NAME].versions[0].request
+    expected = {
+        "slug": NAME,
+        "newTitle": "painter first",
+        "language": "python",
+        "kernelType": "script",
+        "competitionDataSources": ["gan-getting-started"],
+        "isPrivate": True,
+        "enableGpu": True,
+        "enableInternet": False,
+        "enableTpu": False,
+        "dockerImagePinningType": "original",
+        "machineShape": "NvidiaTeslaT4",
+        "sessionTimeoutSeconds": 60 * 60,
+    }
+    assert {key: request[key] for key in expected} == expected
+    record = read_record(desk.run)
+    assert record is not None
+    assert (record.name, record.version, record.minutes) == (NAME, 1, 50)
+    assert record.script_sha256 == digest(request["text"])
+    assert f"{NAME} version 1 was pushed: https://www.kaggle.com/code/{NAME}" in shown
+    compile(request["text"], "kernel", "exec")
+
+
+def test_the_same_push_again_starts_nothing(desk: Desk) -> None:
+    desk.server.runner = Held()
+    desk.works(*PUSH)
+    assert "is on Kaggle already" in desk.works(*PUSH)
+    assert pushes(desk) == 1
+
+
+def test_a_push_that_has_run_is_not_run_again(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.works(*PULL)
+    assert "is on Kaggle already" in desk.works(*PUSH, "--wait")
+    assert pushes(desk) == 1
+
+
+def test_other_settings_wait_for_the_kernel_that_runs(desk: Desk) -> None:
+    desk.server.runner = Held()
+    desk.works(*PUSH)
+    message = desk.fails(2, *PUSH, "--seed", "5")
+    assert f"{NAME} version 1 is RUNNING with other settings" in message
+    assert pushes(desk) == 1
+
+
+def test_output_that_was_not_pulled_is_not_hidden_by_a_new_version(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    assert "Fetch it first" in desk.fails(2, *PUSH, "--seed", "5")
+    desk.works(*PULL)
+    desk.works(*PUSH, "--seed", "5")
+    record = read_record(desk.run)
+    assert record is not None
+    assert record.version == 2
+
+
+def test_after_a_failure_the_same_push_is_made_again(desk: Desk) -> None:
+    desk.server.runner = Scripted("ERROR", polls=0)
+    desk.works(*PUSH)
+    desk.works(*PUSH)
+    assert pushes(desk) == 2
+
+
+def test_an_error_in_a_reply_with_status_200_is_a_failure(desk: Desk) -> None:
+    error = as_json(
+        {"ref": "", "url": "", "error": "Maximum batch GPU session count of 2 reached."}
+    )
+    desk.server.faults[SAVE].append(Instead(error))
+    message = desk.fails(2, *PUSH)
+    assert "Maximum batch GPU session count of 2 reached" in message
+    assert read_record(desk.run) is None
+    desk.works(*PUSH)
+
+
+def test_sources_that_kaggle_could_not_attach_are_a_failure(desk: Desk) -> None:
+    reply = {"ref": f"/code/{NAME}", "url": "", "versionNumber": 1, "error": ""}
+    wrong = as_json(reply | {"invalidCompetitionSources": ["gan-getting-started"]})
+    desk.server.faults[SAVE].append(Instead(wrong))
+    message = desk.fails(2, *PUSH)
+    assert "could not attach" in message
+    assert "competitions gan-getting-started (accept the rules on its page)" in message
+    assert "Version 1 was made without them" in message
+
+
+def test_a_push_without_a_reply_is_found_again(desk: Desk) -> None:
+    desk.server.faults[SAVE].append(LostReply())
+    assert f"{NAME} version 1 was pushed" in desk.works(*PUSH)
+    assert pushes(desk) == 1
+    assert len(desk.server.kernels[NAME].versions) == 1
+
+
+@pytest.mark.parametrize("fault", [Unheard(), broken(503), web_page()])
+def test_a_push_that_did_not_arrive_is_made_by_the_second_call(desk: Desk, fault: Instead) -> None:
+    desk.server.faults[SAVE].append(fault)
+    message = desk.fails(1, *PUSH)
+    assert "again" in message
+    desk.works(*PUSH)
+    assert len(desk.server.kernels[NAME].versions) == 1
+    record = read_record(desk.run)
+    assert record is not None
+    assert record.version == 1
+
+
+def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
+    desk.server.runner = Held()
+    desk.server.after[SAVE] = lambda _: os.kill(desk.process.pid, signal.SIGKILL)
+    assert desk.painter(*PUSH).code == -signal.SIGKILL
+    interrupted = read_record(desk.run)
+    assert interrupted is not None
+    assert interrupted.version is None
+    assert "was interrupted" in desk.fails(2, *WATCH)
+    desk.server.after.clear()
+    assert "is on Kaggle already" in desk.works(*PUSH)
+    assert pushes(desk) == 1
+
+
+def test_too_many_requests_are_waited_out(desk: Desk) -> None:
+    desk.server.faults[SAVE].append(too_many("0"))
+    desk.server.faults[f"{KERNELS}/GetKernel"] += [too_many("0"), broken(), Unheard()]
+    desk.works(*PUSH)
+    assert len(desk.server.kernels[NAME].versions) == 1
+
+
+def test_a_site_that_stays_broken_ends_the_call_with_a_message(desk: Desk) -> None:
+    desk.server.faults[f"{KERNELS}/GetKernel"].append(broken(502, for_ever=True))
+    assert "Kaggle answered 502" in desk.fails(1, *PUSH)
+    assert pushes(desk) == 0
+    assert read_record(desk.run) is None
+
+
+def test_a_pause_that_is_too_long_is_left_to_the_user(desk: Desk) -> None:
+    desk.server.faults[f"{KERNELS}/GetKernel"].append(too_many("3600"))
+    assert "too many requests" in desk.fails(1, *PUSH)
+
+
+def test_a_quota_that_does_not_suffice_stops_the_push(desk: Desk) -> None:
+    desk.server.gpu_used_seconds = desk.server.gpu_allowed_seconds - 600
+    message = desk.fails(2, *PUSH, "--minutes", "30")
+    assert "10 of 1800 minutes of GPU time are left" in message
+    assert "The quota refreshes 2" in message
+    assert pushes(desk) == 0
+    desk.works(*PUSH, "--minutes", "30", "--accelerator", "cpu")
+    request = desk.server.kernels[NAME].versions[0].request
+    assert (request["machineShape"], request["enableGpu"]) == ("None", False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--minutes", "291"), "at most 290"),
+        (("--minutes", "0"), "more than 0"),
+        (("--accelerator", "NvidiaTeslaP100"), "no longer runs on a P100"),
+        (("--count", "3"), "7,000 to 10,000"),
+        (("--source", "dataset:monet"), "OWNER/SLUG"),
+        (("--set", "image_siz=64"), "image_size"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_sent(
+    desk: Desk, options: tuple[str, str], words: str
+) -> None:
+    assert words.replace("7,000", str(5)) in desk.fails(2, *PUSH, *options)
+    assert desk.server.mutating() == []
+
+
+def test_a_dry_run_sends_nothing(desk: Desk) -> None:
+    shown = desk.works(*PUSH, "--dry-run", "--notebook")
+    assert '"machine_shape": "NvidiaTeslaT4"' in shown
+    assert '"kernel_type": "notebook"' in shown
+    assert desk.server.mutating() == []
+    assert not desk.run.exists()
+
+
+def test_an_account_whose_token_has_expired_is_told_to_make_a_new_one(desk: Desk) -> None:
+    desk.extra = {"KAGGLE_API_TOKEN": EXPIRED_TOKEN}
+    message = desk.fails(2, *PUSH, credentials=False)
+    assert "https://www.kaggle.com/settings" in message
+
+
+def test_a_token_works_as_well_as_a_key(desk: Desk) -> None:
+    desk.extra = {"KAGGLE_API_TOKEN": TOKEN}
+    done = desk.painter(*PUSH, credentials=False)
+    assert done.code == 0, done.err
+
+
+def test_a_gpu_that_needs_a_phone_number_is_explained(desk: Desk) -> None:
+    desk.server.faults[SAVE].append(Instead(refusal(403, "Phone verification is required")))
+    message = desk.fails(2, *PUSH)
+    assert "verified phone number: https://www.kaggle.com/settings" in message
+    assert 'Kaggle says: "Phone verification is required"' in message
+
+
+def test_a_run_that_was_trained_here_is_not_replaced(desk: Desk) -> None:
+    train_here(desk.folder)
+    assert "was trained here" in desk.fails(2, *PUSH)
+    assert "holds a run with other settings" in desk.fails(2, *PUSH, "--set", "beta1=0.4")
+    assert desk.server.mutating() == []
+
+
+def test_a_kernel_goes_on_from_an_earlier_run(desk: Desk) -> None:
+    run = train_here(desk.folder, "runs/earlier")
+    desk.server.ready_after = 2
+    desk.works(*PUSH, "--continue-from", "runs/earlier")
+    dataset = desk.server.datasets["alice/painter-earlier-state"]
+    assert dataset.is_private
+    assert dataset.files["state.pt"] == (run / "state.pt").read_bytes()
+    assert {"config.json", "provenance.json", "stats.jsonl", "log.txt"} <= set(dataset.files)
+    request = desk.server.kernels[NAME].versions[0].request
+    assert request["datasetDataSources"] == ["alice/painter-earlier-state"]
+    assert "'attached': 'alice/painter-earlier-state'" in request["text"]
+
+
+def test_a_kernel_does_not_go_on_with_other_settings(desk: Desk) -> None:
+    train_here(desk.folder, "runs/earlier")
+    options = ("--continue-from", "runs/earlier", "--set", "beta1=0.4")
+    assert "beta1: 0.5 in the run, 0.4 now" in desk.fails(2, *PUSH, *options)
+    assert desk.server.mutating() == []
+
+
+def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
+    train_here(desk.folder, "runs/earlier")
+    desk.server.faults["blobs/state.pt"] += [Unheard(), broken()]
+    desk.server.faults[f"{BLOBS}/StartBlobUpload"].append(broken())
+    desk.server.faults[f"{DATASETS}/CreateDataset"].append(LostReply())
+    desk.works(*PUSH, "--continue-from", "runs/earlier")
+    assert desk.server.datasets["alice/painter-earlier-state"].version == 1
+
+
+def test_a_dataset_that_kaggle_cannot_process_stops_the_push(desk: Desk) -> None:
+    train_here(desk.folder, "runs/earlier")
+    desk.works(*PUSH, "--continue-from", "runs/earlier")
+    desk.server.datasets["alice/painter-earlier-state"].outcome = "FAILED"
+    options = ("--continue-from", "runs/earlier", "--run", "runs/second")
+    assert "could not process the dataset" in desk.fails(2, *PUSH, *options)
+    assert pushes(desk) == 1
+
+
+# --- build
+
+
+def test_build_writes_what_would_be_pushed(desk: Desk) -> None:
+    build = ("kernel", "build", "--preset", "demo", "--out", "made", *TINY_RUN)
+    desk.works(*build)
+    metadata = desk.read("made/kernel-metadata.json")
+    assert (metadata["id"], metadata["title"]) == ("alice/painter-demo", "painter demo")
+    source = (desk.folder / "made" / str(metadata["code_file"])).read_text()
+    compile(source, "kernel", "exec")
+    assert len(source) < 1_000_000
+    desk.works(*build, "--notebook")
+    assert desk.read("made/painter-demo.ipynb")["nbformat"] == 4
+    assert desk.server.mutating() == []
+
+
+def test_build_needs_no_account(desk: Desk) -> None:
+    done = desk.painter("kernel", "build", "--preset", "demo", "--out", "made", credentials=False)
+    assert done.code == 0
+    assert desk.read("made/kernel-metadata.json")["id"] == "YOUR-USER-NAME/painter-demo"
+
+
+@pytest.mark.parametrize(
+    "name", ["monet64", "My_Run.2", "ünïcode", "x", "a" * 80, "under_score-and--dashes", "é"]
+)
+@pytest.mark.parametrize("purpose", ["", "state", "snapshot"])
+def test_title_and_slug_agree_for_any_name(name: str, purpose: str) -> None:
+    from slugify import slugify
+
+    slug = slug_of(Path("runs") / name, purpose)
+    assert slugify(title_of(slug)) == slug
+    assert 6 <= len(slug) <= LONGEST_SLUG
+    metadata = describe(Plan(slug, KernelSettings("train", config={})), "alice")
+    assert metadata["id"] == f"alice/{slug}"
+    assert metadata["title"] == title_of(slug)
+
+
+def test_long_names_that_begin_alike_have_different_slugs() -> None:
+    assert slug_of(Path("a" * 60 + "1")) != slug_of(Path("a" * 60 + "2"))
+
+
+# --- watch
+
+
+def test_watch_shows_states_and_each_log_line_once(desk: Desk) -> None:
+    lines = [f"step {n}" for n in range(6)]
+    desk.server.runner = Scripted(files=output(), log=lines, polls=4)
+    desk.server.faults["logs/stream"] += [BreaksAfter(size=150), Unheard()]
+    desk.works(*PUSH)
+    shown = desk.works(*WATCH).splitlines()
+    assert [line for line in shown if line.startswith("step")] == lines
+    states = [line.rsplit(" ", 1)[1] for line in shown if line.startswith(f"{NAME} version 1: ")]
+    assert states[0] == "QUEUED"
+    assert states[-1] == "COMPLETE"
+    assert "painter kernel pull --run runs/first" in shown[-1]
+
+
+def test_watch_without_a_run_takes_the_one_pushed_last(desk: Desk) -> None:
+    desk.works(*PUSH)
+    assert NAME in desk.works("kernel", "watch")
+
+
+def test_watch_survives_a_site_that_is_away_for_a_while(desk: Desk) -> None:
+    desk.works(*PUSH)
+    desk.server.faults[STATUS] += [broken() for _ in range(6)]
+    desk.works(*WATCH)
+    desk.server.faults[STATUS].append(broken(for_ever=True))
+    assert "Kaggle answered 500" in desk.fails(1, *WATCH)
+
+
+def test_a_kernel_that_fails_is_a_failure_of_watch(desk: Desk) -> None:
+    desk.server.runner = Scripted("ERROR", ["Traceback: no GPU"], failure_message="exit code 1")
+    desk.works(*PUSH)
+    done = desk.painter(*WATCH)
+    assert done.code == 1
+    assert "Traceback: no GPU" in done.out
+    assert "ended with ERROR: exit code 1" in done.message
+    assert desk.painter(*PUSH, "--wait").code == 1
+
+
+def test_another_version_pushed_meanwhile_is_noticed(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.server.push_elsewhere(NAME, Held())
+    for command in (WATCH, PULL):
+        assert "Version 2 of alice/painter-first has replaced version 1" in desk.fails(2, *command)
+    assert not (desk.run / "images.zip").exists()
+
+
+def test_watch_says_when_nothing_was_pushed(desk: Desk) -> None:
+    assert "painter kernel push" in desk.fails(2, *WATCH)
+    assert "No run in runs was pushed" in desk.fails(2, "kernel", "pull")
+
+
+def test_log_pieces_become_lines_and_a_replay_is_skipped() -> None:
+    class Client:
+        def __init__(self, *pieces: str) -> None:
+            self.pieces = pieces
+
+        def stream_log(self, name: str) -> tuple[str, ...]:
+            return self.pieces
+
+    shown: list[str] = []
+    log = LogLines(shown.append)
+    log.follow(Client("one\ntw", "o\rthree"), "x")  # type: ignore[arg-type]  # all it needs
+    log.follow(Client("one\ntw", "o\rthree", " and more"), "x")  # type: ignore[arg-type]
+    log.finish()
+    assert shown == ["one", "two", "three and more"]
+
+
+# --- pull
+
+
+def test_pull_brings_the_run_folder_and_nothing_else(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    shown = desk.works(*PULL)
+    left = {p.relative_to(desk.run).as_posix() for p in desk.run.rglob("*") if p.is_file()}
+    expected = {n for n in output() if not n.startswith((".", "__"))}
+    assert left == expected | {"kernel.json", "kernel.log"}
+    assert (desk.run / "images.zip").read_bytes() == images()
+    assert "6 files" in shown
+
+
+def test_pull_again_fetches_only_what_is_missing(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.works(*PULL)
+    (desk.run / "log.txt").unlink()
+    desk.server.requests.clear()
+    desk.works(*PULL)
+    assert [n for n in desk.server.called() if n.startswith("files/")] == ["files/log.txt"]
+    assert (desk.run / "log.txt").read_text() == "trained\n"
+
+
+def test_pull_waits_for_nothing(desk: Desk) -> None:
+    desk.server.runner = Held()
+    desk.works(*PUSH)
+    assert f"{NAME} version 1 is RUNNING" in desk.fails(2, *PULL)
+
+
+def test_pull_of_a_failed_kernel_brings_its_log_and_fails(desk: Desk) -> None:
+    files = {"state.pt": pack(desk.folder / "s", {"x": b"1"}).read_bytes()}
+    desk.server.runner = Scripted("ERROR", ["out of time"], files, 0, "ran too long")
+    desk.works(*PUSH)
+    message = desk.fails(1, *PULL)
+    assert "ended with ERROR: ran too long" in message
+    assert (desk.run / "kernel.log").read_text() == "out of time\n"
+    assert (desk.run / "state.pt").exists()
+
+
+def test_a_web_page_is_never_kept_as_a_file(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.server.faults["files/images.zip"].append(web_page())
+    assert "sent a web page instead of images.zip" in desk.fails(2, *PULL)
+    assert not (desk.run / "images.zip").exists()
+    assert not any(PAGE in p.read_bytes() for p in desk.run.rglob("*") if p.is_file())
+    desk.works(*PULL)
+    assert (desk.run / "images.zip").read_bytes() == images()
+
+
+def test_a_zip_that_arrives_cut_off_is_not_kept(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.server.faults["files/images.zip"].append(Truncated(size=500))
+    assert "images.zip arrived damaged" in desk.fails(2, *PULL)
+    assert not (desk.run / "images.zip").exists()
+    desk.works(*PULL)
+    with zipfile.ZipFile(desk.run / "images.zip") as archive:
+        assert archive.testzip() is None
+
+
+def test_a_transfer_that_breaks_goes_on_where_it_stopped(desk: Desk) -> None:
+    large = 3 * 2**20
+    content = pack(desk.folder / "large", {"1.bin": os.urandom(large)}).read_bytes()
+    desk.server.runner = Scripted(files={"images.zip": content}, polls=0)
+    desk.works(*PUSH)
+    desk.server.faults["files/images.zip"].append(BreaksAfter(size=2 * 2**20 + 1000))
+    desk.works(*PULL)
+    assert (desk.run / "images.zip").read_bytes() == content
+    ranges = [r.headers.get("Range") for r in desk.server.requests if r.name == "files/images.zip"]
+    assert ranges[1] == f"bytes={2 * 2**20}-"
+
+
+def test_a_pull_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.server.after["files/samples/000008.png"] = lambda _: os.kill(
+        desk.process.pid, signal.SIGKILL
+    )
+    assert desk.painter(*PULL).code == -signal.SIGKILL
+    assert not (desk.run / "config.json").exists()  # nothing moves before all is there
+    desk.server.after.clear()
+    desk.works(*PULL)
+    assert (desk.run / "images.zip").read_bytes() == images()
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "C:\\evil"])
+def test_output_cannot_leave_its_folder(desk: Desk, name: str) -> None:
+    desk.server.runner = Scripted(files={name: b"x", "log.txt": b"y"}, polls=0)
+    desk.works(*PUSH)
+    assert "unsafe name" in desk.fails(2, *PULL)
+    assert not list(desk.folder.parent.rglob("evil"))
+
+
+def test_damage_is_told_from_whole_files(tmp_path: Path) -> None:
+    whole = pack(tmp_path / "a.zip", {"x": b"1" * 100})
+    assert damage(whole) is None
+    (tmp_path / "b.zip").write_bytes(whole.read_bytes()[:-30])
+    (tmp_path / "c.zip").write_bytes(whole.read_bytes().replace(b"1" * 100, b"1" * 99 + b"2"))
+    (tmp_path / "d.json").write_text("{")
+    (tmp_path / "e.txt").write_text("{")
+    assert [damage(p) is None for p in sorted(tmp_path.glob("[b-e].*"))] == [False] * 3 + [True]
+
+
+# --- the record
+
+
+def record(pushed_at: str = "2026-01-01T00:00:00+00:00") -> KernelRecord:
+    return KernelRecord(NAME, 1, 0, "train", "None", 1.0, "a", "b", pushed_at)
+
+
+def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    assert read_record(tmp_path) is None
+    write_record(tmp_path, record())
+    assert read_record(tmp_path) == record()
+    content = json.loads((tmp_path / "kernel.json").read_text())
+    (tmp_path / "kernel.json").write_text(json.dumps(content | {"later": 1}))
+    assert read_record(tmp_path) == record()
+    (tmp_path / "kernel.json").write_text("{}")
+    with pytest.raises(RunError, match="damaged"):
+        read_record(tmp_path)
+
+
+def test_the_run_pushed_last_is_found(tmp_path: Path) -> None:
+    for day, name in ((2, "b"), (1, "a")):
+        write_record(tmp_path / name, record(f"2026-01-0{day}T00:00:00+00:00"))
+    assert latest_record(tmp_path) == tmp_path / "b"
