@@ -1,7 +1,7 @@
 # painter: one target a stage. `make` alone prints this list.
 #
-# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES,
-# and ARGS for any further option, as in: make train ARGS="--set batch_size=32 --minutes 10"
+# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, ON (kaggle
+# trains there), and ARGS for any further option: make train ARGS="--set batch_size=32 --minutes 10"
 
 PYTHON   ?= python3
 VENV     := .venv
@@ -12,14 +12,15 @@ PRESET   ?= monet64
 RUN      ?= runs/$(PRESET)
 COUNT    ?= 7000
 FEATURES ?= inception
+ON       ?= here
 ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench download explore train generate score package report runs format lock
+.PHONY: help setup demo test lint check bench download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -39,8 +40,10 @@ download: $(VENV)/.ready  ## SOURCE -> DATA: paintings, with a manifest
 explore: $(VENV)/.ready  ## DATA -> DATA.explore: contact sheet and statistics
 	$(PAINTER) explore --data $(DATA) $(ARGS)
 
-train: $(VENV)/.ready  ## DATA, PRESET -> RUN: train, or take the training up again
-	$(PAINTER) train --data $(DATA) --preset $(PRESET) --run $(RUN) $(ARGS)
+KERNEL = $(PAINTER) kernel push --source $(SOURCE) --preset $(PRESET) --run $(RUN) --count $(COUNT)
+
+train: $(VENV)/.ready  ## DATA, PRESET -> RUN: train, or take it up again; ON=kaggle: push, wait, pull
+	$(if $(filter kaggle,$(ON)),$(KERNEL) --wait $(ARGS) && $(PAINTER) kernel pull --run $(RUN),$(PAINTER) train --data $(DATA) --preset $(PRESET) --run $(RUN) $(ARGS))
 
 generate: $(VENV)/.ready  ## RUN -> RUN/images.zip: COUNT images of 256x256
 	$(PAINTER) generate --run $(RUN) --count $(COUNT) $(ARGS)
@@ -56,6 +59,24 @@ report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
 
 runs: $(VENV)/.ready  ## a table of all runs and their scores
 	$(PAINTER) runs $(ARGS)
+
+kernel: $(VENV)/.ready  ## PRESET -> a kernel on Kaggle that trains RUN there
+	$(KERNEL) $(ARGS)
+
+watch: $(VENV)/.ready  ## the kernel of RUN: status, time, log, until it ends
+	$(PAINTER) kernel watch --run $(RUN)
+
+pull: $(VENV)/.ready  ## the kernel's output -> RUN
+	$(PAINTER) kernel pull --run $(RUN)
+
+submit: $(VENV)/.ready  ## RUN -> the competition, wherever it was trained
+	$(PAINTER) submit --run $(RUN) $(ARGS)
+
+leaderboard: $(VENV)/.ready  ## local scores beside public ones, ranks and ages
+	$(PAINTER) leaderboard $(ARGS)
+
+doctor: $(VENV)/.ready  ## credentials, rules, quota, submissions left, disk, device
+	$(PAINTER) doctor
 
 test: $(VENV)/.ready  ## the tests
 	$(VENV)/bin/python -m pytest $(ARGS)

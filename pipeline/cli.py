@@ -227,14 +227,32 @@ def score(
 
 
 def training_data(run: Any) -> tuple[Path, str | None]:
-    """Return the path and domain of the paintings that a run was trained on."""
+    """Return the path and domain of the paintings that a run was trained on.
+
+    Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
+    """
     data = run.read_data()
     path = Path(data["path"])
-    if not path.exists():
-        raise RunError(
-            f"The paintings of {run.path} are no longer at {path}. Say where: --reference DIR|ZIP"
-        )
-    return path, data["domain"]
+    if path.exists():
+        return path, data["domain"]
+    for other in sorted(Path("data").glob("*")):
+        if holds_same_images(other, data):
+            return other, data["domain"]
+    raise RunError(
+        f"The paintings of {run.path} are neither at {path} nor under data/. Say where: "
+        "--reference DIR|ZIP"
+    )
+
+
+def holds_same_images(path: Path, data: dict[str, Any]) -> bool:
+    """Tell whether a folder or zip holds the very images that provenance.json describes."""
+    from pipeline.data.images import content_hash, open_images
+
+    try:
+        images = open_images(path, data["domain"])
+    except PainterError:
+        return False
+    return content_hash(images) == data["content_hash"]
 
 
 @cli.command()

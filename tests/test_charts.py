@@ -1,4 +1,4 @@
-"""Line charts: what is drawn, and that a page of any colours can hold several of them."""
+"""Charts: what is drawn, and that a page of any colours can hold several of them."""
 
 import math
 import re
@@ -7,7 +7,16 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from pipeline.charts import Series, extremes, line_chart, short_number, smooth, smoothing_window
+from pipeline.charts import (
+    Points,
+    Series,
+    extremes,
+    line_chart,
+    scatter_chart,
+    short_number,
+    smooth,
+    smoothing_window,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 STEPS = 2000
@@ -129,3 +138,25 @@ def test_thinning_keeps_every_peak() -> None:
 )
 def test_short_number(value: float, text: str) -> None:
     assert short_number(value) == text
+
+
+def scatter(*groups: Points) -> ET.Element:
+    return ET.fromstring(
+        scatter_chart("scores", groups, description="Scores", x_label="local", y_label="public")
+    )
+
+
+def test_a_scatter_chart_names_its_points_and_axes() -> None:
+    groups = (Points("a", [1.0, 2.0], [3.0, 4.0], ["one", "two <b>"]), Points("b", [5], [6], ["x"]))
+    texts = [element.text for element in scatter(*groups).iter(f"{SVG}text")]
+    assert {"one", "two <b>", "x", "local", "public"} <= set(texts)
+
+
+def test_each_group_of_points_has_its_colour_and_shape() -> None:
+    groups = [Points(n, [float(n)], [float(n)], [n]) for n in "123"]
+    svg = ET.tostring(scatter(*groups), "unicode")
+    assert set(re.findall(r"var\(--series-(\d)", svg)) == {"1", "2", "3"}
+
+
+def test_a_single_point_makes_a_chart() -> None:
+    assert scatter(Points("a", [80.0], [78.0], ["first"])).tag == f"{SVG}svg"

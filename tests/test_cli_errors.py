@@ -367,9 +367,23 @@ def test_paintings_that_moved_away_can_be_given_by_hand(
     assert run_command(["generate", "--run", "run", "--count", "3"]) == 0
     capsys.readouterr()
     message = refused("score", "--run", "run")
-    assert "no longer at gone" in message
+    assert "neither at gone nor under data/" in message
     assert "--reference" in message
     assert run_command(["score", "--run", "run", "--reference", str(trained / "data")]) == 0
+
+
+def test_the_same_paintings_are_found_under_data(
+    refused: Refused, tmp_path: Path, trained: Path
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    provenance = tmp_path / "run" / "provenance.json"
+    provenance.write_text(provenance.read_text().replace(str(trained / "data"), "gone"))
+    assert run_command(["generate", "--run", "run", "--count", "3"]) == 0
+    fill(tmp_path / "data" / "a", 2)
+    (tmp_path / "data" / "empty").mkdir()
+    assert run_command(["score", "--run", "run"]) == 2  # other paintings do not count
+    shutil.copytree(trained / "data", tmp_path / "data" / "b")
+    assert run_command(["score", "--run", "run"]) == 0
 
 
 def test_a_zip_that_breaks_the_rules_is_listed_and_left_as_it_is(

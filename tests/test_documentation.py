@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -22,10 +23,23 @@ def test_every_command_is_in_the_readme_and_the_reverse() -> None:
     assert named <= set(cli.commands), named - set(cli.commands)
 
 
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Yield each command with all its words."""
+    for name, command in cli.commands.items():
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", c) for inner, c in command.commands.items())
+
+
+def test_every_command_of_a_group_is_in_the_readme() -> None:
+    for name, _ in every_command():
+        assert f"painter {name}" in README, name
+
+
 def test_every_option_is_in_the_readme_and_the_reverse() -> None:
     options = {
         name
-        for command in cli.commands.values()
+        for _, command in every_command()
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for name in parameter.opts

@@ -13,10 +13,12 @@ from PIL import Image
 from pipeline import generate as stage
 from pipeline.config import Config, OutputConfig, apply_settings
 from pipeline.errors import ConfigError
-from pipeline.generate import encode_jpeg, generate
+from pipeline.generate import encode_jpeg, generate, generate_for_run, read_made
 from pipeline.networks import build_generator
+from pipeline.runs import RunFolder
 from pipeline.samplers import NoiseSampler, enlarge
-from pipeline.training.checkpoints import Snapshot
+from pipeline.storage import file_sha256
+from pipeline.training.checkpoints import Snapshot, save_snapshot
 
 CPU = torch.device("cpu")
 TINY = apply_settings(
@@ -144,3 +146,30 @@ def test_images_in_flight_are_bounded_whatever_the_count(
     generate(Counting(), 1000, tmp_path / "a.zip", TINY.output, batch_size=8)
     assert written == 1000
     assert most <= (stage.PENDING_BATCHES + 1) * 8
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    save_snapshot(folder.snapshot, build_generator(TINY.network, TINY.data), TINY, 8)
+    return folder
+
+
+def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
+    assert read_made(run) is None
+    run.score.write_text("{}")
+    generate_for_run(run, 3, 7, TINY.output, CPU)
+    made = read_made(run)
+    assert made is not None
+    assert (made.count, made.seed, made.output["output_size"]) == (3, 7, 64)
+    assert made.snapshot_sha256 == file_sha256(run.snapshot)
+    assert not run.score.exists()  # it belonged to other images
+
+
+def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
+    generate_for_run(run, 3, 7, TINY.output, CPU)
+    run.images.write_bytes(run.images.read_bytes() + b"0")
+    assert read_made(run) is None
+    generate_for_run(run, 3, 7, TINY.output, CPU)
+    run.made.write_text("{")
+    assert read_made(run) is None
