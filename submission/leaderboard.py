@@ -22,6 +22,8 @@ WINDOW_DAYS = 60
 """The leaderboard is said to roll over two months: after that a score drops off."""
 REMINDER_DAYS = 10
 """A reminder is shown when a score drops off within so many days."""
+COMPARABLE = "inception"
+"""The features of the leaderboard: only with them the offset means something."""
 _TAG = re.compile(r"\[([\w-]+/[\w-]+) v(\d+)\]$")
 
 
@@ -83,6 +85,8 @@ class Agreement:
             if self.rank_correlation is None
             else f"rank correlation {self.rank_correlation:.2f}"
         )
+        if self.features != COMPARABLE:
+            return f"{self.features}, n = {self.count}: on a scale of its own, {rank}"
         mean = f"public minus local {self.offset:+.1f}{spread}"
         return f"{self.features}, n = {self.count}: {mean}, {rank}"
 

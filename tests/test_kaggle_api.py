@@ -22,9 +22,13 @@ from tests.kaggle_server import (
     USER,
     KaggleServer,
     Reply,
+    Truncated,
+    Unheard,
     as_json,
     basic,
+    broken,
     refusal,
+    too_many,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +103,7 @@ def client_says(environment: dict[str, str], folder: Path) -> str:
         [sys.executable, "-c", CLIENT, str(folder)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=100,
     )  # fmt: skip
-    assert done.stderr == ""
+    assert "Traceback" not in done.stderr
     assert KEY not in done.stdout
     return done.stdout
 
@@ -216,3 +220,25 @@ def test_a_dataset_is_named_by_owner_and_slug(tmp_path: Path, name: str) -> None
     client = object.__new__(KaggleClient)  # the name is looked at before account and network
     with pytest.raises(KaggleError, match="OWNER/SLUG"):
         client.download_dataset(name, tmp_path / "waiting")
+
+
+def test_a_busy_or_broken_site_is_asked_again(kaggle: KaggleServer, tmp_path: Path) -> None:
+    kaggle.faults[DOWNLOAD] += [too_many("0"), broken(), Unheard()]
+    kaggle.faults[f"files/{SLUG}.zip"] += [broken()]
+    client_says(kaggle.environment(tmp_path), tmp_path / "waiting")
+    assert (tmp_path / "waiting" / f"{SLUG}.zip").read_bytes() == kaggle.files[f"{SLUG}.zip"]
+
+
+def test_a_truncated_zip_is_not_unpacked(kaggle: KaggleServer, tmp_path: Path) -> None:
+    kaggle.faults[f"files/{SLUG}.zip"].append(Truncated(size=900))
+    assert "no whole zip" in refused(kaggle, tmp_path)
+
+
+def test_rules_that_are_accepted_later_let_the_second_call_through(
+    kaggle: KaggleServer, tmp_path: Path
+) -> None:
+    kaggle.rules_accepted = False
+    assert "/rules" in client_says(kaggle.environment(tmp_path), tmp_path / "waiting")
+    kaggle.rules_accepted = True
+    client_says(kaggle.environment(tmp_path), tmp_path / "waiting")
+    assert (tmp_path / "waiting" / f"{SLUG}.zip").exists()

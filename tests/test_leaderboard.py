@@ -142,7 +142,7 @@ def test_offset_and_rank_correlation_in_closed_form() -> None:
     assert second.rank_correlation == pytest.approx(1)
     assert (first.features, first.count, first.offset) == ("efficientnet-lite0", 1, -140)
     assert first.rank_correlation is None
-    assert "three submissions are needed" in str(first)
+    assert "on a scale of its own, three submissions are needed" in str(first)
     assert "+10.0 (standard deviation 0.0), rank correlation 1.00" in str(second)
 
 

@@ -172,8 +172,8 @@ def say_finished(run: RunFolder, config: Config) -> None:
 
 def progress_bar() -> tqdm[Any]:
     """Return a bar in percent of the budget."""
-    layout = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
-    return tqdm(total=100.0, desc="train", bar_format=layout)
+    layout = "train {percentage:3.0f}%|{bar}| {desc}"
+    return tqdm(total=100.0, bar_format=layout)
 
 
 def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder) -> None:
@@ -181,7 +181,7 @@ def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder) -> None:
     used = budget.used(recorder.steps, recorder.clock())
     bar.n = 100 * used
     left = recorder.clock() * (1 - used) / max(used, 1e-9)
-    bar.set_postfix_str(
+    bar.set_description_str(
         f"{recorder.images_seen:,} images, {tqdm.format_interval(left)} left", refresh=False
     )
     bar.update(0)
