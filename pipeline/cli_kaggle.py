@@ -183,6 +183,9 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
     row = submitting.submit(client, ledger, row)
     click.echo(submitting.summary(row))
     if wait:
+        click.echo(
+            "Waiting for the public score; `painter leaderboard` shows it later, too.", err=True
+        )
         row = submitting.wait_until_scored(client, ledger, row)
         click.echo(submitting.summary(row))
 
