@@ -56,14 +56,15 @@ class Plan:
 def slug_of(run: Path, purpose: str = "") -> str:
     """Return the slug of what belongs to a run: `painter-NAME`, and the purpose if there is one.
 
-    A name that is too long is cut and told apart by a hash.
+    A name that is too long, or has other letters, is told apart by a hash.
     """
     ending = f"-{purpose}" if purpose else ""
-    name = re.sub(r"[^a-z0-9]+", "-", run.resolve().name.lower()).strip("-") or "run"
+    given = run.resolve().name
+    name = re.sub(r"[^a-z0-9]+", "-", given.lower()).strip("-") or "run"
     slug = f"painter-{name}{ending}"
-    if len(slug) <= LONGEST_SLUG:
+    if len(slug) <= LONGEST_SLUG and given.isascii():
         return slug
-    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(given.encode()).hexdigest()[:6]
     return f"painter-{name[: LONGEST_SLUG - 16 - len(ending)].rstrip('-')}-{digest}{ending}"
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from pathlib import Path, PurePosixPath
 
+import safetensors
 from tqdm import tqdm
 
 from kernels.record import KernelRecord, refuse_replaced, write_record
 from pipeline.errors import KaggleError, RemoteFailed
 from pipeline.kaggle_api import KaggleClient, OutputFile
-from pipeline.storage import file_sha256, write_text
+from pipeline.runs import RunFolder
+from pipeline.storage import file_sha256, write_text, zip_damage
 
 LOG = "kernel.log"
 ZIPS = (".zip", ".pt")
@@ -48,6 +49,8 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
     for file in tqdm(missing, desc="pull", unit="file"):
         _fetch(client, file, staging)
     _move(missing, staging, folder)
+    if any(f.name == "images.zip" for f in missing) and all(f.name != "score.json" for f in files):
+        RunFolder(folder).score.unlink(missing_ok=True)  # it belonged to other images
     images = folder / "images.zip"
     record = record.but(
         state=status.state,
@@ -108,14 +111,14 @@ def damage(path: Path) -> str | None:
     """Return what is wrong with a file of a known kind, or None."""
     try:
         if path.suffix in ZIPS:
-            with zipfile.ZipFile(path) as archive:
-                bad = archive.testzip()
-                return f"{bad} in it is broken" if bad else None
+            return zip_damage(path)
         if path.suffix == ".json":
             json.loads(path.read_text())
-    except Exception as error:
-        # zipfile and its decompressors raise many kinds; the message keeps the reason.
-        return str(error) or type(error).__name__
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="np"):
+                pass
+    except (ValueError, safetensors.SafetensorError) as error:
+        return str(error)
     return None
 
 

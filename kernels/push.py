@@ -1,23 +1,34 @@
 """Push a kernel, once: `painter kernel push`.
 
 Reads the packages and the settings; writes `kernel.json` into the run folder. A push costs GPU
-time, so one whose answer was lost is looked up before another is made.
+time, so one whose answer was lost is looked up before another is made, and work that Kaggle is
+doing, or has done, is not pushed again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kernels.metadata import Plan, code_file, refuse_minutes, session_seconds, write_kernel
-from kernels.record import KernelRecord, read_record, write_record
+from kernels.metadata import (
+    Plan,
+    code_file,
+    describe,
+    refuse_minutes,
+    session_seconds,
+    write_kernel,
+)
+from kernels.record import RECORD, KernelRecord, read_record, write_record
 from pipeline.config import Config, differences
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
-from pipeline.kaggle_api import KaggleClient, Pushed
+from pipeline.kaggle_api import KaggleClient, KernelSource, Pushed
 from pipeline.retries import poll
 from pipeline.runs import RunFolder
+from pipeline.storage import file_sha256
 from submission.kernel_entry import RUN_FILES
 
 POLL_SECONDS = 5.0
@@ -25,44 +36,86 @@ DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
 
 
+@dataclass(frozen=True)
+class Attachment:
+    """Files that travel to the kernel in a private dataset."""
+
+    name: str
+    """OWNER/SLUG."""
+    files: tuple[Path, ...]
+    notes: str
+    sha256: str
+    """Of the file that matters: the state, or the snapshot."""
+
+
 def push(
-    client: KaggleClient, plan: Plan, folder: Path, snapshot_sha256: str | None = None
+    client: KaggleClient,
+    plan: Plan,
+    folder: Path,
+    attachment: Attachment | None = None,
+    again: bool = False,
 ) -> tuple[KernelRecord, bool]:
     """Push a kernel and remember its version in `folder`.
+
+    Args:
+        client: the account that the kernel belongs to.
+        plan: what to push.
+        folder: where the record lies; only one process at a time pushes from it.
+        attachment: uploaded first, once it is clear that the kernel will be pushed.
+        again: push although the same work was done before.
 
     Returns:
         The record, and whether the push is new: a kernel that Kaggle is running, or has run, with
         the same settings is left alone.
 
     Raises:
-        KaggleError: if the quota does not suffice, another kernel of this folder is under way,
+        KaggleError: if the quota does not suffice, another version of this kernel is under way,
             or Kaggle refuses.
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
     refuse_minutes(plan.settings.minutes)
-    with tempfile.TemporaryDirectory(prefix="painter-kernel-") as scratch:
+    with (
+        RunFolder(folder).locked(),
+        tempfile.TemporaryDirectory(prefix="painter-kernel-") as scratch,
+    ):
         kernel = write_kernel(plan, client.user, Path(scratch))
-        text = (Path(scratch) / code_file(plan)).read_text()
-        name = f"{client.user}/{plan.slug}"
-        before = client.latest_kernel(name)
-        pending = KernelRecord(
-            name=name,
+        source = (Path(scratch) / code_file(plan)).read_text()
+        latest = client.latest_kernel(f"{client.user}/{plan.slug}")
+        wanted = KernelRecord(
+            name=f"{client.user}/{plan.slug}",
             version=None,
-            version_before=before.version if before else 0,
+            version_before=latest.version if latest else 0,
             task=plan.settings.task,
-            accelerator=plan.accelerator,
             minutes=plan.settings.minutes,
-            script_sha256=digest(text),
+            source_sha256=digest(source),
+            work_sha256=work_digest(plan, client.user, kernel.bundle_hash, attachment),
             bundle_hash=kernel.bundle_hash,
             pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            snapshot_sha256=snapshot_sha256,
         )
-        known = settled(client, folder)
-        if known is not None and same_kernel_there(client, known, pending):
+        known = settled(folder, latest)
+        if known is not None and not again and same_kernel_there(client, known, wanted, latest):
             return known, False
+        refuse_under_way(client, wanted.name, known, latest)
         if plan.uses_gpu:
             refuse_quota(client, plan.settings.minutes)
-        return _send(client, Path(scratch), plan, folder, pending, known), True
+        if attachment is not None:
+            upload(client, attachment)
+        return _send(client, Path(scratch), plan, folder, wanted, known), True
+
+
+def work_digest(plan: Plan, owner: str, bundle_hash: str, attachment: Attachment | None) -> str:
+    """Return a hash of what decides the output of a kernel.
+
+    For training that includes the code; generating from a snapshot is the same whatever the
+    version of painter.
+    """
+    decides = {
+        "settings": plan.settings.to_dict(),
+        "metadata": describe(plan, owner),
+        "attached": attachment.sha256 if attachment else None,
+        "code": bundle_hash if plan.settings.task == "train" else None,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def _send(
@@ -70,16 +123,16 @@ def _send(
     source: Path,
     plan: Plan,
     folder: Path,
-    pending: KernelRecord,
+    wanted: KernelRecord,
     known: KernelRecord | None,
 ) -> KernelRecord:
     """Push what lies in `source`, with the intention on record before and the version after."""
-    write_record(folder, pending)
+    write_record(folder, wanted)
     try:
         pushed = client.push_kernel(source, session_seconds(plan))
     except KaggleUnsure:
-        arrived = settled(client, folder)
-        if arrived is None or arrived.version is None:
+        arrived = settled(folder, client.latest_kernel(wanted.name))
+        if arrived is None:
             raise
         return arrived
     except (KaggleError, KaggleUnreachable):
@@ -87,18 +140,26 @@ def _send(
         if known is not None:
             write_record(folder, known)
         else:
-            (folder / "kernel.json").unlink()
+            (folder / RECORD).unlink()
         raise
-    return _keep(folder, pending, pushed)
+    record = _keep(folder, wanted, pushed)
+    if record.missing:
+        raise KaggleError(
+            f"Kaggle could not attach to {record.name}: {record.missing}. Version {record.version} "
+            f"was made without them: cancel it on {record.url}, and push again."
+        )
+    return record
 
 
 def _keep(folder: Path, pending: KernelRecord, pushed: Pushed) -> KernelRecord:
-    record = pending.but(name=pushed.name, version=pushed.version, url=pushed.url)
+    record = pending.but(
+        name=pushed.name, version=pushed.version, url=pushed.url, missing=pushed.missing
+    )
     write_record(folder, record)
     return record
 
 
-def settled(client: KaggleClient, folder: Path) -> KernelRecord | None:
+def settled(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
     """Return the folder's record, after looking up a push whose answer is missing.
 
     A push has arrived if there is a later version with the very source that was pushed.
@@ -106,44 +167,68 @@ def settled(client: KaggleClient, folder: Path) -> KernelRecord | None:
     record = read_record(folder)
     if record is None or record.version is not None:
         return record
-    latest = client.latest_kernel(record.name)
     if latest is None or latest.version <= record.version_before:
         return None
-    if digest(latest.text) != record.script_sha256:
+    if digest(latest.text) != record.source_sha256:
         return None
     url = f"https://www.kaggle.com/code/{record.name}"
     return _keep(folder, record, Pushed(record.name, latest.version, url))
 
 
-def same_kernel_there(client: KaggleClient, known: KernelRecord, wanted: KernelRecord) -> bool:
-    """Tell whether Kaggle has the wanted kernel already: under way, or complete.
+def same_kernel_there(
+    client: KaggleClient, known: KernelRecord, wanted: KernelRecord, latest: KernelSource | None
+) -> bool:
+    """Tell whether Kaggle has done the wanted work, or is doing it.
 
     Raises:
         KaggleError: if another kernel of this folder is under way, or complete and not pulled.
     """
-    if known.version is None or client.latest_kernel(known.name) is None:
+    if latest is None or known.version is None or known.name != wanted.name:
         return False
+    if latest.version != known.version:
+        return False  # replaced from elsewhere: nothing of it can be had any more
     status = client.kernel_status(known.name, known.version)
-    if status.ended and status.state != "COMPLETE":
+    if status.ended and (status.state != "COMPLETE" or known.missing):
         return False
-    if known.same_work(wanted):
-        return True
-    if not status.ended:
+    if known.missing:
         raise KaggleError(
-            f"{known.label} is {status.state} with other settings. Wait for it (`painter kernel "
-            f"watch`), cancel it on {known.url}, or choose another --run."
+            f"{known.label} is {status.state} without {known.missing}. Cancel it on {known.url}, "
+            "and push again."
         )
-    if known.pulled is None:
+    if known.work_sha256 == wanted.work_sha256:
+        return True
+    if status.ended and known.pulled is None:
         raise KaggleError(
             f"{known.label} is complete, and a new version would hide its output. Fetch it first "
-            f"(`painter kernel pull`), or choose another --run."
+            "(`painter kernel pull`), or choose another --run."
         )
     return False
 
 
-def digest(text: str) -> str:
-    """Return the sha256 of a source, whatever its line ends."""
-    return hashlib.sha256("\n".join(text.splitlines()).encode()).hexdigest()
+def refuse_under_way(
+    client: KaggleClient, name: str, known: KernelRecord | None, latest: KernelSource | None
+) -> None:
+    """Raise KaggleError if the kernel's latest version, wherever it was pushed, still runs."""
+    if latest is None:
+        return
+    status = client.kernel_status(name, latest.version)
+    if status.ended:
+        return
+    own = known is not None and known.version == latest.version
+    origin = "with other settings" if own else "and was not pushed from this folder"
+    raise KaggleError(
+        f"{name} version {latest.version} is {status.state} {origin}. Wait for it (`painter kernel "
+        f"watch`), cancel it on https://www.kaggle.com/code/{name}, or choose another name for "
+        "--run."
+    )
+
+
+def digest(source: str) -> str:
+    """Return the sha256 of a source, whatever its line ends, or a notebook's layout."""
+    if source.lstrip().startswith("{"):
+        cells = json.loads(source)["cells"]
+        source = "\n".join("".join(cell["source"]) for cell in cells)
+    return hashlib.sha256("\n".join(source.splitlines()).encode()).hexdigest()
 
 
 def refuse_quota(client: KaggleClient, minutes: float) -> None:
@@ -187,22 +272,27 @@ def refuse_other_settings(run: RunFolder, config: Config) -> None:
         )
 
 
-def upload_state(client: KaggleClient, source: RunFolder, name: str) -> None:
-    """Upload what another kernel needs to go on from a run, as a private dataset."""
-    source.require(source.state, "train")
-    files = [source.path / f for f in RUN_FILES if (source.path / f).exists()]
-    upload(client, name, files, f"state of {source.path.name}")
+def state_of(run: RunFolder, name: str) -> Attachment:
+    """Return what another kernel needs to go on from a run.
+
+    Raises:
+        RunError: if there is no state to go on from.
+    """
+    run.require(run.state, "train")
+    files = tuple(run.path / f for f in RUN_FILES if (run.path / f).exists())
+    return Attachment(name, files, f"state of {run.path.name}", file_sha256(run.state))
 
 
-def upload(client: KaggleClient, name: str, files: list[Path], notes: str) -> None:
+def upload(client: KaggleClient, attachment: Attachment) -> None:
     """Upload files as a private dataset, or a new version of it, and wait until it is ready.
 
     Raises:
         KaggleUnreachable: if Kaggle takes longer than 20 minutes.
     """
-    client.upload_dataset(name, files, notes)
-    if not poll(DATASET_SECONDS, lambda: bool(client.dataset_ready(name)), POLL_SECONDS):
+    client.upload_dataset(attachment.name, list(attachment.files), attachment.notes)
+    ready = poll(DATASET_SECONDS, lambda: client.dataset_ready(attachment.name), POLL_SECONDS)
+    if not ready:
         raise KaggleUnreachable(
-            f"Kaggle has not made the dataset {name} ready within {DATASET_SECONDS / 60:.0f} "
-            "minutes. Call again later."
+            f"Kaggle has not made the dataset {attachment.name} ready within "
+            f"{DATASET_SECONDS / 60:.0f} minutes. Call again later."
         )

@@ -5,12 +5,14 @@ Written before a push, so that a push which lost its answer can be found again, 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import KaggleError, RunError
 from pipeline.kaggle_api import KaggleClient
+from pipeline.records import from_json
 from pipeline.runs import read_json
 from pipeline.storage import write_json
 
@@ -28,14 +30,16 @@ class KernelRecord:
     version_before: int
     """The latest version when the push was made; 0 without any."""
     task: str
-    accelerator: str
     minutes: float
-    script_sha256: str
+    source_sha256: str
+    """Of the source that was pushed: finds a push without an answer again."""
+    work_sha256: str
+    """Of all that decides what comes out: two records with the same do the same."""
     bundle_hash: str
     pushed_at: str
     url: str = ""
-    snapshot_sha256: str | None = None
-    """For a kernel that generates: the snapshot that it was given."""
+    missing: str = ""
+    """What Kaggle could not attach."""
     state: str | None = None
     """How it ended, once it was pulled."""
     failure: str = ""
@@ -44,17 +48,18 @@ class KernelRecord:
     images_sha256: str | None = None
     """Of the images.zip that was pulled."""
 
+    def __post_init__(self) -> None:
+        """Check what later code counts on.
+
+        Raises:
+            ValueError: if the time cannot be read.
+        """
+        datetime.fromisoformat(self.pushed_at)
+
     @property
     def label(self) -> str:
         """Return what messages call it."""
         return f"{self.name} version {self.version}"
-
-    def same_work(self, other: KernelRecord) -> bool:
-        """Tell whether both stand for the same source, with the same snapshot if any."""
-        return (self.script_sha256, self.snapshot_sha256) == (
-            other.script_sha256,
-            other.snapshot_sha256,
-        )
 
     def but(self, **changes: Any) -> KernelRecord:
         """Return the record with some fields changed."""
@@ -70,11 +75,9 @@ def read_record(folder: Path) -> KernelRecord | None:
     path = folder / RECORD
     if not path.exists():
         return None
-    content = read_json(path)
-    known = {f.name for f in fields(KernelRecord)}
     try:
-        return KernelRecord(**{k: v for k, v in content.items() if k in known})
-    except TypeError as error:
+        return from_json(KernelRecord, read_json(path))
+    except (TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}). Delete it, and push again.") from None
 
 
@@ -104,12 +107,15 @@ def refuse_replaced(client: KaggleClient, record: KernelRecord) -> None:
     """Raise KaggleError if another version has been pushed since: Kaggle shows the latest alone."""
     latest = client.latest_kernel(record.name)
     if latest is None:
-        raise KaggleError(f"{record.name} is no longer on Kaggle. Push it again.")
+        raise KaggleError(
+            f"{record.name} is no longer on Kaggle, or not yours to see. To push it anew, delete "
+            f"its {RECORD}."
+        )
     if latest.version != record.version:
         raise KaggleError(
             f"Version {latest.version} of {record.name} has replaced version {record.version}, "
-            f"which was pushed from here, and Kaggle shows the latest alone. Push again, or open "
-            f"https://www.kaggle.com/code/{record.name}?scriptVersionId to download by hand."
+            "which was pushed from here, and Kaggle shows the latest alone. Push again, or "
+            f"download by hand: https://www.kaggle.com/code/{record.name}"
         )
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection
 
 from kernels.metadata import CPU, Plan, slug_of
 from kernels.pull import pull
-from kernels.push import push, upload
+from kernels.push import Attachment, push
 from kernels.record import RECORD, KernelRecord, read_record
 from kernels.watch import watch
-from pipeline.errors import RunError
+from pipeline.errors import KaggleError, RunError
 from pipeline.generate import DEFAULT_COUNT, read_made
 from pipeline.kaggle_api import KaggleClient
-from pipeline.runs import RunFolder
+from pipeline.runs import RunFolder, read_json
 from pipeline.storage import file_sha256
 from pipeline.training.checkpoints import load_snapshot
 from submission.kernel_entry import KernelSettings
@@ -26,8 +26,8 @@ MINUTES = 60.0
 """Far more than it takes to generate 10,000 images on Kaggle's CPU."""
 
 
-def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, str]:
-    """Return what to push for a run, and the hash of its snapshot.
+def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]:
+    """Return what to push for a run, and its snapshot.
 
     The images are those of the run's images.zip, if that is there and its making is known;
     else the first 7,000 with the snapshot's own settings.
@@ -37,30 +37,31 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, str]:
     """
     run.require(run.snapshot, "train")
     snapshot = load_snapshot(run.snapshot)
-    digest = file_sha256(run.snapshot)
+    sha256 = file_sha256(run.snapshot)
     made = read_made(run)
-    if made is not None and made.snapshot_sha256 != digest:
+    if made is not None and made.snapshot_sha256 != sha256:
         raise RunError(
             f"{run.images} was generated from an earlier snapshot. Generate it again, so that what "
             f"is submitted is what was scored: `painter generate --run {run.path}`"
         )
+    name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
     settings = KernelSettings(
         task="generate",
-        config=None,
         output=made.output if made else snapshot.config.to_dict()["output"],
-        source="competition",
-        domain=None,
         count=made.count if made else DEFAULT_COUNT,
         seed=made.seed if made else 0,
         minutes=MINUTES,
-        train_minutes=None,
-        attached=f"{client.user}/{slug_of(run.path, 'snapshot')}",
+        attached=name,
     )
-    return Plan(slug_of(run.path, "images"), settings, accelerator=CPU), digest
+    attachment = Attachment(name, (run.snapshot,), f"snapshot {sha256[:12]}", sha256)
+    return Plan(slug_of(run.path, "images"), settings, accelerator=CPU), attachment
 
 
 def remake(
-    client: KaggleClient, run: RunFolder, say: Callable[[str], None], useless: Collection[int] = ()
+    client: KaggleClient,
+    run: RunFolder,
+    say: Callable[[str], None],
+    useless: Collection[tuple[str, int]] = (),
 ) -> KernelRecord:
     """Make a run's images again on Kaggle and pull them; what was done already is not repeated.
 
@@ -72,20 +73,44 @@ def remake(
 
     Returns:
         The record of the kernel version that made them; the images are in `RUN/kaggle/`.
+
+    Raises:
+        KaggleError: if Kaggle refuses, or what it made is not what was asked for.
+        RemoteFailed: if the kernel failed.
     """
-    plan, digest = remake_plan(client, run)
-    folder = run.path / FOLDER
-    known = read_record(folder)
-    if known is not None and known.version in useless:
-        (folder / RECORD).unlink()
-        known = None
-    if known is None or known.snapshot_sha256 != digest:
-        say(f"Uploading the snapshot as the private dataset {plan.settings.attached}")
-        upload(client, str(plan.settings.attached), [run.snapshot], f"snapshot {digest[:12]}")
-    folder.mkdir(parents=True, exist_ok=True)
-    record, new = push(client, plan, folder, digest)
+    plan, attachment = remake_plan(client, run)
+    made_there = RunFolder(run.path / FOLDER)
+    known = read_record(made_there.path)
+    again = known is not None and (known.name, known.version) in useless
+    record, new = push(client, plan, made_there.path, attachment, again)
     say(f"{record.label} {'was pushed' if new else 'is there already'}: {record.url}")
-    if record.pulled is None:
+    if record.pulled is None or not made_there.images.exists():
         watch(client, record)
-        record = pull(client, record, folder)
+        record = pull(client, record, made_there.path)
+    refuse_other_images(made_there, plan, attachment)
     return record
+
+
+def refuse_other_images(made_there: RunFolder, plan: Plan, attachment: Attachment) -> None:
+    """Raise KaggleError if what Kaggle generated is not what was asked for.
+
+    It happens when a kernel starts before the new version of its dataset is in place.
+    """
+    if not made_there.made.exists():
+        raise KaggleError(
+            f"The kernel left no {made_there.made.name}: {made_there.path} is not from painter."
+        )
+    made = read_json(made_there.made)
+    wanted = {
+        "snapshot_sha256": attachment.sha256,
+        "count": plan.settings.count,
+        "seed": plan.settings.seed,
+        "output": plan.settings.output,
+    }
+    other = [name for name, value in wanted.items() if made.get(name) != value]
+    if other:
+        (made_there.path / RECORD).unlink()  # so that the next call pushes anew
+        raise KaggleError(
+            f"Kaggle generated other images than were asked for ({', '.join(other)} differ): the "
+            "kernel saw an earlier version of its dataset. Give the same command again."
+        )

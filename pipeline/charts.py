@@ -145,7 +145,7 @@ def scatter_chart(
             for across, upward, label in zip(group.x, group.y, group.names, strict=True):
                 axes.annotate(
                     label, (across, upward), (5, 4), textcoords="offset points", color=_INK,
-                    fontsize=9,
+                    fontsize=9, parse_math=False,
                 )  # fmt: skip
         axes.margins(x=0.18, y=0.15)
         axes.autoscale_view()

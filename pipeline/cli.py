@@ -252,7 +252,7 @@ def holds_same_images(path: Path, data: dict[str, Any]) -> bool:
         images = open_images(path, data["domain"])
     except PainterError:
         return False
-    return content_hash(images) == data["content_hash"]
+    return content_hash(images) == str(data["content_hash"])
 
 
 @cli.command()

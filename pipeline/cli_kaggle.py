@@ -25,7 +25,9 @@ from pipeline.errors import KaggleError, PainterError, RemoteFailed
 if TYPE_CHECKING:
     from kernels.metadata import Plan
     from kernels.record import KernelRecord
+    from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
+    from submission.ledger import Ledger, Row
     from submission.submit import Entry
 
 STARTING_MINUTES = 5.0
@@ -108,11 +110,10 @@ def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
     if dry_run:
         click.echo(describe_plan(plan, client.user))
         return
+    attachment = None
     if continue_from is not None and plan.settings.attached is not None:
-        click.echo(f"Uploading the state as the private dataset {plan.settings.attached}")
-        pushing.upload_state(client, RunFolder(continue_from), plan.settings.attached)
-    run_path.mkdir(parents=True, exist_ok=True)
-    record, new = pushing.push(client, plan, run_path)
+        attachment = pushing.state_of(RunFolder(continue_from), plan.settings.attached)
+    record, new = pushing.push(client, plan, run_path, attachment)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         raise_if_failed(record, watch_kernel(client, record), run_path)
@@ -166,23 +167,28 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
     run = RunFolder(run_path)
     client = KaggleClient()
     ledger = Ledger()
-    left = submitting.refuse_none_left(client)
-    record = trained_on_kaggle(client, run)
-    if dry_run and record is None:
-        click.echo(describe_remake(client, run, left))
-        return
-    entry = entry_of(client, run, record, ledger)
-    row = submitting.prepare(entry, message)
-    local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-    click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
-    if dry_run:
-        click.echo(
-            f"Would submit images.zip of {entry.kernel} version {entry.version}: {row.description}"
-        )
-        return
-    row = submitting.submit(client, ledger, row)
+    row = None if dry_run else submitting.settle(client, ledger, run)
+    if row is None:
+        record = trained_on_kaggle(client, run)
+        row = waiting_for_score(client, run, record, ledger) if wait and not dry_run else None
+    if row is None:
+        left = submitting.refuse_none_left(client).allowed_now
+        if dry_run and record is None:
+            click.echo(describe_remake(client, run, left))
+            return
+        entry = entry_of(client, run, record, ledger)
+        row = submitting.prepare(entry, message)
+        local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
+        click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
+        if dry_run:
+            click.echo(
+                f"Would submit images.zip of {entry.kernel} version {entry.version}: "
+                f"{row.description}"
+            )
+            return
+        row = submitting.submit(client, ledger, row)
     click.echo(submitting.summary(row))
-    if wait:
+    if wait and row.status == "PENDING":
         click.echo(
             "Waiting for the public score; `painter leaderboard` shows it later, too.", err=True
         )
@@ -318,7 +324,7 @@ def describe_plan(plan: Plan, owner: str) -> str:
     )
 
 
-def trained_on_kaggle(client: Any, run: RunFolder) -> KernelRecord | None:
+def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
     """Return the record of the kernel whose images the run holds, pulling them if need be.
 
     None means that the images were made here: by a local run, or by `painter generate` since.
@@ -333,25 +339,56 @@ def trained_on_kaggle(client: Any, run: RunFolder) -> KernelRecord | None:
     record = require_record(run.path)
     if record.pulled is None:
         record = pull_output(client, record, run.path)
-    refuse_failed(record, run.path)
-    if not run.images.exists() or file_sha256(run.images) != record.images_sha256:
+    if run.images.exists() and file_sha256(run.images) != record.images_sha256:
         return None
-    return record
+    refuse_failed(record, run.path)
+    return record if run.images.exists() else None
 
 
-def entry_of(client: Any, run: RunFolder, record: KernelRecord | None, ledger: Any) -> Entry:
+def entry_of(
+    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
+) -> Entry:
     """Return the kernel version to submit for a run, making its images on Kaggle if need be."""
     from kernels.remake import FOLDER, remake
+    from pipeline.generate import DEFAULT_COUNT, read_made
     from submission.submit import Entry
 
     if record is not None:
         return Entry(record.name, record.version or 0, run.images, run)
-    failed = {row.version for row in ledger.rows() if row.status == "ERROR"}
-    record = remake(client, run, click.echo, failed)
-    return Entry(record.name, record.version or 0, run.path / FOLDER / "images.zip", run)
+    useless = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
+    known = read_made(run) is not None
+    if run.images.exists() and not known:
+        click.echo(
+            f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
+            "snapshot are submitted in its place.",
+            err=True,
+        )
+    record = remake(client, run, click.echo, useless)
+    images = run.path / FOLDER / "images.zip"
+    return Entry(record.name, record.version or 0, images, run, scored=known)
 
 
-def describe_remake(client: Any, run: RunFolder, left: int) -> str:
+def waiting_for_score(
+    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
+) -> Row | None:
+    """Return the submission of the run's images that is made and not yet scored."""
+    from kernels.push import work_digest
+    from kernels.record import read_record
+    from kernels.remake import FOLDER, remake_plan
+
+    if record is None:
+        plan, attachment = remake_plan(client, run)
+        record = read_record(run.path / FOLDER)
+        if record is None or record.work_sha256 != work_digest(plan, client.user, "", attachment):
+            return None
+    for row in ledger.rows():
+        same = (row.kernel, row.version) == (record.name, record.version)
+        if same and row.ref is not None and row.status == "PENDING":
+            return row
+    return None
+
+
+def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
     """Return what `submit --dry-run` would do for a run that was trained here."""
     from kernels.remake import remake_plan
     from submission.submit import local_score

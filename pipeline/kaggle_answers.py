@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def split_name(name: str, kind: str) -> tuple[str, str]:
         KaggleError: if it is anything else.
     """
     owner, _, slug = name.partition("/")
-    if not owner or not slug or "/" in slug:
+    if not all(re.fullmatch(r"\w[\w.-]*", part, re.ASCII) for part in (owner, slug)):
         raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.")
     return owner, slug
 
@@ -133,8 +134,15 @@ def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
             "what has arrived is kept."
         )
         raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
-    except (ValueError, SystemExit) as error:
+    except SystemExit as error:
         raise KaggleError(f"Kaggle's client refused {subject.name}: {error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # What the client raises on a reply whose form it does not know.
+        message = (
+            f"Kaggle's answer about {subject.name} was not understood ({error!r}). A newer client "
+            "may understand it: pip install --upgrade kaggle"
+        )
+        raise (KaggleUnreachable(message) if repeatable else KaggleUnsure(message)) from None
 
 
 def _words_of(reply: Any) -> str:

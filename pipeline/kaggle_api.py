@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import operator
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DataError, KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.kaggle_answers import (
     SITE,
     TOKEN_PAGE,
@@ -30,6 +31,7 @@ from pipeline.kaggle_answers import (
     patiently,
     split_name,
 )
+from pipeline.storage import zip_damage
 
 TIMEOUT = (15.0, 90.0)
 """Seconds to connect, and between two pieces of an answer."""
@@ -58,6 +60,8 @@ class SubmissionLimits:
     today: int
     total: int
     allowed_now: int
+    limited_by_total: bool = False
+    """Whether the cap of the whole competition is reached, not that of the day."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Quota:
     """GPU time of the user's week."""
 
     used_minutes: float
+    """Used, or reserved by kernels that run."""
     allowed_minutes: float
     refreshes: datetime | None
 
@@ -82,6 +87,8 @@ class Pushed:
     """OWNER/SLUG, as Kaggle made it."""
     version: int
     url: str
+    missing: str = ""
+    """What could not be attached, in words; the version runs without it."""
 
 
 @dataclass(frozen=True)
@@ -213,28 +220,18 @@ class KaggleClient:
         patiently(dataset(name), lambda: fetch(name, path=str(folder), quiet=False))
         return _whole_zip(folder / f"{slug}.zip")
 
-    def fetch(self, url: str, path: Path, label: str) -> None:
+    @staticmethod
+    def fetch(url: str, path: Path, label: str) -> None:
         """Stream a file of a kernel's output to `path`, going on where an earlier call stopped.
+
+        The client's own downloads write what a refused retry says into the file.
 
         Raises:
             KaggleError: if Kaggle refuses, or sends a web page instead of the file.
             KaggleUnreachable: if the transfer breaks off again and again.
         """
-        import requests
-
-        subject = Subject(f"the file {label}", SITE, "Pull again: links to output files expire")
-
-        def stream() -> None:
-            with requests.get(url, stream=True, timeout=TIMEOUT) as reply:
-                reply.raise_for_status()
-                _refuse_page(reply.headers, label)
-                size = int(reply.headers.get("Content-Length") or 0)
-                quiet = size < QUIET_BELOW
-                self._api.download_file(reply, str(path), None, quiet=quiet, resume=True)
-                if size and path.stat().st_size != size:
-                    raise requests.ConnectionError(f"{path.stat().st_size} of {size} bytes")
-
-        patiently(subject, stream)
+        subject = Subject(f"the file {label}", SITE, "Pull again: links to output files expire.")
+        patiently(subject, lambda: _stream(url, path, label))
 
     # --- The competition
 
@@ -256,7 +253,9 @@ class KaggleClient:
         request = types.ApiGetSubmissionLimitsRequest()
         request.competition_name = slug
         found = self._ask(competition(slug), COMPETITIONS + "get_submission_limits", request)
-        return SubmissionLimits(found.num_today, found.num_total, found.num_allowed_now)
+        return SubmissionLimits(
+            found.num_today, found.num_total, found.num_allowed_now, found.limited_by_total
+        )
 
     def submit(
         self, slug: str, kernel: str, version: int, file_name: str, description: str
@@ -278,7 +277,7 @@ class KaggleClient:
         reply = self._ask(
             competition(slug), COMPETITIONS + "create_code_submission", request, repeatable=False
         )
-        if not reply.ref:
+        if not isinstance(reply.ref, int) or not reply.ref:
             raise KaggleUnsure(f"Kaggle gave the submission no reference: {reply.message}")
         return reply.ref, reply.message
 
@@ -329,11 +328,14 @@ class KaggleClient:
         """Return the GPU time of this week, or None if Kaggle does not say."""
         subject = Subject("your GPU quota", TOKEN_PAGE, f"Verify your phone number: {TOKEN_PAGE}")
         found = patiently(subject, self._api.quota_view)
-        if found.gpu_quota is None:
+        gpu = found.gpu_quota
+        if gpu is None or gpu.total_time_allowed is None:
             return None
+        # Fields that are zero are left out of the reply.
+        spent = (gpu.time_used or timedelta()) + (gpu.time_reserved or timedelta())
         return Quota(
-            found.gpu_quota.time_used.total_seconds() / 60,
-            found.gpu_quota.total_time_allowed.total_seconds() / 60,
+            spent.total_seconds() / 60,
+            gpu.total_time_allowed.total_seconds() / 60,
             _utc(found.quota_refresh_time),
         )
 
@@ -351,12 +353,16 @@ class KaggleClient:
             lambda: self._api.kernels_push(str(folder), timeout=str(seconds)),
             repeatable=False,
         )
-        _refuse_push_errors(name, reply)
+        if reply.error:
+            raise KaggleError(f"Kaggle refused the kernel {name}: {reply.error}")
+        missing = _not_attached(reply)
         if not reply.version_number:
+            if missing:
+                raise KaggleError(f"Kaggle could not attach to {name}: {missing}.")
             raise KaggleUnsure(f"Kaggle gave the push of {name} no version number.")
         # A title that does not match the id makes a kernel under another name: believe the reply.
         slug = (reply.url or reply.ref).rstrip("/").rsplit("/", 1)[-1] or name.split("/")[1]
-        return Pushed(f"{name.split('/')[0]}/{slug}", reply.version_number, reply.url)
+        return Pushed(f"{name.split('/')[0]}/{slug}", reply.version_number, reply.url, missing)
 
     def latest_kernel(self, name: str) -> KernelSource | None:
         """Return the latest version of a kernel of the user, or None if there is no kernel."""
@@ -417,24 +423,27 @@ class KaggleClient:
 
     # --- Datasets
 
-    def dataset_ready(self, name: str) -> bool | None:
-        """Tell whether a dataset can be attached; None if there is no such dataset.
+    def dataset_ready(self, name: str) -> bool:
+        """Tell whether a dataset can be attached.
 
         Raises:
             KaggleError: if Kaggle could not process what was uploaded.
         """
+        state = self._dataset_state(name)
+        if state == "FAILED":
+            raise KaggleError(
+                f"Kaggle could not process the dataset {name}. See {dataset(name).page}"
+            )
+        return state == "READY"
+
+    def _dataset_state(self, name: str) -> str | None:
+        """Return what Kaggle is doing with a dataset; None if there is no such dataset."""
         from kagglesdk.datasets.types import dataset_api_service as types
 
         request = types.ApiGetDatasetStatusRequest()
         request.owner_slug, request.dataset_slug = split_name(name, "dataset")
         found = self._ask_if_there(dataset(name), DATASETS + "get_dataset_status", request)
-        if found is None:
-            return None
-        if found.status.name == "FAILED":
-            raise KaggleError(
-                f"Kaggle could not process the dataset {name}. See {dataset(name).page}"
-            )
-        return bool(found.status.name == "READY")
+        return None if found is None else str(found.status.name)
 
     def upload_dataset(self, name: str, files: list[Path], notes: str) -> None:
         """Make the private dataset OWNER/SLUG of `files`, or a new version of it.
@@ -445,7 +454,7 @@ class KaggleClient:
         """
         from kagglesdk.datasets.types import dataset_api_service as types
 
-        there = self.dataset_ready(name) is not None
+        there = self._dataset_state(name) is not None
         tokens = []
         for path in files:
             file = types.ApiDatasetNewFile()
@@ -456,7 +465,7 @@ class KaggleClient:
                 self._create_version(name, tokens, notes) if there else self._create(name, tokens)
             )
         except KaggleUnsure:
-            if there or self.dataset_ready(name) is None:
+            if there or self._dataset_state(name) is None:
                 raise
             return
         if reply.error or reply.status.lower() == "error":
@@ -557,10 +566,8 @@ def _with_timeouts(api_class: type) -> type:
     return PatientApi
 
 
-def _refuse_push_errors(name: str, reply: Any) -> None:
-    """Raise KaggleError if a reply with status 200 says that a push failed."""
-    if reply.error:
-        raise KaggleError(f"Kaggle refused the kernel {name}: {reply.error}")
+def _not_attached(reply: Any) -> str:
+    """Return which sources Kaggle has left out of a kernel, and what to do about each kind."""
     kinds = {
         "competitions": (reply.invalid_competition_sources, "accept the rules on its page"),
         "datasets": (reply.invalid_dataset_sources, "is it there, ready, and yours to see?"),
@@ -568,16 +575,42 @@ def _refuse_push_errors(name: str, reply: Any) -> None:
         "models": (reply.invalid_model_sources, "is it there, and yours to see?"),
         "tags": (reply.invalid_tags, "leave it out"),
     }
-    wrong = [
+    return "; ".join(
         f"{kind} {', '.join(found)} ({advice})" for kind, (found, advice) in kinds.items() if found
-    ]
-    if wrong:
-        made = (
-            f" Version {reply.version_number} was made without them."
-            if reply.version_number
-            else ""
-        )
-        raise KaggleError(f"Kaggle could not attach to {name}: {'; '.join(wrong)}.{made}")
+    )
+
+
+def _stream(url: str, path: Path, label: str) -> None:
+    """Download `url` to `path`; what an earlier call left of the same file is kept."""
+    import requests
+    from tqdm import tqdm
+
+    mark = path.with_name(f"{path.name}.etag")  # of which file the bytes in `path` are
+    have = path.stat().st_size if path.exists() and mark.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # compressed, it could not be resumed
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text()}
+    with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
+        if reply.status_code == 416:  # more bytes than the file has: start over
+            path.unlink()
+            raise requests.ConnectionError
+        reply.raise_for_status()
+        _refuse_page(reply.headers, label)
+        if reply.status_code != 206:
+            have = 0
+            mark.write_text(reply.headers.get("ETag", ""))
+        size = have + int(reply.headers.get("Content-Length") or 0)
+        bar = tqdm(total=size, initial=have, desc=label, unit="B", unit_scale=True, leave=False,
+                   disable=size < QUIET_BELOW)  # fmt: skip
+        with path.open("ab" if have else "wb") as file, bar:
+            for chunk in reply.iter_content(2**20):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if not mark.read_text():
+        mark.unlink()  # without an ETag nothing says that the next bytes belong to these
+    if size and path.stat().st_size != size:
+        raise requests.ConnectionError
+    mark.unlink(missing_ok=True)
 
 
 def _refuse_page(headers: Any, label: str) -> None:
@@ -613,9 +646,10 @@ def _submission(found: Any) -> Submission:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -649,16 +683,12 @@ def _bytes_bar(path: Path) -> Any:
 
 def _whole_zip(path: Path) -> Path:
     """Return `path` if it is a whole zip; else remove its folder, so that a call starts anew."""
-    from pipeline.data.images import open_images
-
     if not path.exists():
         shutil.rmtree(path.parent, ignore_errors=True)
         raise KaggleError(f"Kaggle sent no zip (expected {path.name}). Call again later.")
-    try:
-        open_images(path)
-    except DataError as error:
+    if problem := zip_damage(path):
         shutil.rmtree(path.parent, ignore_errors=True)
-        raise KaggleError(f"What Kaggle sent is no whole zip of images: {error}") from None
+        raise KaggleError(f"What Kaggle sent is no whole zip ({problem}). Call again.")
     return path
 
 

@@ -42,7 +42,9 @@ STAT_KEYS = (
 LOCK_NAME = ".lock"
 BUNDLE_FILE = Path(__file__).parent.parent / "bundle.json"
 """Lies beside the packages that were unpacked from a kernel's file."""
-SCORE_KEYS = ("mifid", "fid", "memorization_distance", "n_generated", "features")
+SCORE_KEYS = (
+    "mifid", "fid", "memorization_distance", "n_generated", "features", "images_sha256",
+)  # fmt: skip
 """What the table of runs shows of a score."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
@@ -139,7 +141,7 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(
-                    f"Another process is training in {self.path}. Wait for it, stop it, or choose "
+                    f"Another process is at work in {self.path}. Wait for it, stop it, or choose "
                     "another --run."
                 ) from None
             yield

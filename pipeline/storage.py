@@ -108,6 +108,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def zip_damage(path: Path) -> str | None:
+    """Return what is wrong with a zip, reading all of it; None if it is whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except Exception as error:
+        # zipfile and its decompressors raise many kinds; the message keeps the reason.
+        return str(error) or type(error).__name__
+    return f"{bad} in it is broken" if bad else None
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block succeeds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ REMINDER_DAYS = 10
 """A reminder is shown when a score drops off within so many days."""
 COMPARABLE = "inception"
 """The features of the leaderboard: only with them the offset means something."""
-_TAG = re.compile(r"\[([\w-]+/[\w-]+) v(\d+)\]$")
+_TAG = re.compile(r"^\[([\w.-]+/[\w.-]+) v(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
 
 def _row_of(book: Book, found: Submission) -> Row | None:
     for row in book.rows:
-        if row.ref == found.ref or (row.ref is None and found.description.endswith(row.tag)):
+        if row.ref == found.ref or (row.ref is None and found.description.startswith(row.tag)):
             return row
     return None
 
@@ -120,7 +120,7 @@ def _foreign(found: Submission) -> Row:
     return Row(
         kernel=tag[1] if tag else "",
         version=int(tag[2]) if tag else 0,
-        run=found.description.removesuffix(tag[0]).strip() if tag else found.description,
+        run=found.description.removeprefix(tag[0]).strip() if tag else found.description,
         description=found.description,
         images_sha256="",
     )
@@ -143,7 +143,8 @@ def standings(
         now: the moment from which ages count.
     """
     others = [r.score for r in board if r.team != own_team]
-    lines = [_standing(row, others, now) for row in rows]
+    scores = {r["run"]: r for r in runs if not r["problem"]}
+    lines = [_standing(row, scores.get(row.run), others, now) for row in rows]
     submitted = {row.run for row in rows}
     lines += [
         Standing(r["run"], r["mifid"], r["features"], r["n_generated"], None, None, None, None, "")
@@ -157,16 +158,21 @@ def standings(
     )
 
 
-def _standing(row: Row, others: Sequence[float], now: datetime) -> Standing:
+def _standing(
+    row: Row, run: dict[str, Any] | None, others: Sequence[float], now: datetime
+) -> Standing:
+    # A run that was scored after its submission has its number in the run folder.
+    scored_since = row.mifid is None and run is not None and _same_images(row, run)
+    local = run if scored_since and run is not None else asdict(row)
     score = row.public_score
     age = None
     if row.submitted is not None:
         age = (now - datetime.fromisoformat(row.submitted)).total_seconds() / 86_400
     return Standing(
         row.run,
-        row.mifid,
-        row.features,
-        row.n_generated,
+        local["mifid"],
+        local["features"],
+        local["n_generated"],
         score,
         None if score is None else 1 + sum(other < score for other in others),
         age,
@@ -174,6 +180,11 @@ def _standing(row: Row, others: Sequence[float], now: datetime) -> Standing:
         row.status,
         row.error,
     )
+
+
+def _same_images(row: Row, run: dict[str, Any]) -> bool:
+    scored = run["images_sha256"]
+    return scored is not None and scored in (row.images_sha256, row.local_sha256)
 
 
 def own_team(submissions: Sequence[Submission]) -> str:

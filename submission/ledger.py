@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RunError
+from pipeline.records import from_json
 from pipeline.runs import read_json
 from pipeline.storage import write_json
 
@@ -32,21 +34,36 @@ class Row:
     """Name of the run folder."""
     description: str
     images_sha256: str
+    """Of the file that was submitted."""
+    local_sha256: str | None = None
+    """Of the images that were scored here: another file if Kaggle generated them anew."""
     mifid: float | None = None
-    """Local score at the time of the submission."""
+    """Local score of these."""
     features: str | None = None
     n_generated: int | None = None
     ref: int | None = None
     """Kaggle's number; None while the answer to the submission is missing."""
     submitted: str | None = None
+    """When, with the zone."""
+    total_before: int | None = None
+    """Submissions that Kaggle had counted before this one."""
     status: str = "INTENDED"
     """INTENDED until Kaggle has answered, then PENDING, COMPLETE or ERROR."""
     public_score: float | None = None
     error: str = ""
 
+    def __post_init__(self) -> None:
+        """Check what later code counts on.
+
+        Raises:
+            ValueError: if the time cannot be read.
+        """
+        if self.submitted is not None and datetime.fromisoformat(self.submitted).tzinfo is None:
+            raise ValueError(f"submitted is {self.submitted!r}, without a time zone")
+
     @property
     def tag(self) -> str:
-        """Return what the description on Kaggle ends with: finds the submission again."""
+        """Return what the description on Kaggle begins with: finds the submission again."""
         return tag_of(self.kernel, self.version)
 
 
@@ -70,17 +87,13 @@ class Ledger:
         """
         if not self.path.exists():
             return []
-        content = read_json(self.path)
-        known = {f.name for f in fields(Row)}
         try:
-            return [
-                Row(**{k: v for k, v in row.items() if k in known})
-                for row in content["submissions"]
-            ]
-        except (KeyError, TypeError, AttributeError):
+            content = read_json(self.path)
+            return [from_json(Row, row) for row in content["submissions"]]
+        except (RunError, KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"{self.path} is no ledger of this version of painter. Move it away; submissions "
-                "stay on Kaggle, and `painter leaderboard` fetches them again."
+                f"{self.path} is damaged, or of another version of painter ({error}). Move it "
+                "away: `painter leaderboard` fetches the submissions again."
             ) from None
 
     @contextmanager

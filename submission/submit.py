@@ -7,6 +7,7 @@ up on the site by the tag in its description before another could be made.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from pipeline.errors import (
     RemoteFailed,
     RunError,
 )
-from pipeline.kaggle_api import KaggleClient, Submission
+from pipeline.kaggle_api import KaggleClient, Submission, SubmissionLimits
 from pipeline.runs import RunFolder, read_json
 from pipeline.storage import file_sha256
 from submission.archive import check_archive, refuse_violations
@@ -30,7 +31,11 @@ from submission.ledger import Book, Ledger, Row, tag_of
 
 FILE_NAME = "images.zip"
 POLL_SECONDS = 30.0
-LONGEST_DESCRIPTION = 400
+FAILURES = 30
+"""Times in a row that Kaggle may be out of reach before waiting ends."""
+LONGEST_MESSAGE = 200
+COUNTED_SECONDS = 600.0
+"""How long the site's list may lag behind its count of submissions."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Entry:
     """What was pulled of its output."""
     run: RunFolder
     """Gives the local score."""
+    scored: bool = True
+    """Whether the local score is that of the same images."""
 
 
 def prepare(entry: Entry, message: str) -> Row:
@@ -52,26 +59,23 @@ def prepare(entry: Entry, message: str) -> Row:
         DataError: listing each kind of violation of the rules.
     """
     refuse_violations(entry.images, check_archive(entry.images))
-    score = local_score(entry.run)
+    score = local_score(entry.run) if entry.scored else {}
+    name = entry.run.path.resolve().name
     return Row(
         kernel=entry.kernel,
         version=entry.version,
-        run=entry.run.path.resolve().name,
-        description=describe(message or entry.run.path.resolve().name, entry),
+        run=name,
+        description=f"{tag_of(entry.kernel, entry.version)} {(message or name)[:LONGEST_MESSAGE]}",
         images_sha256=file_sha256(entry.images),
+        local_sha256=file_sha256(entry.run.images) if entry.run.images.exists() else None,
         mifid=score.get("mifid"),
         features=score.get("features"),
         n_generated=score.get("n_generated"),
     )
 
 
-def describe(message: str, entry: Entry) -> str:
-    """Return the submission's description: the user's words and the tag."""
-    return f"{message[:LONGEST_DESCRIPTION]} {tag_of(entry.kernel, entry.version)}"
-
-
 def local_score(run: RunFolder) -> dict[str, Any]:
-    """Return the run's score.json if it belongs to its images, else nothing."""
+    """Return the run's score.json if it can be read and belongs to its images, else nothing."""
     if not run.score.exists():
         return {}
     try:
@@ -81,11 +85,25 @@ def local_score(run: RunFolder) -> dict[str, Any]:
     scored = score.get("images_sha256")
     if scored and run.images.exists() and scored != file_sha256(run.images):
         return {}
-    return score
+    mifid = score.get("mifid")
+    return score if isinstance(mifid, int | float) and math.isfinite(mifid) else {}
+
+
+def settle(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
+    """Look up the run's submissions whose answer is missing; return one that has arrived."""
+    name = run.path.resolve().name
+    arrived = None
+    with ledger.opened() as book:
+        for row in book.rows:
+            if row.run == name and row.ref is None:
+                found = look_up(client, row)
+                if found is not None:
+                    arrived = _record(book, row, found)
+    return arrived
 
 
 def submit(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
-    """Submit, unless this kernel version has been submitted; return its row with the reference.
+    """Submit, unless this was done before; return the row with Kaggle's reference.
 
     Raises:
         KaggleError: if it was submitted before, none is left today, or Kaggle refuses.
@@ -93,32 +111,56 @@ def submit(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
     """
     with ledger.opened() as book:
         known = book.find(row.kernel, row.version)
-        if known is not None and known.ref is not None:
-            raise KaggleError(
-                f"{row.kernel} version {row.version} was submitted already: {summary(known)} "
-                "A new kernel version can be submitted."
-            )
+        refuse_submitted(book, row)
         found = look_up(client, row)
         if found is not None:
             return _record(book, known or row, found)
-        refuse_none_left(client)
-        if known is None:
-            book.rows.append(row)
-        else:
-            known.description = row.description
+        limits = refuse_none_left(client)
+        if known is not None:
+            _refuse_counted(known, limits)
+            book.rows.remove(known)
+        row.total_before = limits.total
+        row.submitted = datetime.now(UTC).isoformat(timespec="seconds")
+        book.rows.append(row)
         book.save()
-        return _send(client, book, known or row)
+        return _send(client, book, row)
 
 
-def refuse_none_left(client: KaggleClient) -> int:
-    """Return how many submissions are left today; raise KaggleError if none is."""
-    limits = client.submission_limits(COMPETITION)
-    if limits.allowed_now <= 0:
-        raise KaggleError(
-            f"No submission is left today ({limits.today} were made). The count starts anew at "
-            "midnight UTC."
+def refuse_submitted(book: Book, row: Row) -> None:
+    """Raise KaggleError if the kernel version, or the very same file, was submitted before."""
+    for known in book.rows:
+        same = (known.kernel, known.version) == (row.kernel, row.version)
+        same_file = known.images_sha256 == row.images_sha256 and known.status != "ERROR"
+        if known.ref is not None and (same or same_file):
+            raise KaggleError(
+                f"{known.kernel} version {known.version} was submitted already: {summary(known)} "
+                "Other images can be submitted: train on, or generate with another --seed."
+            )
+
+
+def _refuse_counted(known: Row, limits: SubmissionLimits) -> None:
+    """Raise KaggleUnsure if Kaggle has counted a submission that its list does not show yet."""
+    if known.total_before is None or known.submitted is None:
+        return
+    age = datetime.now(UTC) - datetime.fromisoformat(known.submitted)
+    if limits.total > known.total_before and age.total_seconds() < COUNTED_SECONDS:
+        raise KaggleUnsure(
+            "Kaggle has counted a submission since the last try, which its list does not show "
+            "yet. Give the same command again in a few minutes."
         )
-    return limits.allowed_now
+
+
+def refuse_none_left(client: KaggleClient) -> SubmissionLimits:
+    """Return what is left today; raise KaggleError if nothing is."""
+    limits = client.submission_limits(COMPETITION)
+    if limits.allowed_now > 0:
+        return limits
+    if limits.limited_by_total:
+        raise KaggleError(f"No submission is left in this competition ({limits.total} were made).")
+    raise KaggleError(
+        f"No submission is left today ({limits.today} were made). The count starts anew at "
+        "midnight UTC."
+    )
 
 
 def _send(client: KaggleClient, book: Book, row: Row) -> Row:
@@ -137,7 +179,6 @@ def _send(client: KaggleClient, book: Book, row: Row) -> Row:
         book.save()
         raise
     row.ref, row.status = ref, "PENDING"
-    row.submitted = datetime.now(UTC).isoformat(timespec="seconds")
     book.save()
     return row
 
@@ -145,7 +186,7 @@ def _send(client: KaggleClient, book: Book, row: Row) -> Row:
 def look_up(client: KaggleClient, row: Row) -> Submission | None:
     """Return the submission of a kernel version from the site's list, or None."""
     for found in client.submissions(COMPETITION):
-        if found.description.endswith(row.tag):
+        if found.description.startswith(row.tag):
             return found
     return None
 
@@ -188,13 +229,10 @@ def wait_until_scored(
 
     Raises:
         RemoteFailed: with Kaggle's reason, if scoring failed.
+        KaggleUnreachable: if Kaggle is out of reach for long; the same command goes on waiting.
     """
     interval = POLL_SECONDS if interval is None else interval
-    while True:
-        found = client.submission(COMPETITION, row.ref or 0)
-        if found.status != "PENDING":
-            break
-        time.sleep(interval)
+    found = _wait(client, row.ref or 0, interval)
     update(row, found)
     with ledger.opened() as book:
         kept = book.find(row.kernel, row.version)
@@ -206,6 +244,21 @@ def wait_until_scored(
             f"Kaggle could not score submission {row.ref}: {found.error or 'no reason given'}"
         )
     return row
+
+
+def _wait(client: KaggleClient, ref: int, interval: float) -> Submission:
+    failures = 0
+    while True:
+        try:
+            found = client.submission(COMPETITION, ref)
+            if found.status != "PENDING":
+                return found
+            failures = 0
+        except KaggleUnreachable:
+            failures += 1
+            if failures >= FAILURES:
+                raise
+        time.sleep(interval)
 
 
 def summary(row: Row) -> str:

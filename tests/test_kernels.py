@@ -1,5 +1,6 @@
 """Pushing, watching and pulling kernels: the real client, and a Kaggle on this machine."""
 
+import io
 import json
 import os
 import signal
@@ -37,6 +38,7 @@ from tests.kaggle_server import (
     BreaksAfter,
     Instead,
     LostReply,
+    Reply,
     Truncated,
     Unheard,
     as_json,
@@ -64,6 +66,14 @@ def pushed_and_complete(desk: Desk) -> None:
     desk.works(*PUSH)
 
 
+def zipped(content: bytes) -> bytes:
+    """Return a zip, which torch's checkpoints are too."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("data.pkl"), content)
+    return buffer.getvalue()
+
+
 # --- push
 
 
@@ -88,7 +98,7 @@ def test_a_push_sends_every_field_and_remembers_the_version(desk: Desk) -> None:
     record = read_record(desk.run)
     assert record is not None
     assert (record.name, record.version, record.minutes) == (NAME, 1, 50)
-    assert record.script_sha256 == digest(request["text"])
+    assert record.source_sha256 == digest(request["text"])
     assert f"{NAME} version 1 was pushed: https://www.kaggle.com/code/{NAME}" in shown
     compile(request["text"], "kernel", "exec")
 
@@ -151,11 +161,14 @@ def test_sources_that_kaggle_could_not_attach_are_a_failure(desk: Desk) -> None:
     assert "could not attach" in message
     assert "competitions gan-getting-started (accept the rules on its page)" in message
     assert "Version 1 was made without them" in message
+    assert "replaced" not in message
 
 
-def test_a_push_without_a_reply_is_found_again(desk: Desk) -> None:
+@pytest.mark.parametrize("options", [(), ("--notebook",)])
+def test_a_push_without_a_reply_is_found_again(desk: Desk, options: tuple[str, ...]) -> None:
     desk.server.faults[SAVE].append(LostReply())
-    assert f"{NAME} version 1 was pushed" in desk.works(*PUSH)
+    assert f"{NAME} version 1 was pushed" in desk.works(*PUSH, *options)
+    assert "is on Kaggle already" in desk.works(*PUSH, *options)
     assert pushes(desk) == 1
     assert len(desk.server.kernels[NAME].versions) == 1
 
@@ -280,6 +293,34 @@ def test_a_kernel_goes_on_from_an_earlier_run(desk: Desk) -> None:
     assert "'attached': 'alice/painter-earlier-state'" in request["text"]
 
 
+def test_training_goes_on_again_and_again(desk: Desk) -> None:
+    train_here(desk.folder, RUN)
+    options = ("--continue-from", RUN)
+    desk.server.runner = Scripted(files=output() | {"state.pt": zipped(b"second")}, polls=0)
+    desk.works(*PUSH, *options)
+    desk.works(*PULL)
+    desk.works(*PUSH, *options)
+    assert len(desk.server.kernels[NAME].versions) == 2
+    assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == zipped(b"second")
+
+
+def test_a_state_is_not_replaced_under_a_kernel_that_runs(desk: Desk) -> None:
+    train_here(desk.folder, "runs/earlier")
+    options = ("--continue-from", "runs/earlier")
+    desk.server.runner = Held()
+    desk.works(*PUSH, *options)
+    desk.works(*PUSH, *options)
+    desk.fails(2, *PUSH, *options, "--seed", "4")
+    assert desk.server.datasets["alice/painter-earlier-state"].version == 1
+
+
+def test_without_quota_nothing_is_uploaded(desk: Desk) -> None:
+    train_here(desk.folder, "runs/earlier")
+    desk.server.gpu_used_seconds = desk.server.gpu_allowed_seconds
+    assert "0 of 1800 minutes" in desk.fails(2, *PUSH, "--continue-from", "runs/earlier")
+    assert desk.server.mutating() == []
+
+
 def test_a_kernel_does_not_go_on_with_other_settings(desk: Desk) -> None:
     train_here(desk.folder, "runs/earlier")
     options = ("--continue-from", "runs/earlier", "--set", "beta1=0.4")
@@ -300,9 +341,14 @@ def test_a_dataset_that_kaggle_cannot_process_stops_the_push(desk: Desk) -> None
     train_here(desk.folder, "runs/earlier")
     desk.works(*PUSH, "--continue-from", "runs/earlier")
     desk.server.datasets["alice/painter-earlier-state"].outcome = "FAILED"
+    desk.server.faults[f"{DATASETS}/CreateDatasetVersion"].append(
+        Instead(as_json({"ref": "", "url": "", "status": "Ok", "error": ""}))
+    )
     options = ("--continue-from", "runs/earlier", "--run", "runs/second")
     assert "could not process the dataset" in desk.fails(2, *PUSH, *options)
     assert pushes(desk) == 1
+    desk.server.datasets["alice/painter-earlier-state"].outcome = "READY"
+    desk.works(*PUSH, *options)
 
 
 # --- build
@@ -391,6 +437,65 @@ def test_another_version_pushed_meanwhile_is_noticed(desk: Desk) -> None:
     for command in (WATCH, PULL):
         assert "Version 2 of alice/painter-first has replaced version 1" in desk.fails(2, *command)
     assert not (desk.run / "images.zip").exists()
+    assert "version 2 is RUNNING and was not pushed from this folder" in desk.fails(2, *PUSH)
+    desk.server.kernels[NAME].versions[-1].finish()
+    desk.works(*PUSH)
+    desk.works(*PULL)
+    assert (desk.run / "images.zip").exists()
+
+
+def test_another_run_of_the_same_name_does_not_replace_a_kernel_that_runs(desk: Desk) -> None:
+    desk.server.runner = Held()
+    desk.works(*PUSH)
+    others = [word if word != RUN else "elsewhere/first" for word in PUSH]
+    assert "was not pushed from this folder" in desk.fails(2, *others)
+    assert pushes(desk) == 1
+
+
+def test_a_kernel_that_is_gone_is_told(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    del desk.server.kernels[NAME]
+    assert "is no longer on Kaggle" in desk.fails(2, *PULL)
+    desk.works(*PUSH)
+
+
+@pytest.mark.parametrize("options", [("--accelerator", "cpu"), ("--attach", "bob/weights")])
+def test_another_machine_or_dataset_is_other_work(desk: Desk, options: tuple[str, str]) -> None:
+    desk.server.add_dataset("bob/weights", {"x": b"1"})
+    desk.server.runner = Held()
+    desk.works(*PUSH)
+    assert "with other settings" in desk.fails(2, *PUSH, *options)
+
+
+def test_a_dataset_that_could_not_be_attached_is_told_again(desk: Desk) -> None:
+    desk.server.runner = Held()
+    options = ("--attach", "bob/nothing")
+    for words in ("could not attach", "without datasets bob/nothing"):
+        assert words in desk.fails(2, *PUSH, *options)
+    assert pushes(desk) == 1
+    desk.server.kernels[NAME].versions[-1].finish("CANCEL_ACKNOWLEDGED")
+    desk.works(*PUSH)
+
+
+def test_fields_that_are_zero_are_left_out_of_a_quota(desk: Desk) -> None:
+    quota = f"{KERNELS}/GetAcceleratorQuotaStatistics"
+    for gpu in ({}, {"totalTimeAllowed": "108000s"}):
+        desk.server.faults[quota].append(Instead(as_json({"gpuQuota": gpu})))
+        desk.works("doctor") if gpu else desk.fails(2, "doctor")
+
+
+def test_time_that_running_kernels_reserve_is_not_left(desk: Desk) -> None:
+    gpu = {"totalTimeAllowed": "36000s", "timeUsed": "600s", "timeReserved": "34800s"}
+    desk.server.faults[f"{KERNELS}/GetAcceleratorQuotaStatistics"].append(
+        Instead(as_json({"gpuQuota": gpu}))
+    )
+    assert "10 of 600 minutes" in desk.fails(2, *PUSH, "--minutes", "11")
+
+
+def test_a_status_of_a_later_time_is_no_crash(desk: Desk) -> None:
+    desk.works(*PUSH)
+    desk.server.faults[STATUS].append(Instead(as_json({"status": "PAUSED"}), for_ever=True))
+    assert "was not understood" in desk.fails(1, *PULL)
 
 
 def test_watch_says_when_nothing_was_pushed(desk: Desk) -> None:
@@ -422,7 +527,7 @@ def test_pull_brings_the_run_folder_and_nothing_else(desk: Desk) -> None:
     shown = desk.works(*PULL)
     left = {p.relative_to(desk.run).as_posix() for p in desk.run.rglob("*") if p.is_file()}
     expected = {n for n in output() if not n.startswith((".", "__"))}
-    assert left == expected | {"kernel.json", "kernel.log"}
+    assert left == expected | {"kernel.json", "kernel.log", ".lock"}
     assert (desk.run / "images.zip").read_bytes() == images()
     assert "6 files" in shown
 
@@ -485,6 +590,37 @@ def test_a_transfer_that_breaks_goes_on_where_it_stopped(desk: Desk) -> None:
     assert ranges[1] == f"bytes={2 * 2**20}-"
 
 
+def test_a_refusal_on_the_way_is_not_written_into_the_file(desk: Desk) -> None:
+    content = os.urandom(3 * 2**20)
+    desk.server.runner = Scripted(files={"log.txt": content}, polls=0)
+    desk.works(*PUSH)
+    expired = Instead(Reply(b"<?xml version='1.0'?><Error>ExpiredToken</Error>", 403))
+    desk.server.faults["files/log.txt"] += [BreaksAfter(size=2 * 2**20 + 1000), expired]
+    assert "links to output files expire" in desk.fails(2, *PULL)
+    desk.works(*PULL)
+    assert (desk.run / "log.txt").read_bytes() == content
+
+
+def test_a_file_that_changed_on_the_way_is_fetched_from_its_beginning(desk: Desk) -> None:
+    first, second = os.urandom(3 * 2**20), os.urandom(3 * 2**20)
+    desk.server.runner = Scripted(files={"log.txt": first}, polls=0)
+    desk.works(*PUSH)
+    desk.server.faults["files/log.txt"] += [BreaksAfter(size=2**21), *[Unheard()] * 4]
+    desk.fails(1, *PULL)
+    desk.server.kernels[NAME].versions[0].files["log.txt"] = second
+    desk.works(*PULL)
+    assert (desk.run / "log.txt").read_bytes() == second
+
+
+def test_a_score_of_earlier_images_goes_with_them(desk: Desk) -> None:
+    train_here(desk.folder, RUN)
+    files = {k: v for k, v in output().items() if k != "score.json"}
+    desk.server.runner = Scripted(files=files, polls=0)
+    desk.works(*PUSH, "--continue-from", RUN)
+    desk.works(*PULL)
+    assert not (desk.run / "score.json").exists()
+
+
 def test_a_pull_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
     pushed_and_complete(desk)
     desk.server.after["files/samples/000008.png"] = lambda _: os.kill(
@@ -519,7 +655,7 @@ def test_damage_is_told_from_whole_files(tmp_path: Path) -> None:
 
 
 def record(pushed_at: str = "2026-01-01T00:00:00+00:00") -> KernelRecord:
-    return KernelRecord(NAME, 1, 0, "train", "None", 1.0, "a", "b", pushed_at)
+    return KernelRecord(NAME, 1, 0, "train", 1.0, "a", "b", "c", pushed_at)
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -529,9 +665,11 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "kernel.json").read_text())
     (tmp_path / "kernel.json").write_text(json.dumps(content | {"later": 1}))
     assert read_record(tmp_path) == record()
-    (tmp_path / "kernel.json").write_text("{}")
-    with pytest.raises(RunError, match="damaged"):
-        read_record(tmp_path)
+    wrong = [{"version": "1"}, {"pushed_at": "x"}, {"pulled": 3}, {"minutes": None}, {"name": 1}]
+    for broken_content in ["{}", *[json.dumps(content | change) for change in wrong]]:
+        (tmp_path / "kernel.json").write_text(broken_content)
+        with pytest.raises(RunError, match="damaged"):
+            read_record(tmp_path)
 
 
 def test_the_run_pushed_last_is_found(tmp_path: Path) -> None:

@@ -65,13 +65,43 @@ def test_the_rank_is_the_place_that_a_score_has_among_the_other_teams() -> None:
 
 def test_runs_that_were_not_submitted_stand_below() -> None:
     runs: list[dict[str, Any]] = [
-        {"run": "x", "mifid": 50.0, "features": "inception", "n_generated": 7000, "problem": None},
-        {"run": "b", "mifid": 51.0, "features": "inception", "n_generated": 7000, "problem": None},
-        {"run": "bad", "mifid": None, "features": None, "n_generated": None, "problem": "damaged"},
+        {
+            "run": "x",
+            "mifid": 50.0,
+            "features": "inception",
+            "n_generated": 7000,
+            "images_sha256": None,
+            "problem": None,
+        },
+        {
+            "run": "b",
+            "mifid": 51.0,
+            "features": "inception",
+            "n_generated": 7000,
+            "images_sha256": None,
+            "problem": None,
+        },
+        {
+            "run": "bad",
+            "mifid": None,
+            "features": None,
+            "n_generated": None,
+            "images_sha256": None,
+            "problem": "damaged",
+        },
     ]
     lines = standings([row("b", 90, 55), row("w", 91, None)], runs, BOARD, "Me", NOW)
     assert [s.run for s in lines] == ["b", "x", "w"]
     assert lines[1].public is None
+
+
+def test_a_score_that_came_after_the_submission_is_joined() -> None:
+    run = {"run": "a", "mifid": 50.0, "features": "inception", "n_generated": 7000}
+    run |= {"images_sha256": "same", "problem": None}
+    for local, expected in (("same", 50.0), ("other", None)):
+        rows = [row("a", None, 60.0, local_sha256=local)]
+        (line,) = standings(rows, [run], BOARD, "Me", NOW)
+        assert line.local == expected
 
 
 @pytest.mark.parametrize(
@@ -109,9 +139,9 @@ def test_the_sites_list_fills_the_ledger(tmp_path: Path) -> None:
         book.save()
     site = [
         found(9, "by hand", 64.0),
-        found(8, "elsewhere [alice/y v4]", 65.0),
-        found(7, "again [alice/x v2]", 66.0),
-        found(1, "known [alice/x v1]", 67.0),
+        found(8, "[alice/y v4] elsewhere", 65.0),
+        found(7, "[alice/x v2] again", 66.0),
+        found(1, "[alice/x v1] known", 67.0),
     ]
     for _ in range(2):
         rows = refresh(ledger, site)
@@ -176,7 +206,7 @@ class Text(HTMLParser):
 
 
 def test_the_page_shows_every_line_and_loads_nothing(tmp_path: Path) -> None:
-    lines = lines_of(row("<b>bold</b>", 40, 50), row("second", 45, 52, 55))
+    lines = lines_of(row("<b>bold</b> a$b_$", 40, 50), row("second", 45, 52, 55))
     write_page(tmp_path / "board.html", lines, BOARD)
     page = Text((tmp_path / "board.html").read_text())
     for words in ("<b>bold</b>", "50.00", "drops off in 5 days", "public minus local", "40.00"):

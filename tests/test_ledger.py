@@ -65,7 +65,18 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", '{"submissions": [{}]}', '{"submissions": 3}']
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"submissions": [{}]}',
+        '{"submissions": 3}',
+        '{"submissions": [{"kernel": 1, "version": 1, "run": "", "description": "", '
+        '"images_sha256": ""}]}',
+        '{"submissions": [{"kernel": "", "version": 1, "run": "", "description": "", '
+        '"images_sha256": "", "submitted": "2026-01-01T00:00:00"}]}',
+    ],
 )
 def test_a_damaged_ledger_is_not_overwritten(tmp_path: Path, content: str) -> None:
     path = tmp_path / "ledger.json"
@@ -78,4 +89,4 @@ def test_a_damaged_ledger_is_not_overwritten(tmp_path: Path, content: str) -> No
 def test_tags_tell_versions_apart() -> None:
     tags = {tag_of(k, v) for k in ("a/b", "a/c") for v in (1, 11)}
     assert len(tags) == 4
-    assert not any(a != b and a.endswith(b) for a in tags for b in tags)
+    assert not any(a != b and a.startswith(b) for a in tags for b in tags)

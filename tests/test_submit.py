@@ -10,7 +10,7 @@ import pytest
 from kernels.record import read_record
 from pipeline.cli import run_command
 from pipeline.runs import RunFolder
-from submission.ledger import Ledger
+from submission.ledger import Ledger, Row
 from submission.submit import local_score
 from tests.helpers import pack
 from tests.kaggle_desk import (
@@ -20,6 +20,7 @@ from tests.kaggle_desk import (
     RUN,
     Desk,
     desk,
+    generated,
     images,
     output,
     painter_process,
@@ -28,9 +29,11 @@ from tests.kaggle_desk import (
 from tests.kaggle_server import (
     COMPETITIONS,
     KERNELS,
+    Fine,
     Instead,
     LostReply,
     Unheard,
+    as_json,
     broken,
     refusal,
     too_many,
@@ -59,8 +62,8 @@ def trained(desk: Desk) -> Desk:
 @pytest.fixture
 def trained_here(desk: Desk) -> Desk:
     """A desk with a run that was trained on it; Kaggle's kernels generate images."""
-    train_here(desk.folder)
-    desk.server.runner = Scripted(files={"images.zip": images()}, polls=1)
+    run = train_here(desk.folder)
+    desk.server.runner = Scripted(files=generated(run), polls=1)
     return desk
 
 
@@ -80,7 +83,7 @@ def test_submit_sends_the_version_that_was_pulled(trained: Desk) -> None:
         "kernelSlug": "painter-first",
         "kernelVersion": 1,
         "fileName": "images.zip",
-        "submissionDescription": f"first try [{NAME} v1]",
+        "submissionDescription": f"[{NAME} v1] first try",
     }
     assert "local MiFID 91.25 (inception); 5 submissions left today" in shown
     assert "Submission 50000001, not scored yet." in shown
@@ -170,7 +173,7 @@ def test_nothing_is_sent_when_no_submission_is_left(trained: Desk) -> None:
 
 def test_a_dry_run_sends_nothing(trained: Desk) -> None:
     shown = trained.works(*SUBMIT, "--dry-run")
-    assert f"Would submit images.zip of {NAME} version 1: first [{NAME} v1]" in shown
+    assert f"Would submit images.zip of {NAME} version 1: [{NAME} v1] first" in shown
     assert trained.server.mutating() == []
     assert not (trained.folder / "ledger.json").exists()
 
@@ -235,6 +238,8 @@ def test_other_images_of_a_local_run_are_another_submission(trained_here: Desk) 
     trained_here.works(*SUBMIT)
     generate = ["generate", "--run", str(trained_here.run), "--count", str(MINIMUM), "--seed", "7"]
     assert run_command(generate) == 0
+    others = generated(trained_here.run) | {"images.zip": images(MINIMUM + 1)}
+    trained_here.server.runner = Scripted(files=others, polls=0)
     trained_here.works(*SUBMIT)
     text = trained_here.server.kernels[GENERATES].versions[1].request["text"]
     assert "'seed': 7" in text
@@ -263,7 +268,7 @@ def test_a_run_of_a_kernel_with_new_local_images_is_made_again(trained: Desk) ->
         (trained.run / name).write_bytes((local / name).read_bytes())
     generate = ["generate", "--run", str(trained.run), "--count", str(MINIMUM), "--seed", "3"]
     assert run_command(generate) == 0
-    trained.server.runner = Scripted(files={"images.zip": images()}, polls=0)
+    trained.server.runner = Scripted(files=generated(trained.run), polls=0)
     trained.works(*SUBMIT)
     (request,) = [r.json() for r in trained.server.requests if r.name == CREATE]
     assert request["kernelSlug"] == "painter-first-images"
@@ -280,7 +285,7 @@ def test_a_generating_kernel_that_fails_is_told(trained_here: Desk) -> None:
     trained_here.server.runner = Scripted("ERROR", ["no snapshot"], failure_message="exit code 1")
     assert "ended with ERROR: exit code 1" in trained_here.fails(1, *SUBMIT)
     assert submissions(trained_here) == 0
-    trained_here.server.runner = Scripted(files={"images.zip": images()}, polls=0)
+    trained_here.server.runner = Scripted(files=generated(trained_here.run), polls=0)
     trained_here.works(*SUBMIT)
 
 
@@ -294,6 +299,101 @@ def test_a_refused_push_is_told(trained_here: Desk) -> None:
     assert read_record(trained_here.run / "kaggle") is None
 
 
+def test_another_kernels_failed_submission_does_not_matter(trained_here: Desk) -> None:
+    trained_here.works(*SUBMIT)
+    ledger = Ledger(trained_here.folder / "ledger.json")
+    with ledger.opened() as book:
+        book.rows.append(Row("alice/other", 1, "other", "", "", ref=9, status="ERROR"))
+        book.save()
+    assert "was submitted already" in trained_here.fails(2, *SUBMIT)
+    assert trained_here.server.called().count(SAVE) == 1
+
+
+def test_the_same_images_are_not_submitted_from_another_version(trained_here: Desk) -> None:
+    trained_here.works(*SUBMIT)
+    record = trained_here.run / "kaggle" / "kernel.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"work_sha256": "another version of painter"}))
+    assert f"{GENERATES} version 1 was submitted already" in trained_here.fails(2, *SUBMIT)
+    assert submissions(trained_here) == 1
+
+
+def test_images_that_kaggle_made_from_an_older_snapshot_are_refused(trained_here: Desk) -> None:
+    stale = generated(trained_here.run, snapshot_sha256="0" * 64)
+    trained_here.server.runner = Scripted(files=stale, polls=0)
+    assert "snapshot_sha256 differ" in trained_here.fails(2, *SUBMIT)
+    trained_here.server.runner = Scripted(files=generated(trained_here.run), polls=0)
+    trained_here.works(*SUBMIT)
+    assert submissions(trained_here) == 1
+
+
+def test_images_of_unknown_making_are_submitted_without_their_score(trained_here: Desk) -> None:
+    (trained_here.run / "images.json").unlink()
+    done = trained_here.painter(*SUBMIT, "--dry-run")
+    assert "generate 7,000 images" in done.out
+
+
+def test_a_lost_reply_to_the_last_submission_of_the_day_is_looked_up(trained: Desk) -> None:
+    trained.server.submitted_today = 4
+    trained.server.faults[CREATE].append(LostReply())
+    listing = f"{COMPETITIONS}/ListSubmissions"
+    trained.server.faults[listing] += [Fine(), *[broken() for _ in range(25)]]
+    trained.fails(1, *SUBMIT)
+    trained.server.faults[listing].clear()
+    assert "Submission 50000001" in trained.works(*SUBMIT)
+    assert submissions(trained) == 1
+
+
+def test_a_submission_that_is_counted_but_not_listed_is_not_repeated(trained: Desk) -> None:
+    nothing = Instead(as_json({"submissions": [], "nextPageToken": ""}), for_ever=True)
+    listing = f"{COMPETITIONS}/ListSubmissions"
+    trained.server.faults[listing].append(nothing)
+    trained.server.faults[CREATE].append(LostReply())
+    trained.fails(1, *SUBMIT)
+    assert "has counted a submission" in trained.fails(1, *SUBMIT)
+    trained.server.faults[listing].clear()
+    trained.works(*SUBMIT)
+    assert submissions(trained) == 1
+
+
+def test_waiting_goes_on_where_it_was_left(trained: Desk) -> None:
+    trained.works(*SUBMIT)
+    assert "public score 78.10" in trained.works(*SUBMIT, "--wait")
+    assert submissions(trained) == 1
+
+
+def test_waiting_for_a_local_run_goes_on_too(trained_here: Desk) -> None:
+    trained_here.works(*SUBMIT)
+    assert "public score 78.10" in trained_here.works(*SUBMIT, "--wait")
+    assert submissions(trained_here) == 1
+
+
+def test_waiting_outlasts_a_site_that_is_away(trained: Desk) -> None:
+    trained.server.faults[f"{COMPETITIONS}/GetSubmission"] += [broken() for _ in range(12)]
+    assert "public score 78.10" in trained.works(*SUBMIT, "--wait")
+
+
+def test_images_that_were_lost_are_pulled_again(trained_here: Desk) -> None:
+    trained_here.server.faults[CREATE].append(Unheard())
+    trained_here.fails(1, *SUBMIT)
+    (trained_here.run / "kaggle" / "images.zip").unlink()
+    trained_here.works(*SUBMIT)
+    assert trained_here.server.called().count(SAVE) == 1
+
+
+def test_long_messages_keep_the_tag(trained: Desk) -> None:
+    trained.works(*SUBMIT, "--message", "very " * 200)
+    description = trained.server.submissions[0].fields["description"]
+    assert description.startswith(f"[{NAME} v1] very")
+    assert len(description) < 255
+
+
+def test_an_answer_that_is_not_understood_is_looked_up(trained: Desk) -> None:
+    trained.server.faults[CREATE].append(Instead(as_json({"ref": "soon"})))
+    assert "Give the same command again" in trained.fails(1, *SUBMIT)
+    trained.works(*SUBMIT)
+
+
 # --- The local score
 
 
@@ -305,5 +405,6 @@ def test_a_score_of_other_images_does_not_count(tmp_path: Path) -> None:
     assert local_score(run)["mifid"] == 1.5
     run.score.write_text('{"mifid": 1.5, "images_sha256": "0"}')
     assert local_score(run) == {}
-    run.score.write_text("{")
-    assert local_score(run) == {}
+    for text in ("{", "[1]", '{"mifid": NaN}', '{"mifid": "low"}', "{}"):
+        run.score.write_text(text)
+        assert local_score(run) == {}

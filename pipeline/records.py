@@ -1,0 +1,33 @@
+"""Dataclasses read back from JSON files that people and other versions may have changed."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
+    """Build a dataclass from a JSON object; fields that it does not know are passed over.
+
+    Raises:
+        TypeError: if a field is missing or has another type; whole numbers may stand for others.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # a dataclass
+    values = {name: content[name] for name in known if name in content}
+    for name, value in values.items():
+        _refuse_other_type(name, value, hints[name])
+    return cls(**values)
+
+
+def _refuse_other_type(name: str, value: Any, hint: Any) -> None:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    allowed = {typing.get_origin(option) or option for option in options}
+    if type(value) in allowed or (type(value) is int and float in allowed):
+        return
+    raise TypeError(f"{name} is {value!r}")
