@@ -357,7 +357,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     train(tmp_path / "run", images=16)
     with (
         RunFolder(tmp_path / "run").locked(),
-        pytest.raises(RunError, match="Another process is training"),
+        pytest.raises(RunError, match="Another process is at work"),
     ):
         train(tmp_path / "run")
     assert train(tmp_path / "run") == 48
