@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError
 
 IMAGE_SIZES = (32, 64, 128, 256)
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
 CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
@@ -39,11 +40,17 @@ class DataConfig:
     """Side of the training images in pixels."""
     horizontal_flip: bool = True
     """Mirror each training image with probability one half."""
+    holdout: float = 0.0
+    """Share of the paintings that is kept from training, and scored against."""
+    holdout_seed: int = 0
+    """Which paintings these are."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         sizes = ", ".join(map(str, IMAGE_SIZES))
         _require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, f"one of {sizes}")
+        _require(0 <= self.holdout < 1, "holdout", self.holdout, "from 0 to below 1")
+        _require(self.holdout_seed >= 0, "holdout_seed", self.holdout_seed, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -148,12 +155,22 @@ class LoggingConfig:
     """Images in a grid."""
     checkpoint_minutes: float = 2.0
     """Minutes between checkpoints: what a power cut can cost at most."""
+    score_every: int | None = 20_000
+    """Training images between small scores, or more, so that they cost little; none: no scores."""
+    score_images: int = 1000
+    """Generated images of a small score."""
+    score_features: str = "auto"
+    """Whose features: `auto` takes inception if its weights are here, else efficientnet-lite0."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("log_every", "sample_every", "checkpoint_minutes"):
+        for name in ("log_every", "sample_every", "checkpoint_minutes", "score_every"):
             value = getattr(self, name)
-            _require(value > 0, name, value, "above 0")
+            _require(value is None or value > 0, name, value, "above 0")
+        _require(self.score_images >= 50, "score_images", self.score_images, "at least 50")
+        known = ", ".join(SCORE_FEATURES)
+        found = self.score_features
+        _require(found in SCORE_FEATURES, "score_features", found, f"one of {known}")
         _require(
             1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024"
         )

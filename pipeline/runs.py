@@ -60,12 +60,19 @@ class RunFolder:
         self.log = path / "log.txt"
         self.stats = path / "stats.jsonl"
         self.state = path / "state.pt"
+        self.scores = path / "scores.jsonl"
         self.snapshot = path / "snapshot.safetensors"
+        self.best = path / "best.safetensors"
         self.samples = path / "samples"
         self.images = path / "images.zip"
         self.made = path / "images.json"
         self.score = path / "score.json"
         self.report = path / "report.html"
+
+    @property
+    def chosen(self) -> Path:
+        """Return the snapshot that is used: the best by small scores, else the last."""
+        return self.best if self.best.exists() else self.snapshot
 
     def read_config(self) -> Config:
         """Return the run's config.
@@ -263,12 +270,13 @@ def device_name(device: torch.device) -> str:
 
 
 class RunLog:
-    """`stats.jsonl` for machines and `log.txt` for people, cut back when a run resumes."""
+    """`stats.jsonl` and `scores.jsonl` for machines, `log.txt` for people; cut back on resuming."""
 
     def __init__(self, run: RunFolder, sizes: dict[str, int]) -> None:
-        """Open both for appending, at most `sizes` bytes long (those at the checkpoint)."""
+        """Open all for appending, at most `sizes` bytes long (those at the checkpoint)."""
         self._files = {}
-        for name, path in (("stats", run.stats), ("log", run.log)):
+        logs = (("stats", run.stats), ("log", run.log), ("scores", run.scores))
+        for name, path in logs:
             file = path.open("a+b", buffering=0)
             file.truncate(min(sizes.get(name, 0), path.stat().st_size))
             self._files[name] = file
@@ -280,6 +288,10 @@ class RunLog:
     def statistics(self, line: dict[str, float]) -> None:
         """Append one JSON object to stats.jsonl."""
         self._append("stats", json.dumps(line) + "\n")
+
+    def score(self, line: dict[str, Any]) -> None:
+        """Append one JSON object to scores.jsonl."""
+        self._append("scores", json.dumps(line) + "\n")
 
     def say(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
@@ -294,7 +306,7 @@ class RunLog:
             content = content[self._files[name].write(content) :]
 
     def close(self) -> None:
-        """Close both files."""
+        """Close the files."""
         for file in self._files.values():
             file.close()
 
@@ -327,6 +339,28 @@ def read_stats(path: Path) -> dict[str, list[float]]:
     if not rows:
         raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
     return {key: [row[key] for row in rows] for key in STAT_KEYS}
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of `scores.jsonl`, none if there is no file.
+
+    A last line that breaks off is left out: the run may be writing it.
+
+    Raises:
+        RunError: if any other line is broken.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    rows = []
+    for number, line in enumerate(filter(None, lines), 1):
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            if number == len(lines):
+                break
+            raise RunError(f"{path}, line {number}, is not a score. Delete that line.") from None
+    return rows
 
 
 def _stats_row(line: bytes) -> dict[str, float]:

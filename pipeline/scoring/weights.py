@@ -31,10 +31,20 @@ def inception_weights() -> Path:
     Raises:
         ScoringError: if it cannot be fetched, or what came is not the released file.
     """
-    path = cache_folder() / "weights-inception-2015-12-05.pth"
+    path = _cached()
     if not path.exists():
         download(INCEPTION_URL, path, RELEASED_HASH_PREFIX)
     return path
+
+
+def cached_weights() -> Path | None:
+    """Return the file of the released weights if it has been downloaded already."""
+    path = _cached()
+    return path if path.exists() else None
+
+
+def _cached() -> Path:
+    return cache_folder() / "weights-inception-2015-12-05.pth"
 
 
 def download(url: str, path: Path, hash_prefix: str) -> None:

@@ -62,15 +62,24 @@ class Snapshot:
     generator: nn.Module
     config: Config
     images_seen: int
+    score: dict[str, Any] | None = None
+    """The small score by which it was chosen."""
 
 
-def save_snapshot(path: Path, generator: nn.Module, config: Config, images_seen: int) -> None:
+def save_snapshot(
+    path: Path,
+    generator: nn.Module,
+    config: Config,
+    images_seen: int,
+    score: dict[str, Any] | None = None,
+) -> None:
     """Write `path` (safetensors, config in its header) and a readable .json beside it."""
     about = {
         "format": SNAPSHOT_FORMAT,
         "painter": __version__,
         "images_seen": images_seen,
         "config": config.to_dict(),
+        "score": score,
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
     header = {"about": json.dumps(about, sort_keys=True)}
@@ -105,7 +114,7 @@ def load_snapshot(path: Path) -> Snapshot:
         config = Config.from_dict(about["config"])
         generator = build_generator(config.network, config.data)
         generator.load_state_dict(tensors)
-        return Snapshot(generator.eval(), config, int(about["images_seen"]))
+        return Snapshot(generator.eval(), config, int(about["images_seen"]), about.get("score"))
     except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"

@@ -29,6 +29,7 @@ from pipeline.training.interruption import StopRequest
 from pipeline.training.objective import Batch, Logged, NonSaturating, Objective
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.recorder import Recorder
+from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 
 
@@ -38,6 +39,7 @@ def train(
     data: dict[str, Any],
     run_path: Path,
     device: torch.device | None = None,
+    small_score: SmallScore | None = None,
 ) -> int:
     """Train until the budget is used; resume if the run folder has a state.
 
@@ -47,6 +49,7 @@ def train(
         data: path, domain, count and content hash of the paintings, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
+        small_score: scores the generator on the way; the best snapshot is kept.
 
     Returns:
         The number of training images seen in the whole run.
@@ -64,7 +67,7 @@ def train(
     run = RunFolder(run_path)
     run.refuse_other_run(config, data)
     with run.locked():
-        return _train(config, pixels, data, run, precision, budget)
+        return _train(config, pixels, data, run, precision, budget, small_score)
 
 
 def _train(
@@ -74,6 +77,7 @@ def _train(
     run: RunFolder,
     precision: Precision,
     budget: Budget,
+    small_score: SmallScore | None,
 ) -> int:
     # --- Build, or take up where the last sitting ended.
     state = TrainingState.fresh(config, precision)
@@ -86,7 +90,7 @@ def _train(
     run.record_sitting(config, data, precision.name, device_name(precision.device))
     batches = Batches(pixels, config, precision.device)
     objective = NonSaturating.from_config(config.training)
-    recorder = Recorder(run, config, state, batches)
+    recorder = Recorder(run, config, state, batches, small_score)
     bar = progress_bar()
 
     # --- Train. The clock counts this sitting and all before it.

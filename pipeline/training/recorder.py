@@ -18,6 +18,8 @@ from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_snapshot, save_state
 from pipeline.training.ema import CALIBRATION_IMAGES, calibrated
 from pipeline.training.objective import Logged
+from pipeline.training.scores import Scores
+from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
 
@@ -26,7 +28,12 @@ class Recorder:
     """Writes what a run leaves behind: statistics, samples, checkpoints, snapshots."""
 
     def __init__(
-        self, run: RunFolder, config: Config, state: TrainingState, batches: Batches
+        self,
+        run: RunFolder,
+        config: Config,
+        state: TrainingState,
+        batches: Batches,
+        small_score: SmallScore | None = None,
     ) -> None:
         """Start the clock; cut off what was written after the checkpoint."""
         self._run, self._config, self._state, self._batches = run, config, state, batches
@@ -38,6 +45,7 @@ class Recorder:
         self._last: Logged = {}
         self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
+        self._scores = Scores(run, self._log, config, small_score)
 
     @property
     def steps(self) -> int:
@@ -70,6 +78,7 @@ class Recorder:
         else:
             self._log.say(f"Training in {precision}.")
             self._save(sample=True)
+        self._scores.begin(self._state.average.network, self._state.device)
 
     def after_step(self, values: Logged) -> None:
         """Log, draw and save as often as the config says."""
@@ -82,6 +91,8 @@ class Recorder:
         due = self.clock() - self._saved_at >= logging.checkpoint_minutes * 60
         if sample or due:
             self._save(sample)
+        if self._scores.due(self.images_seen, self.clock()):
+            self._score()
 
     def finish(self, interrupted: bool) -> None:
         """Save; a run that ends also gets its last line and grid.
@@ -165,6 +176,12 @@ class Recorder:
         save_state(self._run.state, self._state.to_dict())
         self._saved_at = self.clock()
         self._state.reserve = 1.5 * (self._saved_at - began) + self._step_seconds()
+
+    def _score(self) -> None:
+        """Score the averaged generator; the best so far is kept."""
+        self._refuse_not_finite()
+        self._refuse_broken_weights()
+        self._scores.take(self._fitted_generator(), self._state, self.images_seen, self.clock)
 
     def _fitted_generator(self) -> nn.Module:
         z = self._batches.noise("calibration", 0, CALIBRATION_IMAGES)

@@ -1,0 +1,35 @@
+"""A part of the paintings that training never sees: a yardstick that is not the training set."""
+
+from __future__ import annotations
+
+from pipeline.config import DataConfig
+from pipeline.data.images import ImageSet
+from pipeline.errors import DataError
+from pipeline.randomness import stream
+
+FEWEST = 2
+"""Paintings in either part: a covariance needs two."""
+
+
+def split(images: ImageSet, config: DataConfig) -> tuple[ImageSet, ImageSet | None]:
+    """Return the paintings to train on and those held out; None without `holdout`.
+
+    Which these are depends on the file names, `holdout` and `holdout_seed` alone.
+
+    Raises:
+        DataError: if either part would have fewer than two paintings.
+    """
+    if not config.holdout:
+        return images, None
+    count = round(config.holdout * len(images))
+    if count < FEWEST or len(images) - count < FEWEST:
+        raise DataError(
+            f"holdout = {config.holdout:g} of {len(images)} paintings leaves {count} held out and "
+            f"{len(images) - count} to train on; expected at least {FEWEST} of each."
+        )
+    order = stream(config.holdout_seed, "holdout").permutation(len(images))
+    held = {images.names[i] for i in order[:count]}
+    return (
+        images.only(name for name in images.names if name not in held),
+        images.only(name for name in images.names if name in held),
+    )

@@ -1,0 +1,98 @@
+"""When a run takes small scores, what it notes of them, and which snapshot it keeps as the best.
+
+Writes `scores.jsonl` and `best.safetensors` of a run folder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from pipeline.config import Config
+from pipeline.errors import RunError
+from pipeline.runs import RunFolder, RunLog, read_scores
+from pipeline.training.checkpoints import load_snapshot, save_snapshot
+from pipeline.training.small_score import SmallScore
+from pipeline.training.state import TrainingState
+
+LARGEST_SHARE = 0.05
+"""Of the training time, what scoring may cost."""
+
+
+class Scores:
+    """The small scores of one run."""
+
+    def __init__(
+        self, run: RunFolder, log: RunLog, config: Config, small_score: SmallScore | None
+    ) -> None:
+        """Take up what earlier sittings noted."""
+        self._run, self._log, self._config, self._small_score = run, log, config, small_score
+        earlier = read_scores(run.scores)
+        self._spent = sum(float(line["score_seconds"]) for line in earlier)
+        self._last = int(earlier[-1]["images_seen"]) if earlier else 0
+        self._expected = 0.0
+        self._best = math.inf if small_score is None else self._read_best(small_score.criterion)
+
+    def _read_best(self, criterion: str) -> float:
+        """Return the score of the best snapshot so far."""
+        if not self._run.best.exists():
+            return math.inf
+        try:
+            score = load_snapshot(self._run.best).score or {}
+        except RunError:  # damaged: the next score replaces it
+            return math.inf
+        return float(score.get(criterion, math.inf))
+
+    def begin(self, generator: nn.Module, device: torch.device) -> None:
+        """Measure what a score will cost."""
+        if self._small_score is not None:
+            self._expected = self._small_score.seconds_expected(generator.eval(), device)
+            generator.train()
+
+    def due(self, images_seen: int, seconds: float) -> bool:
+        """Tell whether to score now: often enough, and at most one twentieth of the time.
+
+        Args:
+            images_seen: training images shown so far.
+            seconds: training time so far.
+        """
+        every = self._config.logging.score_every
+        if self._small_score is None or every is None:
+            return False
+        if images_seen // every == self._last // every:
+            return False
+        return self._spent + self._expected <= LARGEST_SHARE * seconds
+
+    def take(
+        self,
+        generator: nn.Module,
+        state: TrainingState,
+        images_seen: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """Score a generator in evaluation mode, note it, and keep it if it is the best so far."""
+        if self._small_score is None:
+            return
+        began = time.perf_counter()
+        score = self._small_score(generator, state.device)
+        value = float(score[self._small_score.criterion])
+        if value < self._best:
+            self._best = value
+            save_snapshot(self._run.best, generator, self._config, images_seen, score)
+        self._expected = time.perf_counter() - began
+        self._spent += self._expected
+        self._last = images_seen
+        self._log.score(
+            {
+                "step": state.step,
+                "images_seen": images_seen,
+                "seconds": round(clock(), 3),
+                "score_seconds": round(self._expected, 3),
+                **score,
+                "best": value == self._best,
+            }
+        )

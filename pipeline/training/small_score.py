@@ -1,0 +1,120 @@
+"""Small scores on the way: which of a run's snapshots is the best.
+
+Generates some images with the averaged generator, as `painter generate` would write them, and
+compares them with the paintings, whose features are kept in the cache.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config import Config
+from pipeline.data.images import ImageSet
+from pipeline.errors import ScoringError
+from pipeline.generate import encode_jpeg
+from pipeline.samplers import NoiseSampler
+from pipeline.scoring import metrics
+from pipeline.scoring.extractors import Extractor, make_extractor
+from pipeline.scoring.features import Features, cached_extract, extract
+from pipeline.scoring.weights import cached_weights
+from pipeline.training.checkpoints import Snapshot
+
+SEED = 2**62
+"""Draws other images than those that are submitted, so that choosing by them is fair."""
+TRIAL_IMAGES = 16
+BATCH = 64
+
+
+class SmallScore:
+    """Scores a generator while it is being trained."""
+
+    def __init__(
+        self, config: Config, extractor: Extractor, training: ImageSet, held_out: ImageSet | None
+    ) -> None:
+        """Extract the features of the paintings, from the cache if they are there."""
+        self._config = config
+        self._extractor = extractor
+        self._training = cached_extract(training, extractor, "features of the paintings")
+        self._held_out = (
+            cached_extract(held_out, extractor, "features held out") if held_out else None
+        )
+
+    @property
+    def criterion(self) -> str:
+        """Return the number by which snapshots are chosen; lower is better.
+
+        A few held-out paintings give a noisy FID; KID is unbiased however few they are.
+        """
+        return "mifid" if self._held_out is None else "holdout_kid"
+
+    def seconds_expected(self, generator: nn.Module, device: torch.device) -> float:
+        """Measure what a score costs, on a few images."""
+        self._generated(generator, device, TRIAL_IMAGES)  # the first images cost more
+        began = time.perf_counter()
+        self._generated(generator, device, TRIAL_IMAGES)
+        each = (time.perf_counter() - began) / TRIAL_IMAGES
+        return each * self._config.logging.score_images
+
+    def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+        """Return `fid`, `mifid`, `memorization_distance`, and `holdout_fid` and `holdout_kid`.
+
+        Args:
+            generator: in evaluation mode.
+            device: where it runs.
+        """
+        made = self._generated(generator, device, self._config.logging.score_images)
+        fid = metrics.frechet_distance(made.values, self._training.values)
+        distance = metrics.memorization_distance(made.values, self._training.values)
+        score: dict[str, Any] = {
+            "fid": fid,
+            "mifid": metrics.memorization_informed(fid, distance),
+            "memorization_distance": distance,
+            "n_generated": len(made.names),
+            "features": self._extractor.name,
+        }
+        if self._held_out is not None:
+            score["holdout_fid"] = metrics.frechet_distance(made.values, self._held_out.values)
+            score["holdout_kid"] = kernel_distance(made.values, self._held_out.values)
+        return score
+
+    def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
+        """Return the features of images as they would be written to a file."""
+        sampler = NoiseSampler(Snapshot(generator, self._config, 0), SEED, device)
+        files: dict[str, bytes] = {}
+        for start in range(0, count, BATCH):
+            for image in sampler(range(start, min(start + BATCH, count))):
+                files[f"{len(files):06d}.jpg"] = encode_jpeg(image, self._config.output)
+        images = ImageSet(tuple(files), files.__getitem__, "generated images")
+        return extract(images, self._extractor, None)
+
+
+def make_small_score(
+    config: Config,
+    training: ImageSet,
+    held_out: ImageSet | None,
+    device: torch.device,
+    weights: Path | None = None,
+) -> SmallScore | str:
+    """Return what scores a training on its way, or the reason why nothing does."""
+    if config.logging.score_every is None:
+        return "score_every is none"
+    found = _extractor(config.logging.score_features, device, weights)
+    return found if isinstance(found, str) else SmallScore(config, found, training, held_out)
+
+
+def _extractor(name: str, device: torch.device, weights: Path | None) -> Extractor | str:
+    try:
+        if name != "auto":
+            return make_extractor(name, weights, device)
+        local = weights or cached_weights()
+        if local is not None and importlib.util.find_spec("torch_fidelity"):
+            return make_extractor("inception", local, device)
+        return make_extractor("efficientnet-lite0", None, device)
+    except ScoringError as error:
+        return str(error)
