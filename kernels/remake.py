@@ -7,6 +7,7 @@ checks, waits for it, and pulls its images into `RUN/kaggle/`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from kernels.metadata import CPU, Plan, slug_of
 from kernels.pull import pull
@@ -14,7 +15,7 @@ from kernels.push import Attachment, push
 from kernels.record import RECORD, KernelRecord, read_record
 from kernels.watch import watch
 from pipeline.errors import KaggleError, RunError
-from pipeline.generate import DEFAULT_COUNT, read_made
+from pipeline.generate import DEFAULT_COUNT, Made, read_made
 from pipeline.kaggle_api import KaggleClient
 from pipeline.runs import RunFolder, read_json
 from pipeline.storage import file_sha256
@@ -36,14 +37,10 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
         RunError: if the run has no snapshot, or its images come from an earlier one.
     """
     run.require(run.snapshot, "train")
-    snapshot = load_snapshot(run.snapshot)
-    sha256 = file_sha256(run.snapshot)
     made = read_made(run)
-    if made is not None and made.snapshot_sha256 != sha256:
-        raise RunError(
-            f"{run.images} was generated from an earlier snapshot. Generate it again, so that what "
-            f"is submitted is what was scored: `painter generate --run {run.path}`"
-        )
+    path = run.chosen if made is None else source_of(run, made)
+    snapshot = load_snapshot(path)
+    sha256 = file_sha256(path)
     name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
     settings = KernelSettings(
         task="generate",
@@ -53,8 +50,23 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
         minutes=MINUTES,
         attached=name,
     )
-    attachment = Attachment(name, (run.snapshot,), f"snapshot {sha256[:12]}", sha256)
+    attachment = Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
     return Plan(slug_of(run.path, "images"), settings, accelerator=CPU), attachment
+
+
+def source_of(run: RunFolder, made: Made) -> Path:
+    """Return which of the run's snapshots its images.zip was generated from.
+
+    Raises:
+        RunError: if it was another one.
+    """
+    for path in (run.best, run.snapshot):
+        if path.exists() and file_sha256(path) == made.snapshot_sha256:
+            return path
+    raise RunError(
+        f"{run.images} was generated from an earlier snapshot. Generate it again, so that what is "
+        f"submitted is what was scored: `painter generate --run {run.path}`"
+    )
 
 
 def remake(

@@ -81,6 +81,8 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
 @run_option
 @options(config_options)
 @click.option("--minutes", type=float, help="Training time over all sittings; fractions allowed.")
+@click.option("--holdout", type=float, help="Share of the paintings to keep for scoring.")
+@click.option("--seed", type=int, help="Which paintings these are [default: 0].")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 def train(
     data: Path,
@@ -90,17 +92,24 @@ def train(
     config_file: Path | None,
     assignments: tuple[str, ...],
     minutes: float | None,
+    holdout: float | None,
+    seed: int | None,
     dry_run: bool,
 ) -> None:
     """Train a GAN. The same command again resumes, or does nothing if it is finished."""
     from pipeline.config import apply_settings, resolve
+    from pipeline.data.holdout import split
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.runs import RunFolder
     from pipeline.training.loop import describe, train
+    from pipeline.training.precision import default_device
+    from pipeline.training.small_score import make_small_score
 
-    config = resolve(preset, config_file, assignments)
-    if minutes is not None:
-        config = apply_settings(config, {"minutes": minutes})
+    given = {"minutes": minutes, "holdout": holdout, "holdout_seed": seed}
+    config = apply_settings(
+        resolve(preset, config_file, assignments),
+        {name: value for name, value in given.items() if value is not None},
+    )
     images = open_images(data, domain)
     about = {
         "path": str(data.resolve()),
@@ -110,21 +119,44 @@ def train(
     }
     run = RunFolder(run_path)
     run.refuse_other_run(config, about)
-    loaded = load_images(images, config.data.image_size)
+    training, held_out = split(images, config.data)
+    loaded = load_images(training, config.data.image_size)
     for problem in loaded.unreadable[:10]:
         click.echo(f"left out: {problem}", err=True)
     if dry_run:
         click.echo(describe(config, len(loaded.names), run_path))
         return
-    seen = train(config, loaded.pixels, about | {"count": len(loaded.names)}, run_path)
+    small_score = make_small_score(config, training, held_out, default_device())
+    if isinstance(small_score, str):
+        click.echo(f"No scores on the way, so the last snapshot is used: {small_score}", err=True)
+        small_score = None
+    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
+    seen = train(config, loaded.pixels, about, run_path, small_score=small_score)
     click.echo(f"{run_path}: trained on {seen:,} images")
-    if run.images.exists() and run.images.stat().st_mtime < run.snapshot.stat().st_mtime:
+    click.echo(chosen_snapshot(run))
+    if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
+
+
+def chosen_snapshot(run: Any) -> str:
+    """Return which snapshot of a run is used from here on, and why."""
+    from pipeline.training.checkpoints import load_snapshot
+
+    snapshot = load_snapshot(run.chosen)
+    if snapshot.score is None:
+        return f"snapshot: the last, {snapshot.images_seen:,} images"
+    value = snapshot.score.get("holdout_kid", snapshot.score["mifid"])
+    by = "KID on held-out paintings" if "holdout_kid" in snapshot.score else "MiFID"
+    return (
+        f"snapshot: the best, at {snapshot.images_seen:,} images, by {by} {value:.4g} "
+        f"({snapshot.score['n_generated']:,} images, {snapshot.score['features']})"
+    )
 
 
 @cli.command()
 @click.option("--run", "run_path", type=PathOption, help="Run folder: its snapshot, its zip.")
 @click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run.")
+@click.option("--last", is_flag=True, help="Take the run's last snapshot, not its best.")
 @click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
 @seed_option
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
@@ -135,6 +167,7 @@ def train(
 def generate(
     run_path: Path | None,
     snapshot: Path | None,
+    last: bool,
     count: int,
     seed: int,
     out: Path | None,
@@ -152,14 +185,14 @@ def generate(
     if (run_path is None) == (snapshot is None):
         raise click.UsageError("Give either --run DIR or --snapshot FILE.")
     run = RunFolder(run_path) if run_path is not None else None
-    source = run.snapshot if run else snapshot
+    source = (run.snapshot if last else run.chosen) if run else snapshot
     target = run.images if run and out is None else out
     if source is None or target is None:
         raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
     loaded = load_snapshot(source)
     output = change_output(loaded.config, assignments)
     if run is not None and out is None:
-        generate_for_run(run, count, seed, output, default_device(), batch_size)
+        generate_for_run(run, source, count, seed, output, default_device(), batch_size)
     else:
         sampler = NoiseSampler(loaded, seed, default_device(), output)
         generate(sampler, count, target, output, batch_size)

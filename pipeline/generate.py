@@ -93,13 +93,14 @@ class Made:
 
 def generate_for_run(
     run: RunFolder,
+    snapshot: Path,
     count: int,
     seed: int,
     output: OutputConfig,
     device: torch.device,
     batch_size: int = DEFAULT_BATCH,
 ) -> None:
-    """Write the images.zip of a run from its snapshot, and images.json beside it.
+    """Write the images.zip of a run from one of its snapshots, and images.json beside it.
 
     The score of earlier images is removed: a score belongs to the images that it was computed
     from.
@@ -108,11 +109,10 @@ def generate_for_run(
         RunError: if there is no snapshot.
         ConfigError: if `count` is below 1.
     """
-    run.require(run.snapshot, "train")
-    sampler = NoiseSampler(load_snapshot(run.snapshot), seed, device, output)
+    sampler = NoiseSampler(load_snapshot(snapshot), seed, device, output)
     generate(sampler, count, run.images, output, batch_size)
     run.score.unlink(missing_ok=True)
-    record_made(run, run.snapshot, count, seed, output)
+    record_made(run, snapshot, count, seed, output)
 
 
 def record_made(

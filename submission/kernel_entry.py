@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
+from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RunError, ScoringError
@@ -38,6 +39,7 @@ from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_jso
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
 from pipeline.training.precision import default_device
+from pipeline.training.small_score import SmallScore, make_small_score
 from submission.archive import package, refuse_count
 from submission.rules import IMAGE_SIZE
 
@@ -52,6 +54,9 @@ RUN_FILES = (
     "log.txt",
     "snapshot.safetensors",
     "snapshot.json",
+    "scores.jsonl",
+    "best.safetensors",
+    "best.json",
 )
 """What an attached dataset may carry of an earlier run."""
 NEEDED_TO_RESUME = ("state.pt", "provenance.json", "config.json")
@@ -248,26 +253,46 @@ def train_and_generate(job: Job) -> None:
     }
     if job.settings.attached is not None:
         take_up(job, config, about)
-    loaded = load_images(paintings, config.data.image_size)
+    training, held_out = split(paintings, config.data)
+    loaded = load_images(training, config.data.image_size)
     for problem in loaded.unreadable[:10]:
         say(f"left out: {problem}")
-    about |= {"count": len(loaded.names)}
+    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
     say(f"paintings: {len(loaded.names):,} from {path}")
 
-    seen = train(with_budget(job, config), loaded.pixels, about, job.run.path, job.device)
+    budgeted, small_score = (
+        with_budget(job, config),
+        small_score_if_possible(job, training, held_out),
+    )
+    seen = train(budgeted, loaded.pixels, about, job.run.path, job.device, small_score)
     say(f"trained: {seen:,} images seen, {earlier_seconds(job.run) / 60:.1f} minutes in all")
     job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
-    make_images(job, job.run.snapshot, load_snapshot(job.run.snapshot), config.output)
+    chosen = load_snapshot(job.run.chosen)
+    say(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
+    make_images(job, job.run.chosen, chosen, config.output)
     score_if_possible(job, paintings)
 
 
 def generate_alone(job: Job) -> None:
     """Task `generate`: images.zip from the attached snapshot, and nothing else."""
-    name = job.run.snapshot.name
-    path = attached_folder(job, name) / name
+    path = attached_snapshot(job)
     snapshot = load_snapshot(path)
     say(f"snapshot: trained on {snapshot.images_seen:,} images")
     make_images(job, path, snapshot, job.settings.change_output(snapshot.config))
+
+
+def attached_snapshot(job: Job) -> Path:
+    """Return the snapshot in the attached dataset: the best, or else the last.
+
+    Raises:
+        DataError: if the dataset is not mounted.
+        RunError: if there is neither in it.
+    """
+    best, last = job.run.best.name, job.run.snapshot.name
+    try:
+        return attached_folder(job, best) / best
+    except RunError:
+        return attached_folder(job, last) / last
 
 
 def make_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) -> None:
@@ -459,6 +484,24 @@ def score_if_possible(job: Job, paintings: ImageSet) -> None:
         return
     write_json(job.run.score, result | {"images_sha256": file_sha256(job.run.images)})
     say(f"score: {summary(result)}")
+
+
+def small_score_if_possible(
+    job: Job, training: ImageSet, held_out: ImageSet | None
+) -> SmallScore | None:
+    """Return what scores the training on its way, or say why nothing does."""
+    try:
+        bring_torch_fidelity(job.inputs)
+        weights = find_weights(job.inputs)
+    except ScoringError as error:
+        say(f"scores on the way: none ({error})")
+        return None
+    config = job.settings.training_config()
+    found = make_small_score(config, training, held_out, job.device, weights)
+    if isinstance(found, str):
+        say(f"scores on the way: none ({found})")
+        return None
+    return found
 
 
 def find_weights(inputs: Path) -> Path:
