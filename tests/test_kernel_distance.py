@@ -25,7 +25,7 @@ def written_out(x: Array, y: Array) -> float:
     width = x.shape[1]
 
     def k(a: Array, b: Array) -> float:
-        return (sum(p * q for p, q in zip(a, b, strict=True)) / width + 1) ** 3
+        return float((sum(p * q for p, q in zip(a, b, strict=True)) / width + 1) ** 3)
 
     n, m = len(x), len(y)
     within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))

@@ -22,10 +22,12 @@ import numpy.typing as npt
 
 from pipeline.errors import ScoringError
 from pipeline.scoring.diversity import (
+    COPY,
+    NEAR_DUPLICATE,
     VENDI_IMAGES,
     Twins,
     near_duplicate_share,
-    near_duplicate_threshold,
+    spacing,
     vendi_score,
     warnings,
 )
@@ -93,6 +95,7 @@ def evaluate(
         divisor of MiFID), `memorization_quantiles`, `memorized_count` (images nearer to a painting
         than the penalty's threshold), `closest_copies` ([image, painting, distance]),
         `near_duplicates` (share of images with another nearer than `near_duplicate_threshold`),
+        `copies` (share that are nearly the same as a painting, in the extractor's own scale),
         `closest_pairs` ([image, image, distance]), `vendi_score` (effective number of different
         images among `vendi_images`), `vendi_ratio` (over the reference's, at equal numbers).
 
@@ -110,7 +113,7 @@ def evaluate(
         **_variety(sets),
         **(_intervals(sets) if sets.groups else dict.fromkeys(INTERVALS)),
     }
-    return {**found, "warnings": [*_judged(found, sets.nearest), *missing]}
+    return {**found, "warnings": [*_judged(found), *missing]}
 
 
 class _Sets:
@@ -200,13 +203,16 @@ def _memorization(nearest: Nearest) -> dict[str, Any]:
 
 
 def _variety(sets: _Sets) -> dict[str, Any]:
-    threshold = near_duplicate_threshold(sets.r)
+    between_paintings = spacing(sets.r)
+    threshold = NEAR_DUPLICATE * between_paintings
+    copies = count_nearer(sets.nearest, COPY * between_paintings)
     images = min(len(sets.g), VENDI_IMAGES)
     equal = min(images, len(sets.r))
     own, painted = (vendi_score(x, images=equal, seed=sets.seed) for x in (sets.g, sets.r))
     return {
         "near_duplicates": near_duplicate_share(sets.twins, threshold),
         "near_duplicate_threshold": threshold,
+        "copies": copies / len(sets.nearest.distances),
         "closest_pairs": [list(pair) for pair in sets.twins.closest_pairs(CLOSEST_LISTED)],
         "vendi_score": vendi_score(sets.g, images=images, seed=sets.seed),
         "vendi_images": images,
@@ -247,11 +253,6 @@ def _intervals(sets: _Sets) -> dict[str, Any]:
     return dict(zip_longest(INTERVALS, ends))
 
 
-def _judged(found: dict[str, Any], nearest: Nearest) -> list[str]:
-    copies = count_nearer(nearest, found["near_duplicate_threshold"]) / len(nearest.distances)
-    return warnings(
-        near_duplicates=found["near_duplicates"],
-        vendi_ratio=found["vendi_ratio"],
-        copies=copies,
-        memorization_penalty=found["memorization_penalty"],
-    )
+def _judged(found: dict[str, Any]) -> list[str]:
+    names = ("near_duplicates", "vendi_ratio", "copies", "memorization_penalty")
+    return warnings(**{name: found[name] for name in names})

@@ -101,6 +101,10 @@ class FrechetToReference:
         root = np.sqrt(values[values > floor]).sum()
         return max(0.0, float(mean @ mean + trace + self._reference_trace - 2 * root))
 
+    def whole(self) -> float:
+        """Return the distance of all images."""
+        return self.distance(self.moments(np.arange(self.count)))
+
     def replicates(self, groups: list[Rows]) -> Replicates:
         """Return the distance of all images, and without each of the groups that make them up."""
         parts = [self.moments(group) for group in groups]

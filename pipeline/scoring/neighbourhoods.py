@@ -117,7 +117,10 @@ class Inside:
         return of_mean(self.balls / self.k).clipped(0)
 
     def coverage_interval(self) -> Interval:
-        """Return the jackknife's interval: coverage grows with the number of images."""
+        """Return the jackknife's interval: coverage grows with the number of images.
+
+        It has no width if no ball depends on one group alone, as where all balls are covered.
+        """
         without = self.visitors.sum(0) - self.visitors
         left_out = (without > 0).mean(1)
         return Replicates(self.coverage, left_out, self.group_sizes).interval().clipped(0, 1)
