@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,10 @@ def train(
     if dry_run:
         click.echo(describe(config, len(loaded.names), run_path))
         return
-    small_score = make_small_score(config, training, held_out, default_device())
-    if isinstance(small_score, str):
-        click.echo(f"No scores on the way, so the last snapshot is used: {small_score}", err=True)
-        small_score = None
+    scorer = make_small_score(config, training, held_out, default_device())
+    if isinstance(scorer, str):
+        click.echo(f"No scores on the way, so the last snapshot is used: {scorer}", err=True)
+    small_score = None if isinstance(scorer, str) else scorer
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
     seen = train(config, loaded.pixels, about, run_path, small_score=small_score)
     click.echo(f"{run_path}: trained on {seen:,} images")
@@ -200,7 +201,7 @@ def generate(
 
 
 @cli.command()
-@click.argument("images", type=PathOption, required=False)
+@click.argument("images", type=PathOption, nargs=-1)
 @click.option("--run", "run_path", type=PathOption, help="Score this run's images.")
 @click.option("--reference", type=PathOption, help="Paintings that give the statistics.")
 @click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
@@ -208,7 +209,7 @@ def generate(
 @options(extractor_options)
 @click.option("--json", "json_file", help="Write the result to FILE, or - for standard output.")
 def score(
-    images: Path | None,
+    images: tuple[Path, ...],
     run_path: Path | None,
     reference: Path | None,
     training: Path | None,
@@ -218,45 +219,75 @@ def score(
     max_images: int | None,
     json_file: str | None,
 ) -> None:
-    """Compute MiFID of IMAGES (folder or zip), or of a run, as Kaggle does."""
+    """Score IMAGES (folders or zips), or a run: MiFID as Kaggle computes it, and more.
+
+    Several are compared: which differences are larger than the noise?
+    """
     from pipeline.data.images import open_images
     from pipeline.runs import RunFolder
     from pipeline.scoring.extractors import make_extractor
-    from pipeline.scoring.score import score, summary
+    from pipeline.scoring.score import yardstick
     from pipeline.storage import file_sha256, write_json
     from pipeline.training.precision import default_device
 
-    if (run_path is None) == (images is None):
+    if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
     if json_file not in (None, "-") and Path(json_file or "").is_dir():
         raise click.UsageError(f"--json takes a file name or -; {json_file} is a folder.")
-    reference_domain = domain
-    if run_path is not None:
-        run = RunFolder(run_path)
+    run = RunFolder(run_path) if run_path is not None else None
+    if run is not None:
         run.require(run.images, "generate")
-        images = run.images
-        if reference is None:
-            reference, reference_domain = training_data(run)
-    if images is None or reference is None:
-        raise click.UsageError("IMAGES needs --reference DIR|ZIP: the paintings to compare with.")
-    generated = open_images(images)
-    if max_images is not None:
-        generated = generated.only(generated.names[:max_images])
-    result = score(
-        generated,
-        open_images(reference, reference_domain),
-        open_images(training, domain) if training else None,
-        make_extractor(features, weights, default_device()),
-    )
-    if run_path is not None:
-        result["images_sha256"] = file_sha256(images)
-        write_json(RunFolder(run_path).score, result)
+        images = (run.images,)
+    paintings, held_out = paintings_of(run, reference, domain)
+    generated = {str(path): first_images(open_images(path), max_images) for path in images}
+    extractor = make_extractor(features, weights, default_device())
+    seen = open_images(training, domain) if training else None
+    against = yardstick(paintings, seen, held_out, extractor)
+    found, text = judge(generated, against, extractor)
+    if run is not None:
+        found["images_sha256"] = file_sha256(run.images)
+        write_json(run.score, found)
     if json_file == "-":
-        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        click.echo(json.dumps(found, indent=2, allow_nan=False))
         return
     if json_file is not None:
-        write_json(Path(json_file), result)
-    click.echo(summary(result))
+        write_json(Path(json_file), found)
+    click.echo(text)
+
+
+def judge(generated: dict[str, Any], against: Any, extractor: Any) -> tuple[dict[str, Any], str]:
+    """Return the score of one set, or the scores of several and their differences; and as text."""
+    from pipeline.scoring.score import score, score_several, summary
+
+    if len(generated) == 1:
+        (images,) = generated.values()
+        result = score(images, against, extractor)
+        return result, summary(result)
+    scores, differences = score_several(generated, against, extractor)
+    parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
+    parts.append("\n".join(difference.verdict() for difference in differences))
+    found = {"scores": scores, "differences": [asdict(d) for d in differences]}
+    return found, "\n\n".join(parts)
+
+
+def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
+    """Return the paintings to compare with, and those that the run's training has not seen."""
+    from pipeline.data.holdout import split
+    from pipeline.data.images import open_images
+
+    if reference is None:
+        if run is None:
+            raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
+        reference, domain = training_data(run)
+    paintings = open_images(reference, domain)
+    if run is None or not run.config.exists():
+        return paintings, None
+    return split(paintings, run.read_config().data)
+
+
+def first_images(images: Any, most: int | None) -> Any:
+    """Return the set cut to its first images."""
+    return images if most is None else images.only(images.names[:most])
 
 
 def training_data(run: Any) -> tuple[Path, str | None]:

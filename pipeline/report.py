@@ -23,7 +23,7 @@ from pipeline.charts import Series, line_chart, short_number, smooth, smoothing_
 from pipeline.config import DataConfig
 from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenly, square
 from pipeline.errors import DataError, RunError
-from pipeline.runs import RunFolder, read_json, read_stats
+from pipeline.runs import RunFolder, read_json, read_scores, read_stats
 from pipeline.storage import write_text
 
 GALLERY = 16
@@ -47,6 +47,15 @@ GRID_PADDING = 2
 SCORE_ROWS = (
     ("mifid", "MiFID", "FID divided by the memorization penalty; lower is better"),
     ("fid", "FID", "Fréchet distance between generated images and paintings; lower is better"),
+    ("kid", "KID", "kernel distance, mean over subsets; unbiased however few the images"),
+    ("precision", "Precision", "share of generated images among the paintings; higher is better"),
+    ("recall", "Recall", "share of paintings among the generated images; higher is better"),
+    ("density", "Density", "how densely the images lie among paintings; about 1 is good"),
+    ("coverage", "Coverage", "share of paintings with a generated image nearby; 1 is best"),
+    ("inception_score", "Inception Score", "variety and clearness of classes; higher is better"),
+    ("near_duplicates", "Near duplicates", "share of images with a twin among the generated"),
+    ("vendi_score", "Different images", "effective number among those compared (Vendi score)"),
+    ("memorized_count", "Very close to a painting", "images nearer than 0.1 to one"),
     ("memorization_distance", "Memorization distance", "mean distance to the nearest painting"),
     ("memorization_penalty", "Memorization penalty", "1 unless the images are too close"),
     ("n_generated", "Generated images", "how many were compared"),
@@ -115,7 +124,8 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "real": None if paintings is None else _gallery(paintings, "Painting"),
         "generated": None if images is None else _gallery(images, "Generated image"),
         **_training_pictures(files.samples, config),
-        "charts": _charts(stats),
+        "charts": [*_charts(stats), *_score_charts(read_scores(files.scores))],
+        "warnings": [str(w) for w in (score or {}).get("warnings", [])],
         "pairs": _pairs(score, images, paintings),
         "score_rows": None if score is None else _score_rows(score),
         "config": _sections(config),
@@ -215,13 +225,21 @@ def _value(value: object) -> str:
 def _score_rows(score: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for key, label, meaning in SCORE_ROWS:
-        if key in score:
-            rows.append((label, _score_value(key, score[key]), meaning))
+        if score.get(key) is not None:
+            shown = _score_value(key, score[key]) + _interval(score.get(f"{key}_interval"))
+            rows.append((label, shown, meaning))
     unreadable = score.get("unreadable")
     if isinstance(unreadable, list) and unreadable:
         shown = f"{len(unreadable):,}, first {unreadable[0]}"
         rows.append(("Left out", shown, "images that could not be read"))
     return rows
+
+
+def _interval(ends: object) -> str:
+    """Return " (low to high)" for an interval, nothing for anything else."""
+    if not isinstance(ends, list) or len(ends) != 2:
+        return ""
+    return f" ({_score_value('', ends[0])} to {_score_value('', ends[1])})"
 
 
 def _score_value(key: str, value: object) -> str:
@@ -275,6 +293,18 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
         _chart("losses", "Losses", seen, losses, None),
         _chart("outputs", "What the discriminator says", seen, outputs, (0.0, 1.0)),
     ]
+
+
+def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Return the chart of the small scores taken during training, if there were any."""
+    if not scores:
+        return []
+    seen = [float(line["images_seen"]) for line in scores]
+    lines = {"MiFID": [float(line["mifid"]) for line in scores]}
+    if all("holdout_fid" in line for line in scores):
+        lines["FID, held-out paintings"] = [float(line["holdout_fid"]) for line in scores]
+    title = f"Scores on the way ({scores[-1]['n_generated']:,} images, {scores[-1]['features']})"
+    return [_chart("scores", title, seen, lines, None)]
 
 
 def _chart(

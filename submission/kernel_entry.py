@@ -34,7 +34,7 @@ from pipeline.generate import generate, record_made
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.samplers import NoiseSampler
 from pipeline.scoring.extractors import make_extractor
-from pipeline.scoring.score import score, summary
+from pipeline.scoring.score import score, summary, yardstick
 from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_json
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
@@ -478,7 +478,9 @@ def score_if_possible(job: Job, paintings: ImageSet) -> None:
         weights = find_weights(job.inputs)
         refuse_late_score(job)
         extractor = make_extractor("inception", weights, job.device)
-        result = score(open_images(job.run.images), paintings, None, extractor)
+        training, held_out = split(paintings, job.settings.training_config().data)
+        against = yardstick(training, None, held_out, extractor)
+        result = score(open_images(job.run.images), against, extractor)
     except (ScoringError, ImportError, torch.OutOfMemoryError) as error:
         say(f"score: skipped ({error})")
         return

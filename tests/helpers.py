@@ -14,7 +14,7 @@ TINY_RUN = [
     word
     for setting in (
         "image_size=32", "generator_channels=4", "discriminator_channels=4", "latent_size=4",
-        "batch_size=4", "images=8", "sample_count=4", "minutes=none",
+        "batch_size=4", "images=8", "sample_count=4", "minutes=none", "score_every=none",
     )
     for word in ("--set", setting)
 ]  # fmt: skip

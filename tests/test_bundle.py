@@ -38,7 +38,7 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 LEFT = {
     "config.json", "provenance.json", "log.txt", "stats.jsonl", "state.pt",
-    "snapshot.safetensors", "snapshot.json", "samples", "images.zip", "images.json",
+    "snapshot.safetensors", "snapshot.json", "samples", "scores.jsonl", "images.zip", "images.json",
 }  # fmt: skip
 CALL = "run(SETTINGS, INPUT, WORKING)"
 FEWER_IMAGES = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n{CALL}"

@@ -158,7 +158,7 @@ def run(tmp_path: Path) -> RunFolder:
 def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
     assert read_made(run) is None
     run.score.write_text("{}")
-    generate_for_run(run, 3, 7, TINY.output, CPU)
+    generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
     made = read_made(run)
     assert made is not None
     assert (made.count, made.seed, made.output["output_size"]) == (3, 7, 64)
@@ -167,9 +167,9 @@ def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
 
 
 def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
-    generate_for_run(run, 3, 7, TINY.output, CPU)
+    generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
     run.images.write_bytes(run.images.read_bytes() + b"0")
     assert read_made(run) is None
-    generate_for_run(run, 3, 7, TINY.output, CPU)
+    generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
     run.made.write_text("{")
     assert read_made(run) is None

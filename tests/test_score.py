@@ -9,20 +9,23 @@ import pytest
 
 from pipeline.data.images import ImageSet
 from pipeline.errors import DataError, ScoringError
+from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.metrics import (
     frechet_distance,
     memorization_distance,
     memorization_informed,
     memorization_penalty,
 )
-from pipeline.scoring.score import NEAREST_LISTED, score, summary
+from pipeline.scoring.score import (
+    NEAREST_LISTED,
+    summary,
+    yardstick,
+)
+from pipeline.scoring.score import score as score_against
 from tests.scoring_helpers import QuadrantMeans, png, quadrant_means
 
-KEYS = {
-    "mifid",
-    "fid",
-    "memorization_distance",
-    "memorization_penalty",
+OWN_KEYS = {
+    "holdout",
     "n_generated",
     "n_reference",
     "n_training",
@@ -45,6 +48,17 @@ def colours(seed: int) -> np.ndarray:
     return quarters.repeat(4, 0).repeat(4, 1)
 
 
+def score(
+    generated: ImageSet,
+    reference: ImageSet,
+    training: ImageSet | None,
+    extractor: QuadrantMeans,
+    held_out: ImageSet | None = None,
+) -> dict[str, Any]:
+    against = yardstick(reference, training, held_out, extractor)
+    return score_against(generated, against, extractor)
+
+
 def image_set(seeds: range, label: str = "set", **extra: bytes) -> ImageSet:
     files = {f"{label}{seed}.png": png(colours(seed)) for seed in seeds}
     files |= {f"{name}.png": content for name, content in extra.items()}
@@ -57,9 +71,10 @@ def features(seeds: range) -> np.ndarray:
 
 def test_the_result_has_the_documented_keys_and_no_others() -> None:
     result = score(image_set(range(3)), image_set(range(3, 7)), None, QuadrantMeans())
-    assert set(result) == KEYS
-    assert score.__doc__ is not None
-    assert all(f"`{key}`" in score.__doc__ for key in KEYS)
+    evaluated = evaluate(features(range(3)), features(range(3, 7)))
+    assert set(result) == OWN_KEYS | set(evaluated)
+    assert score_against.__doc__ is not None
+    assert all(f"`{key}`" in score_against.__doc__ for key in OWN_KEYS)
 
 
 def test_the_reference_gives_the_statistics_and_the_training_set_the_distance() -> None:

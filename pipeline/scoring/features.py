@@ -36,9 +36,15 @@ class Features:
     """The file of each row."""
     unreadable: tuple[str, ...]
     """`name reason` of each file that was left out."""
+    logits: npt.NDArray[np.float32] | None = None
+    """(N, classes), of extractors that classify."""
+    seconds: float = 0.0
+    """What it took to read and extract them; 0 from the cache."""
 
 
-def extract(images: ImageSet, extractor: Extractor, description: str) -> Features:
+def extract(
+    images: ImageSet, extractor: Extractor, description: str, quiet: bool = False
+) -> Features:
     """Run the extractor over all images, decoding ahead in threads.
 
     Raises:
@@ -47,7 +53,7 @@ def extract(images: ImageSet, extractor: Extractor, description: str) -> Feature
     rows: list[torch.Tensor] = []
     names: list[str] = []
     unreadable: list[str] = []
-    with tqdm(total=len(images), desc=description, unit="img") as bar:
+    with tqdm(total=len(images), desc=description, unit="img", disable=quiet) as bar:
         for chunk in _prepared_chunks(images, extractor):
             good = [(n, a) for n, a in chunk if isinstance(a, np.ndarray)]
             unreadable += [a for _, a in chunk if isinstance(a, str)]

@@ -22,6 +22,7 @@ from pipeline.samplers import NoiseSampler
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.features import Features, cached_extract, extract
+from pipeline.scoring.kernel_distance import kernel_distance
 from pipeline.scoring.weights import cached_weights
 from pipeline.training.checkpoints import Snapshot
 
@@ -80,7 +81,7 @@ class SmallScore:
         }
         if self._held_out is not None:
             score["holdout_fid"] = metrics.frechet_distance(made.values, self._held_out.values)
-            score["holdout_kid"] = kernel_distance(made.values, self._held_out.values)
+            score["holdout_kid"] = kernel_distance(made.values, self._held_out.values).mean
         return score
 
     def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
@@ -91,7 +92,7 @@ class SmallScore:
             for image in sampler(range(start, min(start + BATCH, count))):
                 files[f"{len(files):06d}.jpg"] = encode_jpeg(image, self._config.output)
         images = ImageSet(tuple(files), files.__getitem__, "generated images")
-        return extract(images, self._extractor, None)
+        return extract(images, self._extractor, "score", quiet=True)
 
 
 def make_small_score(
