@@ -182,6 +182,7 @@ def score(
     domain: str | None,
     features: str,
     weights: Path | None,
+    exact: bool,
     max_images: int | None,
     json_file: str | None,
 ) -> None:
@@ -213,7 +214,7 @@ def score(
         generated,
         open_images(reference, reference_domain),
         open_images(training, domain) if training else None,
-        make_extractor(features, weights, default_device()),
+        make_extractor(features, weights, default_device(), exact),
     )
     if run_path is not None:
         result["images_sha256"] = file_sha256(images)
