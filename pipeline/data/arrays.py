@@ -36,7 +36,7 @@ def load_array(path: Path, smallest_side: int, largest: int) -> npt.NDArray[np.u
     except Exception as error:
         # NumPy and zipfile raise many kinds for damaged files (ValueError, EOFError, BadZipFile,
         # zlib.error, SyntaxError), and ValueError for pickled objects.
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = str(error).partition("\n")[0][:160] or type(error).__name__
         raise DataError(
             f"{path} cannot be read as an array of images ({reason}). Expected an .npy or .npz "
             "file of uint8 numbers, saved without pickled objects."
