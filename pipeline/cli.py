@@ -216,6 +216,7 @@ def score(
     domain: str | None,
     features: str,
     weights: Path | None,
+    exact: bool,
     max_images: int | None,
     json_file: str | None,
 ) -> None:
@@ -240,7 +241,7 @@ def score(
         images = (run.images,)
     paintings, held_out = paintings_of(run, reference, domain)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
-    extractor = make_extractor(features, weights, default_device())
+    extractor = make_extractor(features, weights, default_device(), exact)
     seen = open_images(training, domain) if training else None
     against = yardstick(paintings, seen, held_out, extractor)
     found, text = judge(generated, against, extractor)

@@ -33,6 +33,7 @@ extractor_options = [
         help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
     ),
     click.option("--weights", type=PathOption, help="Local file of Inception weights."),
+    click.option("--exact", is_flag=True, help="Features in float32 throughout; slower."),
     click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
 ]
 

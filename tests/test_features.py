@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.data.images import open_images
 from pipeline.errors import DataError
+from pipeline.scoring.extractors import Outputs
 from pipeline.scoring.features import BATCH, Features, cached_extract, extract
 from tests.helpers import pack
 from tests.scoring_helpers import (
@@ -202,3 +204,41 @@ class Hostile:
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return Path.touch, (self.marker,)
+
+
+class WithLogits(QuadrantMeans):
+    """Gives the features doubled as logits."""
+
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        features = super().outputs(pixels).features
+        return Outputs(features, 2 * features)
+
+
+def test_logits_are_kept_beside_the_features(tmp_path: Path) -> None:
+    images = open_images(write_folder(tmp_path / "a", FILES))
+    first = cached_extract(images, WithLogits(), "a")
+    again = WithLogits()
+    second = cached_extract(images, again, "a")
+    assert again.batches == []
+    for found in (first, second):
+        assert found.logits is not None
+        assert found.logits.dtype == np.float32
+        np.testing.assert_array_equal(found.logits, 2 * found.values)
+
+
+def test_without_logits_there_are_none_from_the_cache_either(tmp_path: Path) -> None:
+    images = open_images(write_folder(tmp_path / "a", FILES))
+    assert cached_extract(images, QuadrantMeans(), "a").logits is None
+    assert cached_extract(images, QuadrantMeans(), "a").logits is None
+
+
+def test_a_cache_file_of_before_there_were_logits_is_made_again(
+    tmp_path: Path, cache: Path
+) -> None:
+    images = open_images(write_folder(tmp_path / "a", FILES))
+    first = cached_extract(images, WithLogits(), "a")
+    (file,) = (cache / "features").iterdir()
+    np.savez(file, values=first.values, names=first.names, unreadable=np.array([], dtype=str))
+    again = WithLogits()
+    assert cached_extract(images, again, "a").logits is not None
+    assert len(again.batches) == 1

