@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+import torch_fidelity
 
 from kernels import bundle
 from kernels.bundle import LARGEST_SCRIPT, Kernel, as_notebook, build, literal, pack
@@ -28,6 +28,7 @@ from submission.kernel_entry import KernelSettings
 from tests.helpers import fill
 from tests.helpers import pack as pack_zip
 from tests.kernel_sandbox import code_of, run_script, start_script
+from tests.scoring_helpers import batch, write_random_inception
 
 ROOT = Path(__file__).parent.parent
 PACKED = ("pipeline", "submission")
@@ -235,18 +236,6 @@ def test_damaged_sources_are_not_run(
 
 # --- The notebook
 
-TORCH_FIDELITY = '''
-import torch
-
-class FeatureExtractorInceptionV3(torch.nn.Module):
-    """Stands in for the network: the mean colours of an image."""
-
-    def __init__(self, name, features, feature_extractor_weights_path):
-        super().__init__()
-
-    def forward(self, pixels):
-        return (pixels.float().mean((2, 3)),)
-'''
 IPYTHON = """
 import sys, types
 module = types.ModuleType("IPython.display")
@@ -272,9 +261,10 @@ def notebook_run(tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
     fill(folder / "input" / "gan-getting-started" / "monet_jpg")
     tools = folder / "input" / "datasets" / "alice" / "scorer"
     tools.mkdir(parents=True)
-    torch.save({}, tools / "weights-inception-2015-12-05-6726825d.pth")
-    module = "torch_fidelity/feature_extractor_inceptionv3.py"
-    wheel = {"torch_fidelity/__init__.py": b"", module: TORCH_FIDELITY.encode()}
+    drawn = batch(*range(4))
+    write_random_inception(tools / "weights-inception-2015-12-05-6726825d.pth", drawn)
+    package = Path(torch_fidelity.__file__).parent
+    wheel = {f"torch_fidelity/{p.name}": p.read_bytes() for p in package.glob("*.py")}
     pack_zip(tools / "torch_fidelity-0.4.0-py3-none-any.whl", wheel)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "MINIMUM_IMAGES", 5)
