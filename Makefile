@@ -17,7 +17,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -90,6 +90,10 @@ check: lint test  ## lint and test: what CI runs
 
 bench: $(VENV)/.ready  ## speed, as ratios to plain baselines in the same run
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
+	$(VENV)/bin/python -m benchmarks.scoring $(ARGS)
+
+agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
+	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)
 
 format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .
