@@ -40,8 +40,8 @@ def frechet_distance(generated: npt.ArrayLike, reference: npt.ArrayLike) -> floa
     Raises:
         ScoringError: for fewer than two rows, unequal widths, or values that are not finite.
     """
-    g, r = _checked(generated, "generated"), _checked(reference, "reference")
-    _refuse_unequal_width(g, r)
+    g, r = checked(generated, "generated"), checked(reference, "reference")
+    refuse_unequal_width(g, r)
     mean_g, mean_r = g.mean(0), r.mean(0)
     a_g = (g - mean_g) / np.sqrt(len(g) - 1)
     a_r = (r - mean_r) / np.sqrt(len(r) - 1)
@@ -80,8 +80,8 @@ def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Neare
     Raises:
         ScoringError: if a set has no row left, or values are not finite.
     """
-    g, t = _checked(generated, "generated", 1), _checked(training, "training", 1)
-    _refuse_unequal_width(g, t)
+    g, t = checked(generated, "generated", 1), checked(training, "training", 1)
+    refuse_unequal_width(g, t)
     rows, kept = np.flatnonzero(g.sum(1)), np.flatnonzero(t.sum(1))
     if not len(rows) or not len(kept):
         raise ScoringError("All features of a set are zero; the images may be blank.")
@@ -115,7 +115,8 @@ def _unit(features: FloatArray) -> FloatArray:
     return unit
 
 
-def _checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
+def checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
+    """Return features as a float64 matrix of `least` rows or more, all finite, or refuse them."""
     array = np.asarray(features, dtype=np.float64)
     if array.ndim != 2 or len(array) < least:
         needed = f"expected a row for each image, and at least {least}"
@@ -125,7 +126,8 @@ def _checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
     return array
 
 
-def _refuse_unequal_width(first: FloatArray, second: FloatArray) -> None:
+def refuse_unequal_width(first: FloatArray, second: FloatArray) -> None:
+    """Refuse features of two extractors."""
     if first.shape[1] != second.shape[1]:
         raise ScoringError(
             f"Features of {first.shape[1]} and {second.shape[1]} numbers cannot be compared; "

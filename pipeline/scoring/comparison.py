@@ -1,0 +1,140 @@
+"""Is one set of generated images better than another, or is the difference noise?
+
+FID, KID and MiFID of each set against the same reference, and the difference of each two sets with
+an interval. All sets are computed without the same image numbers in turn: images with the same
+number that share a seed, or a photo, vary together, and the difference varies less than each score
+does. For sets that share nothing the interval is right too, and pairing costs nothing.
+
+An interval covers which images were generated, with the reference fixed: not another training run
+of the same recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ScoringError
+from pipeline.scoring.frechet_moments import FrechetToReference
+from pipeline.scoring.intervals import LEVEL, Interval, Replicates, deal
+from pipeline.scoring.kernel_distance import kernel_replicates
+from pipeline.scoring.memorization import distance_replicates, mifid_interval, mifid_replicates
+from pipeline.scoring.metrics import checked, nearest_training
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first set's number minus the second's; every number is better when lower."""
+
+    metric: str
+    """`fid`, `mifid` or `kid`."""
+    first: str
+    second: str
+    images: int
+    """How many of each set were compared."""
+    interval: Interval
+
+    @property
+    def larger_than_noise(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.interval.excludes_zero
+
+    def verdict(self) -> str:
+        """Return the finding in a sentence."""
+        name = {"fid": "FID", "mifid": "MiFID", "kid": "KID"}[self.metric]
+        i = self.interval
+        if not self.larger_than_noise:
+            return (
+                f"{name}: {self.first} and {self.second} do not differ beyond the noise of "
+                f"{self.images:,} images ({i.estimate:+.4g}, {i.low:+.4g} to {i.high:+.4g})."
+            )
+        better, worse = (self.first, self.second) if i.estimate < 0 else (self.second, self.first)
+        ends = sorted([abs(i.low), abs(i.high)])
+        return (
+            f"{name}: {better} is better than {worse} by {abs(i.estimate):.4g} "
+            f"({ends[0]:.4g} to {ends[1]:.4g}, {self.images:,} images)."
+        )
+
+
+@dataclass(frozen=True)
+class _Scores:
+    fid: Replicates
+    kid: Replicates
+    distance: Replicates
+
+
+def compare(
+    sets: Mapping[str, npt.ArrayLike],
+    reference: npt.ArrayLike,
+    training: npt.ArrayLike | None = None,
+    *,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> list[Difference]:
+    """Compare each two of several generated sets, by FID, MiFID and KID.
+
+    FID depends on the number of images, so all sets are cut to the smallest one's first images.
+
+    Args:
+        sets: features (n, d) by name, two or more sets.
+        reference: features (m, d).
+        training: paintings that must not be copied; None means the reference.
+        seed: of the jackknife's groups.
+        level: how often all intervals of one metric together are right: with p pairs each interval
+            has the level 1 - (1 - level) / p (Bonferroni).
+
+    Raises:
+        ScoringError: for fewer than two sets, or fewer than 4 images in one.
+    """
+    if len(sets) < 2:
+        raise ScoringError(f"A comparison needs two sets or more; {len(sets)} given.")
+    features = {name: checked(array, name) for name, array in sets.items()}
+    n = min(len(array) for array in features.values())
+    training = reference if training is None else training
+    scores = {
+        name: _scores(array[:n], reference, training, seed) for name, array in features.items()
+    }
+    pairs = list(combinations(features, 2))
+    alone = 1 - (1 - level) / len(pairs)
+    return [
+        Difference(metric, a, b, n, interval)
+        for a, b in pairs
+        for metric, interval in _differences(scores[a], scores[b], alone).items()
+    ]
+
+
+def _scores(
+    generated: npt.NDArray[np.float64],
+    reference: npt.ArrayLike,
+    training: npt.ArrayLike,
+    seed: int,
+) -> _Scores:
+    frechet = FrechetToReference(generated, reference)
+    groups = deal(len(generated), frechet.groups, seed)
+    nearest = nearest_training(generated, training)
+    return _Scores(
+        frechet.replicates(groups),
+        kernel_replicates(generated, reference),
+        distance_replicates(nearest, groups, len(generated)),
+    )
+
+
+def _differences(a: _Scores, b: _Scores, level: float) -> dict[str, Interval]:
+    return {
+        "fid": (a.fid - b.fid).interval(level),
+        "mifid": _mifid_difference(a, b, level),
+        "kid": (a.kid - b.kid).interval(level),
+    }
+
+
+def _mifid_difference(a: _Scores, b: _Scores, level: float) -> Interval:
+    """Return the paired difference, or the widest one if a penalty may or may not apply."""
+    first, second = (mifid_replicates(s.fid, s.distance, level) for s in (a, b))
+    if first is not None and second is not None:
+        return (first - second).interval(level)
+    one, other = (mifid_interval(s.fid, s.distance, level) for s in (a, b))
+    return Interval(one.estimate - other.estimate, one.low - other.high, one.high - other.low)

@@ -1,0 +1,80 @@
+"""Copying in more detail: how far each generated image is from its nearest painting, and MiFID."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.scoring.intervals import LEVEL, Interval, Replicates, Rows, sizes
+from pipeline.scoring.metrics import (
+    MEMORIZATION_THRESHOLD,
+    Nearest,
+    memorization_informed,
+)
+
+QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 1.0)
+
+
+def distance_quantiles(nearest: Nearest) -> dict[str, float]:
+    """Return quantiles of the distance to the nearest painting; "0" is the closest image."""
+    values = np.quantile(nearest.distances, QUANTILES)
+    return {f"{q:g}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
+
+
+def count_nearer(nearest: Nearest, threshold: float = MEMORIZATION_THRESHOLD) -> int:
+    """Return how many generated images lie nearer to a painting than the threshold, or on it."""
+    return int(((nearest.distances < threshold) | (nearest.distances == 0)).sum())
+
+
+def closest_copies(nearest: Nearest, count: int) -> list[tuple[int, int, float]]:
+    """Return the generated images closest to a painting: (image, painting, distance)."""
+    order = np.argsort(nearest.distances, kind="stable")[:count]
+    return [
+        (int(nearest.rows[i]), int(nearest.indices[i]), float(nearest.distances[i])) for i in order
+    ]
+
+
+def distance_replicates(nearest: Nearest, groups: list[Rows], count: int) -> Replicates:
+    """Return the memorisation distance, and without each group of the `count` images.
+
+    Images whose features sum to zero count in no mean, as in Kaggle's scorer.
+    """
+    distances = np.zeros(count)
+    known = np.zeros(count, bool)
+    distances[nearest.rows], known[nearest.rows] = nearest.distances, True
+    totals = np.array([(distances[g].sum(), known[g].sum()) for g in groups])
+    everything = totals.sum(0)
+    without = everything - totals
+    # If one group holds all images with features, nothing is left without it: it changes nothing.
+    without = np.where(without[:, 1:] > 0, without, everything)
+    return Replicates(float(nearest.distances.mean()), without[:, 0] / without[:, 1], sizes(groups))
+
+
+def mifid_replicates(
+    fid: Replicates, distance: Replicates, level: float = LEVEL
+) -> Replicates | None:
+    """Return MiFID and its values without each group.
+
+    None if the distance's interval holds the threshold of the penalty: there MiFID jumps tenfold,
+    and a jackknife, which sees slopes, cannot see a jump.
+    """
+    around = distance.interval(level)
+    if around.low < MEMORIZATION_THRESHOLD <= around.high:
+        return None
+    values = [
+        memorization_informed(f, d) for f, d in zip(fid.left_out, distance.left_out, strict=True)
+    ]
+    estimate = memorization_informed(fid.estimate, distance.estimate)
+    return Replicates(estimate, np.array(values), fid.sizes)
+
+
+def mifid_interval(fid: Replicates, distance: Replicates, level: float = LEVEL) -> Interval:
+    """Return MiFID's interval; if the penalty may or may not apply, one that holds both cases."""
+    replicates = mifid_replicates(fid, distance, level)
+    if replicates is not None:
+        return replicates.interval(level).clipped(0)
+    f, d = fid.interval(level).clipped(0), distance.interval(level).clipped(0)
+    return Interval(
+        memorization_informed(fid.estimate, distance.estimate),
+        memorization_informed(f.low, MEMORIZATION_THRESHOLD),
+        memorization_informed(f.high, d.low),
+    )
