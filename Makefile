@@ -1,7 +1,8 @@
 # painter: one target a stage. `make` alone prints this list.
 #
 # Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, ON (kaggle
-# trains there), and ARGS for any further option: make train ARGS="--set batch_size=32 --minutes 10"
+# trains there), IMAGES (scored by the bench), and ARGS for any further option:
+# make train ARGS="--set batch_size=32 --minutes 10"
 
 PYTHON   ?= python3
 VENV     := .venv
@@ -12,6 +13,7 @@ PRESET   ?= monet64
 RUN      ?= runs/$(PRESET)
 COUNT    ?= 7000
 FEATURES ?= inception
+IMAGES   ?= 2000
 ON       ?= here
 ARGS     ?=
 
@@ -90,7 +92,7 @@ check: lint test  ## lint and test: what CI runs
 
 bench: $(VENV)/.ready  ## speed, as ratios to plain baselines in the same run
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
-	$(VENV)/bin/python -m benchmarks.scoring $(ARGS)
+	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES)
 
 agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
 	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)
