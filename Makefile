@@ -1,7 +1,8 @@
 # painter: one target a stage. `make` alone prints this list.
 #
 # Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, ON (kaggle
-# trains there), and ARGS for any further option: make train ARGS="--set batch_size=32 --minutes 10"
+# trains there), IMAGES (scored by the bench), and ARGS for any further option:
+# make train ARGS="--set batch_size=32 --minutes 10"
 
 PYTHON   ?= python3
 VENV     := .venv
@@ -12,12 +13,13 @@ PRESET   ?= monet64
 RUN      ?= runs/$(PRESET)
 COUNT    ?= 7000
 FEATURES ?= inception
+IMAGES   ?= 2000
 ON       ?= here
 ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -90,6 +92,10 @@ check: lint test  ## lint and test: what CI runs
 
 bench: $(VENV)/.ready  ## speed, as ratios to plain baselines in the same run
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
+	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES)
+
+agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
+	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)
 
 format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import io
 import platform
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.measure import spread
 from pipeline.config import load_preset
 from pipeline.data.images import decode_rgb, load_images, open_images
 from pipeline.data.painterly import draw_landscape
@@ -155,10 +155,7 @@ def main() -> None:
         (f"painter {painter.precision}", [p for _, p in rates]),
         ("ratio", [p / b for b, p in rates]),
     ):
-        print(
-            f"{label:20} {statistics.median(values):8.2f}  "
-            f"({min(values):.2f} to {max(values):.2f}, n = {len(values)})"
-        )
+        print(spread(label, values))
 
 
 if __name__ == "__main__":

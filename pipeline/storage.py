@@ -34,15 +34,21 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
 
 
-def remove_stale_partials(path: Path) -> None:
-    """Remove what processes that were killed left half-written under temporary names."""
+def stale_partials(path: Path) -> Iterator[Path]:
+    """Yield what processes that were killed left half-written under temporary names."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
         owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
         if owner.isdecimal() and not _is_alive(int(owner)):
-            if partial.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-            else:
-                partial.unlink(missing_ok=True)
+            yield partial
+
+
+def remove_stale_partials(path: Path) -> None:
+    """Remove what processes that were killed left half-written under temporary names."""
+    for partial in stale_partials(path):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def _put_back(aside: Path, path: Path) -> None:

@@ -1,8 +1,11 @@
 """Downloading the released weights, from a server in this process."""
 
 import hashlib
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +29,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requested: list[str] = []
+        self.sent = 0
+        self.etag = '"v1"'
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{path}"
@@ -47,11 +52,36 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "missing":
             self.send_error(404)
             return
+        if kind.startswith("resumable"):
+            self.send_resumable(breaks_off=len(self.server.requested) <= 2)
+            return
         self.send_response(200)
+        if kind == "weak":
+            self.send_header("ETag", 'W/"v1"')
         if kind != "no-length":
             self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
-        self.wfile.write(CONTENT[:-1] if kind == "short" else CONTENT)
+        self.wfile.write(CONTENT[:-1] if kind in ("short", "weak") else CONTENT)
+
+    def send_resumable(self, breaks_off: bool) -> None:
+        """Send the rest of the file, or 400,000 bytes of it; ranges as RFC 9110 says."""
+        first = 0
+        asked = self.headers.get("Range")
+        if "no-ranges" not in self.path and asked and self.headers["If-Range"] == self.server.etag:
+            first = int(asked.removeprefix("bytes=").removesuffix("-"))
+        if first >= len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if first else 200)
+        if first:
+            start = first + ("wrong" in self.path)
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.send_header("ETag", self.server.etag)
+        self.send_header("Content-Length", str(len(CONTENT) - first))
+        self.end_headers()
+        part = CONTENT[first : first + 400_000] if breaks_off else CONTENT[first:]
+        self.server.sent += len(part)
+        self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
         """Keep the test's output clean."""
@@ -135,6 +165,110 @@ class SilentBar:
 
     def update(self, _: int) -> None:
         pass
+
+
+# A download that breaks off goes on later.
+
+
+def break_off(server: Server, file: Path, path: str = "resumable") -> str:
+    """Download until the server hangs up; return the message."""
+    with pytest.raises(ScoringError, match="broke off after") as caught:
+        download(server.url(path), file, DIGEST[:8])
+    assert not file.exists()
+    return str(caught.value)
+
+
+def left(file: Path) -> Path:
+    """Return the folder of the unfinished download, the only thing there is."""
+    (folder,) = file.parent.iterdir()
+    return folder
+
+
+def test_a_download_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "file.pth"
+    assert "0.4 MB) is kept: the same command goes on" in break_off(server, file)
+    assert "0.8 MB) is kept" in break_off(server, file)
+    download(server.url("resumable"), file, DIGEST[:8])
+    assert file.read_bytes() == CONTENT
+    assert server.sent == len(CONTENT)  # no byte twice
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_it_goes_on_after_the_process_was_killed(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "file.pth"
+    break_off(server, file)
+    left(file).rename(tmp_path / f".file.pth.{gone()}.partial")
+    break_off(server, file)
+    download(server.url("resumable"), file, DIGEST[:8])
+    assert file.read_bytes() == CONTENT
+    assert server.sent == len(CONTENT)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def gone() -> int:
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_running_process_downloads_is_left_alone(server: Server, tmp_path: Path) -> None:
+    other = tmp_path / f".file.pth.{os.getppid()}.partial"
+    other.mkdir()
+    (other / "body").write_bytes(b"theirs")
+    download(server.url("whole"), tmp_path / "file.pth", DIGEST[:8])
+    assert (other / "body").read_bytes() == b"theirs"
+
+
+def test_another_version_on_the_server_is_fetched_from_the_beginning(
+    server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.pth"
+    break_off(server, file)
+    (left(file) / "body").write_bytes(b"of the first version" * 100)
+    server.etag = '"v2"'
+    break_off(server, file)
+    download(server.url("resumable"), file, DIGEST[:8])
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_all_again(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "file.pth"
+    break_off(server, file, "resumable-no-ranges")
+    break_off(server, file, "resumable-no-ranges")
+    download(server.url("resumable-no-ranges"), file, DIGEST[:8])
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_part_that_was_not_asked_for_is_refused_and_nothing_is_kept(
+    server: Server, tmp_path: Path
+) -> None:
+    break_off(server, tmp_path / "file.pth", "resumable-wrong")
+    assert_refused(server.url("resumable-wrong"), tmp_path, "another part than was asked for")
+
+
+def test_a_whole_file_that_was_not_put_in_place_is_fetched_again(
+    server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.pth"
+    break_off(server, file)
+    (left(file) / "body").write_bytes(CONTENT)
+    server.requested.append("so that it does not break off")
+    download(server.url("resumable"), file, DIGEST[:8])
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_resumed_file_with_another_hash_is_removed(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "file.pth"
+    break_off(server, file)
+    body = left(file) / "body"
+    body.write_bytes(bytes(body.stat().st_size))
+    server.requested.append("so that it does not break off")
+    assert_refused(server.url("resumable"), tmp_path, "not the released file")
+
+
+def test_a_weak_version_cannot_be_gone_on_from(server: Server, tmp_path: Path) -> None:
+    assert_refused(server.url("weak"), tmp_path, "broke off")
 
 
 @pytest.mark.parametrize("path", ["hangs-up", "not-http"])

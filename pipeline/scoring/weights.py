@@ -1,11 +1,18 @@
-"""The released Inception weights: downloaded once, checked by hash, cached."""
+"""The released Inception weights: downloaded once, checked by hash, cached.
+
+A download that breaks off is kept beside its target and goes on where it stopped, in this process
+or the next one, if the server can (it names the file's version by an ETag, and sends ranges).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
+import os
+import shutil
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +20,7 @@ from tqdm import tqdm
 
 from pipeline.caches import cache_folder
 from pipeline.errors import ScoringError
-from pipeline.storage import atomic_file
+from pipeline.storage import file_sha256, partial_name, remove_stale_partials, stale_partials
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -23,6 +30,8 @@ RELEASED_HASH_PREFIX = "6726825d"
 """The start of the sha256 of the released Inception weights; part of their file name."""
 _CHUNK = 2**20
 _TIMEOUT_SECONDS = 30
+_BODY, _VERSION = "body", "etag"
+"""The files of an unfinished download."""
 
 
 def inception_weights() -> Path:
@@ -57,14 +66,14 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
         "Fetch the file by other means and pass --weights FILE, or score without a network: "
         "--features efficientnet-lite0"
     )
+    folder = _partial_folder(path)
     try:
-        with atomic_file(path) as file:
-            digest = _stream(url, file)
-            if not digest.startswith(hash_prefix):
-                raise ScoringError(
-                    f"What came from {url} is not the released file (sha256 {digest[:8]}, "
-                    f"expected {hash_prefix}). {others}"
-                )
+        _fetch(url, folder)
+        digest = file_sha256(folder / _BODY)
+        if digest.startswith(hash_prefix):
+            (folder / _BODY).replace(path)
+            shutil.rmtree(folder)
+            return
     except (OSError, http.client.HTTPException) as error:
         # A refused connection or status comes as URLError, a reset or time-out in the middle as
         # another OSError, and a reply that is not HTTP as HTTPException.
@@ -72,20 +81,88 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
             error.close()  # it is the reply too, and holds the connection open
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise ScoringError(
-            f"The Inception weights cannot be downloaded from {url} ({reason}). {others}"
+            f"The Inception weights cannot be downloaded from {url} ({reason})."
+            f"{_keep_or_remove(folder)} {others}"
         ) from None
+    shutil.rmtree(folder)
+    raise ScoringError(
+        f"What came from {url} is not the released file (sha256 {digest[:8]}, "
+        f"expected {hash_prefix}). {others}"
+    )
 
 
-def _stream(url: str, file: BinaryIO) -> str:
-    """Copy the body of `url` into `file`; return its sha256."""
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
-        size = int(reply.headers.get("Content-Length") or 0) or None
-        with tqdm(total=size, desc="weights", unit="B", unit_scale=True) as bar:
-            while chunk := reply.read(_CHUNK):
-                file.write(chunk)
-                digest.update(chunk)
-                bar.update(len(chunk))
-            if size is not None and file.tell() < size:
-                raise ConnectionError(f"it broke off after {file.tell()} of {size} bytes")
-    return digest.hexdigest()
+def _partial_folder(path: Path) -> Path:
+    """Return this process's folder for an unfinished download: `body`, and `etag` of its version.
+
+    An earlier call's is taken up again, and so is that of a process that is gone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = partial_name(path)
+    for stale in stale_partials(path):
+        if stale.is_dir() and not folder.exists():
+            with suppress(OSError):  # another process was quicker
+                stale.rename(folder)
+    remove_stale_partials(path)
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _fetch(url: str, folder: Path) -> None:
+    """Download to the folder's body, beginning where that ends if it is of the same version."""
+    body, version = folder / _BODY, folder / _VERSION
+    here = body.stat().st_size if body.exists() and version.exists() else 0
+    request = urllib.request.Request(url)
+    if here:
+        request.add_header("Range", f"bytes={here}-")
+        request.add_header("If-Range", version.read_text())
+    try:
+        reply = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not here:
+            raise
+        error.close()
+        version.unlink()
+        _fetch(url, folder)
+        return
+    with reply:
+        if reply.status != HTTPStatus.PARTIAL_CONTENT:
+            here = 0  # another version, or a server without ranges: from the beginning
+        elif not reply.headers.get("Content-Range", "").startswith(f"bytes {here}-"):
+            version.unlink()
+            raise ConnectionError("the server sent another part than was asked for")
+        with body.open("ab" if here else "wb") as file:
+            _note_version(reply.headers.get("ETag"), version)
+            _copy(reply, file, here)
+
+
+def _note_version(etag: str | None, version: Path) -> None:
+    if etag is None or etag.startswith("W/"):  # weak: the bytes may differ all the same
+        version.unlink(missing_ok=True)
+    else:
+        version.write_text(etag)
+
+
+def _copy(reply: http.client.HTTPResponse, file: BinaryIO, here: int) -> None:
+    """Append what comes to `file`, which holds `here` bytes.
+
+    Raises:
+        ConnectionError: if less came than was announced.
+    """
+    length = reply.headers.get("Content-Length")
+    size = here + int(length) if length else None
+    with tqdm(total=size, initial=here, desc="weights", unit="B", unit_scale=True) as bar:
+        while chunk := reply.read(_CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+        if size is not None and file.tell() < size:
+            raise ConnectionError(f"it broke off after {file.tell()} of {size} bytes")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _keep_or_remove(folder: Path) -> str:
+    """Remove a partial download that cannot go on; return what to say of one that can."""
+    if (folder / _VERSION).exists() and (size := (folder / _BODY).stat().st_size):
+        return f" What came ({size / 1e6:.1f} MB) is kept: the same command goes on from there."
+    shutil.rmtree(folder)
+    return ""
