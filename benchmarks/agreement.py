@@ -29,6 +29,7 @@ from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.kernel_distance import kernel_distance
 from pipeline.training.precision import default_device
+from tests.scoring_helpers import write_random_inception
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], float]
@@ -151,6 +152,19 @@ def share(found: Array, expected: Array) -> str:
     return f"{np.abs(found - expected).max() / np.abs(expected).max():.1e}"
 
 
+def first_pixels(images: ImageSet, count: int) -> torch.Tensor:
+    """Return the first images as uint8 (count, 3, H, W)."""
+    few = images.names[:count]
+    return torch.from_numpy(np.stack([np.asarray(images.read_rgb(name)) for name in few])).permute(
+        0, 3, 1, 2
+    )
+
+
+def random_weights(path: Path, images: ImageSet) -> Path:
+    """Write random Inception weights whose normalisation fits the images."""
+    return write_random_inception(path, first_pixels(images, 8))
+
+
 def same_images(images: ImageSet, weights: Path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -160,14 +174,13 @@ def same_images(images: ImageSet, weights: Path) -> None:
         feature_extractor_weights_path=io.BytesIO(weights.read_bytes()),
     )
     few = images.only(images.names[:16])
-    pixels = np.stack([np.asarray(few.read_rgb(name)) for name in few.names])
-    expected = [x.numpy() for x in network(torch.from_numpy(pixels).permute(0, 3, 1, 2))]
+    expected = [x.numpy() for x in network(first_pixels(few, 16))]
     print(f"\n### The same {len(few)} images as in torch-fidelity: the largest difference\n")
     print("| painter's Inception | features | logits |")
     print("|---|---|---|")
     for exact in (True, False):
         extractor = make_extractor("inception", weights, default_device(), exact)
-        found = extract(few, extractor, extractor.precision)
+        found = extract(few, extractor, extractor.precision, quiet=True)
         assert found.logits is not None
         differences = share(found.values, expected[0]), share(found.logits, expected[1])
         print(f"| {extractor.precision} | {differences[0]} | {differences[1]} |")
@@ -192,7 +205,10 @@ def fast_and_exact(generated: ImageSet, reference: ImageSet, weights: Path) -> N
 
 
 def fid_of_images(generated: ImageSet, reference: ImageSet, extractor: Extractor) -> float:
-    a, b = (extract(images, extractor, extractor.name).values for images in (generated, reference))
+    a, b = (
+        extract(images, extractor, extractor.name, quiet=True).values
+        for images in (generated, reference)
+    )
     return metrics.frechet_distance(a, b)
 
 
@@ -239,7 +255,7 @@ def main() -> None:
             )
         )
         generated, reference = (s.only(s.names[: arguments.images]) for s in (generated, reference))
-        weights = arguments.weights or Path(name) / "random.pth"
+        weights = arguments.weights or random_weights(Path(name) / "fitting.pth", reference)
         same_images(reference, weights)
         fast_and_exact(generated, reference, weights)
 
