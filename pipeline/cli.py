@@ -84,7 +84,7 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
 @click.option("--minutes", type=float, help="Training time over all sittings; fractions allowed.")
 @click.option("--holdout", type=float, help="Share of the paintings to keep for scoring.")
 @click.option("--seed", type=int, help="Which paintings these are [default: 0].")
-@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 def train(
     data: Path,
     domain: str | None,
@@ -102,7 +102,8 @@ def train(
     from pipeline.data.holdout import split
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.runs import RunFolder
-    from pipeline.training.loop import describe, train
+    from pipeline.training.estimate import describe
+    from pipeline.training.loop import train
     from pipeline.training.precision import default_device
     from pipeline.training.small_score import make_small_score
 
@@ -112,20 +113,23 @@ def train(
         {name: value for name, value in given.items() if value is not None},
     )
     images = open_images(data, domain)
+    content = content_hash(images)
     about = {
         "path": str(data.resolve()),
         "domain": images.domain,
         "count": len(images),
-        "content_hash": content_hash(images),
+        "content_hash": content,
     }
     run = RunFolder(run_path)
     run.refuse_other_run(config, about)
     training, held_out = split(images, config.data)
-    loaded = load_images(training, config.data.image_size)
+    loaded = load_images(training, config.data.image_size, content)
     for problem in loaded.unreadable[:10]:
         click.echo(f"left out: {problem}", err=True)
+    if loaded.file is not None:
+        click.echo(f"more than memory holds, kept decoded in {loaded.file}", err=True)
     if dry_run:
-        click.echo(describe(config, len(loaded.names), run_path))
+        click.echo(describe(config, loaded, run_path))
         return
     scorer = make_small_score(config, training, held_out, default_device())
     if isinstance(scorer, str):

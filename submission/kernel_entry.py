@@ -245,16 +245,17 @@ def train_and_generate(job: Job) -> None:
     config = job.settings.training_config()
     path = find_source(job.inputs, job.settings.source)
     paintings = open_images(path, job.settings.domain)
+    content = content_hash(paintings)
     about = {
         "path": str(path),
         "domain": paintings.domain,
         "count": len(paintings),
-        "content_hash": content_hash(paintings),
+        "content_hash": content,
     }
     if job.settings.attached is not None:
         take_up(job, config, about)
     training, held_out = split(paintings, config.data)
-    loaded = load_images(training, config.data.image_size)
+    loaded = load_images(training, config.data.image_size, content)
     for problem in loaded.unreadable[:10]:
         say(f"left out: {problem}")
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}

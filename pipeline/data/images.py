@@ -11,19 +11,29 @@ import io
 import stat
 import threading
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
-import torch
+import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
+from pipeline.data.pixels import (
+    LoadedImages,
+    Row,
+    choose_storage,
+    keep_in_memory,
+    keep_on_disk,
+    kept_on_disk,
+)
 from pipeline.errors import DataError
+from pipeline.memory import free_host_memory
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -33,6 +43,8 @@ LARGEST_FILE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
 LARGEST_ARCHIVE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
+AHEAD = 64
+"""Results that threads may have ready before they are taken."""
 DEFAULT_DOMAIN = "monet_jpg"
 """Chosen by itself when it lies beside other domains, as in the competition's data."""
 ALL_DOMAINS = "all"
@@ -287,51 +299,74 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
+def in_threads(work: Callable[[str], T], names: Sequence[str], description: str) -> Iterator[T]:
+    """Yield `work` of each name, in order, from a few threads (decoding frees the lock).
+
+    At most `AHEAD` results wait to be taken, however many names there are.
+    """
+    waiting: deque[Future[T]] = deque()
+    bar = tqdm(total=len(names), desc=description, unit="img", leave=False)
+    with ThreadPoolExecutor() as pool, bar:
+        for name in names:
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+                bar.update()
+            waiting.append(pool.submit(work, name))
+        while waiting:
+            yield waiting.popleft().result()
+            bar.update()
+
+
 def map_threads(work: Callable[[str], T], names: Iterable[str], description: str) -> list[T]:
-    """Apply `work` to each name in a few threads (decoding frees the lock), in order."""
-    names = list(names)
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(work, names)
-        return list(tqdm(results, total=len(names), desc=description, unit="img", leave=False))
+    """Return `work` of each name, in order, from a few threads."""
+    return list(in_threads(work, list(names), description))
 
 
-@dataclass(frozen=True)
-class LoadedImages:
-    """Decoded images of one size."""
-
-    pixels: torch.Tensor
-    """uint8, (N, 3, size, size), 0 to 255."""
-    names: tuple[str, ...]
-    """The file of each image."""
-    unreadable: tuple[str, ...]
-    """`name reason` of each file that was left out."""
-
-
-def load_images(images: ImageSet, size: int) -> LoadedImages:
+def load_images(images: ImageSet, size: int, content: str | None = None) -> LoadedImages:
     """Decode every image to (size, size), leaving out what cannot be decoded.
 
+    Pixels that memory cannot hold are kept in a file of the cache and mapped (see
+    `pipeline.data.pixels`); the next call finds them there.
+
+    Args:
+        images: what to decode.
+        size: side in pixels.
+        content: a hash of the files' content, if it is known already.
+
     Raises:
-        DataError: if nothing is left.
+        DataError: if nothing is left, or the disk has no room for what memory cannot hold.
     """
+    rows, most = _decoded(images, size), len(images)
+    if choose_storage(most * 3 * size * size, 0, free_host_memory()) != "disk":
+        return keep_in_memory(rows, most, size)
+    key = _pixels_key(images, size, content or content_hash(images))
+    return kept_on_disk(key) or keep_on_disk(rows, most, size, key)
 
-    pixels = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
-    places = {name: place for place, name in enumerate(images.names)}
 
-    def load(name: str) -> str | None:
-        """Decode one image into its place; return the reason if that fails."""
+def _decoded(images: ImageSet, size: int) -> Iterator[Row]:
+    """Yield each image as uint8 (3, size, size), or why not; DataError if that was all."""
+
+    def decode_one(name: str) -> Row:
         try:
-            array = square(images.read_rgb(name), size)
+            pixels = square(images.read_rgb(name), size)
         except DataError as error:
-            return f"{name} {error}"
-        pixels[places[name]] = torch.tensor(array).permute(2, 0, 1)
-        return None
+            return name, f"{name} {error}"
+        return name, np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
-    results = map_threads(load, images.names, "decode")
-    names = tuple(n for n, r in zip(images.names, results, strict=True) if r is None)
-    unreadable = tuple(r for r in results if r is not None)
-    refuse_nothing_left(images, len(names), unreadable)
-    good = torch.tensor([r is None for r in results])
-    return LoadedImages(pixels if good.all() else pixels[good], names, unreadable)
+    readable, reasons = 0, []
+    for name, row in in_threads(decode_one, images.names, "decode"):
+        if isinstance(row, str):
+            reasons.append(row)
+        else:
+            readable += 1
+        yield name, row
+    refuse_nothing_left(images, readable, tuple(reasons))
+
+
+def _pixels_key(images: ImageSet, size: int, content: str) -> str:
+    """Return a name for the decoded images: by content, size, and the library that decodes."""
+    parts = [content, str(size), PIL.__version__, *images.names]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
 
 
 def refuse_nothing_left(images: ImageSet, readable: int, unreadable: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Training batches as a function of the step: paintings from memory, and noise."""
+"""Training batches as a function of the step: paintings and noise."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ import numpy as np
 import torch
 
 from pipeline.config import Config
+from pipeline.data.pixels import choose_storage
+from pipeline.memory import free_device_memory
 from pipeline.randomness import stream
+from pipeline.training.gathering import Gather, GatherAhead, gather_directly
 from pipeline.training.noise import parse_noise
 from pipeline.training.objective import Batch
 
 
 class Batches:
-    """All paintings as one uint8 tensor on the device, and the batch of any step.
+    """The paintings, and the batch of any step.
 
     The order of the images is an endless sequence of permutations, one an epoch, cut into
-    batches of equal size; a batch may span two epochs.
+    batches of equal size; a batch may span two epochs. A batch does not depend on where the
+    images are kept.
     """
 
     def __init__(self, pixels: torch.Tensor, config: Config, device: torch.device) -> None:
-        """Move the paintings to the device.
+        """Move the paintings to the device if they fit there, else gather them step by step.
 
         Args:
-            pixels: uint8 (N, 3, S, S), 0 to 255.
+            pixels: uint8 (N, 3, S, S), 0 to 255, in memory or mapped from a file.
             config: gives the batch size, the seed, the noise law and flipping.
             device: where batches are made.
         """
-        self._pixels = pixels.to(device)
+        self._count = len(pixels)
         self._device = device
         self._batch_size = config.training.batch_size
         self._seed = config.training.seed
@@ -36,16 +40,28 @@ class Batches:
         self._law = parse_noise(config.training.noise)
         self._latent_size = config.network.latent_size
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
+        self._images = self._gatherer(pixels)
+
+    def _gatherer(self, pixels: torch.Tensor) -> Gather:
+        if self._device.type == "cpu":
+            return gather_directly(pixels, self._places)
+        if choose_storage(pixels.nbytes, free_device_memory(self._device), 0) == "device":
+            return gather_directly(pixels.to(self._device), self._places)
+        return GatherAhead(pixels, self._places, self._device)
 
     def _draw_permutation(self, epoch: int) -> np.ndarray:
-        return stream(self._seed, "order", epoch).permutation(len(self._pixels))
+        return stream(self._seed, "order", epoch).permutation(self._count)
+
+    def _places(self, step: int) -> np.ndarray:
+        """Return which images make up the batch of a step, int64 (batch_size,)."""
+        first = (step - 1) * self._batch_size
+        epochs, places = np.divmod(np.arange(first, first + self._batch_size), self._count)
+        chosen = [self._permutation(e)[p] for e, p in zip(epochs.tolist(), places, strict=True)]
+        return np.array(chosen, dtype=np.int64)
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of step number `step`, counted from 1."""
-        first = (step - 1) * self._batch_size
-        epochs, places = np.divmod(np.arange(first, first + self._batch_size), len(self._pixels))
-        chosen = [int(self._permutation(e)[p]) for e, p in zip(epochs, places, strict=True)]
-        real = self._pixels[self._on_device(torch.tensor(chosen))].float() / 127.5 - 1
+        real = self._images(step).float() / 127.5 - 1
         if self._flip:
             coins = stream(self._seed, "flip", step).random(self._batch_size) < 0.5
             mirrored = self._on_device(torch.from_numpy(coins))[:, None, None, None]

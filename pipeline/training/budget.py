@@ -49,6 +49,21 @@ class Budget:
             shares.append(seconds / self.seconds)
         return min(1.0, max(shares))
 
+    def seconds_left(self, step: int, seconds: float, seconds_a_step: float) -> float:
+        """Return how long a run goes on: until whichever limit comes first at this pace.
+
+        Args:
+            step: steps taken, over all sittings.
+            seconds: training seconds so far, over all sittings.
+            seconds_a_step: the pace from here on.
+        """
+        left = math.inf
+        if self.steps is not None:
+            left = (self.steps - step) * seconds_a_step
+        if self.seconds is not None:
+            left = min(left, self.seconds - seconds)
+        return max(0.0, left)
+
     def ended(self, step: int, seconds: float, reserve: float) -> bool:
         """Tell whether to stop after `step`, keeping `reserve` seconds for saving."""
         if self.steps is not None and step >= self.steps:

@@ -7,7 +7,6 @@ an uninterrupted run, since nothing random carries state (see `pipeline.randomne
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from tqdm import tqdm
 
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, Interrupted
-from pipeline.networks import build_discriminator, build_generator, parameter_count
 from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
@@ -181,36 +179,11 @@ def progress_bar() -> tqdm[Any]:
 
 
 def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder) -> None:
-    """Move the bar; costs nothing on the device."""
-    used = budget.used(recorder.steps, recorder.clock())
-    bar.n = 100 * used
-    left = recorder.clock() * (1 - used) / max(used, 1e-9)
+    """Move the bar; costs nothing on the device. The time left is at this sitting's pace."""
+    steps, seconds = recorder.steps, recorder.clock()
+    bar.n = 100 * budget.used(steps, seconds)
+    left = budget.seconds_left(steps, seconds, recorder.seconds_a_step)
     bar.set_description_str(
         f"{recorder.images_seen:,} images, {tqdm.format_interval(left)} left", refresh=False
     )
     bar.update(0)
-
-
-def describe(config: Config, dataset_size: int, run_path: Path) -> str:
-    """Return what `train` would do, for `--dry-run`."""
-    device = default_device()
-    precision = choose_precision(config.training.precision, device)
-    budget = Budget.from_config(config, dataset_size)
-    generator = build_generator(config.network, config.data)
-    discriminator = build_discriminator(config)
-    limits = []
-    if budget.steps is not None:
-        limits.append(f"{budget.steps * config.training.batch_size:,} images")
-    if budget.seconds is not None:
-        limits.append(f"{budget.seconds / 60:g} minutes")
-    return "\n".join(
-        [
-            f"run      {run_path}" + (" (resumes)" if RunFolder(run_path).state.exists() else ""),
-            f"data     {dataset_size:,} images at {config.data.image_size} pixels",
-            f"device   {device_name(device)}, {precision}",
-            f"networks {parameter_count(generator):,} and "
-            f"{parameter_count(discriminator):,} parameters",
-            f"ends at  {' or '.join(limits)}",
-            json.dumps(config.to_dict(), indent=2),
-        ]
-    )

@@ -63,6 +63,12 @@ class Recorder:
         steps, seconds = self._state.step - self._last_line[0], self.clock() - self._last_line[1]
         return steps * self._config.training.batch_size / max(seconds, 1e-9)
 
+    @property
+    def seconds_a_step(self) -> float:
+        """Mean seconds of a step in this sitting, with its share of all else."""
+        steps = self._state.step - self._first_step
+        return (self.clock() - self._earlier_seconds) / steps if steps else 0.0
+
     def clock(self) -> float:
         """Return the training seconds of the run, pauses left out."""
         return self._earlier_seconds + time.perf_counter() - self._started
@@ -156,11 +162,6 @@ class Recorder:
         self._log.say(message)
         raise DivergedError(message)
 
-    def _step_seconds(self) -> float:
-        """Return the mean seconds of a step in this sitting, with its share of all else."""
-        steps = self._state.step - self._first_step
-        return (self.clock() - self._earlier_seconds) / steps if steps else 0.0
-
     def _save(self, sample: bool) -> None:
         """Write the grid if asked to, the state and the snapshot, and time it."""
         self._refuse_not_finite()
@@ -175,7 +176,7 @@ class Recorder:
         save_snapshot(self._run.snapshot, generator, self._config, self.images_seen)
         save_state(self._run.state, self._state.to_dict())
         self._saved_at = self.clock()
-        self._state.reserve = 1.5 * (self._saved_at - began) + self._step_seconds()
+        self._state.reserve = 1.5 * (self._saved_at - began) + self.seconds_a_step
 
     def _score(self) -> None:
         """Score the averaged generator; the best so far is kept."""

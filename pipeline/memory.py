@@ -1,0 +1,115 @@
+"""How much memory is free, and how much a piece of work takes at its peak."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+MEMORY_INFO = Path("/proc/meminfo")
+OWN_STATUS = Path("/proc/self/status")
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+_FILE_CACHE = {"memory.stat": "inactive_file", "memory/memory.stat": "total_inactive_file"}
+_LIMITS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+    ),
+)
+"""Limit, use and statistics of a container: the second version of control groups, the first."""
+
+
+def free_host_memory() -> int:
+    """Return the bytes that a process may still take without swapping.
+
+    Inside a container its limit counts too. Where the system does not say what is free (macOS),
+    half of all memory is taken for free.
+    """
+    available = _fields(MEMORY_INFO).get("MemAvailable")
+    if available is None:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    left = _left_in_container()
+    return available if left is None else max(0, min(available, left))
+
+
+def free_device_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a GPU; 0 for the CPU, which has none of its own."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def _left_in_container() -> int | None:
+    """Return the bytes between a container's use and its limit, or None without a limit."""
+    for limit, used, statistics in _LIMITS:
+        try:
+            most = int((CONTROL_GROUP / limit).read_text())
+            now = int((CONTROL_GROUP / used).read_text())
+            lines = (CONTROL_GROUP / statistics).read_text().splitlines()
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+        cache = dict(line.split()[:2] for line in lines if line.strip())
+        return most - now + int(cache.get(_FILE_CACHE[statistics], 0))  # caches give way
+    return None
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Return the sizes in one of Linux's tables in bytes; none where there is no such table."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    rows = [line.split() for line in lines]
+    return {r[0].rstrip(":"): int(r[1]) * 1024 for r in rows if r[-1:] == ["kB"]}
+
+
+def peak_resident() -> int:
+    """Return the most bytes of memory that this process has held."""
+    peak = _fields(OWN_STATUS).get("VmHWM")
+    if peak is not None:
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class PeakMemory:
+    """The memory that the work in a `with` block takes at its peak.
+
+    On a GPU: all that torch holds there. On the CPU: how far the process grows, as far as the
+    system says; where its peak cannot be set back, growth below an earlier peak is not seen.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before = 0
+
+    def __enter__(self) -> Self:
+        """Set the mark from which to count."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            return self
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+        self._before = peak_resident()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the block."""
+
+    @property
+    def taken(self) -> int:
+        """Return the bytes so far."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return max(0, peak_resident() - self._before)
