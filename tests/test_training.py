@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from tqdm import tqdm
 
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, DivergedError, Interrupted, RunError
 from pipeline.runs import RunFolder, list_runs
 from pipeline.training import loop, recorder
-from pipeline.training.checkpoints import load_snapshot, load_state
+from pipeline.training.checkpoints import load_snapshot, load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.objective import NonSaturating
 from pipeline.training.recorder import Recorder
@@ -190,6 +191,20 @@ def test_a_signal_saves_the_state_between_two_steps(
     assert stopped.value.exit_code == 130
     assert load_state(tmp_path / "run" / "state.pt")["step"] == 5
     assert signal.getsignal(number) is before
+
+
+def test_the_time_left_after_resuming_is_at_this_sittings_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "run", images=16)
+    state = load_state(tmp_path / "run" / "state.pt")
+    save_state(tmp_path / "run" / "state.pt", state | {"seconds": 1e6})  # on a slow machine
+    shown: list[str] = []
+    monkeypatch.setattr(tqdm, "set_description_str", lambda _, text, **__: shown.append(text))
+    train(tmp_path / "run")
+    # Eight steps, tiny and in this process, take less than a minute; at the old pace, weeks.
+    assert shown[0].startswith("20 images, 00:")
+    assert shown[-1] == "48 images, 00:00 left"
 
 
 def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:

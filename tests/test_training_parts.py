@@ -150,6 +150,14 @@ def test_budget_ends_at_whichever_limit_comes_first() -> None:
     assert budget.used(1, 24) == 0.8
 
 
+def test_the_time_left_is_that_of_the_limit_that_comes_first_at_the_pace_of_now() -> None:
+    assert Budget(steps=100, seconds=None).seconds_left(40, 999, seconds_a_step=2) == 120
+    assert Budget(steps=None, seconds=600).seconds_left(40, 400, seconds_a_step=2) == 200
+    assert Budget(steps=100, seconds=600).seconds_left(40, 400, seconds_a_step=2) == 120
+    assert Budget(steps=100, seconds=450).seconds_left(40, 400, seconds_a_step=2) == 50
+    assert Budget(steps=10, seconds=450).seconds_left(40, 400, seconds_a_step=2) == 0
+
+
 def test_a_run_without_a_budget_is_refused() -> None:
     with pytest.raises(ConfigError, match="no budget"):
         Budget.from_config(Config(), 300)

@@ -1,0 +1,65 @@
+"""Free memory and the peak of a piece of work."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import memory
+from pipeline.memory import PeakMemory, free_device_memory, free_host_memory
+
+CPU = torch.device("cpu")
+MEGABYTE = 2**20
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of a machine with 8 MB available and no container."""
+    (tmp_path / "meminfo").write_text("MemTotal: 16384 kB\nMemAvailable: 8192 kB\nHugePages: 0\n")
+    monkeypatch.setattr(memory, "MEMORY_INFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    return tmp_path
+
+
+def test_what_the_system_calls_available_is_free(machine: Path) -> None:
+    assert free_host_memory() == 8 * MEGABYTE
+    (machine / "memory.max").write_text("max\n")
+    assert free_host_memory() == 8 * MEGABYTE
+
+
+def test_a_container_has_its_limit_less_what_it_uses_without_caches(machine: Path) -> None:
+    (machine / "memory.max").write_text(f"{6 * MEGABYTE}\n")
+    (machine / "memory.current").write_text(f"{5 * MEGABYTE}\n")
+    (machine / "memory.stat").write_text(f"anon 77\ninactive_file {2 * MEGABYTE}\n")
+    assert free_host_memory() == 3 * MEGABYTE
+
+
+def test_an_older_container_too_and_never_less_than_nothing(machine: Path) -> None:
+    (machine / "memory").mkdir()
+    (machine / "memory" / "memory.limit_in_bytes").write_text(f"{6 * MEGABYTE}\n")
+    (machine / "memory" / "memory.usage_in_bytes").write_text(f"{7 * MEGABYTE}\n")
+    (machine / "memory" / "memory.stat").write_text(f"total_inactive_file {MEGABYTE // 2}\n")
+    assert free_host_memory() == 0
+
+
+def test_without_a_word_from_the_system_half_of_all_memory_counts(machine: Path) -> None:
+    (machine / "meminfo").unlink()
+    everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert free_host_memory() == everything // 2
+
+
+def test_a_cpu_has_no_memory_of_its_own() -> None:
+    assert free_device_memory(CPU) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets the peak back")
+def test_the_peak_is_what_the_work_took_whatever_came_before() -> None:
+    _ = np.ones(96 * MEGABYTE, np.uint8).sum()  # freed: an earlier, higher peak
+    with PeakMemory(CPU) as peak:
+        _ = np.ones(32 * MEGABYTE, np.uint8).sum()
+        taken = peak.taken
+    # The array, and at most a quarter more for what the interpreter does meanwhile.
+    assert 0.9 * 32 * MEGABYTE < taken < 1.25 * 32 * MEGABYTE
