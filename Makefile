@@ -19,7 +19,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench scale agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ check: lint test  ## lint and test: what CI runs
 bench: $(VENV)/.ready  ## speed, as ratios to plain baselines in the same run
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
 	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES)
+
+scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
+	$(VENV)/bin/python -m benchmarks.scale $(ARGS)
 
 agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
 	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)

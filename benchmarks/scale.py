@@ -17,8 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -51,23 +53,22 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
         on_disk: act as if memory held nothing, so that the pixels are mapped from a file.
     """
     from pipeline.config import apply_settings, load_preset
-    from pipeline.data import images as module
+    from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.memory import peak_resident
     from pipeline.training.estimate import measure
     from pipeline.training.precision import default_device
 
-    if on_disk:
-        module.free_host_memory = lambda: 0
-    device = default_device()
-    images, before = module.open_images(folder), peak_resident()
+    images, before = open_images(folder), peak_resident()
     began = time.perf_counter()
-    content = module.content_hash(images)
+    content = content_hash(images)
     hashed = time.perf_counter()
-    loaded = module.load_images(images, size, content)
+    full = patch("pipeline.data.images.free_host_memory", lambda: 0)
+    with full if on_disk else nullcontext():
+        loaded = load_images(images, size, content)
     decoded = time.perf_counter()
     grown = peak_resident() - before
     config = apply_settings(load_preset("monet64"), {"image_size": size})
-    estimate = measure(config, loaded.pixels, device)
+    estimate = measure(config, loaded.pixels, default_device())
     return {
         "images": len(loaded.names),
         "hash": hashed - began,
@@ -134,9 +135,10 @@ def print_loading(counts: Sequence[int], size: int) -> None:
 
 def print_loaded(row: dict[str, Any], again: bool) -> None:
     """Print one row of the table of loading."""
+    pace = "-" if again else f"{row['images'] / row['decode']:,.0f}"
     print(
         f"| {row['images']:,}{' (again)' if again else ''} | {row['hash']:.2f} s "
-        f"| {row['decode']:.2f} s | {row['images'] / row['decode']:,.0f} "
+        f"| {row['decode']:.2f} s | {pace} "
         f"| {row['pixels'] / MB:,.1f} MB | {row['storage']} | {row['memory'] / MB:,.1f} MB "
         f"| {row['rate']:,.1f} |",
         flush=True,
@@ -145,7 +147,8 @@ def print_loaded(row: dict[str, Any], again: bool) -> None:
 
 def print_training(sizes: Sequence[int], batches: Sequence[int]) -> None:
     """Print the table of training: images a second and peak memory of the whole process."""
-    print("\n| resolution | " + " | ".join(f"batch {b}" for b in batches) + " |")
+    print("\nTraining: images a second, and the peak memory of the whole process\n")
+    print("| resolution | " + " | ".join(f"batch {b}" for b in batches) + " |")
     print("|---" * (len(batches) + 1) + "|")
     for size in sizes:
         cells = []
