@@ -92,6 +92,7 @@ class PeakMemory:
     def __enter__(self) -> Self:
         """Set the mark from which to count."""
         if self._device.type == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting does not do it itself
             torch.cuda.reset_peak_memory_stats(self._device)
             return self
         with suppress(OSError):

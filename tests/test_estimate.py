@@ -3,12 +3,14 @@
 import ast
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from pipeline.cli import run_command
 from pipeline.data.pixels import LoadedImages, keep_on_disk
 from pipeline.errors import ConfigError, RunError
 from pipeline.training import estimate as module
@@ -24,6 +26,7 @@ from pipeline.training.estimate import (
     measure,
     megabytes,
 )
+from tests.helpers import TINY_RUN, fill
 from tests.test_training import DATA, paintings, tiny
 
 CPU = torch.device("cpu")
@@ -110,6 +113,22 @@ def test_a_real_dry_run_leaves_the_folder_alone_and_the_run_as_it_would_be(tmp_p
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert "(resumes at step 4)" in describe(tiny(), loaded(), tmp_path / "run", CPU)
     assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+
+
+def test_the_command_line_measures_and_leaves_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipeline.data.images.free_host_memory", lambda: 0)
+    data, run = fill(tmp_path / "data"), tmp_path / "run"
+    words = ["--data", str(data), "--preset", "demo", "--run", str(run), *TINY_RUN]
+    assert run_command(["train", *words, "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert re.search(r"^speed    [\d.,]+ images a second, ", shown.out, re.MULTILINE)
+    assert re.search(
+        r"^takes    about [\d.]+ minutes: 8 images in 2 steps", shown.out, re.MULTILINE
+    )
+    assert "more than memory holds, kept decoded in" in shown.err
+    assert not run.exists()
 
 
 def test_a_dry_run_says_which_file_holds_the_images(
