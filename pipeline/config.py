@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 
 IMAGE_SIZES = (32, 64, 128, 256)
+DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
@@ -92,6 +93,8 @@ class TrainingConfig:
     """Target of the discriminator on paintings, and of the generator."""
     fake_label: float = 0.0
     """Target of the discriminator on generated images."""
+    discriminator_passes: str = "auto"
+    """Paintings and generated images in separate batches, joined in one, or by the network."""
     noise: str = "normal(0, 1)"
     """Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale)."""
     ema_decay: float = 0.999
@@ -119,6 +122,12 @@ class TrainingConfig:
             "precision",
             self.precision,
             "one of " + ", ".join(PRECISIONS),
+        )
+        _require(
+            self.discriminator_passes in DISCRIMINATOR_PASSES,
+            "discriminator_passes",
+            self.discriminator_passes,
+            "one of " + ", ".join(DISCRIMINATOR_PASSES),
         )
         from pipeline.training.noise import parse_noise
 

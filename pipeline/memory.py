@@ -1,7 +1,8 @@
-"""How much memory is free, and how much a piece of work takes at its peak."""
+"""How much memory is free, how much a piece of work takes, and what the C library keeps of it."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
@@ -25,6 +26,8 @@ _LIMITS = (
     ),
 )
 """Limit, use and statistics of a container: the second version of control groups, the first."""
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+"""glibc's numbers for what can be set, from malloc.h."""
 
 
 def free_host_memory() -> int:
@@ -114,3 +117,22 @@ class PeakMemory:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         return max(0, peak_resident() - self._before)
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep freed memory for the next layer.
+
+    By default glibc hands large blocks back to the system, which clears and maps them again for
+    every layer: with large batches that takes longer than the arithmetic. Other C libraries are
+    left as they are.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return
+    for setting, value in (
+        (_M_MMAP_THRESHOLD, 2**30),
+        (_M_TRIM_THRESHOLD, 2**31 - 1),
+        (_M_TOP_PAD, 2**26),
+    ):
+        mallopt(setting, value)

@@ -1,7 +1,6 @@
 """The fast form of the feature networks against the exact one."""
 
 import copy
-import ctypes
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +13,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from pipeline.scoring.extractors import Extractor, make_extractor
-from pipeline.scoring.fast import (
-    FastInception,
-    fold_efficientnet,
-    keep_freed_memory,
-    resize_like_tensorflow1,
-)
+from pipeline.scoring.fast import FastInception, fold_efficientnet, resize_like_tensorflow1
 from pipeline.scoring.metrics import frechet_distance
 from tests.scoring_helpers import batch, noise, patches, write_random_inception
 
@@ -215,32 +209,3 @@ def test_a_gpu_gives_the_same_features(
         extractor = make_extractor(name, file, torch.device("cuda"), exact)
         found = extractor.outputs(pictures(extractor, *range(6))).features
         assert share_of_spread(found, expected) <= tolerance
-
-
-# The C library.
-
-
-@pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
-def test_a_system_without_that_setting_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
-    def refuse(_: None) -> None:
-        raise error
-
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
-    keep_freed_memory()
-
-
-def test_freed_memory_is_asked_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[int, int] = {}
-
-    class Library:
-        @staticmethod
-        def mallopt(setting: int, value: int) -> int:
-            asked[setting] = value
-            return 1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
-    keep_freed_memory()
-    assert set(asked) == {-1, -2, -3}
-    assert all(0 < value < 2**31 for value in asked.values())  # C's int

@@ -1,5 +1,6 @@
 """Free memory and the peak of a piece of work."""
 
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,12 @@ import pytest
 import torch
 
 from pipeline import memory
-from pipeline.memory import PeakMemory, free_device_memory, free_host_memory
+from pipeline.memory import (
+    PeakMemory,
+    free_device_memory,
+    free_host_memory,
+    keep_freed_memory,
+)
 
 CPU = torch.device("cpu")
 MEGABYTE = 2**20
@@ -63,3 +69,29 @@ def test_the_peak_is_what_the_work_took_whatever_came_before() -> None:
         taken = peak.taken
     # The array, and at most a quarter more for what the interpreter does meanwhile.
     assert 0.9 * 32 * MEGABYTE < taken < 1.25 * 32 * MEGABYTE
+
+
+@pytest.mark.parametrize("error", [OSError, TypeError, AttributeError])
+def test_a_system_without_that_setting_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refuse(_: None) -> None:
+        raise error
+
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
+    keep_freed_memory()
+
+
+def test_freed_memory_is_asked_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[int, int] = {}
+
+    class Library:
+        @staticmethod
+        def mallopt(setting: int, value: int) -> int:
+            asked[setting] = value
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
+    keep_freed_memory()
+    assert set(asked) == {-1, -2, -3}
+    assert all(0 < value < 2**31 for value in asked.values())  # C's int

@@ -13,7 +13,7 @@ from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.ema import AveragedGenerator, calibrated
 from pipeline.training.loop import frozen
-from pipeline.training.objective import Batch, NonSaturating
+from pipeline.training.objective import Batch, NonSaturating, judge_both
 from pipeline.training.precision import Precision, choose_precision
 
 CPU = torch.device("cpu")
@@ -47,6 +47,34 @@ def test_losses_are_the_cross_entropies_with_softened_labels() -> None:
     for name, value in (logged_d | logged_g).items():
         assert value.item() == pytest.approx(p, rel=1e-6), name
     assert set(logged_d | logged_g) == {"d_real", "d_fake_before", "d_fake_after"}
+
+
+def judge(bn: bool, passes: str) -> tuple[torch.Tensor, list[int]]:
+    """Return the logits of both kinds, joined, and the sizes of the batches that went through."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(2) if bn else nn.Identity()
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), norm, nn.Flatten(), nn.Linear(72, 1), nn.Flatten(0))
+    real, fake = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    sizes: list[int] = []
+    network.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
+    return torch.cat(judge_both(network, real, fake, passes)), sizes
+
+
+def test_a_discriminator_without_batch_norm_judges_both_kinds_in_one_pass() -> None:
+    joined, sizes = judge(bn=False, passes="auto")
+    assert sizes == [8]
+    separate, sizes = judge(bn=False, passes="separate")
+    assert sizes == [4, 4]
+    # The same sums in float32, perhaps in another order: some units in the seventh digit.
+    torch.testing.assert_close(joined, separate, rtol=1e-6, atol=1e-6)
+
+
+def test_batch_norm_sees_each_kind_by_itself_unless_told_otherwise() -> None:
+    by_default, sizes = judge(bn=True, passes="auto")
+    assert sizes == [4, 4]
+    joined, sizes = judge(bn=True, passes="joined")
+    assert sizes == [8]
+    assert (joined - by_default).abs().max() > 0.01
 
 
 def test_frozen_discriminator_passes_gradients_on_and_keeps_none() -> None:

@@ -23,7 +23,8 @@ from PIL import Image
 from torch import nn
 
 from pipeline.errors import ScoringError
-from pipeline.scoring.fast import FastInception, fold_efficientnet, keep_freed_memory
+from pipeline.memory import keep_freed_memory
+from pipeline.scoring.fast import FastInception, fold_efficientnet
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
 from pipeline.training.precision import choose_precision
 

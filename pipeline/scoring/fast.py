@@ -7,7 +7,6 @@ Inception that tolerates it runs in 16 bits. What that does to a FID is measured
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
@@ -16,27 +15,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 INCEPTION_SIZE = 299
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-"""glibc's numbers for what can be set, from malloc.h."""
-
-
-def keep_freed_memory() -> None:
-    """Ask the C library to keep freed memory for the next layer.
-
-    By default glibc hands large blocks back to the system, which clears and maps them again for
-    every layer: with large batches that takes longer than the arithmetic. Other C libraries are
-    left as they are.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):
-        return
-    for setting, value in (
-        (_M_MMAP_THRESHOLD, 2**30),
-        (_M_TRIM_THRESHOLD, 2**31 - 1),
-        (_M_TOP_PAD, 2**26),
-    ):
-        mallopt(setting, value)
 
 
 def resize_like_tensorflow1(x: torch.Tensor, size: int) -> torch.Tensor:

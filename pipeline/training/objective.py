@@ -45,17 +45,18 @@ class Objective(Protocol):
 class NonSaturating:
     """Binary cross-entropy on logits, with labels that may be softened.
 
-    Goodfellow et al. 2014, section 3: the generator maximises log D(G(z)). Paintings and
-    generated images go through the discriminator in separate batches, as its BatchNorm needs.
+    Goodfellow et al. 2014, section 3: the generator maximises log D(G(z)).
     """
 
     real_label: float
     fake_label: float
+    passes: str = "auto"
+    """How paintings and generated images go through the discriminator: see `judge_both`."""
 
     @staticmethod
     def from_config(config: TrainingConfig) -> NonSaturating:
         """Build it as the config says."""
-        return NonSaturating(config.real_label, config.fake_label)
+        return NonSaturating(config.real_label, config.fake_label, config.discriminator_passes)
 
     def generate(self, generator: nn.Module, batch: Batch) -> torch.Tensor:
         """Return G(z)."""
@@ -66,8 +67,7 @@ class NonSaturating:
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Logged]:
         """Return the sum of both cross-entropies; logs `d_real` and `d_fake_before`."""
-        real_logits = discriminator(batch.real).float()
-        fake_logits = discriminator(fake).float()
+        real_logits, fake_logits = judge_both(discriminator, batch.real, fake, self.passes)
         loss = _cross_entropy(real_logits, self.real_label)
         loss = loss + _cross_entropy(fake_logits, self.fake_label)
         return loss, {
@@ -83,6 +83,31 @@ class NonSaturating:
         return _cross_entropy(logits, self.real_label), {
             "d_fake_after": logits.detach().sigmoid().mean()
         }
+
+
+def judge_both(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, passes: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the discriminator's float32 logits of paintings and of generated images.
+
+    Args:
+        discriminator: gives logits (N,).
+        real: paintings (N, 3, S, S) in [-1, 1].
+        fake: generated images of the same shape.
+        passes: `separate` sends them through in two batches, so that BatchNorm sees each by
+            itself (Radford et al. 2016 and others since); `joined` in one, which is faster;
+            `auto` joins them where no layer mixes the images of a batch, and both are equal.
+    """
+    if passes == "joined" or (passes == "auto" and not mixes_images(discriminator)):
+        real_logits, fake_logits = discriminator(torch.cat([real, fake.to(real)])).chunk(2)
+    else:
+        real_logits, fake_logits = discriminator(real), discriminator(fake)
+    return real_logits.float(), fake_logits.float()
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
