@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
@@ -44,33 +45,32 @@ def _start(
     rank: int, count: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> tuple[Any, Connection]:
     answers, answer = _CONTEXT.Pipe(duplex=False)
-    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count}
-    variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    texts = {name: str(value) for name, value in variables.items()}
-    process = _CONTEXT.Process(target=_serve, args=(texts, answer, work, arguments))
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+    texts = {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    process = _CONTEXT.Process(target=_serve, args=(texts, answer, work, pickle.dumps(arguments)))
     process.start()
     answer.close()
     return process, answers
 
 
 def _serve(
-    variables: dict[str, str], answer: Connection, work: Callable[..., Any], arguments: Any
+    variables: dict[str, str], answer: Connection, work: Callable[..., Any], arguments: bytes
 ) -> None:
     os.environ.update(variables)
     torch.set_num_threads(1)
     try:
         with join() as ranks:
-            result = work(ranks, *arguments)
+            result = work(ranks, *pickle.loads(arguments))
     except Exception as error:
         traceback.print_exc()
         result = error
-    answer.send(result)
+    answer.send_bytes(pickle.dumps(result))  # torch's own way needs the sender to stay
 
 
 def _result(process: Any, answers: Connection) -> Any:
     assert answers.poll(PATIENCE), "a rank hangs"
     try:
-        return answers.recv()
+        return pickle.loads(answers.recv_bytes())
     except EOFError:
         process.join(PATIENCE)
         return process.exitcode
