@@ -1,6 +1,7 @@
 """A kernel with two GPUs: torchrun for real, with processes on the CPU in the GPUs' place."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, PainterError, RunError, WorkFailed
 from pipeline.runs import RunFolder
+from pipeline.storage import write_json
 from pipeline.training.checkpoints import load_state
 from submission import archive, kernel_entry, kernel_ranks
 from submission.archive import check_archive
-from submission.kernel_ranks import device_share, train_in_processes
+from submission.kernel_ranks import device_share, serve, train_in_processes
 from tests.helpers import fill
 
+CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
     "image_size": 32,
     "generator_channels": 4,
@@ -71,16 +74,20 @@ def test_a_kernel_trains_on_both_gpus_and_shows_the_log(
     assert not (run.path / ".lock").exists()
 
 
-def test_a_failure_in_the_processes_fails_the_kernel_with_their_message(
-    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    working = tmp_path / "working"
-    working.mkdir()
-    (working / "thesis.txt").write_text("mine")
-    with pytest.raises(RunError, match="not empty and holds no run"):
-        kernel_entry.run(settings(), inputs, working)
-    assert "painter failed: " in capsys.readouterr().out
-    assert [p.name for p in working.iterdir()] == ["thesis.txt"]
+def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Path) -> None:
+    run, scratch = RunFolder(tmp_path / "working"), tmp_path / "scratch"
+    for folder in (run.path, scratch):
+        folder.mkdir()
+    (run.path / "thesis.txt").write_text("mine")
+    chosen = kernel_entry.KernelSettings.from_dict(settings())
+    job = kernel_entry.Job(chosen, inputs, run, scratch, CPU, time.monotonic() + 300)
+    write_json(scratch / "orders.json", job.to_dict())
+    with pytest.raises(SystemExit) as end:
+        serve(scratch / "orders.json")
+    assert end.value.code == RunError.exit_code
+    left = json.loads((scratch / "failure-0.json").read_text())
+    assert left["error"] == "RunError"
+    assert "not empty and holds no run" in left["message"]
 
 
 @pytest.mark.parametrize(("batch_size", "used"), [(64, 2), (6, 2), (5, 1), (2, 2)])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import distributed as dist
 from torch import nn
 
 from pipeline.cli import run_command
@@ -21,7 +22,7 @@ from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.objective import NonSaturating
 from pipeline.training.precision import Precision
-from pipeline.training.ranks import ALONE, Decision, Ranks, join
+from pipeline.training.ranks import ALONE, Decision, Ranks, add_up, join
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.state import TrainingState
 from pipeline.training.synchronised import SynchronisedBatchNorm2d, synchronise
@@ -196,6 +197,47 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=r"process 3 .* 2 GPUs.*Start 2 processes"), join():
         pass
+
+
+def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(
+        dist, "init_process_group", lambda backend, **options: calls.append(backend)
+    )
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
+    for name, value in {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with join() as ranks:
+        assert ranks == Ranks(3, 4)
+    assert calls == [1, "cpu:gloo,cuda:nccl", "left"]
+
+
+def test_running_out_of_memory_is_not_taken_for_a_lost_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error, expected in (
+        (torch.OutOfMemoryError("full"), torch.OutOfMemoryError),
+        (RuntimeError("Connection closed by peer"), RankLost),
+    ):
+        monkeypatch.setattr(dist, "all_reduce", lambda tensor, error=error: fail(error))
+        with pytest.raises(expected):
+            add_up(torch.zeros(1))
+
+
+def test_a_message_says_which_process_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", str(tmp_path / "none"), "--run", str(tmp_path / "run")]
+    for rank, start in ((0, "painter: "), (1, "painter (process 1): ")):
+        monkeypatch.setenv("RANK", str(rank))
+        assert run_command([*words, "--preset", "demo"]) == 2
+        assert capsys.readouterr().err.startswith(start)
 
 
 def test_an_onlooker_counts_and_writes_nothing(tmp_path: Path) -> None:

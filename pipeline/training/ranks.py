@@ -135,10 +135,11 @@ def join() -> Iterator[Ranks]:
     Raises:
         ConfigError: if there are fewer GPUs than processes on this machine.
     """
-    ranks = Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    if ranks.count == 1:
-        yield ranks
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield ALONE
         return
+    ranks = Ranks(int(os.environ["RANK"]), count)
     backend = _take_device()
     with _named_loss():
         dist.init_process_group(
@@ -147,18 +148,19 @@ def join() -> Iterator[Ranks]:
     try:
         yield ranks
     except RankLost:
-        raise  # there is nobody left to take leave of
+        raise  # taking leave would wait for those that have gone
     except BaseException:
         dist.destroy_process_group()
         raise
-    dist.destroy_process_group()
+    else:
+        dist.destroy_process_group()
 
 
 def _take_device() -> str:
     """Make this rank's GPU the current one; return the backends that the machine needs."""
     if not torch.cuda.is_available():
         return "gloo"
-    local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if local >= gpus:
         raise ConfigError(
             f"This is process {local + 1} on a machine with {gpus} GPUs, and each needs its own. "
