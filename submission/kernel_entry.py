@@ -29,7 +29,7 @@ from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.sources import COMPETITION
-from pipeline.errors import ConfigError, DataError, PainterError, RunError, ScoringError
+from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.samplers import NoiseSampler
@@ -271,19 +271,30 @@ def train_and_generate(job: Job) -> None:
     paintings = open_images(path, job.settings.domain)
     if job.settings.attached is not None:
         take_up(job, config, describe_data(path, paintings))
-    count = device_share(config.training.batch_size)
-    if count > 1:
-        say(f"training on {count} GPUs")
-        train_in_processes(job.to_dict(), count, job.scratch)
-        seen = int(load_state(job.run.state)["step"]) * config.training.batch_size
-    else:
-        seen = train_share(job)
+    seen = train_on_all(job, config)
     say(f"trained: {seen:,} images seen, {earlier_seconds(job.run) / 60:.1f} minutes in all")
     job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
     chosen = load_snapshot(job.run.chosen)
     say(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
     make_images(job, job.run.chosen, chosen, config.output)
     score_if_possible(job, paintings)
+
+
+def train_on_all(job: Job, config: Config) -> int:
+    """Train on all GPUs that can take equal shares of a batch; return the images seen.
+
+    Where several do not work together, one goes on: two are no reason to lose a kernel.
+    """
+    count = device_share(config.training.batch_size)
+    if count == 1:
+        return train_share(job)
+    say(f"training on {count} GPUs")
+    try:
+        train_in_processes(job.to_dict(), count, job.scratch)
+    except RankLost as error:
+        say(f"{error} One GPU goes on.")
+        return train_share(job)
+    return int(load_state(job.run.state)["step"]) * config.training.batch_size
 
 
 def train_share(job: Job, ranks: Ranks = ALONE) -> int:

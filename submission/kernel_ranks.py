@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from pipeline import errors
-from pipeline.errors import PainterError, RankLost, WorkFailed
+from pipeline.errors import PainterError, RankLost
 from pipeline.storage import write_json
 from pipeline.training.ranks import join
 
@@ -41,7 +41,7 @@ def train_in_processes(orders: Mapping[str, Any], count: int, scratch: Path) -> 
 
     Raises:
         PainterError: what a process raised.
-        WorkFailed: if they ended in another way.
+        RankLost: if they ended in another way; the last checkpoint is kept.
     """
     file = scratch / "orders.json"
     write_json(file, dict(orders))
@@ -91,9 +91,9 @@ def _failure(scratch: Path, count: int, code: int) -> PainterError:
     failures = [json.loads(p.read_text()) for p in sorted(scratch.glob("failure-*.json"))]
     failures.sort(key=lambda failure: failure["error"] == RankLost.__name__)
     if not failures or failures[0]["error"] == RankLost.__name__:
-        return WorkFailed(
+        return RankLost(
             f"The training in {count} processes ended with exit code {code}; what they printed "
-            "stands above. The last checkpoint is kept: attach it to go on."
+            "stands above. The last checkpoint is kept."
         )
     kind = getattr(errors, failures[0]["error"])
     error: PainterError = kind(failures[0]["message"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, PainterError, RunError, WorkFailed
+from pipeline.errors import ConfigError, PainterError, RankLost, RunError
 from pipeline.runs import RunFolder
 from pipeline.storage import write_json
 from pipeline.training.checkpoints import load_state
@@ -74,6 +74,31 @@ def test_a_kernel_trains_on_both_gpus_and_shows_the_log(
     assert not (run.path / ".lock").exists()
 
 
+def test_where_several_processes_do_not_work_one_goes_on(
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(kernel_ranks, "torchrun", lambda count, orders: ["sh", "-c", "exit 1"])
+    run = RunFolder(tmp_path / "working")
+    kernel_entry.run(settings(), inputs, run.path)
+    assert "exit code 1; what they printed stands above" in capsys.readouterr().out
+    assert run.read_provenance()["sittings"][0]["device"].startswith("CPU")
+    assert check_archive(run.images) == []
+
+
+def test_an_error_of_the_processes_is_the_kernels(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torchrun(count: int, orders: Path) -> list[str]:
+        return failing(1, {"failure-1.json": TOO_SHORT}, orders.parent)
+
+    monkeypatch.setattr(kernel_ranks, "torchrun", torchrun)
+    with pytest.raises(ConfigError, match="none is left"):
+        kernel_entry.run(settings(), inputs, tmp_path / "working")
+
+
 def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Path) -> None:
     run, scratch = RunFolder(tmp_path / "working"), tmp_path / "scratch"
     for folder in (run.path, scratch):
@@ -117,8 +142,8 @@ TOO_SHORT = {"error": "ConfigError", "message": "Of 5 minutes none is left."}
     [
         ({"failure-0.json": LOST, "failure-1.json": TOO_SHORT}, ConfigError, "none is left"),
         ({"failure-0.json": TOO_SHORT}, ConfigError, "none is left"),
-        ({"failure-0.json": LOST}, WorkFailed, "2 processes ended with exit code 3"),
-        ({}, WorkFailed, "2 processes ended with exit code 3.*stands above"),
+        ({"failure-0.json": LOST}, RankLost, "2 processes ended with exit code 3"),
+        ({}, RankLost, "2 processes ended with exit code 3.*stands above"),
     ],
 )
 def test_the_error_of_the_process_that_failed_first_is_raised(

@@ -163,6 +163,20 @@ def decisions(ranks: Ranks) -> list[Any]:
     return [*found, ranks.average(lost)["loss"].isnan().item()]
 
 
+def overflow(ranks: Ranks) -> tuple[float, float]:
+    """Take a step with loss scaling that overflows in the last rank; return weight and scale."""
+    weight = nn.Parameter(torch.tensor(1.0))
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    loss = weight * (float("inf") if ranks.rank == 1 else 1.0)
+    loop.minimise(loss, torch.optim.SGD([weight], lr=0.1), scaler, ranks)
+    scaler.update()
+    return weight.item(), scaler.get_scale()
+
+
+def test_an_overflow_in_one_rank_skips_the_step_in_all() -> None:
+    assert run_ranks(2, overflow) == [(1.0, 2.0), (1.0, 2.0)]
+
+
 def test_ranks_agree_on_the_highest_decision_and_average_what_is_logged() -> None:
     expected = [Decision.GO_ON, Decision.ENDED, Decision.STOPPED, 2.0, True]
     assert run_ranks(2, decisions) == [expected, expected]
@@ -207,12 +221,13 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(
         dist, "init_process_group", lambda backend, **options: calls.append(backend)
     )
+    monkeypatch.setattr(dist, "new_group", lambda backend, **options: calls.append(backend))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
     for name, value in {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
     with join() as ranks:
         assert ranks == Ranks(3, 4)
-    assert calls == [1, "cpu:gloo,cuda:nccl", "left"]
+    assert calls == [1, "nccl", "gloo", "left"]
 
 
 def test_running_out_of_memory_is_not_taken_for_a_lost_rank(

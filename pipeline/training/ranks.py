@@ -3,7 +3,8 @@
 Every rank holds both networks and takes an equal share of each global batch. Gradients are
 averaged by hand, and not by DistributedDataParallel: a step of a GAN runs the discriminator
 several times before one backward pass, and its second backward pass must not touch it at all.
-What the ranks have to agree on goes through the CPU, so that no device waits for it.
+What the ranks have to agree on goes through the CPU, so that no device waits for it, and by a
+connection of its own, on which to wait long is no sign of a fault.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
+from typing import cast
 
 import torch
 from torch import distributed as dist
@@ -21,7 +23,9 @@ from torch import distributed as dist
 from pipeline.errors import ConfigError, PainterError, RankLost
 
 LONGEST_WAIT = timedelta(hours=2)
-"""How long a rank waits for one that lives: scoring on the way happens in rank 0 alone."""
+"""How long ranks wait for the writer between two steps: it alone saves and scores."""
+LONGEST_STEP = timedelta(minutes=10)
+"""How long a rank waits for another inside a step."""
 _CPU = torch.device("cpu")
 
 
@@ -44,6 +48,8 @@ class Ranks:
     rank: int = 0
     """From 0 to count - 1."""
     count: int = 1
+    decisions: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
+    """The connection on which ranks agree; none with one rank."""
 
     @property
     def is_writer(self) -> bool:
@@ -98,10 +104,10 @@ class Ranks:
             return decision
         wish = torch.tensor(int(decision))
         with _named_loss():
-            dist.all_reduce(wish, dist.ReduceOp.MAX)
+            dist.all_reduce(wish, dist.ReduceOp.MAX, self.decisions)
             if wish.item() == Decision.FAILED and not self.is_writer:
                 box: list[PainterError | None] = [None]
-                dist.broadcast_object_list(box, src=0, device=_CPU)
+                self._broadcast(box)
                 raise box[0] or RankLost("The first process failed.")
         return Decision(int(wish.item()))
 
@@ -118,8 +124,12 @@ class Ranks:
                 with suppress(RankLost):  # the others may have failed by themselves
                     self.agree(Decision.FAILED)
                     with _named_loss():
-                        dist.broadcast_object_list([error], src=0, device=_CPU)
+                        self._broadcast([error])
             raise
+
+    def _broadcast(self, box: list[PainterError | None]) -> None:
+        """Fill the box of every rank with what is in the writer's."""
+        dist.broadcast_object_list(box, src=0, group=self.decisions, device=_CPU)
 
 
 ALONE = Ranks()
@@ -139,12 +149,11 @@ def join() -> Iterator[Ranks]:
     if count == 1:
         yield ALONE
         return
-    ranks = Ranks(int(os.environ["RANK"]), count)
-    backend = _take_device()
+    rank, backend = int(os.environ["RANK"]), _take_device()
     with _named_loss():
-        dist.init_process_group(
-            backend, rank=ranks.rank, world_size=ranks.count, timeout=LONGEST_WAIT
-        )
+        dist.init_process_group(backend, rank=rank, world_size=count, timeout=LONGEST_STEP)
+        decisions = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    ranks = Ranks(rank, count, cast("dist.ProcessGroup", decisions))  # all ranks are in it
     try:
         yield ranks
     except RankLost:
@@ -157,7 +166,7 @@ def join() -> Iterator[Ranks]:
 
 
 def _take_device() -> str:
-    """Make this rank's GPU the current one; return the backends that the machine needs."""
+    """Make this rank's GPU the current one; return the backend that the machine needs."""
     if not torch.cuda.is_available():
         return "gloo"
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -167,7 +176,7 @@ def _take_device() -> str:
             f"Start {gpus} processes, or set CUDA_VISIBLE_DEVICES to nothing to train on the CPU."
         )
     torch.cuda.set_device(local)
-    return "cpu:gloo,cuda:nccl"
+    return "nccl"
 
 
 def add_up(tensor: torch.Tensor) -> torch.Tensor:
