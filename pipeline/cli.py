@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -85,7 +86,9 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
 @click.option("--holdout", type=float, help="Share of the paintings to keep for scoring.")
 @click.option("--seed", type=int, help="Which paintings these are [default: 0].")
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
+@click.pass_context
 def train(
+    context: click.Context,
     data: Path,
     domain: str | None,
     run_path: Path,
@@ -97,7 +100,10 @@ def train(
     seed: int | None,
     dry_run: bool,
 ) -> None:
-    """Train a GAN. The same command again resumes, or does nothing if it is finished."""
+    """Train a GAN. The same command again resumes, or does nothing if it is finished.
+
+    Under torchrun, several devices share each batch.
+    """
     from pipeline.config import apply_settings, resolve
     from pipeline.data.holdout import split
     from pipeline.data.images import content_hash, load_images, open_images
@@ -105,6 +111,7 @@ def train(
     from pipeline.training.estimate import describe
     from pipeline.training.loop import train
     from pipeline.training.precision import default_device
+    from pipeline.training.ranks import join
     from pipeline.training.small_score import make_small_score
 
     given = {"minutes": minutes, "holdout": holdout, "holdout_seed": seed}
@@ -112,6 +119,8 @@ def train(
         resolve(preset, config_file, assignments),
         {name: value for name, value in given.items() if value is not None},
     )
+    ranks = context.with_resource(join())
+    ranks.rows(config.training.batch_size)  # refused before anything is loaded
     images = open_images(data, domain)
     content = content_hash(images)
     about = {
@@ -124,19 +133,24 @@ def train(
     run.refuse_other_run(config, about)
     training, held_out = split(images, config.data)
     loaded = load_images(training, config.data.image_size, content)
-    for problem in loaded.unreadable[:10]:
+    for problem in loaded.unreadable[:10] if ranks.is_writer else []:
         click.echo(f"left out: {problem}", err=True)
-    if loaded.file is not None:
+    if loaded.file is not None and ranks.is_writer:
         click.echo(f"more than memory holds, kept decoded in {loaded.file}", err=True)
     if dry_run:
-        click.echo(describe(config, loaded, run_path))
+        if ranks.is_writer:
+            click.echo(describe(config, loaded, run_path))
         return
-    scorer = make_small_score(config, training, held_out, default_device())
+    scorer = (
+        make_small_score(config, training, held_out, default_device()) if ranks.is_writer else None
+    )
     if isinstance(scorer, str):
         click.echo(f"No scores on the way, so the last snapshot is used: {scorer}", err=True)
     small_score = None if isinstance(scorer, str) else scorer
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
-    seen = train(config, loaded.pixels, about, run_path, small_score=small_score)
+    seen = train(config, loaded.pixels, about, run_path, small_score=small_score, ranks=ranks)
+    if not ranks.is_writer:
+        return
     click.echo(f"{run_path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
     if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
@@ -472,5 +486,7 @@ def _disk_message(error: OSError) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"painter: {message}", err=True)
+    rank = os.environ.get("RANK", "0")  # set by torchrun
+    which = "" if rank == "0" else f" (process {rank})"
+    click.echo(f"painter{which}: {message}", err=True)
     return code

@@ -101,6 +101,8 @@ class TrainingConfig:
     """Decay a step of the averaged generator; shorter while the run is young."""
     precision: str = "auto"
     """auto picks bfloat16, float16 or float32 by the hardware."""
+    synchronised_batch_norm: bool = True
+    """On several devices, take BatchNorm's statistics over all of them."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

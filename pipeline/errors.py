@@ -8,6 +8,7 @@
     └── KaggleError         Kaggle's site, the client or the credentials
     WorkFailed              the work itself failed (exit code 1)
     ├── DivergedError       a loss was not finite
+    ├── RankLost            another process of the same training has ended
     ├── KaggleUnreachable   the network, or Kaggle's site, after several tries
     │   └── KaggleUnsure    the same, and what was asked for may have been done
     └── RemoteFailed        a kernel or a submission failed on Kaggle's side
@@ -51,6 +52,10 @@ class WorkFailed(PainterError):  # noqa: N818 - reads as the event that it is
 
 class DivergedError(WorkFailed):
     """A loss became infinite or not a number; the last good checkpoint was kept."""
+
+
+class RankLost(WorkFailed):
+    """Another process of the same training has ended; the last checkpoint was kept."""
 
 
 class KaggleUnreachable(WorkFailed):

@@ -29,7 +29,7 @@ from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.sources import COMPETITION
-from pipeline.errors import ConfigError, DataError, PainterError, RunError, ScoringError
+from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.samplers import NoiseSampler
@@ -39,8 +39,10 @@ from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_jso
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
 from pipeline.training.precision import default_device
+from pipeline.training.ranks import ALONE, Ranks
 from pipeline.training.small_score import SmallScore, make_small_score
 from submission.archive import package, refuse_count
+from submission.kernel_ranks import device_share, train_in_processes
 from submission.rules import IMAGE_SIZE
 
 TRAIN = "train"
@@ -235,6 +237,28 @@ class Job:
     ends: float
     """Reading of `time.monotonic` at which the kernel's minutes are over."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, from which another process of this machine makes the same job."""
+        return {
+            "settings": self.settings.to_dict(),
+            "inputs": str(self.inputs.resolve()),
+            "working": str(self.run.path.resolve()),
+            "scratch": str(self.scratch.resolve()),
+            "ends": self.ends,
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Job:
+        """Return the job of `to_dict` on this process's own device."""
+        return Job(
+            KernelSettings.from_dict(values["settings"]),
+            Path(values["inputs"]),
+            RunFolder(Path(values["working"])),
+            Path(values["scratch"]),
+            default_device(),
+            values["ends"],
+        )
+
     def seconds_left(self) -> float:
         """Return the seconds until the kernel's limit."""
         return self.ends - time.monotonic()
@@ -245,33 +269,62 @@ def train_and_generate(job: Job) -> None:
     config = job.settings.training_config()
     path = find_source(job.inputs, job.settings.source)
     paintings = open_images(path, job.settings.domain)
-    content = content_hash(paintings)
-    about = {
-        "path": str(path),
-        "domain": paintings.domain,
-        "count": len(paintings),
-        "content_hash": content,
-    }
     if job.settings.attached is not None:
-        take_up(job, config, about)
-    training, held_out = split(paintings, config.data)
-    loaded = load_images(training, config.data.image_size, content)
-    for problem in loaded.unreadable[:10]:
-        say(f"left out: {problem}")
-    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
-    say(f"paintings: {len(loaded.names):,} from {path}")
-
-    budgeted, small_score = (
-        with_budget(job, config),
-        small_score_if_possible(job, training, held_out),
-    )
-    seen = train(budgeted, loaded.pixels, about, job.run.path, job.device, small_score)
+        take_up(job, config, describe_data(path, paintings))
+    seen = train_on_all(job, config)
     say(f"trained: {seen:,} images seen, {earlier_seconds(job.run) / 60:.1f} minutes in all")
     job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
     chosen = load_snapshot(job.run.chosen)
     say(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
     make_images(job, job.run.chosen, chosen, config.output)
     score_if_possible(job, paintings)
+
+
+def train_on_all(job: Job, config: Config) -> int:
+    """Train on all GPUs that can take equal shares of a batch; return the images seen.
+
+    Where several do not work together, one goes on: two are no reason to lose a kernel.
+    """
+    count = device_share(config.training.batch_size)
+    if count == 1:
+        return train_share(job)
+    say(f"training on {count} GPUs")
+    try:
+        train_in_processes(job.to_dict(), count, job.scratch)
+    except RankLost as error:
+        say(f"{error} One GPU goes on.")
+        return train_share(job)
+    return int(load_state(job.run.state)["step"]) * config.training.batch_size
+
+
+def train_share(job: Job, ranks: Ranks = ALONE) -> int:
+    """Load the paintings and train, alone or as one of several ranks; return the images seen."""
+    config = job.settings.training_config()
+    path = find_source(job.inputs, job.settings.source)
+    paintings = open_images(path, job.settings.domain)
+    about = describe_data(path, paintings)
+    training, held_out = split(paintings, config.data)
+    loaded = load_images(training, config.data.image_size, about["content_hash"])
+    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
+    small_score = None
+    if ranks.is_writer:
+        for problem in loaded.unreadable[:10]:
+            say(f"left out: {problem}")
+        say(f"paintings: {len(loaded.names):,} from {path}")
+    budgeted = with_budget(job, config)
+    if ranks.is_writer:
+        small_score = small_score_if_possible(job, training, held_out)
+    return train(budgeted, loaded.pixels, about, job.run.path, job.device, small_score, ranks)
+
+
+def describe_data(path: Path, paintings: ImageSet) -> dict[str, Any]:
+    """Return path, domain, count and content hash of the paintings, for the records."""
+    return {
+        "path": str(path),
+        "domain": paintings.domain,
+        "count": len(paintings),
+        "content_hash": content_hash(paintings),
+    }
 
 
 def generate_alone(job: Job) -> None:

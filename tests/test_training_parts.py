@@ -146,6 +146,15 @@ def test_a_batch_is_a_function_of_its_step() -> None:
     assert not torch.equal(first(9).z, first(10).z)
 
 
+def test_shares_of_a_batch_are_rows_of_it() -> None:
+    config = apply_settings(Config(), {"batch_size": 6, "latent_size": 2})
+    whole = Batches(numbered_images(10), config, CPU)(2)  # spans two epochs
+    rows = [slice(0, 3), slice(3, 6)]
+    shares = [Batches(numbered_images(10), config, CPU, r)(2) for r in rows]
+    assert torch.equal(torch.cat([share.real for share in shares]), whole.real)
+    assert torch.equal(torch.cat([share.z for share in shares]), whole.z)
+
+
 def test_half_of_the_images_are_mirrored_unless_switched_off() -> None:
     def mirrored(flip: bool) -> float:
         config = apply_settings(Config(), {"batch_size": 100, "horizontal_flip": flip})

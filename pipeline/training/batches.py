@@ -24,17 +24,25 @@ class Batches:
     images are kept.
     """
 
-    def __init__(self, pixels: torch.Tensor, config: Config, device: torch.device) -> None:
+    def __init__(
+        self,
+        pixels: torch.Tensor,
+        config: Config,
+        device: torch.device,
+        rows: slice = slice(None),
+    ) -> None:
         """Move the paintings to the device if they fit there, else gather them step by step.
 
         Args:
             pixels: uint8 (N, 3, S, S), 0 to 255, in memory or mapped from a file.
             config: gives the batch size, the seed, the noise law and flipping.
             device: where batches are made.
+            rows: of each global batch, what is made here.
         """
         self._count = len(pixels)
         self._device = device
         self._batch_size = config.training.batch_size
+        self._rows = rows
         self._seed = config.training.seed
         self._flip = config.data.horizontal_flip
         self._law = parse_noise(config.training.noise)
@@ -53,21 +61,22 @@ class Batches:
         return stream(self._seed, "order", epoch).permutation(self._count)
 
     def _places(self, step: int) -> np.ndarray:
-        """Return which images make up the batch of a step, int64 (batch_size,)."""
+        """Return which images make up this rank's rows of the batch of a step, int64."""
         first = (step - 1) * self._batch_size
-        epochs, places = np.divmod(np.arange(first, first + self._batch_size), self._count)
+        numbers = np.arange(first, first + self._batch_size)[self._rows]
+        epochs, places = np.divmod(numbers, self._count)
         chosen = [self._permutation(e)[p] for e, p in zip(epochs.tolist(), places, strict=True)]
         return np.array(chosen, dtype=np.int64)
 
     def __call__(self, step: int) -> Batch:
-        """Return the batch of step number `step`, counted from 1."""
+        """Return the batch of step number `step`, counted from 1, or this rank's rows of it."""
         real = self._images(step).float() / 127.5 - 1
         if self._flip:
             coins = stream(self._seed, "flip", step).random(self._batch_size) < 0.5
-            mirrored = self._on_device(torch.from_numpy(coins))[:, None, None, None]
+            mirrored = self._on_device(torch.from_numpy(coins[self._rows]))[:, None, None, None]
             real = torch.where(mirrored, real.flip(3), real)
         real = real.contiguous(memory_format=torch.channels_last)
-        return Batch(real, self.noise("latents", step, self._batch_size))
+        return Batch(real, self.noise("latents", step, self._batch_size)[self._rows])
 
     def noise(self, purpose: str, step: int, count: int) -> torch.Tensor:
         """Return z (count, latent_size) on the device for a purpose and a step."""

@@ -2,14 +2,15 @@
 
 Reads paintings as one tensor; writes a run folder (see `pipeline.runs`). Running the same
 command again resumes from `state.pt`; on the CPU the result is equal, bit for bit, to that of
-an uninterrupted run, since nothing random carries state (see `pipeline.randomness`).
+an uninterrupted run, since nothing random carries state (see `pipeline.randomness`). Several
+processes can share the work (see `pipeline.training.ranks`).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from pipeline.training.checkpoints import load_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.objective import Batch, Logged, NonSaturating, Objective
 from pipeline.training.precision import Precision, choose_precision, default_device
-from pipeline.training.recorder import Recorder
+from pipeline.training.ranks import ALONE, Decision, Ranks
+from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
+from pipeline.training.synchronised import synchronise
 
 
 def train(
@@ -38,6 +41,7 @@ def train(
     run_path: Path,
     device: torch.device | None = None,
     small_score: SmallScore | None = None,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Train until the budget is used; resume if the run folder has a state.
 
@@ -47,7 +51,9 @@ def train(
         data: path, domain, count and content hash of the paintings, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
-        small_score: scores the generator on the way; the best snapshot is kept.
+        small_score: scores the generator on the way; the best snapshot is kept. Only the
+            writer uses it.
+        ranks: the processes that share the work.
 
     Returns:
         The number of training images seen in the whole run.
@@ -55,57 +61,75 @@ def train(
     Raises:
         RunError: if the folder holds another run, its state is damaged, or another process
             trains in it.
-        ConfigError: if the budget does not suffice for one step.
+        ConfigError: if the budget does not suffice for one step, or the ranks cannot take equal
+            shares of a batch.
         DivergedError: if a loss is not finite; the last good checkpoint is kept.
         Interrupted: after Ctrl+C or SIGTERM; the state has been saved.
+        RankLost: if another rank has ended; the last checkpoint is kept.
     """
     device = device or default_device()
+    keep_freed_memory()
     precision = Precision(choose_precision(config.training.precision, device), device)
     budget = Budget.from_config(config, len(pixels))
+    batches = Batches(pixels, config, device, ranks.rows(config.training.batch_size))
     run = RunFolder(run_path)
     run.refuse_other_run(config, data)
-    with run.locked():
-        return _train(config, pixels, data, run, precision, budget, small_score)
+    with locked_by_writer(run, ranks):
+        return _train(config, batches, data, run, precision, budget, small_score, ranks)
 
 
 def _train(
     config: Config,
-    pixels: torch.Tensor,
+    batches: Batches,
     data: dict[str, Any],
     run: RunFolder,
     precision: Precision,
     budget: Budget,
     small_score: SmallScore | None,
+    ranks: Ranks,
 ) -> int:
     # --- Build, or take up where the last sitting ended.
     state = TrainingState.fresh(config, precision)
     resumed = run.state.exists()
     if resumed:
         state.load(load_state(run.state))
-        if budget.ended(state.step, state.seconds, state.reserve):
+    finished = resumed and budget.ended(state.step, state.seconds, state.reserve)
+    # All ranks have read the state before the writer replaces it.
+    if ranks.agree(Decision.ENDED if finished else Decision.GO_ON) is Decision.ENDED:
+        if ranks.is_writer:
             say_finished(run, config)
-            return state.step * config.training.batch_size
-    run.record_sitting(config, data, precision.name, device_name(precision.device))
-    batches = Batches(pixels, config, precision.device)
+        return state.step * config.training.batch_size
+    if ranks.count > 1 and config.training.synchronised_batch_norm:
+        synchronise(state.generator)
+        synchronise(state.discriminator)
     objective = NonSaturating.from_config(config.training)
-    recorder = Recorder(run, config, state, batches, small_score)
-    bar = progress_bar()
+    recorder: Recorder | Onlooker = Onlooker(state, config)
+    if ranks.is_writer:
+        with ranks.shared_failure():
+            run.record_sitting(config, data, precision.name, where(ranks, precision))
+            recorder = Recorder(run, config, state, batches, small_score)
+    bar = progress_bar(shown=ranks.is_writer)
 
     # --- Train. The clock counts this sitting and all before it.
     try:
         with StopRequest() as stop:
-            recorder.begin(resumed, precision.name)
-            while not budget.ended(state.step, recorder.clock(), state.reserve) and not stop:
-                logged = train_step(state, objective, batches(state.step + 1), precision)
-                recorder.after_step(logged)
+            with ranks.shared_failure():
+                recorder.begin(resumed, precision.name)
+            while (decision := ranks.agree(wish(stop, budget, recorder))) is Decision.GO_ON:
+                batch = batches(state.step + 1)
+                logged = train_step(state, objective, batch, precision, ranks)
+                with ranks.shared_failure():
+                    recorder.after_step(ranks.average(logged))
                 show_progress(bar, budget, recorder)
 
         # --- Save, whether the budget is used or the user wants to stop.
-        recorder.finish(interrupted=bool(stop))
+        with ranks.shared_failure():
+            recorder.finish(interrupted=decision is Decision.STOPPED)
+        ranks.agree()
     finally:
         bar.close()
         recorder.close()
-    if stop:
+    if decision is Decision.STOPPED:
         raise Interrupted(
             f"Stopped after {recorder.images_seen:,} images; the state is saved in {run.path}. "
             "The same command goes on from there."
@@ -118,20 +142,48 @@ def _train(
     return recorder.images_seen
 
 
+def wish(stop: StopRequest, budget: Budget, recorder: Recorder | Onlooker) -> Decision:
+    """Return what this rank wants to do before the next step."""
+    if stop:
+        return Decision.STOPPED
+    ended = budget.ended(recorder.steps, recorder.clock(), recorder.reserve)
+    return Decision.ENDED if ended else Decision.GO_ON
+
+
+@contextmanager
+def locked_by_writer(run: RunFolder, ranks: Ranks) -> Iterator[None]:
+    """Keep other trainings out of the folder: the lock is the writer's."""
+    with ExitStack() as held:
+        if ranks.is_writer:
+            with ranks.shared_failure():
+                held.enter_context(run.locked())
+        yield
+
+
+def where(ranks: Ranks, precision: Precision) -> str:
+    """Return what people call the devices of the training."""
+    name = device_name(precision.device)
+    return name if ranks.count == 1 else f"{ranks.count} x {name}"
+
+
 def train_step(
-    state: TrainingState, objective: Objective, batch: Batch, precision: Precision
+    state: TrainingState,
+    objective: Objective,
+    batch: Batch,
+    precision: Precision,
+    ranks: Ranks = ALONE,
 ) -> Logged:
     """Take one step of both networks; return what can be logged, still on the device."""
     # The discriminator learns to tell paintings from generated images.
     with precision.autocast():
         fake = objective.generate(state.generator, batch)
         loss_d, logged_d = objective.discriminator_loss(state.discriminator, batch, fake.detach())
-    minimise(loss_d, state.optimizer_d, state.scaler)
+    minimise(loss_d, state.optimizer_d, state.scaler, ranks)
 
     # The generator learns to pass for a painter, on the same generated images.
     with precision.autocast(), frozen(state.discriminator):
         loss_g, logged_g = objective.generator_loss(state.discriminator, batch, fake)
-    minimise(loss_g, state.optimizer_g, state.scaler)
+    minimise(loss_g, state.optimizer_g, state.scaler, ranks)
 
     state.scaler.update()
     state.step += 1
@@ -140,11 +192,15 @@ def train_step(
 
 
 def minimise(
-    loss: torch.Tensor, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    loss: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Take one step down the gradient of `loss`, scaled where float16 needs it."""
+    """Take one step down the ranks' mean gradient of `loss`, scaled where float16 needs it."""
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    ranks.average_gradients(optimizer)
     scaler.step(optimizer)
 
 
@@ -172,13 +228,13 @@ def say_finished(run: RunFolder, config: Config) -> None:
     )
 
 
-def progress_bar() -> tqdm[Any]:
+def progress_bar(shown: bool) -> tqdm[Any]:
     """Return a bar in percent of the budget."""
     layout = "train {percentage:3.0f}%|{bar}| {desc}"
-    return tqdm(total=100.0, bar_format=layout)
+    return tqdm(total=100.0, bar_format=layout, disable=not shown)
 
 
-def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder) -> None:
+def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder | Onlooker) -> None:
     """Move the bar; costs nothing on the device. The time left is at this sitting's pace."""
     steps, seconds = recorder.steps, recorder.clock()
     bar.n = 100 * budget.used(steps, seconds)

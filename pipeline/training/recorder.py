@@ -58,6 +58,11 @@ class Recorder:
         return self._state.step * self._config.training.batch_size
 
     @property
+    def reserve(self) -> float:
+        """Seconds of a budget to keep for saving."""
+        return self._state.reserve
+
+    @property
     def images_per_second(self) -> float:
         """Training speed since the last line of statistics."""
         steps, seconds = self._state.step - self._last_line[0], self.clock() - self._last_line[1]
@@ -203,3 +208,39 @@ class Recorder:
                 normalize=True,
                 value_range=(-1, 1),
             )
+
+
+class Onlooker:
+    """What a rank that does not write has in the Recorder's place: counters, and no files."""
+
+    def __init__(self, state: TrainingState, config: Config) -> None:
+        """Watch the counters of `state`."""
+        self._state, self._batch_size = state, config.training.batch_size
+        self._earlier_seconds, self.reserve = state.seconds, state.reserve
+        self.seconds_a_step = 0.0  # the writer measures the pace
+
+    @property
+    def steps(self) -> int:
+        """Steps taken in the whole run."""
+        return self._state.step
+
+    @property
+    def images_seen(self) -> int:
+        """Training images shown in the whole run."""
+        return self._state.step * self._batch_size
+
+    def clock(self) -> float:
+        """Return the seconds of earlier sittings: the time of this one is the writer's to tell."""
+        return self._earlier_seconds
+
+    def begin(self, resumed: bool, precision: str) -> None:
+        """Leave that to the writer."""
+
+    def after_step(self, values: Logged) -> None:
+        """Leave that to the writer."""
+
+    def finish(self, interrupted: bool) -> None:
+        """Leave that to the writer."""
+
+    def close(self) -> None:
+        """Close nothing."""

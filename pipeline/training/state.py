@@ -34,8 +34,8 @@ class TrainingState:
     @staticmethod
     def fresh(config: Config, precision: Precision) -> TrainingState:
         """Build both networks from the seed, and their optimisers."""
-        with torch.random.fork_rng():
-            torch.manual_seed(config.training.seed)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+            torch.default_generator.manual_seed(config.training.seed)
             generator = build_generator(config.network, config.data)
             discriminator = build_discriminator(config)
         for network in (generator, discriminator):
