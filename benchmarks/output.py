@@ -168,7 +168,7 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
         plain_zip(generator, count, output, theirs)
         plain_check(theirs)
 
-    work = {
+    work: dict[str, Callable[[int], None]] = {
         BASELINE: baseline,
         PAINTER: painter,
         f"{PAINTER}, zip not checked": lambda n: painters_zip(snapshot, n, ours),
