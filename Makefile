@@ -19,10 +19,10 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench scale agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score scale agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -90,9 +90,19 @@ lint: $(VENV)/.ready  ## formatting, lint and types
 
 check: lint test  ## lint and test: what CI runs
 
-bench: $(VENV)/.ready  ## speed, as ratios to plain baselines in the same run
+bench: bench-train bench-generate bench-package bench-score  ## all speeds, as ratios to plain baselines in the same run
+
+bench-train: $(VENV)/.ready  ## images a second while training
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
-	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES)
+
+bench-generate: $(VENV)/.ready  ## from noise to a checked zip of COUNT images, and the memory it takes
+	$(VENV)/bin/python -m benchmarks.output generate --count $(COUNT) $(ARGS)
+
+bench-package: $(VENV)/.ready  ## the check of a zip of COUNT images
+	$(VENV)/bin/python -m benchmarks.output package --count $(COUNT) $(ARGS)
+
+bench-score: $(VENV)/.ready  ## from IMAGES JPEG files to a FID, beside other programs
+	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES) $(ARGS)
 
 scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
 	$(VENV)/bin/python -m benchmarks.scale $(ARGS)

@@ -1,4 +1,4 @@
-"""Scoring speed against pytorch-fid and torchmetrics, alternating in one run: `make bench`.
+"""Scoring speed against pytorch-fid and torchmetrics, alternating in one run: `make bench-score`.
 
 From JPEG files to a FID, with one file of random Inception weights for all. Each measurement has
 a process of its own: painter's settings of the C library would speed the others up too. Time is
@@ -14,13 +14,13 @@ import importlib.util
 import io
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.measure import spread
+from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.data.images import open_images
 from pipeline.data.painterly import draw_landscape
-from pipeline.runs import device_name
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
@@ -179,22 +178,22 @@ def compare_programs(folder: Path, images: int, rounds: int) -> None:
             results[program].append(measured | {"images": images + REFERENCE})
     for until, what in (("seconds", "a FID"), ("features", "features")):
         print_rates(results, until, f"From {images:,} + {REFERENCE} JPEG files to {what}")
+    print()
     for program, rounds_of_one in results.items():
         memory = max(r["memory"] for r in rounds_of_one)
-        print(f"{program:28} FID {rounds_of_one[0]['fid']:.3f}, at most {memory:,.0f} MB of memory")
+        print(f"- {program}: FID {rounds_of_one[0]['fid']:.3f}, at most {memory:,.0f} MB of memory")
     for program in PROGRAMS.keys() - set(programs):
         print(f"{program} is not installed and was left out: pip install 'painter[bench]'")
 
 
 def print_rates(results: dict[str, list[dict[str, float]]], until: str, title: str) -> None:
     """Print images a second of each program, and painter's share of each other."""
-    print(f"\n{title}")
     rates = {p: [r["images"] / r[until] for r in measured] for p, measured in results.items()}
-    for program, values in rates.items():
-        print(spread(program, values, "images/s"))
-    for program, values in list(rates.items())[1:]:
-        ratios = [a / b for a, b in zip(rates["painter"], values, strict=True)]
-        print(spread(f"painter over {program}", ratios, "times   "))
+    print(table(title, "images/s", rates))
+    others = [program for program in rates if program != "painter"]
+    print(
+        table("Ratios", "times", {f"painter over {p}": ratios(rates, "painter", p) for p in others})
+    )
 
 
 def scipy_distance(generated: np.ndarray, reference: np.ndarray) -> float:
@@ -214,18 +213,20 @@ def compare_statistic(rows: int, rounds: int) -> None:
         np.abs(numbers.normal(size=(n, 2048)) @ mixing).astype(np.float32)
         for n in (rows, REFERENCE)
     )
-    seconds: dict[str, list[float]] = {"painter": [], "scipy.linalg.sqrtm": []}
     values: dict[str, float] = {}
-    for _ in range(rounds):
-        for name, function in zip(seconds, (frechet_distance, scipy_distance), strict=True):
-            began = time.perf_counter()
+
+    def timed(name: str, function: Callable[[np.ndarray, np.ndarray], float]) -> float:
+        def work() -> None:
             values[name] = function(generated, reference)
-            seconds[name].append(time.perf_counter() - began)
-    print(f"\nThe statistic alone, {rows:,} x 2,048 generated against {REFERENCE}")
-    for name, times in seconds.items():
-        print(f"{spread(name, times, 'seconds ')}  FID {values[name]:.6g}")
-    ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
-    print(spread("painter over scipy", ratios, "times   "))
+
+        return seconds(work)
+
+    functions = {"painter": frechet_distance, "scipy.linalg.sqrtm": scipy_distance}
+    times = alternating({n: partial(timed, n, f) for n, f in functions.items()}, rounds)
+    print(table(f"The statistic alone, {rows:,} x 2,048 against {REFERENCE}", "seconds", times))
+    ratio = ratios(times, *reversed(times))
+    print(table("Ratio", "times", {"painter over scipy": ratio}))
+    print("\n" + ", ".join(f"{name} FID {value:.6g}" for name, value in values.items()))
 
 
 def main() -> None:
@@ -240,8 +241,7 @@ def main() -> None:
     if arguments.program is not None:
         print(json.dumps(measure_one(arguments.program, arguments.folder)))
         return
-    device = device_name(default_device())
-    print(f"{device}, {platform.machine()}, torch {torch.__version__}, {os.cpu_count()} cores")
+    print(machine(default_device()))
     with tempfile.TemporaryDirectory() as name:
         compare_programs(Path(name), arguments.images, arguments.rounds)
     compare_statistic(arguments.rows, arguments.rounds)

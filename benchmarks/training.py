@@ -1,4 +1,4 @@
-"""Training speed against a plain DCGAN loop, alternating in one run: `make bench`.
+"""Training speed against a plain DCGAN loop, alternating in one run: `make bench-train`.
 
 The baseline is what tutorials do: files decoded by a DataLoader each epoch, float32, NCHW, two
 discriminator passes, losses read back every step. Both train the same networks at 64 pixels and
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 import io
-import platform
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,12 +18,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.measure import spread
+from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
 from pipeline.data.images import decode_rgb, load_images, open_images
 from pipeline.data.painterly import draw_landscape
 from pipeline.networks import build_discriminator, build_generator
-from pipeline.runs import device_name
 from pipeline.training.batches import Batches
 from pipeline.training.loop import train_step
 from pipeline.training.objective import NonSaturating
@@ -125,11 +123,7 @@ def draw(folder: Path, count: int = 300) -> None:
 
 def rate(trainer: Baseline | Painter, steps: int, device: torch.device) -> float:
     """Return images a second over some steps."""
-    began = time.perf_counter()
-    trainer.train(steps)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return steps * BATCH / (time.perf_counter() - began)
+    return steps * BATCH / seconds(lambda: trainer.train(steps), device)
 
 
 def main() -> None:
@@ -142,20 +136,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name))
         baseline, painter = Baseline(Path(name), device), Painter(Path(name), device)
-        rates: list[tuple[float, float]] = []
-        for trainer in (baseline, painter):
+        trainers: dict[str, Baseline | Painter] = {
+            "baseline float32": baseline,
+            f"painter {painter.precision}": painter,
+        }
+        for trainer in trainers.values():
             rate(trainer, 2, device)
-        for _ in range(arguments.rounds):
-            rates.append(
-                (rate(baseline, arguments.steps, device), rate(painter, arguments.steps, device))
-            )
-    print(f"{device_name(device)}, {platform.machine()}, torch {torch.__version__}, batch {BATCH}")
-    for label, values in (
-        ("baseline float32", [b for b, _ in rates]),
-        (f"painter {painter.precision}", [p for _, p in rates]),
-        ("ratio", [p / b for b, p in rates]),
-    ):
-        print(spread(label, values))
+        rates = alternating(
+            {n: partial(rate, t, arguments.steps, device) for n, t in trainers.items()},
+            arguments.rounds,
+        )
+    print(machine(device, f"batch {BATCH}"))
+    print(table("Training at 64 pixels", "images/s", rates))
+    print(table("Ratio", "times", {"painter over baseline": ratios(rates, *reversed(rates))}))
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def generate(
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler
     from pipeline.training.checkpoints import load_snapshot
-    from pipeline.training.precision import default_device
+    from pipeline.training.precision import all_devices
 
     if (run_path is None) == (snapshot is None):
         raise click.UsageError("Give either --run DIR or --snapshot FILE.")
@@ -211,9 +211,9 @@ def generate(
     loaded = load_snapshot(source)
     output = change_output(loaded.config, assignments)
     if run is not None and out is None:
-        generate_for_run(run, source, count, seed, output, default_device(), batch_size)
+        generate_for_run(run, source, count, seed, output, all_devices(), batch_size)
     else:
-        sampler = NoiseSampler(loaded, seed, default_device(), output)
+        sampler = NoiseSampler(loaded, seed, all_devices(), output)
         generate(sampler, count, target, output, batch_size)
     click.echo(f"{count:,} images in {target}")
 
@@ -247,7 +247,7 @@ def score(
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import yardstick
     from pipeline.storage import file_sha256, write_json
-    from pipeline.training.precision import default_device
+    from pipeline.training.precision import all_devices
 
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
@@ -259,7 +259,7 @@ def score(
         images = (run.images,)
     paintings, held_out = paintings_of(run, reference, domain)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
-    extractor = make_extractor(features, weights, default_device(), exact)
+    extractor = make_extractor(features, weights, all_devices(), exact)
     seen = open_images(training, domain) if training else None
     against = yardstick(paintings, seen, held_out, extractor)
     found, text = judge(generated, against, extractor)

@@ -8,8 +8,8 @@ that it can be made again elsewhere. `painter generate --run RUN`.
 from __future__ import annotations
 
 import io
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from pipeline.config import OutputConfig
 from pipeline.errors import ConfigError, RunError
+from pipeline.parallel import in_order, usable_cores
 from pipeline.runs import RunFolder, read_json
 from pipeline.samplers import NoiseSampler, Sampler
 from pipeline.storage import file_sha256, open_image_writer, write_json
@@ -29,17 +30,18 @@ from pipeline.training.checkpoints import load_snapshot
 DEFAULT_COUNT = 7000
 DEFAULT_BATCH = 64
 
-PENDING_BATCHES = 4
-"""Encoded batches that may wait for the writer: what bounds the memory."""
-
 
 def generate(
     sampler: Sampler, count: int, out: Path, output: OutputConfig, batch_size: int = DEFAULT_BATCH
 ) -> None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
 
+    A batch is made, enlarged and encoded in one thread, on one core; as many threads as cores are
+    at it. So nothing waits for a slower stage, and a GPU gets the next batch while the last one is
+    being encoded.
+
     Args:
-        sampler: gives the images.
+        sampler: gives the images; called from several threads at once.
         count: how many; at least 1.
         out: a name ending in .zip, or a folder.
         output: JPEG quality and chroma subsampling.
@@ -51,24 +53,20 @@ def generate(
     """
     if count < 1:
         raise ConfigError(f"count is {count}; expected at least 1 image.")
-    pending: deque[Future[bytes]] = deque()
+    batches = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+
+    def make(indices: range) -> list[bytes]:
+        return [encode_jpeg(image, output) for image in sampler(indices)]
+
     with (
         open_image_writer(out) as writer,
-        ThreadPoolExecutor() as pool,
         tqdm(total=count, desc="generate", unit="img") as bar,
+        closing(in_order(make, batches, usable_cores())) as made,
     ):
-
-        def write_one() -> None:
-            writer.add(f"{bar.n + 1}.jpg", pending.popleft().result())
-            bar.update()
-
-        for start in range(0, count, batch_size):
-            images = sampler(range(start, min(start + batch_size, count)))
-            pending.extend(pool.submit(encode_jpeg, image, output) for image in images)
-            while len(pending) > PENDING_BATCHES * batch_size:
-                write_one()
-        while pending:
-            write_one()
+        for files in made:
+            for file in files:
+                writer.add(f"{bar.n + 1}.jpg", file)
+                bar.update()
 
 
 def encode_jpeg(image: np.ndarray, output: OutputConfig) -> bytes:
@@ -97,7 +95,7 @@ def generate_for_run(
     count: int,
     seed: int,
     output: OutputConfig,
-    device: torch.device,
+    devices: torch.device | Sequence[torch.device],
     batch_size: int = DEFAULT_BATCH,
 ) -> None:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
@@ -109,7 +107,7 @@ def generate_for_run(
         RunError: if there is no snapshot.
         ConfigError: if `count` is below 1.
     """
-    sampler = NoiseSampler(load_snapshot(snapshot), seed, device, output)
+    sampler = NoiseSampler(load_snapshot(snapshot), seed, devices, output)
     generate(sampler, count, run.images, output, batch_size)
     run.score.unlink(missing_ok=True)
     record_made(run, snapshot, count, seed, output)

@@ -10,7 +10,7 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from tqdm import tqdm
 
 from pipeline.data.images import FORMATS, LARGEST_FILE
 from pipeline.errors import DataError
+from pipeline.parallel import in_order, usable_cores
 from pipeline.storage import ZipImageWriter
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 _EXAMPLES = 3
-_CHUNK = 256
+_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,18 @@ def _name_faults(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, str]]:
 def _image_faults(
     archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the fault of each image, decoding in threads; a chunk in memory at a time."""
-    with ThreadPoolExecutor() as pool, tqdm(total=len(entries), desc="check", unit="img") as bar:
-        for start in range(0, len(entries), _CHUNK):
-            chunk = entries[start : start + _CHUNK]
-            contents = [_read(archive, entry) for entry in chunk]
-            for entry, fault in zip(chunk, pool.map(_image_fault, contents), strict=True):
+    """Yield the fault of each image, reading and decoding in threads."""
+
+    def faults_of(chunk: list[zipfile.ZipInfo]) -> list[str | None]:
+        return [_image_fault(_read(archive, entry)) for entry in chunk]
+
+    chunks = [entries[i : i + _CHUNK] for i in range(0, len(entries), _CHUNK)]
+    with (
+        tqdm(total=len(entries), desc="check", unit="img") as bar,
+        closing(in_order(faults_of, chunks, usable_cores())) as results,
+    ):
+        for chunk, faults in zip(chunks, results, strict=True):
+            for entry, fault in zip(chunk, faults, strict=True):
                 if fault:
                     yield fault, entry.filename
             bar.update(len(chunk))
@@ -154,13 +161,16 @@ def _image_fault(content: bytes | None) -> str | None:
         return "damaged, encrypted or far too large in the zip"
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
+        size, mode = image.size, image.mode
+        # All of the file is read, but an eighth of the pixels made: damage lies in the former.
+        image.draft(mode, (1, 1))
         image.load()
     except Exception:
         return "not a whole image"
     if image.format != "JPEG":
         return f"{image.format}, not JPEG"
-    if image.size != IMAGE_SIZE:
+    if size != IMAGE_SIZE:
         return "not 256x256 pixels"
-    if image.mode != "RGB":
-        return f"colour mode {image.mode}, not RGB"
+    if mode != "RGB":
+        return f"colour mode {mode}, not RGB"
     return None

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,7 +38,7 @@ from pipeline.scoring.score import score, summary, yardstick
 from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_json
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
-from pipeline.training.precision import default_device
+from pipeline.training.precision import all_devices, default_device
 from pipeline.training.ranks import ALONE, Ranks
 from pipeline.training.small_score import SmallScore, make_small_score
 from submission.archive import package, refuse_count
@@ -259,6 +259,11 @@ class Job:
             values["ends"],
         )
 
+    @property
+    def devices(self) -> Sequence[torch.device]:
+        """Where independent batches may run: all GPUs if there is one that works, else the CPU."""
+        return all_devices() if self.device.type == "cuda" else (self.device,)
+
     def seconds_left(self) -> float:
         """Return the seconds until the kernel's limit."""
         return self.ends - time.monotonic()
@@ -359,7 +364,7 @@ def make_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) 
         output: size, filter and JPEG settings.
     """
     unchecked = job.scratch / "images.zip"
-    sampler = NoiseSampler(snapshot, job.settings.seed, job.device, output)
+    sampler = NoiseSampler(snapshot, job.settings.seed, job.devices, output)
     generate(sampler, job.settings.count, unchecked, output)
     count = package(unchecked, job.run.images)
     unchecked.unlink()
@@ -531,7 +536,7 @@ def score_if_possible(job: Job, paintings: ImageSet) -> None:
         bring_torch_fidelity(job.inputs)
         weights = find_weights(job.inputs)
         refuse_late_score(job)
-        extractor = make_extractor("inception", weights, job.device)
+        extractor = make_extractor("inception", weights, job.devices)
         training, held_out = split(paintings, job.settings.training_config().data)
         against = yardstick(training, None, held_out, extractor)
         result = score(open_images(job.run.images), against, extractor)

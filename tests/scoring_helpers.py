@@ -77,6 +77,7 @@ class QuadrantMeans:
 
     name = "quadrant-means"
     precision = "float32"
+    replicas = 1
     comparable_with_leaderboard = False
 
     def __init__(self, identity: str = "quadrant-means:1") -> None:

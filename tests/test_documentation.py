@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 OF_TORCHRUN = {"--standalone", "--nproc-per-node"}
-TARGETS = set(re.findall(r"^([a-z]+):.*##", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
 
 
 def test_every_command_is_in_the_readme_and_the_reverse() -> None:
@@ -53,7 +53,7 @@ def test_every_option_is_in_the_readme_and_the_reverse() -> None:
 def test_every_make_target_is_in_the_readme_and_the_reverse() -> None:
     named = {
         word
-        for line in re.findall(r"\bmake ((?:[a-z]+ ?)+)", "\n".join(code_of(README)))
+        for line in re.findall(r"\bmake ((?:[a-z-]+ ?)+)", "\n".join(code_of(README)))
         for word in line.split()
     }
     assert named == TARGETS
@@ -73,7 +73,7 @@ def test_every_preset_and_setting_is_in_the_readme() -> None:
 
 def test_make_alone_prints_every_target() -> None:
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
-    shown = set(re.findall(r"^  make ([a-z]+) +\S", done.stdout, re.MULTILINE))
+    shown = set(re.findall(r"^  make ([a-z-]+) +\S", done.stdout, re.MULTILINE))
     assert shown == TARGETS
 
 

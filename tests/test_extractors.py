@@ -393,3 +393,12 @@ def test_a_missing_extra_is_answered_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ScoringError, match=r"pip install 'painter\[offline\]'"):
         make_extractor("efficientnet-lite0", None, CPU)
+
+
+def test_several_devices_share_an_extractor_and_exact_ones_take_the_first() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    two = make_extractor("efficientnet-lite0", None, [CPU, CPU])
+    one = make_extractor("efficientnet-lite0", None, [CPU])
+    assert (two.replicas, one.replicas) == (2, 1)
+    assert two.identity == one.identity
+    assert make_extractor("efficientnet-lite0", None, [CPU, CPU], exact=True).replicas == 1

@@ -1,5 +1,6 @@
 """Image sets to feature matrices, and the cache of them."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from pipeline.data.images import open_images
 from pipeline.errors import DataError
-from pipeline.scoring.extractors import Outputs
+from pipeline.scoring.extractors import OnSeveralDevices, Outputs
 from pipeline.scoring.features import BATCH, Features, cached_extract, extract
 from tests.helpers import pack
 from tests.scoring_helpers import (
@@ -87,6 +88,41 @@ def test_many_images_go_through_in_batches_and_chunks(tmp_path: Path) -> None:
     assert found.names == tuple(pixels)
     np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in pixels.values()])
     assert max(shape[0] for shape in extractor.batches) == BATCH
+
+
+class TakesTime(QuadrantMeans):
+    """Answers its first batch last: not before another device has answered."""
+
+    answered = threading.Event()
+
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        if self.identity == "slow" and not self.batches:
+            assert self.answered.wait(30)
+        found = super().outputs(pixels)
+        if self.identity != "slow":
+            self.answered.set()
+        return found
+
+
+def test_several_devices_share_the_batches_and_rows_stay_in_order(tmp_path: Path) -> None:
+    pixels = {f"{i:03}.png": noise(i, 8, 8) for i in range(6 * BATCH + 1)}
+    folder = write_folder(tmp_path / "a", {name: png(p) for name, p in pixels.items()})
+    devices = [TakesTime("slow"), TakesTime("fast")]
+    found = extract(open_images(folder), OnSeveralDevices(devices), "a")
+    assert found.names == tuple(pixels)
+    np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in pixels.values()])
+    assert all(device.batches for device in devices)
+    assert sum(shape[0] for device in devices for shape in device.batches) == len(pixels)
+
+
+def test_an_error_on_one_of_several_devices_surfaces(tmp_path: Path) -> None:
+    class Broken(QuadrantMeans):
+        def outputs(self, pixels: torch.Tensor) -> Outputs:
+            raise RuntimeError("out of memory")
+
+    pair = OnSeveralDevices([Broken(), Broken()])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        extract(open_images(write_folder(tmp_path / "a", FILES)), pair, "a")
 
 
 # The cache.

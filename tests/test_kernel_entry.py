@@ -432,7 +432,7 @@ def test_with_weights_the_run_is_scored_against_its_paintings(
     before = os.environ["PAINTER_CACHE"]
     monkeypatch.setattr(kernel_entry, "make_extractor", make)
     run = train(inputs, working)
-    assert asked == [("inception", weights, torch.device("cpu"))]
+    assert asked == [("inception", weights, (torch.device("cpu"),))]
     result = read_json(run.score)
     assert (result["n_generated"], result["n_reference"]) == (5, 4)
     assert result["images_sha256"] == hashlib.sha256(run.images.read_bytes()).hexdigest()

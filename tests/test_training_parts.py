@@ -14,7 +14,7 @@ from pipeline.training.budget import Budget
 from pipeline.training.ema import AveragedGenerator, calibrated
 from pipeline.training.loop import frozen
 from pipeline.training.objective import Batch, NonSaturating, judge_both
-from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.precision import Precision, all_devices, choose_precision
 
 CPU = torch.device("cpu")
 
@@ -206,3 +206,11 @@ def test_float16_on_a_cpu_is_refused_and_auto_resolves() -> None:
     assert choose_precision("float32", CPU) == "float32"
     assert choose_precision("auto", CPU) in ("bfloat16", "float32")
     assert not Precision("bfloat16", CPU).scaler().is_enabled()
+
+
+def test_all_devices_are_every_gpu_or_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert all_devices() == (torch.device("cpu"),)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert all_devices() == (torch.device("cuda:0"), torch.device("cuda:1"))

@@ -13,8 +13,10 @@ import hashlib
 import io
 import pickle
 import textwrap
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -54,6 +56,8 @@ class Extractor(Protocol):
     precision: str
     """`float32` when exact, else what the fast form computes in."""
     comparable_with_leaderboard: bool
+    replicas: int
+    """How many threads may call `outputs` at once."""
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return an RGB image as the uint8 (H, W, 3) array that the network takes."""
@@ -70,6 +74,7 @@ class Inception:
     """
 
     name = "inception"
+    replicas = 1
 
     def __init__(self, weights: Path | None, device: torch.device, exact: bool = False) -> None:
         """Load the weights without executing code.
@@ -124,6 +129,7 @@ class EfficientNetLite0:
     """EfficientNet-Lite0 trained on ImageNet: not the leaderboard's network."""
 
     name = "efficientnet-lite0"
+    replicas = 1
     comparable_with_leaderboard = False
     _SIZE = 224
     _MEAN = (0.485, 0.456, 0.406)
@@ -166,6 +172,29 @@ class EfficientNetLite0:
         return Outputs(maps.mean((2, 3)).cpu(), None)
 
 
+class OnSeveralDevices:
+    """One extractor a device; each batch goes to a device that is free."""
+
+    def __init__(self, extractors: Sequence[Extractor]) -> None:
+        """Take extractors that differ in nothing but their device."""
+        first = extractors[0]
+        self.name, self.identity, self.precision = first.name, first.identity, first.precision
+        self.comparable_with_leaderboard = first.comparable_with_leaderboard
+        self.replicas = len(extractors)
+        self.prepare = first.prepare
+        self._free: SimpleQueue[Extractor] = SimpleQueue()
+        for extractor in extractors:
+            self._free.put(extractor)
+
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        """Run the first network that is free on uint8 (N, 3, H, W), 0 to 255."""
+        extractor = self._free.get()
+        try:
+            return extractor.outputs(pixels)
+        finally:
+            self._free.put(extractor)
+
+
 def _placed(network: nn.Module, device: torch.device) -> Any:
     """Move a network to its device in the memory layout that convolutions like best."""
     if device.type == "cpu":
@@ -184,27 +213,35 @@ EXTRACTORS = (Inception.name, EfficientNetLite0.name)
 
 
 def make_extractor(
-    name: str, weights: Path | None, device: torch.device, exact: bool = False
+    name: str,
+    weights: Path | None,
+    devices: torch.device | Sequence[torch.device],
+    exact: bool = False,
 ) -> Extractor:
     """Return the extractor `name`.
 
     Args:
         name: one of `EXTRACTORS`.
         weights: a local file of Inception weights in the released format, or None.
-        device: where it runs.
+        devices: where it runs; a copy on each if there are several. An exact one runs on the
+            first: what keeps it from rounding is a switch for all threads.
         exact: in float32 layer by layer, for comparisons with other programs; slower, and FID
             differs by less than 0.2 %.
 
     Raises:
         ScoringError: for an unknown name, or weights that are missing or damaged.
     """
+    if not isinstance(devices, torch.device):
+        used = devices[:1] if exact else devices
+        copies = [make_extractor(name, weights, device, exact) for device in used]
+        return copies[0] if len(copies) == 1 else OnSeveralDevices(copies)
     if name == Inception.name:
-        return Inception(weights, device, exact)
+        return Inception(weights, devices, exact)
     if name != EfficientNetLite0.name:
         raise ScoringError(f"There is no extractor {name!r}; choose {' or '.join(EXTRACTORS)}.")
     if weights is not None:
         raise ScoringError(f"--weights goes with inception; {name} brings its own weights.")
-    return EfficientNetLite0(device, exact)
+    return EfficientNetLite0(devices, exact)
 
 
 def read_tensors(content: bytes, label: str) -> dict[str, Any]:

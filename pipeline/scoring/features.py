@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from pipeline.caches import cache_folder
 from pipeline.data.images import ImageSet, content_hash, refuse_nothing_left
 from pipeline.errors import DataError
+from pipeline.parallel import in_order
 from pipeline.scoring.extractors import Extractor, Outputs
 from pipeline.storage import write_bytes
 
@@ -44,25 +46,34 @@ class Features:
 def extract(
     images: ImageSet, extractor: Extractor, description: str, quiet: bool = False
 ) -> Features:
-    """Run the extractor over all images, decoding ahead in threads.
+    """Run the extractor over all images, decoding ahead in threads, on all its devices at once.
 
     Beside features and logits, memory does not grow with the number of images.
 
     Raises:
         DataError: if no image can be decoded.
     """
-    rows: list[Outputs] = []
     names: list[str] = []
     unreadable: list[str] = []
-    with tqdm(total=len(images), desc=description, unit="img", disable=quiet) as bar:
+
+    def decoded() -> Iterator[list[np.ndarray]]:
+        """Yield batches, and note the names of what is in them."""
         for chunk in _prepared_chunks(images, extractor):
             good = [(n, a) for n, a in chunk if isinstance(a, np.ndarray)]
-            unreadable += [a for _, a in chunk if isinstance(a, str)]
-            for group in _batches([a for _, a in good]):
-                pixels = torch.from_numpy(np.stack(group)).permute(0, 3, 1, 2)
-                rows.append(extractor.outputs(pixels))
-            names += [n for n, _ in good]
+            names.extend(n for n, _ in good)
+            unreadable.extend(a for _, a in chunk if isinstance(a, str))
+            yield from _batches([a for _, a in good])
             bar.update(len(chunk))
+
+    def run(batch: list[np.ndarray]) -> Outputs:
+        return extractor.outputs(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2))
+
+    with tqdm(total=len(images), desc=description, unit="img", disable=quiet) as bar:
+        if extractor.replicas == 1:
+            rows = [run(batch) for batch in decoded()]
+        else:
+            with closing(in_order(run, decoded(), extractor.replicas)) as results:
+                rows = list(results)
     refuse_nothing_left(images, len(names), tuple(unreadable))
     logits = [row.logits for row in rows if row.logits is not None]
     return Features(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, Interrupted
+from pipeline.memory import keep_freed_memory
 from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget

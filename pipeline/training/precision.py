@@ -17,6 +17,13 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def all_devices() -> tuple[torch.device, ...]:
+    """Return every GPU when there is one, else the CPU: where independent batches may run."""
+    if not torch.cuda.is_available():
+        return (torch.device("cpu"),)
+    return tuple(torch.device("cuda", index) for index in range(torch.cuda.device_count()))
+
+
 def choose_precision(wanted: str, device: torch.device) -> str:
     """Resolve `auto`: bfloat16 where the hardware computes in it, else float16 on a GPU.
 
@@ -52,10 +59,15 @@ class Precision:
         """Whether convolutions run in fewer than 32 bits."""
         return self.name != "float32"
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What convolutions run in."""
+        return _DTYPES[self.name]
+
     def autocast(self) -> AbstractContextManager[None]:
         """Return the context in which networks run; parameters stay float32."""
         context: AbstractContextManager[None] = torch.autocast(
-            self.device.type, dtype=_DTYPES[self.name], enabled=self.reduced
+            self.device.type, dtype=self.dtype, enabled=self.reduced
         )
         return context
 

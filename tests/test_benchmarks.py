@@ -1,0 +1,75 @@
+"""The measurements run, on a few images, and their tables are Markdown."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import output
+from benchmarks.measure import alternating, machine, ratios, table
+from pipeline.config import Config, apply_settings
+from pipeline.networks import build_generator
+from pipeline.training.checkpoints import Snapshot
+
+TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 256}
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    config = apply_settings(Config(), TINY)
+    return Snapshot(build_generator(config.network, config.data).eval(), config, 0)
+
+
+def cells(printed: str) -> list[list[str]]:
+    """Return the rows of Markdown tables, and see that they are whole."""
+    rows = [line.strip("|").split("|") for line in printed.splitlines() if line.startswith("|")]
+    assert {len(row) for row in rows} == {4}
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_a_table_has_the_median_the_spread_and_n() -> None:
+    found = cells(table("What", "images/s", {"a": [1.0, 3.0, 2.0], "b": [1234.4]}))
+    assert found[0] == ["What", "images/s", "least to most", "n"]
+    assert found[2:] == [["a", "2", "1 to 3", "3"], ["b", "1,234", "1,234 to 1,234", "1"]]
+
+
+def test_programs_alternate_and_ratios_are_taken_round_by_round() -> None:
+    order: list[str] = []
+
+    def program(name: str, value: float) -> float:
+        order.append(name)
+        return value + len(order)
+
+    found = alternating({n: lambda n=n: program(n, 1.0) for n in "ab"}, 2)  # type: ignore[misc]
+    assert order == ["a", "b", "a", "b"]
+    assert found == {"a": [2.0, 4.0], "b": [3.0, 5.0]}
+    assert ratios(found, "a", "b") == [2 / 3, 4 / 5]
+
+
+def test_the_machine_is_one_line_with_the_version_of_torch() -> None:
+    found = machine(torch.device("cpu"), "bfloat16")
+    assert torch.__version__ in found
+    assert found.endswith("bfloat16")
+    assert "\n" not in found
+
+
+def test_generating_and_checking_are_measured(
+    tmp_path: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.compare_generating(snapshot, 6, 2, tmp_path)
+    output.compare_checking(snapshot, 6, 2, tmp_path)
+    rows = {row[0]: row for row in cells(capsys.readouterr().out)}
+    programs = (output.BASELINE, output.PAINTER, output.GENERATOR, output.ENCODER)
+    assert all(rows[name][3] == "2" for name in programs)
+    assert any(name.startswith("painter over plain loop") for name in rows)
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
+
+
+def test_both_sides_make_as_many_images_of_the_same_form(
+    tmp_path: Path, snapshot: Snapshot
+) -> None:
+    output.painters_zip(snapshot, 5, tmp_path / "a.zip")
+    output.plain_zip(snapshot.generator, 5, snapshot.config.output, tmp_path / "b.zip")
+    for name in ("a.zip", "b.zip"):
+        output.checked(tmp_path / name)
+        output.plain_check(tmp_path / name)
