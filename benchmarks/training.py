@@ -1,27 +1,32 @@
 """Training speed against a plain DCGAN loop, alternating in one run: `make bench-train`.
 
 The baseline is what tutorials do: files decoded by a DataLoader each epoch, float32, NCHW, two
-discriminator passes, losses read back every step. Both train the same networks at 64 pixels and
-batch 64 on drawn landscapes. Prints images a second and their ratio: median and spread.
+discriminator passes, losses read back every step. All train the same networks at 64 pixels and
+batch 64 on drawn landscapes, each in a process of its own. Prints images a second and their
+ratio: median and spread.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
 from pipeline.data.images import decode_rgb, load_images, open_images
 from pipeline.data.painterly import draw_landscape
+from pipeline.memory import keep_freed_memory
 from pipeline.networks import build_discriminator, build_generator
 from pipeline.training.batches import Batches
 from pipeline.training.loop import train_step
@@ -31,6 +36,8 @@ from pipeline.training.state import TrainingState
 
 CONFIG = load_preset("monet64")
 BATCH = CONFIG.training.batch_size
+WARM_UP = 3
+"""Steps before any is timed."""
 
 
 class Files(Dataset[torch.Tensor]):
@@ -98,19 +105,26 @@ class Baseline:
 class Painter:
     """The product's own step, without logging and saving, as between two log lines."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self._precision = Precision(choose_precision("auto", device), device)
+    def __init__(self, folder: Path, device: torch.device, precision: str = "auto") -> None:
+        keep_freed_memory()
+        self._precision = Precision(choose_precision(precision, device), device)
         self._state = TrainingState.fresh(CONFIG, self._precision)
         images = load_images(open_images(folder), CONFIG.data.image_size)
         self._batches = Batches(images.pixels, CONFIG, device)
         self._objective = NonSaturating.from_config(CONFIG.training)
-        self.precision = self._precision.name
 
     def train(self, steps: int) -> None:
         """Take some steps."""
         for _ in range(steps):
             batch = self._batches(self._state.step + 1)
             train_step(self._state, self._objective, batch, self._precision)
+
+
+def trainer(name: str, folder: Path, device: torch.device) -> Baseline | Painter:
+    """Return the trainer of that name: `baseline float32` or `painter PRECISION`."""
+    if name.startswith("baseline"):
+        return Baseline(folder, device)
+    return Painter(folder, device, name.rsplit(maxsplit=1)[-1])
 
 
 def draw(folder: Path, count: int = 300) -> None:
@@ -121,9 +135,64 @@ def draw(folder: Path, count: int = 300) -> None:
         (folder / f"{index:03d}.jpg").write_bytes(buffer.getvalue())
 
 
-def rate(trainer: Baseline | Painter, steps: int, device: torch.device) -> float:
-    """Return images a second over some steps."""
-    return steps * BATCH / seconds(lambda: trainer.train(steps), device)
+class Process:
+    """A trainer in a process of its own: what it asks of the C library does not help others."""
+
+    def __init__(self, name: str, folder: Path, device: torch.device) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._orders, theirs = context.Pipe()
+        arguments = (theirs, name, folder, device)
+        self._process = context.Process(target=serve, args=arguments, daemon=True)
+        self._process.start()
+
+    def seconds(self, steps: int) -> float:
+        """Return how long some steps take there, while this process waits."""
+        self._orders.send(steps)
+        taken: float = self._orders.recv()
+        return taken
+
+    def rate(self, steps: int) -> float:
+        """Return images a second over some steps."""
+        return steps * BATCH / self.seconds(steps)
+
+    def close(self) -> None:
+        """End the process."""
+        self._orders.send(0)
+        self._process.join()
+
+
+def serve(orders: Any, name: str, folder: Path, device: torch.device) -> None:
+    """Train as many steps as each order says, and answer with the seconds; 0 ends it."""
+    one = trainer(name, folder, device)
+    while steps := orders.recv():
+        orders.send(seconds(partial(one.train, steps), device))
+
+
+def operations() -> float:
+    """Return the arithmetic operations of a training step, an image."""
+    cpu = torch.device("cpu")
+    precision = Precision("float32", cpu)
+    state = TrainingState.fresh(CONFIG, precision)
+    size = CONFIG.data.image_size
+    pixels = torch.zeros(BATCH, 3, size, size, dtype=torch.uint8)
+    batch = Batches(pixels, CONFIG, cpu)(1)
+    with FlopCounterMode(display=False) as counter:
+        train_step(state, NonSaturating.from_config(CONFIG.training), batch, precision)
+    return float(counter.get_total_flops() / BATCH)
+
+
+def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """Return the operations a second of a large matrix product: the best of several."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
+
+
+def floor(name: str, device: torch.device, each: float) -> str:
+    """Return a row: what the machine's matrix products would allow a trainer of this precision."""
+    dtype = getattr(torch, choose_precision(name.rsplit(maxsplit=1)[-1], device))
+    rate = matrix_rate(dtype, device)
+    return f"| {dtype} | {rate / 1e9:,.0f} | {rate / each:,.0f} |".replace("torch.", "")
 
 
 def main() -> None:
@@ -133,22 +202,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
     device = default_device()
-    with tempfile.TemporaryDirectory() as name:
-        draw(Path(name))
-        baseline, painter = Baseline(Path(name), device), Painter(Path(name), device)
-        trainers: dict[str, Baseline | Painter] = {
-            "baseline float32": baseline,
-            f"painter {painter.precision}": painter,
-        }
-        for trainer in trainers.values():
-            rate(trainer, 2, device)
+    best = f"painter {choose_precision('auto', device)}"
+    names = list(dict.fromkeys(("baseline float32", "painter float32", best)))
+    with tempfile.TemporaryDirectory() as folder:
+        draw(Path(folder))
+        processes = {name: Process(name, Path(folder), device) for name in names}
+        for process in processes.values():
+            process.seconds(WARM_UP)
         rates = alternating(
-            {n: partial(rate, t, arguments.steps, device) for n, t in trainers.items()},
+            {name: partial(p.rate, arguments.steps) for name, p in processes.items()},
             arguments.rounds,
         )
+        for process in processes.values():
+            process.close()
     print(machine(device, f"batch {BATCH}"))
     print(table("Training at 64 pixels", "images/s", rates))
-    print(table("Ratio", "times", {"painter over baseline": ratios(rates, *reversed(rates))}))
+    over = {f"{n} over baseline": ratios(rates, n, names[0]) for n in names[1:]}
+    print(table("Ratio", "times", over))
+    each = operations()
+    print(f"\nThe arithmetic alone, {each / 1e9:.2f} GFLOP an image:\n")
+    print("| precision | matrix product, GFLOP/s | at that rate, images/s |\n|---|---|---|")
+    for name in names[1:]:
+        print(floor(name, device, each))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.config import DataConfig, NetworkConfig
+from pipeline.networks.patches import DoublingConvTranspose2d, HalvingConv2d
 
 
 def channel_ladder(image_size: int, base: int) -> list[int]:
@@ -53,9 +54,9 @@ class Generator(nn.Module):
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_size, channels[0], 4, bias=False)]
         for before, after in pairwise(channels):
             layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+            layers += [DoublingConvTranspose2d(before, after)]
         layers += [nn.BatchNorm2d(channels[-1]), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(channels[-1], 3, 4, 2, 1, bias=False), nn.Tanh()]
+        layers += [DoublingConvTranspose2d(channels[-1], 3), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(initialise)
 
@@ -82,10 +83,10 @@ class Discriminator(nn.Module):
         """
         super().__init__()
         channels = channel_ladder(image_size, base)[::-1]
-        layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, 2, 1, bias=False)]
+        layers: list[nn.Module] = [HalvingConv2d(3, channels[0])]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
         for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False)]
+            layers += [HalvingConv2d(before, after)]
             layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
         layers += [nn.Conv2d(channels[-1], 1, 4, bias=False)]
         self.layers = nn.Sequential(*layers)
