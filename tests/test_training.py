@@ -22,9 +22,11 @@ from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, DivergedError, Interrupted, RunError
 from pipeline.runs import RunFolder, list_runs
 from pipeline.training import loop, recorder
+from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_snapshot, load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.objective import NonSaturating
+from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.recorder import Recorder
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
@@ -289,6 +291,25 @@ def test_training_on_a_gpu_resumes(tmp_path: Path, precision: str) -> None:
     loop.train(tiny(images=16, precision=precision), paintings(), DATA, tmp_path, gpu)
     loop.train(tiny(precision=precision), paintings(), DATA, tmp_path, gpu)
     assert statistics(tmp_path)[-1]["images_seen"] == 48
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float16", "auto"])
+def test_steady_steps_never_wait_for_the_gpu(precision: str) -> None:
+    gpu, config = torch.device("cuda"), tiny()
+    how = Precision(choose_precision(precision, gpu), gpu)
+    state = TrainingState.fresh(config, how)
+    batches = Batches(paintings(), config, gpu)
+    objective = NonSaturating.from_config(config.training)
+    for _ in range(3):  # the first steps choose algorithms and allocate
+        loop.train_step(state, objective, batches(state.step + 1), how)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            loop.train_step(state, objective, batches(state.step + 1), how)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_curves_go_to_tensorboard_where_it_is_installed(
