@@ -77,6 +77,18 @@ def test_in_bfloat16_on_a_cpu_it_is_the_same_function(
 
 
 @ids
+def test_a_bias_counts(layer: Layer, shape: tuple[int, ...]) -> None:
+    one, images = layer(shape[1], 7).requires_grad_(False), numbers(*shape)
+    without = one(images)
+    one.bias = nn.Parameter(torch.arange(7.0), requires_grad=False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = one(images)
+    expected = without + torch.arange(7.0)[:, None, None]
+    # As above: 0.02 of the largest, here about 7.
+    assert (found - expected).abs().max() <= 0.02 * expected.abs().max()
+
+
+@ids
 def test_elsewhere_the_library_computes_it(
     layer: Layer, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

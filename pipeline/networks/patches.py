@@ -136,8 +136,16 @@ def is_faster(images: torch.Tensor, smaller_side: int) -> bool:
     )
 
 
+def _with_bias(images: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return images (N, C, H, W) with each channel's bias, if there is one, in their type."""
+    return images if bias is None else images + bias.to(images.dtype)[:, None, None]
+
+
 class HalvingConv2d(nn.Conv2d):
-    """A 4x4 convolution of stride 2 without bias: (N, C, 2h, 2w) to (N, D, h, w)."""
+    """A 4x4 convolution of stride 2 without bias: (N, C, 2h, 2w) to (N, D, h, w).
+
+    A bias that it is given later, as by folding a normalisation, counts.
+    """
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__(channels, out_channels, KERNEL, STRIDE, PADDING, bias=False)
@@ -147,12 +155,15 @@ class HalvingConv2d(nn.Conv2d):
         if not is_faster(images, images.shape[-1] // STRIDE):
             return super().forward(images)
         dtype = torch.bfloat16
-        result: torch.Tensor = _Convolution.apply(images.to(dtype), self.weight.to(dtype))
-        return result
+        result = _Convolution.apply(images.to(dtype), self.weight.to(dtype))
+        return _with_bias(result, self.bias)
 
 
 class DoublingConvTranspose2d(nn.ConvTranspose2d):
-    """A 4x4 transposed convolution of stride 2 without bias: (N, D, h, w) to (N, C, 2h, 2w)."""
+    """A 4x4 transposed convolution of stride 2 without bias: (N, D, h, w) to (N, C, 2h, 2w).
+
+    A bias that it is given later, as by folding a normalisation, counts.
+    """
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__(channels, out_channels, KERNEL, STRIDE, PADDING, bias=False)
@@ -162,5 +173,5 @@ class DoublingConvTranspose2d(nn.ConvTranspose2d):
         if output_size is not None or not is_faster(images, images.shape[-1]):
             return super().forward(images, output_size)
         dtype = torch.bfloat16
-        result: torch.Tensor = _Transposed.apply(images.to(dtype), self.weight.to(dtype))
-        return result
+        result = _Transposed.apply(images.to(dtype), self.weight.to(dtype))
+        return _with_bias(result, self.bias)
