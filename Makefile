@@ -39,7 +39,7 @@ demo: $(VENV)/.ready  ## every stage on drawn landscapes, on the CPU, without an
 download: $(VENV)/.ready  ## SOURCE -> DATA: paintings, with a manifest
 	$(PAINTER) download --source $(SOURCE) --data $(DATA) $(ARGS)
 
-explore: $(VENV)/.ready  ## DATA -> DATA.explore: contact sheet and statistics
+explore: $(VENV)/.ready  ## DATA -> DATA.explore: what the images hold, on one page
 	$(PAINTER) explore --data $(DATA) $(ARGS)
 
 KERNEL = $(PAINTER) kernel push --source $(SOURCE) --preset $(PRESET) --run $(RUN) --count $(COUNT)

@@ -162,6 +162,43 @@ def _draw_equality(axes: Axes) -> None:
     axes.set_ylim(upward)
 
 
+def histogram_bins(values: Sequence[float]) -> tuple[int, tuple[float, float]]:
+    """Return how many bars show these values, by Rice's rule, and the range that they cover.
+
+    Values that are all equal get a range of a tenth to either side.
+    """
+    low, high = float(min(values)), float(max(values))
+    if low == high:
+        low, high = 0.9 * low, 1.1 * high
+    return max(5, math.ceil(2 * len(values) ** (1 / 3))), (low, high)
+
+
+def histogram_chart(
+    name: str, values: Sequence[float], *, description: str, x_label: str, y_label: str
+) -> str:
+    """Draw how many values fall into each of a few equal ranges, with a line at the median.
+
+    Args:
+        name: as for `line_chart`.
+        values: one or more, positive.
+        description: what a screen reader says instead of the picture.
+        x_label: what the values are.
+        y_label: what is counted.
+
+    Returns:
+        An `<svg>` element without width and height: it fills its container.
+    """
+
+    def draw(axes: Axes) -> None:
+        bins, covered = histogram_bins(values)
+        axes.hist(values, bins=bins, range=covered, color=_SERIES[1], rwidth=0.93)
+        axes.axvline(float(np.median(values)), color=_SERIES[0], linewidth=1.8)
+        axes.set_ylabel(y_label, color=_INK)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+
+    return _svg(name, description, x_label, draw)
+
+
 def _svg(name: str, description: str, x_label: str, draw: Callable[[Axes], None]) -> str:
     """Return what `draw` draws on empty axes, as an element for a page."""
     import matplotlib

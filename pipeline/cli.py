@@ -67,14 +67,19 @@ def download(source: str, data: Path) -> None:
 @domain_option
 @click.option("--out", type=PathOption, help="Folder to write to [default: DATA.explore].")
 def explore(data: Path, domain: str | None, out: Path | None) -> None:
-    """Look at the images: contact sheet, statistics, file sizes."""
+    """Look at the images: statistics of each pixel, file sizes, round canvases, near-duplicates."""
     from pipeline.data.explore import explore
     from pipeline.data.images import open_images
 
     beside = data.resolve()
     target = out or beside.with_name(f"{beside.name}.explore")
     statistics = explore(open_images(data, domain), target)
-    click.echo(f"{statistics['count']:,} images; {target / 'contact_sheet.png'}")
+    round_canvases = len(statistics["round_canvases"])
+    near_duplicates = len(statistics["near_duplicates"]["pairs"])
+    click.echo(
+        f"{statistics['count']:,} images, {round_canvases:,} on round canvases, "
+        f"{near_duplicates:,} near-duplicates; {target / 'explore.html'}"
+    )
 
 
 @cli.command()

@@ -7,7 +7,6 @@ tables in a single file that loads nothing, so that it can be mailed or kept as 
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import shlex
@@ -21,8 +20,9 @@ from PIL import Image
 
 from pipeline.charts import Series, line_chart, short_number, smooth, smoothing_window
 from pipeline.config import DataConfig
-from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenly, square
+from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenly
 from pipeline.errors import DataError, RunError
+from pipeline.pages import Picture, data_uri, gallery, jpeg_uri, render, thumbnail
 from pipeline.runs import RunFolder, read_json, read_scores, read_stats
 from pipeline.storage import write_text
 
@@ -37,8 +37,6 @@ FRAMES = 32
 PALETTE = 64
 """Colours of the time-lapse: fewer make a smaller file."""
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.16, 2.4
-THUMBNAIL = 160
-"""Side of a small picture in pixels: sharp on a phone, a few kilobytes."""
 CROP = 272
 """Pixels of a sample grid's corner that is shown, about: 4 x 4 tiles of 64."""
 GRID_PADDING = 2
@@ -65,16 +63,6 @@ SCORE_ROWS = (
     ("comparable_with_leaderboard", "Comparable with the leaderboard", "same network and formula"),
     ("seconds", "Time to score", "reading and comparing all images"),
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image in the page."""
-
-    source: str
-    """A data: URI."""
-    alt: str
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,21 +119,8 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "config": _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
     }
-    write_text(files.report, _render(content))
+    write_text(files.report, render("report.html", content))
     return files.report
-
-
-def _render(content: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pipeline"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(content)
 
 
 # Files of the run ------------------------------------------------------------------------------
@@ -335,27 +310,6 @@ def _last(values: Sequence[float]) -> str:
 # Pictures --------------------------------------------------------------------------------------
 
 
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _jpeg(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=84, optimize=True)
-    return _data_uri(buffer.getvalue(), "jpeg")
-
-
-def _thumbnail(images: ImageSet | None, name: str) -> str | None:
-    """Return a small square of the image, or None if it is gone or cannot be read."""
-    if images is None or name not in images.names:
-        return None
-    try:
-        image = decode_rgb(images.read_bytes(name))
-    except (DataError, OSError):
-        return None
-    return _jpeg(Image.fromarray(square(image, THUMBNAIL)))
-
-
 def _by_number(name: str) -> tuple[int, str]:
     stem = Path(name).stem
     return (int(stem) if stem.isdecimal() else 0, name)
@@ -363,8 +317,7 @@ def _by_number(name: str) -> tuple[int, str]:
 
 def _gallery(images: ImageSet, kind: str) -> list[Picture]:
     names = spread_evenly(sorted(images.names, key=_by_number), GALLERY)
-    sources = ((name, _thumbnail(images, name)) for name in names)
-    return [Picture(source, f"{kind} {name}") for name, source in sources if source is not None]
+    return gallery(images, names, kind)
 
 
 def _pairs(
@@ -378,8 +331,8 @@ def _pairs(
                 str(entry["image"]),
                 str(entry["painting"]),
                 f"{float(entry['distance']):.3f}",
-                _thumbnail(images, str(entry["image"])),
-                _thumbnail(paintings, str(entry["painting"])),
+                thumbnail(images, str(entry["image"])),
+                thumbnail(paintings, str(entry["painting"])),
             )
             for entry in score["nearest"][:NEAREST]
         ]
@@ -416,11 +369,11 @@ def _training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, An
     size = _image_size(config)
     frames = [(seen, _corner(path, size)) for seen, path in grids]
     strip = [
-        Picture(_jpeg(frame), f"Samples after {seen:,} images", f"{seen:,}")
+        Picture(jpeg_uri(frame), f"Samples after {seen:,} images", f"{seen:,}")
         for seen, frame in spread_evenly(frames, STRIP)
     ]
     moving = len(frames) > 1
-    lapse = _data_uri(time_lapse([frame for _, frame in frames]), "gif") if moving else None
+    lapse = data_uri(time_lapse([frame for _, frame in frames]), "gif") if moving else None
     return {"strip": strip, "time_lapse": lapse}
 
 

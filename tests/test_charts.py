@@ -11,6 +11,8 @@ from pipeline.charts import (
     Points,
     Series,
     extremes,
+    histogram_bins,
+    histogram_chart,
     line_chart,
     scatter_chart,
     short_number,
@@ -160,3 +162,28 @@ def test_each_group_of_points_has_its_colour_and_shape() -> None:
 
 def test_a_single_point_makes_a_chart() -> None:
     assert scatter(Points("a", [80.0], [78.0], ["first"])).tag == f"{SVG}svg"
+
+
+def test_a_histogram_has_a_bar_for_each_range_and_a_line_at_the_median() -> None:
+    svg = histogram_chart(
+        "sizes", [1.0, 2.0, 2.0, 9.0], description="Sizes", x_label="kB", y_label="images"
+    )
+    root = ET.fromstring(svg)
+    assert root.attrib["aria-label"] == "Sizes"
+    bars = re.findall(r"fill: var\(--series-2", svg)
+    assert len(bars) == histogram_bins([1.0, 2.0, 2.0, 9.0])[0]
+    assert len(re.findall(r"stroke: var\(--series-1", svg)) == 1
+    texts = [element.text for element in root.iter(f"{SVG}text")]
+    assert {"kB", "images"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("values", "bins", "covered"),
+    [
+        ([1.0, 3.0], 5, (1.0, 3.0)),
+        ([10.0, 10.0], 5, (9.0, 11.0)),
+        ([float(n) for n in range(1000)], 20, (0.0, 999.0)),  # Rice's rule: twice the cube root
+    ],
+)
+def test_histogram_bins(values: list[float], bins: int, covered: tuple[float, float]) -> None:
+    assert histogram_bins(values) == (bins, covered)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from pipeline.data.explore import (
     GAP,
@@ -16,7 +16,9 @@ from pipeline.data.explore import (
     round_figure,
 )
 from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.pixel_statistics import STATISTICS
 from pipeline.errors import DataError
+from tests.helpers import encoded, painting
 
 STEP = THUMBNAIL + GAP
 
@@ -29,6 +31,11 @@ def png(image: Image.Image) -> bytes:
 
 def flat(colour: tuple[int, int, int], width: int = 8, height: int = 8) -> bytes:
     return png(Image.new("RGB", (width, height), colour))
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 def image_set(files: dict[str, bytes]) -> ImageSet:
@@ -89,8 +96,10 @@ def test_statistics_file_holds_what_is_returned(tmp_path: Path) -> None:
 def test_pictures_are_written_and_open(tmp_path: Path) -> None:
     files = {f"{i:02}.png": flat((i, i, i)) for i in range(70)}
     explore(image_set(files), tmp_path)
-    names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"contact_sheet.png", "file_sizes.png", "statistics.json"}
+    assert files_in(tmp_path).keys() == {
+        "contact_sheet.png", "explore.html", "file_sizes.png", "statistics.json",
+        *(f"pixels/{name}{end}.png" for name in STATISTICS for end in ("", "_red", "_green", "_blue")),
+    }  # fmt: skip
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         assert sheet.size == (8 * STEP + GAP, 8 * STEP + GAP)
     with Image.open(tmp_path / "file_sizes.png") as histogram:
@@ -101,9 +110,9 @@ def test_pictures_are_written_and_open(tmp_path: Path) -> None:
 def test_running_again_gives_the_same_files(tmp_path: Path) -> None:
     images = image_set({"a.png": flat((1, 2, 3)), "b.png": flat((3, 2, 1), 20, 8)})
     explore(images, tmp_path)
-    first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    first = files_in(tmp_path)
     explore(images, tmp_path)
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == first
+    assert files_in(tmp_path) == first
 
 
 def test_unreadable_images_are_listed_and_left_out(tmp_path: Path) -> None:
@@ -151,3 +160,67 @@ def test_contact_sheet_centres_thumbnails_on_white() -> None:
     assert sheet.getpixel((middle, GAP)) == (255, 255, 255)
     assert sheet.getpixel((middle + STEP, middle)) == (0, 0, 255)
     assert sheet.getpixel((middle + STEP, middle + STEP)) == (255, 255, 255)
+
+
+def round_canvas(seed: int) -> bytes:
+    """Return a painting in a circle on white, as a PNG file."""
+    mask = Image.new("L", (64, 64))
+    ImageDraw.Draw(mask).ellipse((0, 0, 63, 63), fill=255)
+    picture = Image.new("RGB", (64, 64), "white")
+    picture.paste(painting((64, 64), seed), (0, 0), mask)
+    return encoded(picture, "PNG")
+
+
+def test_the_pixels_of_two_constant_images(tmp_path: Path) -> None:
+    found = explore(image_set({"a.png": flat((10, 0, 7)), "b.png": flat((50, 0, 7))}), tmp_path)
+    pixels = found["pixels"]
+    assert (pixels["size"], pixels["resized"]) == ("8x8", 0)
+    # Levels a and b: mean (a + b) / 2, variance ((a - b) / 2)², exact in float64.
+    red = {name: pixels[name]["red"] for name in STATISTICS}
+    expected = {"minimum": 10, "maximum": 50, "mean": 30, "variance": 400, "std": 20}
+    assert red == {n: {"lowest": v, "mean": v, "highest": v} for n, v in expected.items()}
+    assert pixels["std"]["blue"] == {"lowest": 0, "mean": 0, "highest": 0}
+    with Image.open(tmp_path / "pixels" / "mean.png") as mean:
+        assert mean.getpixel((3, 3)) == (30, 0, 7)
+
+
+def test_images_of_different_sizes_are_compared_on_one(tmp_path: Path) -> None:
+    files = {"a.png": flat((0, 0, 0), 16, 16), "b.png": flat((80, 80, 80), 30, 20)}
+    found = explore(image_set(files), tmp_path)
+    assert (found["pixels"]["size"], found["pixels"]["resized"]) == ("256x256", 2)
+    assert found["pixels"]["mean"]["green"] == {"lowest": 40, "mean": 40, "highest": 40}
+    with Image.open(tmp_path / "pixels" / "std_green.png") as picture:
+        assert picture.size == (256, 256)
+
+
+def test_round_canvases_are_found_and_their_picture_goes_with_them(tmp_path: Path) -> None:
+    square_only = {"a.png": encoded(painting((64, 64), 1), "PNG")}
+    found = explore(image_set(square_only | {"r.png": round_canvas(2)}), tmp_path)
+    assert [canvas["name"] for canvas in found["round_canvases"]] == ["r.png"]
+    assert found["round_canvases"][0]["roundness"] > 0.9
+    assert (tmp_path / "round_canvases.png").exists()
+    found = explore(image_set(square_only), tmp_path)
+    assert found["round_canvases"] == []
+    assert not (tmp_path / "round_canvases.png").exists()
+
+
+def test_near_duplicates_are_listed_as_pairs(tmp_path: Path) -> None:
+    files = {"a.png": flat((10, 10, 10)), "b.png": flat((13, 13, 13)), "c.png": flat((99, 0, 0))}
+    found = explore(image_set(files), tmp_path)["near_duplicates"]
+    assert found["compared"] == 3
+    assert found["pairs"] == [{"name": "b.png", "earlier": "a.png", "distance": 3}]
+
+
+def test_an_image_that_vanishes_between_the_readings_is_named(tmp_path: Path) -> None:
+    content, readings = flat((1, 2, 3)), []
+
+    def read_once(name: str) -> bytes:
+        readings.append(name)
+        if len(readings) > 1:
+            raise DataError("cannot be read (No such file or directory)")
+        return content
+
+    images = ImageSet(("a.png",), read_once, "the test's images")
+    with pytest.raises(DataError, match=r"a\.png in the test's images .* now cannot be read"):
+        explore(images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

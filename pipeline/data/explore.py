@@ -1,7 +1,9 @@
 """The explore stage: what a set of images holds, before anything is trained on it.
 
-Reads an image set. Writes into one folder `contact_sheet.png` (up to 64 images),
-`file_sizes.png` (a histogram) and `statistics.json`. Run by `painter explore`.
+Reads an image set. Writes into one folder `explore.html` (all of it on one page),
+`contact_sheet.png` (up to 64 images), `file_sizes.png` (a histogram), `pixels/` (a picture of each
+statistic of the pixels, together and a channel at a time), `round_canvases.png` if there are any,
+and `statistics.json`. Run by `painter explore`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,21 +20,24 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.charts import histogram_bins
+from pipeline.data import canvases, near_duplicates, pixel_statistics
+from pipeline.data.explore_page import write_page
 from pipeline.data.images import (
     ImageSet,
     decode,
-    decode_rgb,
+    in_threads,
     map_threads,
     spread_evenly,
     to_rgb,
 )
+from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.errors import DataError
 from pipeline.storage import write_bytes, write_json
 
 SHEET_IMAGES = 64
 THUMBNAIL = 128  # pixels, the longer side
 GAP = 4  # pixels between thumbnails
-CHANNELS = 3
 LEVELS = np.arange(256)
 
 
@@ -41,16 +46,18 @@ class Facts:
     """What one readable image adds to the statistics."""
 
     name: str
-    size: str  # "width x height" in pixels, upright
+    size: Size  # width and height in pixels, upright
     mode: str  # Pillow's name of the stored kind of pixels, such as RGB or L
     file_bytes: int
     pixels: int
     sums: npt.NDArray[np.int64]  # (3,), of the levels 0 to 255
     squares: npt.NDArray[np.int64]  # (3,), of the squared levels
+    thumbnail: npt.NDArray[np.uint8]  # as `near_duplicates` compares
+    roundness: float  # as `canvases` measures
 
 
 def explore(images: ImageSet, out: Path) -> dict[str, Any]:
-    """Write a contact sheet, a histogram of file sizes and statistics into the folder `out`.
+    """Write statistics, pictures of them and a page into the folder `out`.
 
     Args:
         images: files that cannot be decoded are listed and left out of everything else.
@@ -59,11 +66,13 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
     Returns:
         What `statistics.json` holds: `count`; `sizes`, `formats` and `modes`, each a mapping
         of value to number of images; `file_bytes` with min, median, mean, max and total; `rgb`
-        with `mean` and `std` over all pixels, three numbers each from 0 to 255; and
-        `unreadable`, one "name reason" a file.
+        with `mean` and `std` over all pixels, three numbers each from 0 to 255; `pixels`, the
+        common size and for each statistic and channel its lowest, mean and highest value over
+        the pixels; `round_canvases`, name and roundness; `near_duplicates`, how many images were
+        compared, the limit and the pairs; and `unreadable`, one "name reason" a file.
 
     Raises:
-        DataError: if no image can be decoded.
+        DataError: if no image can be decoded, or one can be no more at the second reading.
     """
     results = map_threads(lambda name: read_facts(images, name), images.names, "explore")
     facts = [r for r in results if isinstance(r, Facts)]
@@ -74,13 +83,85 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
             f"expected JPEG, PNG or WebP. {(unreadable or ['The set is empty'])[0]}. "
             "Choose another --data, or download the images again."
         )
-    statistics = summarise(facts) | {"unreadable": unreadable}
-    chosen = spread_evenly([f.name for f in facts], SHEET_IMAGES)
-    sheet = contact_sheet(decode_rgb(images.read_bytes(name)) for name in chosen)
-    write_bytes(out / "contact_sheet.png", encode_png(sheet))
-    write_bytes(out / "file_sizes.png", plot_file_sizes([f.file_bytes for f in facts]))
+    pixels = measure_pixels(images, facts)
+    statistics = summarise(facts) | {
+        "pixels": describe_pixels(pixels, facts),
+        "round_canvases": find_round_canvases(facts),
+        "near_duplicates": compare(facts),
+        "unreadable": unreadable,
+    }
+    pictures = pixel_statistics.draw(pixels)
+    write_pictures(images, facts, pictures, out)
+    write_page(out / "explore.html", images, statistics, [f.file_bytes for f in facts], pictures)
     write_json(out / "statistics.json", statistics)
     return statistics
+
+
+def write_pictures(
+    images: ImageSet, facts: Sequence[Facts], pictures: Mapping[str, Image.Image], out: Path
+) -> None:
+    """Write every PNG file; `round_canvases.png` goes if an earlier set had some and this none."""
+    names = [f.name for f in facts]
+    sheet = contact_sheet(map(images.read_rgb, spread_evenly(names, SHEET_IMAGES)))
+    write_bytes(out / "contact_sheet.png", encode_png(sheet))
+    write_bytes(out / "file_sizes.png", plot_file_sizes([f.file_bytes for f in facts]))
+    for name, picture in pictures.items():
+        write_bytes(out / "pixels" / f"{name}.png", encode_png(picture))
+    canvases_found = [f.name for f in facts if f.roundness >= canvases.ROUND]
+    target = out / "round_canvases.png"
+    if canvases_found:
+        chosen = spread_evenly(canvases_found, SHEET_IMAGES)
+        write_bytes(target, encode_png(contact_sheet(map(images.read_rgb, chosen))))
+    else:
+        target.unlink(missing_ok=True)
+
+
+def measure_pixels(images: ImageSet, facts: Sequence[Facts]) -> PixelStatistics:
+    """Return the statistics of each pixel over the readable images, read one after the other.
+
+    Raises:
+        DataError: if an image that could be decoded cannot be decoded any more.
+    """
+    size = pixel_statistics.common_size({f.size for f in facts})
+
+    def read(name: str) -> npt.NDArray[np.uint8]:
+        try:
+            return pixel_statistics.fit(images.read_rgb(name), size)
+        except DataError as error:
+            raise DataError(
+                f"{name} in {images.label} was readable a moment ago, and now {error}. "
+                "Give the same command again when nothing changes the images."
+            ) from None
+
+    arrays = in_threads(read, [f.name for f in facts], "pixels")
+    return pixel_statistics.accumulate(arrays, size)
+
+
+def describe_pixels(pixels: PixelStatistics, facts: Sequence[Facts]) -> dict[str, Any]:
+    """Return the numbers of the pixels' statistics, and the size at which they were taken."""
+    height, width = pixels.mean.shape[:2]
+    resized = sum(f.size != (width, height) for f in facts)
+    about = {"size": show_size((width, height)), "resized": resized}
+    return about | pixel_statistics.summarise(pixels)
+
+
+def find_round_canvases(facts: Sequence[Facts]) -> list[dict[str, Any]]:
+    """Return name and roundness of each image that shows a round or oval canvas."""
+    found = [f for f in facts if f.roundness >= canvases.ROUND]
+    return [{"name": f.name, "roundness": f.roundness} for f in found]
+
+
+def compare(facts: Sequence[Facts]) -> dict[str, Any]:
+    """Return the images that are all but the same as an earlier one."""
+    compared = spread_evenly(facts, near_duplicates.MOST)
+    pairs = near_duplicates.find_near_duplicates(
+        [f.name for f in compared], [f.thumbnail for f in compared]
+    )
+    return {
+        "compared": len(compared),
+        "limit": near_duplicates.LIMIT,
+        "pairs": [asdict(pair) for pair in pairs],
+    }
 
 
 def read_facts(images: ImageSet, name: str) -> Facts | str:
@@ -91,15 +172,17 @@ def read_facts(images: ImageSet, name: str) -> Facts | str:
         image = to_rgb(stored)
     except DataError as error:
         return f"{name} {error}"
-    histogram = np.array(image.histogram(), dtype=np.int64).reshape(CHANNELS, LEVELS.size)
+    histogram = np.array(image.histogram(), dtype=np.int64).reshape(len(CHANNELS), LEVELS.size)
     return Facts(
         name=name,
-        size=f"{image.width}x{image.height}",
+        size=image.size,
         mode=stored.mode,
         file_bytes=len(content),
         pixels=image.width * image.height,
         sums=histogram @ LEVELS,
         squares=histogram @ LEVELS**2,
+        thumbnail=near_duplicates.thumbnail(image),
+        roundness=canvases.roundness(image),
     )
 
 
@@ -109,7 +192,7 @@ def summarise(facts: Sequence[Facts]) -> dict[str, Any]:
     mean, std = colour_moments(facts)
     return {
         "count": len(facts),
-        "sizes": count_values(f.size for f in facts),
+        "sizes": count_values(show_size(f.size) for f in facts),
         "formats": count_values(PurePosixPath(f.name).suffix.lower() for f in facts),
         "modes": count_values(f.mode for f in facts),
         "file_bytes": {
@@ -130,12 +213,17 @@ def colour_moments(facts: Sequence[Facts]) -> tuple[list[float], list[float]]:
     """
     pixels = sum(f.pixels for f in facts)
     means, stds = [], []
-    for channel in range(CHANNELS):
+    for channel in range(len(CHANNELS)):
         total = sum(int(f.sums[channel]) for f in facts)
         squares = sum(int(f.squares[channel]) for f in facts)
         means.append(total / pixels)
         stds.append(math.sqrt((pixels * squares - total**2) / pixels**2))
     return means, stds
+
+
+def show_size(size: Size) -> str:
+    """Return (640, 480) as 640x480."""
+    return f"{size[0]}x{size[1]}"
 
 
 def count_values(values: Iterable[str]) -> dict[str, int]:
@@ -175,11 +263,8 @@ def plot_file_sizes(file_bytes: Sequence[int]) -> bytes:
     sizes = np.array(file_bytes) / 1000
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    low, high = sizes.min(), sizes.max()
-    if low == high:
-        low, high = 0.9 * low, 1.1 * high
-    bins = max(5, math.ceil(2 * len(sizes) ** (1 / 3)))  # Rice's rule
-    axes.hist(sizes, bins=bins, range=(low, high), color="#5b84a8", edgecolor="white")
+    bins, covered = histogram_bins(sizes.tolist())
+    axes.hist(sizes, bins=bins, range=covered, color="#5b84a8", edgecolor="white")
     median = float(np.median(sizes))
     axes.axvline(median, color="#c8643c", linewidth=1.5, label=f"median {round_figure(median)} kB")
     images = "1 image" if len(sizes) == 1 else f"{len(sizes):,} images"
