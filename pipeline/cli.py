@@ -18,6 +18,7 @@ import click
 
 from pipeline import __version__
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
+from pipeline.cli_latents import arithmetic, video
 from pipeline.cli_options import (
     PathOption,
     config_options,
@@ -27,6 +28,8 @@ from pipeline.cli_options import (
     options,
     run_option,
     seed_option,
+    snapshot_file,
+    snapshot_options,
 )
 from pipeline.errors import PainterError, RunError
 
@@ -178,9 +181,7 @@ def chosen_snapshot(run: Any) -> str:
 
 
 @cli.command()
-@click.option("--run", "run_path", type=PathOption, help="Run folder: its snapshot, its zip.")
-@click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run.")
-@click.option("--last", is_flag=True, help="Take the run's last snapshot, not its best.")
+@options(snapshot_options)
 @click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
 @seed_option
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
@@ -206,12 +207,10 @@ def generate(
     from pipeline.training.checkpoints import load_snapshot
     from pipeline.training.precision import all_devices
 
-    if (run_path is None) == (snapshot is None):
-        raise click.UsageError("Give either --run DIR or --snapshot FILE.")
+    source = snapshot_file(run_path, snapshot, last)
     run = RunFolder(run_path) if run_path is not None else None
-    source = (run.snapshot if last else run.chosen) if run else snapshot
     target = run.images if run and out is None else out
-    if source is None or target is None:
+    if target is None:
         raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
     loaded = load_snapshot(source)
     output = change_output(loaded.config, assignments)
@@ -444,7 +443,7 @@ def demo(
         click.echo(path)
 
 
-for command in (kernel, submit, leaderboard, doctor):
+for command in (video, arithmetic, kernel, submit, leaderboard, doctor):
     cli.add_command(command)
 
 

@@ -17,6 +17,11 @@ domain_option = click.option(
     "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
 )
 run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+snapshot_options = [
+    click.option("--run", "run_path", type=PathOption, help="Run folder: its best snapshot."),
+    click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run."),
+    click.option("--last", is_flag=True, help="Take the run's last snapshot, not its best."),
+]
 config_options = [
     click.option("--preset", required=True, help="Named settings: see the README's table."),
     click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
@@ -36,6 +41,22 @@ extractor_options = [
     click.option("--exact", is_flag=True, help="Features in float32 throughout; slower."),
     click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
 ]
+
+
+def snapshot_file(run_path: Path | None, snapshot: Path | None, last: bool) -> Path:
+    """Return the file that `snapshot_options` name.
+
+    Raises:
+        click.UsageError: unless either a run or a snapshot is given.
+    """
+    from pipeline.runs import RunFolder
+
+    if run_path is not None and snapshot is None:
+        run = RunFolder(run_path)
+        return run.snapshot if last else run.chosen
+    if snapshot is None or run_path is not None:
+        raise click.UsageError("Give either --run DIR or --snapshot FILE.")
+    return snapshot
 
 
 def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:

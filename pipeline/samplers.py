@@ -55,21 +55,40 @@ class NoiseSampler:
             FastGenerator(snapshot.generator, Precision(choose_precision(wanted, device), device))
             for device in ([devices] if isinstance(devices, torch.device) else devices)
         ]
-        self._law = parse_noise(snapshot.config.training.noise)
+        self.law = parse_noise(snapshot.config.training.noise)
         self._latent_size = snapshot.config.network.latent_size
         self._output = output or snapshot.config.output
         self._seed = seed
 
-    @torch.inference_mode()
     def __call__(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Return uint8 images (S, S, 3), 0 to 255, one an index."""
         if not indices:
             return []
         # By place, not by whose turn it is: the same call is always answered by the same device.
-        replica = self._replicas[indices[0] // len(indices) % len(self._replicas)]
-        images = replica(image_latents(self._law, self._seed, indices, self._latent_size))
+        return self.images_of(self.latents(indices), turn=indices[0] // len(indices))
+
+    def latents(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the z of images, float32 (N, latent_size) on the CPU; N at least 1."""
+        return image_latents(self.law, self._seed, indices, self._latent_size)
+
+    @torch.inference_mode()
+    def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
+        """Return the finished images of z (N, latent_size): uint8 (S, S, 3), 0 to 255, one a row.
+
+        An image depends on its own row alone, up to the rounding of the arithmetic.
+
+        Args:
+            z: of any floating-point type.
+            turn: of several devices, which one; counted round and round.
+        """
+        images = self._replicas[turn % len(self._replicas)](z.float())
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
         return list(enlarge(pixels.contiguous().numpy(), self._output))
+
+    @property
+    def output_size(self) -> int:
+        """Return the side S of the finished images in pixels."""
+        return self._output.output_size
 
 
 def enlarge(images: np.ndarray, output: OutputConfig) -> np.ndarray:

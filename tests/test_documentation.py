@@ -43,7 +43,7 @@ def test_every_option_is_in_the_readme_and_the_reverse() -> None:
         for _, command in every_command()
         for parameter in command.params
         if isinstance(parameter, click.Option)
-        for name in parameter.opts
+        for name in (*parameter.opts, *parameter.secondary_opts)
     } | {"--version", "--help"}
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", README))
     assert options - {"--help", "--batch-size"} <= named, options - named
