@@ -35,7 +35,7 @@ from pipeline.networks.inference import FastGenerator
 from pipeline.parallel import in_order, usable_cores
 from pipeline.samplers import NoiseSampler, enlarge
 from pipeline.training.checkpoints import Snapshot, load_snapshot
-from pipeline.training.noise import image_latents, parse_noise
+from pipeline.training.noise import Latents
 from pipeline.training.precision import Precision, all_devices, choose_precision, default_device
 from submission.archive import check_archive
 from submission.rules import IMAGE_SIZE
@@ -65,7 +65,7 @@ def save_images(generator: nn.Module, count: int, output: OutputConfig, folder: 
     done = 0
     with torch.no_grad():
         while done < count:
-            z = torch.randn(DEFAULT_BATCH, generator.latent_size, device=device)  # type: ignore[call-overload]
+            z = torch.randn(DEFAULT_BATCH, snapshot.config.network.latent_size, device=device)  # type: ignore[call-overload]
             images = ((generator(z) + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy()
             for pixels in images[: count - done]:
                 done += 1
@@ -122,11 +122,10 @@ def in_batches(function: Callable[[range], object], count: int) -> None:
 def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> None:
     """Make noise and run the network."""
     network = FastGenerator(snapshot.generator, precision)
-    law = parse_noise(snapshot.config.training.noise)
-    size = snapshot.config.network.latent_size
+    latents = Latents.from_config(snapshot.config)
 
     def run(indices: range) -> torch.Tensor:
-        images: torch.Tensor = network(image_latents(law, 0, indices, size))
+        images: torch.Tensor = network(latents.images(0, indices))
         return images.cpu()
 
     in_batches(run, count)

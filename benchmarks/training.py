@@ -29,12 +29,13 @@ from pipeline.data.painterly import draw_landscape
 from pipeline.memory import keep_freed_memory
 from pipeline.networks import build_discriminator, build_generator
 from pipeline.training.batches import Batches
-from pipeline.training.loop import train_step
-from pipeline.training.objective import NonSaturating
+from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.objective import Adversarial
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
 CONFIG = load_preset("monet64")
+STEPS = StepSettings.from_config(CONFIG)
 BATCH = CONFIG.training.batch_size
 WARM_UP = 3
 """Steps before any is timed."""
@@ -111,13 +112,13 @@ class Painter:
         self._state = TrainingState.fresh(CONFIG, self._precision)
         images = load_images(open_images(folder), CONFIG.data.image_size)
         self._batches = Batches(images.pixels, CONFIG, device)
-        self._objective = NonSaturating.from_config(CONFIG.training)
+        self._objective = Adversarial.from_config(CONFIG)
 
     def train(self, steps: int) -> None:
         """Take some steps."""
         for _ in range(steps):
             batch = self._batches(self._state.step + 1)
-            train_step(self._state, self._objective, batch, self._precision)
+            train_step(self._state, self._objective, batch, self._precision, STEPS)
 
 
 def trainer(name: str, folder: Path, device: torch.device) -> Baseline | Painter:
@@ -177,7 +178,7 @@ def operations() -> float:
     pixels = torch.zeros(BATCH, 3, size, size, dtype=torch.uint8)
     batch = Batches(pixels, CONFIG, cpu)(1)
     with FlopCounterMode(display=False) as counter:
-        train_step(state, NonSaturating.from_config(CONFIG.training), batch, precision)
+        train_step(state, Adversarial.from_config(CONFIG), batch, precision, STEPS)
     return float(counter.get_total_flops() / BATCH)
 
 

@@ -34,10 +34,16 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
     else the first 7,000 with the snapshot's own settings.
 
     Raises:
-        RunError: if the run has no snapshot, or its images come from an earlier one.
+        RunError: if the run has no snapshot, or its images come from an earlier one or are of
+            one class.
     """
     run.require(run.snapshot, "train")
     made = read_made(run)
+    if made is not None and made.wanted_class is not None:
+        raise RunError(
+            f"{run.images} holds images of the class {made.wanted_class!r} alone, which a kernel "
+            "does not make. Generate it again without --class."
+        )
     path = run.chosen if made is None else source_of(run, made)
     snapshot = load_snapshot(path)
     sha256 = file_sha256(path)

@@ -93,6 +93,12 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
 @click.option("--minutes", type=float, help="Training time over all sittings; fractions allowed.")
 @click.option("--holdout", type=float, help="Share of the paintings to keep for scoring.")
 @click.option("--seed", type=int, help="Which paintings these are [default: 0].")
+@click.option(
+    "--continue-from",
+    "earlier_path",
+    type=PathOption,
+    help="Run whose networks and history the new run takes over.",
+)
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context
 def train(
@@ -106,6 +112,7 @@ def train(
     minutes: float | None,
     holdout: float | None,
     seed: int | None,
+    earlier_path: Path | None,
     dry_run: bool,
 ) -> None:
     """Train a GAN. The same command again resumes, or does nothing if it is finished.
@@ -113,9 +120,11 @@ def train(
     Under torchrun, several devices share each batch.
     """
     from pipeline.config import apply_settings, resolve
+    from pipeline.data.classes import class_labels, name_classes
     from pipeline.data.holdout import split
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.runs import RunFolder
+    from pipeline.training.continuation import continue_from
     from pipeline.training.estimate import describe
     from pipeline.training.loop import train
     from pipeline.training.precision import default_device
@@ -130,6 +139,7 @@ def train(
     ranks = context.with_resource(join())
     ranks.rows(config.training.batch_size)  # refused before anything is loaded
     images = open_images(data, domain)
+    config = name_classes(config, images)
     content = content_hash(images)
     about = {
         "path": str(data.resolve()),
@@ -140,7 +150,8 @@ def train(
     run = RunFolder(run_path)
     run.refuse_other_run(config, about)
     training, held_out = split(images, config.data)
-    loaded = load_images(training, config.data.image_size, content)
+    loaded = load_images(training, config.data.image_size, content, config.data.channels)
+    labels = class_labels(loaded.names, config)
     for problem in loaded.unreadable[:10] if ranks.is_writer else []:
         click.echo(f"left out: {problem}", err=True)
     if loaded.file is not None and ranks.is_writer:
@@ -149,6 +160,11 @@ def train(
         if ranks.is_writer:
             click.echo(describe(config, loaded, run_path))
         return
+    if earlier_path is not None:
+        with ranks.shared_failure():
+            if ranks.is_writer:
+                continue_from(RunFolder(earlier_path), run, config, about)
+        ranks.agree()
     scorer = (
         make_small_score(config, training, held_out, default_device()) if ranks.is_writer else None
     )
@@ -156,7 +172,7 @@ def train(
         click.echo(f"No scores on the way, so the last snapshot is used: {scorer}", err=True)
     small_score = None if isinstance(scorer, str) else scorer
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
-    seen = train(config, loaded.pixels, about, run_path, small_score=small_score, ranks=ranks)
+    seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels)
     if not ranks.is_writer:
         return
     click.echo(f"{run_path}: trained on {seen:,} images")
@@ -186,6 +202,7 @@ def chosen_snapshot(run: Any) -> str:
 @seed_option
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
+@click.option("--class", "wanted_class", help="Images of this class alone.")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
 )
@@ -197,6 +214,7 @@ def generate(
     seed: int,
     out: Path | None,
     assignments: tuple[str, ...],
+    wanted_class: str | None,
     batch_size: int,
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
@@ -215,9 +233,9 @@ def generate(
     loaded = load_snapshot(source)
     output = change_output(loaded.config, assignments)
     if run is not None and out is None:
-        generate_for_run(run, source, count, seed, output, all_devices(), batch_size)
+        generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
     else:
-        sampler = NoiseSampler(loaded, seed, all_devices(), output)
+        sampler = NoiseSampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
     click.echo(f"{count:,} images in {target}")
 

@@ -25,6 +25,9 @@ DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
+FAMILIES = ("dcgan", "dense-start", "fully-connected")
+DISCRIMINATOR_NORMS = ("batch", "layer", "spectral", "none")
+LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
 CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
@@ -33,14 +36,30 @@ def _require(holds: bool, name: str, found: object, expected: str) -> None:
         raise ConfigError(f"{name} is {found!r}; expected {expected}.")
 
 
+def _require_one_of(known: tuple[str, ...], name: str, found: str) -> None:
+    _require(found in known, name, found, "one of " + ", ".join(known))
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """How paintings become training tensors."""
 
     image_size: int = 64
     """Side of the training images in pixels."""
+    channels: int = 3
+    """3 for colour, 1 for grey."""
     horizontal_flip: bool = True
     """Mirror each training image with probability one half."""
+    vertical_flip: bool = False
+    """Turn each training image upside down with probability one half."""
+    rotation: float = 0.0
+    """Turn each training image by up to so many degrees, either way; edges are mirrored."""
+    zoom: float = 1.0
+    """Enlarge each training image by a random factor up to this, at a random place."""
+    conditional: bool = False
+    """Train on classes, the folders that the images lie in (AC-GAN)."""
+    class_names: tuple[str, ...] = ()
+    """The classes: `train` fills them in from the data."""
     holdout: float = 0.0
     """Share of the paintings that is kept from training, and scored against."""
     holdout_seed: int = 0
@@ -50,6 +69,9 @@ class DataConfig:
         """Check the ranges."""
         sizes = ", ".join(map(str, IMAGE_SIZES))
         _require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, f"one of {sizes}")
+        _require(self.channels in (1, 3), "channels", self.channels, "1 or 3")
+        _require(0 <= self.rotation <= 180, "rotation", self.rotation, "from 0 to 180 degrees")
+        _require(1 <= self.zoom <= 4, "zoom", self.zoom, "from 1 to 4")
         _require(0 <= self.holdout < 1, "holdout", self.holdout, "from 0 to below 1")
         _require(self.holdout_seed >= 0, "holdout_seed", self.holdout_seed, "0 or more")
 
@@ -66,10 +88,23 @@ class NetworkConfig:
     """Channels before the generator's last layer; doubled towards its input, at most 8 times."""
     discriminator_channels: int = 64
     """Channels after the discriminator's first layer; doubled layer by layer, at most 8 times."""
+    kernel_size: int = 4
+    """Side of the kernels of family dcgan: 4, or 5 as in the paper."""
+    generator_dropout: float = 0.0
+    """Share of hidden values of the generator that is set to zero in training."""
+    discriminator_dropout: float = 0.0
+    """The same of the discriminator."""
+    discriminator_norm: str = "batch"
+    """Normalisation in the discriminator: batch, layer, spectral or none."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(self.family == "dcgan", "family", self.family, "'dcgan'")
+        _require_one_of(FAMILIES, "family", self.family)
+        _require_one_of(DISCRIMINATOR_NORMS, "discriminator_norm", self.discriminator_norm)
+        _require(self.kernel_size in (4, 5), "kernel_size", self.kernel_size, "4 or 5")
+        for name in ("generator_dropout", "discriminator_dropout"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, name, value, "from 0 to below 1")
         for name in ("latent_size", "generator_channels", "discriminator_channels"):
             value = getattr(self, name)
             _require(1 <= value <= 4096, name, value, "a whole number from 1 to 4096")
@@ -85,10 +120,18 @@ class TrainingConfig:
     """Images a step, over all devices."""
     learning_rate: float = 2e-4
     """Adam's step size, for both networks."""
+    discriminator_learning_rate: float | None = None
+    """Adam's step size for the discriminator, if it has its own."""
     beta1: float = 0.5
     """Adam's decay of the first moment."""
     beta2: float = 0.999
     """Adam's decay of the second moment."""
+    loss: str = "non-saturating"
+    """non-saturating, minimax, lsgan, hinge or wgan-gp."""
+    gradient_penalty: float = 10.0
+    """Weight of the penalty of wgan-gp."""
+    discriminator_steps: int = 1
+    """Steps of the discriminator for each of the generator, each on images of its own."""
     real_label: float = 1.0
     """Target of the discriminator on paintings, and of the generator."""
     fake_label: float = 0.0
@@ -110,27 +153,21 @@ class TrainingConfig:
         _require(
             2 <= self.batch_size <= 65536, "batch_size", self.batch_size, "a number from 2 to 65536"
         )
-        _require(
-            0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "above 0, at most 1"
-        )
+        for name in ("learning_rate", "discriminator_learning_rate"):
+            value = getattr(self, name)
+            _require(value is None or 0 < value <= 1, name, value, "above 0, at most 1")
+        _require_one_of(LOSSES, "loss", self.loss)
+        _require(0 <= self.gradient_penalty, "gradient_penalty", self.gradient_penalty, "0 or more")
+        steps = self.discriminator_steps
+        _require(1 <= steps <= 100, "discriminator_steps", steps, "from 1 to 100")
         for name in ("beta1", "beta2", "ema_decay"):
             value = getattr(self, name)
             _require(0 <= value < 1, name, value, "from 0 to below 1")
         for name in ("real_label", "fake_label"):
             value = getattr(self, name)
             _require(0 <= value <= 1, name, value, "from 0 to 1")
-        _require(
-            self.precision in PRECISIONS,
-            "precision",
-            self.precision,
-            "one of " + ", ".join(PRECISIONS),
-        )
-        _require(
-            self.discriminator_passes in DISCRIMINATOR_PASSES,
-            "discriminator_passes",
-            self.discriminator_passes,
-            "one of " + ", ".join(DISCRIMINATOR_PASSES),
-        )
+        _require_one_of(PRECISIONS, "precision", self.precision)
+        _require_one_of(DISCRIMINATOR_PASSES, "discriminator_passes", self.discriminator_passes)
         from pipeline.training.noise import parse_noise
 
         parse_noise(self.noise)
@@ -179,9 +216,7 @@ class LoggingConfig:
             value = getattr(self, name)
             _require(value is None or value > 0, name, value, "above 0")
         _require(self.score_images >= 50, "score_images", self.score_images, "at least 50")
-        known = ", ".join(SCORE_FEATURES)
-        found = self.score_features
-        _require(found in SCORE_FEATURES, "score_features", found, f"one of {known}")
+        _require_one_of(SCORE_FEATURES, "score_features", self.score_features)
         _require(
             1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024"
         )
@@ -205,19 +240,9 @@ class OutputConfig:
         _require(
             8 <= self.output_size <= 4096, "output_size", self.output_size, "from 8 to 4096 pixels"
         )
-        _require(
-            self.upscale in UPSCALE_FILTERS,
-            "upscale",
-            self.upscale,
-            "one of " + ", ".join(UPSCALE_FILTERS),
-        )
+        _require_one_of(UPSCALE_FILTERS, "upscale", self.upscale)
         _require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
-        _require(
-            self.chroma_subsampling in CHROMA_SUBSAMPLINGS,
-            "chroma_subsampling",
-            self.chroma_subsampling,
-            "one of " + ", ".join(CHROMA_SUBSAMPLINGS),
-        )
+        _require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)
 
 
 @dataclass(frozen=True)
@@ -230,6 +255,18 @@ class Config:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        """Check what settings of several sections mean together."""
+        mixed = self.network.discriminator_norm == "batch" and self.network.family in (
+            "dcgan",
+            "dense-start",
+        )
+        if self.training.loss == "wgan-gp" and mixed:
+            raise ConfigError(
+                "loss is 'wgan-gp', whose penalty concerns each image by itself, but "
+                "discriminator_norm is 'batch', which mixes them. Use discriminator_norm=layer."
+            )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return sections of plain values, as `config.json` holds them."""
@@ -289,6 +326,10 @@ def _typed(name: str, value: Any) -> Any:
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{name} is {value}; expected a finite number.")
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ConfigError(f"{name} is {value!r}; expected a list of texts.")
     if type(value) in options:
         return value
     expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)

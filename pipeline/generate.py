@@ -87,6 +87,7 @@ class Made:
     count: int
     seed: int
     output: dict[str, Any]
+    wanted_class: str | None = None
 
 
 def generate_for_run(
@@ -97,6 +98,7 @@ def generate_for_run(
     output: OutputConfig,
     devices: torch.device | Sequence[torch.device],
     batch_size: int = DEFAULT_BATCH,
+    wanted_class: str | None = None,
 ) -> None:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
 
@@ -107,17 +109,23 @@ def generate_for_run(
         RunError: if there is no snapshot.
         ConfigError: if `count` is below 1.
     """
-    sampler = NoiseSampler(load_snapshot(snapshot), seed, devices, output)
+    sampler = NoiseSampler(load_snapshot(snapshot), seed, devices, output, wanted_class)
     generate(sampler, count, run.images, output, batch_size)
     run.score.unlink(missing_ok=True)
-    record_made(run, snapshot, count, seed, output)
+    record_made(run, snapshot, count, seed, output, wanted_class)
 
 
 def record_made(
-    run: RunFolder, snapshot: Path, count: int, seed: int, output: OutputConfig
+    run: RunFolder,
+    snapshot: Path,
+    count: int,
+    seed: int,
+    output: OutputConfig,
+    wanted_class: str | None = None,
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
-    made = Made(file_sha256(run.images), file_sha256(snapshot), count, seed, asdict(output))
+    hashes = (file_sha256(run.images), file_sha256(snapshot))
+    made = Made(*hashes, count, seed, asdict(output), wanted_class)
     write_json(run.made, asdict(made))
 
 

@@ -164,10 +164,10 @@ class RunFolder:
             precision: the resolved number format.
             device: the name of the device.
         """
-        sittings = self.read_provenance().get("sittings", []) if self.config.exists() else []
-        sittings.append(sitting(precision, device))
+        earlier = self.read_provenance() if self.config.exists() else {}
+        sittings = [*earlier.get("sittings", []), sitting(precision, device)]
         # The provenance comes first: a folder with config.json has both, even after kill -9.
-        write_json(self.provenance, {"data": data, "sittings": sittings})
+        write_json(self.provenance, earlier | {"data": data, "sittings": sittings})
         write_json(self.config, config.to_dict())
 
     def _refuse_differences(self, config: Config, data: dict[str, Any]) -> None:

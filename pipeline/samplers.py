@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from PIL import Image
 
-from pipeline.config import OutputConfig
+from pipeline.config import Config, OutputConfig
+from pipeline.errors import ConfigError
 from pipeline.networks.inference import FastGenerator
 from pipeline.training.checkpoints import Snapshot
-from pipeline.training.noise import image_latents, parse_noise
+from pipeline.training.noise import Latents, NoiseLaw
 from pipeline.training.precision import Precision, choose_precision
 
 
@@ -40,6 +41,7 @@ class NoiseSampler:
         seed: int,
         devices: torch.device | Sequence[torch.device],
         output: OutputConfig | None = None,
+        wanted_class: str | None = None,
     ) -> None:
         """Put a copy of the generator on each device.
 
@@ -49,14 +51,18 @@ class NoiseSampler:
             seed: picks the set of images; 0 or more.
             devices: where the generator runs. Batches are dealt to several devices in turn.
             output: size and filter; by default those of the snapshot.
+            wanted_class: of all images; by default any, each as likely.
+
+        Raises:
+            ConfigError: if the generator knows no such class.
         """
         wanted = "float32" if snapshot.config.training.precision == "float32" else "auto"
         self._replicas = [
             FastGenerator(snapshot.generator, Precision(choose_precision(wanted, device), device))
             for device in ([devices] if isinstance(devices, torch.device) else devices)
         ]
-        self.law = parse_noise(snapshot.config.training.noise)
-        self._latent_size = snapshot.config.network.latent_size
+        self._latents = Latents.from_config(snapshot.config)
+        self._class = class_number(snapshot.config, wanted_class)
         self._output = output or snapshot.config.output
         self._seed = seed
 
@@ -67,13 +73,18 @@ class NoiseSampler:
         # By place, not by whose turn it is: the same call is always answered by the same device.
         return self.images_of(self.latents(indices), turn=indices[0] // len(indices))
 
+    @property
+    def law(self) -> NoiseLaw:
+        """Return the law of the noise."""
+        return self._latents.law
+
     def latents(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return the z of images, float32 (N, latent_size) on the CPU; N at least 1."""
-        return image_latents(self.law, self._seed, indices, self._latent_size)
+        """Return the z of images, float32 (N, D) on the CPU; N at least 1."""
+        return self._latents.images(self._seed, indices, self._class)
 
     @torch.inference_mode()
     def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
-        """Return the finished images of z (N, latent_size): uint8 (S, S, 3), 0 to 255, one a row.
+        """Return the finished images of z (N, D): uint8 (S, S, 3), 0 to 255, one a row.
 
         An image depends on its own row alone, up to the rounding of the arithmetic.
 
@@ -82,6 +93,7 @@ class NoiseSampler:
             turn: of several devices, which one; counted round and round.
         """
         images = self._replicas[turn % len(self._replicas)](z.float())
+        images = images.expand(-1, 3, -1, -1)  # grey becomes RGB
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
         return list(enlarge(pixels.contiguous().numpy(), self._output))
 
@@ -89,6 +101,19 @@ class NoiseSampler:
     def output_size(self) -> int:
         """Return the side S of the finished images in pixels."""
         return self._output.output_size
+
+
+def class_number(config: Config, name: str | None) -> int | None:
+    """Return the place of a class among those of the training data; None for no name.
+
+    Raises:
+        ConfigError: if there is no such class.
+    """
+    names = config.data.class_names
+    if name is None or name in names:
+        return None if name is None else names.index(name)
+    found = ", ".join(names) or "none: it was trained without classes"
+    raise ConfigError(f"The generator knows no class {name!r}; its classes: {found}.")
 
 
 def enlarge(images: np.ndarray, output: OutputConfig) -> np.ndarray:

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
+from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.sources import COMPETITION
@@ -308,8 +309,10 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
     path = find_source(job.inputs, job.settings.source)
     paintings = open_images(path, job.settings.domain)
     about = describe_data(path, paintings)
+    config = name_classes(config, paintings)
     training, held_out = split(paintings, config.data)
-    loaded = load_images(training, config.data.image_size, about["content_hash"])
+    content, size, channels = about["content_hash"], config.data.image_size, config.data.channels
+    loaded = load_images(training, size, content, channels)
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
     small_score = None
     if ranks.is_writer:
@@ -318,8 +321,11 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
         say(f"paintings: {len(loaded.names):,} from {path}")
     budgeted = with_budget(job, config)
     if ranks.is_writer:
-        small_score = small_score_if_possible(job, training, held_out)
-    return train(budgeted, loaded.pixels, about, job.run.path, job.device, small_score, ranks)
+        small_score = small_score_if_possible(job, config, training, held_out)
+    labels = class_labels(loaded.names, config)
+    return train(
+        budgeted, loaded.pixels, about, job.run.path, job.device, small_score, ranks, labels
+    )
 
 
 def describe_data(path: Path, paintings: ImageSet) -> dict[str, Any]:
@@ -404,8 +410,11 @@ def with_budget(job: Job, config: Config) -> Config:
 
 
 def earlier_seconds(folder: RunFolder) -> float:
-    """Return the training seconds in a run's state; 0 if it has none yet."""
-    return float(load_state(folder.state)["seconds"]) if folder.state.exists() else 0.0
+    """Return the training seconds of a run's own in its state; 0 if it has none yet."""
+    if not folder.state.exists():
+        return 0.0
+    state = load_state(folder.state)
+    return float(state["seconds"]) - float(state.get("first_seconds", 0.0))
 
 
 # --- What Kaggle mounts
@@ -548,7 +557,7 @@ def score_if_possible(job: Job, paintings: ImageSet) -> None:
 
 
 def small_score_if_possible(
-    job: Job, training: ImageSet, held_out: ImageSet | None
+    job: Job, config: Config, training: ImageSet, held_out: ImageSet | None
 ) -> SmallScore | None:
     """Return what scores the training on its way, or say why nothing does."""
     try:
@@ -557,7 +566,6 @@ def small_score_if_possible(
     except ScoringError as error:
         say(f"scores on the way: none ({error})")
         return None
-    config = job.settings.training_config()
     found = make_small_score(config, training, held_out, job.device, weights)
     if isinstance(found, str):
         say(f"scores on the way: none ({found})")

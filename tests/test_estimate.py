@@ -136,7 +136,7 @@ def test_a_dry_run_says_which_file_holds_the_images(
 ) -> None:
     monkeypatch.setattr(module, "measure", lambda *_: MADE_UP)
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(paintings()))
-    kept = keep_on_disk(rows, 10, 32, "key")
+    kept = keep_on_disk(rows, 10, (3, 32, 32), "key")
     assert f"0.0307 MB in {kept.file}" in describe(tiny(), kept, tmp_path / "run", CPU)
 
 

@@ -24,7 +24,7 @@ def places(step: int) -> np.ndarray:
 
 def mapped() -> torch.Tensor:
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(paintings()))
-    return keep_on_disk(rows, 10, 32, "key").pixels
+    return keep_on_disk(rows, 10, (3, 32, 32), "key").pixels
 
 
 def ahead(self: Batches, pixels: torch.Tensor) -> GatherAhead:

@@ -22,7 +22,7 @@ from pipeline.runs import RunFolder
 from pipeline.samplers import NoiseSampler, enlarge
 from pipeline.storage import file_sha256
 from pipeline.training.checkpoints import Snapshot, save_snapshot
-from pipeline.training.noise import image_latents, parse_noise
+from pipeline.training.noise import Latents, parse_noise
 
 CPU = torch.device("cpu")
 TINY = apply_settings(
@@ -84,7 +84,7 @@ def test_a_run_trained_in_float32_is_generated_in_float32() -> None:
     torch.manual_seed(0)
     generator = build_generator(TINY.network, TINY.data).eval()
     made = NoiseSampler(Snapshot(generator, in_float32(), 0), 3, CPU, OutputConfig(output_size=32))
-    z = image_latents(parse_noise("normal(0, 1)"), 3, range(4), 8)
+    z = Latents(parse_noise("normal(0, 1)"), 8).images(3, range(4))
     with torch.inference_mode():
         expected = ((generator(z) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
     assert np.abs(np.stack(made(range(4))).astype(int) - expected).max() <= 1

@@ -65,8 +65,8 @@ def test_images_are_kept_as_near_as_there_is_room(
 
 @pytest.mark.parametrize("broken", [(), (0,), (1, 3), (4,)])
 def test_memory_and_disk_hold_the_same(broken: tuple[int, ...]) -> None:
-    here = keep_in_memory(rows(5, broken), 5, 2)
-    there = keep_on_disk(rows(5, broken), 5, 2, "key")
+    here = keep_in_memory(rows(5, broken), 5, (3, 2, 2))
+    there = keep_on_disk(rows(5, broken), 5, (3, 2, 2), "key")
     left = [n for n in range(5) if n not in broken]
     assert here.pixels[:, 0, 0, 0].tolist() == left
     assert here.pixels.shape == (len(left), 3, 2, 2)
@@ -126,11 +126,11 @@ def test_other_files_another_part_and_another_size_are_kept_apart(tmp_path: Path
 )
 def test_damaged_pixels_are_made_again(name: str, content: bytes) -> None:
     assert kept_on_disk("key") is None
-    file = keep_on_disk(rows(3), 3, 2, "key").file
+    file = keep_on_disk(rows(3), 3, (3, 2, 2), "key").file
     assert file is not None
     (file.parent / name).write_bytes(content)
     assert kept_on_disk("key") is None
-    keep_on_disk(rows(3), 3, 2, "key")
+    keep_on_disk(rows(3), 3, (3, 2, 2), "key")
     kept = kept_on_disk("key")
     assert kept is not None
     assert kept.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
@@ -145,7 +145,7 @@ def until_killed():
     yield from rows(2)
     os._exit(9)
 
-keep_on_disk(until_killed(), 3, 2, "key")
+keep_on_disk(until_killed(), 3, (3, 2, 2), "key")
 """
 
 
@@ -155,7 +155,7 @@ def test_a_crash_leaves_nothing_that_is_taken_for_whole_and_is_cleared_away() ->
     assert done.returncode == 9
     assert cached() == ["pixels.uint8"]  # in a folder with a temporary name
     assert kept_on_disk("key") is None
-    keep_on_disk(rows(3), 3, 2, "key")
+    keep_on_disk(rows(3), 3, (3, 2, 2), "key")
     assert cached() == ["images.json", "pixels.uint8"]
 
 
@@ -171,7 +171,7 @@ def test_too_small_a_disk_is_refused_before_the_work(monkeypatch: pytest.MonkeyP
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10))
     with pytest.raises(DataError, match=r"36 bytes are needed, 10 are free.*PAINTER_CACHE"):
-        keep_on_disk(rows(3), 3, 2, "key")
+        keep_on_disk(rows(3), 3, (3, 2, 2), "key")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -181,7 +181,7 @@ def test_a_disk_that_fills_up_says_so_and_keeps_nothing(number: int) -> None:
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(WorkFailed, match="no room for the decoded images"):
-        keep_on_disk(until_full(), 3, 2, "key")
+        keep_on_disk(until_full(), 3, (3, 2, 2), "key")
     assert cached() == []
 
 
@@ -191,7 +191,7 @@ def test_another_failure_of_the_disk_keeps_its_name() -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):
-        keep_on_disk(until_broken(), 3, 2, "key")
+        keep_on_disk(until_broken(), 3, (3, 2, 2), "key")
     assert cached() == []
 
 
@@ -216,7 +216,7 @@ def test_a_mapped_file_takes_no_memory_until_it_is_read() -> None:
         text = Path("/proc/self/status").read_text()
         return int(text.split("RssFile:")[1].split()[0]) * 1024
 
-    keep_on_disk(many(), 2000, size, "key")
+    keep_on_disk(many(), 2000, (3, size, size), "key")
     before = mapped()
     kept = kept_on_disk("key")
     assert kept is not None

@@ -6,7 +6,7 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.randomness import stream
-from pipeline.training.noise import image_latents, parse_noise
+from pipeline.training.noise import Latents, parse_noise
 
 
 def test_same_place_same_numbers_whatever_was_drawn_before() -> None:
@@ -54,7 +54,7 @@ def test_a_law_that_is_none_is_refused_with_the_laws_there_are(text: str) -> Non
 
 
 def test_latents_of_an_image_do_not_depend_on_its_neighbours() -> None:
-    law = parse_noise("normal(0, 1)")
-    together = image_latents(law, 5, range(10), 16)
-    assert torch.equal(together[7], image_latents(law, 5, [7], 16)[0])
-    assert not torch.equal(together[7], image_latents(law, 6, [7], 16)[0])
+    latents = Latents(parse_noise("normal(0, 1)"), 16)
+    together = latents.images(5, range(10))
+    assert torch.equal(together[7], latents.images(5, [7])[0])
+    assert not torch.equal(together[7], latents.images(6, [7])[0])

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, DivergedError, Interrupted, RankLost
 from pipeline.runs import RunFolder
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.objective import NonSaturating
+from pipeline.training.objective import Adversarial
 from pipeline.training.precision import Precision
 from pipeline.training.ranks import ALONE, Decision, Ranks, add_up, join
 from pipeline.training.recorder import Onlooker, Recorder
@@ -340,13 +340,13 @@ def send_after_step(step: int, number: signal.Signals, recorder: type[Recorder |
 
 
 def patch_losses() -> None:
-    original = NonSaturating.generator_loss
+    original = Adversarial.generator_loss
 
-    def explode(self: NonSaturating, *arguments: Any) -> Any:
+    def explode(self: Adversarial, *arguments: Any) -> Any:
         loss, logged = original(self, *arguments)
         return loss * float("nan"), logged
 
-    setattr(NonSaturating, "generator_loss", explode)  # noqa: B010 - the same
+    setattr(Adversarial, "generator_loss", explode)  # noqa: B010 - the same
 
 
 @pytest.mark.parametrize("culprit", [0, 1])

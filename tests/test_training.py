@@ -25,7 +25,7 @@ from pipeline.training import loop, recorder
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_snapshot, load_state, save_state
 from pipeline.training.interruption import StopRequest
-from pipeline.training.objective import NonSaturating
+from pipeline.training.objective import Adversarial
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.recorder import Recorder
 from pipeline.training.state import TrainingState
@@ -247,13 +247,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 ) -> None:
     train(tmp_path / "run", images=16)
     good = (tmp_path / "run" / "state.pt").read_bytes()
-    original = NonSaturating.generator_loss
+    original = Adversarial.generator_loss
 
-    def explode(self: NonSaturating, *args: Any) -> Any:
+    def explode(self: Adversarial, *args: Any) -> Any:
         loss, logged = original(self, *args)
         return loss * float("nan"), logged
 
-    monkeypatch.setattr(NonSaturating, "generator_loss", explode)
+    monkeypatch.setattr(Adversarial, "generator_loss", explode)
     with pytest.raises(DivergedError, match="not finite") as failure:
         train(tmp_path / "run")
     assert failure.value.exit_code == 1
@@ -300,14 +300,14 @@ def test_steady_steps_never_wait_for_the_gpu(precision: str) -> None:
     how = Precision(choose_precision(precision, gpu), gpu)
     state = TrainingState.fresh(config, how)
     batches = Batches(paintings(), config, gpu)
-    objective = NonSaturating.from_config(config.training)
+    objective, settings = Adversarial.from_config(config), loop.StepSettings.from_config(config)
     for _ in range(3):  # the first steps choose algorithms and allocate
-        loop.train_step(state, objective, batches(state.step + 1), how)
+        loop.train_step(state, objective, batches(state.step + 1), how, settings)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            loop.train_step(state, objective, batches(state.step + 1), how)
+            loop.train_step(state, objective, batches(state.step + 1), how, settings)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

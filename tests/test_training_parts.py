@@ -13,7 +13,8 @@ from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.ema import AveragedGenerator, calibrated
 from pipeline.training.loop import frozen
-from pipeline.training.objective import Batch, NonSaturating, judge_both
+from pipeline.training.losses import CrossEntropy
+from pipeline.training.objective import Adversarial, Batch, judge_both
 from pipeline.training.precision import Precision, all_devices, choose_precision
 
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def cross_entropy(probability: float, label: float) -> float:
 
 
 def test_losses_are_the_cross_entropies_with_softened_labels() -> None:
-    objective = NonSaturating(real_label=0.8, fake_label=0.1)
+    objective = Adversarial(CrossEntropy(0.8, 0.1, saturating=False))
     images = torch.rand(4, 3, 8, 8)
     batch = Batch(images, torch.zeros(4, 2))
     discriminator, p = ConstantLogit(0.7), 1 / (1 + math.exp(-0.7))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import stat
 import threading
 import zipfile
@@ -27,6 +28,7 @@ from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
 from pipeline.data.pixels import (
     LoadedImages,
     Row,
+    Shape,
     choose_storage,
     keep_in_memory,
     keep_on_disk,
@@ -288,7 +290,7 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     """Resize the shorter side to `size` with antialiasing and cut the centre square.
 
     Returns:
-        uint8 array of shape (size, size, 3), 0 to 255.
+        uint8 array, 0 to 255: (size, size, 3) of RGB, (size, size) of grey.
     """
     if image.size != (size, size):
         # One resampling of the centred box; Pillow's bicubic filter antialiases.
@@ -322,7 +324,9 @@ def map_threads(work: Callable[[str], T], names: Iterable[str], description: str
     return list(in_threads(work, list(names), description))
 
 
-def load_images(images: ImageSet, size: int, content: str | None = None) -> LoadedImages:
+def load_images(
+    images: ImageSet, size: int, content: str | None = None, channels: int = 3
+) -> LoadedImages:
     """Decode every image to (size, size), leaving out what cannot be decoded.
 
     Pixels that memory cannot hold are kept in a file of the cache and mapped (see
@@ -332,26 +336,30 @@ def load_images(images: ImageSet, size: int, content: str | None = None) -> Load
         images: what to decode.
         size: side in pixels.
         content: a hash of the files' content, if it is known already.
+        channels: 3 for RGB, 1 for grey (ITU-R 601 luma).
 
     Raises:
         DataError: if nothing is left, or the disk has no room for what memory cannot hold.
     """
-    rows, most = _decoded(images, size), len(images)
-    if choose_storage(most * 3 * size * size, 0, free_host_memory()) != "disk":
-        return keep_in_memory(rows, most, size)
-    key = _pixels_key(images, size, content or content_hash(images))
-    return kept_on_disk(key) or keep_on_disk(rows, most, size, key)
+    shape = (channels, size, size)
+    rows, most = _decoded(images, shape), len(images)
+    if choose_storage(most * math.prod(shape), 0, free_host_memory()) != "disk":
+        return keep_in_memory(rows, most, shape)
+    key = _pixels_key(images, shape, content or content_hash(images))
+    return kept_on_disk(key) or keep_on_disk(rows, most, shape, key)
 
 
-def _decoded(images: ImageSet, size: int) -> Iterator[Row]:
-    """Yield each image as uint8 (3, size, size), or why not; DataError if that was all."""
+def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
+    """Yield each image as uint8 of `shape`, or why not; DataError if that was all."""
+    channels, size, _ = shape
 
     def decode_one(name: str) -> Row:
         try:
-            pixels = square(images.read_rgb(name), size)
+            image = images.read_rgb(name)
         except DataError as error:
             return name, f"{name} {error}"
-        return name, np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        pixels = square(image if channels == 3 else image.convert("L"), size)
+        return name, np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
 
     readable, reasons = 0, []
     for name, row in in_threads(decode_one, images.names, "decode"):
@@ -363,9 +371,9 @@ def _decoded(images: ImageSet, size: int) -> Iterator[Row]:
     refuse_nothing_left(images, readable, tuple(reasons))
 
 
-def _pixels_key(images: ImageSet, size: int, content: str) -> str:
+def _pixels_key(images: ImageSet, shape: Shape, content: str) -> str:
     """Return a name for the decoded images: by content, size, and the library that decodes."""
-    parts = [content, str(size), PIL.__version__, *images.names]
+    parts = [content, str(shape), PIL.__version__, *images.names]
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
 
 

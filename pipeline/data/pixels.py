@@ -1,7 +1,7 @@
 """Where decoded images are kept: in memory, or in a file that is mapped into it.
 
 Reads rows of pixels as they are decoded; writes `pixels/KEY/` in the cache folder when they are
-too many for memory: `pixels.uint8`, one array (N, 3, size, size), and `images.json`, what is in
+too many for memory: `pixels.uint8`, one array (N, C, size, size), and `images.json`, what is in
 it. A folder that is there is whole: it is filled under a temporary name.
 """
 
@@ -33,7 +33,9 @@ PIXELS, CONTENTS = "pixels.uint8", "images.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Row = tuple[str, np.ndarray | str]
-"""The name of an image, and its pixels, uint8 (3, size, size), or the reason why it has none."""
+"""The name of an image, and its pixels, uint8 (C, size, size), or the reason why it has none."""
+Shape = tuple[int, int, int]
+"""Channels, height and width of each image."""
 
 
 def choose_storage(size: int, free_device: int, free_host: int) -> Storage:
@@ -54,7 +56,7 @@ class LoadedImages:
     """Decoded images of one size."""
 
     pixels: torch.Tensor
-    """uint8, (N, 3, size, size), 0 to 255; never written to if it is mapped from a file."""
+    """uint8, (N, C, size, size), 0 to 255; never written to if it is mapped from a file."""
     names: tuple[str, ...]
     """The file of each image."""
     unreadable: tuple[str, ...]
@@ -63,15 +65,15 @@ class LoadedImages:
     """The file that the pixels are mapped from, if they are not in memory."""
 
 
-def keep_in_memory(rows: Iterable[Row], most: int, size: int) -> LoadedImages:
+def keep_in_memory(rows: Iterable[Row], most: int, shape: Shape) -> LoadedImages:
     """Gather rows in one tensor; takes its room and nothing else.
 
     Args:
-        rows: images of (3, size, size).
+        rows: images of `shape`.
         most: how many there are at most.
-        size: side of the images in pixels.
+        shape: channels, height and width.
     """
-    pixels = torch.empty(most, 3, size, size, dtype=torch.uint8)
+    pixels = torch.empty(most, *shape, dtype=torch.uint8)
     names: list[str] = []
     unreadable: list[str] = []
     for name, row in rows:
@@ -100,13 +102,13 @@ def kept_on_disk(key: str) -> LoadedImages | None:
     return LoadedImages(torch.from_numpy(mapped), names, unreadable, folder / PIXELS)
 
 
-def keep_on_disk(rows: Iterable[Row], most: int, size: int, key: str) -> LoadedImages:
+def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> LoadedImages:
     """Write rows to the cache as they come, and map the file.
 
     Args:
-        rows: images of (3, size, size).
+        rows: images of `shape`.
         most: how many there are at most.
-        size: side of the images in pixels.
+        shape: channels, height and width.
         key: name in the cache; whatever the pixels depend on must be in it.
 
     Raises:
@@ -115,12 +117,12 @@ def keep_on_disk(rows: Iterable[Row], most: int, size: int, key: str) -> LoadedI
     """
     folder = _folder(key)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    needed, free = most * 3 * size * size, shutil.disk_usage(folder.parent).free
+    needed, free = most * math.prod(shape), shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(_no_room(folder, f"{needed:,} bytes are needed, {free:,} are free"))
     try:
         with atomic_folder(folder) as unfinished:
-            _write(rows, size, unfinished)
+            _write(rows, shape, unfinished)
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -134,7 +136,7 @@ def keep_on_disk(rows: Iterable[Row], most: int, size: int, key: str) -> LoadedI
     return kept
 
 
-def _write(rows: Iterable[Row], size: int, folder: Path) -> None:
+def _write(rows: Iterable[Row], shape: Shape, folder: Path) -> None:
     names: list[str] = []
     unreadable: list[str] = []
     with (folder / PIXELS).open("wb") as file:
@@ -146,8 +148,8 @@ def _write(rows: Iterable[Row], size: int, folder: Path) -> None:
                 names.append(name)
         file.flush()
         os.fsync(file.fileno())
-    shape = (len(names), 3, size, size)
-    write_json(folder / CONTENTS, {"shape": shape, "names": names, "unreadable": unreadable})
+    whole = (len(names), *shape)
+    write_json(folder / CONTENTS, {"shape": whole, "names": names, "unreadable": unreadable})
 
 
 def _no_room(folder: Path, why: str) -> str:

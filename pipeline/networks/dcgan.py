@@ -4,7 +4,8 @@ Radford, Metz, Chintala 2016, "Unsupervised representation learning with deep co
 generative adversarial networks", sections 3 and 4, in the sizes of PyTorch's tutorial: 4x4
 kernels, stride 2 (a multiple, so no checkerboard), BatchNorm but for the ends, weights from
 N(0, 0.02). One class serves 32, 64, 128 and 256 pixels by adding layers; channels double
-towards 4x4 and stop at 8 times the base.
+towards 4x4 and stop at 8 times the base. Kernels of 5x5, as in the paper, dropout and other
+normalisations are settings.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.config import DataConfig, NetworkConfig
+from pipeline.networks.initialisation import dcgan_weights
 from pipeline.networks.patches import DoublingConvTranspose2d, HalvingConv2d
 
 
@@ -27,77 +30,142 @@ def channel_ladder(image_size: int, base: int) -> list[int]:
     return [base * min(2**level, 8) for level in reversed(range(levels))]
 
 
-def initialise(module: nn.Module) -> None:
-    """Draw weights from N(0, 0.02), BatchNorm gains from N(1, 0.02); biases are 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
+def halving(channels: int, out_channels: int, kernel: int) -> nn.Module:
+    """Return a convolution (N, C, 2h, 2w) to (N, D, h, w), without bias; kernel 4 or 5."""
+    if kernel == 4:
+        return HalvingConv2d(channels, out_channels)
+    return nn.Conv2d(channels, out_channels, kernel, 2, kernel // 2, bias=False)
+
+
+def doubling(channels: int, out_channels: int, kernel: int) -> nn.Module:
+    """Return a transposed convolution (N, D, h, w) to (N, C, 2h, 2w), without bias."""
+    if kernel == 4:
+        return DoublingConvTranspose2d(channels, out_channels)
+    return nn.ConvTranspose2d(
+        channels, out_channels, kernel, 2, kernel // 2, output_padding=1, bias=False
+    )
+
+
+def normalised(layer: nn.Module, channels: int, kind: str) -> list[nn.Module]:
+    """Return a layer of a discriminator with its normalisation.
+
+    `batch` is that of the DCGAN; `layer` normalises each image by itself, which a gradient
+    penalty needs (Gulrajani et al. 2017, section 4); `spectral` bounds the slope of the layer
+    (Miyato et al. 2018); `none` is neither.
+    """
+    if kind == "batch":
+        return [layer, nn.BatchNorm2d(channels)]
+    if kind == "layer":
+        return [layer, nn.GroupNorm(1, channels)]
+    return [spectral_norm(layer)] if kind == "spectral" else [layer]
 
 
 class Generator(nn.Module):
-    """z (N, latent_size) to images (N, 3, S, S) in [-1, 1]."""
+    """z (N, D) to images (N, C, S, S) in [-1, 1]."""
 
-    def __init__(self, image_size: int, latent_size: int, base: int) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        latent_size: int,
+        base: int,
+        *,
+        image_channels: int = 3,
+        kernel: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
         """Build it with fresh weights from torch's global generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
-            latent_size: length of z.
+            latent_size: D, length of z with the classes in it.
             base: channels before the last layer.
+            image_channels: C; 1 or 3.
+            kernel: side of the kernels that double; 4 or 5.
+            dropout: share of the hidden values that is set to zero in training.
         """
         super().__init__()
-        self.latent_size = latent_size
-        self.image_size = image_size
         channels = channel_ladder(image_size, base)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_size, channels[0], 4, bias=False)]
-        for before, after in pairwise(channels):
+        for before, after in pairwise([*channels, image_channels]):
             layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
-            layers += [DoublingConvTranspose2d(before, after)]
-        layers += [nn.BatchNorm2d(channels[-1]), nn.ReLU(inplace=True)]
-        layers += [DoublingConvTranspose2d(channels[-1], 3), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
-        self.apply(initialise)
+            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [doubling(before, after, kernel)]
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.apply(dcgan_weights)
 
     @staticmethod
     def from_config(network: NetworkConfig, data: DataConfig) -> Generator:
         """Build it as the config says."""
-        return Generator(data.image_size, network.latent_size, network.generator_channels)
+        return Generator(
+            data.image_size,
+            network.latent_size + len(data.class_names),
+            network.generator_channels,
+            image_channels=data.channels,
+            kernel=network.kernel_size,
+            dropout=network.generator_dropout,
+        )
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Turn z (N, latent_size) into images (N, 3, S, S) in [-1, 1]."""
+        """Turn z (N, D) into images (N, C, S, S) in [-1, 1]."""
         images: torch.Tensor = self.layers(z[:, :, None, None])
         return images
 
 
 class Discriminator(nn.Module):
-    """Images (N, 3, S, S) in [-1, 1] to logits (N,): above 0 means a painting."""
+    """Images (N, C, S, S) in [-1, 1] to logits (N,): above 0 means a painting.
 
-    def __init__(self, image_size: int, base: int) -> None:
+    With classes, logits (N, 1 + classes): the first as above, then one a class.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        base: int,
+        *,
+        image_channels: int = 3,
+        kernel: int = 4,
+        norm: str = "batch",
+        dropout: float = 0.0,
+        classes: int = 0,
+    ) -> None:
         """Build it with fresh weights from torch's global generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
             base: channels after the first layer.
+            image_channels: C; 1 or 3.
+            kernel: side of the kernels that halve; 4 or 5.
+            norm: see `normalised`.
+            dropout: share of the hidden values that is set to zero in training.
+            classes: of the images; 0 if they have none.
         """
         super().__init__()
         channels = channel_ladder(image_size, base)[::-1]
-        layers: list[nn.Module] = [HalvingConv2d(3, channels[0])]
-        layers += [nn.LeakyReLU(0.2, inplace=True)]
-        for before, after in pairwise(channels):
-            layers += [HalvingConv2d(before, after)]
-            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
-        layers += [nn.Conv2d(channels[-1], 1, 4, bias=False)]
+        ends = "spectral" if norm == "spectral" else "none"
+        layers: list[nn.Module] = []
+        for before, after in pairwise([image_channels, *channels]):
+            kind = norm if layers else ends
+            layers += normalised(halving(before, after, kernel), after, kind)
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            layers += [nn.Dropout(dropout)] if dropout else []
+        layers += normalised(nn.Conv2d(channels[-1], 1 + classes, 4, bias=False), 1, ends)
         self.layers = nn.Sequential(*layers)
-        self.apply(initialise)
+        self.apply(dcgan_weights)
 
     @staticmethod
     def from_config(network: NetworkConfig, data: DataConfig) -> Discriminator:
         """Build it as the config says."""
-        return Discriminator(data.image_size, network.discriminator_channels)
+        return Discriminator(
+            data.image_size,
+            network.discriminator_channels,
+            image_channels=data.channels,
+            kernel=network.kernel_size,
+            norm=network.discriminator_norm,
+            dropout=network.discriminator_dropout,
+            classes=len(data.class_names),
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return one logit an image, shape (N,)."""
-        logits: torch.Tensor = self.layers(images)
-        return logits.flatten()
+        """Return one logit an image, (N,), or (N, 1 + classes)."""
+        logits: torch.Tensor = self.layers(images).flatten(1)
+        return logits.squeeze(1)

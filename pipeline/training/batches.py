@@ -11,8 +11,9 @@ from pipeline.config import Config
 from pipeline.data.pixels import choose_storage
 from pipeline.memory import free_device_memory
 from pipeline.randomness import stream
+from pipeline.training.augmentation import Augmentation
 from pipeline.training.gathering import Gather, GatherAhead, gather_directly
-from pipeline.training.noise import parse_noise
+from pipeline.training.noise import Latents
 from pipeline.training.objective import Batch
 
 
@@ -30,23 +31,26 @@ class Batches:
         config: Config,
         device: torch.device,
         rows: slice = slice(None),
+        labels: torch.Tensor | None = None,
     ) -> None:
         """Move the paintings to the device if they fit there, else gather them step by step.
 
         Args:
-            pixels: uint8 (N, 3, S, S), 0 to 255, in memory or mapped from a file.
-            config: gives the batch size, the seed, the noise law and flipping.
+            pixels: uint8 (N, C, S, S), 0 to 255, in memory or mapped from a file.
+            config: gives the batch size, the seed, the noise law and the augmentation.
             device: where batches are made.
             rows: of each global batch, what is made here.
+            labels: classes of the images, int64 (N,), if they have any.
         """
         self._count = len(pixels)
         self._device = device
         self._batch_size = config.training.batch_size
         self._rows = rows
         self._seed = config.training.seed
-        self._flip = config.data.horizontal_flip
-        self._law = parse_noise(config.training.noise)
-        self._latent_size = config.network.latent_size
+        self._augment = Augmentation(config.data, self._seed)
+        self._latents = Latents.from_config(config)
+        self._labels = labels
+        self._mixes = config.training.loss == "wgan-gp"
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
         self._images = self._gatherer(pixels)
 
@@ -71,17 +75,27 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         """Return the batch of step number `step`, counted from 1, or this rank's rows of it."""
         real = self._images(step).float() / 127.5 - 1
-        if self._flip:
-            coins = stream(self._seed, "flip", step).random(self._batch_size) < 0.5
-            mirrored = self._on_device(torch.from_numpy(coins[self._rows]))[:, None, None, None]
-            real = torch.where(mirrored, real.flip(3), real)
+        real = self._augment(real, step, self._batch_size, self._rows, self._on_device)
         real = real.contiguous(memory_format=torch.channels_last)
-        return Batch(real, self.noise("latents", step, self._batch_size)[self._rows])
+        z = self.noise("latents", step, self._batch_size)[self._rows]
+        return Batch(real, z, self._labels_of(step), self._mix(step))
 
     def noise(self, purpose: str, step: int, count: int) -> torch.Tensor:
-        """Return z (count, latent_size) on the device for a purpose and a step."""
-        generator = stream(self._seed, purpose, step)
-        return self._on_device(self._law.draw(generator, (count, self._latent_size)))
+        """Return z (count, latent_size + classes) on the device for a purpose and a step."""
+        return self._on_device(self._latents.batch(self._seed, purpose, step, count))
+
+    def _labels_of(self, step: int) -> torch.Tensor | None:
+        """Return the classes of a step's images."""
+        if self._labels is None:
+            return None
+        return self._on_device(self._labels[torch.from_numpy(self._places(step))])
+
+    def _mix(self, step: int) -> torch.Tensor | None:
+        """Return where between paintings and generated images a slope is taken, in [0, 1)."""
+        if not self._mixes:
+            return None
+        numbers = stream(self._seed, "mix", step).random(self._batch_size, np.float32)
+        return self._on_device(torch.from_numpy(numbers[self._rows]))
 
     def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._device.type != "cuda":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError
@@ -17,6 +17,10 @@ class Budget:
     """Steps over all sittings."""
     seconds: float | None
     """Training seconds over all sittings."""
+    first_step: int = 0
+    """Steps inherited from the run that this one continues; they are in `steps`."""
+    first_seconds: float = 0.0
+    """Training seconds inherited; they are in `seconds`."""
 
     @staticmethod
     def from_config(config: Config, dataset_size: int) -> Budget:
@@ -40,13 +44,24 @@ class Budget:
             limits.minutes * 60 if limits.minutes is not None else None,
         )
 
+    def on_top_of(self, step: int, seconds: float) -> Budget:
+        """Return the same budget for a run that begins after inherited steps and seconds."""
+        return replace(
+            self,
+            steps=None if self.steps is None else self.steps + step,
+            seconds=None if self.seconds is None else self.seconds + seconds,
+            first_step=step,
+            first_seconds=seconds,
+        )
+
     def used(self, step: int, seconds: float) -> float:
         """Return the used share, from 0 to 1, of whichever limit is nearer."""
         shares = [0.0]
         if self.steps is not None:
-            shares.append(step / self.steps)
+            shares.append((step - self.first_step) / (self.steps - self.first_step))
         if self.seconds is not None:
-            shares.append(seconds / self.seconds)
+            own = self.seconds - self.first_seconds
+            shares.append((seconds - self.first_seconds) / own)
         return min(1.0, max(shares))
 
     def seconds_left(self, step: int, seconds: float, seconds_a_step: float) -> float:

@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 import torch
 
 from pipeline.config import Config
+from pipeline.data.classes import class_labels
 from pipeline.data.pixels import LoadedImages, choose_storage
 from pipeline.memory import PeakMemory, free_device_memory
 from pipeline.networks import parameter_count
@@ -24,8 +25,8 @@ from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.loop import train_step
-from pipeline.training.objective import NonSaturating
+from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.objective import Adversarial
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
@@ -67,25 +68,28 @@ def measure(
     pixels: torch.Tensor,
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
+    labels: torch.Tensor | None = None,
 ) -> Estimate:
     """Take a few training steps and return what they cost; nothing is kept.
 
     Args:
         config: the settings of the run.
-        pixels: images, uint8 (N, 3, S, S); which ones plays no part.
+        pixels: images, uint8 (N, C, S, S); which ones plays no part.
         device: where to train.
         clock: seconds that go forward.
+        labels: classes of the images, int64 (N,), if the config names classes.
     """
     precision = Precision(choose_precision(config.training.precision, device), device)
     times: list[float] = []
     with PeakMemory(device) as peak:
         state = TrainingState.fresh(config, precision)
-        batches = Batches(pixels, config, device)
-        objective = NonSaturating.from_config(config.training)
+        batches = Batches(pixels, config, device, labels=labels)
+        objective = Adversarial.from_config(config)
+        settings = StepSettings.from_config(config)
         began = clock()
         while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
             before = clock()
-            train_step(state, objective, batches(state.step + 1), precision)
+            train_step(state, objective, batches(state.step + 1), precision, settings)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(clock() - before)
@@ -143,8 +147,11 @@ def describe(
     run = RunFolder(run_path)
     saved = load_state(run.state) if run.state.exists() else None
     where = _where_kept(images, device)
-    estimate = measure(config, images.pixels, device)
+    labels = class_labels(images.names, config)
+    estimate = measure(config, images.pixels, device, labels=labels)
     step, seconds = (int(saved["step"]), float(saved["seconds"])) if saved else (0, 0.0)
+    if saved:
+        budget = budget.on_top_of(saved.get("first_step", 0), saved.get("first_seconds", 0.0))
     size = config.data.image_size
     lines = {
         "run": f"{run_path}" + (f" (resumes at step {step:,})" if saved else ""),

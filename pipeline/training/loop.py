@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from tqdm import tqdm
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, Interrupted
 from pipeline.memory import keep_freed_memory
+from pipeline.randomness import stream
 from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
 from pipeline.training.interruption import StopRequest
-from pipeline.training.objective import Batch, Logged, NonSaturating, Objective
+from pipeline.training.objective import Adversarial, Batch, Logged, Objective
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.ranks import ALONE, Decision, Ranks
 from pipeline.training.recorder import Onlooker, Recorder
@@ -43,18 +45,20 @@ def train(
     device: torch.device | None = None,
     small_score: SmallScore | None = None,
     ranks: Ranks = ALONE,
+    labels: torch.Tensor | None = None,
 ) -> int:
     """Train until the budget is used; resume if the run folder has a state.
 
     Args:
         config: the resolved settings.
-        pixels: paintings, uint8 (N, 3, S, S), 0 to 255.
+        pixels: paintings, uint8 (N, C, S, S), 0 to 255.
         data: path, domain, count and content hash of the paintings, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
         small_score: scores the generator on the way; the best snapshot is kept. Only the
             writer uses it.
         ranks: the processes that share the work.
+        labels: classes of the paintings, int64 (N,), if the config names classes.
 
     Returns:
         The number of training images seen in the whole run.
@@ -72,7 +76,7 @@ def train(
     keep_freed_memory()
     precision = Precision(choose_precision(config.training.precision, device), device)
     budget = Budget.from_config(config, len(pixels))
-    batches = Batches(pixels, config, device, ranks.rows(config.training.batch_size))
+    batches = Batches(pixels, config, device, ranks.rows(config.training.batch_size), labels)
     run = RunFolder(run_path)
     run.refuse_other_run(config, data)
     with locked_by_writer(run, ranks):
@@ -94,6 +98,7 @@ def _train(
     resumed = run.state.exists()
     if resumed:
         state.load(load_state(run.state))
+        budget = budget.on_top_of(state.first_step, state.first_seconds)
     finished = resumed and budget.ended(state.step, state.seconds, state.reserve)
     # All ranks have read the state before the writer replaces it.
     if ranks.agree(Decision.ENDED if finished else Decision.GO_ON) is Decision.ENDED:
@@ -103,7 +108,8 @@ def _train(
     if ranks.count > 1 and config.training.synchronised_batch_norm:
         synchronise(state.generator)
         synchronise(state.discriminator)
-    objective = NonSaturating.from_config(config.training)
+    objective = Adversarial.from_config(config)
+    steps = StepSettings.from_config(config, ranks)
     recorder: Recorder | Onlooker = Onlooker(state, config)
     if ranks.is_writer:
         with ranks.shared_failure():
@@ -118,7 +124,7 @@ def _train(
                 recorder.begin(resumed, precision.name)
             while (decision := ranks.agree(wish(stop, budget, recorder))) is Decision.GO_ON:
                 batch = batches(state.step + 1)
-                logged = train_step(state, objective, batch, precision, ranks)
+                logged = train_step(state, objective, batch, precision, steps, ranks)
                 with ranks.shared_failure():
                     recorder.after_step(ranks.average(logged))
                 show_progress(bar, budget, recorder)
@@ -167,14 +173,34 @@ def where(ranks: Ranks, precision: Precision) -> str:
     return name if ranks.count == 1 else f"{ranks.count} x {name}"
 
 
+@dataclass(frozen=True)
+class StepSettings:
+    """What a step needs to know beside the objective."""
+
+    seed: int
+    discriminator_steps: int
+    rank: int = 0
+
+    @staticmethod
+    def from_config(config: Config, ranks: Ranks = ALONE) -> StepSettings:
+        """Take it from the config."""
+        training = config.training
+        return StepSettings(training.seed, training.discriminator_steps, ranks.rank)
+
+
 def train_step(
     state: TrainingState,
     objective: Objective,
     batch: Batch,
     precision: Precision,
+    settings: StepSettings,
     ranks: Ranks = ALONE,
 ) -> Logged:
-    """Take one step of both networks; return what can be logged, still on the device."""
+    """Take one step; return what can be logged, still on the device.
+
+    The discriminator learns in each step; the generator in the first of `discriminator_steps`.
+    """
+    seed_dropout(settings, state.step)
     # The discriminator learns to tell paintings from generated images.
     with precision.autocast():
         fake = objective.generate(state.generator, batch)
@@ -182,14 +208,21 @@ def train_step(
     minimise(loss_d, state.optimizer_d, state.scaler, ranks)
 
     # The generator learns to pass for a painter, on the same generated images.
-    with precision.autocast(), frozen(state.discriminator):
-        loss_g, logged_g = objective.generator_loss(state.discriminator, batch, fake)
-    minimise(loss_g, state.optimizer_g, state.scaler, ranks)
+    if state.step % settings.discriminator_steps == 0:
+        with precision.autocast(), frozen(state.discriminator):
+            loss_g, logged_g = objective.generator_loss(state.discriminator, batch, fake)
+        minimise(loss_g, state.optimizer_g, state.scaler, ranks)
+        state.average.update(state.generator, state.step + 1)
+        state.logged_g = {"loss_g": loss_g.detach()} | logged_g
 
     state.scaler.update()
     state.step += 1
-    state.average.update(state.generator, state.step)
-    return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()} | logged_d | logged_g
+    return {"loss_d": loss_d.detach()} | logged_d | state.logged_g
+
+
+def seed_dropout(settings: StepSettings, step: int) -> None:
+    """Make the masks of dropout a function of seed, step and rank: a resumed run draws the same."""
+    torch.manual_seed(int(stream(settings.seed, f"dropout {settings.rank}", step).integers(2**63)))
 
 
 def minimise(

@@ -1,4 +1,4 @@
-"""Laws of the noise vector z, written as in `normal(0, 1)`.
+"""What generators start from: noise by a law such as `normal(0, 1)`, and the class of the image.
 
 The three laws compared by Buchowicz et al. for Monet paintings: normal(mean, deviation),
 uniform(low, high), gamma(shape, scale).
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
+from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.randomness import stream
 
@@ -68,6 +70,48 @@ def parse_noise(text: str) -> NoiseLaw:
     return law
 
 
-def image_latents(law: NoiseLaw, seed: int, indices: Iterable[int], size: int) -> torch.Tensor:
-    """Return z of shape (n, size) for `generate`: row i depends on (seed, index i) alone."""
-    return torch.stack([law.draw(stream(seed, "generate", i), (size,)) for i in indices])
+@dataclass(frozen=True)
+class Latents:
+    """The law of z (N, size + classes): noise, then the wanted class as 0 and 1."""
+
+    law: NoiseLaw
+    size: int
+    classes: int = 0
+
+    @staticmethod
+    def from_config(config: Config) -> Latents:
+        """Build it as the config says."""
+        law = parse_noise(config.training.noise)
+        return Latents(law, config.network.latent_size, len(config.data.class_names))
+
+    def batch(self, seed: int, purpose: str, position: int, count: int) -> torch.Tensor:
+        """Return z (count, size + classes) for a purpose and a position, such as a step."""
+        noise = self.law.draw(stream(seed, purpose, position), (count, self.size))
+        if not self.classes:
+            return noise
+        wanted = stream(seed, f"{purpose}: classes", position).integers(0, self.classes, count)
+        return self._with_classes(noise, wanted)
+
+    def images(self, seed: int, indices: Iterable[int], wanted: int | None = None) -> torch.Tensor:
+        """Return z of images for `generate`: row i depends on (seed, index i) alone.
+
+        Args:
+            seed: of the set of images.
+            indices: of the images, at least one.
+            wanted: number of the class that all have; by default any, each as likely.
+        """
+        places = list(indices)
+        noise = torch.stack([self._one(seed, index) for index in places])
+        if not self.classes:
+            return noise
+        if wanted is not None:
+            return self._with_classes(noise, np.full(len(places), wanted))
+        drawn = [stream(seed, "generate: class", i).integers(0, self.classes) for i in places]
+        return self._with_classes(noise, np.array(drawn))
+
+    def _one(self, seed: int, index: int) -> torch.Tensor:
+        return self.law.draw(stream(seed, "generate", index), (self.size,))
+
+    def _with_classes(self, noise: torch.Tensor, wanted: np.ndarray) -> torch.Tensor:
+        classes = F.one_hot(torch.from_numpy(wanted), self.classes)
+        return torch.cat([noise, classes.to(noise.dtype)], 1)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.config import TrainingConfig
+from pipeline.config import Config
+from pipeline.training.losses import Loss, gradient_penalty, make_loss
 
 Logged = dict[str, torch.Tensor]
 
@@ -19,9 +20,13 @@ class Batch:
     """What one step sees."""
 
     real: torch.Tensor
-    """Paintings, float32 (N, 3, S, S) in [-1, 1]."""
+    """Paintings, float32 (N, C, S, S) in [-1, 1]."""
     z: torch.Tensor
-    """Noise, float32 (N, latent_size)."""
+    """Latents, float32 (N, latent_size + classes): noise, and the wanted class as 0 and 1."""
+    labels: torch.Tensor | None = None
+    """Classes of the paintings, int64 (N,), when the training is conditional."""
+    mix: torch.Tensor | None = None
+    """Uniform numbers in [0, 1), float32 (N,), where a gradient penalty needs them."""
 
 
 class Objective(Protocol):
@@ -42,21 +47,31 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class NonSaturating:
-    """Binary cross-entropy on logits, with labels that may be softened.
+class Adversarial:
+    """An adversarial loss, with the class of each image told apart when there are classes.
 
-    Goodfellow et al. 2014, section 3: the generator maximises log D(G(z)).
+    With classes it is the AC-GAN of Odena et al. 2017, "Conditional image synthesis with
+    auxiliary classifier GANs", section 3: both networks also minimise the cross-entropy of the
+    classes that the discriminator sees in paintings and in generated images.
     """
 
-    real_label: float
-    fake_label: float
+    loss: Loss
     passes: str = "auto"
     """How paintings and generated images go through the discriminator: see `judge_both`."""
+    penalty_weight: float = 0.0
+    """Weight of the gradient penalty; 0 leaves it out."""
+    classes: int = 0
 
     @staticmethod
-    def from_config(config: TrainingConfig) -> NonSaturating:
+    def from_config(config: Config) -> Adversarial:
         """Build it as the config says."""
-        return NonSaturating(config.real_label, config.fake_label, config.discriminator_passes)
+        training = config.training
+        return Adversarial(
+            make_loss(training),
+            training.discriminator_passes,
+            training.gradient_penalty if training.loss == "wgan-gp" else 0.0,
+            len(config.data.class_names),
+        )
 
     def generate(self, generator: nn.Module, batch: Batch) -> torch.Tensor:
         """Return G(z)."""
@@ -66,49 +81,65 @@ class NonSaturating:
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Logged]:
-        """Return the sum of both cross-entropies; logs `d_real` and `d_fake_before`."""
-        real_logits, fake_logits = judge_both(discriminator, batch.real, fake, self.passes)
-        loss = _cross_entropy(real_logits, self.real_label)
-        loss = loss + _cross_entropy(fake_logits, self.fake_label)
+        """Return the loss of both batches; logs `d_real` and `d_fake_before`."""
+        real_output, fake_output = judge_both(discriminator, batch.real, fake, self.passes)
+        real_logits, fake_logits = self._verdicts(real_output), self._verdicts(fake_output)
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        if batch.labels is not None:
+            loss = loss + F.cross_entropy(self._classes(real_output), batch.labels)
+            loss = loss + self._wanted_classes(fake_output, batch)
+        if batch.mix is not None and self.penalty_weight > 0:
+            penalty = gradient_penalty(discriminator, batch.real, fake, batch.mix)
+            loss = loss + self.penalty_weight * penalty
         return loss, {
-            "d_real": real_logits.detach().sigmoid().mean(),
-            "d_fake_before": fake_logits.detach().sigmoid().mean(),
+            "d_real": self.loss.reading(real_logits.detach()),
+            "d_fake_before": self.loss.reading(fake_logits.detach()),
         }
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Logged]:
-        """Return the cross-entropy to the real label; logs `d_fake_after`."""
-        logits = discriminator(fake).float()
-        return _cross_entropy(logits, self.real_label), {
-            "d_fake_after": logits.detach().sigmoid().mean()
-        }
+        """Return the generator's loss; logs `d_fake_after`."""
+        output = discriminator(fake).float()
+        logits = self._verdicts(output)
+        loss = self.loss.generator(logits)
+        if batch.labels is not None:
+            loss = loss + self._wanted_classes(output, batch)
+        return loss, {"d_fake_after": self.loss.reading(logits.detach())}
+
+    def _verdicts(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N,) of being a painting."""
+        return output[:, 0] if self.classes else output
+
+    def _classes(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, classes) of the classes."""
+        return output[:, 1:]
+
+    def _wanted_classes(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the cross-entropy to the classes that the latents asked for."""
+        return F.cross_entropy(self._classes(output), batch.z[:, -self.classes :])
 
 
 def judge_both(
     discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, passes: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the discriminator's float32 logits of paintings and of generated images.
+    """Return the discriminator's float32 output on paintings and on generated images.
 
     Args:
-        discriminator: gives logits (N,).
-        real: paintings (N, 3, S, S) in [-1, 1].
+        discriminator: gives logits (N,) or (N, 1 + classes).
+        real: paintings (N, C, S, S) in [-1, 1].
         fake: generated images of the same shape.
         passes: `separate` sends them through in two batches, so that BatchNorm sees each by
             itself (Radford et al. 2016 and others since); `joined` in one, which is faster;
             `auto` joins them where no layer mixes the images of a batch, and both are equal.
     """
     if passes == "joined" or (passes == "auto" and not mixes_images(discriminator)):
-        real_logits, fake_logits = discriminator(torch.cat([real, fake.to(real)])).chunk(2)
+        real_output, fake_output = discriminator(torch.cat([real, fake.to(real)])).chunk(2)
     else:
-        real_logits, fake_logits = discriminator(real), discriminator(fake)
-    return real_logits.float(), fake_logits.float()
+        real_output, fake_output = discriminator(real), discriminator(fake)
+    return real_output.float(), fake_output.float()
 
 
 def mixes_images(network: nn.Module) -> bool:
     """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
-
-
-def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.errors import RunError
 from pipeline.networks import build_discriminator, build_generator
 from pipeline.training.ema import AveragedGenerator
+from pipeline.training.objective import Logged
 from pipeline.training.precision import Precision
 
 
@@ -30,6 +31,12 @@ class TrainingState:
     reserve: float = 0.0
     """Seconds that saving has taken at most, with a margin: kept free at the end of a budget."""
     log_sizes: dict[str, int] = field(default_factory=dict)
+    logged_g: Logged = field(default_factory=dict)
+    """What the generator's last step logged: it does not take one with each of the other's."""
+    first_step: int = 0
+    """Steps inherited from the run that this one continues."""
+    first_seconds: float = 0.0
+    """Training seconds inherited."""
 
     @staticmethod
     def fresh(config: Config, precision: Precision) -> TrainingState:
@@ -44,8 +51,8 @@ class TrainingState:
             generator,
             discriminator,
             AveragedGenerator(generator, config.training.ema_decay),
-            _adam(generator, config),
-            _adam(discriminator, config),
+            _adam(generator, config, config.training.learning_rate),
+            _adam(discriminator, config, discriminator_rate(config)),
             precision.scaler(),
         )
 
@@ -71,21 +78,31 @@ class TrainingState:
             "seconds": self.seconds,
             "reserve": self.reserve,
             "log_sizes": self.log_sizes,
+            "logged_g": self.logged_g,
+            "first_step": self.first_step,
+            "first_seconds": self.first_seconds,
         }
         return counters | {name: part.state_dict() for name, part in self._parts().items()}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Take over a saved state.
+        """Take over a saved state, but for the optimisers' settings, which are the config's.
 
         Raises:
             RunError: if it does not fit these networks.
         """
         try:
+            settings = [_settings(o) for o in (self.optimizer_g, self.optimizer_d)]
             for name, part in self._parts().items():
                 part.load_state_dict(saved[name])
+            for optimizer, own in zip((self.optimizer_g, self.optimizer_d), settings, strict=True):
+                optimizer.param_groups[0].update(own)
             self.step = int(saved["step"])
             self.seconds, self.reserve = float(saved["seconds"]), float(saved["reserve"])
             self.log_sizes = dict(saved["log_sizes"])
+            logged = dict(saved.get("logged_g", {}))  # older states lack these
+            self.logged_g = {name: value.to(self.device) for name, value in logged.items()}
+            self.first_step = int(saved.get("first_step", 0))
+            self.first_seconds = float(saved.get("first_seconds", 0.0))
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise RunError(
                 f"The checkpoint does not fit the run's networks ({error}). "
@@ -93,11 +110,23 @@ class TrainingState:
             ) from None
 
 
-def _adam(network: nn.Module, config: Config) -> torch.optim.Adam:
+def discriminator_rate(config: Config) -> float:
+    """Return the step size of the discriminator."""
+    own = config.training.discriminator_learning_rate
+    return config.training.learning_rate if own is None else own
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return what a run may change when it continues another."""
+    group = optimizer.param_groups[0]
+    return {name: group[name] for name in ("lr", "betas")}
+
+
+def _adam(network: nn.Module, config: Config, learning_rate: float) -> torch.optim.Adam:
     settings = config.training
     return torch.optim.Adam(
         network.parameters(),
-        lr=settings.learning_rate,
+        lr=learning_rate,
         betas=(settings.beta1, settings.beta2),
         fused=True,
     )

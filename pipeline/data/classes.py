@@ -1,0 +1,44 @@
+"""Classes of images: the folders that they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import torch
+
+from pipeline.config import Config
+from pipeline.data.images import ImageSet
+from pipeline.errors import DataError
+
+
+def class_of(name: str) -> str:
+    """Return the name of the folder that an image lies in; empty for none."""
+    return PurePosixPath(name).parent.name
+
+
+def name_classes(config: Config, images: ImageSet) -> Config:
+    """Return the config with the classes of the data, if the training is to be conditional.
+
+    Raises:
+        DataError: if the images do not lie in two or more folders.
+    """
+    if not config.data.conditional:
+        return config
+    names = sorted({class_of(name) for name in images.names})
+    if len(names) < 2 or "" in names:
+        found = ", ".join(n or "no folder" for n in names)
+        raise DataError(
+            f"conditional=true needs images in a folder a class, two folders or more; "
+            f"{images.label} has: {found}."
+        )
+    return replace(config, data=replace(config.data, class_names=tuple(names)))
+
+
+def class_labels(names: Sequence[str], config: Config) -> torch.Tensor | None:
+    """Return the number of each image's class, int64 (N,); None without classes."""
+    if not config.data.class_names:
+        return None
+    numbers = {name: number for number, name in enumerate(config.data.class_names)}
+    return torch.tensor([numbers[class_of(name)] for name in names])

@@ -1,0 +1,41 @@
+"""How weights are drawn before a training, by the family that asks for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+_WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def dcgan_weights(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02), normalisation gains from N(1, 0.02); biases are 0.
+
+    Radford et al. 2016, section 4, and PyTorch's tutorial for the gains.
+    """
+    if isinstance(module, _WEIGHTED):
+        nn.init.normal_(_weight(module), 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    _clear_bias(module)
+
+
+def glorot_weights(module: nn.Module) -> None:
+    """Draw weights by Glorot and Bengio 2010, equation 16; biases are 0, as Keras does."""
+    if isinstance(module, _WEIGHTED):
+        nn.init.xavier_uniform_(_weight(module))
+    _clear_bias(module)
+
+
+def _weight(layer: nn.Module) -> torch.Tensor:
+    """Return the weights that are trained, below a spectral normalisation if there is one."""
+    holder = layer.parametrizations.weight if is_parametrized(layer) else layer  # type: ignore[union-attr]  # a module dict's entry
+    weight: torch.Tensor = holder.original if is_parametrized(layer) else layer.weight  # type: ignore[union-attr,assignment]  # see above
+    return weight
+
+
+def _clear_bias(module: nn.Module) -> None:
+    bias = getattr(module, "bias", None)
+    if isinstance(bias, nn.Parameter):
+        nn.init.zeros_(bias)

@@ -1,0 +1,78 @@
+"""Random changes of the training images, on the device, as a function of seed and step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.config import DataConfig
+from pipeline.randomness import stream
+
+ToDevice = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Mirroring, turning and enlarging; each image by its own numbers."""
+
+    config: DataConfig
+    seed: int
+
+    def __call__(
+        self, images: torch.Tensor, step: int, batch_size: int, rows: slice, to_device: ToDevice
+    ) -> torch.Tensor:
+        """Return changed images.
+
+        Args:
+            images: float32 (n, C, S, S) in [-1, 1]: some rows of a batch.
+            step: number of the batch.
+            batch_size: images of the whole batch.
+            rows: which of it `images` are.
+            to_device: moves a small tensor to where the images are.
+        """
+
+        def uniform(purpose: str) -> np.ndarray:
+            return stream(self.seed, purpose, step).random(batch_size)[rows]
+
+        for wanted, purpose, dimension in (
+            (self.config.horizontal_flip, "flip", 3),
+            (self.config.vertical_flip, "vertical flip", 2),
+        ):
+            if wanted:
+                coins = to_device(torch.from_numpy(uniform(purpose) < 0.5))[:, None, None, None]
+                images = torch.where(coins, images.flip(dimension), images)
+        if self.config.rotation or self.config.zoom > 1:
+            angles = math.radians(self.config.rotation) * (2 * uniform("rotation") - 1)
+            scales = 1 / (1 + (self.config.zoom - 1) * uniform("zoom"))
+            shifts = (1 - scales)[:, None] * (
+                2 * np.stack([uniform("across"), uniform("down")], 1) - 1
+            )
+            images = warp(images, to_device(transforms(angles, scales, shifts)))
+        return images
+
+
+def transforms(angles: np.ndarray, scales: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
+    """Return from where each pixel is taken, float32 (n, 2, 3), as `affine_grid` takes it.
+
+    Args:
+        angles: radians, (n,).
+        scales: side of the part that is shown, as a share of the image's, (n,).
+        shifts: of its centre, from -1 to 1 across and down the image, (n, 2).
+    """
+    cosines, sines = scales * np.cos(angles), scales * np.sin(angles)
+    rows = [
+        np.stack([cosines, -sines, shifts[:, 0]], 1),
+        np.stack([sines, cosines, shifts[:, 1]], 1),
+    ]
+    return torch.from_numpy(np.stack(rows, 1).astype(np.float32))
+
+
+def warp(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Return images (n, C, S, S) seen through matrices (n, 2, 3); beyond the edge is mirrored."""
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, "bilinear", "reflection", align_corners=False)

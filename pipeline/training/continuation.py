@@ -1,0 +1,102 @@
+"""A run that continues another with changed settings, its history joined: `--continue-from`.
+
+Reads a run folder; writes a new one that holds the other's networks, optimisers' moments, curves,
+scores and sample grids, as if it had been stopped there. The training goes on from it like any
+interrupted run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import IDENTITY_SECTIONS, Config, differences
+from pipeline.errors import ConfigError, RunError
+from pipeline.runs import RunFolder
+from pipeline.storage import atomic_folder, file_sha256, write_json
+from pipeline.training.checkpoints import load_state, save_state
+
+FIXED = ("network", "image_size", "channels", "class_names", "batch_size")
+"""Sections and settings that a continued run shares with the one before: networks must fit, and
+images are counted in batches."""
+
+
+def continue_from(source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any]) -> None:
+    """Begin the run `target` where `source` stands, unless it was begun so before.
+
+    Args:
+        source: a run with a state.
+        target: a new run folder, or one that continues `source`.
+        config: the settings of the new run; its budget comes on top of what `source` has had.
+        data: path, domain, count and content hash of the training images.
+
+    Raises:
+        RunError: if `source` has no state, or `target` is another run.
+        ConfigError: if the settings do not fit the networks of `source`.
+    """
+    source.require(source.state, "train")
+    if target.config.exists():
+        _refuse_other_origin(source, target)
+        return
+    target.refuse_other_run(config, data)
+    if target.path.exists() and target.path.resolve() == source.path.resolve():
+        raise RunError(f"{source.path} cannot continue itself; choose another --run.")
+    _refuse_unfit(source, config)
+    same_data = source.read_data()["content_hash"] == data["content_hash"]
+    with atomic_folder(target.path) as folder:
+        _copy(source, RunFolder(folder), config, data, same_data)
+
+
+def _refuse_other_origin(source: RunFolder, target: RunFolder) -> None:
+    origin = target.read_provenance().get("continued_from")
+    if origin is None or Path(origin["run"]) != source.path.resolve():
+        begun = "was not begun from another" if origin is None else f"continues {origin['run']}"
+        raise RunError(
+            f"{target.path} holds a run that {begun}, and --continue-from is {source.path}. "
+            "Choose another --run."
+        )
+
+
+def _refuse_unfit(source: RunFolder, config: Config) -> None:
+    """Refuse settings with which the saved networks or counters mean something else."""
+    changed = [
+        line
+        for line in differences(source.read_config(), config)
+        if line.split(":")[0] in FIXED
+    ] + differences(source.read_config(), config, ("network",))
+    if changed:
+        raise ConfigError(
+            f"A run that continues {source.path} has its networks, image size and batch size. "
+            f"Different: {'; '.join(changed)}."
+        )
+
+
+def _copy(
+    source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any], same_data: bool
+) -> None:
+    """Fill a folder; the state says how much of it is inherited."""
+    state = load_state(source.state)
+    state |= {"first_step": state["step"], "first_seconds": state["seconds"]}
+    if not same_data:  # scores against other paintings are no history of this run
+        state["log_sizes"] = {**state["log_sizes"], "scores": 0}
+    history = [source.stats, source.log, source.snapshot, source.snapshot.with_suffix(".json")]
+    if same_data:
+        history += [source.scores, source.best, source.best.with_suffix(".json")]
+    for file in history:
+        if file.exists():
+            shutil.copyfile(file, target.path / file.name)
+    if source.samples.exists():
+        shutil.copytree(source.samples, target.samples)
+    origin = {
+        "run": str(source.path.resolve()),
+        "step": state["step"],
+        "state_sha256": file_sha256(source.state),
+        "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
+    }
+    sittings = source.read_provenance().get("sittings", [])
+    write_json(
+        target.provenance, {"data": data, "sittings": sittings, "continued_from": origin}
+    )
+    write_json(target.config, config.to_dict())
+    save_state(target.state, {name: value for name, value in state.items() if name != "format"})

@@ -1,0 +1,153 @@
+"""Adversarial losses: what the discriminator's logits of a batch cost each network.
+
+Pure functions of logits; which one a run uses is the setting `loss`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.config import TrainingConfig
+
+
+class Loss(Protocol):
+    """A pair of losses on logits, float32 (N,); each returns a scalar."""
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Return what the logits of paintings and of generated images cost the discriminator."""
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return what the logits of generated images cost the generator."""
+
+    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean of what the discriminator says, as it is logged."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Binary cross-entropy, with labels that may be softened.
+
+    Goodfellow et al. 2014, "Generative adversarial nets", section 3. In the minimax game the
+    generator maximises what the discriminator minimises; in the non-saturating form it
+    maximises log D(G(z)), whose gradient does not vanish while the discriminator is sure.
+    """
+
+    real_label: float
+    fake_label: float
+    saturating: bool
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the cross-entropies to both labels."""
+        return _cross_entropy(real, self.real_label) + _cross_entropy(fake, self.fake_label)
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy to the real label, or minus that to the fake one."""
+        if self.saturating:
+            return -_cross_entropy(fake, self.fake_label)
+        return _cross_entropy(fake, self.real_label)
+
+    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean probability of a painting, 0 to 1."""
+        return logits.sigmoid().mean()
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Squared distance to the labels: Mao et al. 2017, "Least squares GANs", equation 9."""
+
+    real_label: float
+    fake_label: float
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Return half the sum of both mean squares."""
+        squares = (real - self.real_label).square().mean()
+        return (squares + (fake - self.fake_label).square().mean()) / 2
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return half the mean square to the real label."""
+        return (fake - self.real_label).square().mean() / 2
+
+    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean logit, which aims at the labels."""
+        return logits.mean()
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, "Spectral normalization", section 4."""
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Return how far logits fall short of 1 and of -1."""
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return minus the mean logit."""
+        return -fake.mean()
+
+    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean logit."""
+        return logits.mean()
+
+
+@dataclass(frozen=True)
+class Wasserstein:
+    """Difference of means: Arjovsky et al. 2017, "Wasserstein GAN", equation 2.
+
+    Needs a discriminator with a bounded slope: see `gradient_penalty`.
+    """
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Return minus the estimate of the distance."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return minus the mean logit."""
+        return -fake.mean()
+
+    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean logit."""
+        return logits.mean()
+
+
+def make_loss(config: TrainingConfig) -> Loss:
+    """Return the loss that the config names."""
+    labels = (config.real_label, config.fake_label)
+    losses: dict[str, Loss] = {
+        "non-saturating": CrossEntropy(*labels, saturating=False),
+        "minimax": CrossEntropy(*labels, saturating=True),
+        "lsgan": LeastSquares(*labels),
+        "hinge": Hinge(),
+        "wgan-gp": Wasserstein(),
+    }
+    return losses[config.loss]
+
+
+def gradient_penalty(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, mix: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean of (|slope| - 1)**2 between paintings and generated images.
+
+    Gulrajani et al. 2017, "Improved training of Wasserstein GANs", section 4. Computed in
+    float32: it is differentiated twice.
+
+    Args:
+        discriminator: images to logits (N,) or (N, 1 + classes); the first counts.
+        real: paintings, (N, 3, S, S) in [-1, 1].
+        fake: generated images of the same shape, detached.
+        mix: where between a painting (0) and a generated image (1) the slope is taken, (N,).
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        between = torch.lerp(real.float(), fake.float(), mix[:, None, None, None])
+        between.requires_grad_()
+        logits = discriminator(between).reshape(len(between), -1)[:, 0]
+        (slopes,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
+    return (slopes.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

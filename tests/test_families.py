@@ -1,0 +1,136 @@
+"""Networks beside the plain DCGAN: those of the documents, and what settings change."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import Config, apply_settings, load_preset
+from pipeline.networks import build_discriminator, build_generator
+
+FAMILIES = ["dcgan", "dense-start", "fully-connected"]
+TINY = {"generator_channels": 4, "discriminator_channels": 4, "latent_size": 5}
+
+
+def build(**settings: object) -> tuple[nn.Module, nn.Module]:
+    config = apply_settings(Config(), TINY | settings)
+    torch.manual_seed(0)
+    return build_generator(config.network, config.data), build_discriminator(config)
+
+
+def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
+    return [m for m in network.modules() if isinstance(m, kinds)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [(), ("a", "b")])
+def test_every_family_serves_sizes_channels_and_classes(
+    family: str, size: int, channels: int, classes: tuple[str, ...]
+) -> None:
+    generator, discriminator = build(
+        family=family, image_size=size, channels=channels, class_names=classes
+    )
+    images = generator(torch.randn(3, 5 + len(classes)))
+    assert images.shape == (3, channels, size, size)
+    assert images.abs().max() <= 1
+    assert discriminator(images).shape == ((3, 3) if classes else (3,))
+
+
+def test_cars32_is_the_published_network() -> None:
+    config = load_preset("cars32")
+    generator = build_generator(config.network, config.data)
+    discriminator = build_discriminator(config)
+    (dense,) = layers(generator, nn.Linear)
+    assert (dense.in_features, dense.out_features) == (100, 4 * 4 * 256)
+    doubling = layers(generator, nn.ConvTranspose2d)
+    assert [(m.in_channels, m.out_channels) for m in doubling] == [(256, 128), (128, 128)] + [
+        (128, 128)
+    ]
+    assert {(m.kernel_size, m.stride) for m in doubling} == {((4, 4), (2, 2))}
+    (last,) = layers(generator, nn.Conv2d)
+    assert (last.out_channels, last.kernel_size) == (3, (3, 3))
+    convolutions = layers(discriminator, nn.Conv2d)
+    assert [m.out_channels for m in convolutions] == [64, 128, 128, 256]
+    assert [m.kernel_size[0] for m in convolutions] == [3, 4, 4, 4]
+    assert [m.stride[0] for m in convolutions] == [1, 2, 2, 2]
+    assert [m.p for m in layers(discriminator, nn.Dropout)] == [0.4]
+    assert [(m.in_features, m.out_features) for m in layers(discriminator, nn.Linear)] == [
+        (256 * 16, 1)
+    ]
+    for network in (generator, discriminator):
+        assert {m.negative_slope for m in layers(network, nn.LeakyReLU)} == {0.2}
+        assert not layers(network, nn.ReLU)
+    assert len(layers(generator, nn.BatchNorm2d)) == 3
+    assert len(layers(discriminator, nn.BatchNorm2d)) == 4
+
+
+def test_dcgan5x5_is_that_of_the_paper() -> None:
+    config = load_preset("dcgan5x5")
+    generator = build_generator(config.network, config.data)
+    doubling = layers(generator, nn.ConvTranspose2d)[1:]
+    assert [(m.in_channels, m.out_channels) for m in doubling] == [
+        (512, 256), (256, 128), (128, 64), (64, 3),
+    ]  # fmt: skip
+    assert {(m.kernel_size, m.stride) for m in doubling} == {((5, 5), (2, 2))}
+    assert config.training.noise == "uniform(-1, 1)"
+    halving = layers(build_discriminator(config), nn.Conv2d)[:-1]
+    assert {(m.kernel_size, m.stride) for m in halving} == {((5, 5), (2, 2))}
+
+
+def test_the_standard_gan_has_dense_layers_alone() -> None:
+    config = load_preset("standard-gan")
+    for network in (build_generator(config.network, config.data), build_discriminator(config)):
+        assert len(layers(network, nn.Linear)) == 4
+        assert not layers(network, nn.Conv2d, nn.ConvTranspose2d)
+    assert config.training.loss == "minimax"
+
+
+def test_faces64_learns_at_two_rates() -> None:
+    training = load_preset("faces64").training
+    assert (training.learning_rate, training.discriminator_learning_rate) == (3e-4, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"), [("batch", nn.BatchNorm2d), ("layer", nn.GroupNorm), ("none", nn.Identity)]
+)
+def test_normalisations_of_the_discriminator(norm: str, kind: type[nn.Module]) -> None:
+    _, discriminator = build(discriminator_norm=norm)
+    norms = layers(discriminator, nn.BatchNorm2d, nn.GroupNorm)
+    assert all(isinstance(m, kind) for m in norms)
+    assert len(norms) == (0 if norm == "none" else 3)
+
+
+def test_spectral_normalisation_bounds_the_slope_of_every_layer() -> None:
+    _, discriminator = build(discriminator_norm="spectral")
+    for _ in range(50):  # one power iteration each
+        discriminator(torch.randn(4, 3, 64, 64))
+    for layer in layers(discriminator, nn.Conv2d):
+        largest = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)
+        assert largest.item() == pytest.approx(1, abs=0.02)  # what 50 iterations have left
+
+
+def test_weights_below_a_spectral_normalisation_start_as_published() -> None:
+    _, discriminator = build(discriminator_norm="spectral", discriminator_channels=32)
+    for layer in layers(discriminator, nn.Conv2d):
+        original = layer.parametrizations.weight.original
+        # Four standard errors of a sample deviation: sigma / sqrt(2 n).
+        assert abs(original.std().item() - 0.02) < 4 * 0.02 / (2 * original.numel()) ** 0.5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropout_is_for_training_alone(family: str) -> None:
+    generator, discriminator = build(
+        family=family, image_size=32, generator_dropout=0.5, discriminator_dropout=0.5
+    )
+    z, images = torch.randn(4, 5), torch.rand(4, 3, 32, 32)
+    pairs: list[tuple[nn.Module, Callable[[], torch.Tensor]]] = [
+        (generator, lambda: generator(z)),
+        (discriminator, lambda: discriminator(images)),
+    ]
+    for network, run in pairs:
+        assert not torch.equal(run(), run())
+        network.eval()
+        assert torch.equal(run(), run())

@@ -1,0 +1,146 @@
+"""Adversarial losses against their formulas, written out in numpy."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import Config, apply_settings
+from pipeline.errors import ConfigError
+from pipeline.training.losses import gradient_penalty, make_loss
+from pipeline.training.objective import Adversarial, Batch
+
+REAL, FAKE = np.array([0.3, -1.2, 2.5]), np.array([-0.4, 1.7, -3.0])
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def cross_entropy(logits: np.ndarray, label: float) -> float:
+    p = sigmoid(logits)
+    return float(-(label * np.log(p) + (1 - label) * np.log(1 - p)).mean())
+
+
+def softened(loss: str) -> Config:
+    settings = {"loss": loss, "real_label": 0.9, "fake_label": 0.1, "discriminator_norm": "none"}
+    return apply_settings(Config(), settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "of_discriminator", "of_generator", "reading"),
+    [
+        (
+            "non-saturating",
+            cross_entropy(REAL, 0.9) + cross_entropy(FAKE, 0.1),
+            cross_entropy(FAKE, 0.9),
+            sigmoid(FAKE).mean(),
+        ),
+        (
+            "minimax",
+            cross_entropy(REAL, 0.9) + cross_entropy(FAKE, 0.1),
+            -cross_entropy(FAKE, 0.1),
+            sigmoid(FAKE).mean(),
+        ),
+        (
+            "lsgan",
+            ((REAL - 0.9) ** 2).mean() / 2 + ((FAKE - 0.1) ** 2).mean() / 2,
+            ((FAKE - 0.9) ** 2).mean() / 2,
+            FAKE.mean(),
+        ),
+        (
+            "hinge",
+            np.maximum(0, 1 - REAL).mean() + np.maximum(0, 1 + FAKE).mean(),
+            -FAKE.mean(),
+            FAKE.mean(),
+        ),
+        ("wgan-gp", FAKE.mean() - REAL.mean(), -FAKE.mean(), FAKE.mean()),
+    ],
+)
+def test_each_loss_is_its_formula(
+    name: str, of_discriminator: float, of_generator: float, reading: float
+) -> None:
+    loss = make_loss(softened(name).training)
+    real, fake = torch.tensor(REAL), torch.tensor(FAKE)
+    # Both in float64.
+    assert loss.discriminator(real, fake).item() == pytest.approx(of_discriminator, rel=1e-12)
+    assert loss.generator(fake).item() == pytest.approx(of_generator, rel=1e-12)
+    assert loss.reading(fake).item() == pytest.approx(reading, rel=1e-12)
+
+
+def test_the_penalty_of_a_plane_is_that_of_its_slope() -> None:
+    """A linear discriminator has the same slope everywhere: the length of its weights."""
+    plane = nn.Sequential(nn.Flatten(), nn.Linear(48, 1), nn.Flatten(0))
+    length = plane[1].weight.detach().norm().item()
+    real, fake = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4)
+    penalty = gradient_penalty(plane, real, fake, torch.rand(5))
+    assert penalty.item() == pytest.approx((length - 1) ** 2, rel=1e-5)  # float32
+    penalty.backward()
+    # By the chain rule: 2 (length - 1) times the direction of the weights.
+    expected = 2 * (length - 1) * plane[1].weight.detach() / length
+    torch.testing.assert_close(plane[1].weight.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_slope_is_taken_where_mix_says() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watcher(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(images.detach())
+            return images.flatten(1).sum(1)
+
+    real, fake = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gradient_penalty(Watcher(), real, fake.bfloat16(), torch.tensor([0.25, 1.0]))
+    assert seen[0].dtype == torch.float32
+    assert seen[0][0].unique().tolist() == [0.25]
+    assert seen[0][1].unique().tolist() == [1.0]
+
+
+def test_the_penalty_is_part_of_the_discriminator_s_loss_alone() -> None:
+    objective = Adversarial.from_config(softened("wgan-gp"))
+    plane = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Flatten(0))
+    images = torch.rand(2, 3, 2, 2)
+    with_mix = Batch(images, torch.zeros(2, 1), mix=torch.rand(2))
+    without = Batch(images, torch.zeros(2, 1))
+    loss, _ = objective.discriminator_loss(plane, with_mix, images)
+    bare, _ = objective.discriminator_loss(plane, without, images)
+    penalty = gradient_penalty(plane, images, images, torch.rand(2))
+    torch.testing.assert_close(loss - bare, 10 * penalty, rtol=1e-5, atol=1e-5)
+    same = objective.generator_loss(plane, with_mix, images)[0]
+    assert same == objective.generator_loss(plane, without, images)[0]
+
+
+def test_a_penalty_with_batchnorm_is_refused() -> None:
+    with pytest.raises(ConfigError, match="discriminator_norm=layer"):
+        apply_settings(Config(), {"loss": "wgan-gp"})
+    apply_settings(Config(), {"loss": "wgan-gp", "family": "fully-connected"})
+
+
+def test_classes_add_their_cross_entropy_to_both_losses() -> None:
+    class Fixed(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([[0.5, 2.0, 0.0], [0.5, 0.0, 1.0]]) + 0 * images.sum()
+
+    plain = Adversarial(make_loss(Config().training))
+    conditional = Adversarial(make_loss(Config().training), classes=2)
+    images, wanted = torch.rand(2, 3, 2, 2), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    batch = Batch(images, wanted, torch.tensor([1, 1]))
+    single = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Flatten(0)).requires_grad_(False)
+    single[1].weight.zero_()
+    single[1].bias.fill_(0.5)
+    of_first, of_second = np.log1p(np.exp(-2)), np.log1p(np.exp(-1))  # logits 2, 0 and 0, 1
+    wrong_first = 2 + of_first
+    of_real = (wrong_first + of_second) / 2  # both are of the second class
+    of_fake = (of_first + of_second) / 2  # as the latents asked
+    bare = Batch(images, wanted)
+    extra_d = (
+        conditional.discriminator_loss(Fixed(), batch, images)[0]
+        - plain.discriminator_loss(single, bare, images)[0]
+    )
+    extra_g = (
+        conditional.generator_loss(Fixed(), batch, images)[0]
+        - plain.generator_loss(single, bare, images)[0]
+    )
+    assert extra_d.item() == pytest.approx(of_real + of_fake, rel=1e-5)  # float32
+    assert extra_g.item() == pytest.approx(of_fake, rel=1e-5)
