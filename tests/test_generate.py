@@ -4,7 +4,7 @@ import io
 import signal
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +250,15 @@ def test_images_are_in_order_when_a_later_batch_is_ready_first(tmp_path: Path) -
     np.testing.assert_allclose(greys, [10 * i for i in range(12)], atol=1)
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Listen to Ctrl+C: a shell starts what it puts into the background without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_leaves_nothing_and_no_thread(tmp_path: Path) -> None:
     class Interrupted:
         def __call__(self, indices: Sequence[int]) -> list[np.ndarray]:
