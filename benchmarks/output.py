@@ -19,16 +19,16 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
-from pipeline.config import OutputConfig, load_preset
+from pipeline.config import load_preset
 from pipeline.generate import DEFAULT_BATCH, encode_jpeg, generate
 from pipeline.networks import build_generator
 from pipeline.networks.inference import FastGenerator
@@ -58,14 +58,15 @@ def the_snapshot(path: Path | None) -> Snapshot:
 # --- The plain loops
 
 
-def save_images(generator: nn.Module, count: int, output: OutputConfig, folder: Path) -> None:
+def save_images(snapshot: Snapshot, count: int, folder: Path) -> None:
     """Write JPEGs as tutorials do."""
+    generator, output = snapshot.generator, snapshot.config.output
     device = next(generator.parameters()).device
     method = Image.Resampling[output.upscale.upper()]
-    done = 0
+    latent_size, done = snapshot.config.network.latent_size, 0
     with torch.no_grad():
         while done < count:
-            z = torch.randn(DEFAULT_BATCH, snapshot.config.network.latent_size, device=device)  # type: ignore[call-overload]
+            z = torch.randn(DEFAULT_BATCH, latent_size, device=device)
             images = ((generator(z) + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy()
             for pixels in images[: count - done]:
                 done += 1
@@ -78,10 +79,10 @@ def save_images(generator: nn.Module, count: int, output: OutputConfig, folder: 
                 )
 
 
-def plain_zip(generator: nn.Module, count: int, output: OutputConfig, target: Path) -> None:
+def plain_zip(snapshot: Snapshot, count: int, target: Path) -> None:
     """Write a zip of JPEGs as tutorials do."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        save_images(generator, count, output, Path(folder))
+        save_images(snapshot, count, Path(folder))
         shutil.make_archive(str(target.with_suffix("")), "zip", folder)
 
 
@@ -156,7 +157,8 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
     device = default_device()
     precision = Precision(choose_precision("auto", device), device)
     pixels = small_pixels(snapshot)
-    generator, output = snapshot.generator.to(device), snapshot.config.output
+    output = snapshot.config.output
+    on_device = replace(snapshot, generator=snapshot.generator.to(device))
     ours, theirs = folder / "painter.zip", folder / "plain.zip"
 
     def painter(count: int) -> None:
@@ -164,7 +166,7 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
         checked(ours)
 
     def baseline(count: int) -> None:
-        plain_zip(generator, count, output, theirs)
+        plain_zip(on_device, count, theirs)
         plain_check(theirs)
 
     work: dict[str, Callable[[int], None]] = {

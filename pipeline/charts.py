@@ -189,12 +189,14 @@ def histogram_chart(
         An `<svg>` element without width and height: it fills its container.
     """
 
+    from matplotlib.ticker import MaxNLocator
+
     def draw(axes: Axes) -> None:
         bins, covered = histogram_bins(values)
         axes.hist(values, bins=bins, range=covered, color=_SERIES[1], rwidth=0.93)
         axes.axvline(float(np.median(values)), color=_SERIES[0], linewidth=1.8)
         axes.set_ylabel(y_label, color=_INK)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
     return _svg(name, description, x_label, draw)
 

@@ -157,7 +157,8 @@ class TrainingConfig:
             value = getattr(self, name)
             _require(value is None or 0 < value <= 1, name, value, "above 0, at most 1")
         _require_one_of(LOSSES, "loss", self.loss)
-        _require(0 <= self.gradient_penalty, "gradient_penalty", self.gradient_penalty, "0 or more")
+        penalty = self.gradient_penalty
+        _require(penalty >= 0, "gradient_penalty", penalty, "0 or more")
         steps = self.discriminator_steps
         _require(1 <= steps <= 100, "discriminator_steps", steps, "from 1 to 100")
         for name in ("beta1", "beta2", "ema_decay"):

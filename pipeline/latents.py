@@ -58,13 +58,13 @@ def _angle(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def _half_circle(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """Return the arc between opposite vectors, its length changing evenly from |a| to |b|."""
-    direction = a / a.norm()
+    direction: torch.Tensor = a / a.norm()
     axis = torch.zeros_like(a)
     axis[direction.abs().argmin()] = 1
     side = axis - (axis @ direction) * direction
     side = side / side.norm()
     t = t.double().unsqueeze(1)
-    length = (1 - t) * a.norm() + t * b.norm()
+    length: torch.Tensor = torch.lerp(a.norm(), b.norm(), t)
     return length * ((torch.pi * t).cos() * direction + (torch.pi * t).sin() * side)
 
 
@@ -97,7 +97,8 @@ def walk(law: NoiseLaw, keys: torch.Tensor, frames_per_step: int, loop: bool) ->
     """
     if len(keys) < 2:
         raise ConfigError(
-            f"A walk needs at least 2 images as key frames; found {len(keys)}. Name more with --images."
+            f"A walk needs at least 2 images as key frames; found {len(keys)}. Name more with "
+            "--images."
         )
     t = torch.arange(frames_per_step, dtype=torch.float64) / frames_per_step
     starts, last = (keys, keys[:0]) if loop else (keys[:-1], keys[-1:])

@@ -64,8 +64,8 @@ def make_video(
     latents = walk(sampler.law, sampler.latents(images), frames_per_step, loop)
 
     def frames() -> Iterator[np.ndarray]:
-        for batch in latents.split(batch_size):
-            yield from sampler.images_of(batch)
+        for start in range(0, len(latents), batch_size):
+            yield from sampler.images_of(latents[start : start + batch_size])
 
     with tqdm(frames(), total=len(latents), desc="video", unit="frame") as shown:
         write_video(iter(shown), out, fps, loop)

@@ -110,11 +110,11 @@ def test_the_command_writes_one_picture(
     arguments = ["arithmetic", "--snapshot", str(snapshot), *terms, "--out", str(out)]
     assert run_command(arguments) == 0
     assert f"(1 2 3) - (4 5 6) + (7 8 9) in {out}" in capsys.readouterr().out
-    narrow = Image.open(out).size
+    with Image.open(out) as narrow:
+        assert narrow.width >= 4 * 32
     assert run_command([*arguments, "--size", "64"]) == 0
-    wide = Image.open(out).size
-    assert narrow[0] >= 4 * 32
-    assert wide[0] >= 4 * 64
+    with Image.open(out) as wide:
+        assert wide.width >= 4 * 64
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import DataConfig
+from pipeline.config import Config, apply_settings
 from pipeline.training.augmentation import Augmentation, transforms, warp
 
 EVERY = slice(None)
@@ -18,11 +18,11 @@ def unchanged(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def augment(images: torch.Tensor, step: int = 1, rows: slice = EVERY, **data: object) -> torch.Tensor:
-    config = DataConfig(horizontal_flip=False) if "horizontal_flip" not in data else DataConfig()
-    config = DataConfig(**{**vars(config), **data})  # type: ignore[arg-type]  # of many types
-    whole = 8 if rows == EVERY else 8
-    return Augmentation(config, seed=3)(images, step, whole, rows, unchanged)
+def augment(
+    images: torch.Tensor, step: int = 1, rows: slice = EVERY, **data: object
+) -> torch.Tensor:
+    config = apply_settings(Config(), {"horizontal_flip": False} | data).data
+    return Augmentation(config, seed=3)(images, step, 8, rows, unchanged)
 
 
 def test_without_settings_nothing_changes() -> None:

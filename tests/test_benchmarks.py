@@ -69,7 +69,7 @@ def test_both_sides_make_as_many_images_of_the_same_form(
     tmp_path: Path, snapshot: Snapshot
 ) -> None:
     output.painters_zip(snapshot, 5, tmp_path / "a.zip")
-    output.plain_zip(snapshot.generator, 5, snapshot.config.output, tmp_path / "b.zip")
+    output.plain_zip(snapshot, 5, tmp_path / "b.zip")
     for name in ("a.zip", "b.zip"):
         output.checked(tmp_path / name)
         output.plain_check(tmp_path / name)

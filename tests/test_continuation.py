@@ -103,7 +103,7 @@ def test_again_it_goes_on_or_does_nothing(tmp_path: Path) -> None:
 def test_a_run_of_another_origin_is_refused(tmp_path: Path) -> None:
     first, other = train(tiny(), tmp_path / "first"), train(tiny(), tmp_path / "other")
     second = continued(first, tmp_path / "second", tiny())
-    with pytest.raises(RunError, match="continues .*first"):
+    with pytest.raises(RunError, match=r"continues .*first"):
         continue_from(other, second, tiny(), DATA)
     with pytest.raises(RunError, match="was not begun from another"):
         continue_from(first, other, tiny(), DATA)

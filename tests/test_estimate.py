@@ -92,7 +92,7 @@ def test_of_a_run_that_was_begun_what_is_left_counts() -> None:
 def test_a_dry_run_names_what_counts_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "measure", lambda *_: MADE_UP)
+    monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
     text = describe(tiny(images=640), loaded(), tmp_path / "run", CPU)
     table, settings = text.split("\n{", 1)
     lines = dict(line.split(maxsplit=1) for line in table.splitlines() if line[:4] != "ends")
@@ -134,7 +134,7 @@ def test_the_command_line_measures_and_leaves_no_run(
 def test_a_dry_run_says_which_file_holds_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "measure", lambda *_: MADE_UP)
+    monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(paintings()))
     kept = keep_on_disk(rows, 10, (3, 32, 32), "key")
     assert f"0.0307 MB in {kept.file}" in describe(tiny(), kept, tmp_path / "run", CPU)

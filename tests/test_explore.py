@@ -98,7 +98,7 @@ def test_pictures_are_written_and_open(tmp_path: Path) -> None:
     explore(image_set(files), tmp_path)
     assert files_in(tmp_path).keys() == {
         "contact_sheet.png", "explore.html", "file_sizes.png", "statistics.json",
-        *(f"pixels/{name}{end}.png" for name in STATISTICS for end in ("", "_red", "_green", "_blue")),
+        *(f"pixels/{s}{end}.png" for s in STATISTICS for end in ("", "_red", "_green", "_blue")),
     }  # fmt: skip
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         assert sheet.size == (8 * STEP + GAP, 8 * STEP + GAP)

@@ -1,13 +1,15 @@
 """Networks beside the plain DCGAN: those of the documents, and what settings change."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
-from pipeline.networks import build_discriminator, build_generator
+from pipeline.networks import build_discriminator, build_generator, dense_start, fully_connected
+from pipeline.networks.initialisation import glorot_weights
 
 FAMILIES = ["dcgan", "dense-start", "fully-connected"]
 TINY = {"generator_channels": 4, "discriminator_channels": 4, "latent_size": 5}
@@ -19,7 +21,7 @@ def build(**settings: object) -> tuple[nn.Module, nn.Module]:
     return build_generator(config.network, config.data), build_discriminator(config)
 
 
-def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
+def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
     return [m for m in network.modules() if isinstance(m, kinds)]
 
 
@@ -39,6 +41,15 @@ def test_every_family_serves_sizes_channels_and_classes(
     assert discriminator(images).shape == ((3, 3) if classes else (3,))
 
 
+def test_families_are_in_modules_of_their_names() -> None:
+    generator, discriminator = build(family="dense-start")
+    assert isinstance(generator, dense_start.Generator)
+    assert isinstance(discriminator, dense_start.Discriminator)
+    generator, discriminator = build(family="fully-connected")
+    assert isinstance(generator, fully_connected.Generator)
+    assert isinstance(discriminator, fully_connected.Discriminator)
+
+
 def test_cars32_is_the_published_network() -> None:
     config = load_preset("cars32")
     generator = build_generator(config.network, config.data)
@@ -46,9 +57,9 @@ def test_cars32_is_the_published_network() -> None:
     (dense,) = layers(generator, nn.Linear)
     assert (dense.in_features, dense.out_features) == (100, 4 * 4 * 256)
     doubling = layers(generator, nn.ConvTranspose2d)
-    assert [(m.in_channels, m.out_channels) for m in doubling] == [(256, 128), (128, 128)] + [
-        (128, 128)
-    ]
+    assert [(m.in_channels, m.out_channels) for m in doubling] == [
+        (256, 128), (128, 128), (128, 128),
+    ]  # fmt: skip
     assert {(m.kernel_size, m.stride) for m in doubling} == {((4, 4), (2, 2))}
     (last,) = layers(generator, nn.Conv2d)
     assert (last.out_channels, last.kernel_size) == (3, (3, 3))
@@ -112,10 +123,20 @@ def test_spectral_normalisation_bounds_the_slope_of_every_layer() -> None:
         assert largest.item() == pytest.approx(1, abs=0.02)  # what 50 iterations have left
 
 
+def test_keras_draws_weights_by_what_goes_in_and_out() -> None:
+    layer = nn.Linear(300, 100)
+    glorot_weights(layer)
+    bound = (6 / 400) ** 0.5
+    assert layer.weight.abs().max() <= bound
+    # The deviation of a uniform law, to four standard errors and more (n = 30,000).
+    assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert not layer.bias.any()
+
+
 def test_weights_below_a_spectral_normalisation_start_as_published() -> None:
     _, discriminator = build(discriminator_norm="spectral", discriminator_channels=32)
     for layer in layers(discriminator, nn.Conv2d):
-        original = layer.parametrizations.weight.original
+        original: torch.Tensor = layer.parametrizations.weight.original
         # Four standard errors of a sample deviation: sigma / sqrt(2 n).
         assert abs(original.std().item() - 0.02) < 4 * 0.02 / (2 * original.numel()) ** 0.5
 

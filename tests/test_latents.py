@@ -22,12 +22,13 @@ def vectors(count: int, size: int = 16, seed: int = 0) -> torch.Tensor:
 
 
 def of_length(vector: torch.Tensor, length: float) -> torch.Tensor:
-    return vector.double() / vector.double().norm() * length
+    direction: torch.Tensor = vector.double() / vector.double().norm()
+    return direction * length
 
 
 def angles(points: torch.Tensor) -> torch.Tensor:
     """Return the angle from each point to the next."""
-    units = points / points.norm(dim=1, keepdim=True)
+    units: torch.Tensor = points / points.norm(dim=1, keepdim=True)
     return (units[1:] * units[:-1]).sum(1).clamp(-1, 1).arccos()
 
 
@@ -130,7 +131,7 @@ def test_a_loop_closes_without_showing_a_frame_twice() -> None:
     path = walk(NORMAL, keys, 5, loop=True)
     opened = walk(NORMAL, torch.cat([keys, keys[:1]]), 5, loop=False)
     assert torch.equal(path, opened[:-1])
-    assert len(path.unique(dim=0)) == len(path)
+    assert len({tuple(row) for row in path.tolist()}) == len(path)
     last_step = angles(torch.cat([path[-2:], path[:1]]).double())
     # Equal angles up to the rounding of float32 latents, 6e-8 of them.
     torch.testing.assert_close(last_step[0], last_step[1], atol=1e-5, rtol=0)

@@ -359,7 +359,7 @@ def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
         except DataError as error:
             return name, f"{name} {error}"
         pixels = square(image if channels == 3 else image.convert("L"), size)
-        return name, np.ascontiguousarray(pixels.reshape(size, size, channels).transpose(2, 0, 1))
+        return name, np.array(pixels.reshape(size, size, channels).transpose(2, 0, 1), order="C")
 
     readable, reasons = 0, []
     for name, row in in_threads(decode_one, images.names, "decode"):

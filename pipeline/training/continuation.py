@@ -22,7 +22,9 @@ FIXED = ("network", "image_size", "channels", "class_names", "batch_size")
 images are counted in batches."""
 
 
-def continue_from(source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any]) -> None:
+def continue_from(
+    source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any]
+) -> None:
     """Begin the run `target` where `source` stands, unless it was begun so before.
 
     Args:
@@ -61,9 +63,7 @@ def _refuse_other_origin(source: RunFolder, target: RunFolder) -> None:
 def _refuse_unfit(source: RunFolder, config: Config) -> None:
     """Refuse settings with which the saved networks or counters mean something else."""
     changed = [
-        line
-        for line in differences(source.read_config(), config)
-        if line.split(":")[0] in FIXED
+        line for line in differences(source.read_config(), config) if line.split(":")[0] in FIXED
     ] + differences(source.read_config(), config, ("network",))
     if changed:
         raise ConfigError(
@@ -95,8 +95,6 @@ def _copy(
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }
     sittings = source.read_provenance().get("sittings", [])
-    write_json(
-        target.provenance, {"data": data, "sittings": sittings, "continued_from": origin}
-    )
+    write_json(target.provenance, {"data": data, "sittings": sittings, "continued_from": origin})
     write_json(target.config, config.to_dict())
     save_state(target.state, {name: value for name, value in state.items() if name != "format"})

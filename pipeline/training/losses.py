@@ -146,7 +146,8 @@ def gradient_penalty(
         between.requires_grad_()
         logits = discriminator(between).reshape(len(between), -1)[:, 0]
         (slopes,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
-    return (slopes.flatten(1).norm(dim=1) - 1).square().mean()
+    lengths: torch.Tensor = slopes.flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()
 
 
 def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
