@@ -31,6 +31,7 @@ from pipeline.cli_options import (
     snapshot_file,
     snapshot_options,
 )
+from pipeline.cli_study import study
 from pipeline.errors import PainterError, RunError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -461,7 +462,7 @@ def demo(
         click.echo(path)
 
 
-for command in (video, arithmetic, kernel, submit, leaderboard, doctor):
+for command in (study, video, arithmetic, kernel, submit, leaderboard, doctor):
     cli.add_command(command)
 
 

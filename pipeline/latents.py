@@ -64,8 +64,9 @@ def _half_circle(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Ten
     side = axis - (axis @ direction) * direction
     side = side / side.norm()
     t = t.double().unsqueeze(1)
-    length: torch.Tensor = torch.lerp(a.norm(), b.norm(), t)
-    return length * ((torch.pi * t).cos() * direction + (torch.pi * t).sin() * side)
+    length = torch.lerp(a.norm(), b.norm(), t)
+    points: torch.Tensor = length * ((torch.pi * t).cos() * direction + (torch.pi * t).sin() * side)
+    return points
 
 
 def between(law: NoiseLaw, a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,84 @@
+"""Points of a study on Kaggle's kernels: pushed, watched, pulled, and scored here.
+
+Kaggle runs two GPU kernels of a user at a time, so two workers are what a study wants.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernels.metadata import Plan
+from kernels.pull import pull
+from kernels.push import push
+from kernels.record import KernelRecord
+from kernels.watch import FAILURES, POLL_SECONDS
+from pipeline.errors import Interrupted, KaggleUnreachable, RemoteFailed
+from pipeline.kaggle_api import KaggleClient, KernelStatus
+from pipeline.study.plan import Point
+from pipeline.study.point import OnScore, Workshop
+
+AT_A_TIME = 2
+"""GPU kernels that Kaggle runs of one user at the same time."""
+
+
+@dataclass(frozen=True)
+class KaggleWorkshop:
+    """Runs points on Kaggle."""
+
+    client: KaggleClient
+    here: Workshop
+    """Where run folders lie; scores what Kaggle has not scored with the study's features."""
+    plan_of: Callable[[Point], Plan]
+    """What to push for a point."""
+    interval: float = POLL_SECONDS
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """The client serves one thread at a time."""
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Return what is set when the study is to end."""
+        return self.here.stopping
+
+    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+        """Push a point, wait for it, pull and score it; a call repeated pushes nothing twice.
+
+        Raises:
+            RemoteFailed: if the kernel ends with an error.
+            KaggleError: if Kaggle refuses.
+            Interrupted: after Ctrl+C; the kernel goes on, and the next call finds it.
+        """
+        del on_score  # a kernel's small scores arrive with its output
+        run = self.here.run(point)
+        with self.lock:
+            record, _ = push(self.client, self.plan_of(point), run.path)
+        if record.pulled is None:
+            status = self._wait(record)
+            if status.state != "COMPLETE":
+                raise RemoteFailed(
+                    f"{record.label} ended as {status.state}: {status.failure or 'no message'}. "
+                    f"See {record.url}"
+                )
+            with self.lock:
+                pull(self.client, record, run.path)
+        return self.here.score(point)
+
+    def _wait(self, record: KernelRecord) -> KernelStatus:
+        failures = 0
+        while True:
+            if self.stopping.is_set():
+                raise Interrupted(f"{record.label} goes on; the same command comes back to it.")
+            try:
+                with self.lock:
+                    status = self.client.kernel_status(record.name, record.version or 0)
+                failures = 0
+                if status.ended:
+                    return status
+            except KaggleUnreachable:
+                failures += 1
+                if failures >= FAILURES:
+                    raise
+            time.sleep(self.interval)

@@ -1,0 +1,1 @@
+"""Studies: many runs whose settings differ, and what their comparison says."""

@@ -1,0 +1,188 @@
+"""The comparison of a study's points: one HTML page, a table in Markdown, a sheet of images.
+
+Reads run folders; writes `comparison.html`, which loads nothing, `comparison.md` and
+`comparison.png`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.charts import Series, line_chart, smooth, smoothing_window
+from pipeline.data.images import open_images
+from pipeline.pages import Picture, gallery, render
+from pipeline.storage import write_bytes, write_text
+from pipeline.study.plan import MEASURES, StudyPlan
+from pipeline.study.results import Finished, Row, Verdict
+
+SHOWN = 24
+"""Points shown with images and curves, at most: the best."""
+IMAGES = 12
+"""Images shown of a point, over all its seeds."""
+SHEET_IMAGES, TILE, GAP, TEXT = 9, 112, 6, 15
+"""Images a row of the sheet; pixels of an image, between two, and of the letters."""
+COLUMNS = (
+    "mifid", "kid", "precision", "coverage", "vendi_score", "near_duplicates",
+    "memorization_distance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Article:
+    """One point on the page."""
+
+    label: str
+    score: str
+    pictures: list[Picture]
+    chart: str | None
+    runs: str
+
+
+def write_comparison(
+    folder: Path,
+    plan: StudyPlan,
+    rows: Sequence[Row],
+    verdicts: Sequence[Verdict],
+    importance: Mapping[str, float],
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write page, table and sheet into a folder; return the page's path.
+
+    Args:
+        folder: of the study.
+        plan: what was run.
+        rows: its points, the best first; at least one.
+        verdicts: what was asked, answered.
+        importance: of each setting for the score, from 0 to 1.
+        notes: what the reader should know, such as points that failed.
+    """
+    content = {
+        "name": plan.name,
+        "description": plan.description,
+        "criterion": MEASURES[plan.evaluation.criterion],
+        "numbers": _numbers(plan, rows),
+        "head": [MEASURES[name] for name in COLUMNS],
+        "rows": [(row.label, [cell(row, name) for name in COLUMNS]) for row in rows],
+        "seeds": len({one.point.seed for row in rows for one in row.runs}),
+        "evaluation": plan.evaluation,
+        "verdicts": verdicts,
+        "importance": sorted(importance.items(), key=lambda item: -item[1]),
+        "articles": [_article(i, row, plan) for i, row in enumerate(rows[:SHOWN])],
+        "hidden": max(0, len(rows) - SHOWN),
+        "notes": list(notes),
+    }
+    page = folder / "comparison.html"
+    write_text(folder / "comparison.md", markdown(rows, verdicts))
+    write_bytes(folder / "comparison.png", sheet(rows[:SHOWN], plan.evaluation.criterion))
+    write_text(page, render("study.html", content))
+    return page
+
+
+def cell(row: Row, name: str) -> str:
+    """Return a mean with the deviation between seeds, in as many digits as make sense."""
+    mean, deviation = row.means[name], row.deviations[name]
+    if math.isnan(mean):
+        return "–"
+    form = ".1f" if name in ("mifid", "fid") else ".1%" if name == "near_duplicates" else ".3g"
+    return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
+
+
+def markdown(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> str:
+    """Return the table and the verdicts as Markdown."""
+    head = ["point", "seeds", *(MEASURES[name] for name in COLUMNS)]
+    lines = [_line(head), _line(["---"] * len(head))]
+    lines += [
+        _line([f"`{row.label}`", str(len(row.runs)), *(cell(row, name) for name in COLUMNS)])
+        for row in rows
+    ]
+    lines += ["", *(f"- {v.question.claim}: **{v.answer}**. {v.reason()}" for v in verdicts)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
+    runs = [one for row in rows for one in row.runs]
+    minutes = sum(one.stats["seconds"][-1] for one in runs if one.stats) / 60
+    return [
+        ("points", f"{len(rows):,}"),
+        ("runs", f"{len(runs):,}"),
+        ("training", f"{minutes:,.0f} minutes"),
+        ("best", rows[0].label),
+        (f"its {MEASURES[plan.evaluation.criterion]}", cell(rows[0], plan.evaluation.criterion)),
+    ]
+
+
+def _article(number: int, row: Row, plan: StudyPlan) -> Article:
+    share = max(1, IMAGES // len(row.runs))
+    pictures = [p for one in row.runs for p in _pictures(one, share)]
+    return Article(
+        row.label,
+        f"{MEASURES[plan.evaluation.criterion]} {cell(row, plan.evaluation.criterion)}",
+        pictures,
+        _curves(number, row.runs[0]),
+        ", ".join(one.run.path.name for one in row.runs),
+    )
+
+
+def _pictures(one: Finished, count: int) -> list[Picture]:
+    if not one.run.images.exists():
+        return []
+    images = open_images(one.run.images)
+    names = [f"{number}.jpg" for number in range(1, count + 1)]
+    return gallery(images, names, f"{one.point.label}, seed {one.point.seed}, image")
+
+
+def _curves(number: int, one: Finished) -> str | None:
+    """Return both losses of a run as a chart."""
+    if not one.stats:
+        return None
+    losses = [
+        Series("discriminator", one.stats["loss_d"]),
+        Series("generator", one.stats["loss_g"]),
+    ]
+    last = [smooth(s.values, smoothing_window(len(s.values)))[-1] for s in losses]
+    return line_chart(
+        f"losses-{number}",
+        one.stats["images_seen"],
+        losses,
+        description=f"Losses of {one.point.label}: discriminator ends at {last[0]:.2f}, generator "
+        f"at {last[1]:.2f}.",
+        x_label="training images",
+    )
+
+
+def sheet(rows: Sequence[Row], criterion: str) -> bytes:
+    """Return a PNG with a row of images a point, of all its seeds in turn, and its score."""
+    width = GAP + SHEET_IMAGES * (TILE + GAP)
+    height = TEXT + 3 * GAP + TILE
+    picture = Image.new("RGB", (width, GAP + height * len(rows)), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT)
+    for line, row in enumerate(rows):
+        top = GAP + line * height
+        words = f"{row.label}   {MEASURES[criterion]} {cell(row, criterion)}"
+        draw.text((GAP, top), words, "#333333", font)
+        for column, tile in enumerate(_tiles(row)):
+            picture.paste(tile, (GAP + column * (TILE + GAP), top + TEXT + 2 * GAP))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _tiles(row: Row) -> list[Image.Image]:
+    share = max(1, SHEET_IMAGES // len(row.runs))
+    tiles = []
+    for one in row.runs:
+        if one.run.images.exists():
+            images = open_images(one.run.images)
+            names = [n for k in range(1, share + 1) if (n := f"{k}.jpg") in images.names]
+            tiles += [images.read_rgb(n).resize((TILE, TILE), Image.Resampling.BOX) for n in names]
+    return tiles[:SHEET_IMAGES]

@@ -1,0 +1,308 @@
+"""What a study is: a TOML file that says which runs to make and what to ask of them.
+
+    name = "noise"
+    preset = "monet64"
+    seeds = [0, 1, 2]
+
+    [settings]              # of all runs
+    images = 25600
+
+    [grid]                  # each combination is a point; each point is run with each seed
+    noise = ["normal(0, 1)", "uniform(-1, 1)"]
+
+Instead of a grid: `[search]`, from which Optuna draws `trials` points, or `[[points]]`, written out
+one by one, of which one may continue another. `[evaluation]` says how points are scored,
+`[[questions]]` what is asked of the scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import SECTION_OF, Config, apply_settings, load_preset
+from pipeline.errors import ConfigError
+
+Settings = dict[str, Any]
+MEASURES = {
+    "mifid": "MiFID", "fid": "FID", "kid": "KID", "precision": "precision", "recall": "recall",
+    "density": "density", "coverage": "coverage", "vendi_score": "effective number of images",
+    "near_duplicates": "share of near-duplicates", "memorization_distance": "memorisation distance",
+}  # fmt: skip
+"""Numbers of a score that points are compared by, and what they are called."""
+LOWER_IS_BETTER = ("mifid", "fid", "kid", "near_duplicates")
+FEATURES = ("inception", "efficientnet-lite0")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a study."""
+
+    label: str
+    """What differs from the others, without the seed."""
+    settings: Settings
+    """What is set besides the study's own settings, the seed with it."""
+    seed: int
+    parameters: Settings
+    """What tells it from the others, as Optuna notes it."""
+    continues: str | None = None
+    """The label of the point that it continues."""
+
+    @property
+    def folder(self) -> str:
+        """Return a name for its run folder: readable, and no other point's."""
+        text = json.dumps([self.label, self.settings, self.continues], sort_keys=True)
+        words = re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")[:40] or "point"
+        return f"{words}-{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A setting that a search draws: from choices, or from a range."""
+
+    choices: tuple[Any, ...] | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the points are scored."""
+
+    count: int = 1500
+    """Images generated of each point."""
+    features: str = "inception"
+    criterion: str = "mifid"
+    """The number that is minimised, and by which points are ordered."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.count < 2:
+            raise ConfigError(f"count is {self.count}; a score needs at least 2 images.")
+        if self.features not in FEATURES:
+            raise ConfigError(f"features is {self.features!r}; expected {' or '.join(FEATURES)}.")
+        if self.criterion not in LOWER_IS_BETTER:
+            expected = ", ".join(LOWER_IS_BETTER)
+            raise ConfigError(f"criterion is {self.criterion!r}; expected one of {expected}.")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A claim about two groups of points, to be held against their scores."""
+
+    claim: str
+    measure: str
+    """The number in which the groups are compared."""
+    lower: tuple[str, ...]
+    """Labels of the points that are claimed to have less of it."""
+    higher: tuple[str, ...]
+    """Labels of those that are claimed to have more."""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study as its file describes it."""
+
+    name: str
+    preset: str
+    description: str = ""
+    seeds: tuple[int, ...] = (0,)
+    settings: Settings = field(default_factory=dict)
+    grid: tuple[Point, ...] = ()
+    """All points, unless it is a search; each seed's points together."""
+    search: Mapping[str, Dimension] = field(default_factory=dict)
+    trials: int = 20
+    pruning: bool = True
+    """Stop points of a search whose small scores are worse than the median of the others."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of which points the study has."""
+        said = [self.preset, self.settings, self.evaluation, self.grid, dict(self.search)]
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
+
+    def config(self, point: Point) -> Config:
+        """Return the settings of a point's run.
+
+        Raises:
+            ConfigError: if a setting is unknown or out of range.
+        """
+        return apply_settings(load_preset(self.preset), {**self.settings, **point.settings})
+
+
+def load_study(name: str) -> StudyPlan:
+    """Return the study of a TOML file, or the one of that name that comes with painter.
+
+    Raises:
+        ConfigError: if there is none, or what it says makes no sense.
+    """
+    path = Path(name)
+    shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
+    if path.suffix != ".toml" and shipped.is_file():
+        text = shipped.read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        known = ", ".join(study_names())
+        raise ConfigError(f"There is no study {name}: neither a file nor one of {known}.")
+    try:
+        return read_plan(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not a TOML file: {error}.") from None
+
+
+def study_names() -> list[str]:
+    """Return the names of the studies that come with painter."""
+    folder = resources.files("pipeline") / "studies"
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
+
+
+def read_plan(said: Mapping[str, Any]) -> StudyPlan:
+    """Return the study that a TOML file describes, with every point checked.
+
+    Raises:
+        ConfigError: for unknown keys, settings out of range, or a study without points.
+    """
+    known = {*(f.name for f in fields(StudyPlan)), "points"}
+    _refuse_unknown(said, known, "A study")
+    for name in ("name", "preset"):
+        if not isinstance(said.get(name), str):
+            raise ConfigError(f"A study needs {name}, a text; found {said.get(name)!r}.")
+    kinds = [kind for kind in ("grid", "search", "points") if kind in said]
+    if len(kinds) != 1:
+        raise ConfigError(
+            f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
+        )
+    seeds = tuple(said.get("seeds", [0]))
+    if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise ConfigError(f"seeds is {said.get('seeds')!r}; expected a list of numbers from 0 up.")
+    points = _grid(said["grid"], seeds) if "grid" in said else _points(said.get("points"), seeds)
+    plan = StudyPlan(
+        name=_plain_name(said["name"]),
+        preset=said["preset"],
+        description=str(said.get("description", "")).strip(),
+        seeds=seeds,
+        settings=_settings(said.get("settings", {})),
+        grid=points,
+        search={name: _dimension(name, d) for name, d in said.get("search", {}).items()},
+        trials=int(said.get("trials", 20)),
+        pruning=bool(said.get("pruning", True)),
+        evaluation=_built(Evaluation, said.get("evaluation", {}), "[evaluation]"),
+        questions=tuple(_question(q, points) for q in said.get("questions", [])),
+    )
+    for point in plan.grid or (Point("", {}, seeds[0], {}),):
+        plan.config(point)
+    return plan
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ConfigError(f"name is {name!r}; expected letters, digits, '.', '_' and '-'.")
+    return name
+
+
+def _refuse_unknown(said: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    for key in said:
+        if key not in known:
+            raise ConfigError(f"{what} has no {key!r}. Known: {', '.join(sorted(known))}.")
+
+
+def _built(kind: Any, said: Mapping[str, Any], what: str) -> Any:
+    _refuse_unknown(said, [f.name for f in fields(kind)], what)
+    return kind(**said)
+
+
+def _settings(said: Mapping[str, Any]) -> Settings:
+    """Return settings, refusing names that there are not and what a study sets itself."""
+    for name in said:
+        if name not in SECTION_OF:
+            apply_settings(Config(), {name: said[name]})  # says which name was meant
+        if name == "seed":
+            raise ConfigError("A study sets seed itself: say which with seeds = [0, 1, 2].")
+    return dict(said)
+
+
+def _grid(said: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
+    _settings(said)
+    for name, values in said.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"[grid] {name} is {values!r}; expected a list of values.")
+    if not said:
+        raise ConfigError("[grid] is empty; expected settings with a list of values each.")
+    combinations = [
+        dict(zip(said, values, strict=True)) for values in itertools.product(*said.values())
+    ]
+    return tuple(
+        Point(_label(one), settings, seed, settings)
+        for seed in seeds
+        for one in combinations
+        if (settings := {**one, "seed": seed})
+    )
+
+
+def _label(settings: Settings) -> str:
+    """Return what a point is called: its value, or names and values if there are several."""
+    if len(settings) == 1:
+        return str(next(iter(settings.values())))
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _points(said: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
+    points, labels = [], []
+    for entry in said or []:
+        one = dict(entry)
+        label, earlier = one.pop("label", None), one.pop("continues", None)
+        if not isinstance(label, str) or label in labels:
+            raise ConfigError(f"Each of [[points]] needs a label of its own; found {label!r}.")
+        if earlier is not None and earlier not in labels:
+            raise ConfigError(f"{label} continues {earlier!r}, which is no point before it.")
+        labels.append(label)
+        points.append((label, _settings(one), earlier))
+    return tuple(
+        Point(label, {**settings, "seed": seed}, seed, {"point": label, "seed": seed}, earlier)
+        for seed in seeds
+        for label, settings, earlier in points
+    )
+
+
+def _dimension(name: str, said: Any) -> Dimension:
+    _settings({name: said})
+    if isinstance(said, list) and said:
+        return Dimension(choices=tuple(said))
+    if isinstance(said, Mapping) and {"low", "high"} <= set(said):
+        dimension: Dimension = _built(Dimension, said, f"[search] {name}")
+        if dimension.low < dimension.high and not (dimension.log and dimension.low <= 0):  # type: ignore[operator]  # both are there
+            return dimension
+    raise ConfigError(
+        f"[search] {name} is {said!r}; expected a list of values, or "
+        "{ low = ..., high = ..., log = true or false } with low below high (above 0 with log)."
+    )
+
+
+def _question(said: Mapping[str, Any], points: tuple[Point, ...]) -> Question:
+    names = [f.name for f in fields(Question)]
+    _refuse_unknown(said, names, "[[questions]]")
+    missing = [name for name in names if name not in said]
+    labels = {point.label for point in points}
+    if missing:
+        raise ConfigError(f"[[questions]] lacks {', '.join(missing)}.")
+    if said["measure"] not in MEASURES:
+        raise ConfigError(f"measure is {said['measure']!r}; expected one of {', '.join(MEASURES)}.")
+    for name in ("lower", "higher"):
+        for label in said[name]:
+            if label not in labels:
+                raise ConfigError(f"[[questions]] names {label!r}, which is no point's label.")
+    return Question(said["claim"], said["measure"], tuple(said["lower"]), tuple(said["higher"]))

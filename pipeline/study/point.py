@@ -1,0 +1,210 @@
+"""One point of a study: train, generate and score, as three commands in processes of their own.
+
+The commands are those that a user would type, so a point's run folder is like any other, survives
+being killed, and is taken up again where it was. Reads small scores on the way, by which a
+search gives a point up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Interrupted, RunError, WorkFailed
+from pipeline.generate import read_made
+from pipeline.runs import RunFolder, read_json, read_scores
+from pipeline.storage import file_sha256
+from pipeline.study.plan import Point, StudyPlan
+
+PAINTER = (sys.executable, "-m", "pipeline")
+ROOT = Path(__file__).parent.parent.parent
+POLL_SECONDS = 0.5
+"""Between looks at whether a training has ended or has a new score."""
+
+OnScore = Callable[[int, float], bool]
+"""Takes the number of a small score, from 1, and its value; says whether to give the point up."""
+
+
+class GivenUp(Exception):  # noqa: N818 - reads as the event that it is
+    """A point was stopped because its scores were worse than those of others."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and on what points are run."""
+
+    plan: StudyPlan
+    folder: Path
+    data: Path
+    domain: str | None
+    threads: int | None = None
+    """Processor cores that one point may use; None for all."""
+    weights: Path | None = None
+    """Local file of Inception weights."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when all points are to save and end."""
+
+    def run(self, point: Point) -> RunFolder:
+        """Return the run folder of a point."""
+        return RunFolder(self.folder / point.folder)
+
+    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+        """Do what is left to do of a point, and return its score.
+
+        Raises:
+            GivenUp: if `on_score` says so.
+            WorkFailed: if one of the commands fails, with what it says.
+            Interrupted: after Ctrl+C; the training has saved its state.
+        """
+        run, evaluation = self.run(point), self.plan.evaluation
+        self._wait_for_orphan(run)
+        if not (self._is_generated(run) and self._is_scored(run)):
+            self._train(point, run, on_score)
+            if not self._is_generated(run):
+                self._call(point, ["generate", "--run", run.path, "--count", evaluation.count])
+        return self.score(point)
+
+    def score(self, point: Point) -> dict[str, Any]:
+        """Score the images of a point, unless that has been done.
+
+        Raises:
+            WorkFailed: if the command fails, with what it says.
+            Interrupted: after Ctrl+C.
+        """
+        run, evaluation = self.run(point), self.plan.evaluation
+        if not self._is_scored(run):
+            words: list[object] = ["score", "--run", run.path, "--features", evaluation.features]
+            words += ["--reference", self.data, "--max-images", evaluation.count]
+            for option, value in (("--weights", self.weights), ("--domain", self.domain)):
+                words += [] if value is None else [option, value]
+            self._call(point, words)
+        return read_json(run.score)
+
+    def _wait_for_orphan(self, run: RunFolder) -> None:
+        """Wait for a training whose study was killed, and which goes on by itself."""
+        while run.path.exists():
+            try:
+                with run.locked():
+                    return
+            except RunError:
+                self._refuse_stopping()
+                time.sleep(POLL_SECONDS)
+
+    def _is_scored(self, run: RunFolder) -> bool:
+        """Tell whether a run's score is that of its images, and what the study asks for."""
+        if not run.score.exists() or not run.images.exists():
+            return False
+        score, evaluation = read_json(run.score), self.plan.evaluation
+        return (
+            score.get("images_sha256") == file_sha256(run.images)
+            and score.get("features") == evaluation.features
+            and score.get("n_generated") == evaluation.count
+        )
+
+    def _is_generated(self, run: RunFolder) -> bool:
+        """Tell whether a run's images are those of its snapshot, and as many as asked for."""
+        made = read_made(run)
+        return (
+            made is not None
+            and made.count == self.plan.evaluation.count
+            and run.chosen.exists()
+            and made.snapshot_sha256 == file_sha256(run.chosen)
+        )
+
+    def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:
+        command = ["train", "--data", self.data, "--run", run.path, "--preset", self.plan.preset]
+        if self.domain is not None:
+            command += ["--domain", self.domain]
+        for name, value in {**self.plan.settings, **point.settings}.items():
+            command += ["--set", f"{name}={json.dumps(value)}"]
+        if point.continues is not None:
+            earlier = next(
+                p for p in self.plan.grid if (p.label, p.seed) == (point.continues, point.seed)
+            )
+            command += ["--continue-from", self.run(earlier).path]
+        shown = 0
+
+        def look() -> None:
+            nonlocal shown
+            shown = self._look(run, shown, on_score)
+
+        self._call(point, command, look)
+
+    def _look(self, run: RunFolder, shown: int, on_score: OnScore | None) -> int:
+        """Hand over new small scores; return how many there have been."""
+        if on_score is None:
+            return shown
+        scores = read_scores(run.scores)
+        for number, line in enumerate(scores[shown:], shown + 1):
+            if on_score(number, float(line[self.plan.evaluation.criterion])):
+                raise GivenUp
+        return len(scores)
+
+    def _call(
+        self, point: Point, words: Sequence[object], look: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run a command of painter to its end, looking at what it does meanwhile."""
+        process = self._start(point, words)
+        try:
+            while process.poll() is None:
+                self._refuse_stopping()
+                look()
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            stop(process)
+            raise
+        look()
+        self._refuse_failure(point, process.returncode, str(words[0]))
+
+    def _refuse_stopping(self) -> None:
+        if self.stopping.is_set():
+            raise Interrupted("The study was stopped; the same command goes on from there.")
+
+    def _start(self, point: Point, words: Sequence[object]) -> subprocess.Popen[bytes]:
+        """Start a command of painter; what it says goes to a log beside the run folder."""
+        environment = dict(os.environ)
+        beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
+        if self.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._log(point).open("ab") as log:
+            return subprocess.Popen(
+                [*PAINTER, *map(str, words)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl+C reaches it through us alone
+            )
+
+    def _log(self, point: Point) -> Path:
+        return self.folder / f"{point.folder}.log"
+
+    def _refuse_failure(self, point: Point, code: int, command: str) -> None:
+        if code == 0:
+            return
+        if code == Interrupted.exit_code:  # somebody stopped it from outside
+            raise Interrupted(f"{point.label} was stopped; the same command goes on from there.")
+        log = self._log(point)
+        last = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-1:]
+        raise WorkFailed(
+            f"`painter {command}` of {point.label}, seed {point.seed}, ended with code {code}: "
+            f"{' '.join(last)} The whole is in {log}."
+        )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a training to save and end, and wait for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait()

@@ -1,0 +1,357 @@
+"""Which points of a study are run, when, and by whom: Optuna keeps the books.
+
+Every point is a trial in an Optuna storage, so that several machines can share a study, and
+Optuna's own tools can look at it. What is finished is never done again; what was killed is taken
+up by the next call.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tqdm import tqdm
+
+from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.study.plan import Dimension, Point, StudyPlan
+from pipeline.study.point import GivenUp, OnScore
+from pipeline.training.interruption import StopRequest
+
+if TYPE_CHECKING:
+    import optuna
+
+FOLDER, PROCESS, ERROR = "folder", "process", "error"
+"""What is noted of a trial: its run folder's name, who runs it, and why it failed."""
+HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
+"""How often a trial says that it is alive, and after what silence another machine takes it up."""
+STARTUP_TRIALS = 5
+"""Points of a search that are never given up, for want of others to compare with."""
+FEWEST_FOR_IMPORTANCE = 8
+"""Finished points from which something is said of what the score depends on."""
+LABEL_DIGITS = 3
+
+
+class Executor(Protocol):
+    """Runs points, here or elsewhere."""
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Return what is set when all points are to save and end."""
+
+    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+        """Do what is left to do of a point, and return its score."""
+
+
+@dataclass
+class Outcome:
+    """What one call of a study has come to."""
+
+    points: list[Point] = field(default_factory=list)
+    """All points of the study so far, finished or not."""
+    failed: list[str] = field(default_factory=list)
+    """What the points that failed in this call said."""
+    given_up: int = 0
+
+
+def open_study(plan: StudyPlan, storage: str) -> optuna.Study:
+    """Return the Optuna study of a plan, made if it is not there.
+
+    Args:
+        plan: another grid or search makes another study in the same storage.
+        storage: an URL that Optuna takes, such as sqlite:///study.db.
+
+    Raises:
+        ConfigError: if Optuna is not installed, or the storage cannot be used.
+    """
+    import_optuna()
+    import optuna
+
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    try:
+        study: optuna.Study = optuna.create_study(
+            study_name=f"{plan.name}-{plan.digest}",
+            storage=optuna.storages.RDBStorage(
+                storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+            ),
+            sampler=optuna.samplers.TPESampler(seed=plan.seeds[0]),
+            pruner=pruner if plan.pruning else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        return study
+    except Exception as error:
+        # Storages are of many kinds, and each raises its own errors.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"The storage {storage} cannot be used ({reason}). Give an URL that Optuna takes, such "
+            "as sqlite:///study.db."
+        ) from None
+
+
+def import_optuna() -> None:
+    """Import Optuna and quieten it.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    import warnings
+
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "Studies need Optuna, which is not installed. Install it with pip install optuna."
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Heartbeats are what several machines need, and Optuna calls them experimental.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def run_study(
+    plan: StudyPlan, study: optuna.Study, executor: Executor, workers: int = 1
+) -> Outcome:
+    """Run all points that are not finished.
+
+    Args:
+        plan: the study.
+        study: its books.
+        executor: runs single points; called from several threads if there are several workers.
+        workers: points at a time.
+
+    Raises:
+        Interrupted: after Ctrl+C or SIGTERM; what runs has saved its state.
+        ConfigError: if points that continue others are to run at the same time as these.
+    """
+    if workers > 1 and any(point.continues for point in plan.grid):
+        raise ConfigError("Points that continue others come one after the other: use --workers 1.")
+    release_lost(plan, study)
+    queue = Queue(plan, study)
+    outcome = Outcome()
+    with StopRequest() as stop, _bar(queue) as bar, ThreadPoolExecutor(workers) as pool:
+        worker = Worker(plan, study, executor, queue, outcome, bar)
+        running = {pool.submit(worker.work) for _ in range(workers)}
+        while wait(running, timeout=0.2).not_done:
+            if stop:
+                executor.stopping.set()
+        for future in running:
+            future.result()
+    if executor.stopping.is_set():
+        raise Interrupted("The study was stopped; the same command goes on from there.")
+    outcome.points = list(plan.grid) or [p for p in map(point_of_trial(plan), study.trials) if p]
+    return outcome
+
+
+class Queue:
+    """Points that are still to be run."""
+
+    def __init__(self, plan: StudyPlan, study: optuna.Study) -> None:
+        """Enqueue what no trial has finished, runs or waits for."""
+        self._plan, self._study = plan, study
+        done = {t.user_attrs.get(FOLDER) for t in study.trials if t.state.name != "FAIL"}
+        self.pending = [point for point in plan.grid if point.folder not in done]
+        for point in self.pending:
+            study.enqueue_trial(point.parameters, user_attrs={FOLDER: point.folder})
+
+    def _count(self, *states: str) -> int:
+        return sum(t.state.name in states for t in self._study.trials)
+
+    @property
+    def total(self) -> int:
+        """Return how many points the study has."""
+        return len(self._plan.grid) or self._plan.trials
+
+    @property
+    def finished(self) -> int:
+        """Return how many of them are finished or given up."""
+        return self._count("COMPLETE", "PRUNED")
+
+    def take(self) -> bool:
+        """Tell whether there is one more trial to run."""
+        if self._plan.grid:
+            return self._count("WAITING") > 0
+        return self._count("COMPLETE", "PRUNED", "RUNNING") < self._plan.trials
+
+
+@dataclass
+class Worker:
+    """Runs trials one after the other until there are no more."""
+
+    plan: StudyPlan
+    study: optuna.Study
+    executor: Executor
+    queue: Queue
+    outcome: Outcome
+    bar: Any
+    asking: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a trial is taken: SQLite would give the same one to two threads."""
+
+    def work(self) -> None:
+        """Run trials; errors of single points are noted, and the others go on."""
+        try:
+            while not self.executor.stopping.is_set() and self._run_one():
+                self.bar.update()
+        except BaseException:
+            self.executor.stopping.set()  # what is wrong for one point is wrong for all
+            raise
+
+    def _run_one(self) -> bool:
+        """Run a trial, if there is one."""
+        import optuna
+
+        with ExitStack() as asked:
+            asked.enter_context(self.asking)
+            if not self.queue.take():
+                return False
+
+            def objective(trial: optuna.Trial) -> float:
+                asked.close()
+                return self._objective(trial)
+
+            # Suppressed: another process has run the same trial and told what came out.
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                self.study.optimize(objective, n_trials=1, catch=(WorkFailed, Interrupted))
+        return True
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        import optuna
+
+        trial.set_user_attr(PROCESS, f"{socket.gethostname()} {os.getpid()}")
+        point = self._point(trial)
+        if point is None:  # another worker took the last one
+            raise optuna.TrialPruned
+        self.bar.set_postfix_str(point.label)
+        trial.set_user_attr(FOLDER, point.folder)
+        try:
+            score = self.executor.finish(point, None if self.plan.grid else _reporter(trial))
+        except GivenUp:
+            self.outcome.given_up += 1
+            raise optuna.TrialPruned from None
+        except WorkFailed as error:
+            trial.set_user_attr(ERROR, str(error))
+            self.outcome.failed.append(str(error))
+            raise
+        except Interrupted:
+            self.executor.stopping.set()
+            if self.plan.search:
+                self.study.enqueue_trial(trial.params)
+            raise
+        value = float(score[self.plan.evaluation.criterion])
+        return value if math.isfinite(value) else math.inf
+
+    def _point(self, trial: optuna.Trial) -> Point | None:
+        """Return the trial's point, noted as Optuna wants it; None if there is none left."""
+        if self.plan.search:
+            seed = self.plan.seeds[0]
+            drawn = {name: suggest(trial, name, d) for name, d in self.plan.search.items()}
+            return searched_point(drawn, seed)
+        by_folder = {point.folder: point for point in self.plan.grid}
+        point = by_folder.get(trial.user_attrs.get(FOLDER, ""))
+        for name in point.parameters if point else ():
+            trial.suggest_categorical(
+                name, sorted({p.parameters[name] for p in self.plan.grid}, key=repr)
+            )
+        return point
+
+
+def searched_point(drawn: dict[str, Any], seed: int) -> Point:
+    """Return the point of a search with these settings."""
+    words = [f"{name}={_short(value)}" for name, value in drawn.items()]
+    return Point(", ".join(words), {**drawn, "seed": seed}, seed, drawn)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.{LABEL_DIGITS}g}" if isinstance(value, float) else str(value)
+
+
+def suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
+    """Draw a setting: whole numbers where both ends of a range are whole."""
+    if dimension.choices is not None:
+        return trial.suggest_categorical(name, dimension.choices)
+    low, high = dimension.low, dimension.high
+    if isinstance(low, int) and isinstance(high, int):
+        return trial.suggest_int(name, low, high, log=dimension.log)
+    return trial.suggest_float(name, float(low or 0), float(high or 0), log=dimension.log)
+
+
+def point_of_trial(plan: StudyPlan) -> Callable[[Any], Point | None]:
+    """Return what finds the point of a trial of a search; None for one that never began."""
+
+    def find(trial: Any) -> Point | None:
+        if set(trial.params) != set(plan.search):
+            return None
+        return searched_point({name: trial.params[name] for name in plan.search}, plan.seeds[0])
+
+    return find
+
+
+def release_lost(plan: StudyPlan, study: optuna.Study) -> None:
+    """Fail the trials that a killed process of this machine was running, so that they come again.
+
+    Those of other machines are failed by Optuna, some minutes after their last sign of life.
+    """
+    import optuna
+
+    for trial in study.trials:
+        if trial.state != optuna.trial.TrialState.RUNNING:
+            continue
+        host, _, process = str(trial.user_attrs.get(PROCESS, "")).rpartition(" ")
+        if host not in ("", socket.gethostname()) or _is_alive(process):
+            continue
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        if plan.search and set(trial.params) == set(plan.search):
+            study.enqueue_trial(trial.params)  # the points of a grid are enqueued anyway
+
+
+def _is_alive(process: str) -> bool:
+    """Tell whether another process of this number runs."""
+    if not process.isdecimal() or int(process) == os.getpid():
+        return False
+    return Path(f"/proc/{process}").exists() if Path("/proc").exists() else _answers(int(process))
+
+
+def _answers(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _reporter(trial: optuna.Trial) -> OnScore:
+    """Return what hands small scores to Optuna and asks whether to go on."""
+
+    def report(number: int, value: float) -> bool:
+        trial.report(value, number)
+        return trial.should_prune()
+
+    return report
+
+
+@contextmanager
+def _bar(queue: Queue) -> Iterator[Any]:
+    with tqdm(total=queue.total, initial=queue.finished, desc="study", unit="point") as bar:
+        yield bar
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Return how much the score depends on each setting, adding up to 1; none for too few points.
+
+    PED-ANOVA: Watanabe, Bansal, Hutter 2023, "PED-ANOVA: efficiently quantifying hyperparameter
+    importance in arbitrary subspaces".
+    """
+    import optuna
+
+    finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    varied = {name for t in finished for name in t.params} - {"seed"}
+    if len(varied) < 2 or len(finished) < FEWEST_FOR_IMPORTANCE:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items() if name in varied}

@@ -1,0 +1,156 @@
+"""Study files: points, labels and folders; what is wrong is refused with what was expected."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.study.plan import Dimension, load_study, read_plan, study_names
+
+GRID: dict[str, Any] = {
+    "name": "a",
+    "preset": "demo",
+    "seeds": [3, 4],
+    "settings": {"images": 64},
+    "grid": {"noise": ["normal(0, 1)", "uniform(-1, 1)"], "batch_size": [8, 16]},
+}
+
+
+def test_a_grid_has_every_combination_with_every_seed() -> None:
+    plan = read_plan(GRID)
+    assert len(plan.grid) == 8
+    assert plan.grid[1].label == "noise=normal(0, 1), batch_size=16"
+    assert [p.seed for p in plan.grid] == [3] * 4 + [4] * 4
+    config = plan.config(plan.grid[7])
+    assert (config.training.noise, config.training.batch_size) == ("uniform(-1, 1)", 16)
+    assert (config.training.seed, config.budget.images) == (4, 64)
+    assert len({p.folder for p in plan.grid}) == 8
+
+
+def test_a_single_setting_is_labelled_by_its_value_and_signs_make_other_folders() -> None:
+    laws = ["normal(-1, 1)", "normal(1, 1)"]
+    plan = read_plan(GRID | {"grid": {"noise": laws}, "seeds": [0]})
+    assert [p.label for p in plan.grid] == laws
+    folders = [p.folder for p in plan.grid]
+    assert len(set(folders)) == 2
+    assert all(f.startswith("normal-1-1-0-") for f in folders)
+
+
+def test_a_point_keeps_its_folder_when_others_come_and_go() -> None:
+    fewer = read_plan(GRID | {"grid": {"noise": ["normal(0, 1)"]}, "seeds": [3]})
+    more = read_plan(GRID | {"grid": {"noise": ["gamma(2, 1)", "normal(0, 1)"]}})
+    assert fewer.grid[0].folder in {p.folder for p in more.grid}
+    assert fewer.digest != more.digest
+
+
+def test_points_may_continue_one_another() -> None:
+    entries = [{"label": "first", "epochs": 3}, {"label": "more", "continues": "first"}]
+    plan = read_plan({"name": "a", "preset": "demo", "points": entries})
+    assert [(p.label, p.continues) for p in plan.grid] == [("first", None), ("more", "first")]
+    assert plan.grid[0].parameters == {"point": "first", "seed": 0}
+
+
+def test_a_search_draws_from_choices_and_ranges() -> None:
+    ranges = {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}, "batch_size": [8, 16]}
+    plan = read_plan({"name": "a", "preset": "demo", "search": ranges, "trials": 3})
+    assert plan.search["learning_rate"] == Dimension(low=1e-5, high=1e-3, log=True)
+    assert plan.search["batch_size"] == Dimension(choices=(8, 16))
+    assert plan.grid == ()
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_shipped_studies_can_be_read(name: str) -> None:
+    plan = load_study(name)
+    assert plan.name == name
+    assert plan.grid
+    assert plan.description
+
+
+def test_noise_has_the_seven_settings_of_its_authors() -> None:
+    plan = load_study("noise")
+    laws = [p.label for p in plan.grid if p.seed == 0]
+    assert laws == [
+        "uniform(-1, 1)", "normal(0, 1)", "gamma(2, 1)",
+        "normal(-1, 1)", "normal(1, 1)", "normal(0, 0.1)", "normal(0, 10)",
+    ]  # fmt: skip
+    config = plan.config(plan.grid[0])
+    assert config.budget.images == 400 * config.training.batch_size
+    assert len(plan.seeds) == 3
+
+
+def test_three_trainings_on_faces_continue_with_other_rates() -> None:
+    plan = load_study("faces-three-trainings")
+    assert [p.continues for p in plan.grid] == [None, "150 epochs", "50 more"]
+    rates = [
+        (c.training.discriminator_learning_rate, c.training.learning_rate, c.budget.epochs)
+        for c in map(plan.config, plan.grid)
+    ]
+    assert rates == [(1e-4, 3e-4, 150.0), (1e-4, 3e-4, 50.0), (5e-5, 2e-3, 200.0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nmae": "x"}, "A study has no 'nmae'"),
+        ({"name": "a b"}, "name is 'a b'"),
+        ({"preset": 3}, "A study needs preset"),
+        ({"preset": "monet"}, "There is no preset 'monet'"),
+        ({"seeds": []}, "seeds is"),
+        ({"seeds": [0.5]}, "seeds is"),
+        ({"settings": {"batchsize": 3}}, "Did you mean 'batch_size'"),
+        ({"settings": {"seed": 3}}, "sets seed itself"),
+        ({"grid": {}}, r"\[grid\] is empty"),
+        ({"grid": {"noise": "normal(0, 1)"}}, "expected a list of values"),
+        ({"grid": {"noise": ["normal(0, -1)"]}}, "noise is"),
+        ({"grid": {"colour": [1]}}, "There is no setting 'colour'"),
+        ({"search": {"beta1": [0.5]}}, "one of them; found"),
+        ({"evaluation": {"count": 1}}, "at least 2 images"),
+        ({"evaluation": {"features": "vgg"}}, "inception or efficientnet-lite0"),
+        ({"evaluation": {"criterion": "recall"}}, "criterion is 'recall'"),
+        ({"evaluation": {"counts": 7}}, "has no 'counts'"),
+        ({"questions": [{"claim": "x"}]}, "lacks measure, lower, higher"),
+        (
+            {"questions": [{"claim": "x", "measure": "y", "lower": [], "higher": []}]},
+            "measure is 'y'",
+        ),
+        (
+            {"questions": [{"claim": "x", "measure": "fid", "lower": ["z"], "higher": []}]},
+            "names 'z'",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_plan(GRID | changes)
+
+
+@pytest.mark.parametrize(
+    "dimension", [[], 3, {"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": 1}]
+)
+def test_wrong_ranges_are_refused(dimension: Any) -> None:
+    with pytest.raises(ConfigError, match=r"\[search\] batch_size is"):
+        read_plan({"name": "a", "preset": "demo", "search": {"batch_size": dimension}})
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([{"epochs": 3}], "needs a label"),
+        ([{"label": "a"}, {"label": "a"}], "needs a label of its own"),
+        ([{"label": "a", "continues": "b"}], "no point before it"),
+        ([{"label": "a", "epoch": 3}], "There is no setting 'epoch'"),
+    ],
+)
+def test_wrong_points_are_refused(entries: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_plan({"name": "a", "preset": "demo", "points": entries})
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no study nois.*faces-three-trainings, noise"):
+        load_study("nois")
+    broken = tmp_path / "a.toml"
+    broken.write_text("name = ")
+    with pytest.raises(ConfigError, match="is not a TOML file"):
+        load_study(str(broken))

@@ -1,0 +1,192 @@
+"""Which points are run: each once, the lost ones again, searches towards the better ones."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.study.plan import Point, StudyPlan, read_plan
+from pipeline.study.point import GivenUp, OnScore
+from pipeline.study.search import (
+    FOLDER,
+    PROCESS,
+    importance,
+    open_study,
+    run_study,
+)
+
+GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
+SEARCH = {
+    "name": "s",
+    "preset": "demo",
+    "trials": 12,
+    "search": {
+        "learning_rate": {"low": 1e-5, "high": 1e-2, "log": True},
+        "batch_size": {"low": 8, "high": 64},
+    },
+}
+
+
+class Fake:
+    """Runs points in no time: what they are worth follows from their settings."""
+
+    def __init__(self, broken: str = "", slow: float = 0.0) -> None:
+        self.stopping = threading.Event()
+        self.done: list[Point] = []
+        self.broken, self.slow = broken, slow
+        self.given_up: list[Point] = []
+
+    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+        time.sleep(self.slow)
+        if self.broken and self.broken in point.label:
+            raise WorkFailed(f"{point.label} broke")
+        worth = float(point.settings["batch_size"]) + 100 * point.settings.get("learning_rate", 0)
+        for number in range(1, 4) if on_score else ():
+            if on_score(number, worth):
+                self.given_up.append(point)
+                raise GivenUp
+        self.done.append(point)
+        return {"mifid": worth}
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+def asking(plan: StudyPlan, folder: Path) -> optuna.Study:
+    """Return the same books without the heartbeat that trials begun by hand lack."""
+    name = open_study(plan, url(folder)).study_name
+    return optuna.load_study(study_name=name, storage=url(folder))
+
+
+def run(plan: StudyPlan, folder: Path, fake: Fake, workers: int = 1) -> optuna.Study:
+    study = open_study(plan, url(folder))
+    run_study(plan, study, fake, workers)
+    return study
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_point_of_a_grid_is_run_once_and_never_again(tmp_path: Path, workers: int) -> None:
+    plan, fake = read_plan(GRID), Fake()
+    study = run(plan, tmp_path, fake, workers)
+    assert sorted(p.label for p in fake.done) == sorted(p.label for p in plan.grid)
+    assert study.best_params["batch_size"] == 8
+    again = Fake()
+    run(plan, tmp_path, again, workers)
+    assert again.done == []
+
+
+def test_a_point_that_fails_is_noted_and_tried_by_the_next_call(tmp_path: Path) -> None:
+    plan = read_plan(GRID)
+    study = open_study(plan, url(tmp_path))
+    outcome = run_study(plan, study, Fake(broken="batch_size=16, beta1=0.5"))
+    assert outcome.failed == ["batch_size=16, beta1=0.5 broke"]
+    assert outcome.points == list(plan.grid)
+    second = Fake()
+    run_study(plan, open_study(plan, url(tmp_path)), second)
+    assert [p.label for p in second.done] == ["batch_size=16, beta1=0.5"]
+
+
+def test_what_a_killed_process_was_running_comes_again(tmp_path: Path) -> None:
+    plan = read_plan(GRID)
+    study = asking(plan, tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    point = plan.grid[3]
+    study.enqueue_trial(point.parameters, user_attrs={FOLDER: point.folder})
+    trial = study.ask()
+    host = os.uname().nodename
+    trial.set_user_attr(PROCESS, f"{host} {gone.pid}")
+    fake = Fake()
+    run(plan, tmp_path, fake)
+    assert point.label in [p.label for p in fake.done]
+
+
+def test_what_another_process_runs_is_left_to_it(tmp_path: Path) -> None:
+    plan = read_plan(GRID)
+    study = asking(plan, tmp_path)
+    for point, host in ((plan.grid[3], os.uname().nodename), (plan.grid[4], "elsewhere")):
+        study.enqueue_trial(point.parameters, user_attrs={FOLDER: point.folder})
+        study.ask().set_user_attr(PROCESS, f"{host} {os.getppid()}")
+    fake = Fake()
+    run(plan, tmp_path, fake)
+    assert len(fake.done) == len(plan.grid) - 2
+
+
+def test_stopping_ends_all_workers_and_the_next_call_does_the_rest(tmp_path: Path) -> None:
+    plan, fake = read_plan(GRID), Fake()
+    finish = fake.finish
+
+    def interrupted(point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+        if len(fake.done) == 2:
+            raise Interrupted("stopped")
+        return finish(point, on_score)
+
+    fake.finish = interrupted  # type: ignore[method-assign]  # a fake of a fake
+    with pytest.raises(Interrupted):
+        run(plan, tmp_path, fake)
+    rest = Fake()
+    run(plan, tmp_path, rest)
+    assert len(fake.done) + len(rest.done) == len(plan.grid)
+
+
+def test_a_search_makes_its_trials_and_its_points_can_be_found_again(tmp_path: Path) -> None:
+    plan, fake = read_plan(SEARCH | {"pruning": False}), Fake()
+    study = open_study(plan, url(tmp_path))
+    outcome = run_study(plan, study, fake)
+    assert len(fake.done) == 12
+    assert {p.folder for p in outcome.points} == {p.folder for p in fake.done}
+    assert all(isinstance(p.settings["batch_size"], int) for p in fake.done)
+    assert study.best_value == min(
+        p.settings["batch_size"] + 100 * p.settings["learning_rate"] for p in fake.done
+    )
+    more = read_plan(SEARCH | {"pruning": False, "trials": 14})
+    second = Fake()
+    run(more, tmp_path, second)
+    assert len(second.done) == 2  # more trials are the same search
+
+
+def test_bad_points_of_a_search_are_given_up_by_their_small_scores(tmp_path: Path) -> None:
+    plan, fake = read_plan(SEARCH | {"trials": 25}), Fake()
+    study = open_study(plan, url(tmp_path))
+    outcome = run_study(plan, study, fake)
+    assert outcome.given_up == len(fake.given_up) > 0
+    assert len(fake.done) + len(fake.given_up) == 25
+    best = min(p.settings["batch_size"] for p in fake.done)
+    assert all(p.settings["batch_size"] >= best for p in fake.given_up)
+
+
+def test_importance_adds_up_and_names_what_matters(tmp_path: Path) -> None:
+    plan = read_plan(SEARCH | {"trials": 20, "pruning": False})
+    shares = importance(run(plan, tmp_path, Fake()))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["batch_size"] > shares["learning_rate"]
+    assert importance(open_study(read_plan(GRID), url(tmp_path))) == {}
+
+
+def test_points_that_continue_others_are_run_one_after_the_other(tmp_path: Path) -> None:
+    entries = [{"label": "a"}, {"label": "b", "continues": "a"}]
+    plan = read_plan({"name": "c", "preset": "demo", "points": entries})
+    with pytest.raises(ConfigError, match="--workers 1"):
+        run(plan, tmp_path, Fake(), workers=2)
+
+
+@pytest.mark.parametrize("storage", ["nonsense", "sqlite:////no/such/folder/a.db"])
+def test_a_storage_that_cannot_be_used_is_named(storage: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be used"):
+        open_study(read_plan(GRID), storage)
+
+
+def test_without_optuna_the_command_that_brings_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match="pip install optuna"):
+        open_study(read_plan(GRID), url(tmp_path))
