@@ -1,6 +1,6 @@
 # painter: one target a stage. `make` alone prints this list.
 #
-# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, ON (kaggle
+# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, STUDY, ON (kaggle
 # trains there), IMAGES (scored by the bench), and ARGS for any further option:
 # make train ARGS="--set batch_size=32 --minutes 10"
 
@@ -13,13 +13,14 @@ PRESET   ?= monet64
 RUN      ?= runs/$(PRESET)
 COUNT    ?= 7000
 FEATURES ?= inception
+STUDY    ?= noise
 IMAGES   ?= 2000
 ON       ?= here
 ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score scale agreement download explore train generate score package report runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score scale agreement download explore train generate score package report study runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +59,9 @@ package: $(VENV)/.ready  ## RUN/images.zip: check every image, write it in the s
 
 report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
 	$(PAINTER) report --run $(RUN) $(ARGS)
+
+study: $(VENV)/.ready  ## STUDY, DATA -> runs/studies: many runs and their comparison
+	$(PAINTER) study $(STUDY) --data $(DATA) $(ARGS)
 
 runs: $(VENV)/.ready  ## a table of all runs and their scores
 	$(PAINTER) runs $(ARGS)
@@ -115,4 +119,4 @@ format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff check --fix .
 
 lock: $(VENV)/.ready  ## resolve the declared ranges anew into requirements.lock
-	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra study --extra video --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
