@@ -61,7 +61,7 @@ report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
 	$(PAINTER) report --run $(RUN) $(ARGS)
 
 study: $(VENV)/.ready  ## STUDY, DATA -> runs/studies: many runs and their comparison
-	$(PAINTER) study $(STUDY) --data $(DATA) $(ARGS)
+	$(PAINTER) study $(STUDY) --data $(DATA) $(if $(filter kaggle,$(ON)),--on kaggle) $(ARGS)
 
 runs: $(VENV)/.ready  ## a table of all runs and their scores
 	$(PAINTER) runs $(ARGS)

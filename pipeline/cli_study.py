@@ -48,6 +48,7 @@ def study(
 
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
+    from pipeline.data.images import content_hash, open_images
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
     from pipeline.study.search import open_study, run_study
@@ -56,15 +57,17 @@ def study(
     folder = out or Path("runs") / "studies" / plan.name
     count = workers or (2 if on == "kaggle" else 1)
     threads = max(1, (os.cpu_count() or 1) // count) if count > 1 and on == "here" else None
-    here = Workshop(plan, folder, data, domain, threads, weights)
+    content = content_hash(open_images(data, domain))
+    here = Workshop(plan, folder, data, domain, content, threads, weights)
     executor: Executor = here if on == "here" else on_kaggle(here, source, domain)
     folder.mkdir(parents=True, exist_ok=True)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
     outcome = run_study(plan, books, executor, count)
     click.echo(compare(plan, folder, outcome, books))
     if outcome.failed:
+        again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(
-            f"{len(outcome.failed)} points failed; the same command tries them again.\n"
+            f"{len(outcome.failed)} points failed; the same command {again}.\n"
             + "\n".join(outcome.failed)
         )
 
@@ -84,7 +87,7 @@ def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
     from pipeline.study.results import read_finished, table, verdicts
     from pipeline.study.search import importance
 
-    finished = read_finished(folder, outcome.points)
+    finished = read_finished(folder, plan, outcome.points)
     if not finished:
         return "No point has a score yet."
     rows = table(finished, plan.evaluation.criterion)
@@ -92,6 +95,8 @@ def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
     notes = list(outcome.failed)
     if outcome.given_up:
         notes.append(f"{outcome.given_up} points were given up by their small scores.")
+    if outcome.elsewhere:
+        notes.append(f"{outcome.elsewhere} points are being run by another process.")
     page = write_comparison(folder, plan, rows, answers, importance(books), notes)
     return f"{markdown(rows, answers)}\n{page}"
 
@@ -105,7 +110,7 @@ def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
     from kernels.points import KaggleWorkshop
     from pipeline.cli_kaggle import make_plan
     from pipeline.kaggle_api import KaggleClient
-    from submission import archive
+    from submission.rules import MINIMUM_IMAGES
 
     plan = here.plan
     if plan.search and plan.pruning:
@@ -122,7 +127,7 @@ def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
             preset=plan.preset,
             config_file=None,
             assignments=tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items()),
-            count=max(plan.evaluation.count, archive.MINIMUM_IMAGES),
+            count=max(plan.evaluation.count, MINIMUM_IMAGES),
             seed=0,
             source=source,
             domain=domain,

@@ -263,11 +263,26 @@ class Config:
             "dcgan",
             "dense-start",
         )
+        self._refuse_without_effect()
         if self.training.loss == "wgan-gp" and mixed:
             raise ConfigError(
                 "loss is 'wgan-gp', whose penalty concerns each image by itself, but "
                 "discriminator_norm is 'batch', which mixes them. Use discriminator_norm=layer."
             )
+
+    def _refuse_without_effect(self) -> None:
+        """Refuse settings of one family in another, where they would do nothing."""
+        network, defaults = self.network, NetworkConfig()
+        for name, families in (
+            ("kernel_size", ("dcgan",)),
+            ("discriminator_norm", ("dcgan", "dense-start")),
+        ):
+            value = getattr(network, name)
+            if network.family not in families and value != getattr(defaults, name):
+                raise ConfigError(
+                    f"{name} is {value!r}, and family {network.family!r} has no such thing. "
+                    f"It belongs to {' and '.join(families)}."
+                )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return sections of plain values, as `config.json` holds them."""

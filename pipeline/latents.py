@@ -79,7 +79,9 @@ def between(law: NoiseLaw, a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) ->
     return law.first + slerp(a.double() - law.first, b.double() - law.first, t)
 
 
-def walk(law: NoiseLaw, keys: torch.Tensor, frames_per_step: int, loop: bool) -> torch.Tensor:
+def walk(
+    law: NoiseLaw, keys: torch.Tensor, frames_per_step: int, loop: bool, classes: int = 0
+) -> torch.Tensor:
     """Return the z of each frame of a walk through key frames.
 
     Args:
@@ -88,6 +90,7 @@ def walk(law: NoiseLaw, keys: torch.Tensor, frames_per_step: int, loop: bool) ->
         frames_per_step: frames from one key frame to the next; at least 1.
         loop: walk back from the last to the first. The first is not shown again at the end, since
             the repeated video begins with it.
+        classes: how many of the last components say the class; they change along the line.
 
     Returns:
         float32 (K * frames_per_step, D) if it loops, else ((K - 1) * frames_per_step + 1, D). Key
@@ -104,8 +107,14 @@ def walk(law: NoiseLaw, keys: torch.Tensor, frames_per_step: int, loop: bool) ->
     t = torch.arange(frames_per_step, dtype=torch.float64) / frames_per_step
     starts, last = (keys, keys[:0]) if loop else (keys[:-1], keys[-1:])
     ends = keys.roll(-1, 0)[: len(starts)]
+    noise = keys.shape[1] - classes
+
+    def inner(start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+        arc = between(law, start[:noise], end[:noise], t[1:])
+        return torch.cat([arc, lerp(start[noise:], end[noise:], t[1:])], 1)
+
     steps = [
-        torch.cat([start[None], between(law, start, end, t[1:]).float()])
+        torch.cat([start[None], inner(start, end).float()])
         for start, end in zip(starts, ends, strict=True)
     ]
     return torch.cat([*steps, last])

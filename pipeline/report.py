@@ -264,9 +264,12 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
         "D(G(z)) after its step": stats["d_fake_after"],
     }
     seen = stats["images_seen"]
+    said = [value for values in outputs.values() for value in values if math.isfinite(value)]
+    probabilities = all(0 <= value <= 1 for value in said)  # as the loss of the run has it
+    limits = (0.0, 1.0) if probabilities else None
     return [
         _chart("losses", "Losses", seen, losses, None),
-        _chart("outputs", "What the discriminator says", seen, outputs, (0.0, 1.0)),
+        _chart("outputs", "What the discriminator says", seen, outputs, limits),
     ]
 
 

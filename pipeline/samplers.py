@@ -78,6 +78,11 @@ class NoiseSampler:
         """Return the law of the noise."""
         return self._latents.law
 
+    @property
+    def classes(self) -> int:
+        """Return how many classes the generator knows: the last components of z."""
+        return self._latents.classes
+
     def latents(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the z of images, float32 (N, D) on the CPU; N at least 1."""
         return self._latents.images(self._seed, indices, self._class)

@@ -66,10 +66,22 @@ def without_clock(line: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in line.items() if k not in ("seconds", "images_per_second")}
 
 
-def test_with_the_same_settings_it_is_one_long_run(tmp_path: Path) -> None:
-    first = train(tiny(), tmp_path / "first")
-    second = continued(first, tmp_path / "second", tiny())
-    whole = train(tiny(images=32), tmp_path / "whole")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"generator_dropout": 0.5, "discriminator_dropout": 0.3},
+        {"loss": "wgan-gp", "discriminator_norm": "layer", "discriminator_steps": 3},
+        {"rotation": 20.0, "zoom": 1.3, "vertical_flip": True, "discriminator_norm": "spectral"},
+        {"family": "dense-start", "loss": "hinge"},
+        {"family": "fully-connected", "loss": "lsgan"},
+    ],
+    ids=lambda changes: "-".join(changes) or "plain",
+)
+def test_with_the_same_settings_it_is_one_long_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    first = train(tiny(**changes), tmp_path / "first")
+    second = continued(first, tmp_path / "second", tiny(**changes))
+    whole = train(tiny(images=32, **changes), tmp_path / "whole")
     assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
     assert list(map(without_clock, lines(second))) == list(map(without_clock, lines(whole)))
     grids = [sorted(p.name for p in run.samples.iterdir()) for run in (second, whole)]
@@ -111,7 +123,13 @@ def test_a_run_of_another_origin_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"generator_channels": 8}, {"batch_size": 8}, {"image_size": 64}, {"generator_dropout": 0.5}],
+    [
+        {"generator_channels": 8},
+        {"batch_size": 8},
+        {"image_size": 64},
+        {"generator_dropout": 0.5},
+        {"holdout": 0.2},
+    ],
 )
 def test_settings_that_do_not_fit_the_networks_are_refused(
     tmp_path: Path, changes: dict[str, Any]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
+from pipeline.errors import ConfigError
 from pipeline.networks import build_discriminator, build_generator, dense_start, fully_connected
 from pipeline.networks.initialisation import glorot_weights
 
@@ -155,3 +156,16 @@ def test_dropout_is_for_training_alone(family: str) -> None:
         assert not torch.equal(run(), run())
         network.eval()
         assert torch.equal(run(), run())
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "value"),
+    [
+        ("fully-connected", "discriminator_norm", "spectral"),
+        ("fully-connected", "kernel_size", 5),
+        ("dense-start", "kernel_size", 5),
+    ],
+)
+def test_settings_without_effect_are_refused(family: str, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is .* has no such thing"):
+        build(family=family, **{name: value})

@@ -174,3 +174,12 @@ def test_three_averages_of_three_have_the_variance_of_the_noise() -> None:
     result = signed_sum([1, -1, 1], means)
     # The variance of 100,000 normal numbers deviates by sqrt(2 / 100,000) = 0.0045; five times.
     assert float(result.var()) == pytest.approx(1, abs=0.023)
+
+
+def test_the_class_changes_along_the_line_and_stays_where_both_agree() -> None:
+    keys = torch.cat([vectors(3), torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])], 1)
+    path = walk(NORMAL, keys, 4, loop=False, classes=2)
+    assert torch.equal(path[:5, 16:], keys[:1, 16:].expand(5, 2))
+    # Quarters are exact in float32.
+    assert path[4:, 17].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert torch.equal(path[:, :16], walk(NORMAL, keys[:, :16], 4, loop=False))

@@ -39,7 +39,7 @@ def softened(loss: str) -> Config:
         (
             "minimax",
             cross_entropy(REAL, 0.9) + cross_entropy(FAKE, 0.1),
-            -cross_entropy(FAKE, 0.1),
+            -cross_entropy(FAKE, 0.0),
             sigmoid(FAKE).mean(),
         ),
         (

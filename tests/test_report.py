@@ -203,6 +203,25 @@ def test_pictures_are_shown(page: Page) -> None:
         assert max(Image.open(io.BytesIO(content)).size) <= 272
 
 
+def test_outputs_that_are_no_probabilities_are_shown_whole(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, Any] = {}
+
+    def chart(name: str, *_: Any, **options: Any) -> str:
+        limits[name] = options["limits"]
+        return "<svg></svg>"
+
+    monkeypatch.setattr("pipeline.report.line_chart", chart)
+    write_report(run, None)
+    assert limits["outputs"] == (0.0, 1.0)
+    lines = (run / "stats.jsonl").read_text().splitlines()
+    hinge = [json.dumps(json.loads(line) | {"d_real": 1.7}) for line in lines]
+    (run / "stats.jsonl").write_text("\n".join(hinge) + "\n")
+    write_report(run, None)
+    assert limits["outputs"] is None
+
+
 def test_curves_are_in_the_page(page: Page) -> None:
     labels = [svg["aria-label"] or "" for svg in page.named("svg")]
     assert len(labels) == 2

@@ -38,11 +38,12 @@ def make_run(folder: Path, number: int) -> None:
     values: dict[str, Any] = {
         "mifid": 100.0 + number, "fid": 100.0, "kid": 0.01, "precision": 0.5, "recall": None,
         "density": 0.3, "coverage": 0.2, "vendi_score": 3.3, "near_duplicates": 0.25,
-        "memorization_distance": 0.4,
+        "memorization_distance": 0.4, "features": "inception",
     }  # fmt: skip
     (folder / "score.json").write_text(json.dumps(values))
     lines = [{**dict.fromkeys(STAT_KEYS, 1.0), "images_seen": n, "seconds": n} for n in (60, 120)]
     (folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "provenance.json").write_text('{"continued_from": {"seconds": 60}}')
     files = {f"{n}.jpg": encoded(painting((256, 256), n)) for n in range(1, 8)}
     pack(folder / "images.zip", files)
 
@@ -51,8 +52,8 @@ def make_run(folder: Path, number: int) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyPlan, Path]:
     plan, folder = read_plan(PLAN), tmp_path_factory.mktemp("study")
     for number, point in enumerate(plan.grid):
-        make_run(RunFolder(folder / point.folder).path, number)
-    found = read_finished(folder, plan.grid)
+        make_run(RunFolder(folder / plan.folder(point)).path, number)
+    found = read_finished(folder, plan, plan.grid)
     rows = table(found, "mifid")
     shares = {"noise": 0.75, "batch_size": 0.25}
     write_comparison(folder, plan, rows, verdicts(plan, found), shares, ["a note"])
@@ -67,7 +68,7 @@ def page(made: tuple[StudyPlan, Path]) -> Page:
 def test_the_page_says_what_was_found(page: Page) -> None:
     for text in (
         "laws", "Which <law>?", "normal(0, 1)", "101.0 ± 1.4", "25.0% ± 0.0%", "a note", "75 %",
-        "Uniform noise is worse", "holds", "8 minutes", "mean", "generator loss",
+        "Uniform noise is worse", "holds", "4 minutes", "mean", "generator loss",
     ):  # fmt: skip
         assert text in page.text, text
 

@@ -25,14 +25,14 @@ def test_a_grid_has_every_combination_with_every_seed() -> None:
     config = plan.config(plan.grid[7])
     assert (config.training.noise, config.training.batch_size) == ("uniform(-1, 1)", 16)
     assert (config.training.seed, config.budget.images) == (4, 64)
-    assert len({p.folder for p in plan.grid}) == 8
+    assert len({plan.folder(p) for p in plan.grid}) == 8
 
 
 def test_a_single_setting_is_labelled_by_its_value_and_signs_make_other_folders() -> None:
     laws = ["normal(-1, 1)", "normal(1, 1)"]
     plan = read_plan(GRID | {"grid": {"noise": laws}, "seeds": [0]})
     assert [p.label for p in plan.grid] == laws
-    folders = [p.folder for p in plan.grid]
+    folders = [plan.folder(p) for p in plan.grid]
     assert len(set(folders)) == 2
     assert all(f.startswith("normal-1-1-0-") for f in folders)
 
@@ -40,8 +40,10 @@ def test_a_single_setting_is_labelled_by_its_value_and_signs_make_other_folders(
 def test_a_point_keeps_its_folder_when_others_come_and_go() -> None:
     fewer = read_plan(GRID | {"grid": {"noise": ["normal(0, 1)"]}, "seeds": [3]})
     more = read_plan(GRID | {"grid": {"noise": ["gamma(2, 1)", "normal(0, 1)"]}})
-    assert fewer.grid[0].folder in {p.folder for p in more.grid}
+    assert fewer.folder(fewer.grid[0]) in {more.folder(p) for p in more.grid}
     assert fewer.digest != more.digest
+    other = read_plan(GRID | {"settings": {"images": 65}, "seeds": [3]})
+    assert other.folder(other.grid[0]) not in {more.folder(p) for p in more.grid}
 
 
 def test_points_may_continue_one_another() -> None:
@@ -109,6 +111,13 @@ def test_three_trainings_on_faces_continue_with_other_rates() -> None:
         ({"evaluation": {"features": "vgg"}}, "inception or efficientnet-lite0"),
         ({"evaluation": {"criterion": "recall"}}, "criterion is 'recall'"),
         ({"evaluation": {"counts": 7}}, "has no 'counts'"),
+        ({"evaluation": {"count": "many"}}, "count is 'many'"),
+        ({"seeds": 3}, "seeds is 3"),
+        ({"trials": 3}, r"and a \[search\]"),
+        (
+            {"questions": [{"claim": "x", "measure": "fid", "lower": [], "higher": []}]},
+            r"lower is \[\]",
+        ),
         ({"questions": [{"claim": "x"}]}, "lacks measure, lower, higher"),
         (
             {"questions": [{"claim": "x", "measure": "y", "lower": [], "higher": []}]},
@@ -134,12 +143,34 @@ def test_wrong_ranges_are_refused(dimension: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [0, 1]}, "have one seed"),
+        ({"trials": "x"}, "trials is 'x'; expected a number"),
+        ({"pruning": 1}, "pruning is 1; expected true or false"),
+        ({"evaluation": {"criterion": "kid"}}, "set pruning = false"),
+        ({"search": {"learning_rate": {"low": 0.1, "high": 5.0}}}, "learning_rate is 5.0"),
+        ({"search": {"noise": ["normal(0, 1)", "normal(0, 0)"]}}, "noise is"),
+    ],
+)
+def test_wrong_searches_are_refused_before_anything_runs(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_plan({"name": "a", "preset": "demo", "search": {"batch_size": [8, 16]}} | changes)
+
+
+@pytest.mark.parametrize(
     ("entries", "message"),
     [
         ([{"epochs": 3}], "needs a label"),
         ([{"label": "a"}, {"label": "a"}], "needs a label of its own"),
         ([{"label": "a", "continues": "b"}], "no point before it"),
         ([{"label": "a", "epoch": 3}], "There is no setting 'epoch'"),
+        (
+            [{"label": "a"}, {"label": "b", "continues": "a", "batch_size": 8}],
+            "cannot change batch_size",
+        ),
     ],
 )
 def test_wrong_points_are_refused(entries: list[dict[str, Any]], message: str) -> None:

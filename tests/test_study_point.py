@@ -6,11 +6,13 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.data.images import content_hash, open_images
 from pipeline.errors import Interrupted, WorkFailed
 from pipeline.study import point as module
 from pipeline.study.plan import read_plan
@@ -47,6 +49,9 @@ if words[0] == "train":
             scores.write(json.dumps({"mifid": 100.0 + number}) + "\\n")
         time.sleep(0.05)
     (run / "snapshot.safetensors").write_text("s")
+    data = {"path": "", "domain": None, "count": 1, "content_hash": "abc"}
+    (run / "provenance.json").write_text(json.dumps({"data": data}))
+    (run / "config.json").write_text("{}")
 digest = lambda name: hashlib.sha256((run / name).read_bytes()).hexdigest()
 if words[0] == "generate":
     (run / "images.zip").write_text("i")
@@ -69,7 +74,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     folder = tmp_path / "study"
     folder.mkdir()
     (folder / "mode.txt").write_text("works")
-    return Workshop(PLAN, folder, Path("data"), None, threads=1)
+    return Workshop(PLAN, folder, Path("data"), None, "abc", threads=1)
 
 
 def calls(shop: Workshop) -> list[list[str]]:
@@ -101,6 +106,13 @@ def test_other_images_are_generated_again(shop: Workshop) -> None:
     shop.run(POINT).images.write_text("others")
     shop.finish(POINT)
     assert [words[0] for words in calls(shop)[3:]] == ["train", "generate"]
+
+
+def test_a_run_on_other_images_is_none_of_the_study_s(shop: Workshop) -> None:
+    shop.finish(POINT)
+    other = replace(shop, content_hash="def")
+    other.finish(POINT)
+    assert calls(shop)[3][0] == "train"  # which refuses other images, with what to do
 
 
 @pytest.mark.parametrize("command", ["train", "generate", "score"])
@@ -188,10 +200,12 @@ def test_a_point_that_continues_another_says_so(shop: Workshop, tmp_path: Path) 
     entries = [{"label": "first"}, {"label": "more", "continues": "first"}]
     said = {"name": "a", "preset": "demo", "points": entries, "evaluation": {"count": 6}}
     plan = read_plan(said | {"evaluation": {"count": 6, "features": "efficientnet-lite0"}})
-    later = Workshop(plan, shop.folder, Path("data"), "monet_jpg", weights=Path("w.pth"))
+    later = Workshop(plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth"))
     later.finish(plan.grid[1])
-    train, _, score = calls(shop)
     first = str(later.run(plan.grid[0]).path)
+    *earlier, train, _, score = calls(shop)
+    assert [words[0] for words in earlier] == ["train", "generate", "score"]
+    assert first in earlier[0]  # the earlier point comes first, whoever asks
     assert train[-2:] == ["--continue-from", first]
     assert train[7:9] == ["--domain", "monet_jpg"]
     assert score[-4:] == ["--weights", "w.pth", "--domain", "monet_jpg"]
@@ -212,7 +226,8 @@ def test_the_real_commands_make_a_point(tmp_path: Path) -> None:
         }
     )
     data = fill(tmp_path / "data", 4, (64, 64))
-    shop = Workshop(plan, tmp_path / "study", data, None, threads=1)
+    content = content_hash(open_images(data))
+    shop = Workshop(plan, tmp_path / "study", data, None, content, threads=1)
     score = shop.finish(plan.grid[0])
     assert score["n_generated"] == 6
     run = shop.run(plan.grid[0])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.runs import RunFolder
-from pipeline.study.plan import Point, Question
+from pipeline.study.plan import Point, Question, StudyPlan
 from pipeline.study.results import Finished, answer, mean_interval, read_finished, table
 
 
@@ -68,6 +68,9 @@ def test_seeds_without_all_points_do_not_count() -> None:
     assert verdict.answer == "undecided"
     assert "one seed: no interval" in verdict.reason()
     assert answer(QUESTION, RUNS[:1]) is None
+    kid = answer(Question("x", "kid", lower=("a",), higher=("b",)), RUNS)
+    assert kid is not None
+    assert kid.seeds == 2  # one of the three has no KID
 
 
 def test_an_interval_needs_two_values_and_is_a_point_for_equal_ones() -> None:
@@ -76,11 +79,13 @@ def test_an_interval_needs_two_values_and_is_a_point_for_equal_ones() -> None:
 
 
 def test_only_runs_with_a_score_are_read(tmp_path: Path) -> None:
-    points = [Point("a", {"seed": s}, s, {}) for s in range(2)]
-    folder = tmp_path / points[1].folder
-    folder.mkdir()
-    (folder / "score.json").write_text(json.dumps({"mifid": 3.0}))
-    (found,) = read_finished(tmp_path, points)
+    points = [Point("a", {"seed": s}, s, {}) for s in range(3)]
+    plan = StudyPlan("a", "demo", grid=tuple(points))
+    for point, features in ((points[1], "inception"), (points[2], "efficientnet-lite0")):
+        folder = tmp_path / plan.folder(point)
+        folder.mkdir()
+        (folder / "score.json").write_text(json.dumps({"mifid": 3.0, "features": features}))
+    (found,) = read_finished(tmp_path, plan, points)
     assert found.point is points[1]
-    assert found.score == {"mifid": 3.0}
+    assert found.score["mifid"] == 3
     assert found.stats == {}

@@ -16,6 +16,7 @@ from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.point import GivenUp, OnScore
 from pipeline.study.search import (
     FOLDER,
+    MOST_FAILURES,
     PROCESS,
     importance,
     open_study,
@@ -48,8 +49,8 @@ class Fake:
         if self.broken and self.broken in point.label:
             raise WorkFailed(f"{point.label} broke")
         worth = float(point.settings["batch_size"]) + 100 * point.settings.get("learning_rate", 0)
-        for number in range(1, 4) if on_score else ():
-            if on_score(number, worth):
+        for number in range(1, 4):
+            if on_score is not None and on_score(number, worth):
                 self.given_up.append(point)
                 raise GivenUp
         self.done.append(point)
@@ -100,7 +101,7 @@ def test_what_a_killed_process_was_running_comes_again(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     point = plan.grid[3]
-    study.enqueue_trial(point.parameters, user_attrs={FOLDER: point.folder})
+    study.enqueue_trial(point.parameters, user_attrs={FOLDER: plan.folder(point)})
     trial = study.ask()
     host = os.uname().nodename
     trial.set_user_attr(PROCESS, f"{host} {gone.pid}")
@@ -113,7 +114,7 @@ def test_what_another_process_runs_is_left_to_it(tmp_path: Path) -> None:
     plan = read_plan(GRID)
     study = asking(plan, tmp_path)
     for point, host in ((plan.grid[3], os.uname().nodename), (plan.grid[4], "elsewhere")):
-        study.enqueue_trial(point.parameters, user_attrs={FOLDER: point.folder})
+        study.enqueue_trial(point.parameters, user_attrs={FOLDER: plan.folder(point)})
         study.ask().set_user_attr(PROCESS, f"{host} {os.getppid()}")
     fake = Fake()
     run(plan, tmp_path, fake)
@@ -142,7 +143,7 @@ def test_a_search_makes_its_trials_and_its_points_can_be_found_again(tmp_path: P
     study = open_study(plan, url(tmp_path))
     outcome = run_study(plan, study, fake)
     assert len(fake.done) == 12
-    assert {p.folder for p in outcome.points} == {p.folder for p in fake.done}
+    assert {plan.folder(p) for p in outcome.points} == {plan.folder(p) for p in fake.done}
     assert all(isinstance(p.settings["batch_size"], int) for p in fake.done)
     assert study.best_value == min(
         p.settings["batch_size"] + 100 * p.settings["learning_rate"] for p in fake.done
@@ -151,6 +152,29 @@ def test_a_search_makes_its_trials_and_its_points_can_be_found_again(tmp_path: P
     second = Fake()
     run(more, tmp_path, second)
     assert len(second.done) == 2  # more trials are the same search
+
+
+def test_a_search_whose_points_all_fail_ends(tmp_path: Path) -> None:
+    plan = read_plan(SEARCH)
+    outcome = run_study(plan, open_study(plan, url(tmp_path)), Fake(broken="batch_size"))
+    assert len(outcome.failed) == MOST_FAILURES
+
+
+def test_a_point_that_two_machines_have_enqueued_is_run_once(tmp_path: Path) -> None:
+    plan = read_plan(GRID)
+    study = open_study(plan, url(tmp_path))
+    for _ in range(2):
+        for point in plan.grid:
+            study.enqueue_trial(point.parameters, user_attrs={FOLDER: plan.folder(point)})
+    fake = Fake()
+    run_study(plan, study, fake)
+    assert len(fake.done) == len(plan.grid)
+
+
+def test_choices_drawn_twice_are_one_point(tmp_path: Path) -> None:
+    plan = read_plan(SEARCH | {"search": {"batch_size": [8, 16]}, "trials": 6, "pruning": False})
+    outcome = run_study(plan, open_study(plan, url(tmp_path)), Fake())
+    assert sorted(p.label for p in outcome.points) == ["batch_size=16", "batch_size=8"]
 
 
 def test_bad_points_of_a_search_are_given_up_by_their_small_scores(tmp_path: Path) -> None:

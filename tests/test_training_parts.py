@@ -16,6 +16,7 @@ from pipeline.training.loop import frozen
 from pipeline.training.losses import CrossEntropy
 from pipeline.training.objective import Adversarial, Batch, judge_both
 from pipeline.training.precision import Precision, all_devices, choose_precision
+from pipeline.training.state import TrainingState
 
 CPU = torch.device("cpu")
 
@@ -114,6 +115,16 @@ def test_calibration_gives_the_statistics_of_the_generated_images_and_changes_no
     torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)), atol=1e-6, rtol=1e-4)
     assert not fitted.training
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_calibration_is_without_dropout_as_the_generator_will_run() -> None:
+    torch.manual_seed(1)
+    plain = Generator(32, 4, 2)
+    torch.manual_seed(1)
+    with_dropout = Generator(32, 4, 2, dropout=0.5)
+    z = torch.randn(16, 4)
+    both = [calibrated(network, z, batch_size=8) for network in (plain, with_dropout)]
+    assert torch.equal(both[0](z), both[1](z))
 
 
 def numbered_images(count: int) -> torch.Tensor:
@@ -215,3 +226,14 @@ def test_all_devices_are_every_gpu_or_else_the_cpu(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_devices() == (torch.device("cuda:0"), torch.device("cuda:1"))
+
+
+def test_a_state_of_another_precision_is_taken_up() -> None:
+    """A run begun without loss scaling, here or on a CPU, goes on in float16 on a GPU."""
+    config = apply_settings(Config(), {"image_size": 32, "generator_channels": 2})
+    saved = TrainingState.fresh(config, Precision("float32", CPU)).to_dict()
+    assert saved["scaler"] == {}
+    state = TrainingState.fresh(config, Precision("float32", CPU))
+    state.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    state.load(saved)
+    assert state.scaler.get_scale() == 2.0**16  # torch's first scale

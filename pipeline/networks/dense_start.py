@@ -110,7 +110,9 @@ class Discriminator(nn.Module):
         for before, after in pairwise(channels):
             layers += normalised(nn.Conv2d(before, after, 4, 2, 1), after, norm)
             layers += [nn.LeakyReLU(SLOPE, inplace=True)]
-        layers += [nn.Flatten(), nn.Dropout(dropout), nn.Linear(4 * base * 16, 1 + classes)]
+        end = "spectral" if norm == "spectral" else "none"
+        layers += [nn.Flatten(), nn.Dropout(dropout)]
+        layers += normalised(nn.Linear(4 * base * 16, 1 + classes), 1, end)
         self.layers = nn.Sequential(*layers)
         self.apply(glorot_weights)
 

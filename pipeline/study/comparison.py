@@ -111,7 +111,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     runs = [one for row in rows for one in row.runs]
-    minutes = sum(one.stats["seconds"][-1] for one in runs if one.stats) / 60
+    minutes = sum(map(_own_seconds, runs)) / 60
     return [
         ("points", f"{len(rows):,}"),
         ("runs", f"{len(runs):,}"),
@@ -119,6 +119,14 @@ def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("best", rows[0].label),
         (f"its {MEASURES[plan.evaluation.criterion]}", cell(rows[0], plan.evaluation.criterion)),
     ]
+
+
+def _own_seconds(one: Finished) -> float:
+    """Return the training seconds of a run without those that it has inherited."""
+    if not one.stats or not one.run.provenance.exists():
+        return 0.0
+    origin = one.run.read_provenance().get("continued_from") or {}
+    return one.stats["seconds"][-1] - float(origin.get("seconds", 0.0))
 
 
 def _article(number: int, row: Row, plan: StudyPlan) -> Article:

@@ -30,6 +30,7 @@ from typing import Any
 
 from pipeline.config import SECTION_OF, Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
+from pipeline.training.continuation import unfit
 
 Settings = dict[str, Any]
 MEASURES = {
@@ -39,6 +40,8 @@ MEASURES = {
 }  # fmt: skip
 """Numbers of a score that points are compared by, and what they are called."""
 LOWER_IS_BETTER = ("mifid", "fid", "kid", "near_duplicates")
+SMALL_SCORES = ("mifid", "fid")
+"""What small scores during training have of these."""
 FEATURES = ("inception", "efficientnet-lite0")
 
 
@@ -55,13 +58,6 @@ class Point:
     """What tells it from the others, as Optuna notes it."""
     continues: str | None = None
     """The label of the point that it continues."""
-
-    @property
-    def folder(self) -> str:
-        """Return a name for its run folder: readable, and no other point's."""
-        text = json.dumps([self.label, self.settings, self.continues], sort_keys=True)
-        words = re.sub(r"[^a-z0-9.]+", "-", self.label.lower()).strip("-.")[:40] or "point"
-        return f"{words}-{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 @dataclass(frozen=True)
@@ -86,8 +82,8 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        if self.count < 2:
-            raise ConfigError(f"count is {self.count}; a score needs at least 2 images.")
+        if type(self.count) is not int or self.count < 2:
+            raise ConfigError(f"count is {self.count!r}; a score needs at least 2 images.")
         if self.features not in FEATURES:
             raise ConfigError(f"features is {self.features!r}; expected {' or '.join(FEATURES)}.")
         if self.criterion not in LOWER_IS_BETTER:
@@ -130,7 +126,15 @@ class StudyPlan:
     def digest(self) -> str:
         """Return a hash of which points the study has."""
         said = [self.preset, self.settings, self.evaluation, self.grid, dict(self.search)]
+        said += [self.seeds] if self.search else []
         return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
+
+    def folder(self, point: Point) -> str:
+        """Return a name for a point's run folder: readable, and that of no other settings."""
+        said = [self.preset, self.settings, point.settings, point.continues]
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        words = re.sub(r"[^a-z0-9.]+", "-", point.label.lower()).strip("-.")[:40] or "point"
+        return f"{words}-{point.seed}-{digest[:6]}"
 
     def config(self, point: Point) -> Config:
         """Return the settings of a point's run.
@@ -186,9 +190,7 @@ def read_plan(said: Mapping[str, Any]) -> StudyPlan:
         raise ConfigError(
             f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
         )
-    seeds = tuple(said.get("seeds", [0]))
-    if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise ConfigError(f"seeds is {said.get('seeds')!r}; expected a list of numbers from 0 up.")
+    seeds = _seeds(said)
     points = _grid(said["grid"], seeds) if "grid" in said else _points(said.get("points"), seeds)
     plan = StudyPlan(
         name=_plain_name(said["name"]),
@@ -198,14 +200,60 @@ def read_plan(said: Mapping[str, Any]) -> StudyPlan:
         settings=_settings(said.get("settings", {})),
         grid=points,
         search={name: _dimension(name, d) for name, d in said.get("search", {}).items()},
-        trials=int(said.get("trials", 20)),
-        pruning=bool(said.get("pruning", True)),
+        trials=_of_type(said, "trials", 20),
+        pruning=_of_type(said, "pruning", True),
         evaluation=_built(Evaluation, said.get("evaluation", {}), "[evaluation]"),
         questions=tuple(_question(q, points) for q in said.get("questions", [])),
     )
-    for point in plan.grid or (Point("", {}, seeds[0], {}),):
-        plan.config(point)
+    _check_points(plan)
+    if plan.search:
+        _check_search(plan)
     return plan
+
+
+def _seeds(said: Mapping[str, Any]) -> tuple[int, ...]:
+    seeds = said.get("seeds", [0])
+    if not (isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)):
+        raise ConfigError(f"seeds is {seeds!r}; expected a list of numbers from 0 up.")
+    if "search" in said and len(seeds) > 1:
+        raise ConfigError(f"seeds is {seeds}; the points of a [search] have one seed, the same.")
+    return tuple(seeds)
+
+
+def _of_type(said: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return what is said of a search, or the default."""
+    if name not in said:
+        return default
+    if type(said[name]) is not type(default) or "search" not in said:
+        kind = "a number" if type(default) is int else "true or false"
+        raise ConfigError(f"{name} is {said[name]!r}; expected {kind}, and a [search].")
+    return said[name]
+
+
+def _check_points(plan: StudyPlan) -> None:
+    """Refuse points whose settings are wrong, or do not fit those that they continue."""
+    configs = {(point.label, point.seed): plan.config(point) for point in plan.grid}
+    for point in plan.grid:
+        if point.continues is not None:
+            own, earlier = (configs[name, point.seed] for name in (point.label, point.continues))
+            if changed := unfit(earlier, own):
+                raise ConfigError(
+                    f"{point.label} continues {point.continues!r} and cannot change "
+                    f"{'; '.join(changed)}."
+                )
+
+
+def _check_search(plan: StudyPlan) -> None:
+    """Refuse ranges and choices that hold values which a setting does not take."""
+    for name, dimension in plan.search.items():
+        for value in dimension.choices or (dimension.low, dimension.high):
+            plan.config(Point("", {name: value}, plan.seeds[0], {}))
+    criterion = plan.evaluation.criterion
+    if plan.pruning and criterion not in SMALL_SCORES:
+        raise ConfigError(
+            f"criterion is {criterion!r}, of which small scores know nothing: set pruning = false, "
+            f"or choose {' or '.join(SMALL_SCORES)}."
+        )
 
 
 def _plain_name(name: str) -> str:
@@ -302,6 +350,8 @@ def _question(said: Mapping[str, Any], points: tuple[Point, ...]) -> Question:
     if said["measure"] not in MEASURES:
         raise ConfigError(f"measure is {said['measure']!r}; expected one of {', '.join(MEASURES)}.")
     for name in ("lower", "higher"):
+        if not isinstance(said[name], list) or not said[name]:
+            raise ConfigError(f"{name} is {said[name]!r}; expected a list of points' labels.")
         for label in said[name]:
             if label not in labels:
                 raise ConfigError(f"[[questions]] names {label!r}, which is no point's label.")

@@ -46,6 +46,8 @@ class Workshop:
     folder: Path
     data: Path
     domain: str | None
+    content_hash: str = ""
+    """Of these images: a run on others is no point of the study."""
     threads: int | None = None
     """Processor cores that one point may use; None for all."""
     weights: Path | None = None
@@ -55,7 +57,7 @@ class Workshop:
 
     def run(self, point: Point) -> RunFolder:
         """Return the run folder of a point."""
-        return RunFolder(self.folder / point.folder)
+        return RunFolder(self.folder / self.plan.folder(point))
 
     def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
         """Do what is left to do of a point, and return its score.
@@ -66,8 +68,10 @@ class Workshop:
             Interrupted: after Ctrl+C; the training has saved its state.
         """
         run, evaluation = self.run(point), self.plan.evaluation
+        if point.continues is not None:
+            self.finish(self._earlier(point))  # at once if that is done
         self._wait_for_orphan(run)
-        if not (self._is_generated(run) and self._is_scored(run)):
+        if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
             self._train(point, run, on_score)
             if not self._is_generated(run):
                 self._call(point, ["generate", "--run", run.path, "--count", evaluation.count])
@@ -81,7 +85,7 @@ class Workshop:
             Interrupted: after Ctrl+C.
         """
         run, evaluation = self.run(point), self.plan.evaluation
-        if not self._is_scored(run):
+        if not self.is_scored(run):
             words: list[object] = ["score", "--run", run.path, "--features", evaluation.features]
             words += ["--reference", self.data, "--max-images", evaluation.count]
             for option, value in (("--weights", self.weights), ("--domain", self.domain)):
@@ -99,7 +103,16 @@ class Workshop:
                 self._refuse_stopping()
                 time.sleep(POLL_SECONDS)
 
-    def _is_scored(self, run: RunFolder) -> bool:
+    def _earlier(self, point: Point) -> Point:
+        """Return the point that another one continues."""
+        wanted = (point.continues, point.seed)
+        return next(p for p in self.plan.grid if (p.label, p.seed) == wanted)
+
+    def _is_trained_on(self, run: RunFolder) -> bool:
+        """Tell whether a run has been trained on the study's images."""
+        return run.config.exists() and run.read_data()["content_hash"] == self.content_hash
+
+    def is_scored(self, run: RunFolder) -> bool:
         """Tell whether a run's score is that of its images, and what the study asks for."""
         if not run.score.exists() or not run.images.exists():
             return False
@@ -127,10 +140,7 @@ class Workshop:
         for name, value in {**self.plan.settings, **point.settings}.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
         if point.continues is not None:
-            earlier = next(
-                p for p in self.plan.grid if (p.label, p.seed) == (point.continues, point.seed)
-            )
-            command += ["--continue-from", self.run(earlier).path]
+            command += ["--continue-from", self.run(self._earlier(point)).path]
         shown = 0
 
         def look() -> None:
@@ -188,7 +198,7 @@ class Workshop:
             )
 
     def _log(self, point: Point) -> Path:
-        return self.folder / f"{point.folder}.log"
+        return self.folder / f"{self.run(point).path.name}.log"
 
     def _refuse_failure(self, point: Point, code: int, command: str) -> None:
         if code == 0:

@@ -72,17 +72,18 @@ class Verdict:
         return f"The {name} of the second differs by {self.difference:+.3g} ({between})."
 
 
-def read_finished(folder: Path, points: Sequence[Point]) -> list[Finished]:
-    """Return the points that have a score, in their order.
+def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> list[Finished]:
+    """Return the points that have a score as the study wants it, in their order.
 
     Raises:
         RunError: if a run's files are damaged.
     """
     found = []
     for point in points:
-        run = RunFolder(folder / point.folder)
-        if run.score.exists():
-            found.append(Finished(point, run, read_json(run.score), _stats(run)))
+        run = RunFolder(folder / plan.folder(point))
+        score = read_json(run.score) if run.score.exists() else {}
+        if score.get("features") == plan.evaluation.features:
+            found.append(Finished(point, run, score, _stats(run)))
     return found
 
 
@@ -134,6 +135,7 @@ def answer(question: Question, finished: Sequence[Finished]) -> Verdict | None:
         for of in scores.values()
         if set(of) == wanted
     ]
+    differences = [d for d in differences if not math.isnan(d)]
     if not differences:
         return None
     return Verdict(

@@ -11,7 +11,7 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,9 +34,11 @@ HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
 """How often a trial says that it is alive, and after what silence another machine takes it up."""
 STARTUP_TRIALS = 5
 """Points of a search that are never given up, for want of others to compare with."""
+MOST_FAILURES = 3
+"""Points of a search that may fail in one call: what is wrong is wrong for the others too."""
 FEWEST_FOR_IMPORTANCE = 8
 """Finished points from which something is said of what the score depends on."""
-LABEL_DIGITS = 3
+LABEL_DIGITS = 6
 
 
 class Executor(Protocol):
@@ -59,6 +61,8 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
     """What the points that failed in this call said."""
     given_up: int = 0
+    elsewhere: int = 0
+    """Points that another process, or another machine, is running."""
 
 
 def open_study(plan: StudyPlan, storage: str) -> optuna.Study:
@@ -144,7 +148,8 @@ def run_study(
             future.result()
     if executor.stopping.is_set():
         raise Interrupted("The study was stopped; the same command goes on from there.")
-    outcome.points = list(plan.grid) or [p for p in map(point_of_trial(plan), study.trials) if p]
+    outcome.points = list(plan.grid) or points_of_search(plan, study)
+    outcome.elsewhere = sum(t.state.name == "RUNNING" for t in study.trials)
     return outcome
 
 
@@ -154,10 +159,11 @@ class Queue:
     def __init__(self, plan: StudyPlan, study: optuna.Study) -> None:
         """Enqueue what no trial has finished, runs or waits for."""
         self._plan, self._study = plan, study
+        self.failures = 0
         done = {t.user_attrs.get(FOLDER) for t in study.trials if t.state.name != "FAIL"}
-        self.pending = [point for point in plan.grid if point.folder not in done]
-        for point in self.pending:
-            study.enqueue_trial(point.parameters, user_attrs={FOLDER: point.folder})
+        for point in plan.grid:
+            if (folder := plan.folder(point)) not in done:
+                study.enqueue_trial(point.parameters, user_attrs={FOLDER: folder})
 
     def _count(self, *states: str) -> int:
         return sum(t.state.name in states for t in self._study.trials)
@@ -176,6 +182,8 @@ class Queue:
         """Tell whether there is one more trial to run."""
         if self._plan.grid:
             return self._count("WAITING") > 0
+        if self.failures >= MOST_FAILURES:
+            return False
         return self._count("COMPLETE", "PRUNED", "RUNNING") < self._plan.trials
 
 
@@ -227,15 +235,17 @@ class Worker:
         if point is None:  # another worker took the last one
             raise optuna.TrialPruned
         self.bar.set_postfix_str(point.label)
-        trial.set_user_attr(FOLDER, point.folder)
+        trial.set_user_attr(FOLDER, self.plan.folder(point))
+        watched = _reporter(trial) if self.plan.search and self.plan.pruning else None
         try:
-            score = self.executor.finish(point, None if self.plan.grid else _reporter(trial))
+            score = self.executor.finish(point, watched)
         except GivenUp:
             self.outcome.given_up += 1
             raise optuna.TrialPruned from None
         except WorkFailed as error:
             trial.set_user_attr(ERROR, str(error))
             self.outcome.failed.append(str(error))
+            self.queue.failures += 1
             raise
         except Interrupted:
             self.executor.stopping.set()
@@ -251,13 +261,21 @@ class Worker:
             seed = self.plan.seeds[0]
             drawn = {name: suggest(trial, name, d) for name, d in self.plan.search.items()}
             return searched_point(drawn, seed)
-        by_folder = {point.folder: point for point in self.plan.grid}
-        point = by_folder.get(trial.user_attrs.get(FOLDER, ""))
+        folder = trial.user_attrs.get(FOLDER, "")
+        if any(t.number < trial.number and _is_of(t, folder) for t in self.study.trials):
+            return None  # two machines have enqueued the same point
+        by_folder = {self.plan.folder(point): point for point in self.plan.grid}
+        point = by_folder.get(folder)
         for name in point.parameters if point else ():
             trial.suggest_categorical(
                 name, sorted({p.parameters[name] for p in self.plan.grid}, key=repr)
             )
         return point
+
+
+def _is_of(trial: Any, folder: str) -> bool:
+    """Tell whether a trial runs, or has run, the point of a folder."""
+    return trial.user_attrs.get(FOLDER) == folder and trial.state.name in ("RUNNING", "COMPLETE")
 
 
 def searched_point(drawn: dict[str, Any], seed: int) -> Point:
@@ -280,24 +298,25 @@ def suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
     return trial.suggest_float(name, float(low or 0), float(high or 0), log=dimension.log)
 
 
-def point_of_trial(plan: StudyPlan) -> Callable[[Any], Point | None]:
-    """Return what finds the point of a trial of a search; None for one that never began."""
-
-    def find(trial: Any) -> Point | None:
-        if set(trial.params) != set(plan.search):
-            return None
-        return searched_point({name: trial.params[name] for name in plan.search}, plan.seeds[0])
-
-    return find
+def points_of_search(plan: StudyPlan, study: optuna.Study) -> list[Point]:
+    """Return the points of a search that have begun, each once."""
+    points = {}
+    for trial in study.trials:
+        if set(trial.params) == set(plan.search):
+            drawn = {name: trial.params[name] for name in plan.search}
+            point = searched_point(drawn, plan.seeds[0])
+            points[plan.folder(point)] = point
+    return list(points.values())
 
 
 def release_lost(plan: StudyPlan, study: optuna.Study) -> None:
     """Fail the trials that a killed process of this machine was running, so that they come again.
 
-    Those of other machines are failed by Optuna, some minutes after their last sign of life.
+    Those of other machines are failed some minutes after their last sign of life.
     """
     import optuna
 
+    optuna.storages.fail_stale_trials(study)
     for trial in study.trials:
         if trial.state != optuna.trial.TrialState.RUNNING:
             continue
@@ -354,4 +373,5 @@ def importance(study: optuna.Study) -> dict[str, float]:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(share) for name, share in shares.items() if name in varied}
+    whole = sum(share for name, share in shares.items() if name in varied) or 1.0
+    return {name: float(share / whole) for name, share in shares.items() if name in varied}

@@ -17,9 +17,9 @@ from pipeline.runs import RunFolder
 from pipeline.storage import atomic_folder, file_sha256, write_json
 from pipeline.training.checkpoints import load_state, save_state
 
-FIXED = ("network", "image_size", "channels", "class_names", "batch_size")
-"""Sections and settings that a continued run shares with the one before: networks must fit, and
-images are counted in batches."""
+FIXED = ("image_size", "channels", "class_names", "batch_size", "holdout", "holdout_seed")
+"""Settings that a continued run shares with the one before, as it does all of its networks: images
+are counted in batches, and what is held out must not have been seen."""
 
 
 def continue_from(
@@ -62,14 +62,20 @@ def _refuse_other_origin(source: RunFolder, target: RunFolder) -> None:
 
 def _refuse_unfit(source: RunFolder, config: Config) -> None:
     """Refuse settings with which the saved networks or counters mean something else."""
-    changed = [
-        line for line in differences(source.read_config(), config) if line.split(":")[0] in FIXED
-    ] + differences(source.read_config(), config, ("network",))
-    if changed:
+    if changed := unfit(source.read_config(), config):
         raise ConfigError(
-            f"A run that continues {source.path} has its networks, image size and batch size. "
-            f"Different: {'; '.join(changed)}."
+            f"A run that continues {source.path} has its networks, image size, batch size and "
+            f"held-out images. Different: {'; '.join(changed)}."
         )
+
+
+def unfit(before: Config, after: Config) -> list[str]:
+    """Return a line for each setting that a run must not change if it continues another."""
+    lines = differences(before, after, ("data", "training"))
+    return [
+        *(line for line in lines if line.split(":")[0] in FIXED),
+        *differences(before, after, ("network",)),
+    ]
 
 
 def _copy(
@@ -91,6 +97,7 @@ def _copy(
     origin = {
         "run": str(source.path.resolve()),
         "step": state["step"],
+        "seconds": state["seconds"],
         "state_sha256": file_sha256(source.state),
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }

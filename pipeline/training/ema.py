@@ -48,11 +48,11 @@ def calibrated(
         batch_size: images a forward pass.
     """
     fitted = copy.deepcopy(network)
-    norms = [m for m in fitted.modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in norms:
+    fitted.eval()  # without dropout, as it will run
+    for norm in (m for m in fitted.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average instead of a moving one
-    fitted.train()
+        norm.train()
     for start in range(0, len(z), batch_size):
         fitted(z[start : start + batch_size])
     return fitted.eval()

@@ -46,9 +46,13 @@ class CrossEntropy:
         return _cross_entropy(real, self.real_label) + _cross_entropy(fake, self.fake_label)
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy to the real label, or minus that to the fake one."""
+        """Return the cross-entropy to the real label; in the minimax game log(1 - D(G(z))).
+
+        There the fake label is not softened: where the discriminator says less than the softened
+        label, the generator would learn to look generated.
+        """
         if self.saturating:
-            return -_cross_entropy(fake, self.fake_label)
+            return -_cross_entropy(fake, 0.0)
         return _cross_entropy(fake, self.real_label)
 
     def reading(self, logits: torch.Tensor) -> torch.Tensor:

@@ -93,7 +93,8 @@ class TrainingState:
         try:
             settings = [_settings(o) for o in (self.optimizer_g, self.optimizer_d)]
             for name, part in self._parts().items():
-                part.load_state_dict(saved[name])
+                if saved[name] or name != "scaler":  # empty: the run was not in float16 before
+                    part.load_state_dict(saved[name])
             for optimizer, own in zip((self.optimizer_g, self.optimizer_d), settings, strict=True):
                 optimizer.param_groups[0].update(own)
             self.step = int(saved["step"])
