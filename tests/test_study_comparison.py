@@ -98,7 +98,7 @@ def test_the_table_in_markdown(made: tuple[StudyPlan, Path]) -> None:
     head, _, first, *_, last = (made[1] / "comparison.md").read_text().splitlines()
     assert head.startswith("| point | seeds | MiFID | KID |")
     assert first.startswith("| `normal(0, 1)` | 2 | 101.0 ± 1.4 | 0.01 ± 0 |")
-    assert last.startswith("- Uniform noise is worse: **holds**. The MiFID of the second")
+    assert last.startswith("- Uniform noise is worse: **holds**. Difference in MiFID: ")
     assert head.count("|") == first.count("|")
 
 

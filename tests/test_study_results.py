@@ -48,7 +48,7 @@ def test_groups_are_compared_seed_by_seed() -> None:
     # Four digits of the table of t.
     assert verdict.interval == pytest.approx((91 / 3 - reach, 91 / 3 + reach), rel=1e-4)
     assert verdict.answer == "holds"
-    assert "differs by +30.3" in verdict.reason()
+    assert "Difference in MiFID: +30.3" in verdict.reason()
 
 
 def test_the_answer_follows_from_the_interval() -> None:

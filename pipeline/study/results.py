@@ -69,7 +69,7 @@ class Verdict:
             if math.isnan(low)
             else f"95 % interval {low:.3g} to {high:.3g}, {self.seeds} seeds"
         )
-        return f"The {name} of the second differs by {self.difference:+.3g} ({between})."
+        return f"Difference in {name}: {self.difference:+.3g} ({between})."
 
 
 def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> list[Finished]:
