@@ -25,8 +25,10 @@ DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
-FAMILIES = ("dcgan", "dense-start", "fully-connected")
+FAMILIES = ("dcgan", "dense-start", "fully-connected", "upscaler")
+UPSCALE_FACTORS = (2, 4)
 DISCRIMINATOR_NORMS = ("batch", "layer", "spectral", "none")
+DIFFAUGMENTS = ("colour", "translation", "cutout")
 LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
 CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
@@ -46,6 +48,8 @@ class DataConfig:
 
     image_size: int = 64
     """Side of the training images in pixels."""
+    crop_size: int | None = None
+    """Side of the squares cut from the images at random places, to train an upscaler on."""
     channels: int = 3
     """3 for colour, 1 for grey."""
     horizontal_flip: bool = True
@@ -69,6 +73,13 @@ class DataConfig:
         """Check the ranges."""
         sizes = ", ".join(map(str, IMAGE_SIZES))
         _require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, f"one of {sizes}")
+        crop = self.crop_size
+        _require(
+            crop is None or (crop in IMAGE_SIZES and crop <= self.image_size),
+            "crop_size",
+            crop,
+            f"one of {sizes}, at most image_size",
+        )
         _require(self.channels in (1, 3), "channels", self.channels, "1 or 3")
         _require(0 <= self.rotation <= 180, "rotation", self.rotation, "from 0 to 180 degrees")
         _require(1 <= self.zoom <= 4, "zoom", self.zoom, "from 1 to 4")
@@ -96,12 +107,22 @@ class NetworkConfig:
     """The same of the discriminator."""
     discriminator_norm: str = "batch"
     """Normalisation in the discriminator: batch, layer, spectral or none."""
+    upscale_factor: int = 4
+    """By how much family upscaler enlarges: 2 or 4."""
+    residual_blocks: int = 5
+    """Blocks of family upscaler at the small size."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _require_one_of(FAMILIES, "family", self.family)
         _require_one_of(DISCRIMINATOR_NORMS, "discriminator_norm", self.discriminator_norm)
         _require(self.kernel_size in (4, 5), "kernel_size", self.kernel_size, "4 or 5")
+        _require(
+            self.upscale_factor in UPSCALE_FACTORS, "upscale_factor", self.upscale_factor, "2 or 4"
+        )
+        _require(
+            0 <= self.residual_blocks <= 64, "residual_blocks", self.residual_blocks, "0 to 64"
+        )
         for name in ("generator_dropout", "discriminator_dropout"):
             value = getattr(self, name)
             _require(0 <= value < 1, name, value, "from 0 to below 1")
@@ -130,6 +151,24 @@ class TrainingConfig:
     """non-saturating, minimax, lsgan, hinge or wgan-gp."""
     gradient_penalty: float = 10.0
     """Weight of the penalty of wgan-gp."""
+    diffaugment: tuple[str, ...] = ()
+    """Changes that paintings and generated images go through on their way to the discriminator:
+    colour, translation, cutout (DiffAugment)."""
+    diffaugment_translation: float = 0.125
+    """Largest shift of `translation`, as a share of the side."""
+    diffaugment_strength: float = 1.0
+    """Share of the images that each change is made to."""
+    diffaugment_target: float | None = None
+    """If given, the strength starts at 0 and follows the discriminator's overfitting, so that
+    the mean sign of its logits on paintings stays here."""
+    adversarial_weight: float = 1.0
+    """Weight of the adversarial loss in an upscaler's."""
+    pixel_weight: float = 1.0
+    """Weight of the mean distance to the painting's pixels in an upscaler's loss."""
+    consistency_weight: float = 1.0
+    """Weight of the mean distance between its input and its output shrunk again."""
+    input_noise: float = 0.0
+    """Largest deviation of the noise added to an upscaler's input in training."""
     discriminator_steps: int = 1
     """Steps of the discriminator for each of the generator, each on images of its own."""
     real_label: float = 1.0
@@ -157,6 +196,13 @@ class TrainingConfig:
             value = getattr(self, name)
             _require(value is None or 0 < value <= 1, name, value, "above 0, at most 1")
         _require_one_of(LOSSES, "loss", self.loss)
+        for name in self.diffaugment:
+            _require_one_of(DIFFAUGMENTS, "diffaugment", name)
+        for name in ("diffaugment_strength", "diffaugment_target", "diffaugment_translation"):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value <= 1, name, value, "from 0 to 1")
+        for name in ("adversarial_weight", "pixel_weight", "consistency_weight", "input_noise"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         penalty = self.gradient_penalty
         _require(penalty >= 0, "gradient_penalty", penalty, "0 or more")
         steps = self.discriminator_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.config import Config, DataConfig, NetworkConfig
-from pipeline.networks import dcgan, dense_start, fully_connected
+from pipeline.networks import dcgan, dense_start, fully_connected, upscaler
 
 _GENERATORS = {
     "dcgan": dcgan.Generator.from_config,
@@ -21,6 +21,8 @@ _DISCRIMINATORS = {
 
 def build_generator(network: NetworkConfig, data: DataConfig) -> nn.Module:
     """Return a new generator: z (N, latent_size + classes) to images (N, C, S, S) in [-1, 1]."""
+    if network.family == "upscaler":
+        return upscaler.Generator.from_config(network)
     build = _GENERATORS[network.family]
     generator: nn.Module = build(network, data)
     return generator
@@ -30,6 +32,8 @@ def build_discriminator(config: Config) -> nn.Module:
     """Return a new discriminator: images (N, C, S, S) in [-1, 1] to logits (N,), or
     (N, 1 + classes) where the data has classes.
     """
+    if config.network.family == "upscaler":
+        return upscaler.Discriminator.from_config(config.network)
     build = _DISCRIMINATORS[config.network.family]
     discriminator: nn.Module = build(config.network, config.data)
     return discriminator

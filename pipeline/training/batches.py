@@ -12,9 +12,11 @@ from pipeline.data.pixels import choose_storage
 from pipeline.memory import free_device_memory
 from pipeline.randomness import stream
 from pipeline.training.augmentation import Augmentation
+from pipeline.training.diffaugment import DRAWS
 from pipeline.training.gathering import Gather, GatherAhead, gather_directly
 from pipeline.training.noise import Latents
 from pipeline.training.objective import Batch
+from pipeline.training.upscaling import Crops
 
 
 class Batches:
@@ -32,6 +34,7 @@ class Batches:
         device: torch.device,
         rows: slice = slice(None),
         labels: torch.Tensor | None = None,
+        made: torch.Tensor | None = None,
     ) -> None:
         """Move the paintings to the device if they fit there, else gather them step by step.
 
@@ -41,6 +44,8 @@ class Batches:
             device: where batches are made.
             rows: of each global batch, what is made here.
             labels: classes of the images, int64 (N,), if they have any.
+            made: small images of a generator, uint8 (M, 3, s, s), if an upscaler is to learn from
+                them.
         """
         self._count = len(pixels)
         self._device = device
@@ -50,9 +55,14 @@ class Batches:
         self._augment = Augmentation(config.data, self._seed)
         self._latents = Latents.from_config(config)
         self._labels = labels
+        self._crops = (
+            Crops.from_config(config, made) if config.network.family == "upscaler" else None
+        )
         self._mixes = config.training.loss == "wgan-gp"
+        self._augments = bool(config.training.diffaugment)
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
         self._images = self._gatherer(pixels)
+        self._pixels = pixels
 
     def _gatherer(self, pixels: torch.Tensor) -> Gather:
         if self._device.type == "cpu":
@@ -60,6 +70,10 @@ class Batches:
         if choose_storage(pixels.nbytes, free_device_memory(self._device), 0) == "device":
             return gather_directly(pixels.to(self._device), self._places)
         return GatherAhead(pixels, self._places, self._device)
+
+    def _first_images(self, count: int) -> torch.Tensor:
+        """Return the first images, again from the start if there are fewer."""
+        return self._pixels[torch.arange(count) % self._count].to(self._device)
 
     def _draw_permutation(self, epoch: int) -> np.ndarray:
         return stream(self._seed, "order", epoch).permutation(self._count)
@@ -76,9 +90,24 @@ class Batches:
         """Return the batch of step number `step`, counted from 1, or this rank's rows of it."""
         real = self._images(step).float() / 127.5 - 1
         real = self._augment(real, step, self._batch_size, self._rows, self._on_device)
+        if self._crops is not None:
+            real = self._crops.large(real, step, self._batch_size, self._rows)
         real = real.contiguous(memory_format=torch.channels_last)
-        z = self.noise("latents", step, self._batch_size)[self._rows]
-        return Batch(real, z, self._labels_of(step), self._mix(step))
+        z = self._inputs(real, step)
+        return Batch(real, z, self._labels_of(step), self._mix(step), self._draws(step))
+
+    def _inputs(self, real: torch.Tensor, step: int) -> torch.Tensor:
+        """Return what the generator starts from in a step."""
+        if self._crops is None:
+            return self.noise("latents", step, self._batch_size)[self._rows]
+        return self._crops.small(real, step, self._batch_size, self._rows)
+
+    def examples(self, purpose: str, count: int) -> torch.Tensor:
+        """Return inputs of the generator that are the same throughout the run, on the device."""
+        if self._crops is None:
+            return self.noise(purpose, 0, count)
+        images = self._first_images(count).float() / 127.5 - 1
+        return self._crops.examples(images, purpose)
 
     def noise(self, purpose: str, step: int, count: int) -> torch.Tensor:
         """Return z (count, latent_size + classes) on the device for a purpose and a step."""
@@ -96,6 +125,14 @@ class Batches:
             return None
         numbers = stream(self._seed, "mix", step).random(self._batch_size, np.float32)
         return self._on_device(torch.from_numpy(numbers[self._rows]))
+
+    def _draws(self, step: int) -> torch.Tensor | None:
+        """Return the numbers of a step's differentiable augmentation."""
+        if not self._augments:
+            return None
+        shape = (3, self._batch_size, DRAWS)
+        numbers = stream(self._seed, "diffaugment", step).random(shape, np.float32)
+        return self._on_device(torch.from_numpy(numbers[:, self._rows]))
 
     def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._device.type != "cuda":

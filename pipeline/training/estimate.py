@@ -25,8 +25,8 @@ from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
+from pipeline.training.families import make_objective
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.objective import Adversarial
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
@@ -84,7 +84,7 @@ def measure(
     with PeakMemory(device) as peak:
         state = TrainingState.fresh(config, precision)
         batches = Batches(pixels, config, device, labels=labels)
-        objective = Adversarial.from_config(config)
+        objective = make_objective(config)
         settings = StepSettings.from_config(config)
         began = clock()
         while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
+from pipeline.training.families import make_objective
 from pipeline.training.interruption import StopRequest
-from pipeline.training.objective import Adversarial, Batch, Logged, Objective
+from pipeline.training.objective import Batch, Logged, Objective
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.ranks import ALONE, Decision, Ranks
 from pipeline.training.recorder import Onlooker, Recorder
@@ -46,6 +47,7 @@ def train(
     small_score: SmallScore | None = None,
     ranks: Ranks = ALONE,
     labels: torch.Tensor | None = None,
+    made: torch.Tensor | None = None,
 ) -> int:
     """Train until the budget is used; resume if the run folder has a state.
 
@@ -59,6 +61,7 @@ def train(
             writer uses it.
         ranks: the processes that share the work.
         labels: classes of the paintings, int64 (N,), if the config names classes.
+        made: small images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too.
 
     Returns:
         The number of training images seen in the whole run.
@@ -76,7 +79,7 @@ def train(
     keep_freed_memory()
     precision = Precision(choose_precision(config.training.precision, device), device)
     budget = Budget.from_config(config, len(pixels))
-    batches = Batches(pixels, config, device, ranks.rows(config.training.batch_size), labels)
+    batches = Batches(pixels, config, device, ranks.rows(config.training.batch_size), labels, made)
     run = RunFolder(run_path)
     run.refuse_other_run(config, data)
     with locked_by_writer(run, ranks):
@@ -108,7 +111,7 @@ def _train(
     if ranks.count > 1 and config.training.synchronised_batch_norm:
         synchronise(state.generator)
         synchronise(state.discriminator)
-    objective = Adversarial.from_config(config)
+    objective = make_objective(config)
     steps = StepSettings.from_config(config, ranks)
     recorder: Recorder | Onlooker = Onlooker(state, config)
     if ranks.is_writer:
@@ -126,7 +129,9 @@ def _train(
                 batch = batches(state.step + 1)
                 logged = train_step(state, objective, batch, precision, steps, ranks)
                 with ranks.shared_failure():
-                    recorder.after_step(ranks.average(logged))
+                    logged = ranks.average(logged)
+                    state.follow_overfitting(logged["d_real_sign"], config.training.batch_size)
+                    recorder.after_step(logged)
                 show_progress(bar, budget, recorder)
 
         # --- Save, whether the budget is used or the user wants to stop.
@@ -201,6 +206,7 @@ def train_step(
     The discriminator learns in each step; the generator in the first of `discriminator_steps`.
     """
     seed_dropout(settings, state.step)
+    batch = replace(batch, strength=state.strength)
     # The discriminator learns to tell paintings from generated images.
     with precision.autocast():
         fake = objective.generate(state.generator, batch)

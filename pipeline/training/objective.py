@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
+from pipeline.training.diffaugment import DifferentiableAugmentation
 from pipeline.training.losses import Loss, gradient_penalty, make_loss
 
 Logged = dict[str, torch.Tensor]
@@ -27,6 +28,17 @@ class Batch:
     """Classes of the paintings, int64 (N,), when the training is conditional."""
     mix: torch.Tensor | None = None
     """Uniform numbers in [0, 1), float32 (N,), where a gradient penalty needs them."""
+    draws: torch.Tensor | None = None
+    """Uniform numbers in [0, 1) of the augmentation, float32 (3, N, DRAWS): for the paintings and
+    the generated images in the discriminator's step, and in the generator's."""
+    strength: torch.Tensor | None = None
+    """Share of the images that are augmented, a scalar on the device."""
+
+    def augmentation(self, purpose: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Return the numbers of paintings (0), generated images (1) or the generator's step (2),
+        and the strength.
+        """
+        return (None if self.draws is None else self.draws[purpose]), self.strength
 
 
 class Objective(Protocol):
@@ -61,6 +73,7 @@ class Adversarial:
     penalty_weight: float = 0.0
     """Weight of the gradient penalty; 0 leaves it out."""
     classes: int = 0
+    augment: DifferentiableAugmentation = field(default_factory=DifferentiableAugmentation)
 
     @staticmethod
     def from_config(config: Config) -> Adversarial:
@@ -71,6 +84,7 @@ class Adversarial:
             training.discriminator_passes,
             training.gradient_penalty if training.loss == "wgan-gp" else 0.0,
             len(config.data.class_names),
+            DifferentiableAugmentation.from_config(training),
         )
 
     def generate(self, generator: nn.Module, batch: Batch) -> torch.Tensor:
@@ -82,25 +96,28 @@ class Adversarial:
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Logged]:
         """Return the loss of both batches; logs `d_real` and `d_fake_before`."""
-        real_output, fake_output = judge_both(discriminator, batch.real, fake, self.passes)
+        real = self.augment(batch.real, *batch.augmentation(0))
+        fake = self.augment(fake, *batch.augmentation(1))
+        real_output, fake_output = judge_both(discriminator, real, fake, self.passes)
         real_logits, fake_logits = self._verdicts(real_output), self._verdicts(fake_output)
         loss = self.loss.discriminator(real_logits, fake_logits)
         if batch.labels is not None:
             loss = loss + F.cross_entropy(self._classes(real_output), batch.labels)
             loss = loss + self._wanted_classes(fake_output, batch)
         if batch.mix is not None and self.penalty_weight > 0:
-            penalty = gradient_penalty(discriminator, batch.real, fake, batch.mix)
+            penalty = gradient_penalty(discriminator, real, fake, batch.mix)
             loss = loss + self.penalty_weight * penalty
         return loss, {
             "d_real": self.loss.reading(real_logits.detach()),
             "d_fake_before": self.loss.reading(fake_logits.detach()),
+            "d_real_sign": real_logits.detach().sign().mean(),
         }
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Logged]:
         """Return the generator's loss; logs `d_fake_after`."""
-        output = discriminator(fake).float()
+        output = discriminator(self.augment(fake, *batch.augmentation(2))).float()
         logits = self._verdicts(output)
         loss = self.loss.generator(logits)
         if batch.labels is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from typing import NoReturn
@@ -16,7 +17,7 @@ from pipeline.runs import RunFolder, RunLog
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_snapshot, save_state
-from pipeline.training.ema import CALIBRATION_IMAGES, calibrated
+from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, has_running_statistics
 from pipeline.training.objective import Logged
 from pipeline.training.scores import Scores
 from pipeline.training.small_score import SmallScore
@@ -190,13 +191,15 @@ class Recorder:
         self._scores.take(self._fitted_generator(), self._state, self.images_seen, self.clock)
 
     def _fitted_generator(self) -> nn.Module:
-        z = self._batches.noise("calibration", 0, CALIBRATION_IMAGES)
-        return calibrated(self._state.average.network, z)
+        average = self._state.average.network
+        if not has_running_statistics(average):
+            return copy.deepcopy(average).eval()
+        return calibrated(average, self._batches.examples("calibration", CALIBRATION_IMAGES))
 
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:
         count = self._config.logging.sample_count
-        images = generator(self._batches.noise("samples", 0, count))
+        images = generator(self._batches.examples("samples", count))
         rows = math.ceil(math.sqrt(count))
         with atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file:
             save_image(

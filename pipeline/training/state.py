@@ -11,6 +11,7 @@ from torch import nn
 from pipeline.config import Config
 from pipeline.errors import RunError
 from pipeline.networks import build_discriminator, build_generator
+from pipeline.training.diffaugment import adapted
 from pipeline.training.ema import AveragedGenerator
 from pipeline.training.objective import Logged
 from pipeline.training.precision import Precision
@@ -33,6 +34,10 @@ class TrainingState:
     log_sizes: dict[str, int] = field(default_factory=dict)
     logged_g: Logged = field(default_factory=dict)
     """What the generator's last step logged: it does not take one with each of the other's."""
+    strength: torch.Tensor = field(default_factory=lambda: torch.ones(()))
+    """Of the differentiable augmentation, 0 to 1."""
+    target: float | None = None
+    """Mean sign of the logits on paintings that the strength follows; none: it is fixed."""
     first_step: int = 0
     """Steps inherited from the run that this one continues."""
     first_seconds: float = 0.0
@@ -54,12 +59,24 @@ class TrainingState:
             _adam(generator, config, config.training.learning_rate),
             _adam(discriminator, config, discriminator_rate(config)),
             precision.scaler(),
+            strength=torch.tensor(first_strength(config), device=precision.device),
+            target=config.training.diffaugment_target,
         )
 
     @property
     def device(self) -> torch.device:
         """Return the device that the networks are on."""
         return next(self.generator.parameters()).device
+
+    def follow_overfitting(self, real_signs: torch.Tensor, images: int) -> None:
+        """Adapt the strength of the augmentation to what the discriminator says of paintings.
+
+        Args:
+            real_signs: mean sign of its logits in a step, on the device.
+            images: of the step.
+        """
+        if self.target is not None:
+            self.strength = adapted(self.strength, real_signs, self.target, images)
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -79,6 +96,7 @@ class TrainingState:
             "reserve": self.reserve,
             "log_sizes": self.log_sizes,
             "logged_g": self.logged_g,
+            "strength": self.strength,
             "first_step": self.first_step,
             "first_seconds": self.first_seconds,
         }
@@ -102,6 +120,8 @@ class TrainingState:
             self.log_sizes = dict(saved["log_sizes"])
             logged = dict(saved.get("logged_g", {}))  # older states lack these
             self.logged_g = {name: value.to(self.device) for name, value in logged.items()}
+            if self.target is not None and "strength" in saved:
+                self.strength = saved["strength"].to(self.device)
             self.first_step = int(saved.get("first_step", 0))
             self.first_seconds = float(saved.get("first_seconds", 0.0))
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -109,6 +129,12 @@ class TrainingState:
                 f"The checkpoint does not fit the run's networks ({error}). "
                 "Delete its state.pt to train from the start, or choose another --run."
             ) from None
+
+
+def first_strength(config: Config) -> float:
+    """Return the strength of the differentiable augmentation at the start of a run."""
+    training = config.training
+    return training.diffaugment_strength if training.diffaugment_target is None else 0.0
 
 
 def discriminator_rate(config: Config) -> float:

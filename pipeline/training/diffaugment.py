@@ -1,0 +1,138 @@
+"""Augmentation that both networks train through: paintings and generated images alike.
+
+Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training", section 3: what
+the discriminator sees is changed at random, paintings and generated images by the same law, in
+its own step and in the generator's, whose gradient passes through. So a discriminator cannot learn
+few paintings by heart, and the generator does not learn to paint the changes. Its strength is the
+share of images that is changed; it can follow the overfitting of the discriminator, as in Karras
+et al. 2020, "Training generative adversarial networks with limited data", section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.config import TrainingConfig
+
+DRAWS = 10
+"""Uniform numbers an image: for each change one that decides about it, then its parameters."""
+_COLOUR, _TRANSLATION, _CUTOUT = slice(0, 4), slice(4, 7), slice(7, 10)
+CUTOUT_SIDE = 0.5
+"""Side of the cut-out square, as a share of the image's: the paper's."""
+RAMP_IMAGES = 200_000
+"""Training images in which an adapting strength can go from 0 to 1; the paper takes 500,000 for
+thousands of paintings."""
+
+
+@dataclass(frozen=True)
+class DifferentiableAugmentation:
+    """A set of changes; which image gets which is a function of given numbers."""
+
+    changes: tuple[str, ...] = ()
+    """Of colour, translation, cutout."""
+    translation: float = 0.125
+    """Largest shift, as a share of the side; 1/8 in the paper."""
+
+    @staticmethod
+    def from_config(training: TrainingConfig) -> DifferentiableAugmentation:
+        """Build it as the config says."""
+        return DifferentiableAugmentation(training.diffaugment, training.diffaugment_translation)
+
+    def __call__(
+        self, images: torch.Tensor, draws: torch.Tensor | None, strength: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return changed images; as they were without changes or numbers.
+
+        Args:
+            images: (N, C, S, S) in [-1, 1], of any floating-point type.
+            draws: uniform numbers in [0, 1), float32 (N, DRAWS).
+            strength: share of the images that each change is made to, a scalar on the device.
+        """
+        if not self.changes or draws is None or strength is None:
+            return images
+        images = images.float()
+        if "colour" in self.changes:
+            images = change_colour(images, _chosen(draws[:, _COLOUR], strength))
+        if "translation" in self.changes:
+            images = translate(images, _chosen(draws[:, _TRANSLATION], strength), self.translation)
+        if "cutout" in self.changes:
+            images = cut_out(images, draws[:, _CUTOUT], strength)
+        return images
+
+
+def _chosen(draws: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+    """Return the parameters (N, k) of a change; those that change nothing where it is not made.
+
+    Args:
+        draws: (N, 1 + k): the first number decides.
+        strength: share of images that are changed.
+    """
+    return torch.where(draws[:, :1] < strength, draws[:, 1:], 0.5)
+
+
+def change_colour(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Change brightness by up to 0.5, saturation by a factor of 0 to 2, contrast of 0.5 to 1.5.
+
+    Args:
+        images: float32 (N, C, S, S) in [-1, 1].
+        draws: (N, 3) in [0, 1), in that order; 0.5 changes nothing.
+    """
+    brightness, saturation, contrast = draws[:, :, None, None, None].unbind(1)
+    images = images + (brightness - 0.5)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * (2 * saturation)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    return middle + (images - middle) * (contrast + 0.5)
+
+
+def translate(images: torch.Tensor, draws: torch.Tensor, largest: float) -> torch.Tensor:
+    """Shift images by whole pixels; what comes in from outside is grey (0).
+
+    Args:
+        images: float32 (N, C, S, S).
+        draws: (N, 2) in [0, 1): across and down; 0.5 shifts nothing.
+        largest: shift, as a share of S.
+    """
+    side = images.shape[-1]
+    reach = round(largest * side)
+    pixels = (draws * (2 * reach + 1)).floor() - reach
+    shift = 2 * pixels / side  # affine_grid's unit is half a side
+    matrices = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    matrices[:, :, 2] = shift
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, "nearest", "zeros", align_corners=False)
+
+
+def cut_out(images: torch.Tensor, draws: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+    """Make a square of half the side grey (0); its centre lies anywhere in the image.
+
+    Args:
+        images: float32 (N, C, S, S).
+        draws: (N, 3) in [0, 1): whether, and the centre across and down.
+        strength: share of images that are changed.
+    """
+    side = images.shape[-1]
+    places = (torch.arange(side, device=images.device) + 0.5) / side
+    near = (places - draws[:, 1:, None]).abs() < CUTOUT_SIDE / 2  # (N, 2, S)
+    hole = near[:, 0, None, :] & near[:, 1, :, None]
+    hole = hole & (draws[:, 0] < strength)[:, None, None]
+    return images.masked_fill(hole[:, None], 0.0)
+
+
+def adapted(
+    strength: torch.Tensor, real_signs: torch.Tensor, target: float, images: int
+) -> torch.Tensor:
+    """Return the strength after a step: higher where the discriminator overfits.
+
+    The sign of its logits on paintings is 1 on average if it knows them all, 0 if it guesses.
+
+    Args:
+        strength: 0 to 1, a scalar.
+        real_signs: mean sign of the logits of the step's paintings, -1 to 1.
+        target: the mean sign to hold; 0.6 in Karras et al.
+        images: of the step.
+    """
+    return (strength + torch.sign(real_signs - target) * (images / RAMP_IMAGES)).clamp(0, 1)
