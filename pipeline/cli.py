@@ -204,6 +204,12 @@ def chosen_snapshot(run: Any) -> str:
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
 @click.option("--class", "wanted_class", help="Images of this class alone.")
+@click.option("--upscale", help="learned, lanczos, bicubic or bilinear [default: the snapshot's].")
+@click.option(
+    "--upscaler",
+    type=PathOption,
+    help="Run or snapshot of an upscaler: put into this snapshot, where it stays.",
+)
 @click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
 )
@@ -216,6 +222,8 @@ def generate(
     out: Path | None,
     assignments: tuple[str, ...],
     wanted_class: str | None,
+    upscale: str | None,
+    upscaler: Path | None,
     batch_size: int,
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
@@ -223,10 +231,14 @@ def generate(
     from pipeline.generate import generate, generate_for_run
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler
-    from pipeline.training.checkpoints import load_snapshot
+    from pipeline.training.checkpoints import attach_upscaler, load_snapshot
     from pipeline.training.precision import all_devices
 
     source = snapshot_file(run_path, snapshot, last)
+    if upscaler is not None:
+        attach_upscaler(source, RunFolder(upscaler).chosen if upscaler.is_dir() else upscaler)
+    if upscale is not None:
+        assignments = (*assignments, f"upscale={upscale}")
     run = RunFolder(run_path) if run_path is not None else None
     target = run.images if run and out is None else out
     if target is None:

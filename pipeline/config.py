@@ -25,6 +25,7 @@ DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
+UPSCALES = ("learned", *UPSCALE_FILTERS)
 FAMILIES = ("dcgan", "dense-start", "fully-connected", "upscaler")
 UPSCALE_FACTORS = (2, 4)
 DISCRIMINATOR_NORMS = ("batch", "layer", "spectral", "none")
@@ -276,7 +277,7 @@ class OutputConfig:
     output_size: int = 256
     """Side of the written images in pixels; the competition takes 256."""
     upscale: str = "lanczos"
-    """Filter that enlarges the generator's images."""
+    """What enlarges the generator's images: a filter, or `learned`, the snapshot's upscaler."""
     jpeg_quality: int = 95
     """Quality of the JPEG files, 1 to 100."""
     chroma_subsampling: str = "4:2:0"
@@ -287,7 +288,7 @@ class OutputConfig:
         _require(
             8 <= self.output_size <= 4096, "output_size", self.output_size, "from 8 to 4096 pixels"
         )
-        _require_one_of(UPSCALE_FILTERS, "upscale", self.upscale)
+        _require_one_of(UPSCALES, "upscale", self.upscale)
         _require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
         _require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)
 

@@ -18,8 +18,12 @@ from pipeline.config import Config, OutputConfig
 from pipeline.errors import ConfigError
 from pipeline.networks.inference import FastGenerator
 from pipeline.training.checkpoints import Snapshot
+from pipeline.training.grain import grain
 from pipeline.training.noise import Latents, NoiseLaw
 from pipeline.training.precision import Precision, choose_precision
+
+UPSCALER_BATCH = 8
+"""Images an upscaler takes at a time: its large layers then stay in a CPU's cache."""
 
 
 class Sampler(Protocol):
@@ -33,7 +37,7 @@ class Sampler(Protocol):
 
 
 class NoiseSampler:
-    """Noise through a generator, enlarged by an antialiasing filter."""
+    """Noise through a generator, enlarged by an upscaler or an antialiasing filter."""
 
     def __init__(
         self,
@@ -54,16 +58,20 @@ class NoiseSampler:
             wanted_class: of all images; by default any, each as likely.
 
         Raises:
-            ConfigError: if the generator knows no such class.
+            ConfigError: if the generator knows no such class, or images are to be enlarged by an
+                upscaler and there is none.
         """
+        self._output = output or snapshot.config.output
+        devices = [devices] if isinstance(devices, torch.device) else list(devices)
         wanted = "float32" if snapshot.config.training.precision == "float32" else "auto"
         self._replicas = [
             FastGenerator(snapshot.generator, Precision(choose_precision(wanted, device), device))
-            for device in ([devices] if isinstance(devices, torch.device) else devices)
+            for device in devices
         ]
+        learned = self._output.upscale == "learned"
+        self._upscalers = make_upscalers(snapshot, seed, devices) if learned else None
         self._latents = Latents.from_config(snapshot.config)
         self._class = class_number(snapshot.config, wanted_class)
-        self._output = output or snapshot.config.output
         self._seed = seed
 
     def __call__(self, indices: Sequence[int]) -> list[np.ndarray]:
@@ -71,7 +79,7 @@ class NoiseSampler:
         if not indices:
             return []
         # By place, not by whose turn it is: the same call is always answered by the same device.
-        return self.images_of(self.latents(indices), turn=indices[0] // len(indices))
+        return self.images_of(self.latents(indices), indices[0] // len(indices), indices)
 
     @property
     def law(self) -> NoiseLaw:
@@ -88,7 +96,9 @@ class NoiseSampler:
         return self._latents.images(self._seed, indices, self._class)
 
     @torch.inference_mode()
-    def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
+    def images_of(
+        self, z: torch.Tensor, turn: int = 0, indices: Sequence[int] | None = None
+    ) -> list[np.ndarray]:
         """Return the finished images of z (N, D): uint8 (S, S, 3), 0 to 255, one a row.
 
         An image depends on its own row alone, up to the rounding of the arithmetic.
@@ -96,9 +106,14 @@ class NoiseSampler:
         Args:
             z: of any floating-point type.
             turn: of several devices, which one; counted round and round.
+            indices: of the images, whose grain an upscaler then draws; by default all have the
+                grain of image 0, so that it stands still in a video.
         """
         images = self._replicas[turn % len(self._replicas)](z.float())
         images = images.expand(-1, 3, -1, -1)  # grey becomes RGB
+        if self._upscalers is not None:
+            upscaler = self._upscalers[turn % len(self._upscalers)]
+            images = upscaler(images, indices or [0] * len(images))
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
         return list(enlarge(pixels.contiguous().numpy(), self._output))
 
@@ -106,6 +121,51 @@ class NoiseSampler:
     def output_size(self) -> int:
         """Return the side S of the finished images in pixels."""
         return self._output.output_size
+
+
+class LearnedUpscaler:
+    """A snapshot's upscaler on one device."""
+
+    def __init__(self, snapshot: Snapshot, seed: int, device: torch.device) -> None:
+        """Put a copy on the device.
+
+        Args:
+            snapshot: of the upscaler.
+            seed: picks the grain of each image.
+            device: where it runs.
+        """
+        precision = Precision(choose_precision("auto", device), device)
+        self._network = FastGenerator(snapshot.generator, precision)
+        self._noise_channels = snapshot.config.network.latent_size
+        self._seed = seed
+
+    def __call__(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        """Return images (N, 3, s, s) in [-1, 1] enlarged; the grain follows from the indices."""
+        starts = range(0, len(images), UPSCALER_BATCH)
+        parts = [slice(start, start + UPSCALER_BATCH) for start in starts]
+        return torch.cat([self._enlarged(images[part], indices[part]) for part in parts])
+
+    def _enlarged(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
+        shape = (self._noise_channels, *images.shape[2:])
+        noise = torch.stack([grain(self._seed, "generate: grain", i, shape) for i in indices])
+        larger: torch.Tensor = self._network(torch.cat([images, noise.to(images.device)], 1))
+        return larger
+
+
+def make_upscalers(
+    snapshot: Snapshot, seed: int, devices: Sequence[torch.device]
+) -> list[LearnedUpscaler]:
+    """Return a copy of a generator's upscaler on each device.
+
+    Raises:
+        ConfigError: if it has none, or is one.
+    """
+    if snapshot.upscaler is None:
+        raise ConfigError(
+            "upscale is 'learned', and the snapshot has no upscaler. Give it one with "
+            "`painter generate --upscaler RUN|FILE`, or take --upscale lanczos."
+        )
+    return [LearnedUpscaler(snapshot.upscaler, seed, device) for device in devices]
 
 
 def class_number(config: Config, name: str | None) -> int | None:
@@ -129,18 +189,18 @@ def enlarge(images: np.ndarray, output: OutputConfig) -> np.ndarray:
     that does not know Lanczos leaves it to Pillow.
     """
     side = output.output_size
+    method = "bicubic" if output.upscale == "learned" else output.upscale
     if images.shape[1:3] == (side, side):
         return images
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
     try:
-        larger = F.interpolate(pixels, (side, side), mode=output.upscale, antialias=True)
+        larger = F.interpolate(pixels, (side, side), mode=method, antialias=True)
     except (NotImplementedError, ValueError):
-        return np.stack([_enlarge_by_pillow(image, output) for image in images])
+        return np.stack([_enlarge_by_pillow(image, side, method) for image in images])
     return larger.permute(0, 2, 3, 1).numpy()
 
 
-def _enlarge_by_pillow(image: np.ndarray, output: OutputConfig) -> np.ndarray:
-    """Resize uint8 (s, s, 3) to (S, S, 3)."""
-    method = Image.Resampling[output.upscale.upper()]
-    size = (output.output_size, output.output_size)
-    return np.asarray(Image.fromarray(image).resize(size, method))
+def _enlarge_by_pillow(image: np.ndarray, side: int, method: str) -> np.ndarray:
+    """Resize uint8 (s, s, 3) to (side, side, 3)."""
+    resampling = Image.Resampling[method.upper()]
+    return np.asarray(Image.fromarray(image).resize((side, side), resampling))

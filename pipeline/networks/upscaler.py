@@ -52,7 +52,8 @@ class Doubling(nn.Module):
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Double x and add noise (N, 1, 2H, 2W) to each channel, as loud as was learned."""
         larger = self.convolution(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return self.block(larger + self.loudness * noise.to(larger.dtype))  # type: ignore[no-any-return]  # modules return Any
+        result: torch.Tensor = self.block(larger + self.loudness * noise.to(larger.dtype))
+        return result
 
 
 class Generator(nn.Module):

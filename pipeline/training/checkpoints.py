@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import torch
 from torch import nn
 
 from pipeline import __version__
-from pipeline.config import Config
+from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, RunError
 from pipeline.networks import build_generator
 from pipeline.storage import write_bytes, write_json
 
 STATE_FORMAT = 1
 SNAPSHOT_FORMAT = "painter-generator-1"
+UPSCALER_PREFIX = "upscaler."
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -64,6 +65,8 @@ class Snapshot:
     images_seen: int
     score: dict[str, Any] | None = None
     """The small score by which it was chosen."""
+    upscaler: Snapshot | None = None
+    """What enlarges its images, if it has one."""
 
 
 def save_snapshot(
@@ -72,19 +75,70 @@ def save_snapshot(
     config: Config,
     images_seen: int,
     score: dict[str, Any] | None = None,
+    upscaler: Snapshot | None = None,
 ) -> None:
     """Write `path` (safetensors, config in its header) and a readable .json beside it."""
-    about = {
-        "format": SNAPSHOT_FORMAT,
-        "painter": __version__,
-        "images_seen": images_seen,
-        "config": config.to_dict(),
-        "score": score,
-    }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
+    write_snapshot(path, Snapshot(generator, config, images_seen, score, upscaler))
+
+
+def write_snapshot(path: Path, snapshot: Snapshot, half: bool = False) -> None:
+    """Write a snapshot as `save_snapshot` does.
+
+    Args:
+        path: a name ending in .safetensors.
+        snapshot: with its upscaler, if it has one.
+        half: in float16, but for the statistics of normalisations: half the size.
+    """
+    tensors = _tensors(snapshot.generator, half)
+    about: dict[str, Any] = {"format": SNAPSHOT_FORMAT, "painter": __version__}
+    about |= _about(snapshot) | {"score": snapshot.score}
+    if snapshot.upscaler is not None:
+        about["upscaler"] = _about(snapshot.upscaler)
+        own = _tensors(snapshot.upscaler.generator, half)
+        tensors |= {UPSCALER_PREFIX + name: tensor for name, tensor in own.items()}
     header = {"about": json.dumps(about, sort_keys=True)}
     write_bytes(path, safetensors.torch.save(tensors, header))
     write_json(path.with_suffix(".json"), about)
+
+
+def _about(snapshot: Snapshot) -> dict[str, Any]:
+    return {"images_seen": snapshot.images_seen, "config": snapshot.config.to_dict()}
+
+
+def _tensors(network: nn.Module, half: bool) -> dict[str, torch.Tensor]:
+    """Return a network's numbers on the CPU."""
+    return {
+        name: _stored(name, tensor.detach().cpu().contiguous(), half)
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    statistics = name.rpartition(".")[2].startswith("running_")
+    return tensor.half() if half and tensor.is_floating_point() and not statistics else tensor
+
+
+def attach_upscaler(path: Path, upscaler: Path) -> None:
+    """Put an upscaler into a generator's snapshot, which from then on enlarges by it.
+
+    Args:
+        path: the snapshot of the generator, written anew.
+        upscaler: the snapshot of an upscaler.
+
+    Raises:
+        RunError: if one is missing or damaged.
+        ConfigError: if the second is no upscaler, or the first is one.
+    """
+    generator, enlarges = load_snapshot(path), load_snapshot(upscaler)
+    if generator.config.network.family == "upscaler":
+        raise ConfigError(f"{path} is an upscaler itself; an upscaler is given to a generator.")
+    if enlarges.config.network.family != "upscaler":
+        raise ConfigError(
+            f"{upscaler} is a generator of family {enlarges.config.network.family!r}; expected an "
+            "upscaler, as `painter train --preset upscaler64to256` makes one."
+        )
+    config = apply_settings(generator.config, {"upscale": "learned"})
+    write_snapshot(path, replace(generator, config=config, upscaler=enlarges))
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -111,11 +165,21 @@ def load_snapshot(path: Path) -> Snapshot:
                 f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_FORMAT}). "
                 "`painter train` writes snapshots."
             )
-        config = Config.from_dict(about["config"])
-        generator = build_generator(config.network, config.data)
-        generator.load_state_dict(tensors)
-        return Snapshot(generator.eval(), config, int(about["images_seen"]), about.get("score"))
+        own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
+        snapshot = replace(_restored(about, own), score=about.get("score"))
+        if "upscaler" not in about:
+            return snapshot
+        rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
+        return replace(snapshot, upscaler=_restored(about["upscaler"], rest))
     except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
+
+
+def _restored(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:
+    """Build the network that a config describes, in float32, with the given numbers."""
+    config = Config.from_dict(about["config"])
+    network = build_generator(config.network, config.data)
+    network.load_state_dict(tensors)
+    return Snapshot(network.eval(), config, int(about["images_seen"]))

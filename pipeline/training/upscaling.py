@@ -17,13 +17,9 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.config import Config
 from pipeline.networks.upscaler import COLOURS, shrink
 from pipeline.randomness import stream
+from pipeline.training.grain import grain
 from pipeline.training.losses import Loss, make_loss
 from pipeline.training.objective import Batch, Logged
-
-
-def grain(seed: int, purpose: str, position: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return normal noise, float32 of `shape`, on the CPU."""
-    return torch.from_numpy(stream(seed, purpose, position).standard_normal(shape, np.float32))
 
 
 def crop(images: torch.Tensor, corners: np.ndarray, side: int) -> torch.Tensor:

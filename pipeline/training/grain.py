@@ -1,0 +1,13 @@
+"""The noise that an upscaler turns into grain: a map at each pixel of the small image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pipeline.randomness import stream
+
+
+def grain(seed: int, purpose: str, position: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return normal noise, float32 of `shape`, on the CPU: a function of the arguments alone."""
+    return torch.from_numpy(stream(seed, purpose, position).standard_normal(shape, np.float32))
