@@ -311,25 +311,44 @@ class Config:
             "dense-start",
         )
         self._refuse_without_effect()
+        self._refuse_unfit_for_upscaler()
         if self.training.loss == "wgan-gp" and mixed:
             raise ConfigError(
                 "loss is 'wgan-gp', whose penalty concerns each image by itself, but "
                 "discriminator_norm is 'batch', which mixes them. Use discriminator_norm=layer."
             )
 
+    def _values(self) -> dict[str, Any]:
+        """Return all settings under their names."""
+        sections = (getattr(self, f.name) for f in fields(self))
+        return {f.name: getattr(part, f.name) for part in sections for f in fields(part)}
+
     def _refuse_without_effect(self) -> None:
         """Refuse settings of one family in another, where they would do nothing."""
-        network, defaults = self.network, NetworkConfig()
-        for name, families in (
-            ("kernel_size", ("dcgan",)),
-            ("discriminator_norm", ("dcgan", "dense-start")),
-        ):
-            value = getattr(network, name)
-            if network.family not in families and value != getattr(defaults, name):
+        values = self._values()
+        family = self.network.family
+        for name, families in FAMILIES_OF.items():
+            if family not in families and values[name] != DEFAULTS[name]:
                 raise ConfigError(
-                    f"{name} is {value!r}, and family {network.family!r} has no such thing. "
+                    f"{name} is {values[name]!r}, and family {family!r} has no such thing. "
                     f"It belongs to {' and '.join(families)}."
                 )
+
+    def _refuse_unfit_for_upscaler(self) -> None:
+        """Refuse what an upscaler cannot be trained with."""
+        if self.network.family != "upscaler":
+            return
+        maps = self.network.upscale_factor**2
+        if self.network.latent_size % maps:
+            raise ConfigError(
+                f"latent_size is {self.network.latent_size}; an upscaler by "
+                f"{self.network.upscale_factor} takes a multiple of {maps}."
+            )
+        if self.training.loss == "wgan-gp":
+            raise ConfigError(
+                "loss is 'wgan-gp'; an upscaler's discriminator judges patches and has no gradient "
+                "penalty. Use loss=hinge."
+            )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return sections of plain values, as `config.json` holds them."""
@@ -345,7 +364,30 @@ class Config:
         return apply_settings(Config(), flatten(sections))
 
 
+_FROM_NOISE = ("dcgan", "dense-start", "fully-connected")
+FAMILIES_OF: dict[str, tuple[str, ...]] = {
+    "kernel_size": ("dcgan",),
+    "discriminator_norm": ("dcgan", "dense-start"),
+    **dict.fromkeys(
+        (
+            "channels", "conditional", "generator_dropout", "discriminator_dropout",
+            "gradient_penalty", "discriminator_passes", "noise", "diffaugment",
+            "diffaugment_target",
+        ),
+        _FROM_NOISE,
+    ),
+    **dict.fromkeys(
+        (
+            "crop_size", "upscale_factor", "residual_blocks", "adversarial_weight", "pixel_weight",
+            "consistency_weight", "input_noise",
+        ),
+        ("upscaler",),
+    ),
+}  # fmt: skip
+"""Families in which a setting does something; those that are not here do in all."""
+
 SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config)}  # type: ignore[misc]  # each section is its own default factory
+DEFAULTS: dict[str, Any] = {f.name: f.default for cls in SECTIONS.values() for f in fields(cls)}
 IDENTITY_SECTIONS = ("data", "network", "training")
 """Sections that make a run what it is; the others may change when it is taken up again."""
 SECTION_OF: dict[str, str] = {

@@ -46,7 +46,7 @@ TINY: dict[str, Any] = {
 DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc"}
 KEYS = {
     "step", "images_seen", "seconds", "loss_d", "loss_g", "d_real", "d_fake_before",
-    "d_fake_after", "images_per_second",
+    "d_fake_after", "d_real_sign", "images_per_second",
 }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ def test_losses_are_the_cross_entropies_with_softened_labels() -> None:
     # float32 logits and logarithms: a few units in the seventh digit.
     assert loss_d.item() == pytest.approx(cross_entropy(p, 0.8) + cross_entropy(p, 0.1), rel=1e-6)
     assert loss_g.item() == pytest.approx(cross_entropy(p, 0.8), rel=1e-6)
+    assert logged_d.pop("d_real_sign").item() == 1
     for name, value in (logged_d | logged_g).items():
         assert value.item() == pytest.approx(p, rel=1e-6), name
     assert set(logged_d | logged_g) == {"d_real", "d_fake_before", "d_fake_after"}

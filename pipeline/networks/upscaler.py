@@ -37,7 +37,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add what the convolutions see."""
-        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.2)), 0.2))
+        change: torch.Tensor = self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.2)), 0.2))
+        return x + change
 
 
 class Doubling(nn.Module):
