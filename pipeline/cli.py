@@ -27,6 +27,7 @@ from pipeline.cli_options import (
     extractor_options,
     options,
     run_option,
+    run_or_file,
     seed_option,
     snapshot_file,
     snapshot_options,
@@ -100,6 +101,12 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     type=PathOption,
     help="Run whose networks and history the new run takes over.",
 )
+@click.option(
+    "--generator",
+    "generator_path",
+    type=PathOption,
+    help="Run or snapshot whose images an upscaler learns to enlarge too.",
+)
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context
 def train(
@@ -114,6 +121,7 @@ def train(
     holdout: float | None,
     seed: int | None,
     earlier_path: Path | None,
+    generator_path: Path | None,
     dry_run: bool,
 ) -> None:
     """Train a GAN. The same command again resumes, or does nothing if it is finished.
@@ -148,15 +156,14 @@ def train(
         "count": len(images),
         "content_hash": content,
     }
+    made = None if generator_path is None else made_by(generator_path, config, about)
     run = RunFolder(run_path)
     run.refuse_other_run(config, about)
     training, held_out = split(images, config.data)
     loaded = load_images(training, config.data.image_size, content, config.data.channels)
     labels = class_labels(loaded.names, config)
-    for problem in loaded.unreadable[:10] if ranks.is_writer else []:
-        click.echo(f"left out: {problem}", err=True)
-    if loaded.file is not None and ranks.is_writer:
-        click.echo(f"more than memory holds, kept decoded in {loaded.file}", err=True)
+    if ranks.is_writer:
+        say_loaded(loaded)
     if dry_run:
         if ranks.is_writer:
             click.echo(describe(config, loaded, run_path))
@@ -173,13 +180,32 @@ def train(
         click.echo(f"No scores on the way, so the last snapshot is used: {scorer}", err=True)
     small_score = None if isinstance(scorer, str) else scorer
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
-    seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels)
+    seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels, made)
     if not ranks.is_writer:
         return
     click.echo(f"{run_path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
     if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
+
+
+def made_by(generator: Path, config: Any, about: dict[str, Any]) -> Any:
+    """Return images of a generator for the training of an upscaler, and note in `about` whose."""
+    from pipeline.storage import file_sha256
+    from pipeline.training.made_images import make_images
+
+    snapshot = run_or_file(generator)
+    made = make_images(snapshot, config)
+    about["generator"] = {"path": str(snapshot.resolve()), "sha256": file_sha256(snapshot)}
+    return made
+
+
+def say_loaded(loaded: Any) -> None:
+    """Tell which images were left out, and where those are that memory does not hold."""
+    for problem in loaded.unreadable[:10]:
+        click.echo(f"left out: {problem}", err=True)
+    if loaded.file is not None:
+        click.echo(f"more than memory holds, kept decoded in {loaded.file}", err=True)
 
 
 def chosen_snapshot(run: Any) -> str:
@@ -236,7 +262,7 @@ def generate(
 
     source = snapshot_file(run_path, snapshot, last)
     if upscaler is not None:
-        attach_upscaler(source, RunFolder(upscaler).chosen if upscaler.is_dir() else upscaler)
+        attach_upscaler(source, run_or_file(upscaler))
     if upscale is not None:
         assignments = (*assignments, f"upscale={upscale}")
     run = RunFolder(run_path) if run_path is not None else None

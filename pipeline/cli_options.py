@@ -59,6 +59,13 @@ def snapshot_file(run_path: Path | None, snapshot: Path | None, last: bool) -> P
     return snapshot
 
 
+def run_or_file(path: Path) -> Path:
+    """Return the chosen snapshot of a run folder, or the file itself."""
+    from pipeline.runs import RunFolder
+
+    return RunFolder(path).chosen if path.is_dir() else path
+
+
 def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:
     """Apply several click options as one decorator."""
     return lambda command: functools.reduce(lambda c, option: option(c), reversed(many), command)

@@ -178,6 +178,11 @@ class RunFolder:
                 f"data: {old['count']} images from {old['path']} in the run, "
                 f"{data['count']} others from {data['path']} now"
             )
+        before, now = (known.get("generator", {}) for known in (old, data))
+        if before.get("sha256") != now.get("sha256"):
+            changed.append(
+                f"generator: {before.get('path', 'none')} in the run, {now.get('path', 'none')} now"
+            )
         if changed:
             raise RunError(
                 f"{self.path} holds a run with other settings:\n  "

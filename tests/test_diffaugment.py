@@ -1,5 +1,6 @@
 """Differentiable augmentation: by hand on small images, its gradient, and its strength."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -136,7 +137,7 @@ def test_an_adapting_strength_starts_at_zero_and_is_resumed() -> None:
     precision = Precision("float32", torch.device("cpu"))
     resumed = TrainingState.fresh(config, precision)
     assert resumed.strength.item() == 0
-    resumed.load({**state.to_dict()})
+    resumed.load(copy.deepcopy(state.to_dict()))
     assert torch.equal(resumed.strength, state.strength)
     a, b = trained(config, 2, state), trained(config, 2, resumed)
     for one, other in zip(a.generator.parameters(), b.generator.parameters(), strict=True):

@@ -26,7 +26,9 @@ from pipeline.training.checkpoints import (
     write_snapshot,
 )
 from pipeline.training.families import make_objective
+from pipeline.training.grain import grain
 from pipeline.training.loop import train
+from pipeline.training.made_images import SEED, make_images
 from pipeline.training.objective import Adversarial
 from pipeline.training.upscaling import Crops, Upscaling, crop
 
@@ -335,3 +337,24 @@ def test_what_an_upscaler_cannot_do_is_refused(changes: dict[str, Any]) -> None:
 def test_its_settings_are_refused_elsewhere(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         apply_settings(Config(), {name: 32})
+
+
+def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    config = apply_settings(TINY, {"image_size": 128})
+    made = make_images(generator, config, 70)
+    assert (made.shape, made.dtype) == ((70, 3, 32, 32), torch.uint8)
+    own = OutputConfig(output_size=32)
+    (image,) = NoiseSampler(load_snapshot(generator), SEED, CPU, own)([0])
+    # Rounding of batches of different size.
+    assert np.abs(made[0].permute(1, 2, 0).numpy().astype(int) - image).max() <= 2
+    for wrong, message in ((TINY, "32 pixels"), (Config(), "for training an upscaler")):
+        with pytest.raises(ConfigError, match=message):
+            make_images(generator, wrong)
+    with pytest.raises(ConfigError, match="expected a generator"):
+        make_images(upscaler, config)
+
+
+def test_grain_depends_on_its_place_alone() -> None:
+    assert torch.equal(grain(1, "a", 2, (3, 4)), grain(1, "a", 2, (3, 4)))
+    assert not torch.equal(grain(1, "a", 2, (3, 4)), grain(1, "a", 3, (3, 4)))

@@ -1,0 +1,63 @@
+"""What a generator makes, as an upscaler sees it: `painter train --generator`.
+
+An upscaler is trained on shrunk paintings, and used on what a generator makes of noise, which is
+something else: it should see both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pipeline.config import Config, OutputConfig
+from pipeline.errors import ConfigError
+from pipeline.samplers import NoiseSampler
+from pipeline.training.checkpoints import load_snapshot
+from pipeline.training.precision import all_devices
+
+COUNT = 4096
+"""Images: more than an upscaler of an hour can know by heart."""
+SEED = 2**61
+"""Draws other images than those that are submitted."""
+BATCH = 64
+
+
+def make_images(snapshot: Path, config: Config, count: int = COUNT) -> torch.Tensor:
+    """Return images of a generator before they are enlarged, uint8 (count, 3, s, s).
+
+    Args:
+        snapshot: of the generator.
+        config: of the upscaler's training.
+        count: how many.
+
+    Raises:
+        RunError: if there is no such snapshot.
+        ConfigError: if the training is not an upscaler's, or does not fit the generator.
+    """
+    loaded = load_snapshot(snapshot)
+    side = loaded.config.data.image_size
+    _refuse_unfit(config, loaded.config, snapshot)
+    output = OutputConfig(output_size=side, upscale="bicubic")  # of that size: nothing is enlarged
+    sampler = NoiseSampler(loaded, SEED, all_devices(), output)
+    images: list[np.ndarray] = []
+    for start in tqdm(range(0, count, BATCH), desc="make images", leave=False):
+        images += sampler(range(start, min(start + BATCH, count)))
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def _refuse_unfit(config: Config, generator: Config, snapshot: Path) -> None:
+    if config.network.family != "upscaler":
+        raise ConfigError(
+            f"--generator is for training an upscaler; this is family {config.network.family!r}."
+        )
+    if generator.network.family == "upscaler":
+        raise ConfigError(f"--generator is {snapshot}, an upscaler; expected a generator.")
+    expected = config.data.image_size // config.network.upscale_factor
+    if generator.data.image_size != expected:
+        raise ConfigError(
+            f"--generator makes images of {generator.data.image_size} pixels; an upscaler from "
+            f"{expected} to {config.data.image_size} is trained. Change upscale_factor."
+        )
