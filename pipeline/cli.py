@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from pipeline import __version__
+from pipeline.cli_export import export
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
 from pipeline.cli_latents import arithmetic, video
 from pipeline.cli_options import (
@@ -243,6 +244,7 @@ def generate(
     run_path: Path | None,
     snapshot: Path | None,
     last: bool,
+    model: str | None,
     count: int,
     seed: int,
     out: Path | None,
@@ -260,7 +262,7 @@ def generate(
     from pipeline.training.checkpoints import attach_upscaler, load_snapshot
     from pipeline.training.precision import all_devices
 
-    source = snapshot_file(run_path, snapshot, last)
+    source = snapshot_file(run_path, snapshot, last, model)
     if upscaler is not None:
         attach_upscaler(source, run_or_file(upscaler))
     if upscale is not None:
@@ -500,7 +502,7 @@ def demo(
         click.echo(path)
 
 
-for command in (study, video, arithmetic, kernel, submit, leaderboard, doctor):
+for command in (study, export, video, arithmetic, kernel, submit, leaderboard, doctor):
     cli.add_command(command)
 
 

@@ -56,6 +56,7 @@ def video(
     run_path: Path | None,
     snapshot: Path | None,
     last: bool,
+    model: str | None,
     images: str,
     seed: int,
     out: Path,
@@ -68,7 +69,7 @@ def video(
     from pipeline.video import make_video
 
     indices = image_indices(images)
-    sampler = make_sampler(snapshot_file(run_path, snapshot, last), seed, size)
+    sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
     count = make_video(sampler, indices, out, frames_per_step, fps, loop)
     click.echo(f"{count:,} frames, {count / fps:.1f} seconds in {out}")
 
@@ -95,6 +96,7 @@ def arithmetic(
     run_path: Path | None,
     snapshot: Path | None,
     last: bool,
+    model: str | None,
     plus: tuple[str, ...],
     minus: tuple[str, ...],
     seed: int,
@@ -107,7 +109,7 @@ def arithmetic(
     added = [Term(1, image_indices(numbers)) for numbers in plus]
     subtracted = [Term(-1, image_indices(numbers)) for numbers in minus]
     terms = [added[0], *subtracted, *added[1:]]
-    sampler = make_sampler(snapshot_file(run_path, snapshot, last), seed, size)
+    sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
     write_arithmetic(sampler, terms, out)
     click.echo(f"{formula(terms)} in {out}")
 

@@ -21,6 +21,7 @@ snapshot_options = [
     click.option("--run", "run_path", type=PathOption, help="Run folder: its best snapshot."),
     click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run."),
     click.option("--last", is_flag=True, help="Take the run's last snapshot, not its best."),
+    click.option("--model", metavar="NAME", help="A model that comes with painter."),
 ]
 config_options = [
     click.option("--preset", required=True, help="Named settings: see the README's table."),
@@ -43,20 +44,24 @@ extractor_options = [
 ]
 
 
-def snapshot_file(run_path: Path | None, snapshot: Path | None, last: bool) -> Path:
+def snapshot_file(
+    run_path: Path | None, snapshot: Path | None, last: bool, model: str | None = None
+) -> Path:
     """Return the file that `snapshot_options` name.
 
     Raises:
-        click.UsageError: unless either a run or a snapshot is given.
+        click.UsageError: unless one of a run, a snapshot and a model is given.
+        ConfigError: if there is no such model.
     """
+    from pipeline.export import model_file
     from pipeline.runs import RunFolder
 
-    if run_path is not None and snapshot is None:
+    if sum(given is not None for given in (run_path, snapshot, model)) != 1:
+        raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
+    if run_path is not None:
         run = RunFolder(run_path)
         return run.snapshot if last else run.chosen
-    if snapshot is None or run_path is not None:
-        raise click.UsageError("Give either --run DIR or --snapshot FILE.")
-    return snapshot
+    return snapshot if snapshot is not None else model_file(str(model))
 
 
 def run_or_file(path: Path) -> Path:

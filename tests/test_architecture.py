@@ -26,6 +26,7 @@ KERNEL_LIBRARIES = {
 ONLY_THROUGH_THE_COMMAND_LINE = {
     "pipeline.kaggle_api",  # in a process of its own: the client reads credentials when imported
     "pipeline.cli_kaggle",
+    "pipeline.cli_export",
     "pipeline.cli_latents",
     "pipeline.cli_options",
     "pipeline.cli_study",
@@ -80,6 +81,7 @@ def test_heavy_libraries_are_imported_where_they_are_used() -> None:
     free = {
         "pipeline/cli.py",
         "pipeline/cli_kaggle.py",
+        "pipeline/cli_export.py",
         "pipeline/cli_latents.py",
         "pipeline/cli_options.py",
         "pipeline/cli_study.py",

@@ -1,0 +1,176 @@
+"""The export stage: a run's generator in half precision with a model card, for others to use.
+
+Reads a run folder; writes `FOLDER/NAME/`: `snapshot.safetensors` (the averaged generator and its
+upscaler in float16, statistics of normalisations in float32), `snapshot.json` (all settings) and
+`README.md`, the card: data, recipe, cost, scores, limits (Mitchell et al. 2019, "Model cards for
+model reporting"). `painter export --run RUN --name NAME`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.networks import parameter_count
+from pipeline.runs import RunFolder, read_json, read_stats
+from pipeline.storage import atomic_folder, write_text
+from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
+
+FILE = "snapshot.safetensors"
+CARD = "README.md"
+SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
+"""Where the models are that come with painter."""
+
+
+def model_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the models in a folder; by default of those that come with painter."""
+    return sorted(path.parent.name for path in (folder or SHIPPED).glob(f"*/{FILE}"))
+
+
+def model_file(name: str, folder: Path | None = None) -> Path:
+    """Return the snapshot of a model.
+
+    Raises:
+        ConfigError: if there is none; the message lists those that exist.
+    """
+    names = model_names(folder)
+    if name not in names:
+        known = ", ".join(names) or "none come with this version"
+        raise ConfigError(f"There is no model {name!r}. Models: {known}.")
+    return (folder or SHIPPED) / name / FILE
+
+
+def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
+    """Write a model's folder and return it.
+
+    Args:
+        run: trained; its scores and curves go into the card.
+        name: of the model and its folder.
+        folder: where models are.
+        last: take the last snapshot, not the best.
+
+    Raises:
+        RunError: if the run has no snapshot.
+        ConfigError: if the name is no plain file name, or taken.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"--name is {name!r}; expected a plain file name.")
+    target = folder / name
+    if target.exists():
+        raise ConfigError(f"{target} exists. Choose another --name, or delete it first.")
+    snapshot = load_snapshot(run.snapshot if last else run.chosen)
+    with atomic_folder(target) as unfinished:
+        write_snapshot(unfinished / FILE, snapshot, half=True)
+        size = (unfinished / FILE).stat().st_size
+        write_text(unfinished / CARD, card(name, snapshot, run, size))
+    return target
+
+
+def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
+    """Return the model card in Markdown.
+
+    Args:
+        name: of the model.
+        snapshot: what is shipped.
+        run: where it comes from.
+        size: bytes of the shipped file.
+    """
+    sections = [
+        f"# {name}",
+        f"`painter generate --model {name} --count 7000 --out images.zip`",
+        "## What it is",
+        _networks(snapshot, size),
+        "## Data and cost",
+        _training(snapshot, run),
+        "## Scores",
+        _scores(run),
+        "## Recipe",
+        "```toml\n" + recipe(snapshot.config) + "\n```",
+        *(
+            ["## Recipe of the upscaler", "```toml\n" + recipe(snapshot.upscaler.config) + "\n```"]
+            if snapshot.upscaler
+            else []
+        ),
+        "## Limits",
+        "It paints what its training paintings have in common, from noise, and knows nothing else. "
+        "Scores are computed against the paintings named above, which are not those of the "
+        "leaderboard. The paintings' own rights apply to them; Monet's are in the public domain.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _networks(snapshot: Snapshot, size: int) -> str:
+    config = snapshot.config
+    text = (
+        f"A generator of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "
+        f"parameters) from {config.network.latent_size} numbers `{config.training.noise}` to "
+        f"{config.data.image_size} pixels"
+    )
+    if snapshot.upscaler is not None:
+        count = parameter_count(snapshot.upscaler.generator)
+        text += f", enlarged to {config.output.output_size} by an upscaler ({count:,} parameters)"
+    return text + f". {size / 1e6:.1f} MB in half precision."
+
+
+def _training(snapshot: Snapshot, run: RunFolder) -> str:
+    data = run.read_data()
+    seconds = _seconds(run, snapshot.images_seen)
+    sittings = run.read_provenance().get("sittings", [])
+    device = sittings[-1].get("device", "unknown") if sittings else "unknown"
+    text = (
+        f"- {data['count']:,} images (content hash `{data['content_hash'][:16]}`).\n"
+        f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
+    )
+    if snapshot.upscaler is not None:
+        text += f"\n- The upscaler has seen {snapshot.upscaler.images_seen:,} crops."
+    return text
+
+
+def _seconds(run: RunFolder, images_seen: int) -> float:
+    """Return the training time up to some number of images; 0 if the run has no curves."""
+    if not run.stats.exists():
+        return 0.0
+    columns = read_stats(run.stats)
+    pairs = zip(columns["images_seen"], columns["seconds"], strict=True)
+    return max((seconds for images, seconds in pairs if images <= images_seen), default=0.0)
+
+
+def _scores(run: RunFolder) -> str:
+    """Return the run's score as a table."""
+    if not run.score.exists():
+        return "None: `painter score` has not been run on this run's images."
+    score = read_json(run.score)
+    rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
+    for key in ("mifid", "fid", "kid", "precision", "recall", "coverage", "near_duplicates"):
+        if score.get(key) is not None:
+            rows.append(f"| {key} | {score[key]:.4g} | {_interval(score.get(f'{key}_interval'))} |")
+    features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
+    about = f"{features} against {score['n_reference']:,} paintings; "
+    return (
+        "\n".join(rows)
+        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a painting."
+    )
+
+
+def _interval(interval: list[float] | None) -> str:
+    return "" if interval is None else "{:.4g} to {:.4g}".format(*interval)
+
+
+def recipe(config: Config) -> str:
+    """Return the settings of the training as TOML that `painter train --config` takes."""
+    lines: list[str] = []
+    for section in ("data", "network", "training"):
+        lines.append(f"[{section}]")
+        values = config.to_dict()[section]
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

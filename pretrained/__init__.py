@@ -1,0 +1,1 @@
+"""Generators that come with painter, a folder each; `painter generate --model NAME`."""
