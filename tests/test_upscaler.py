@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.networks import build_discriminator, build_generator, parameter_count
 from pipeline.networks.upscaler import shrink
 from pipeline.samplers import UPSCALER_BATCH, NoiseSampler
+from pipeline.training import made_images
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import (
     Snapshot,
@@ -31,6 +32,7 @@ from pipeline.training.loop import train
 from pipeline.training.made_images import SEED, make_images
 from pipeline.training.objective import Adversarial
 from pipeline.training.upscaling import Crops, Upscaling, crop
+from tests.helpers import fill
 
 CPU = torch.device("cpu")
 TINY = apply_settings(
@@ -358,3 +360,26 @@ def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
 def test_grain_depends_on_its_place_alone() -> None:
     assert torch.equal(grain(1, "a", 2, (3, 4)), grain(1, "a", 2, (3, 4)))
     assert not torch.equal(grain(1, "a", 2, (3, 4)), grain(1, "a", 3, (3, 4)))
+
+
+def test_training_on_a_generators_images_by_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    monkeypatch.setattr(made_images, "COUNT", 8)
+    fill(tmp_path / "data", 4, (128, 128))
+    settings = {
+        "image_size": 128, "crop_size": 32, "generator_channels": 16, "discriminator_channels": 4,
+        "residual_blocks": 1, "batch_size": 2, "minutes": "none", "images": 4, "sample_count": 2,
+    }  # fmt: skip
+    assigned = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    base = ["train", "--data", str(tmp_path / "data"), "--preset", "upscaler64to256", *assigned]
+    words = [*base, "--run", str(tmp_path / "run")]
+    assert run_command([*words, "--generator", str(upscaler)]) == 2
+    assert "expected a generator" in capsys.readouterr().err
+    assert run_command([*words, "--generator", str(generator)]) == 0
+    assert "trained on 4 images" in capsys.readouterr().out
+    assert run_command(words) == 2  # another run: without a generator
+    assert "generator: " in capsys.readouterr().err
+    enlarge = ["generate", "--snapshot", str(generator), "--upscaler", str(tmp_path / "run")]
+    assert run_command([*enlarge, "--count", "2", "--out", str(tmp_path / "images.zip")]) == 0

@@ -25,18 +25,19 @@ SEED = 2**61
 BATCH = 64
 
 
-def make_images(snapshot: Path, config: Config, count: int = COUNT) -> torch.Tensor:
+def make_images(snapshot: Path, config: Config, count: int | None = None) -> torch.Tensor:
     """Return images of a generator before they are enlarged, uint8 (count, 3, s, s).
 
     Args:
         snapshot: of the generator.
         config: of the upscaler's training.
-        count: how many.
+        count: how many; by default `COUNT`.
 
     Raises:
         RunError: if there is no such snapshot.
         ConfigError: if the training is not an upscaler's, or does not fit the generator.
     """
+    count = COUNT if count is None else count
     loaded = load_snapshot(snapshot)
     side = loaded.config.data.image_size
     _refuse_unfit(config, loaded.config, snapshot)
