@@ -162,6 +162,10 @@ class TrainingConfig:
     diffaugment_target: float | None = None
     """If given, the strength starts at 0 and follows the discriminator's overfitting, so that
     the mean sign of its logits on paintings stays here."""
+    r1_weight: float = 0.0
+    """Weight of the R1 penalty on the discriminator's slope at paintings."""
+    r1_every: int = 16
+    """Steps between R1 penalties, each so many times as heavy."""
     adversarial_weight: float = 1.0
     """Weight of the adversarial loss in an upscaler's."""
     pixel_weight: float = 1.0
@@ -202,8 +206,15 @@ class TrainingConfig:
         for name in ("diffaugment_strength", "diffaugment_target", "diffaugment_translation"):
             value = getattr(self, name)
             _require(value is None or 0 <= value <= 1, name, value, "from 0 to 1")
-        for name in ("adversarial_weight", "pixel_weight", "consistency_weight", "input_noise"):
+        for name in (
+            "adversarial_weight",
+            "pixel_weight",
+            "consistency_weight",
+            "input_noise",
+            "r1_weight",
+        ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(self.r1_every >= 1, "r1_every", self.r1_every, "1 or more")
         penalty = self.gradient_penalty
         _require(penalty >= 0, "gradient_penalty", penalty, "0 or more")
         steps = self.discriminator_steps
@@ -371,7 +382,7 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             "channels", "conditional", "generator_dropout", "discriminator_dropout",
-            "gradient_penalty", "discriminator_passes", "noise", "diffaugment",
+            "gradient_penalty", "r1_weight", "discriminator_passes", "noise", "diffaugment",
             "diffaugment_target",
         ),
         _FROM_NOISE,

@@ -1,5 +1,7 @@
 """Adversarial losses against their formulas, written out in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError
-from pipeline.training.losses import gradient_penalty, make_loss
+from pipeline.training.batches import Batches
+from pipeline.training.losses import gradient_penalty, make_loss, r1_penalty
 from pipeline.training.objective import Adversarial, Batch
 
 REAL, FAKE = np.array([0.3, -1.2, 2.5]), np.array([-0.4, 1.7, -3.0])
@@ -146,3 +149,40 @@ def test_classes_add_their_cross_entropy_to_both_losses() -> None:
     )
     assert extra_d.item() == pytest.approx(of_real + of_fake, rel=1e-5)  # float32
     assert extra_g.item() == pytest.approx(of_fake, rel=1e-5)
+
+
+class Quadratic(torch.nn.Module):
+    """Answers the sum of squares of an image, times a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.weight * images.square().flatten(1).sum(1)
+
+
+def test_r1_is_half_the_squared_slope_at_paintings() -> None:
+    torch.manual_seed(0)
+    images, network = torch.rand(5, 3, 4, 4), Quadratic()
+    penalty = r1_penalty(network, images)
+    # The slope is 2 w x; float32 sums of 48 squares.
+    expected = (2 * 0.5 * images).square().sum((1, 2, 3)).mean() / 2
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-6)
+    (gradient,) = torch.autograd.grad(penalty, [network.weight])
+    assert gradient.item() == pytest.approx(2 * penalty.item() / 0.5, rel=1e-5)
+
+
+def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
+    settings = {"image_size": 32, "batch_size": 2, "r1_weight": 0.25, "r1_every": 4}
+    config = apply_settings(Config(), settings)
+    pixels = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
+    batches = Batches(pixels, config, torch.device("cpu"))
+    assert [batches(step).r1 for step in range(1, 9)] == [False] * 3 + [True] + [False] * 3 + [True]
+    objective, network = Adversarial.from_config(config), Quadratic()
+    batch = batches(4)
+    fake = torch.zeros_like(batch.real)
+    with_penalty, _ = objective.discriminator_loss(network, batch, fake)
+    without, _ = objective.discriminator_loss(network, replace(batch, r1=False), fake)
+    # Black paintings: 3 * 32 * 32 pixels of -1, so the slope has as many components of size 1.
+    assert (with_penalty - without).item() == pytest.approx(0.25 * 4 * 3072 / 2, rel=1e-4)

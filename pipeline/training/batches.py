@@ -59,6 +59,8 @@ class Batches:
             Crops.from_config(config, made) if config.network.family == "upscaler" else None
         )
         self._mixes = config.training.loss == "wgan-gp"
+        training = config.training
+        self._r1_every = training.r1_every if training.r1_weight > 0 else None
         self._augments = bool(config.training.diffaugment)
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
         self._images = self._gatherer(pixels)
@@ -94,7 +96,14 @@ class Batches:
             real = self._crops.large(real, step, self._batch_size, self._rows)
         real = real.contiguous(memory_format=torch.channels_last)
         z = self._inputs(real, step)
-        return Batch(real, z, self._labels_of(step), self._mix(step), self._draws(step))
+        return Batch(
+            real,
+            z,
+            labels=self._labels_of(step),
+            mix=self._mix(step),
+            draws=self._draws(step),
+            r1=self._r1_every is not None and step % self._r1_every == 0,
+        )
 
     def _inputs(self, real: torch.Tensor, step: int) -> torch.Tensor:
         """Return what the generator starts from in a step."""

@@ -154,5 +154,22 @@ def gradient_penalty(
     return (lengths - 1).square().mean()
 
 
+def r1_penalty(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
+    """Return half the mean squared slope of the discriminator at paintings.
+
+    Mescheder et al. 2018, "Which training methods for GANs do actually converge?", section 4.1.
+    Computed in float32: it is differentiated twice.
+
+    Args:
+        discriminator: images to logits (N,) or (N, 1 + classes); the first counts.
+        real: paintings, (N, C, S, S) in [-1, 1].
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        images = real.detach().float().requires_grad_()
+        logits = discriminator(images).reshape(len(images), -1)[:, 0]
+        (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return slopes.square().sum((1, 2, 3)).mean() / 2
+
+
 def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
 from pipeline.training.diffaugment import DifferentiableAugmentation
-from pipeline.training.losses import Loss, gradient_penalty, make_loss
+from pipeline.training.losses import Loss, gradient_penalty, make_loss, r1_penalty
 
 Logged = dict[str, torch.Tensor]
 
@@ -33,6 +33,9 @@ class Batch:
     the generated images in the discriminator's step, and in the generator's."""
     strength: torch.Tensor | None = None
     """Share of the images that are augmented, a scalar on the device."""
+
+    r1: bool = False
+    """Whether the R1 penalty is due."""
 
     def augmentation(self, purpose: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Return the numbers of paintings (0), generated images (1) or the generator's step (2),
@@ -73,6 +76,8 @@ class Adversarial:
     penalty_weight: float = 0.0
     """Weight of the gradient penalty; 0 leaves it out."""
     classes: int = 0
+    r1_weight: float = 0.0
+    """Weight of the R1 penalty in the steps in which it is due."""
     augment: DifferentiableAugmentation = field(default_factory=DifferentiableAugmentation)
 
     @staticmethod
@@ -84,6 +89,7 @@ class Adversarial:
             training.discriminator_passes,
             training.gradient_penalty if training.loss == "wgan-gp" else 0.0,
             len(config.data.class_names),
+            training.r1_weight * training.r1_every,
             DifferentiableAugmentation.from_config(training),
         )
 
@@ -107,6 +113,8 @@ class Adversarial:
         if batch.mix is not None and self.penalty_weight > 0:
             penalty = gradient_penalty(discriminator, real, fake, batch.mix)
             loss = loss + self.penalty_weight * penalty
+        if batch.r1:
+            loss = loss + self.r1_weight * r1_penalty(discriminator, real)
         return loss, {
             "d_real": self.loss.reading(real_logits.detach()),
             "d_fake_before": self.loss.reading(fake_logits.detach()),
