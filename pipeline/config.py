@@ -26,7 +26,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
 UPSCALES = ("learned", *UPSCALE_FILTERS)
-FAMILIES = ("dcgan", "dense-start", "fully-connected", "upscaler")
+FAMILIES = ("dcgan", "dense-start", "fully-connected", "fastgan", "upscaler")
 UPSCALE_FACTORS = (2, 4)
 DISCRIMINATOR_NORMS = ("batch", "layer", "spectral", "none")
 DIFFAUGMENTS = ("colour", "translation", "cutout")
@@ -166,6 +166,8 @@ class TrainingConfig:
     """Weight of the R1 penalty on the discriminator's slope at paintings."""
     r1_every: int = 16
     """Steps between R1 penalties, each so many times as heavy."""
+    redrawing_weight: float = 1.0
+    """Weight of the distance between paintings and what family fastgan's discriminator redraws."""
     adversarial_weight: float = 1.0
     """Weight of the adversarial loss in an upscaler's."""
     pixel_weight: float = 1.0
@@ -207,6 +209,7 @@ class TrainingConfig:
             value = getattr(self, name)
             _require(value is None or 0 <= value <= 1, name, value, "from 0 to 1")
         for name in (
+            "redrawing_weight",
             "adversarial_weight",
             "pixel_weight",
             "consistency_weight",
@@ -323,6 +326,11 @@ class Config:
         )
         self._refuse_without_effect()
         self._refuse_unfit_for_upscaler()
+        if self.training.loss == "wgan-gp" and self.network.family == "fastgan":
+            raise ConfigError(
+                "loss is 'wgan-gp', whose penalty concerns each image by itself, but the "
+                "discriminator of family 'fastgan' normalises over batches. Use loss=hinge."
+            )
         if self.training.loss == "wgan-gp" and mixed:
             raise ConfigError(
                 "loss is 'wgan-gp', whose penalty concerns each image by itself, but "
@@ -375,18 +383,20 @@ class Config:
         return apply_settings(Config(), flatten(sections))
 
 
-_FROM_NOISE = ("dcgan", "dense-start", "fully-connected")
+_PLAIN = ("dcgan", "dense-start", "fully-connected")
+_FROM_NOISE = (*_PLAIN, "fastgan")
 FAMILIES_OF: dict[str, tuple[str, ...]] = {
     "kernel_size": ("dcgan",),
     "discriminator_norm": ("dcgan", "dense-start"),
     **dict.fromkeys(
         (
             "channels", "conditional", "generator_dropout", "discriminator_dropout",
-            "gradient_penalty", "r1_weight", "discriminator_passes", "noise", "diffaugment",
-            "diffaugment_target",
+            "gradient_penalty", "discriminator_passes",
         ),
-        _FROM_NOISE,
+        _PLAIN,
     ),
+    **dict.fromkeys(("r1_weight", "noise", "diffaugment", "diffaugment_target"), _FROM_NOISE),
+    "redrawing_weight": ("fastgan",),
     **dict.fromkeys(
         (
             "crop_size", "upscale_factor", "residual_blocks", "adversarial_weight", "pixel_weight",

@@ -5,17 +5,19 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.config import Config, DataConfig, NetworkConfig
-from pipeline.networks import dcgan, dense_start, fully_connected, upscaler
+from pipeline.networks import dcgan, dense_start, fastgan, fully_connected, upscaler
 
 _GENERATORS = {
     "dcgan": dcgan.Generator.from_config,
     "dense-start": dense_start.Generator.from_config,
     "fully-connected": fully_connected.Generator.from_config,
+    "fastgan": fastgan.Generator.from_config,
 }
 _DISCRIMINATORS = {
     "dcgan": dcgan.Discriminator.from_config,
     "dense-start": dense_start.Discriminator.from_config,
     "fully-connected": fully_connected.Discriminator.from_config,
+    "fastgan": fastgan.Discriminator.from_config,
 }
 
 

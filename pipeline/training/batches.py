@@ -102,6 +102,7 @@ class Batches:
             labels=self._labels_of(step),
             mix=self._mix(step),
             draws=self._draws(step),
+            step=step,
             r1=self._r1_every is not None and step % self._r1_every == 0,
         )
 

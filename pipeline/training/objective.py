@@ -34,6 +34,8 @@ class Batch:
     strength: torch.Tensor | None = None
     """Share of the images that are augmented, a scalar on the device."""
 
+    step: int = 0
+    """Its number, counted from 1."""
     r1: bool = False
     """Whether the R1 penalty is due."""
 
@@ -102,9 +104,31 @@ class Adversarial:
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Logged]:
         """Return the loss of both batches; logs `d_real` and `d_fake_before`."""
+        images = self.seen(batch, fake)
+        outputs = judge_both(discriminator, *images, self.passes)
+        return self.verdict(discriminator, batch, images, outputs)
+
+    def seen(self, batch: Batch, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return paintings and generated images as the discriminator sees them, augmented."""
         real = self.augment(batch.real, *batch.augmentation(0))
-        fake = self.augment(fake, *batch.augmentation(1))
-        real_output, fake_output = judge_both(discriminator, real, fake, self.passes)
+        return real, self.augment(fake, *batch.augmentation(1))
+
+    def verdict(
+        self,
+        discriminator: nn.Module,
+        batch: Batch,
+        images: tuple[torch.Tensor, torch.Tensor],
+        outputs: tuple[torch.Tensor, torch.Tensor],
+    ) -> tuple[torch.Tensor, Logged]:
+        """Return the loss of outputs that the discriminator has given, and what to log.
+
+        Args:
+            discriminator: for penalties on its slope.
+            batch: of the step.
+            images: paintings and generated images, as it saw them.
+            outputs: float32, of both.
+        """
+        (real, fake), (real_output, fake_output) = images, outputs
         real_logits, fake_logits = self._verdicts(real_output), self._verdicts(fake_output)
         loss = self.loss.discriminator(real_logits, fake_logits)
         if batch.labels is not None:

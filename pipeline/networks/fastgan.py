@@ -1,0 +1,295 @@
+"""A light generator and a self-supervised discriminator, for large images from few paintings.
+
+Liu et al. 2021, "Towards faster and stabilized GAN training for high-fidelity few-shot image
+synthesis", sections 3.1 and 3.2, in our own reading. The generator doubles its image by nearest
+neighbour and one or two convolutions with gated linear units; features of small images decide
+which channels of much larger ones count (skip-layer excitation). The discriminator judges
+patches of the image at two sizes, and must be able to redraw paintings from what it has seen of
+them, which keeps it from learning a few by heart. One class serves 32 to 256 pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+from torch.nn.utils.parametrizations import spectral_norm
+
+from pipeline.config import DataConfig, NetworkConfig
+from pipeline.networks.initialisation import dcgan_weights
+
+START = 4
+"""Side of the generator's first image in pixels."""
+END = 8
+"""Side of the discriminator's last features in pixels."""
+EXCITED = 16
+"""How many times larger the features are that a skip-layer excitation weighs."""
+REDRAWN = 128
+"""Side of what the discriminator redraws in pixels, at most."""
+
+
+def generator_channels(side: int, base: int) -> int:
+    """Return the channels of the generator's features: 16 times the base at 4 pixels, half at 256.
+
+    At base 64: 1024, 512, 256, 128, 128, 64, 32 from 4 to 256 pixels, the published sizes.
+    """
+    times = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 2.0, 128: 1.0, 256: 0.5}
+    return max(2, int(base * times[side]))
+
+
+def discriminator_channels(side: int, base: int) -> int:
+    """Return the channels of the discriminator's features, at most 8 times the base."""
+    return max(2, int(base * min(8.0, 128 / side)))
+
+
+class Noise(nn.Module):
+    """Adds noise to every channel, as loud as was learned; the same for all when it generates."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.loudness = nn.Parameter(torch.zeros(()))
+        self.register_buffer("fixed", torch.randn(1, 1, side, side))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x (N, C, S, S) with noise: fresh in training, by torch's seeded generator."""
+        fixed: torch.Tensor = self.get_buffer("fixed")
+        noise = fixed
+        if self.training:
+            noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        return x + (self.loudness * noise).to(x.dtype)
+
+
+def gated(channels: int, out_channels: int, side: int, noisy: bool) -> list[nn.Module]:
+    """Return a convolution with normalisation and a gated linear unit (Dauphin et al. 2017)."""
+    noise = [Noise(side)] if noisy else []
+    convolution = nn.Conv2d(channels, 2 * out_channels, 3, padding=1, bias=False)
+    return [convolution, *noise, nn.BatchNorm2d(2 * out_channels), nn.GLU(dim=1)]
+
+
+def doubling(channels: int, out_channels: int, side: int) -> nn.Sequential:
+    """Return layers to features of twice the size: (N, C, side/2, side/2) to (N, D, side, side).
+
+    At every other size two convolutions with noise, else one without.
+    """
+    twice = (side // END).bit_length() % 2 == 1
+    layers = gated(channels, out_channels, side, noisy=twice)
+    layers += gated(out_channels, out_channels, side, noisy=True) if twice else []
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *layers)
+
+
+class Excitation(nn.Module):
+    """Weighs the channels of large features by what small ones show."""
+
+    def __init__(self, small_channels: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.AdaptiveAvgPool2d(START),
+            nn.Conv2d(small_channels, channels, START, bias=False),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, small: torch.Tensor, large: torch.Tensor) -> torch.Tensor:
+        """Return large (N, C, S, S), each channel times a number from 0 to 1."""
+        weighed: torch.Tensor = large * self.layers(small)
+        return weighed
+
+
+class Generator(nn.Module):
+    """z (N, D) to images (N, 3, S, S) in [-1, 1]."""
+
+    def __init__(self, image_size: int, latent_size: int, base: int) -> None:
+        """Build it with fresh weights from torch's global generator.
+
+        Args:
+            image_size: S; 32, 64, 128 or 256.
+            latent_size: D.
+            base: channels at 128 pixels.
+        """
+        super().__init__()
+        first = generator_channels(START, base)
+        self.start = nn.Sequential(
+            nn.ConvTranspose2d(latent_size, 2 * first, START, bias=False),
+            nn.BatchNorm2d(2 * first),
+            nn.GLU(dim=1),
+        )
+        self.doublings, self.excitations = nn.ModuleDict(), nn.ModuleDict()
+        side = START
+        while side < image_size:
+            before, side = generator_channels(side, base), 2 * side
+            after = generator_channels(side, base)
+            self.doublings[str(side)] = doubling(before, after, side)
+            if side >= START * EXCITED:
+                small = generator_channels(side // EXCITED, base)
+                self.excitations[str(side)] = Excitation(small, after)
+        self.last = nn.Sequential(nn.Conv2d(after, 3, 3, padding=1, bias=False), nn.Tanh())
+        self.apply(dcgan_weights)
+
+    @staticmethod
+    def from_config(network: NetworkConfig, data: DataConfig) -> Generator:
+        """Build it as the config says."""
+        return Generator(data.image_size, network.latent_size, network.generator_channels)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Turn z (N, D) into images (N, 3, S, S) in [-1, 1]."""
+        x = self.start(z[:, :, None, None])
+        features = {START: x}
+        for name, layers in self.doublings.items():
+            side = int(name)
+            x = layers(x)
+            if name in self.excitations:
+                x = self.excitations[name](features[side // EXCITED], x)
+            features[side] = x
+        images: torch.Tensor = self.last(x)
+        return images
+
+
+def convolution(channels: int, out_channels: int, kernel: int, stride: int) -> nn.Module:
+    """Return a convolution without bias whose slope is bounded (Miyato et al. 2018)."""
+    padding = (kernel - stride + 1) // 2
+    layer = nn.Conv2d(channels, out_channels, kernel, stride, padding, bias=False)
+    bounded: nn.Module = spectral_norm(layer)
+    return bounded
+
+
+def normalised(layer: nn.Module, channels: int) -> list[nn.Module]:
+    """Return a layer of the discriminator with what follows it."""
+    return [layer, nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
+
+
+class Halving(nn.Module):
+    """Features of half the size: the mean of two convolutions' and of a pooled one's."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            *normalised(convolution(channels, out_channels, 4, 2), out_channels),
+            *normalised(convolution(out_channels, out_channels, 3, 1), out_channels),
+        )
+        self.direct = nn.Sequential(
+            nn.AvgPool2d(2), *normalised(convolution(channels, out_channels, 1, 1), out_channels)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn (N, C, S, S) into (N, D, S/2, S/2)."""
+        halved: torch.Tensor = (self.main(x) + self.direct(x)) / 2
+        return halved
+
+
+class Decoder(nn.Module):
+    """Redraws an image of 8 pixels' features: (N, C, 8, 8) to (N, 3, S, S) in [-1, 1]."""
+
+    def __init__(self, channels: int, side: int, base: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        size = END
+        while size < side:
+            size *= 2
+            after = max(2, 2 * base * END // size * 2)
+            layers += [nn.Upsample(scale_factor=2, mode="nearest")]
+            layers += [nn.Conv2d(channels, 2 * after, 3, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(2 * after), nn.GLU(dim=1)]
+            channels = after
+        self.layers = nn.Sequential(
+            *layers, nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh()
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the image."""
+        images: torch.Tensor = self.layers(features)
+        return images
+
+
+class Discriminator(nn.Module):
+    """Images (N, 3, S, S) in [-1, 1] to logits of patches, 50 an image: above 0, a painting's.
+
+    It looks at the image, and at the image shrunk to half its size.
+    """
+
+    def __init__(self, image_size: int, base: int) -> None:
+        """Build it with fresh weights from torch's global generator.
+
+        Args:
+            image_size: S; 32, 64, 128 or 256.
+            base: channels at 128 pixels.
+        """
+        super().__init__()
+        self.large = self._branch(image_size, base)
+        self.small = self._branch(image_size // 2, base)
+        deep = discriminator_channels(END, base)
+        self.large_verdict = nn.Sequential(
+            *normalised(convolution(deep, deep, 1, 1), deep), self._verdict(deep)
+        )
+        self.small_verdict = self._verdict(deep)
+        self.redrawn = min(REDRAWN, image_size)
+        self.whole = Decoder(deep, self.redrawn, base)
+        self.part = Decoder(discriminator_channels(2 * END, base), self.redrawn, base)
+        self.apply(dcgan_weights)
+
+    @staticmethod
+    def _branch(side: int, base: int) -> nn.ModuleList:
+        """Return what leads from images of a size to features of 8 pixels."""
+        channels = discriminator_channels(side, base)
+        first = nn.Sequential(convolution(3, channels, 3, 1), nn.LeakyReLU(0.2, inplace=True))
+        layers: list[nn.Module] = [first]
+        while side > END:
+            before, side = discriminator_channels(side, base), side // 2
+            layers.append(Halving(before, discriminator_channels(side, base)))
+        return nn.ModuleList(layers)
+
+    @staticmethod
+    def _verdict(channels: int) -> nn.Module:
+        """Return the last layer: features of 8 x 8 pixels to 5 x 5 logits."""
+        layer: nn.Module = spectral_norm(nn.Conv2d(channels, 1, 4, bias=False))
+        return layer
+
+    @staticmethod
+    def from_config(network: NetworkConfig, data: DataConfig) -> Discriminator:
+        """Build it as the config says."""
+        return Discriminator(data.image_size, network.discriminator_channels)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits of all patches of all images, in one row."""
+        return self._logits(images, self._features(images)[-1])
+
+    def redraw(self, images: torch.Tensor, quarter: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits, and how far from the images that is which is redrawn of them.
+
+        Args:
+            images: paintings, (N, 3, S, S).
+            quarter: which quarter is redrawn from finer features, 0 to 3, row by row.
+
+        Returns:
+            logits as `forward`, and the mean distance of pixels, a scalar.
+        """
+        features = self._features(images)
+        whole = F.interpolate(images.float(), self.redrawn, mode="bilinear", antialias=True)
+        distance = (self.whole(features[-1]).float() - whole).abs().mean()
+        row, column = divmod(quarter, 2)
+        fine = cut_quarter(features[-2], row, column)
+        seen = cut_quarter(images.float(), row, column)
+        seen = F.interpolate(seen, self.redrawn, mode="bilinear", antialias=True)
+        distance = distance + (self.part(fine).float() - seen).abs().mean()
+        return self._logits(images, features[-1]), distance
+
+    def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the features of the image itself, from its size to 8 pixels."""
+        features = [images]
+        for layer in self.large:
+            features.append(layer(features[-1]))
+        return features
+
+    def _logits(self, images: torch.Tensor, deepest: torch.Tensor) -> torch.Tensor:
+        small = F.avg_pool2d(images, 2)
+        for layer in self.small:
+            small = layer(small)
+        logits = [self.large_verdict(deepest).flatten(1), self.small_verdict(small).flatten(1)]
+        return torch.cat(logits, 1).flatten()
+
+
+def cut_quarter(x: torch.Tensor, row: int, column: int) -> torch.Tensor:
+    """Return a quarter of x (N, C, 2h, 2w): (N, C, h, w)."""
+    height, width = x.shape[-2] // 2, x.shape[-1] // 2
+    top, left = row * height, column * width
+    return x[..., top : top + height, left : left + width]
