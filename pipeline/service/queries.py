@@ -1,0 +1,144 @@
+"""What may be asked for: the parameters of each route, their ranges and defaults.
+
+The same classes check requests and describe the API in its OpenAPI page. What is not listed
+here is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+MOST_IMAGES = 64
+MOST_FRAMES = 240
+MOST_PIXELS = 2**24
+"""Of one answer: 64 images of 512 x 512."""
+LARGEST_SIDE = 1024
+LARGEST_NUMBER = 10**9
+SHEET_COLUMNS = 8
+LARGEST_PARAMETER = 10.0
+"""Of a law of noise: far beyond what any generator was trained on."""
+_NUMBER = r"[1-9][0-9]{0,8}"
+_Optional = SkipJsonSchema[None]
+"""A parameter that may be left out, not given as null."""
+
+
+class Look(BaseModel):
+    """What all images have in common."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    seed: int = Field(0, ge=0, lt=2**63, description="Which set of images, as `painter generate`.")
+    truncation: float = Field(
+        1.0, ge=0, le=2, description="z drawn towards the mean of its law; 1 is as trained."
+    )
+    noise: str | _Optional = Field(
+        None,
+        max_length=60,
+        description="Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale) "
+        f"with parameters of at most {LARGEST_PARAMETER:g} [default: as trained].",
+        examples=["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"],
+    )
+    wanted_class: str | _Optional = Field(
+        None,
+        alias="class",
+        max_length=200,
+        description="Class of all images, if the generator knows classes [default: any].",
+    )
+    size: int | _Optional = Field(
+        None,
+        ge=8,
+        le=LARGEST_SIDE,
+        description="Side of an image in pixels [default: the model's].",
+    )
+
+
+class ImagesQuery(Look):
+    """Parameters of /v1/images."""
+
+    count: int = Field(1, ge=1, le=MOST_IMAGES, description="How many; several come as a zip.")
+    first: int = Field(
+        1, ge=1, le=LARGEST_NUMBER, description="Number of the first, as `generate` names files."
+    )
+    images: str | _Optional = Field(
+        None,
+        pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,{MOST_IMAGES - 1}}}$",
+        description="Numbers of the images, instead of first and count.",
+        examples=["3,14,15"],
+    )
+    format: Literal["png", "jpeg", "webp"] = Field("png", description="Of each image.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way_to_choose(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "images" in values and {"first", "count"} & values.keys():
+            raise ValueError("give either images, or first and count")
+        return values
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return the numbers of the images, in order."""
+        if self.images is not None:
+            return _listed(self.images)
+        return list(range(self.first, self.first + self.count))
+
+
+class GridQuery(Look):
+    """Parameters of /v1/grid."""
+
+    rows: int = Field(4, ge=1, le=8)
+    columns: int = Field(4, ge=1, le=8)
+    first: int = Field(1, ge=1, le=LARGEST_NUMBER, description="Number of the first image.")
+    size: int | _Optional = Field(
+        None, ge=8, le=512, description="Side of one image in pixels [default: at most 128]."
+    )
+    format: Literal["png", "jpeg", "webp"] = "png"
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return the numbers of the images, row by row."""
+        return list(range(self.first, self.first + self.rows * self.columns))
+
+
+class InterpolationQuery(Look):
+    """Parameters of /v1/interpolation."""
+
+    images: str = Field(
+        "1,2",
+        pattern=rf"^{_NUMBER}(,{_NUMBER}){{1,7}}$",
+        description="Numbers of the key frames: 2 to 8.",
+    )
+    frames_per_step: int = Field(
+        24, ge=1, le=60, description="Frames from one key frame to the next."
+    )
+    fps: float = Field(24.0, ge=1, le=50, description="Frames a second.")
+    loop: bool = Field(True, description="Walk back to the first, and repeat.")
+    size: int | _Optional = Field(
+        None, ge=8, le=512, description="Side of a frame in pixels [default: the model's]."
+    )
+    format: Literal["gif", "mp4", "sheet"] = Field(
+        "gif",
+        description=f"sheet is one JPEG with all frames, {SHEET_COLUMNS} a row. mp4 needs an even "
+        "size, and the extra `video` on the server.",
+    )
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return the numbers of the key frames, in order."""
+        return _listed(self.images)
+
+    @model_validator(mode="after")
+    def _not_too_long(self) -> Self:
+        steps = len(self.numbers) - (0 if self.loop else 1)
+        if steps * self.frames_per_step >= MOST_FRAMES:
+            raise ValueError(
+                f"{steps} steps of {self.frames_per_step} frames are too long a walk; expected "
+                f"fewer than {MOST_FRAMES} frames"
+            )
+        return self
+
+
+def _listed(numbers: str) -> list[int]:
+    return [int(number) for number in numbers.split(",")]

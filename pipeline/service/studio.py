@@ -1,0 +1,96 @@
+"""Where requests become files: admitted if there is room, computed in batches, encoded.
+
+Its methods belong to the thread of the event loop; batches and files are made in threads of their
+own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+
+from pipeline.errors import ServiceBusy
+from pipeline.parallel import usable_cores
+from pipeline.service.batching import Batcher, Gatherer, steady_batch_size
+from pipeline.service.jobs import Job
+from pipeline.service.model import Model
+from pipeline.service.queries import MOST_FRAMES
+
+CAPACITY = 512
+"""Images that may be waiting or being made: seconds of work, and more than any one request."""
+CPU_BATCH, GPU_BATCH = 8, 32
+"""Rows of a batch: enough to keep the device busy, few enough that one image does not wait."""
+CPU_WORKERS = 4
+"""Batches computed at once on a CPU, each on its share of the cores."""
+
+
+class Studio:
+    """A model, and the threads that answer requests for its images."""
+
+    def __init__(
+        self, model: Model, gatherer: Gatherer | None = None, capacity: int = CAPACITY
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            model: what paints.
+            gatherer: what computes; by default batches on the model's device.
+            capacity: images that may be waiting or being made; at least `MOST_FRAMES`, so that
+                every request is taken when there is nothing else to do.
+        """
+        self.model = model
+        self.in_progress = 0
+        self._capacity = max(capacity, MOST_FRAMES)
+        self._gatherer = gatherer or make_batcher(model)
+        self._encoders = ThreadPoolExecutor(
+            usable_cores(), "files", partial(torch.set_num_threads, 1)
+        )
+
+    async def answer(self, job: Job) -> bytes:
+        """Return the file that a job makes.
+
+        Raises:
+            ServiceBusy: if there is no room for its images now.
+        """
+        with self._admitted(len(job.z)):
+            pixels = await asyncio.wrap_future(self._gatherer.submit(job.z))
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._encoders, job.finish, pixels)
+
+    def close(self) -> None:
+        """Finish what was begun, and end the threads."""
+        self._gatherer.close()
+        self._encoders.shutdown()
+
+    @contextmanager
+    def _admitted(self, images: int) -> Iterator[None]:
+        if self.in_progress + images > self._capacity:
+            raise ServiceBusy(
+                f"{self.in_progress} images are being made; with {images} more they would be over "
+                f"the {self._capacity} that are made at once. Ask again in a moment."
+            )
+        self.in_progress += images
+        try:
+            yield
+        finally:
+            self.in_progress -= images
+
+
+def make_batcher(model: Model) -> Batcher:
+    """Return what computes a model's images in batches, as large as leave each image's bits alone.
+
+    On a CPU as many batches at once as there are cores, up to `CPU_WORKERS`: several threads that
+    each wait for all cores are slower.
+    """
+    cores = usable_cores()
+    on_cpu = model.device.type == "cpu"
+    workers = min(cores, CPU_WORKERS) if on_cpu else 1
+    threads = max(1, cores // workers)
+    torch.set_num_threads(threads)
+    size = steady_batch_size(model.pixels, model.examples(CPU_BATCH if on_cpu else GPU_BATCH))
+    return Batcher(model.pixels, size, workers, partial(torch.set_num_threads, threads))
