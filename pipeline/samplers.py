@@ -104,7 +104,8 @@ class NoiseSampler:
         images = self._replicas[turn % len(self._replicas)](z.float())
         images = images.expand(-1, 3, -1, -1)  # grey becomes RGB
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-        return pixels.contiguous().numpy()
+        finished: np.ndarray = pixels.contiguous().numpy()
+        return finished
 
     @property
     def output_size(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
-from pipeline.errors import PainterError, ServiceBusy
+from pipeline.errors import PainterError, ServiceBusy, WorkFailed
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
 from pipeline.service.pages import PAGES, read_pages
@@ -36,6 +37,8 @@ from pipeline.service.queries import (
 from pipeline.service.studio import Studio
 from pipeline.video import can_write_mp4
 
+LOG = logging.getLogger("uvicorn.error")
+"""What the server prints."""
 RETRY_AFTER = 1
 """Seconds after which a refused request may be sent again."""
 HEADERS = {
@@ -157,6 +160,7 @@ def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
             "description": "Too many images are being made.",
             "headers": {"Retry-After": {"schema": {"type": "integer"}}},
         },
+        500: {"model": Problem, "description": "The work failed."},
     }
 
 
@@ -169,7 +173,7 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         work = job()  # a wrong parameter is an error, whatever the client has
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=known)
-        content = await studio.answer(work)
+        content = await _finished(studio, work)
         name = f'inline; filename="{work.file_name}"'
         return Response(content, 200, {**known, "Content-Disposition": name}, work.media_type)
 
@@ -201,6 +205,19 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         request: Request, query: Annotated[InterpolationQuery, Query()]
     ) -> Response:
         return await answer(request, lambda: interpolation_job(studio.model, query))
+
+
+async def _finished(studio: Studio, work: Job) -> bytes:
+    try:
+        return await studio.answer(work)
+    except PainterError:
+        raise
+    except Exception as error:
+        LOG.exception("%s could not be made", work.file_name)
+        kind = type(error).__name__
+        raise WorkFailed(
+            f"{work.file_name} could not be made ({kind}); the server's log says more."
+        ) from None
 
 
 def entity_tag(model: Model, request: Request) -> str:
@@ -286,10 +303,9 @@ def _add_errors(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         return _problem(error.status_code, texts.get(error.status_code, error.detail), (), headers)
 
-    @app.exception_handler(Exception)
-    async def failed(_: Request, error: Exception) -> Response:
-        kind = type(error).__name__
-        return _problem(500, f"The image could not be made ({kind}); the log says more.")
+    @app.exception_handler(WorkFailed)
+    async def failed(_: Request, error: WorkFailed) -> Response:
+        return _problem(500, str(error))
 
 
 def _problem(
@@ -306,7 +322,7 @@ def describe(errors: Sequence[Any]) -> tuple[str, list[str]]:
     """Return what is wrong with a request in words, and the names of the parameters."""
     texts, names = [], []
     for error in errors:
-        name = str(error["loc"][-1])
+        name = str(error["loc"][min(1, len(error["loc"]) - 1)])
         if error.get("type") == "extra_forbidden":
             text = f"There is no parameter {name[:LONGEST_ECHO]!r}"
         elif len(error["loc"]) < 2:  # about several together

@@ -6,7 +6,7 @@ here is refused.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -16,13 +16,19 @@ MOST_FRAMES = 240
 MOST_PIXELS = 2**24
 """Of one answer: 64 images of 512 x 512."""
 LARGEST_SIDE = 1024
-LARGEST_NUMBER = 10**9
+LARGEST_NUMBER = 10**9 - 1
 SHEET_COLUMNS = 8
 LARGEST_PARAMETER = 10.0
 """Of a law of noise: far beyond what any generator was trained on."""
-_NUMBER = r"[1-9][0-9]{0,8}"
-_Optional = SkipJsonSchema[None]
+MOST_KEYS = 8
+_Absent = SkipJsonSchema[None]
 """A parameter that may be left out, not given as null."""
+
+
+def _numbers(least: int, most: int) -> str:
+    """Return the pattern of a list of image numbers such as 3,14,15."""
+    number = "[1-9][0-9]{0,8}"
+    return f"^{number}(,{number}){{{least - 1},{most - 1}}}$"
 
 
 class Look(BaseModel):
@@ -30,28 +36,23 @@ class Look(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(0, ge=0, lt=2**63, description="Which set of images, as `painter generate`.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Which set of images, as of painter generate.")
     truncation: float = Field(
         1.0, ge=0, le=2, description="z drawn towards the mean of its law; 1 is as trained."
     )
-    noise: str | _Optional = Field(
+    noise: Annotated[str, Field(max_length=60)] | _Absent = Field(
         None,
-        max_length=60,
         description="Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale) "
         f"with parameters of at most {LARGEST_PARAMETER:g} [default: as trained].",
         examples=["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"],
     )
-    wanted_class: str | _Optional = Field(
+    wanted_class: Annotated[str, Field(max_length=200)] | _Absent = Field(
         None,
         alias="class",
-        max_length=200,
         description="Class of all images, if the generator knows classes [default: any].",
     )
-    size: int | _Optional = Field(
-        None,
-        ge=8,
-        le=LARGEST_SIDE,
-        description="Side of an image in pixels [default: the model's].",
+    size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] | _Absent = Field(
+        None, description="Side of an image in pixels [default: the model's]."
     )
 
 
@@ -60,11 +61,13 @@ class ImagesQuery(Look):
 
     count: int = Field(1, ge=1, le=MOST_IMAGES, description="How many; several come as a zip.")
     first: int = Field(
-        1, ge=1, le=LARGEST_NUMBER, description="Number of the first, as `generate` names files."
+        1,
+        ge=1,
+        le=LARGEST_NUMBER,
+        description="Number of the first; painter generate names its files so.",
     )
-    images: str | _Optional = Field(
+    images: Annotated[str, Field(pattern=_numbers(1, MOST_IMAGES))] | _Absent = Field(
         None,
-        pattern=rf"^{_NUMBER}(,{_NUMBER}){{0,{MOST_IMAGES - 1}}}$",
         description="Numbers of the images, instead of first and count.",
         examples=["3,14,15"],
     )
@@ -91,8 +94,8 @@ class GridQuery(Look):
     rows: int = Field(4, ge=1, le=8)
     columns: int = Field(4, ge=1, le=8)
     first: int = Field(1, ge=1, le=LARGEST_NUMBER, description="Number of the first image.")
-    size: int | _Optional = Field(
-        None, ge=8, le=512, description="Side of one image in pixels [default: at most 128]."
+    size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
+        None, description="Side of one image in pixels [default: at most 128]."
     )
     format: Literal["png", "jpeg", "webp"] = "png"
 
@@ -107,7 +110,7 @@ class InterpolationQuery(Look):
 
     images: str = Field(
         "1,2",
-        pattern=rf"^{_NUMBER}(,{_NUMBER}){{1,7}}$",
+        pattern=_numbers(2, MOST_KEYS),
         description="Numbers of the key frames: 2 to 8.",
     )
     frames_per_step: int = Field(
@@ -115,13 +118,13 @@ class InterpolationQuery(Look):
     )
     fps: float = Field(24.0, ge=1, le=50, description="Frames a second.")
     loop: bool = Field(True, description="Walk back to the first, and repeat.")
-    size: int | _Optional = Field(
-        None, ge=8, le=512, description="Side of a frame in pixels [default: the model's]."
+    size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
+        None, description="Side of a frame in pixels [default: the model's]."
     )
     format: Literal["gif", "mp4", "sheet"] = Field(
         "gif",
         description=f"sheet is one JPEG with all frames, {SHEET_COLUMNS} a row. mp4 needs an even "
-        "size, and the extra `video` on the server.",
+        "size, and the extra video on the server.",
     )
 
     @property

@@ -19,7 +19,6 @@ from pipeline.parallel import usable_cores
 from pipeline.service.batching import Batcher, Gatherer, steady_batch_size
 from pipeline.service.jobs import Job
 from pipeline.service.model import Model
-from pipeline.service.queries import MOST_FRAMES
 
 CAPACITY = 512
 """Images that may be waiting or being made: seconds of work, and more than any one request."""
@@ -40,12 +39,12 @@ class Studio:
         Args:
             model: what paints.
             gatherer: what computes; by default batches on the model's device.
-            capacity: images that may be waiting or being made; at least `MOST_FRAMES`, so that
-                every request is taken when there is nothing else to do.
+            capacity: images that may be waiting or being made; a request for more than this is
+                always refused.
         """
         self.model = model
         self.in_progress = 0
-        self._capacity = max(capacity, MOST_FRAMES)
+        self._capacity = capacity
         self._gatherer = gatherer or make_batcher(model)
         self._encoders = ThreadPoolExecutor(
             usable_cores(), "files", partial(torch.set_num_threads, 1)

@@ -6,11 +6,14 @@ const make = (kind, text = "", name = "") => {
   return made;
 };
 
+/** Large numbers would lose their last digits here. */
+const number = (value) => (value > Number.MAX_SAFE_INTEGER ? `2^${Math.log2(value)}` : String(value));
+
 function range(schema) {
   const found = [];
   if (schema.enum) found.push(schema.enum.join(", "));
   const most = schema.maximum ?? schema.exclusiveMaximum;
-  if (schema.minimum !== undefined && most !== undefined) found.push(`${schema.minimum} to ${most}`);
+  if (schema.minimum !== undefined && most !== undefined) found.push(`${schema.minimum} to ${number(most)}`);
   if (schema.examples) found.push(`such as ${schema.examples.join("; ")}`);
   return found.join(" · ");
 }

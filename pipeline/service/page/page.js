@@ -99,12 +99,13 @@ function hang() {
 }
 
 /** Lay the new picture over the old one, and take that away. */
-async function reveal(sight, blob, alt) {
+async function reveal(sight, blob, signal) {
   const image = new Image();
   image.src = URL.createObjectURL(blob);
-  image.alt = alt;
+  image.alt = "";
   await image.decode();
   URL.revokeObjectURL(image.src);
+  signal.throwIfAborted();
   const old = [...sight.children];
   sight.append(image);
   image.getBoundingClientRect(); // so that the change of opacity is seen as one
@@ -115,14 +116,12 @@ async function reveal(sight, blob, alt) {
 }
 
 async function paintPiece(item, signal) {
-  if (item.dataset.painted === address("images", {})) return;
   const number = item.dataset.number, wanted = address("images", {});
-  item.classList.add("waiting");
+  item.classList.toggle("waiting", item.dataset.painted !== wanted);
+  if (item.dataset.painted === wanted) return;
   item.querySelector(".download").href = address("images", { images: number, format: "png" });
   const answer = await ask(address("images", { images: number, size: SIZE, format: "jpeg" }), signal);
-  const blob = await answer.blob();
-  signal.throwIfAborted();
-  await reveal(item.querySelector(".sight"), blob, "");
+  await reveal(item.querySelector(".sight"), await answer.blob(), signal);
   item.dataset.painted = wanted;
   item.classList.remove("waiting");
 }
@@ -174,8 +173,8 @@ function showPicked() {
     item.querySelector(".painting").setAttribute("aria-pressed", String(chosen));
   }
   $("hint").textContent = picked === null
-    ? "Choose two paintings to walk from one to the other."
-    : `From No. ${picked} to …? Choose where to go.`;
+    ? "Pick two paintings, and walk between them."
+    : `From No. ${picked} to …? Pick another.`;
   $("unpick").hidden = picked === null;
   $("tray").classList.toggle("raised", picked !== null);
 }
@@ -304,8 +303,8 @@ function fillNoise() {
 
 function facts() {
   const found = [];
-  if (model.trained_on?.count) found.push(`learnt from ${model.trained_on.count.toLocaleString("en")} paintings`);
-  found.push(`${model.images_seen.toLocaleString("en")} images seen`);
+  if (model.trained_on?.count) found.push(`learnt from ${model.trained_on.count.toLocaleString("en")} images`);
+  found.push(`${model.images_seen.toLocaleString("en")} shown in training`);
   if (model.score?.mifid != null) {
     const by = model.score.features ? ` (${model.score.features})` : "";
     found.push(`MiFID ${model.score.mifid.toFixed(1)}${by}`);
