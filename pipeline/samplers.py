@@ -100,12 +100,16 @@ class NoiseSampler:
 
     @torch.inference_mode()
     def pixels_of(self, z: torch.Tensor, turn: int = 0) -> np.ndarray:
-        """Return the images of z as they come from the generator: uint8 (N, s, s, 3), 0 to 255."""
-        images = self._replicas[turn % len(self._replicas)](z.float())
-        images = images.expand(-1, 3, -1, -1)  # grey becomes RGB
+        """Return the images of z in the generator's own size: uint8 (N, s, s, 3), 0 to 255."""
+        images = self.tensors_of(z, turn).expand(-1, 3, -1, -1)  # grey becomes RGB
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
         finished: np.ndarray = pixels.contiguous().numpy()
         return finished
+
+    def tensors_of(self, z: torch.Tensor, turn: int = 0) -> torch.Tensor:
+        """Return what the generator makes of z: float32 (N, C, s, s) in [-1, 1], on its device."""
+        images: torch.Tensor = self._replicas[turn % len(self._replicas)](z.float())
+        return images
 
     @property
     def output_size(self) -> int:

@@ -1,6 +1,7 @@
 """Requests made up from the service's own description: answers as described, never a failure."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -51,7 +52,7 @@ def test_answers_are_as_described(
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(case=operation.as_strategy(generation_mode=mode))
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(checks=CHECKS)
 
     ask()

@@ -1,15 +1,15 @@
-"""Gathers the images of many requests into batches of one fixed size, in threads of its own.
+"""Gathers the images of many requests into batches of fixed sizes, in threads of its own.
 
-What waits when a thread becomes free is computed together; nothing waits for company. Every batch
-is filled up to the same size, since the libraries choose another order of sums for another size:
-so an image has the same bits alone and in a crowd.
+What waits when a thread becomes free is computed together; nothing waits for company. The libraries
+may choose another order of sums for another size of batch. So every batch is filled up to one of
+the sizes that are known to give an image the same bits: it is the same alone and in a crowd.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -62,19 +62,19 @@ class Batcher:
     def __init__(
         self,
         compute: Compute,
-        batch_size: int,
+        sizes: Sequence[int],
         workers: int = 1,
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the threads.
 
         Args:
-            compute: called with exactly `batch_size` rows; by all workers at once.
-            batch_size: rows of every batch; at least 1.
+            compute: called with as many rows as one of the sizes; by all workers at once.
+            sizes: of batches, as `steady_sizes` finds them; at least one.
             workers: threads; at least 1.
             prepare: called once in each thread.
         """
-        self._compute, self._batch_size, self._prepare = compute, batch_size, prepare
+        self._compute, self._sizes, self._prepare = compute, sorted(sizes), prepare
         self._waiting: deque[tuple[_Job, int, torch.Tensor]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -111,7 +111,8 @@ class Batcher:
         self._prepare()
         while batch := self._take():
             try:
-                images = self._compute(padded([z for _, _, z in batch], self._batch_size))
+                size = next(size for size in self._sizes if size >= len(batch))
+                images = self._compute(padded([z for _, _, z in batch], size))
             except Exception as error:  # it belongs to those who wait for it
                 for job, _, _ in batch:
                     job.fail(error)
@@ -124,7 +125,7 @@ class Batcher:
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
-            count = min(len(self._waiting), self._batch_size)
+            count = min(len(self._waiting), self._sizes[-1])
             return [self._waiting.popleft() for _ in range(count)]
 
 
@@ -134,27 +135,33 @@ def padded(rows: list[torch.Tensor], size: int) -> torch.Tensor:
     return torch.cat([z, z.new_zeros(size - len(z), z.shape[1])])
 
 
-def steady_batch_size(compute: Compute, z: torch.Tensor) -> int:
-    """Return the size, halved until it fits, at which an image does not depend on its batch.
+def steady_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> list[int]:
+    """Return sizes of batches in which an image has the same bits, at every place of each.
 
-    No library promises that a row's bits are the same at every place of a batch of one size. It is
-    tried: each z at each place, and one between zeros.
+    No library promises that, for any size, so it is tried: each z at each place. The largest size
+    is halved until it agrees with itself; smaller ones are there to spare work when few wait.
 
     Args:
-        compute: from z to images.
-        z: examples (N, D); N is the largest size.
+        compute: from z (N, D) to images, before anything is rounded.
+        z: examples (N, D), all different; N is the largest size to try.
     """
-    size = len(z)
-    while size > 1 and not _is_steady(compute, z[:size]):
-        size //= 2
-    return size
-
-
-def _is_steady(compute: Compute, z: torch.Tensor) -> bool:
-    size = len(z)
+    largest = len(z)
+    while largest > 1 and not _agree(compute, z[:largest], compute(z[:largest]), largest):
+        largest //= 2
+    z = z[:largest]
     images = compute(z)
-    alone = compute(padded([z[0]], size))[0]
-    return np.array_equal(alone, images[0]) and all(
-        np.array_equal(compute(z.roll(shift, 0)), np.roll(images, shift, 0))
-        for shift in range(1, size)
+    smaller = [largest >> halvings for halvings in range(1, largest.bit_length())]
+    return [largest, *(size for size in smaller if _agree(compute, z, images, size))]
+
+
+def _agree(
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    z: torch.Tensor,
+    images: torch.Tensor,
+    size: int,
+) -> bool:
+    """Tell whether batches of a size give the images that are expected, at each place."""
+    return all(
+        torch.equal(compute(z.roll(-first, 0)[:size]), images.roll(-first, 0)[:size])
+        for first in range(len(z))
     )

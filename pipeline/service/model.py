@@ -108,6 +108,10 @@ class Model:
         """Return the images of z (N, D) as the generator makes them: uint8 (N, s, s, 3)."""
         return self._sampler.pixels_of(z)
 
+    def tensors(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the same images before they are rounded: float32 (N, C, s, s) in [-1, 1]."""
+        return self._sampler.tensors_of(z)
+
     def examples(self, count: int) -> torch.Tensor:
         """Return z (count, D) to try something with."""
         return self.latents(0, range(1, count + 1))

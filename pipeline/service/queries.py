@@ -36,42 +36,46 @@ class Look(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    seed: int = Field(0, ge=0, lt=2**63, description="Which set of images, as of painter generate.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Which set of images, as of painter generate."
+    )
     truncation: float = Field(
-        1.0, ge=0, le=2, description="z drawn towards the mean of its law; 1 is as trained."
+        default=1.0, ge=0, le=2, description="z drawn towards the mean of its law; 1 is as trained."
     )
     noise: Annotated[str, Field(max_length=60)] | _Absent = Field(
-        None,
+        default=None,
         description="Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale) "
         f"with parameters of at most {LARGEST_PARAMETER:g} [default: as trained].",
         examples=["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"],
     )
     wanted_class: Annotated[str, Field(max_length=200)] | _Absent = Field(
-        None,
+        default=None,
         alias="class",
         description="Class of all images, if the generator knows classes [default: any].",
     )
     size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] | _Absent = Field(
-        None, description="Side of an image in pixels [default: the model's]."
+        default=None, description="Side of an image in pixels [default: the model's]."
     )
 
 
 class ImagesQuery(Look):
     """Parameters of /v1/images."""
 
-    count: int = Field(1, ge=1, le=MOST_IMAGES, description="How many; several come as a zip.")
+    count: int = Field(
+        default=1, ge=1, le=MOST_IMAGES, description="How many; several come as a zip."
+    )
     first: int = Field(
-        1,
+        default=1,
         ge=1,
         le=LARGEST_NUMBER,
         description="Number of the first; painter generate names its files so.",
     )
     images: Annotated[str, Field(pattern=_numbers(1, MOST_IMAGES))] | _Absent = Field(
-        None,
+        default=None,
         description="Numbers of the images, instead of first and count.",
         examples=["3,14,15"],
     )
-    format: Literal["png", "jpeg", "webp"] = Field("png", description="Of each image.")
+    format: Literal["png", "jpeg", "webp"] = Field(default="png", description="Of each image.")
 
     @model_validator(mode="before")
     @classmethod
@@ -91,11 +95,11 @@ class ImagesQuery(Look):
 class GridQuery(Look):
     """Parameters of /v1/grid."""
 
-    rows: int = Field(4, ge=1, le=8)
-    columns: int = Field(4, ge=1, le=8)
-    first: int = Field(1, ge=1, le=LARGEST_NUMBER, description="Number of the first image.")
+    rows: int = Field(default=4, ge=1, le=8)
+    columns: int = Field(default=4, ge=1, le=8)
+    first: int = Field(default=1, ge=1, le=LARGEST_NUMBER, description="Number of the first image.")
     size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
-        None, description="Side of one image in pixels [default: at most 128]."
+        default=None, description="Side of one image in pixels [default: at most 128]."
     )
     format: Literal["png", "jpeg", "webp"] = "png"
 
@@ -109,20 +113,20 @@ class InterpolationQuery(Look):
     """Parameters of /v1/interpolation."""
 
     images: str = Field(
-        "1,2",
+        default="1,2",
         pattern=_numbers(2, MOST_KEYS),
         description="Numbers of the key frames: 2 to 8.",
     )
     frames_per_step: int = Field(
-        24, ge=1, le=60, description="Frames from one key frame to the next."
+        default=24, ge=1, le=60, description="Frames from one key frame to the next."
     )
-    fps: float = Field(24.0, ge=1, le=50, description="Frames a second.")
-    loop: bool = Field(True, description="Walk back to the first, and repeat.")
+    fps: float = Field(default=24.0, ge=1, le=50, description="Frames a second.")
+    loop: bool = Field(default=True, description="Walk back to the first, and repeat.")
     size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
-        None, description="Side of a frame in pixels [default: the model's]."
+        default=None, description="Side of a frame in pixels [default: the model's]."
     )
     format: Literal["gif", "mp4", "sheet"] = Field(
-        "gif",
+        default="gif",
         description=f"sheet is one JPEG with all frames, {SHEET_COLUMNS} a row. mp4 needs an even "
         "size, and the extra video on the server.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +18,8 @@ from pipeline.generate import encode_jpeg
 from pipeline.samplers import enlarge
 from pipeline.video import write_video
 
-PNG_LEVEL = 3
-"""Of zlib: files a tenth larger than at its default, in a fifth of the time."""
+PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""Brushwork hardly repeats: no larger than at zlib's defaults, in a quarter of the time."""
 WEBP_QUALITY = 90
 WEBP_METHOD = 2
 """How long the encoder searches, 0 to 6: the default, 4, takes five times as long."""
@@ -49,7 +50,7 @@ def encode(image: np.ndarray, kind: str, output: OutputConfig) -> bytes:
         return encode_jpeg(image, output)
     buffer = io.BytesIO()
     if kind == "png":
-        Image.fromarray(image).save(buffer, "PNG", compress_level=PNG_LEVEL)
+        Image.fromarray(image).save(buffer, "PNG", **PNG)
     else:
         Image.fromarray(image).save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
     return buffer.getvalue()

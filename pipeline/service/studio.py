@@ -16,14 +16,14 @@ import torch
 
 from pipeline.errors import ServiceBusy
 from pipeline.parallel import usable_cores
-from pipeline.service.batching import Batcher, Gatherer, steady_batch_size
+from pipeline.service.batching import Batcher, Gatherer, steady_sizes
 from pipeline.service.jobs import Job
 from pipeline.service.model import Model
 
 CAPACITY = 512
 """Images that may be waiting or being made: seconds of work, and more than any one request."""
 CPU_BATCH, GPU_BATCH = 8, 32
-"""Rows of a batch: enough to keep the device busy, few enough that one image does not wait."""
+"""Rows of a batch at most: enough to keep the device busy, few enough to be soon done."""
 CPU_WORKERS = 4
 """Batches computed at once on a CPU, each on its share of the cores."""
 
@@ -81,7 +81,7 @@ class Studio:
 
 
 def make_batcher(model: Model) -> Batcher:
-    """Return what computes a model's images in batches, as large as leave each image's bits alone.
+    """Return what computes a model's images in batches that leave each image's bits alone.
 
     On a CPU as many batches at once as there are cores, up to `CPU_WORKERS`: several threads that
     each wait for all cores are slower.
@@ -91,5 +91,6 @@ def make_batcher(model: Model) -> Batcher:
     workers = min(cores, CPU_WORKERS) if on_cpu else 1
     threads = max(1, cores // workers)
     torch.set_num_threads(threads)
-    size = steady_batch_size(model.pixels, model.examples(CPU_BATCH if on_cpu else GPU_BATCH))
-    return Batcher(model.pixels, size, workers, partial(torch.set_num_threads, threads))
+    torch.backends.cudnn.deterministic = True  # its fastest kernels add in the order of arrival
+    sizes = steady_sizes(model.tensors, model.examples(CPU_BATCH if on_cpu else GPU_BATCH))
+    return Batcher(model.pixels, sizes, workers, partial(torch.set_num_threads, threads))
