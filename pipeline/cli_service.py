@@ -40,8 +40,8 @@ def serve(host: str, port: int, **which: Any) -> None:
     from pipeline.service.studio import Studio
     from pipeline.training.precision import default_device
 
-    model = load_model(path, default_device())
     with listen(host, port) as listener:
+        model = load_model(path, default_device())
         app = create_app(Studio(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")
         run(app, listener)

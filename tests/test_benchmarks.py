@@ -77,7 +77,7 @@ def test_both_sides_make_as_many_images_of_the_same_form(
         output.plain_check(tmp_path / name)
 
 
-def test_both_ways_of_serving_are_measured_and_answer_alike() -> None:
+def test_both_ways_of_serving_are_measured() -> None:
     model = tiny_model()
     found = {}
     for name, gatherer in ((service.PAINTER, None), (service.BASELINE, service.OneByOne(model, 2))):

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from pipeline.errors import ConfigError
 
+PATIENCE = 120
+"""Seconds that a client has to take its answer when the server stops."""
 _BACKLOG = 2048
 
 
@@ -54,7 +56,15 @@ def url_of(listener: socket.socket) -> str:
 
 def make_server(app: FastAPI) -> uvicorn.Server:
     """Return a server that is quiet unless something fails."""
-    return uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=PATIENCE,
+        )
+    )
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:

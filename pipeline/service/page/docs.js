@@ -12,8 +12,8 @@ const number = (value) => (value > Number.MAX_SAFE_INTEGER ? `2^${Math.log2(valu
 function range(schema) {
   const found = [];
   if (schema.enum) found.push(schema.enum.join(", "));
-  const most = schema.maximum ?? schema.exclusiveMaximum;
-  if (schema.minimum !== undefined && most !== undefined) found.push(`${schema.minimum} to ${number(most)}`);
+  const most = schema.maximum ?? schema.exclusiveMaximum, below = schema.maximum === undefined ? "below " : "";
+  if (schema.minimum !== undefined && most !== undefined) found.push(`${schema.minimum} to ${below}${number(most)}`);
   if (schema.examples) found.push(`such as ${schema.examples.join("; ")}`);
   return found.join(" · ");
 }
