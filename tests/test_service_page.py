@@ -177,6 +177,14 @@ def test_light_and_dark_follow_the_system_and_the_switch(page: Page, url: str) -
     expect(root).to_have_attribute("data-theme", "light")
 
 
+def test_a_generator_with_classes_lets_one_choose(page: Page) -> None:
+    with serving(Studio(tiny_model(conditional=True, class_names=["sea", "sky"]))) as url:
+        open_wall(page, url)
+        page.get_by_label("Class").select_option("sky")
+        expect(page.locator("[data-painted*='class=sky']")).to_have_count(24)
+        page.goto("about:blank")
+
+
 def test_what_goes_wrong_is_said_and_can_be_tried_again(browser: Browser, url: str) -> None:
     page = browser.new_page()
     open_wall(page, url)

@@ -131,7 +131,7 @@ def create_app(studio: Studio) -> FastAPI:
     return app
 
 
-def refuse_repeats(request: Request) -> None:
+async def refuse_repeats(request: Request) -> None:
     """Refuse a parameter that is given twice: one of the two would be passed over."""
     names = [name for name, _ in request.query_params.multi_items()]
     repeated = sorted({name for name in names if names.count(name) > 1})

@@ -89,8 +89,9 @@ def make_batcher(model: Model) -> Batcher:
     cores = usable_cores()
     on_cpu = model.device.type == "cpu"
     workers = min(cores, CPU_WORKERS) if on_cpu else 1
-    threads = max(1, cores // workers)
-    torch.set_num_threads(threads)
+    prepare = partial(torch.set_num_threads, max(1, cores // workers))
     torch.backends.cudnn.deterministic = True  # its fastest kernels add in the order of arrival
-    sizes = steady_sizes(model.tensors, model.examples(CPU_BATCH if on_cpu else GPU_BATCH))
-    return Batcher(model.pixels, sizes, workers, partial(torch.set_num_threads, threads))
+    examples = model.examples(CPU_BATCH if on_cpu else GPU_BATCH)
+    with ThreadPoolExecutor(1, initializer=prepare) as thread:  # as the workers compute
+        sizes = thread.submit(steady_sizes, model.tensors, examples).result()
+    return Batcher(model.pixels, sizes, workers, prepare)
