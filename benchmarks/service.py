@@ -189,7 +189,7 @@ def table(found: dict[tuple[str, int], list[Load]]) -> str:
 def ratio_table(found: dict[tuple[str, int], list[Load]]) -> str:
     """Return the Markdown table of images a second relative to the baseline, round by round."""
     values: Values = {
-        f"{clients} clients": [
+        f"{clients} client{'s' if clients > 1 else ''}": [
             ours.rate / theirs.rate
             for ours, theirs in zip(found[PAINTER, clients], found[BASELINE, clients], strict=True)
         ]
