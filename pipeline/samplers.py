@@ -87,7 +87,6 @@ class NoiseSampler:
         """Return the z of images, float32 (N, D) on the CPU; N at least 1."""
         return self._latents.images(self._seed, indices, self._class)
 
-    @torch.inference_mode()
     def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
         """Return the finished images of z (N, D): uint8 (S, S, 3), 0 to 255, one a row.
 
@@ -97,10 +96,20 @@ class NoiseSampler:
             z: of any floating-point type.
             turn: of several devices, which one; counted round and round.
         """
-        images = self._replicas[turn % len(self._replicas)](z.float())
-        images = images.expand(-1, 3, -1, -1)  # grey becomes RGB
+        return list(enlarge(self.pixels_of(z, turn), self._output))
+
+    @torch.inference_mode()
+    def pixels_of(self, z: torch.Tensor, turn: int = 0) -> np.ndarray:
+        """Return the images of z in the generator's own size: uint8 (N, s, s, 3), 0 to 255."""
+        images = self.tensors_of(z, turn).expand(-1, 3, -1, -1)  # grey becomes RGB
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-        return list(enlarge(pixels.contiguous().numpy(), self._output))
+        finished: np.ndarray = pixels.contiguous().numpy()
+        return finished
+
+    def tensors_of(self, z: torch.Tensor, turn: int = 0) -> torch.Tensor:
+        """Return what the generator makes of z: float32 (N, C, s, s) in [-1, 1], on its device."""
+        images: torch.Tensor = self._replicas[turn % len(self._replicas)](z.float())
+        return images
 
     @property
     def output_size(self) -> int:
