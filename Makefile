@@ -20,7 +20,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score scale agreement download explore train generate score package report study runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score bench-service scale agreement download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
 study: $(VENV)/.ready  ## STUDY, DATA -> runs/studies: many runs and their comparison
 	$(PAINTER) study $(STUDY) --data $(DATA) $(if $(filter kaggle,$(ON)),--on kaggle) $(ARGS)
 
+serve: $(VENV)/.ready  ## RUN -> a page to play with its generator, and an HTTP API
+	$(PAINTER) serve --run $(RUN) $(ARGS)
+
 runs: $(VENV)/.ready  ## a table of all runs and their scores
 	$(PAINTER) runs $(ARGS)
 
@@ -94,7 +97,7 @@ lint: $(VENV)/.ready  ## formatting, lint and types
 
 check: lint test  ## lint and test: what CI runs
 
-bench: bench-train bench-generate bench-package bench-score  ## all speeds, as ratios to plain baselines in the same run
+bench: bench-train bench-generate bench-package bench-score bench-service  ## all speeds, as ratios to plain baselines in the same run
 
 bench-train: $(VENV)/.ready  ## images a second while training
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
@@ -108,6 +111,9 @@ bench-package: $(VENV)/.ready  ## the check of a zip of COUNT images
 bench-score: $(VENV)/.ready  ## from IMAGES JPEG files to a FID, beside other programs
 	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES) $(ARGS)
 
+bench-service: $(VENV)/.ready  ## images a second over HTTP at 1, 8 and 32 clients, and the memory
+	$(VENV)/bin/python -m benchmarks.service $(ARGS)
+
 scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
 	$(VENV)/bin/python -m benchmarks.scale $(ARGS)
 
@@ -119,4 +125,4 @@ format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff check --fix .
 
 lock: $(VENV)/.ready  ## resolve the declared ranges anew into requirements.lock
-	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra study --extra video --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra study --extra video --extra serve --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml

@@ -30,6 +30,8 @@ from submission.kernel_entry import KernelSettings
 
 SOURCES = ("**/*.py", "presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
+LEFT_OUT = ("service",)
+"""Folders of a package that never run in a kernel."""
 LARGEST_SCRIPT = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
 CELL = "# %%"
@@ -120,8 +122,9 @@ def _sources(package: Path) -> Iterable[Path]:
     """Yield the files to pack; hidden files and folders are somebody else's."""
     for pattern in SOURCES:
         for path in package.glob(pattern):
-            hidden = any(part.startswith(".") for part in path.relative_to(package).parts)
-            if path.is_file() and not hidden:
+            parts = path.relative_to(package).parts
+            hidden = any(part.startswith(".") for part in parts)
+            if path.is_file() and not hidden and parts[0] not in LEFT_OUT:
                 yield path
 
 

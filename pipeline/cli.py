@@ -33,6 +33,7 @@ from pipeline.cli_options import (
     snapshot_file,
     snapshot_options,
 )
+from pipeline.cli_service import serve
 from pipeline.cli_study import study
 from pipeline.errors import PainterError, RunError
 
@@ -502,7 +503,7 @@ def demo(
         click.echo(path)
 
 
-for command in (study, export, video, arithmetic, kernel, submit, leaderboard, doctor):
+for command in (study, export, video, arithmetic, serve, kernel, submit, leaderboard, doctor):
     cli.add_command(command)
 
 

@@ -11,6 +11,7 @@
     ├── RankLost            another process of the same training has ended
     ├── KaggleUnreachable   the network, or Kaggle's site, after several tries
     │   └── KaggleUnsure    the same, and what was asked for may have been done
+    ├── ServiceBusy         more requests at once than the service takes
     └── RemoteFailed        a kernel or a submission failed on Kaggle's side
     Interrupted             Ctrl+C or a termination signal, state saved (exit code 130)
 
@@ -64,6 +65,10 @@ class KaggleUnreachable(WorkFailed):
 
 class KaggleUnsure(KaggleUnreachable):
     """A call that must not be repeated blindly got no answer: it may have been carried out."""
+
+
+class ServiceBusy(WorkFailed):
+    """As many images are being made as the service takes at once: the same request works later."""
 
 
 class RemoteFailed(WorkFailed):

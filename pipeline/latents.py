@@ -4,7 +4,9 @@ Between two z of normal noise the straight line passes through vectors shorter t
 generator was trained on; spherical interpolation keeps their length (White 2016, "Sampling
 generative networks"). Uniform and gamma noise fill a box and a quadrant, inside which the
 straight line stays. Sums of averages: Radford et al. 2016, "Unsupervised representation learning
-with deep convolutional generative adversarial networks", section 6.3.2.
+with deep convolutional generative adversarial networks", section 6.3.2. Truncation: Karras et al.
+2019, "A style-based generator architecture for generative adversarial networks", section B, who
+scale another latent towards its mean.
 """
 
 from __future__ import annotations
@@ -118,6 +120,23 @@ def walk(
         for start, end in zip(starts, ends, strict=True)
     ]
     return torch.cat([*steps, last])
+
+
+def truncate(law: NoiseLaw, z: torch.Tensor, truncation: float, classes: int = 0) -> torch.Tensor:
+    """Return z drawn towards the mean of its law: mean + truncation * (z - mean).
+
+    Args:
+        law: of the noise; its mean is what 0 gives.
+        z: (N, D).
+        truncation: 1 leaves z unchanged, less makes images more alike, more exaggerates.
+        classes: how many of the last components say the class; they stay as they are.
+
+    Returns:
+        float32 (N, D).
+    """
+    size = z.shape[1] - classes
+    noise = law.mean + truncation * (z[:, :size].double() - law.mean)
+    return torch.cat([noise.float(), z[:, size:].float()], 1)
 
 
 def average(z: torch.Tensor) -> torch.Tensor:

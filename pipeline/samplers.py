@@ -69,7 +69,7 @@ class NoiseSampler:
             for device in devices
         ]
         learned = self._output.upscale == "learned"
-        self._upscalers = make_upscalers(snapshot, seed, devices) if learned else None
+        self._upscalers = make_upscalers(snapshot, devices) if learned else None
         self._latents = Latents.from_config(snapshot.config)
         self._class = class_number(snapshot.config, wanted_class)
         self._seed = seed
@@ -79,7 +79,7 @@ class NoiseSampler:
         if not indices:
             return []
         # By place, not by whose turn it is: the same call is always answered by the same device.
-        return self.images_of(self.latents(indices), indices[0] // len(indices), indices)
+        return self.images_of(self.latents(indices), turn=indices[0] // len(indices))
 
     @property
     def law(self) -> NoiseLaw:
@@ -95,10 +95,7 @@ class NoiseSampler:
         """Return the z of images, float32 (N, D) on the CPU; N at least 1."""
         return self._latents.images(self._seed, indices, self._class)
 
-    @torch.inference_mode()
-    def images_of(
-        self, z: torch.Tensor, turn: int = 0, indices: Sequence[int] | None = None
-    ) -> list[np.ndarray]:
+    def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
         """Return the finished images of z (N, D): uint8 (S, S, 3), 0 to 255, one a row.
 
         An image depends on its own row alone, up to the rounding of the arithmetic.
@@ -106,16 +103,22 @@ class NoiseSampler:
         Args:
             z: of any floating-point type.
             turn: of several devices, which one; counted round and round.
-            indices: of the images, whose grain an upscaler then draws; by default all have the
-                grain of image 0, so that it stands still in a video.
         """
-        images = self._replicas[turn % len(self._replicas)](z.float())
-        images = images.expand(-1, 3, -1, -1)  # grey becomes RGB
-        if self._upscalers is not None:
-            upscaler = self._upscalers[turn % len(self._upscalers)]
-            images = upscaler(images, indices or [0] * len(images))
+        return list(enlarge(self.pixels_of(z, turn), self._output))
+
+    @torch.inference_mode()
+    def pixels_of(self, z: torch.Tensor, turn: int = 0) -> np.ndarray:
+        """Return the images of z before a filter enlarges them: uint8 (N, s, s, 3), 0 to 255."""
+        images = self.tensors_of(z, turn).expand(-1, 3, -1, -1)  # grey becomes RGB
         pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-        return list(enlarge(pixels.contiguous().numpy(), self._output))
+        finished: np.ndarray = pixels.contiguous().numpy()
+        return finished
+
+    def tensors_of(self, z: torch.Tensor, turn: int = 0) -> torch.Tensor:
+        """Return what the networks make of z: float32 (N, C, s, s) in [-1, 1], on their device."""
+        place = turn % len(self._replicas)
+        images: torch.Tensor = self._replicas[place](z.float())
+        return images if self._upscalers is None else self._upscalers[place](images)
 
     @property
     def output_size(self) -> int:
@@ -124,48 +127,49 @@ class NoiseSampler:
 
 
 class LearnedUpscaler:
-    """A snapshot's upscaler on one device."""
+    """A snapshot's upscaler on one device.
 
-    def __init__(self, snapshot: Snapshot, seed: int, device: torch.device) -> None:
+    All images get the same grain, so that an image depends on its z alone, and that grain stands
+    still in a video.
+    """
+
+    def __init__(self, snapshot: Snapshot, device: torch.device, side: int) -> None:
         """Put a copy on the device.
 
         Args:
             snapshot: of the upscaler.
-            seed: picks the grain of each image.
             device: where it runs.
+            side: of the images to enlarge, in pixels.
         """
         precision = Precision(choose_precision("auto", device), device)
         self._network = FastGenerator(snapshot.generator, precision)
-        self._noise_channels = snapshot.config.network.latent_size
-        self._seed = seed
+        shape = (1, snapshot.config.network.latent_size, side, side)
+        self._grain = grain(0, "generate: grain", 0, shape).to(device)
 
-    def __call__(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
-        """Return images (N, 3, s, s) in [-1, 1] enlarged; the grain follows from the indices."""
-        starts = range(0, len(images), UPSCALER_BATCH)
-        parts = [slice(start, start + UPSCALER_BATCH) for start in starts]
-        return torch.cat([self._enlarged(images[part], indices[part]) for part in parts])
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images (N, 3, s, s), or grey ones, in [-1, 1] enlarged."""
+        images = images.expand(-1, 3, -1, -1)
+        return torch.cat([self._enlarged(part) for part in images.split(UPSCALER_BATCH)])  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def _enlarged(self, images: torch.Tensor, indices: Sequence[int]) -> torch.Tensor:
-        shape = (self._noise_channels, *images.shape[2:])
-        noise = torch.stack([grain(self._seed, "generate: grain", i, shape) for i in indices])
-        larger: torch.Tensor = self._network(torch.cat([images, noise.to(images.device)], 1))
+    def _enlarged(self, images: torch.Tensor) -> torch.Tensor:
+        z = torch.cat([images, self._grain.expand(len(images), -1, -1, -1)], 1)
+        larger: torch.Tensor = self._network(z)
         return larger
 
 
-def make_upscalers(
-    snapshot: Snapshot, seed: int, devices: Sequence[torch.device]
-) -> list[LearnedUpscaler]:
+def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[LearnedUpscaler]:
     """Return a copy of a generator's upscaler on each device.
 
     Raises:
-        ConfigError: if it has none, or is one.
+        ConfigError: if it has none.
     """
     if snapshot.upscaler is None:
         raise ConfigError(
             "upscale is 'learned', and the snapshot has no upscaler. Give it one with "
             "`painter generate --upscaler RUN|FILE`, or take --upscale lanczos."
         )
-    return [LearnedUpscaler(snapshot.upscaler, seed, device) for device in devices]
+    side = snapshot.config.data.image_size
+    return [LearnedUpscaler(snapshot.upscaler, device, side) for device in devices]
 
 
 def class_number(config: Config, name: str | None) -> int | None:

@@ -183,6 +183,15 @@ def _write_mp4(frames: Iterator[np.ndarray], file: str, fps: float) -> None:
             raise WorkFailed(f"The video encoder failed: {text or encoder.returncode}")
 
 
+def can_write_mp4() -> bool:
+    """Return whether the encoder of MP4 is installed."""
+    try:
+        _encoder()
+    except ConfigError:
+        return False
+    return True
+
+
 def _encoder() -> str:
     """Return the path of the ffmpeg that imageio-ffmpeg brings.
 

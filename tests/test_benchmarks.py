@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import output
+from benchmarks import output, service
 from benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.networks import build_generator
+from pipeline.service.studio import Studio
 from pipeline.training.checkpoints import Snapshot
+from tests.service_helpers import serving, tiny_model
 
 TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 256}
 
@@ -73,3 +75,21 @@ def test_both_sides_make_as_many_images_of_the_same_form(
     for name in ("a.zip", "b.zip"):
         output.checked(tmp_path / name)
         output.plain_check(tmp_path / name)
+
+
+def test_both_ways_of_serving_are_measured() -> None:
+    model = tiny_model()
+    found = {}
+    for name, gatherer in ((service.PAINTER, None), (service.BASELINE, service.OneByOne(model, 2))):
+        with serving(Studio(model, gatherer)) as url:
+            host = url.removeprefix("http://").rstrip("/")
+            for clients in service.CLIENTS:
+                seen = service.load(host, "&format=jpeg", clients, 1, requests=40)
+                assert (len(seen.milliseconds), seen.errors) == (40, 0)
+                found[name, clients] = [seen, seen]
+            assert service.load(host, "&size=1", 2, 1, requests=4).errors == 4
+    rows = service.table(found).splitlines()
+    assert len(rows) == 3 + 2 * len(service.CLIENTS)
+    assert {row.count("|") for row in rows if row} == {9}
+    assert "| 0 of 80 |" in rows[-1]
+    assert service.ratio_table(found).splitlines()[-1].startswith("| 32 clients |")

@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.latents import average, between, lerp, signed_sum, slerp, walk
+from pipeline.latents import average, between, lerp, signed_sum, slerp, truncate, walk
 from pipeline.training.noise import parse_noise
 
 NORMAL, UNIFORM = parse_noise("normal(0, 1)"), parse_noise("uniform(-1, 1)")
@@ -183,3 +184,26 @@ def test_the_class_changes_along_the_line_and_stays_where_both_agree() -> None:
     # Quarters are exact in float32.
     assert path[4:, 17].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert torch.equal(path[:, :16], walk(NORMAL, keys[:, :16], 4, loop=False))
+
+
+# --- Truncation
+
+
+@pytest.mark.parametrize(
+    ("text", "mean"), [("normal(3, 2)", 3.0), ("uniform(-1, 4)", 1.5), ("gamma(2, 0.5)", 1.0)]
+)
+def test_truncation_scales_towards_the_mean_of_the_law(text: str, mean: float) -> None:
+    law = parse_noise(text)
+    z = law.draw(np.random.default_rng(0), (50, 200))
+    # Three laws of deviation at most 2: the mean of 10,000 draws is off by 0.02, once in three.
+    assert law.mean == mean == pytest.approx(float(z.mean()), abs=0.1)
+    assert torch.equal(truncate(law, z, 1.0), z)
+    assert torch.equal(truncate(law, z, 0.0), torch.full_like(z, mean))
+    half = truncate(law, z, 0.5)
+    torch.testing.assert_close(half - mean, (z - mean) / 2)
+    assert float(half.std()) == pytest.approx(float(z.std()) / 2)
+
+
+def test_truncation_leaves_the_class_alone() -> None:
+    z = torch.tensor([[2.0, -4.0, 0.0, 1.0]])
+    assert truncate(NORMAL, z, 0.5, classes=2).tolist() == [[1.0, -2.0, 0.0, 1.0]]

@@ -35,6 +35,15 @@ class NoiseLaw:
     first: float
     second: float
 
+    @property
+    def mean(self) -> float:
+        """Return the expected value of a component."""
+        if self.name == "normal":
+            return self.first
+        if self.name == "uniform":
+            return (self.first + self.second) / 2
+        return self.first * self.second
+
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
         """Return float32 noise of `shape` on the CPU."""
         if self.name == "normal":

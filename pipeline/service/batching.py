@@ -1,0 +1,167 @@
+"""Gathers the images of many requests into batches of fixed sizes, in threads of its own.
+
+What waits when a thread becomes free is computed together; nothing waits for company. The libraries
+may choose another order of sums for another size of batch. So every batch is filled up to one of
+the sizes that are known to give an image the same bits: it is the same alone and in a crowd.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+import numpy as np
+import torch
+
+Compute = Callable[[torch.Tensor], np.ndarray]
+"""From z (N, D) to images uint8 (N, s, s, 3)."""
+
+
+class Gatherer(Protocol):
+    """Turns latents into images, some time later."""
+
+    def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
+        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait."""
+
+    def close(self) -> None:
+        """Finish what was begun, and end."""
+
+
+class _Job:
+    """One request's rows, and what has been computed of them."""
+
+    def __init__(self, rows: int) -> None:
+        self.future: Future[np.ndarray] = Future()
+        self._images: list[np.ndarray | None] = [None] * rows
+        self._left = rows
+        self._lock = threading.Lock()
+
+    def put(self, row: int, image: np.ndarray) -> None:
+        """Take the image of one row; the last one fulfils the promise."""
+        with self._lock:
+            self._images[row] = image
+            self._left -= 1
+            complete = self._left == 0
+        if complete:
+            self.future.set_result(np.stack([i for i in self._images if i is not None]))
+
+    def fail(self, error: Exception) -> None:
+        """Break the promise, once."""
+        with self._lock:
+            broken = self.future.done()
+            if not broken:
+                self.future.set_exception(error)
+
+
+class Batcher:
+    """Computes what was submitted, in the order of submission, batch by batch."""
+
+    def __init__(
+        self,
+        compute: Compute,
+        sizes: Sequence[int],
+        workers: int = 1,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            compute: called with as many rows as one of the sizes; by all workers at once.
+            sizes: of batches, as `steady_sizes` finds them; at least one.
+            workers: threads; at least 1.
+            prepare: called once in each thread.
+        """
+        self._compute, self._sizes, self._prepare = compute, sorted(sizes), prepare
+        self._waiting: deque[tuple[_Job, int, torch.Tensor]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batches {i}", daemon=True)
+            for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
+        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
+
+        Raises:
+            RuntimeError: if it is closed.
+        """
+        job = _Job(len(z))
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("The batcher is closed.")
+            self._waiting.extend((job, row, z[row]) for row in range(len(z)))
+            self._changed.notify_all()
+        return job.future
+
+    def close(self) -> None:
+        """Finish what was submitted, and end the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        self._prepare()
+        while batch := self._take():
+            try:
+                size = next(size for size in self._sizes if size >= len(batch))
+                images = self._compute(padded([z for _, _, z in batch], size))
+            except Exception as error:  # it belongs to those who wait for it
+                for job, _, _ in batch:
+                    job.fail(error)
+                continue
+            for (job, row, _), image in zip(batch, images, strict=False):
+                job.put(row, image)
+
+    def _take(self) -> list[tuple[_Job, int, torch.Tensor]]:
+        """Return the next rows, waiting for the first; none when all is done and closed."""
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            count = min(len(self._waiting), self._sizes[-1])
+            return [self._waiting.popleft() for _ in range(count)]
+
+
+def padded(rows: list[torch.Tensor], size: int) -> torch.Tensor:
+    """Return rows (D,) as one tensor (size, D), zeros after the last."""
+    z = torch.stack(rows)
+    return torch.cat([z, z.new_zeros(size - len(z), z.shape[1])])
+
+
+def steady_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> list[int]:
+    """Return sizes of batches in which an image has the same bits, at every place of each.
+
+    No library promises that, for any size, so it is tried: each z at each place. The largest size
+    is halved until it agrees with itself; smaller ones are there to spare work when few wait.
+
+    Args:
+        compute: from z (N, D) to images, before anything is rounded.
+        z: examples (N, D), all different; N is the largest size to try.
+    """
+    largest = len(z)
+    while largest > 1 and not _agree(compute, z[:largest], compute(z[:largest]), largest):
+        largest //= 2
+    z = z[:largest]
+    images = compute(z)
+    smaller = [largest >> halvings for halvings in range(1, largest.bit_length())]
+    return [largest, *(size for size in smaller if _agree(compute, z, images, size))]
+
+
+def _agree(
+    compute: Callable[[torch.Tensor], torch.Tensor],
+    z: torch.Tensor,
+    images: torch.Tensor,
+    size: int,
+) -> bool:
+    """Tell whether batches of a size give the images that are expected, at each place."""
+    return all(
+        torch.equal(compute(z.roll(-first, 0)[:size]), images.roll(-first, 0)[:size])
+        for first in range(len(z))
+    )

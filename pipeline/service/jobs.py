@@ -1,0 +1,150 @@
+"""From a checked request to the work that answers it: which z, and what becomes of their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from pipeline.errors import ConfigError
+from pipeline.latents import walk
+from pipeline.service.model import Model
+from pipeline.service.queries import (
+    LARGEST_PARAMETER,
+    MOST_PIXELS,
+    SHEET_COLUMNS,
+    GridQuery,
+    ImagesQuery,
+    InterpolationQuery,
+    Look,
+)
+from pipeline.service.render import MEDIA_TYPES, encode, finished, side_by_side, video, zipped
+from pipeline.training.noise import NoiseLaw, parse_noise
+from pipeline.video import VIDEO_EXTRA, can_write_mp4
+
+GRID_CELL = 128
+"""Side of an image in a grid in pixels at most, unless asked for."""
+FRAME = 512
+"""The same of a frame."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The work of one request."""
+
+    z: torch.Tensor
+    """Latents (N, D)."""
+    finish: Callable[[np.ndarray], bytes]
+    """From the generator's pixels, uint8 (N, s, s, 3), to the file that answers."""
+    media_type: str
+    file_name: str
+
+
+def images_job(model: Model, query: ImagesQuery) -> Job:
+    """Return the work of /v1/images: a file, or a zip of several.
+
+    Raises:
+        ConfigError: for a law or a class that does not exist, or too many pixels.
+    """
+    numbers, kind = query.numbers, query.format
+    size = query.size or model.output.output_size
+    output = replace(model.output, output_size=size)
+    _refuse_large(len(numbers), size)
+    ending = "jpg" if kind == "jpeg" else kind
+    name = f"{model.slug}-seed{query.seed}-{numbers[0]}"
+
+    def one(pixels: np.ndarray) -> bytes:
+        return encode(next(finished(pixels, output)), kind, output)
+
+    def several(pixels: np.ndarray) -> bytes:
+        images = zip(numbers, finished(pixels, output), strict=True)
+        return zipped({f"{number}.{ending}": encode(i, kind, output) for number, i in images})
+
+    z = _latents(model, query, numbers)
+    if len(numbers) == 1:
+        return Job(z, one, MEDIA_TYPES[kind], f"{name}.{ending}")
+    return Job(z, several, MEDIA_TYPES["zip"], f"{name}.zip")
+
+
+def grid_job(model: Model, query: GridQuery) -> Job:
+    """Return the work of /v1/grid: one picture.
+
+    Raises:
+        ConfigError: as `images_job`.
+    """
+    size = query.size or min(GRID_CELL, model.output.output_size)
+    output = replace(model.output, output_size=size)
+    _refuse_large(len(query.numbers), size)
+
+    def finish(pixels: np.ndarray) -> bytes:
+        sheet = side_by_side(list(finished(pixels, output)), query.columns)
+        return encode(sheet, query.format, output)
+
+    z = _latents(model, query, query.numbers)
+    ending = "jpg" if query.format == "jpeg" else query.format
+    name = f"{model.slug}-seed{query.seed}-grid.{ending}"
+    return Job(z, finish, MEDIA_TYPES[query.format], name)
+
+
+def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
+    """Return the work of /v1/interpolation: a video, or one picture with all frames.
+
+    Raises:
+        ConfigError: as `images_job`; for an MP4 of odd size.
+    """
+    size = query.size or min(FRAME, model.output.output_size)
+    output = replace(model.output, output_size=size)
+    if query.format == "mp4":
+        _refuse_mp4(size)
+    keys = _latents(model, query, query.numbers)
+    z = walk(_law(model, query), keys, query.frames_per_step, query.loop, len(model.classes))
+    _refuse_large(len(z), size)
+
+    def sheet(pixels: np.ndarray) -> bytes:
+        return encode(side_by_side(list(finished(pixels, output)), SHEET_COLUMNS), "jpeg", output)
+
+    def moving(pixels: np.ndarray) -> bytes:
+        return video(finished(pixels, output), query.format, query.fps, query.loop)
+
+    is_sheet = query.format == "sheet"
+    ending = "jpg" if is_sheet else query.format
+    name = f"{model.slug}-seed{query.seed}-{query.images.replace(',', '-')}.{ending}"
+    return Job(z, sheet if is_sheet else moving, MEDIA_TYPES[query.format], name)
+
+
+def _refuse_mp4(size: int) -> None:
+    if size % 2:
+        raise ConfigError(f"size is {size}; an MP4 needs an even number of pixels.")
+    if not can_write_mp4():
+        raise ConfigError(
+            "An MP4 needs imageio-ffmpeg, which is not installed where painter serves. Ask for "
+            f"format=gif, or install it there: {VIDEO_EXTRA}"
+        )
+
+
+def _refuse_large(count: int, size: int) -> None:
+    if count * size**2 > MOST_PIXELS:
+        most = MOST_PIXELS // size**2
+        raise ConfigError(
+            f"{count} images of {size} x {size} are more than one answer holds; at this size it "
+            f"holds {most}. Ask for fewer or smaller ones."
+        )
+
+
+def _law(model: Model, query: Look) -> NoiseLaw:
+    if query.noise is None:
+        return model.law
+    law = parse_noise(query.noise)
+    if max(abs(law.first), abs(law.second)) > LARGEST_PARAMETER:
+        raise ConfigError(
+            f"noise is {query.noise!r}; expected parameters from -{LARGEST_PARAMETER:g} to "
+            f"{LARGEST_PARAMETER:g}."
+        )
+    return law
+
+
+def _latents(model: Model, query: Look, numbers: list[int]) -> torch.Tensor:
+    law = _law(model, query)
+    return model.latents(query.seed, numbers, law, query.truncation, query.wanted_class)

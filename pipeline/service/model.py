@@ -1,0 +1,174 @@
+"""The generator that is served: from (seed, number) to z, to pixels, and what is known of it.
+
+Reads a snapshot and, where it lies in a run folder, that run's score.json and provenance.json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import __version__
+from pipeline.config import OutputConfig
+from pipeline.errors import PainterError
+from pipeline.latents import truncate
+from pipeline.runs import RunFolder, device_name, read_json
+from pipeline.samplers import NoiseSampler, class_number
+from pipeline.storage import file_sha256
+from pipeline.training.checkpoints import Snapshot, load_snapshot
+from pipeline.training.noise import Latents, NoiseLaw
+
+SCORE_KEYS = (
+    "mifid", "fid", "kid", "n_generated", "features", "comparable_with_leaderboard",
+)  # fmt: skip
+"""What of a score is told."""
+
+
+class Model:
+    """A generator on one device; may be called from several threads."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        name: str,
+        sha256: str,
+        device: torch.device,
+        score: dict[str, Any] | None = None,
+        trained_on: dict[str, Any] | None = None,
+    ) -> None:
+        """Put the generator on the device.
+
+        Args:
+            snapshot: generator and config.
+            name: what people call it.
+            sha256: of the snapshot's file.
+            device: where it runs.
+            score: of its images, as `painter score` writes it.
+            trained_on: count and domain of its training images.
+        """
+        self.name, self.sha256, self.device = name, sha256, device
+        self._sampler = NoiseSampler(snapshot, 0, device)
+        self._latents = Latents.from_config(snapshot.config)
+        self._snapshot = snapshot
+        self._score = score if score is not None else snapshot.score
+        self._trained_on = trained_on
+
+    @property
+    def law(self) -> NoiseLaw:
+        """Return the law of noise that it was trained on."""
+        return self._latents.law
+
+    @property
+    def output(self) -> OutputConfig:
+        """Return size, filter and JPEG settings of its images, unless others are asked for."""
+        return self._snapshot.config.output
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes that it was trained on; none, if there were none."""
+        return self._snapshot.config.data.class_names
+
+    @property
+    def slug(self) -> str:
+        """Return the name as a part of file names."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "painter"
+
+    def latents(
+        self,
+        seed: int,
+        numbers: Sequence[int],
+        law: NoiseLaw | None = None,
+        truncation: float = 1.0,
+        wanted_class: str | None = None,
+    ) -> torch.Tensor:
+        """Return z (N, D) of images, numbered from 1 as the files of `painter generate`.
+
+        Args:
+            seed: which set of images; 0 or more.
+            numbers: of the images, at least one.
+            law: of the noise; by default the trained one.
+            truncation: as `pipeline.latents.truncate` takes it.
+            wanted_class: of all; by default any, each as likely.
+
+        Raises:
+            ConfigError: if there is no such class.
+        """
+        drawn = replace(self._latents, law=law or self.law)
+        wanted = class_number(self._snapshot.config, wanted_class)
+        z = drawn.images(seed, [number - 1 for number in numbers], wanted)
+        return truncate(drawn.law, z, truncation, drawn.classes)
+
+    def pixels(self, z: torch.Tensor) -> np.ndarray:
+        """Return the images of z (N, D) as the generator makes them: uint8 (N, s, s, 3)."""
+        return self._sampler.pixels_of(z)
+
+    def tensors(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the same images before they are rounded: float32 (N, C, s, s) in [-1, 1]."""
+        return self._sampler.tensors_of(z)
+
+    def examples(self, count: int) -> torch.Tensor:
+        """Return z (count, D) to try something with."""
+        return self.latents(0, range(1, count + 1))
+
+    def about(self) -> dict[str, Any]:
+        """Return what it is, how it was trained, and its score."""
+        config = self._snapshot.config
+        score = self._score
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "painter": __version__,
+            "device": device_name(self.device),
+            "parameters": sum(p.numel() for p in self._snapshot.generator.parameters()),
+            "images_seen": self._snapshot.images_seen,
+            "generator_size": config.data.image_size,
+            "output_size": self.output.output_size,
+            "noise": config.training.noise,
+            "classes": list(self.classes),
+            "trained_on": self._trained_on,
+            "score": None if score is None else {key: score.get(key) for key in SCORE_KEYS},
+            "settings": {
+                section: getattr(config, section).__dict__ | {}
+                for section in ("data", "network", "training", "output")
+            },
+        }
+
+
+def load_model(path: Path, device: torch.device) -> Model:
+    """Read a snapshot, and what the folder that it lies in says about it.
+
+    Raises:
+        RunError: if the snapshot is missing, damaged, or something else.
+    """
+    snapshot = load_snapshot(path)
+    run = RunFolder(path.resolve().parent)
+    in_run = run.config.exists()
+    return Model(
+        snapshot,
+        name=run.path.name if in_run else path.stem,
+        sha256=file_sha256(path),
+        device=device,
+        score=_read(run.score) if in_run else None,
+        trained_on=_training_data(run) if in_run else None,
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object, or None where it is missing or damaged: it only informs."""
+    try:
+        return read_json(path)
+    except PainterError:
+        return None
+
+
+def _training_data(run: RunFolder) -> dict[str, Any] | None:
+    data = (_read(run.provenance) or {}).get("data")
+    if not isinstance(data, dict):
+        return None
+    return {key: data.get(key) for key in ("count", "domain", "content_hash")}

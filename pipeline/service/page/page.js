@@ -1,0 +1,337 @@
+// The wall: what is painted follows from the state, and the state from the address.
+import { openWalk } from "./walk.js";
+
+const HANG = 24, MOST = 240, SIZE = 256;
+const LAWS = ["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"];
+const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
+const $ = (id) => document.getElementById(id);
+const wall = $("wall");
+
+const state = { seed: 0, truncation: 1, noise: "", class: "", count: HANG, walk: null };
+let model = null;
+let picked = null; // the number of the painting from which a walk will start
+let painting = new AbortController();
+
+// --- Asking the server
+
+const sleep = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+
+/** Return an answer that is all right; a busy server is asked again when it says so. */
+async function ask(url, signal) {
+  for (let tries = 0; ; tries++) {
+    let answer;
+    try {
+      answer = await fetch(url, { signal });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Error("The server does not answer. Is painter serve still running?");
+    }
+    if (answer.ok) return answer;
+    if (answer.status === 429 && tries < 20) {
+      await sleep(Number(answer.headers.get("Retry-After")) || 1);
+      signal?.throwIfAborted();
+      continue;
+    }
+    const body = await answer.json().catch(() => ({}));
+    throw new Error(body.error ?? `The server answered ${answer.status}.`);
+  }
+}
+
+/** Return the address of a route, with what the state says and more. */
+function address(route, more) {
+  const query = new URLSearchParams({ seed: state.seed });
+  if (state.truncation !== 1) query.set("truncation", state.truncation);
+  if (state.noise) query.set("noise", state.noise);
+  if (state.class) query.set("class", state.class);
+  for (const [name, value] of Object.entries(more)) query.set(name, value);
+  return `/v1/${route}?${query}`;
+}
+
+// --- The address bar
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const within = (name, least, most, otherwise) => {
+    const value = Number(given.get(name) ?? NaN);
+    return value >= least && value <= most ? value : otherwise;
+  };
+  state.seed = Math.trunc(within("seed", 0, LARGEST_SEED, 0));
+  state.truncation = within("truncation", 0, 2, 1);
+  state.noise = (given.get("noise") ?? "").slice(0, 60);
+  state.class = given.get("class") ?? "";
+  state.count = Math.trunc(within("count", 1, MOST, HANG));
+  const ends = given.get("walk")?.match(/^([1-9]\d{0,8}),([1-9]\d{0,8})$/);
+  state.walk = ends ? [Number(ends[1]), Number(ends[2])] : null;
+}
+
+function writeAddress() {
+  const parts = new URLSearchParams({ seed: state.seed, truncation: state.truncation });
+  if (state.noise) parts.set("noise", state.noise);
+  if (state.class) parts.set("class", state.class);
+  if (state.count !== HANG) parts.set("count", state.count);
+  if (state.walk) parts.set("walk", state.walk.join(","));
+  history.replaceState(null, "", `#${parts}`);
+}
+
+// --- The wall
+
+function makePiece(number) {
+  const item = document.createElement("li");
+  item.className = "piece";
+  item.innerHTML =
+    '<button type="button" class="painting frame" aria-pressed="false"><span class="sight"></span></button>' +
+    '<div class="label"><span class="number"></span><a class="download" download>' +
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 4v11m0 0l-4.5-4.5M12 15l4.5-4.5M5 19.5h14"/></svg></a></div>';
+  item.dataset.number = number;
+  item.querySelector(".painting").setAttribute("aria-label", `Painting ${number}`);
+  item.querySelector(".number").textContent = `No. ${number}`;
+  const download = item.querySelector(".download");
+  download.setAttribute("aria-label", `Download painting ${number}`);
+  download.title = "Download as PNG";
+  return item;
+}
+
+function hang() {
+  while (wall.children.length > state.count) wall.lastElementChild.remove();
+  while (wall.children.length < state.count) wall.append(makePiece(wall.children.length + 1));
+  if (!wall.querySelector('.painting[tabindex="0"]')) rove(wall.querySelector(".painting"), false);
+  $("more").hidden = state.count >= MOST;
+}
+
+/** Lay the new picture over the old one, and take that away. */
+async function reveal(sight, blob, signal) {
+  const image = new Image();
+  image.src = URL.createObjectURL(blob);
+  image.alt = "";
+  await image.decode();
+  URL.revokeObjectURL(image.src);
+  signal.throwIfAborted();
+  const old = [...sight.children];
+  sight.append(image);
+  image.getBoundingClientRect(); // so that the change of opacity is seen as one
+  image.classList.add("shown");
+  const clear = () => old.forEach((other) => other.remove());
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) clear();
+  else setTimeout(clear, 700);
+}
+
+async function paintPiece(item, signal) {
+  const number = item.dataset.number, wanted = address("images", {});
+  item.classList.toggle("waiting", item.dataset.painted !== wanted);
+  if (item.dataset.painted === wanted) return;
+  item.querySelector(".download").href = address("images", { images: number, format: "png" });
+  const answer = await ask(address("images", { images: number, size: SIZE, format: "jpeg" }), signal);
+  await reveal(item.querySelector(".sight"), await answer.blob(), signal);
+  item.dataset.painted = wanted;
+  item.classList.remove("waiting");
+}
+
+async function paint() {
+  painting.abort();
+  painting = new AbortController();
+  const { signal } = painting;
+  writeAddress();
+  hang();
+  showControls();
+  wall.setAttribute("aria-busy", "true");
+  try {
+    await Promise.all([...wall.children].map((item) => paintPiece(item, signal)));
+    $("problem").hidden = true;
+    wall.removeAttribute("aria-busy");
+  } catch (error) {
+    if (error.name === "AbortError" || signal.aborted) return;
+    painting.abort();
+    for (const item of wall.children) item.classList.remove("waiting");
+    wall.removeAttribute("aria-busy");
+    $("problem-text").textContent = error.message;
+    $("problem").hidden = false;
+  }
+}
+
+let soon = 0;
+function paintSoon() {
+  clearTimeout(soon);
+  soon = setTimeout(paint, 140);
+}
+
+// --- Choosing two
+
+function pick(number) {
+  if (picked === number) picked = null;
+  else if (picked === null) picked = number;
+  else {
+    startWalk(picked, number);
+    picked = null;
+  }
+  showPicked();
+}
+
+function showPicked() {
+  for (const item of wall.children) {
+    const chosen = Number(item.dataset.number) === picked;
+    item.classList.toggle("picked", chosen);
+    item.querySelector(".painting").setAttribute("aria-pressed", String(chosen));
+  }
+  $("hint").textContent = picked === null
+    ? "Pick two paintings, and walk between them."
+    : `From No. ${picked} to …? Pick another.`;
+  $("unpick").hidden = picked === null;
+  $("tray").classList.toggle("raised", picked !== null);
+}
+
+function startWalk(from, to) {
+  state.walk = [from, to];
+  writeAddress();
+  openWalk({ from, to, size: SIZE, formats: model.formats, address, ask, closed: () => {
+    state.walk = null;
+    writeAddress();
+    wall.querySelector(`[data-number="${to}"] .painting`)?.focus();
+  } });
+}
+
+// --- Keys: one stop for the tab key, arrows from painting to painting
+
+function rove(target, focus = true) {
+  if (!target) return;
+  for (const other of wall.querySelectorAll(".painting, .download")) other.tabIndex = -1;
+  target.tabIndex = 0;
+  target.closest(".piece").querySelector(".download").tabIndex = 0;
+  if (focus) target.focus();
+}
+
+function neighbour(place, key) {
+  const pieces = [...wall.children];
+  const columns = pieces.filter((piece) => piece.offsetTop === pieces[0].offsetTop).length;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+  if (key === "Home") return pieces[0];
+  if (key === "End") return pieces.at(-1);
+  return key in steps ? pieces[place + steps[key]] : undefined;
+}
+
+wall.addEventListener("keydown", (event) => {
+  const current = event.target.closest(".piece");
+  if (!current || event.altKey || event.ctrlKey || event.metaKey) return;
+  const next = neighbour([...wall.children].indexOf(current), event.key);
+  if (next) {
+    event.preventDefault();
+    rove(next.querySelector(".painting"));
+  }
+});
+wall.addEventListener("focusin", (event) => {
+  const target = event.target.closest(".piece")?.querySelector(".painting");
+  if (target && target.tabIndex !== 0) rove(target, false);
+});
+wall.addEventListener("click", (event) => {
+  const button = event.target.closest(".painting");
+  if (button) pick(Number(button.closest(".piece").dataset.number));
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && picked !== null) pick(picked);
+});
+$("unpick").addEventListener("click", () => pick(picked));
+
+// --- Controls
+
+function showControls() {
+  if (document.activeElement !== $("seed")) $("seed").value = state.seed;
+  $("truncation").value = state.truncation;
+  $("truncation-value").textContent = state.truncation.toFixed(2);
+  $("noise").value = state.noise;
+  $("class").value = state.class;
+}
+
+function setSeed(seed) {
+  state.seed = Math.min(Math.max(Math.trunc(seed) || 0, 0), LARGEST_SEED);
+  $("seed").value = state.seed;
+  paintSoon();
+}
+
+$("controls").addEventListener("submit", (event) => event.preventDefault());
+$("seed").addEventListener("input", () => {
+  if ($("seed").value !== "" && $("seed").validity.valid) setSeed(Number($("seed").value));
+});
+$("seed").addEventListener("change", () => setSeed(Number($("seed").value)));
+$("previous").addEventListener("click", () => setSeed(state.seed - 1));
+$("next").addEventListener("click", () => setSeed(state.seed + 1));
+$("shuffle").addEventListener("click", () => setSeed(Math.floor(Math.random() * 1e6)));
+$("truncation").addEventListener("input", () => {
+  state.truncation = Number($("truncation").value);
+  $("truncation-value").textContent = state.truncation.toFixed(2);
+  paintSoon();
+});
+for (const name of ["noise", "class"]) {
+  $(name).addEventListener("change", () => {
+    state[name] = $(name).value;
+    paintSoon();
+  });
+}
+$("again").addEventListener("click", () => (model ? paint() : start()));
+$("more").addEventListener("click", () => {
+  const first = state.count;
+  state.count = Math.min(state.count + HANG, MOST);
+  paint();
+  rove(wall.children[first]?.querySelector(".painting"));
+});
+$("link").addEventListener("click", async () => {
+  writeAddress();
+  let done = "Link copied";
+  try { await navigator.clipboard.writeText(location.href); } catch { done = "Copy it from the address bar"; }
+  $("link").textContent = done;
+  setTimeout(() => { $("link").textContent = "Copy link"; }, 1800);
+});
+addEventListener("hashchange", () => {
+  readAddress();
+  fillNoise();
+  paint();
+  if (state.walk) startWalk(...state.walk);
+});
+
+// --- The model
+
+function option(value, text) {
+  const made = document.createElement("option");
+  made.value = value;
+  made.textContent = text;
+  return made;
+}
+
+function fillNoise() {
+  const others = LAWS.filter((law) => law !== model.noise);
+  if (state.noise && !LAWS.includes(state.noise)) others.push(state.noise);
+  $("noise").replaceChildren(option("", `${model.noise}, as trained`), ...others.map((law) => option(law, law)));
+}
+
+function facts() {
+  const found = [];
+  if (model.trained_on?.count) found.push(`learnt from ${model.trained_on.count.toLocaleString("en")} images`);
+  found.push(`${model.images_seen.toLocaleString("en")} shown in training`);
+  if (model.score?.mifid != null) {
+    const by = model.score.features ? ` (${model.score.features})` : "";
+    found.push(`MiFID ${model.score.mifid.toFixed(1)}${by}`);
+  }
+  return found.join(" · ");
+}
+
+async function start() {
+  readAddress();
+  hang();
+  showPicked();
+  try {
+    model = await (await ask("/v1/model")).json();
+  } catch (error) {
+    $("problem-text").textContent = error.message;
+    $("problem").hidden = false;
+    return;
+  }
+  $("problem").hidden = true;
+  document.title = `${model.name} · painter`;
+  $("name").textContent = model.name;
+  $("facts").textContent = facts();
+  fillNoise();
+  $("class-field").hidden = model.classes.length === 0;
+  $("class").replaceChildren(option("", "any"), ...model.classes.map((name) => option(name, name)));
+  paint();
+  if (state.walk) startWalk(...state.walk);
+}
+
+start();

@@ -1,0 +1,85 @@
+"""Listens, and stops when told to: what was begun is finished, nothing new is taken."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from pipeline.errors import ConfigError
+
+PATIENCE = 120
+"""Seconds that a client has to take its answer when the server stops."""
+_BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        host: a name or an address of this machine.
+        port: 0 picks a free one.
+
+    Raises:
+        ConfigError: if the port is taken or not allowed, or the host is not this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"--host {host} cannot be used: {error.strerror or error}.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"Nothing can listen at {host}, port {port}: {error.strerror or error}. Choose another "
+            "--port (0 takes a free one), or stop what listens there."
+        ) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address to type into a browser."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+
+
+def make_server(app: FastAPI) -> uvicorn.Server:
+    """Return a server that is quiet unless something fails."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=PATIENCE,
+        )
+    )
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Answer requests until SIGTERM or Ctrl+C; then finish what was begun."""
+    with _signals_mean_stop():
+        make_server(app).run(sockets=[listener])
+
+
+@contextmanager
+def _signals_mean_stop() -> Iterator[None]:
+    """Take the signals that the server raises once more after it has stopped because of them."""
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
