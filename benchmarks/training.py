@@ -1,9 +1,9 @@
 """Training speed against a plain DCGAN loop, alternating in one run: `make bench-train`.
 
 The baseline is what tutorials do: files decoded by a DataLoader each epoch, float32, NCHW, two
-discriminator passes, losses read back every step. All train the same networks at 64 pixels and
-batch 64 on drawn landscapes, each in a process of its own. Prints images a second and their
-ratio: median and spread.
+discriminator passes, losses read back every step. All train the networks of one preset
+(`--preset`, else `monet64`) on drawn landscapes, each in a process of its own. Prints images a
+second and their ratio, median and spread, and the memory of each process.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
-from pipeline.config import load_preset
+from pipeline.config import Config, apply_settings, load_preset
 from pipeline.data.images import decode_rgb, load_images, open_images
 from pipeline.data.painterly import draw_landscape
-from pipeline.memory import keep_freed_memory
+from pipeline.memory import keep_freed_memory, peak_resident
 from pipeline.networks import build_discriminator, build_generator
 from pipeline.training.batches import Batches
+from pipeline.training.families import make_objective
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.objective import Adversarial
+from pipeline.training.objective import Batch
 from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
-CONFIG = load_preset("monet64")
-STEPS = StepSettings.from_config(CONFIG)
-BATCH = CONFIG.training.batch_size
 WARM_UP = 3
 """Steps before any is timed."""
 
@@ -44,12 +42,12 @@ WARM_UP = 3
 class Files(Dataset[torch.Tensor]):
     """JPEG files, decoded whenever they are asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
         self._paths = sorted(folder.glob("*.jpg"))
         self._transform = transforms.Compose(
             [
-                transforms.Resize(64),
-                transforms.CenterCrop(64),
+                transforms.Resize(size),
+                transforms.CenterCrop(size),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -65,13 +63,17 @@ class Files(Dataset[torch.Tensor]):
 
 
 class Baseline:
-    """A plain training loop."""
+    """A plain training loop, for any preset; the losses of DCGANs are written out."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        self._device = device
-        self._loader = DataLoader(Files(folder), BATCH, shuffle=True, drop_last=True)
-        self._g = build_generator(CONFIG.network, CONFIG.data).to(device)
-        self._d = build_discriminator(CONFIG).to(device)
+    def __init__(self, folder: Path, device: torch.device, config: Config) -> None:
+        self._device, self._latent_size = device, config.network.latent_size
+        files, batch = Files(folder, config.data.image_size), config.training.batch_size
+        self._loader = DataLoader(files, batch, shuffle=True, drop_last=True)
+        self._g = build_generator(config.network, config.data).to(device)
+        self._d = build_discriminator(config).to(device)
+        self._objective = make_objective(config)
+        plain = config.network.family == "dcgan" and config.training.loss == "non-saturating"
+        self._step = self._dcgan_step if plain else self._any_step
         self._adam_g = torch.optim.Adam(self._g.parameters(), 2e-4, (0.5, 0.999))
         self._adam_d = torch.optim.Adam(self._d.parameters(), 2e-4, (0.5, 0.999))
         self._loss = nn.BCEWithLogitsLoss()
@@ -86,13 +88,26 @@ class Baseline:
                 if done == steps:
                     return
 
-    def _step(self, real: torch.Tensor) -> None:
+    def _any_step(self, real: torch.Tensor) -> None:
+        batch = Batch(real, torch.randn(len(real), self._latent_size, device=self._device))
+        fake = self._objective.generate(self._g, batch)
+        loss_d, _ = self._objective.discriminator_loss(self._d, batch, fake.detach())
+        self._d.zero_grad()
+        loss_d.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._adam_d.step()
+        loss_g, _ = self._objective.generator_loss(self._d, batch, fake)
+        self._g.zero_grad()
+        loss_g.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._adam_g.step()
+        _ = loss_d.item() + loss_g.item()
+
+    def _dcgan_step(self, real: torch.Tensor) -> None:
         ones = torch.full((len(real),), 0.8, device=self._device)
         tenths = torch.full((len(real),), 0.1, device=self._device)
         self._d.zero_grad()
         loss_real = self._loss(self._d(real), ones)
         loss_real.backward()
-        fake = self._g(torch.randn(len(real), CONFIG.network.latent_size, device=self._device))
+        fake = self._g(torch.randn(len(real), self._latent_size, device=self._device))
         loss_fake = self._loss(self._d(fake.detach()), tenths)
         loss_fake.backward()
         self._adam_d.step()
@@ -106,26 +121,29 @@ class Baseline:
 class Painter:
     """The product's own step, without logging and saving, as between two log lines."""
 
-    def __init__(self, folder: Path, device: torch.device, precision: str = "auto") -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, config: Config, precision: str = "auto"
+    ) -> None:
         keep_freed_memory()
         self._precision = Precision(choose_precision(precision, device), device)
-        self._state = TrainingState.fresh(CONFIG, self._precision)
-        images = load_images(open_images(folder), CONFIG.data.image_size)
-        self._batches = Batches(images.pixels, CONFIG, device)
-        self._objective = Adversarial.from_config(CONFIG)
+        self._state = TrainingState.fresh(config, self._precision)
+        images = load_images(open_images(folder), config.data.image_size)
+        self._batches = Batches(images.pixels, config, device)
+        self._objective = make_objective(config)
+        self._steps = StepSettings.from_config(config)
 
     def train(self, steps: int) -> None:
         """Take some steps."""
         for _ in range(steps):
             batch = self._batches(self._state.step + 1)
-            train_step(self._state, self._objective, batch, self._precision, STEPS)
+            train_step(self._state, self._objective, batch, self._precision, self._steps)
 
 
-def trainer(name: str, folder: Path, device: torch.device) -> Baseline | Painter:
+def trainer(name: str, folder: Path, device: torch.device, config: Config) -> Baseline | Painter:
     """Return the trainer of that name: `baseline float32` or `painter PRECISION`."""
     if name.startswith("baseline"):
-        return Baseline(folder, device)
-    return Painter(folder, device, name.rsplit(maxsplit=1)[-1])
+        return Baseline(folder, device, config)
+    return Painter(folder, device, config, name.rsplit(maxsplit=1)[-1])
 
 
 def draw(folder: Path, count: int = 300) -> None:
@@ -139,22 +157,23 @@ def draw(folder: Path, count: int = 300) -> None:
 class Process:
     """A trainer in a process of its own: what it asks of the C library does not help others."""
 
-    def __init__(self, name: str, folder: Path, device: torch.device) -> None:
+    def __init__(self, name: str, folder: Path, device: torch.device, config: Config) -> None:
+        self._batch = config.training.batch_size
         context = multiprocessing.get_context("spawn")
         self._orders, theirs = context.Pipe()
-        arguments = (theirs, name, folder, device)
+        arguments = (theirs, name, folder, device, config)
         self._process = context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
 
     def seconds(self, steps: int) -> float:
         """Return how long some steps take there, while this process waits."""
         self._orders.send(steps)
-        taken: float = self._orders.recv()
-        return taken
+        taken, self.memory = self._orders.recv()
+        return float(taken)
 
     def rate(self, steps: int) -> float:
         """Return images a second over some steps."""
-        return steps * BATCH / self.seconds(steps)
+        return steps * self._batch / self.seconds(steps)
 
     def close(self) -> None:
         """End the process."""
@@ -162,24 +181,27 @@ class Process:
         self._process.join()
 
 
-def serve(orders: Any, name: str, folder: Path, device: torch.device) -> None:
-    """Train as many steps as each order says, and answer with the seconds; 0 ends it."""
-    one = trainer(name, folder, device)
+def serve(orders: Any, name: str, folder: Path, device: torch.device, config: Config) -> None:
+    """Train as many steps as each order says; answer with the seconds and the memory; 0 ends it."""
+    one = trainer(name, folder, device, config)
     while steps := orders.recv():
-        orders.send(seconds(partial(one.train, steps), device))
+        taken = seconds(partial(one.train, steps), device)
+        cuda = device.type == "cuda"
+        orders.send((taken, torch.cuda.max_memory_allocated() if cuda else peak_resident()))
 
 
-def operations() -> float:
+def operations(config: Config) -> float:
     """Return the arithmetic operations of a training step, an image."""
     cpu = torch.device("cpu")
     precision = Precision("float32", cpu)
-    state = TrainingState.fresh(CONFIG, precision)
-    size = CONFIG.data.image_size
-    pixels = torch.zeros(BATCH, 3, size, size, dtype=torch.uint8)
-    batch = Batches(pixels, CONFIG, cpu)(1)
+    state = TrainingState.fresh(config, precision)
+    size, count = config.data.image_size, config.training.batch_size
+    pixels = torch.zeros(count, 3, size, size, dtype=torch.uint8)
+    batch = Batches(pixels, config, cpu)(1)
+    steps = StepSettings.from_config(config)
     with FlopCounterMode(display=False) as counter:
-        train_step(state, Adversarial.from_config(CONFIG), batch, precision, STEPS)
-    return float(counter.get_total_flops() / BATCH)
+        train_step(state, make_objective(config), batch, precision, steps)
+    return float(counter.get_total_flops() / count)
 
 
 def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
@@ -201,13 +223,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--preset", default="monet64")
+    parser.add_argument("--batch", type=int, help="by default the preset's")
     arguments = parser.parse_args()
+    config = load_preset(arguments.preset)
+    if arguments.batch:
+        config = apply_settings(config, {"batch_size": arguments.batch})
+    size, batch = config.data.image_size, config.training.batch_size
     device = default_device()
     best = f"painter {choose_precision('auto', device)}"
     names = list(dict.fromkeys(("baseline float32", "painter float32", best)))
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder))
-        processes = {name: Process(name, Path(folder), device) for name in names}
+        processes = {name: Process(name, Path(folder), device, config) for name in names}
         for process in processes.values():
             process.seconds(WARM_UP)
         rates = alternating(
@@ -216,11 +244,14 @@ def main() -> None:
         )
         for process in processes.values():
             process.close()
-    print(machine(device, f"batch {BATCH}"))
-    print(table("Training at 64 pixels", "images/s", rates))
+    print(machine(device, f"preset {arguments.preset}", f"batch {batch}"))
+    print(table(f"Training at {size} pixels", "images/s", rates))
     over = {f"{n} over baseline": ratios(rates, n, names[0]) for n in names[1:]}
     print(table("Ratio", "times", over))
-    each = operations()
+    print("\n| program | peak memory, MB |\n|---|---|")
+    for name, process in processes.items():
+        print(f"| {name} | {process.memory / 1e6:,.0f} |")
+    each = operations(config)
     print(f"\nThe arithmetic alone, {each / 1e9:.2f} GFLOP an image:\n")
     print("| precision | matrix product, GFLOP/s | at that rate, images/s |\n|---|---|---|")
     for name in names[1:]:
