@@ -224,11 +224,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--preset", default="monet64")
-    parser.add_argument("--batch", type=int, help="by default the preset's")
+    parser.add_argument("--batch-size", type=int, help="by default the preset's")
     arguments = parser.parse_args()
     config = load_preset(arguments.preset)
-    if arguments.batch:
-        config = apply_settings(config, {"batch_size": arguments.batch})
+    if arguments.batch_size:
+        config = apply_settings(config, {"batch_size": arguments.batch_size})
     size, batch = config.data.image_size, config.training.batch_size
     device = default_device()
     best = f"painter {choose_precision('auto', device)}"
