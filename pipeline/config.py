@@ -292,6 +292,8 @@ class OutputConfig:
     """Side of the written images in pixels; the competition takes 256."""
     upscale: str = "lanczos"
     """What enlarges the generator's images: a filter, or `learned`, the snapshot's upscaler."""
+    truncation: float = 1.0
+    """How far z is from the mean of its law: less than 1 makes images more alike and surer."""
     jpeg_quality: int = 95
     """Quality of the JPEG files, 1 to 100."""
     chroma_subsampling: str = "4:2:0"
@@ -303,6 +305,7 @@ class OutputConfig:
             8 <= self.output_size <= 4096, "output_size", self.output_size, "from 8 to 4096 pixels"
         )
         _require_one_of(UPSCALES, "upscale", self.upscale)
+        _require(0 <= self.truncation <= 2, "truncation", self.truncation, "from 0 to 2")
         _require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
         _require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)
 

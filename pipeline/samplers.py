@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config import Config, OutputConfig
 from pipeline.errors import ConfigError
+from pipeline.latents import truncate
 from pipeline.networks.inference import FastGenerator
 from pipeline.training.checkpoints import Snapshot
 from pipeline.training.grain import grain
@@ -92,8 +93,11 @@ class NoiseSampler:
         return self._latents.classes
 
     def latents(self, indices: Sequence[int]) -> torch.Tensor:
-        """Return the z of images, float32 (N, D) on the CPU; N at least 1."""
-        return self._latents.images(self._seed, indices, self._class)
+        """Return the z of images, truncated, float32 (N, D) on the CPU; N at least 1."""
+        z = self._latents.images(self._seed, indices, self._class)
+        if self._output.truncation == 1:
+            return z
+        return truncate(self.law, z, self._output.truncation, self.classes)
 
     def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
         """Return the finished images of z (N, D): uint8 (S, S, 3), 0 to 255, one a row.

@@ -309,3 +309,14 @@ def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
     generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
     run.made.write_text("{")
     assert read_made(run) is None
+
+
+def test_truncation_draws_z_towards_the_mean_of_its_law() -> None:
+    config = apply_settings(TINY, {"noise": "normal(1, 2)"})
+    halved, nothing = (apply_settings(config, {"truncation": t}) for t in (0.5, 0.0))
+    plain, made = sampler(3, config), sampler(3, halved)
+    z, law = plain.latents([0, 5]), plain.law
+    # Rounding of one float32 multiplication.
+    assert torch.allclose(made.latents([0, 5]) - law.mean, (z - law.mean) / 2, atol=1e-6)
+    first, second = sampler(3, nothing)([0, 5])
+    assert np.abs(first.astype(int) - second).max() <= 1  # both are the image of the mean
