@@ -90,7 +90,10 @@ def any_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_score_compares_written_images_with_the_paintings() -> None:
     score = SmallScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
-    assert set(score) == {"fid", "mifid", "memorization_distance", "n_generated", "features"}
+    assert set(score) == {
+        "fid", "mifid", "memorization_distance", "memorized_share", "n_generated", "features"
+    }  # fmt: skip
+    assert 0 <= score["memorized_share"] <= 1
     assert score["n_generated"] == 50
     assert score == SmallScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
 
@@ -122,6 +125,21 @@ def test_the_offline_features_are_taken_where_no_weights_are() -> None:
     found = make_small_score(CONFIG, image_set(3), None, CPU)
     assert isinstance(found, SmallScore)
     assert found._extractor.name == EfficientNetLite0.name
+
+
+class Copying(Scripted):
+    """A score whose share of copies is scripted instead."""
+
+    def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+        score = super().__call__(generator, device)
+        return score | {"memorized_share": score["fid"] / 100, "mifid": 1.0}
+
+
+def test_growing_copying_is_warned_of_once_for_each_rise(tmp_path: Path) -> None:
+    train(tmp_path / "run", Copying(0.0, 3.0, 2.0, 5.0))
+    text = (tmp_path / "run" / "log.txt").read_text()
+    warnings = [line for line in text.splitlines() if "it begins to copy" in line]
+    assert ["3.0%" in warnings[0], "5.0%" in warnings[1], len(warnings)] == [True, True, 2]
 
 
 # --- When, and what is kept

@@ -15,12 +15,15 @@ from torch import nn
 from pipeline.config import Config
 from pipeline.errors import RunError
 from pipeline.runs import RunFolder, RunLog, read_scores
+from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
 from pipeline.training.checkpoints import load_snapshot, save_snapshot
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 
 LARGEST_SHARE = 0.05
 """Of the training time, what scoring may cost."""
+MEMORIZED_WARNED = 0.01
+"""Share of images very close to a painting from which on a run warns, as it grows."""
 
 
 class Scores:
@@ -35,6 +38,9 @@ class Scores:
         self._spent = sum(float(line["score_seconds"]) for line in earlier)
         self._last = int(earlier[-1]["images_seen"]) if earlier else 0
         self._expected = 0.0
+        self._memorized = max(
+            [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZED_WARNED]
+        )
         self._best = math.inf if small_score is None else self._read_best(small_score.criterion)
 
     def _read_best(self, criterion: str) -> float:
@@ -83,6 +89,7 @@ class Scores:
         if value < self._best:
             self._best = value
             save_snapshot(self._run.best, generator, self._config, images_seen, score)
+        self._warn_of_copies(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected
         self._last = images_seen
@@ -95,4 +102,15 @@ class Scores:
                 **score,
                 "best": value == self._best,
             }
+        )
+
+    def _warn_of_copies(self, share: float) -> None:
+        """Say it when more images than ever before lie very close to a painting."""
+        if share <= self._memorized:
+            return
+        self._memorized = share
+        self._log.say(
+            f"Warning: {share:.1%} of the generated images lie nearer than "
+            f"{MEMORIZATION_THRESHOLD} to a painting, more than before: it begins to copy. "
+            "A shorter training or stronger diffaugment may help; the best snapshot is kept."
         )

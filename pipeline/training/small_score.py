@@ -23,6 +23,7 @@ from pipeline.scoring import metrics
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.kernel_distance import kernel_distance
+from pipeline.scoring.memorization import count_nearer
 from pipeline.scoring.weights import cached_weights
 from pipeline.training.checkpoints import Snapshot
 
@@ -63,7 +64,9 @@ class SmallScore:
         return each * self._config.logging.score_images
 
     def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
-        """Return `fid`, `mifid`, `memorization_distance`, and `holdout_fid` and `holdout_kid`.
+        """Return `fid`, `mifid`, `memorization_distance` and `memorized_share`.
+
+        Where paintings are held out, also `holdout_fid` and `holdout_kid`.
 
         Args:
             generator: in evaluation mode.
@@ -71,11 +74,13 @@ class SmallScore:
         """
         made = self._generated(generator, device, self._config.logging.score_images)
         fid = metrics.frechet_distance(made.values, self._training.values)
-        distance = metrics.memorization_distance(made.values, self._training.values)
+        nearest = metrics.nearest_training(made.values, self._training.values)
+        distance = float(nearest.distances.mean())
         score: dict[str, Any] = {
             "fid": fid,
             "mifid": metrics.memorization_informed(fid, distance),
             "memorization_distance": distance,
+            "memorized_share": count_nearer(nearest) / len(nearest.distances),
             "n_generated": len(made.names),
             "features": self._extractor.name,
         }
