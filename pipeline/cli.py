@@ -168,7 +168,7 @@ def train(
         say_loaded(loaded)
     if dry_run:
         if ranks.is_writer:
-            click.echo(describe(config, loaded, run_path))
+            click.echo(describe(config, loaded, run_path, made=made))
         return
     if earlier_path is not None:
         with ranks.shared_failure():
@@ -193,13 +193,13 @@ def train(
 
 def made_by(generator: Path, config: Any, about: dict[str, Any]) -> Any:
     """Return images of a generator for the training of an upscaler, and note in `about` whose."""
-    from pipeline.storage import file_sha256
-    from pipeline.training.made_images import make_images
+    from pipeline.training.checkpoints import load_snapshot
+    from pipeline.training.made_images import generator_hash, make_images
 
-    snapshot = run_or_file(generator)
-    made = make_images(snapshot, config)
-    about["generator"] = {"path": str(snapshot.resolve()), "sha256": file_sha256(snapshot)}
-    return made
+    path = run_or_file(generator)
+    snapshot = load_snapshot(path)
+    about["generator"] = {"path": str(path.resolve()), "sha256": generator_hash(snapshot)}
+    return make_images(snapshot, config)
 
 
 def say_loaded(loaded: Any) -> None:
@@ -257,15 +257,13 @@ def generate(
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
     from pipeline.config import change_output
-    from pipeline.generate import generate, generate_for_run
+    from pipeline.generate import generate, generate_for_run, refuse_no_images
     from pipeline.runs import RunFolder
-    from pipeline.samplers import NoiseSampler
-    from pipeline.training.checkpoints import attach_upscaler, load_snapshot
+    from pipeline.samplers import NoiseSampler, class_number
+    from pipeline.training.checkpoints import load_snapshot, with_upscaler
     from pipeline.training.precision import all_devices
 
     source = snapshot_file(run_path, snapshot, last, model)
-    if upscaler is not None:
-        attach_upscaler(source, run_or_file(upscaler))
     if upscale is not None:
         assignments = (*assignments, f"upscale={upscale}")
     run = RunFolder(run_path) if run_path is not None else None
@@ -273,13 +271,27 @@ def generate(
     if target is None:
         raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
     loaded = load_snapshot(source)
+    if upscaler is not None:
+        loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
     output = change_output(loaded.config, assignments)
+    refuse_no_images(count)
+    class_number(loaded.config, wanted_class)
+    if upscaler is not None:  # now that nothing is left to refuse
+        keep_upscaler(source, run_or_file(upscaler), model)
     if run is not None and out is None:
         generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
     else:
         sampler = NoiseSampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
     click.echo(f"{count:,} images in {target}")
+
+
+def keep_upscaler(source: Path, upscaler: Path, model: str | None) -> None:
+    """Write a snapshot anew with an upscaler, unless it is one that came with painter."""
+    from pipeline.training.checkpoints import attach_upscaler
+
+    if model is None:
+        attach_upscaler(source, upscaler)
 
 
 @cli.command()

@@ -323,21 +323,30 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check what settings of several sections mean together."""
-        mixed = self.network.discriminator_norm == "batch" and self.network.family in (
-            "dcgan",
-            "dense-start",
-        )
         self._refuse_without_effect()
         self._refuse_unfit_for_upscaler()
-        if self.training.loss == "wgan-gp" and self.network.family == "fastgan":
+        self._refuse_penalties_over_batches()
+        if self.training.diffaugment_target is not None and not self.training.diffaugment:
             raise ConfigError(
-                "loss is 'wgan-gp', whose penalty concerns each image by itself, but the "
-                "discriminator of family 'fastgan' normalises over batches. Use loss=hinge."
+                "diffaugment_target is given, and diffaugment names no changes. Name some, such as "
+                'diffaugment=["translation"].'
             )
-        if self.training.loss == "wgan-gp" and mixed:
+
+    def _refuse_penalties_over_batches(self) -> None:
+        """Refuse penalties that concern each image by itself where BatchNorm mixes them."""
+        family, norm = self.network.family, self.network.discriminator_norm
+        if family != "fastgan" and (norm != "batch" or family not in FAMILIES_OF[NORM]):
+            return
+        found = None
+        if self.training.loss == "wgan-gp":
+            found = "loss is 'wgan-gp'"
+        elif self.training.r1_weight:
+            found = f"r1_weight is {self.training.r1_weight:g}"
+        if found is not None:
             raise ConfigError(
-                "loss is 'wgan-gp', whose penalty concerns each image by itself, but "
-                "discriminator_norm is 'batch', which mixes them. Use discriminator_norm=layer."
+                f"{found}, whose penalty concerns each image by itself, but the discriminator "
+                f"normalises over batches ({NORM} is 'batch', or the family is 'fastgan'). Use "
+                f"{NORM}=layer."
             )
 
     def _values(self) -> dict[str, Any]:
@@ -386,11 +395,12 @@ class Config:
         return apply_settings(Config(), flatten(sections))
 
 
+NORM = "discriminator_norm"
 _PLAIN = ("dcgan", "dense-start", "fully-connected")
 _FROM_NOISE = (*_PLAIN, "fastgan")
 FAMILIES_OF: dict[str, tuple[str, ...]] = {
     "kernel_size": ("dcgan",),
-    "discriminator_norm": ("dcgan", "dense-start"),
+    NORM: ("dcgan", "dense-start"),
     **dict.fromkeys(
         (
             "channels", "conditional", "generator_dropout", "discriminator_dropout",
@@ -398,7 +408,8 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
         ),
         _PLAIN,
     ),
-    **dict.fromkeys(("r1_weight", "noise", "diffaugment", "diffaugment_target"), _FROM_NOISE),
+    "r1_weight": _PLAIN,
+    **dict.fromkeys(("noise", "diffaugment", "diffaugment_target"), _FROM_NOISE),
     "redrawing_weight": ("fastgan",),
     **dict.fromkeys(
         (

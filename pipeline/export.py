@@ -8,6 +8,7 @@ model reporting"). `painter export --run RUN --name NAME`.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.networks import parameter_count
 from pipeline.runs import RunFolder, read_json, read_stats
+from pipeline.samplers import refuse_upscaler
 from pipeline.storage import atomic_folder, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
@@ -53,7 +55,7 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
 
     Raises:
         RunError: if the run has no snapshot.
-        ConfigError: if the name is no plain file name, or taken.
+        ConfigError: if the name is no plain file name, or taken, or the run is an upscaler's.
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise ConfigError(f"--name is {name!r}; expected a plain file name.")
@@ -61,6 +63,7 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
     if target.exists():
         raise ConfigError(f"{target} exists. Choose another --name, or delete it first.")
     snapshot = load_snapshot(run.snapshot if last else run.chosen)
+    refuse_upscaler(snapshot.config)
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, half=True)
         size = (unfinished / FILE).stat().st_size
@@ -173,4 +176,4 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -51,8 +51,7 @@ def generate(
         ConfigError: if `count` is below 1.
         DataError: if `out` is a folder with other files in it.
     """
-    if count < 1:
-        raise ConfigError(f"count is {count}; expected at least 1 image.")
+    refuse_no_images(count)
     batches = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
 
     def make(indices: range) -> list[bytes]:
@@ -67,6 +66,12 @@ def generate(
             for file in files:
                 writer.add(f"{bar.n + 1}.jpg", file)
                 bar.update()
+
+
+def refuse_no_images(count: int) -> None:
+    """Raise ConfigError if `count` is below 1."""
+    if count < 1:
+        raise ConfigError(f"count is {count}; expected at least 1 image.")
 
 
 def encode_jpeg(image: np.ndarray, output: OutputConfig) -> bytes:

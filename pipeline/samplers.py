@@ -59,9 +59,10 @@ class NoiseSampler:
             wanted_class: of all images; by default any, each as likely.
 
         Raises:
-            ConfigError: if the generator knows no such class, or images are to be enlarged by an
-                upscaler and there is none.
+            ConfigError: if it is an upscaler, the generator knows no such class, or images are to
+                be enlarged by an upscaler and there is none.
         """
+        refuse_upscaler(snapshot.config)
         self._output = output or snapshot.config.output
         devices = [devices] if isinstance(devices, torch.device) else list(devices)
         wanted = "float32" if snapshot.config.training.precision == "float32" else "auto"
@@ -174,6 +175,19 @@ def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
         )
     side = snapshot.config.data.image_size
     return [LearnedUpscaler(snapshot.upscaler, device, side) for device in devices]
+
+
+def refuse_upscaler(config: Config) -> None:
+    """Refuse an upscaler where a generator is needed.
+
+    Raises:
+        ConfigError: if it is one.
+    """
+    if config.network.family == "upscaler":
+        raise ConfigError(
+            "This is an upscaler, which makes no images of its own. Give it to a generator: "
+            "`painter generate --run RUN --upscaler UPSCALER`."
+        )
 
 
 def class_number(config: Config, name: str | None) -> int | None:

@@ -33,7 +33,7 @@ from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
-from pipeline.samplers import NoiseSampler
+from pipeline.samplers import NoiseSampler, refuse_upscaler
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.score import score, summary, yardstick
 from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_json
@@ -121,7 +121,9 @@ class KernelSettings:
         """Check what goes with the task, and that the images will have the right size."""
         if self.task == TRAIN:
             _require(self.output is None, "output", self.output, "None: it stands in config")
-            refuse_size(self.training_config().output)
+            config = self.training_config()
+            refuse_size(config.output)
+            refuse_upscaler(config)
             return
         _require(self.config is None, "config", self.config, "None with task 'generate'")
         _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")

@@ -181,3 +181,24 @@ def test_rows_of_a_batch_get_their_own_numbers() -> None:
 def test_wrong_settings_are_refused(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
         apply_settings(Config(), {name: value})
+
+
+def test_a_run_that_begins_to_adapt_begins_at_zero() -> None:
+    fixed = apply_settings(Config(), TINY | {"diffaugment": ALL})
+    adapting = apply_settings(fixed, {"diffaugment_target": 0.5})
+    saved = copy.deepcopy(trained(fixed, 1).to_dict())
+    state = TrainingState.fresh(adapting, Precision("float32", torch.device("cpu")))
+    state.load(saved)
+    assert state.strength.item() == 0
+
+
+def test_a_target_without_changes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="names no changes"):
+        apply_settings(Config(), {"diffaugment_target": 0.6})
+
+
+def test_shifts_are_whole_pixels_in_16_bits_too() -> None:
+    images, draws = pictures(8, 256), torch.rand(8, 2)
+    expected = translate(images, draws, 0.125)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(translate(images, draws, 0.125), expected)

@@ -186,7 +186,9 @@ def test_what_is_redrawn_sees_its_own_quarter_alone() -> None:
 def test_the_loss_adds_what_is_redrawn() -> None:
     _, discriminator = networks()
     discriminator.eval()  # so that two passes agree
-    config = apply_settings(TINY, {"diffaugment": [], "redrawing_weight": 2.0})
+    config = apply_settings(
+        TINY, {"diffaugment": [], "diffaugment_target": None, "redrawing_weight": 2.0}
+    )
     objective = make_objective(config)
     assert isinstance(objective, Reconstructing)
     torch.manual_seed(0)

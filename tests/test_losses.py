@@ -174,7 +174,10 @@ def test_r1_is_half_the_squared_slope_at_paintings() -> None:
 
 
 def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
-    settings = {"image_size": 32, "batch_size": 2, "r1_weight": 0.25, "r1_every": 4}
+    settings = {
+        "image_size": 32, "batch_size": 2, "r1_weight": 0.25, "r1_every": 4,
+        "discriminator_norm": "none",
+    }  # fmt: skip
     config = apply_settings(Config(), settings)
     pixels = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
     batches = Batches(pixels, config, torch.device("cpu"))
@@ -186,3 +189,16 @@ def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
     without, _ = objective.discriminator_loss(network, replace(batch, r1=False), fake)
     # Black paintings: 3 * 32 * 32 pixels of -1, so the slope has as many components of size 1.
     assert (with_penalty - without).item() == pytest.approx(0.25 * 4 * 3072 / 2, rel=1e-4)
+
+
+def test_boundaries_lie_between_both_kinds() -> None:
+    config = apply_settings(Config(), {"loss": "lsgan", "real_label": 0.9, "fake_label": 0.1})
+    assert make_loss(config.training).boundary == 0.5
+    for loss in ("non-saturating", "minimax", "hinge"):
+        assert make_loss(apply_settings(Config(), {"loss": loss}).training).boundary == 0
+
+
+def test_r1_is_refused_where_images_are_mixed() -> None:
+    with pytest.raises(ConfigError, match="discriminator_norm=layer"):
+        apply_settings(Config(), {"r1_weight": 1.0})
+    apply_settings(Config(), {"r1_weight": 1.0, "discriminator_norm": "spectral"})

@@ -128,3 +128,11 @@ def test_a_second_derivative_is_refused_in_16_bits() -> None:
     (gradient,) = torch.autograd.grad(squares, images, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def test_its_result_may_be_changed_in_place() -> None:
+    layer = HalvingConv2d(3, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = F.leaky_relu(layer(torch.randn(2, 3, 8, 8)), 0.2, inplace=True)
+    (slope,) = torch.autograd.grad(result.float().sum(), [layer.weight])
+    assert slope.abs().sum() > 0

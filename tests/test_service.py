@@ -152,6 +152,7 @@ def test_every_answer_forbids_what_it_does_not_need(client: httpx.Client, path: 
         ("first=0", "first"),
         ("images=0", "images"),
         ("images=1,,2", "images"),
+        ("images=3,4,3", "names an image twice"),
         ("images=3&count=2", "either images, or first and count"),
         ("truncation=nan", "truncation"),
         ("truncation=-0.1", "truncation"),

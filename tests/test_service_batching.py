@@ -117,3 +117,11 @@ def test_few_rows_are_filled_up_to_the_next_size_that_agrees() -> None:
         batcher.close()
         assert found[:, 0, 0, 0].tolist() == list(range(count))
     assert sizes == [2, 2, 8, 8, 2]
+
+
+def test_who_gives_up_does_not_stop_the_others() -> None:
+    batcher = Batcher(squares, [1])
+    given_up = batcher.submit(rows(3))
+    assert not given_up.cancel() or given_up.done()
+    assert batcher.submit(rows(2)).result(timeout=30)[0, 0, 0, 0] == 2
+    batcher.close()

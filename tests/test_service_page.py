@@ -1,5 +1,6 @@
 """The page in a real browser: paints, repaints, walks, and can be used without a mouse."""
 
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -225,3 +226,26 @@ def test_the_page_of_the_api_lists_every_route(page: Page, url: str) -> None:
     for route in ("/v1/images", "/v1/grid", "/v1/interpolation", "/v1/model", "/healthz"):
         expect(page.get_by_role("link", name=f"GET {route}")).to_be_visible()
     expect(page.get_by_role("rowheader", name="truncation")).to_have_count(3)
+
+
+def test_a_new_link_in_the_same_page_is_followed(page: Page, url: str) -> None:
+    open_wall(page, f"{url}#seed=2&walk=1,2&class=sea&noise=normal(0,%201)")
+    dialog = page.get_by_role("dialog", name="From No. 1 to No. 2")
+    expect(dialog).to_be_visible()
+    expect(page.locator("#problem")).to_be_hidden()  # a class that the model has not got
+    expect(page.get_by_label("Noise")).to_have_value("")  # its own law
+    page.evaluate("location.hash = 'seed=3'")
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("3")
+    assert "seed=3" in page.url
+
+
+def test_a_download_is_of_what_is_shown_after_a_change_taken_back(page: Page, url: str) -> None:
+    open_wall(page, f"{url}#seed=0")
+    page.route("**/v1/images?seed=1&*", lambda route: None)  # these never come
+    page.get_by_label("Next seed").click()
+    link = page.locator('[data-number="3"] .download')
+    expect(link).to_have_attribute("href", re.compile("seed=1&"))
+    page.get_by_label("Previous seed").click()
+    expect(link).to_have_attribute("href", re.compile("seed=0&"))
+    page.unroute_all(behavior="ignoreErrors")

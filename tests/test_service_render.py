@@ -150,7 +150,9 @@ def test_a_model_tells_what_the_folder_says_of_it(tmp_path: Path) -> None:
     snapshot = tiny_snapshot()
     save_snapshot(run.snapshot, snapshot.generator, snapshot.config, 77)
     alone = load_model(run.snapshot, torch.device("cpu")).about()
-    assert (alone["name"], alone["score"], alone["trained_on"]) == ("snapshot", None, None)
+    assert (alone["name"], alone["score"], alone["trained_on"]) == ("my run", None, None)
+    (tmp_path / "other.safetensors").write_bytes(run.snapshot.read_bytes())
+    assert load_model(tmp_path / "other.safetensors", torch.device("cpu")).name == "other"
     write_json(run.config, snapshot.config.to_dict())
     write_json(run.score, {"mifid": 12.5, "features": "inception", "n_generated": 7000})
     data = {"path": "/home/me/paintings", "count": 300, "domain": None, "content_hash": "ab"}

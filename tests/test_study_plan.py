@@ -185,3 +185,9 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     broken.write_text("name = ")
     with pytest.raises(ConfigError, match="is not a TOML file"):
         load_study(str(broken))
+
+
+def test_an_upscaler_is_refused_since_its_images_cannot_be_scored() -> None:
+    plan = {"name": "a", "preset": "upscaler64to256", "grid": {"learning_rate": [1e-4]}}
+    with pytest.raises(ConfigError, match="makes no images of its own"):
+        read_plan(plan)

@@ -12,10 +12,11 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
-from pipeline.data.images import square
+from pipeline.data.images import ImageSet, square
 from pipeline.errors import ConfigError, RunError
 from pipeline.networks import build_discriminator, build_generator, parameter_count
 from pipeline.networks.upscaler import shrink
+from pipeline.runs import RunFolder
 from pipeline.samplers import UPSCALER_BATCH, NoiseSampler
 from pipeline.training import made_images
 from pipeline.training.batches import Batches
@@ -29,9 +30,11 @@ from pipeline.training.checkpoints import (
 from pipeline.training.families import make_objective
 from pipeline.training.grain import grain
 from pipeline.training.loop import train
-from pipeline.training.made_images import SEED, make_images
+from pipeline.training.made_images import SEED, generator_hash, make_images
 from pipeline.training.objective import Adversarial
+from pipeline.training.small_score import make_small_score
 from pipeline.training.upscaling import Crops, Upscaling, crop
+from submission.kernel_entry import KernelSettings
 from tests.helpers import fill
 
 CPU = torch.device("cpu")
@@ -274,7 +277,7 @@ def test_wrong_pairs_are_refused(tmp_path: Path) -> None:
     generator, upscaler = snapshots(tmp_path)
     with pytest.raises(ConfigError, match="expected an upscaler"):
         attach_upscaler(generator, generator)
-    with pytest.raises(ConfigError, match="is an upscaler itself"):
+    with pytest.raises(ConfigError, match="an upscaler itself"):
         attach_upscaler(upscaler, upscaler)
     with pytest.raises(RunError, match="no snapshot"):
         attach_upscaler(generator, tmp_path / "none.safetensors")
@@ -332,7 +335,7 @@ def test_its_settings_are_refused_elsewhere(name: str) -> None:
 def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
     generator, upscaler = snapshots(tmp_path)
     config = apply_settings(TINY, {"image_size": 128})
-    made = make_images(generator, config, 70)
+    made = make_images(load_snapshot(generator), config, 70)
     assert (made.shape, made.dtype) == ((70, 3, 32, 32), torch.uint8)
     own = OutputConfig(output_size=32)
     (image,) = NoiseSampler(load_snapshot(generator), SEED, CPU, own)([0])
@@ -340,9 +343,9 @@ def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
     assert np.abs(made[0].permute(1, 2, 0).numpy().astype(int) - image).max() <= 2
     for wrong, message in ((TINY, "32 pixels"), (Config(), "for training an upscaler")):
         with pytest.raises(ConfigError, match=message):
-            make_images(generator, wrong)
+            make_images(load_snapshot(generator), wrong)
     with pytest.raises(ConfigError, match="expected a generator"):
-        make_images(upscaler, config)
+        make_images(load_snapshot(upscaler), config)
 
 
 def test_grain_depends_on_its_place_alone() -> None:
@@ -371,3 +374,65 @@ def test_training_on_a_generators_images_by_the_command_line(
     assert "generator: " in capsys.readouterr().err
     enlarge = ["generate", "--snapshot", str(generator), "--upscaler", str(tmp_path / "run")]
     assert run_command([*enlarge, "--count", "2", "--out", str(tmp_path / "images.zip")]) == 0
+
+
+def test_a_generators_hash_is_its_own(tmp_path: Path) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    before = generator_hash(load_snapshot(generator))
+    attach_upscaler(generator, upscaler)
+    assert generator_hash(load_snapshot(generator)) == before
+    assert generator_hash(load_snapshot(upscaler)) != before
+
+
+def test_a_run_that_goes_on_keeps_its_upscaler(tmp_path: Path) -> None:
+    _, upscaler = snapshots(tmp_path)
+    config = apply_settings(TINY_GENERATOR, {"batch_size": 4, "images": 8})
+    run = RunFolder(tmp_path / "run")
+    pixels = paintings(6, 32)
+    train(config, pixels, DATA, run.path, CPU)
+    attach_upscaler(run.snapshot, upscaler)
+    train(apply_settings(config, {"images": 16}), pixels, DATA, run.path, CPU)
+    kept = load_snapshot(run.snapshot)
+    assert kept.images_seen == 16
+    assert kept.upscaler is not None
+    assert kept.config.output.upscale == "learned"
+
+
+def test_attaching_keeps_the_precision_of_the_file(tmp_path: Path) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    write_snapshot(generator, load_snapshot(generator), half=True)
+    half = generator.stat().st_size
+    attach_upscaler(generator, upscaler)
+    # Half of an upscaler is less than a quarter of what both would take in float32.
+    assert generator.stat().st_size < half + 0.6 * upscaler.stat().st_size
+
+
+def test_an_upscaler_is_refused_where_a_generator_is_needed(tmp_path: Path) -> None:
+    _, upscaler = snapshots(tmp_path)
+    with pytest.raises(ConfigError, match="makes no images of its own"):
+        NoiseSampler(load_snapshot(upscaler), 0, CPU)
+    with pytest.raises(ConfigError, match="makes no images of its own"):
+        KernelSettings("train", config=TINY.to_dict())
+    config = apply_settings(TINY, {"score_every": 100})
+    reason = make_small_score(config, ImageSet((), lambda _: b"", "none"), None, CPU)
+    assert reason == "an upscaler makes no images of its own"
+
+
+def test_a_training_cannot_enlarge_by_an_upscaler(tmp_path: Path) -> None:
+    config = apply_settings(TINY_GENERATOR, {"upscale": "learned", "images": 8, "batch_size": 4})
+    with pytest.raises(ConfigError, match="in training has no upscaler"):
+        train(config, paintings(6, 32), DATA, tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_command_leaves_the_snapshot_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    before = generator.read_bytes()
+    give = ["generate", "--snapshot", str(generator), "--upscaler", str(upscaler)]
+    out = ["--out", str(tmp_path / "images.zip")]
+    for wrong in ([], [*out, "--class", "none"], [*out, "--count", "0"], [*out, "--upscale", "x"]):
+        assert run_command([*give, *wrong]) == 2
+        assert generator.read_bytes() == before
+    capsys.readouterr()

@@ -85,8 +85,14 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, images: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(images, weight)
         count, _, height, width = images.shape
-        result = gather_patches(images) @ _matrix(weight).T
-        return result.view(count, height // STRIDE, width // STRIDE, -1).permute(0, 3, 1, 2)
+        # Written through a view, so that the result is none: later layers may change it in place.
+        result = torch.empty(
+            (count, len(weight), height // STRIDE, width // STRIDE),
+            dtype=images.dtype, device=images.device, memory_format=torch.channels_last,
+        )  # fmt: skip
+        rows = result.permute(0, 2, 3, 1).view(-1, len(weight))
+        torch.mm(gather_patches(images), _matrix(weight).T, out=rows)
+        return result
 
     @staticmethod
     @once_differentiable

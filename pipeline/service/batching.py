@@ -92,6 +92,7 @@ class Batcher:
             RuntimeError: if it is closed.
         """
         job = _Job(len(z))
+        job.future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         with self._changed:
             if self._closed:
                 raise RuntimeError("The batcher is closed.")

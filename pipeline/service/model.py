@@ -17,6 +17,7 @@ import torch
 from pipeline import __version__
 from pipeline.config import OutputConfig
 from pipeline.errors import PainterError
+from pipeline.export import FILE
 from pipeline.latents import truncate
 from pipeline.runs import RunFolder, device_name, read_json
 from pipeline.samplers import NoiseSampler, class_number
@@ -151,7 +152,7 @@ def load_model(path: Path, device: torch.device) -> Model:
     in_run = run.config.exists()
     return Model(
         snapshot,
-        name=run.path.name if in_run else path.stem,
+        name=run.path.name if in_run or path.name == FILE else path.stem,
         sha256=file_sha256(path),
         device=device,
         score=_read(run.score) if in_run else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 MOST_IMAGES = 64
@@ -83,6 +83,13 @@ class ImagesQuery(Look):
         if isinstance(values, dict) and "images" in values and {"first", "count"} & values.keys():
             raise ValueError("give either images, or first and count")
         return values
+
+    @field_validator("images")
+    @classmethod
+    def _each_once(cls, images: str | None) -> str | None:
+        if images is not None and len(set(_listed(images))) < len(_listed(images)):
+            raise ValueError("names an image twice")
+        return images
 
     @property
     def numbers(self) -> list[int]:

@@ -30,6 +30,7 @@ from typing import Any
 
 from pipeline.config import SECTION_OF, Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
+from pipeline.samplers import refuse_upscaler
 from pipeline.training.continuation import unfit
 
 Settings = dict[str, Any]
@@ -140,9 +141,11 @@ class StudyPlan:
         """Return the settings of a point's run.
 
         Raises:
-            ConfigError: if a setting is unknown or out of range.
+            ConfigError: if a setting is unknown or out of range, or it is an upscaler.
         """
-        return apply_settings(load_preset(self.preset), {**self.settings, **point.settings})
+        config = apply_settings(load_preset(self.preset), {**self.settings, **point.settings})
+        refuse_upscaler(config)  # its images could not be scored
+        return config
 
 
 def load_study(name: str) -> StudyPlan:

@@ -56,7 +56,9 @@ class Batches:
         self._latents = Latents.from_config(config)
         self._labels = labels
         self._crops = (
-            Crops.from_config(config, made) if config.network.family == "upscaler" else None
+            Crops.from_config(config, None if made is None else made.to(device))
+            if config.network.family == "upscaler"
+            else None
         )
         self._mixes = config.training.loss == "wgan-gp"
         training = config.training

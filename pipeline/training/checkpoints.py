@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def save_snapshot(
     upscaler: Snapshot | None = None,
 ) -> None:
     """Write `path` (safetensors, config in its header) and a readable .json beside it."""
-    write_snapshot(path, Snapshot(generator, config, images_seen, score, upscaler))
+    snapshot = Snapshot(generator, config, images_seen, score)
+    write_snapshot(path, snapshot if upscaler is None else with_upscaler(snapshot, upscaler))
 
 
 def write_snapshot(path: Path, snapshot: Snapshot, half: bool = False) -> None:
@@ -129,16 +131,40 @@ def attach_upscaler(path: Path, upscaler: Path) -> None:
         RunError: if one is missing or damaged.
         ConfigError: if the second is no upscaler, or the first is one.
     """
-    generator, enlarges = load_snapshot(path), load_snapshot(upscaler)
+    whole = with_upscaler(load_snapshot(path), load_snapshot(upscaler))
+    write_snapshot(path, whole, half=_is_half(path))
+
+
+def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:
+    """Return a generator's snapshot that enlarges by an upscaler.
+
+    Raises:
+        ConfigError: if the second is no upscaler, or the first is one.
+    """
     if generator.config.network.family == "upscaler":
-        raise ConfigError(f"{path} is an upscaler itself; an upscaler is given to a generator.")
-    if enlarges.config.network.family != "upscaler":
+        raise ConfigError("An upscaler is given to a generator, and this is an upscaler itself.")
+    if upscaler.config.network.family != "upscaler":
         raise ConfigError(
-            f"{upscaler} is a generator of family {enlarges.config.network.family!r}; expected an "
+            f"--upscaler is a generator of family {upscaler.config.network.family!r}; expected an "
             "upscaler, as `painter train --preset upscaler64to256` makes one."
         )
     config = apply_settings(generator.config, {"upscale": "learned"})
-    write_snapshot(path, replace(generator, config=config, upscaler=enlarges))
+    return replace(generator, config=config, upscaler=upscaler)
+
+
+def upscaler_of(*paths: Path) -> Snapshot | None:
+    """Return the upscaler in the first of these snapshots that has one; None if none has."""
+    for path in paths:
+        with suppress(RunError):  # missing or damaged
+            if (upscaler := load_snapshot(path).upscaler) is not None:
+                return upscaler
+    return None
+
+
+def _is_half(path: Path) -> bool:
+    """Tell whether a snapshot is kept in float16."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118 - not a mapping
 
 
 def load_snapshot(path: Path) -> Snapshot:

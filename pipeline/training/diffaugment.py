@@ -102,8 +102,9 @@ def translate(images: torch.Tensor, draws: torch.Tensor, largest: float) -> torc
     shift = 2 * pixels / side  # affine_grid's unit is half a side
     matrices = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
     matrices[:, :, 2] = shift
-    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, "nearest", "zeros", align_corners=False)
+    with torch.autocast(images.device.type, enabled=False):  # 8 bits do not tell pixels apart
+        grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, "nearest", "zeros", align_corners=False)
 
 
 def cut_out(images: torch.Tensor, draws: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:

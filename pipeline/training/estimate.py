@@ -69,6 +69,7 @@ def measure(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
     labels: torch.Tensor | None = None,
+    made: torch.Tensor | None = None,
 ) -> Estimate:
     """Take a few training steps and return what they cost; nothing is kept.
 
@@ -78,12 +79,13 @@ def measure(
         device: where to train.
         clock: seconds that go forward.
         labels: classes of the images, int64 (N,), if the config names classes.
+        made: images of a generator, as `Batches` takes them.
     """
     precision = Precision(choose_precision(config.training.precision, device), device)
     times: list[float] = []
     with PeakMemory(device) as peak:
         state = TrainingState.fresh(config, precision)
-        batches = Batches(pixels, config, device, labels=labels)
+        batches = Batches(pixels, config, device, labels=labels, made=made)
         objective = make_objective(config)
         settings = StepSettings.from_config(config)
         began = clock()
@@ -128,7 +130,11 @@ def saved_size(content: dict[str, Any]) -> int:
 
 
 def describe(
-    config: Config, images: LoadedImages, run_path: Path, device: torch.device | None = None
+    config: Config,
+    images: LoadedImages,
+    run_path: Path,
+    device: torch.device | None = None,
+    made: torch.Tensor | None = None,
 ) -> str:
     """Return what `train` would do and what it would take, for `--dry-run`.
 
@@ -137,6 +143,7 @@ def describe(
         images: the paintings to train on.
         run_path: the run folder; if it holds a state, what is left of the run counts.
         device: by default the GPU, else the CPU.
+        made: images of a generator that an upscaler learns from.
 
     Raises:
         ConfigError: if the run has no budget.
@@ -148,7 +155,7 @@ def describe(
     saved = load_state(run.state) if run.state.exists() else None
     where = _where_kept(images, device)
     labels = class_labels(images.names, config)
-    estimate = measure(config, images.pixels, device, labels=labels)
+    estimate = measure(config, images.pixels, device, labels=labels, made=made)
     step, seconds = (int(saved["step"]), float(saved["seconds"])) if saved else (0, 0.0)
     if saved:
         budget = budget.on_top_of(saved.get("first_step", 0), saved.get("first_seconds", 0.0))

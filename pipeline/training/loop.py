@@ -69,12 +69,18 @@ def train(
     Raises:
         RunError: if the folder holds another run, its state is damaged, or another process
             trains in it.
-        ConfigError: if the budget does not suffice for one step, or the ranks cannot take equal
+        ConfigError: if the budget does not suffice for one step, images are to be enlarged by an
+            upscaler, or the ranks cannot take equal
             shares of a batch.
         DivergedError: if a loss is not finite; the last good checkpoint is kept.
         Interrupted: after Ctrl+C or SIGTERM; the state has been saved.
         RankLost: if another rank has ended; the last checkpoint is kept.
     """
+    if config.output.upscale == "learned":
+        raise ConfigError(
+            "upscale is 'learned', and a run in training has no upscaler. Train with a filter, "
+            "such as upscale=lanczos; `painter generate --upscaler` then gives it one."
+        )
     device = device or default_device()
     keep_freed_memory()
     precision = Precision(choose_precision(config.training.precision, device), device)

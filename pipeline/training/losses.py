@@ -27,6 +27,10 @@ class Loss(Protocol):
     def reading(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean of what the discriminator says, as it is logged."""
 
+    @property
+    def boundary(self) -> float:
+        """Return the logit above which an image counts as a painting."""
+
 
 @dataclass(frozen=True)
 class CrossEntropy:
@@ -55,6 +59,11 @@ class CrossEntropy:
             return -_cross_entropy(fake, 0.0)
         return _cross_entropy(fake, self.real_label)
 
+    @property
+    def boundary(self) -> float:
+        """Return the logit between the two kinds."""
+        return 0.0
+
     def reading(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean probability of a painting, 0 to 1."""
         return logits.sigmoid().mean()
@@ -76,6 +85,11 @@ class LeastSquares:
         """Return half the mean square to the real label."""
         return (fake - self.real_label).square().mean() / 2
 
+    @property
+    def boundary(self) -> float:
+        """Return the logit between the two kinds."""
+        return (self.real_label + self.fake_label) / 2
+
     def reading(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean logit, which aims at the labels."""
         return logits.mean()
@@ -92,6 +106,11 @@ class Hinge:
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
         """Return minus the mean logit."""
         return -fake.mean()
+
+    @property
+    def boundary(self) -> float:
+        """Return the logit between the two kinds."""
+        return 0.0
 
     def reading(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean logit."""
@@ -112,6 +131,11 @@ class Wasserstein:
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
         """Return minus the mean logit."""
         return -fake.mean()
+
+    @property
+    def boundary(self) -> float:
+        """Return the logit between the two kinds."""
+        return 0.0
 
     def reading(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean logit."""

@@ -6,7 +6,7 @@ something else: it should see both.
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from tqdm import tqdm
 from pipeline.config import Config, OutputConfig
 from pipeline.errors import ConfigError
 from pipeline.samplers import NoiseSampler
-from pipeline.training.checkpoints import load_snapshot
-from pipeline.training.precision import all_devices
+from pipeline.training.checkpoints import Snapshot
+from pipeline.training.precision import default_device
 
 COUNT = 4096
 """Images: more than an upscaler of an hour can know by heart."""
@@ -25,40 +25,46 @@ SEED = 2**61
 BATCH = 64
 
 
-def make_images(snapshot: Path, config: Config, count: int | None = None) -> torch.Tensor:
+def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> torch.Tensor:
     """Return images of a generator before they are enlarged, uint8 (count, 3, s, s).
 
     Args:
-        snapshot: of the generator.
+        loaded: the generator.
         config: of the upscaler's training.
         count: how many; by default `COUNT`.
 
     Raises:
-        RunError: if there is no such snapshot.
         ConfigError: if the training is not an upscaler's, or does not fit the generator.
     """
     count = COUNT if count is None else count
-    loaded = load_snapshot(snapshot)
     side = loaded.config.data.image_size
-    _refuse_unfit(config, loaded.config, snapshot)
+    _refuse_unfit(config, loaded.config)
     output = OutputConfig(output_size=side, upscale="bicubic")  # of that size: nothing is enlarged
-    sampler = NoiseSampler(loaded, SEED, all_devices(), output)
+    sampler = NoiseSampler(loaded, SEED, default_device(), output)
     images: list[np.ndarray] = []
     for start in tqdm(range(0, count, BATCH), desc="make images", leave=False):
         images += sampler(range(start, min(start + BATCH, count)))
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def _refuse_unfit(config: Config, generator: Config, snapshot: Path) -> None:
+def _refuse_unfit(config: Config, generator: Config) -> None:
     if config.network.family != "upscaler":
         raise ConfigError(
             f"--generator is for training an upscaler; this is family {config.network.family!r}."
         )
     if generator.network.family == "upscaler":
-        raise ConfigError(f"--generator is {snapshot}, an upscaler; expected a generator.")
+        raise ConfigError("--generator is an upscaler; expected a generator.")
     expected = config.data.image_size // config.network.upscale_factor
     if generator.data.image_size != expected:
         raise ConfigError(
             f"--generator makes images of {generator.data.image_size} pixels; an upscaler from "
             f"{expected} to {config.data.image_size} is trained. Change upscale_factor."
         )
+
+
+def generator_hash(snapshot: Snapshot) -> str:
+    """Return what names a generator, whatever its snapshot carries beside it, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(snapshot.generator.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

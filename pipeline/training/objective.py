@@ -142,7 +142,7 @@ class Adversarial:
         return loss, {
             "d_real": self.loss.reading(real_logits.detach()),
             "d_fake_before": self.loss.reading(fake_logits.detach()),
-            "d_real_sign": real_logits.detach().sign().mean(),
+            "d_real_sign": (real_logits.detach() - self.loss.boundary).sign().mean(),
         }
 
     def generator_loss(

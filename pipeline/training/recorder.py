@@ -16,7 +16,7 @@ from pipeline.errors import DivergedError
 from pipeline.runs import RunFolder, RunLog
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import save_snapshot, save_state
+from pipeline.training.checkpoints import save_snapshot, save_state, upscaler_of
 from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, has_running_statistics
 from pipeline.training.objective import Logged
 from pipeline.training.scores import Scores
@@ -46,7 +46,8 @@ class Recorder:
         self._last: Logged = {}
         self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
-        self._scores = Scores(run, self._log, config, small_score)
+        self._upscaler = upscaler_of(run.best, run.snapshot)  # given to an earlier snapshot
+        self._scores = Scores(run, self._log, config, small_score, self._upscaler)
 
     @property
     def steps(self) -> int:
@@ -179,7 +180,9 @@ class Recorder:
         self._state.seconds = self.clock()
         self._state.log_sizes = self._log.sizes()
         # The state comes last: once it says that the run has ended, everything else is there.
-        save_snapshot(self._run.snapshot, generator, self._config, self.images_seen)
+        save_snapshot(
+            self._run.snapshot, generator, self._config, self.images_seen, upscaler=self._upscaler
+        )
         save_state(self._run.state, self._state.to_dict())
         self._saved_at = self.clock()
         self._state.reserve = 1.5 * (self._saved_at - began) + self.seconds_a_step

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import RunError
 from pipeline.runs import RunFolder, RunLog, read_scores
 from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
-from pipeline.training.checkpoints import load_snapshot, save_snapshot
+from pipeline.training.checkpoints import Snapshot, load_snapshot, save_snapshot
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 
@@ -30,9 +30,15 @@ class Scores:
     """The small scores of one run."""
 
     def __init__(
-        self, run: RunFolder, log: RunLog, config: Config, small_score: SmallScore | None
+        self,
+        run: RunFolder,
+        log: RunLog,
+        config: Config,
+        small_score: SmallScore | None,
+        upscaler: Snapshot | None = None,
     ) -> None:
-        """Take up what earlier sittings noted."""
+        """Take up what earlier sittings noted; snapshots keep an upscaler that was given to one."""
+        self._upscaler = upscaler
         self._run, self._log, self._config, self._small_score = run, log, config, small_score
         earlier = read_scores(run.scores)
         self._spent = sum(float(line["score_seconds"]) for line in earlier)
@@ -88,7 +94,9 @@ class Scores:
         value = float(score[self._small_score.criterion])
         if value < self._best:
             self._best = value
-            save_snapshot(self._run.best, generator, self._config, images_seen, score)
+            save_snapshot(
+                self._run.best, generator, self._config, images_seen, score, self._upscaler
+            )
         self._warn_of_copies(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected

@@ -110,6 +110,8 @@ def make_small_score(
     """Return what scores a training on its way, or the reason why nothing does."""
     if config.logging.score_every is None:
         return "score_every is none"
+    if config.network.family == "upscaler":
+        return "an upscaler makes no images of its own"
     found = _extractor(config.logging.score_features, device, weights)
     return found if isinstance(found, str) else SmallScore(config, found, training, held_out)
 

@@ -97,6 +97,7 @@ class TrainingState:
             "log_sizes": self.log_sizes,
             "logged_g": self.logged_g,
             "strength": self.strength,
+            "adapts": self.target is not None,
             "first_step": self.first_step,
             "first_seconds": self.first_seconds,
         }
@@ -120,7 +121,7 @@ class TrainingState:
             self.log_sizes = dict(saved["log_sizes"])
             logged = dict(saved.get("logged_g", {}))  # older states lack these
             self.logged_g = {name: value.to(self.device) for name, value in logged.items()}
-            if self.target is not None and "strength" in saved:
+            if self.target is not None and saved.get("adapts", False):
                 self.strength = saved["strength"].to(self.device)
             self.first_step = int(saved.get("first_step", 0))
             self.first_seconds = float(saved.get("first_seconds", 0.0))

@@ -143,7 +143,7 @@ class Upscaling:
         return self.loss.discriminator(real_logits, fake_logits), {
             "d_real": self.loss.reading(real_logits.detach()),
             "d_fake_before": self.loss.reading(fake_logits.detach()),
-            "d_real_sign": real_logits.detach().sign().mean(),
+            "d_real_sign": (real_logits.detach() - self.loss.boundary).sign().mean(),
         }
 
     def generator_loss(

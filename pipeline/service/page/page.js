@@ -1,5 +1,5 @@
 // The wall: what is painted follows from the state, and the state from the address.
-import { openWalk } from "./walk.js";
+import { closeWalk, openWalk } from "./walk.js";
 
 const HANG = 24, MOST = 240, SIZE = 256;
 const LAWS = ["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"];
@@ -117,9 +117,9 @@ async function reveal(sight, blob, signal) {
 
 async function paintPiece(item, signal) {
   const number = item.dataset.number, wanted = address("images", {});
+  item.querySelector(".download").href = address("images", { images: number, format: "png" });
   item.classList.toggle("waiting", item.dataset.painted !== wanted);
   if (item.dataset.painted === wanted) return;
-  item.querySelector(".download").href = address("images", { images: number, format: "png" });
   const answer = await ask(address("images", { images: number, size: SIZE, format: "jpeg" }), signal);
   await reveal(item.querySelector(".sight"), await answer.blob(), signal);
   item.dataset.painted = wanted;
@@ -280,10 +280,16 @@ $("link").addEventListener("click", async () => {
   setTimeout(() => { $("link").textContent = "Copy link"; }, 1800);
 });
 addEventListener("hashchange", () => {
+  if (!model) {
+    start();
+    return;
+  }
   readAddress();
+  keepKnown();
   fillNoise();
   paint();
   if (state.walk) startWalk(...state.walk);
+  else closeWalk();
 });
 
 // --- The model
@@ -293,6 +299,12 @@ function option(value, text) {
   made.value = value;
   made.textContent = text;
   return made;
+}
+
+/** Drop from a link what this model has not got. */
+function keepKnown() {
+  if (!model.classes.includes(state.class)) state.class = "";
+  if (state.noise === model.noise) state.noise = "";
 }
 
 function fillNoise() {
@@ -327,6 +339,7 @@ async function start() {
   document.title = `${model.name} · painter`;
   $("name").textContent = model.name;
   $("facts").textContent = facts();
+  keepKnown();
   fillNoise();
   $("class-field").hidden = model.classes.length === 0;
   $("class").replaceChildren(option("", "any"), ...model.classes.map((name) => option(name, name)));

@@ -46,6 +46,11 @@ async function loaded(blob) {
   return image;
 }
 
+/** Close the dialog, if it is open. */
+export function closeWalk() {
+  if (dialog.open) dialog.close();
+}
+
 /** Show the walk from one painting to another in the dialog. */
 export async function openWalk({ from, to, size, formats, address, ask, closed: whenClosed }) {
   const numbers = `${from},${to}`;
@@ -66,7 +71,7 @@ export async function openWalk({ from, to, size, formats, address, ask, closed: 
     $(id).alt = `No. ${number}`;
   }
   $("walk-gif").href = address("interpolation", { images: numbers, format: "gif" });
-  $("walk-mp4").href = address("interpolation", { images: numbers, format: "mp4" });
+  $("walk-mp4").href = address("interpolation", { images: numbers, format: "mp4", size });
   $("walk-mp4").hidden = !formats.includes("mp4");
   dialog.classList.add("waiting");
   if (!dialog.open) dialog.showModal();
