@@ -365,7 +365,7 @@ def test_weights_that_are_not_finite_never_replace_a_good_checkpoint(
 def test_a_snapshot_that_could_not_be_written_is_written_by_the_next_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(*arguments: Any) -> None:
+    def full_disk(*arguments: Any, **named: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     train(tmp_path / "run", images=16)
