@@ -96,6 +96,13 @@ def test_it_enlarges_by_its_factor_and_begins_as_the_bicubic_filter(factor: int)
     assert (images - bicubic).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("width", [4, 24, 96])
+def test_any_width_is_served(width: int) -> None:
+    config = apply_settings(TINY, {"generator_channels": width})
+    network = build_generator(config.network, config.data)
+    assert network(torch.zeros(1, 19, 8, 8)).shape == (1, 3, 32, 32)
+
+
 def test_every_noise_channel_counts() -> None:
     network = lively()
     z = torch.randn(1, 19, 8, 8, requires_grad=True)

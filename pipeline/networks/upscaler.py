@@ -22,7 +22,7 @@ from pipeline.config import NetworkConfig
 
 COLOURS = 3
 NARROWEST = 16
-"""Channels at the largest size, at least."""
+"""Channels at the largest size, at least, unless there are fewer at the small size."""
 
 
 class Block(nn.Module):
@@ -74,7 +74,7 @@ class Generator(nn.Module):
         self.first = nn.Conv2d(COLOURS + noise_channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
         doublings = factor.bit_length() - 1
-        widths = [max(width >> level, NARROWEST) for level in range(doublings + 1)]
+        widths = [max(width >> level, min(width, NARROWEST)) for level in range(doublings + 1)]
         self.doublings = nn.ModuleList(
             Doubling(before, after) for before, after in itertools.pairwise(widths)
         )
