@@ -9,6 +9,7 @@ model reporting"). `painter export --run RUN --name NAME`.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapsho
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
+SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features")
+"""What a shipped snapshot says of its images."""
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 """Where the models are that come with painter."""
 
@@ -64,11 +67,23 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
         raise ConfigError(f"{target} exists. Choose another --name, or delete it first.")
     snapshot = load_snapshot(run.snapshot if last else run.chosen)
     refuse_upscaler(snapshot.config)
+    snapshot = replace(snapshot, score=_own_score(snapshot, run))
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, half=True)
         size = (unfinished / FILE).stat().st_size
         write_text(unfinished / CARD, card(name, snapshot, run, size))
     return target
+
+
+def _own_score(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
+    """Return what to say of a model's images: the run's score, else that of the training.
+
+    The latter was taken with a filter, so it says nothing of images that an upscaler enlarges.
+    """
+    if run.score.exists():
+        score = read_json(run.score)
+        return {name: score[name] for name in SCORES if name in score}
+    return snapshot.score if snapshot.upscaler is None else None
 
 
 def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:

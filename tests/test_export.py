@@ -59,6 +59,8 @@ def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) 
     )
     # Weights of 11 bits: about one level of 255.
     assert np.abs(np.stack(before).astype(int) - np.stack(after)).mean() < 1
+    assert shipped.score is not None
+    assert (shipped.score["mifid"], shipped.score["n_generated"]) == (120.5, 1500)
     text = (folder / "README.md").read_text()
     for wanted in (
         "# tiny", "10 images", "8 training images", "| fid | 120.5 | 119 to 122 |",

@@ -169,6 +169,7 @@ def test_every_answer_forbids_what_it_does_not_need(client: httpx.Client, path: 
 def test_a_wrong_parameter_is_refused_by_name(client: httpx.Client, query: str, words: str) -> None:
     answer = client.get(f"/v1/images?{query}")
     assert answer.status_code == 422
+    assert "None" not in answer.json()["error"]
     assert words in problem(answer)["error"]
 
 

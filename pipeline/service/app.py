@@ -322,6 +322,8 @@ def describe(errors: Sequence[Any]) -> tuple[str, list[str]]:
     """Return what is wrong with a request in words, and the names of the parameters."""
     texts, names = [], []
     for error in errors:
+        if error.get("type") == "none_required":  # the other half of "a number, or left out"
+            continue
         name = str(error["loc"][min(1, len(error["loc"]) - 1)])
         if error.get("type") == "extra_forbidden":
             text = f"There is no parameter {name[:LONGEST_ECHO]!r}"
