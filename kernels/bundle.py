@@ -26,6 +26,7 @@ import submission
 from pipeline import __version__
 from pipeline.errors import PainterError
 from pipeline.runs import git_revision
+from pipeline.storage import zip_entry
 from submission.kernel_entry import KernelSettings
 
 SOURCES = ("**/*.py", "presets/*.toml", "templates/*", "py.typed")
@@ -36,7 +37,6 @@ LARGEST_SCRIPT = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
 CELL = "# %%"
 """Starts a cell in the script, as editors know it."""
-_DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _GRID_CELL = """\
 # The last grid of samples: drawn from the same noise as all grids before it.
@@ -111,9 +111,8 @@ def pack(packages: Iterable[Path]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
-            entry = zipfile.ZipInfo(name, _DATE)
+            entry = zip_entry(name)
             entry.create_system = _UNIX
-            entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name].read_bytes())
     return buffer.getvalue()
 

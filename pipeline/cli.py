@@ -138,6 +138,7 @@ def train(
     from pipeline.training.continuation import continue_from
     from pipeline.training.estimate import describe
     from pipeline.training.loop import train
+    from pipeline.training.made_images import make_images
     from pipeline.training.precision import default_device
     from pipeline.training.ranks import join
     from pipeline.training.small_score import make_small_score
@@ -158,9 +159,10 @@ def train(
         "count": len(images),
         "content_hash": content,
     }
-    made = None if generator_path is None else made_by(generator_path, config, about)
+    generator = None if generator_path is None else load_generator(generator_path, about)
     run = RunFolder(run_path)
     run.refuse_other_run(config, about)
+    made = None if generator is None else make_images(generator, config)
     training, held_out = split(images, config.data)
     loaded = load_images(training, config.data.image_size, content, config.data.channels)
     labels = class_labels(loaded.names, config)
@@ -191,15 +193,15 @@ def train(
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
-def made_by(generator: Path, config: Any, about: dict[str, Any]) -> Any:
-    """Return images of a generator for the training of an upscaler, and note in `about` whose."""
+def load_generator(generator: Path, about: dict[str, Any]) -> Any:
+    """Return the snapshot whose images an upscaler learns from, and note in `about` whose."""
     from pipeline.training.checkpoints import load_snapshot
-    from pipeline.training.made_images import generator_hash, make_images
+    from pipeline.training.made_images import generator_hash
 
     path = run_or_file(generator)
     snapshot = load_snapshot(path)
     about["generator"] = {"path": str(path.resolve()), "sha256": generator_hash(snapshot)}
-    return make_images(snapshot, config)
+    return snapshot
 
 
 def say_loaded(loaded: Any) -> None:
@@ -260,7 +262,7 @@ def generate(
     from pipeline.generate import generate, generate_for_run, refuse_no_images
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler, class_number
-    from pipeline.training.checkpoints import load_snapshot, with_upscaler
+    from pipeline.training.checkpoints import load_snapshot, rewrite_snapshot, with_upscaler
     from pipeline.training.precision import all_devices
 
     source = snapshot_file(run_path, snapshot, last, model)
@@ -276,22 +278,14 @@ def generate(
     output = change_output(loaded.config, assignments)
     refuse_no_images(count)
     class_number(loaded.config, wanted_class)
-    if upscaler is not None:  # now that nothing is left to refuse
-        keep_upscaler(source, run_or_file(upscaler), model)
+    if upscaler is not None and model is None:  # now that nothing is left to refuse
+        rewrite_snapshot(source, loaded)
     if run is not None and out is None:
         generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
     else:
         sampler = NoiseSampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
     click.echo(f"{count:,} images in {target}")
-
-
-def keep_upscaler(source: Path, upscaler: Path, model: str | None) -> None:
-    """Write a snapshot anew with an upscaler, unless it is one that came with painter."""
-    from pipeline.training.checkpoints import attach_upscaler
-
-    if model is None:
-        attach_upscaler(source, upscaler)
 
 
 @cli.command()

@@ -192,9 +192,14 @@ class ZipImageWriter:
 
     def add(self, name: str, content: bytes) -> None:
         """Write one image file."""
-        entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-        entry.external_attr = 0o644 << 16
-        self._zip.writestr(entry, content)
+        self._zip.writestr(zip_entry(name), content)
+
+
+def zip_entry(name: str) -> zipfile.ZipInfo:
+    """Return a zip's entry of fixed date and mode, so that the same files make the same zip."""
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o644 << 16
+    return entry
 
 
 class FolderImageWriter:

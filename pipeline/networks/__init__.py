@@ -12,19 +12,19 @@ _GENERATORS = {
     "dense-start": dense_start.Generator.from_config,
     "fully-connected": fully_connected.Generator.from_config,
     "fastgan": fastgan.Generator.from_config,
+    "upscaler": upscaler.Generator.from_config,
 }
 _DISCRIMINATORS = {
     "dcgan": dcgan.Discriminator.from_config,
     "dense-start": dense_start.Discriminator.from_config,
     "fully-connected": fully_connected.Discriminator.from_config,
     "fastgan": fastgan.Discriminator.from_config,
+    "upscaler": upscaler.Discriminator.from_config,
 }
 
 
 def build_generator(network: NetworkConfig, data: DataConfig) -> nn.Module:
     """Return a new generator: z (N, latent_size + classes) to images (N, C, S, S) in [-1, 1]."""
-    if network.family == "upscaler":
-        return upscaler.Generator.from_config(network)
     build = _GENERATORS[network.family]
     generator: nn.Module = build(network, data)
     return generator
@@ -34,8 +34,6 @@ def build_discriminator(config: Config) -> nn.Module:
     """Return a new discriminator: images (N, C, S, S) in [-1, 1] to logits (N,), or
     (N, 1 + classes) where the data has classes.
     """
-    if config.network.family == "upscaler":
-        return upscaler.Discriminator.from_config(config.network)
     build = _DISCRIMINATORS[config.network.family]
     discriminator: nn.Module = build(config.network, config.data)
     return discriminator

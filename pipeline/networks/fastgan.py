@@ -52,10 +52,8 @@ class Noise(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (N, C, S, S) with noise: fresh in training, by torch's seeded generator."""
-        fixed: torch.Tensor = self.get_buffer("fixed")
-        noise = fixed
-        if self.training:
-            noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        shape = (len(x), 1, *x.shape[2:])
+        noise = torch.randn(shape, device=x.device) if self.training else self.get_buffer("fixed")
         return x + (self.loudness * noise).to(x.dtype)
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pipeline.config import NetworkConfig
+from pipeline.config import DataConfig, NetworkConfig
 
 COLOURS = 3
 NARROWEST = 16
@@ -83,8 +83,8 @@ class Generator(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # it has a bias
 
     @staticmethod
-    def from_config(network: NetworkConfig) -> Generator:
-        """Build it as the config says."""
+    def from_config(network: NetworkConfig, _: DataConfig) -> Generator:
+        """Build it as the config says; it serves images of any size."""
         return Generator(
             network.upscale_factor,
             network.generator_channels,
@@ -130,8 +130,8 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     @staticmethod
-    def from_config(network: NetworkConfig) -> Discriminator:
-        """Build it as the config says."""
+    def from_config(network: NetworkConfig, _: DataConfig) -> Discriminator:
+        """Build it as the config says; it serves images of any size."""
         return Discriminator(network.discriminator_channels)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.config import OutputConfig
 from pipeline.generate import encode_jpeg
 from pipeline.samplers import enlarge
+from pipeline.storage import zip_entry
 from pipeline.video import write_video
 
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
@@ -32,7 +33,6 @@ MEDIA_TYPES = {
     "sheet": "image/jpeg",
     "zip": "application/zip",
 }
-_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def finished(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
@@ -61,7 +61,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _DATE), content)
+            archive.writestr(zip_entry(name), content)
     return buffer.getvalue()
 
 

@@ -131,8 +131,12 @@ def attach_upscaler(path: Path, upscaler: Path) -> None:
         RunError: if one is missing or damaged.
         ConfigError: if the second is no upscaler, or the first is one.
     """
-    whole = with_upscaler(load_snapshot(path), load_snapshot(upscaler))
-    write_snapshot(path, whole, half=_is_half(path))
+    rewrite_snapshot(path, with_upscaler(load_snapshot(path), load_snapshot(upscaler)))
+
+
+def rewrite_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot over one that is there, in the precision of that file."""
+    write_snapshot(path, snapshot, half=_is_half(path))
 
 
 def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:

@@ -33,11 +33,6 @@ class AveragedGenerator:
         torch._foreach_lerp_(self._own, source, 1 - decay)
 
 
-def has_running_statistics(network: nn.Module) -> bool:
-    """Tell whether a network normalises by statistics over many images."""
-    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-
-
 @torch.no_grad()
 def calibrated(
     network: nn.Module, z: torch.Tensor, batch_size: int = CALIBRATION_BATCH

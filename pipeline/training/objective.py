@@ -139,11 +139,7 @@ class Adversarial:
             loss = loss + self.penalty_weight * penalty
         if batch.r1:
             loss = loss + self.r1_weight * r1_penalty(discriminator, real)
-        return loss, {
-            "d_real": self.loss.reading(real_logits.detach()),
-            "d_fake_before": self.loss.reading(fake_logits.detach()),
-            "d_real_sign": (real_logits.detach() - self.loss.boundary).sign().mean(),
-        }
+        return loss, readings(self.loss, real_logits.detach(), fake_logits.detach())
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
@@ -167,6 +163,21 @@ class Adversarial:
     def _wanted_classes(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the cross-entropy to the classes that the latents asked for."""
         return F.cross_entropy(self._classes(output), batch.z[:, -self.classes :])
+
+
+def readings(loss: Loss, real: torch.Tensor, fake: torch.Tensor) -> Logged:
+    """Return what is logged of the discriminator's step.
+
+    Args:
+        loss: knows how its logits are read.
+        real: logits of paintings, detached.
+        fake: logits of generated images, detached.
+    """
+    return {
+        "d_real": loss.reading(real),
+        "d_fake_before": loss.reading(fake),
+        "d_real_sign": (real - loss.boundary).sign().mean(),
+    }
 
 
 def judge_both(

@@ -17,8 +17,8 @@ from pipeline.runs import RunFolder, RunLog
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_snapshot, save_state, upscaler_of
-from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, has_running_statistics
-from pipeline.training.objective import Logged
+from pipeline.training.ema import CALIBRATION_IMAGES, calibrated
+from pipeline.training.objective import Logged, mixes_images
 from pipeline.training.scores import Scores
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
@@ -195,7 +195,7 @@ class Recorder:
 
     def _fitted_generator(self) -> nn.Module:
         average = self._state.average.network
-        if not has_running_statistics(average):
+        if not mixes_images(average):
             return copy.deepcopy(average).eval()
         return calibrated(average, self._batches.examples("calibration", CALIBRATION_IMAGES))
 

@@ -19,7 +19,7 @@ from pipeline.networks.upscaler import COLOURS, shrink
 from pipeline.randomness import stream
 from pipeline.training.grain import grain
 from pipeline.training.losses import Loss, make_loss
-from pipeline.training.objective import Batch, Logged
+from pipeline.training.objective import Batch, Logged, readings
 
 
 def crop(images: torch.Tensor, corners: np.ndarray, side: int) -> torch.Tensor:
@@ -71,8 +71,9 @@ class Crops:
         images = self._roughened(shrink(large, self.factor), step, batch_size, rows)
         if self.made is not None:
             images = torch.cat([images, self._made(step, batch_size, rows)])
-        shape = (2, batch_size, self.noise_channels, *images.shape[2:])
-        noise = grain(self.seed, "grain", step, shape)[:, rows].flatten(0, 1)[: len(images)]
+        kinds = 1 if self.made is None else 2
+        shape = (kinds, batch_size, self.noise_channels, *images.shape[2:])
+        noise = grain(self.seed, "grain", step, shape)[:, rows].flatten(0, 1)
         return torch.cat([images, noise.to(images.device)], 1)
 
     def _roughened(
@@ -140,11 +141,8 @@ class Upscaling:
         """Return the adversarial loss of all patches; logs `d_real` and `d_fake_before`."""
         real_logits = discriminator(batch.real).float()
         fake_logits = discriminator(fake).float()
-        return self.loss.discriminator(real_logits, fake_logits), {
-            "d_real": self.loss.reading(real_logits.detach()),
-            "d_fake_before": self.loss.reading(fake_logits.detach()),
-            "d_real_sign": (real_logits.detach() - self.loss.boundary).sign().mean(),
-        }
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        return loss, readings(self.loss, real_logits.detach(), fake_logits.detach())
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
