@@ -95,6 +95,12 @@ def test_size_noise_and_truncation_change_what_is_painted(model: Model) -> None:
     assert ((boxed >= 2) & (boxed < 3)).all()
 
 
+def test_the_models_own_truncation_is_the_default_as_of_generate() -> None:
+    narrow = tiny_model(truncation=0.5)
+    plain = images_job(narrow, ImagesQuery(truncation=1)).z
+    torch.testing.assert_close(images_job(narrow, ImagesQuery()).z, plain / 2)
+
+
 def test_a_wanted_class_is_the_class_of_all() -> None:
     model = tiny_model(conditional=True, class_names=["sea", "sky"])
     query = ImagesQuery.model_validate({"class": "sky", "count": 3})

@@ -85,7 +85,7 @@ class Model:
         seed: int,
         numbers: Sequence[int],
         law: NoiseLaw | None = None,
-        truncation: float = 1.0,
+        truncation: float | None = None,
         wanted_class: str | None = None,
     ) -> torch.Tensor:
         """Return z (N, D) of images, numbered from 1 as the files of `painter generate`.
@@ -94,7 +94,7 @@ class Model:
             seed: which set of images; 0 or more.
             numbers: of the images, at least one.
             law: of the noise; by default the trained one.
-            truncation: as `pipeline.latents.truncate` takes it.
+            truncation: as `pipeline.latents.truncate` takes it; by default the snapshot's.
             wanted_class: of all; by default any, each as likely.
 
         Raises:
@@ -103,6 +103,8 @@ class Model:
         drawn = replace(self._latents, law=law or self.law)
         wanted = class_number(self._snapshot.config, wanted_class)
         z = drawn.images(seed, [number - 1 for number in numbers], wanted)
+        if truncation is None:
+            truncation = self.output.truncation
         return truncate(drawn.law, z, truncation, drawn.classes)
 
     def pixels(self, z: torch.Tensor) -> np.ndarray:

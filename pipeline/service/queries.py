@@ -39,8 +39,9 @@ class Look(BaseModel):
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Which set of images, as of painter generate."
     )
-    truncation: float = Field(
-        default=1.0, ge=0, le=2, description="z drawn towards the mean of its law; 1 is as trained."
+    truncation: Annotated[float, Field(ge=0, le=2)] | _Absent = Field(
+        default=None,
+        description="z drawn towards the mean of its law; 1 is as trained [default: the model's].",
     )
     noise: Annotated[str, Field(max_length=60)] | _Absent = Field(
         default=None,

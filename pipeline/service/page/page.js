@@ -7,7 +7,8 @@ const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
 const $ = (id) => document.getElementById(id);
 const wall = $("wall");
 
-const state = { seed: 0, truncation: 1, noise: "", class: "", count: HANG, walk: null };
+// truncation: null is the model's own.
+const state = { seed: 0, truncation: null, noise: "", class: "", count: HANG, walk: null };
 let model = null;
 let picked = null; // the number of the painting from which a walk will start
 let painting = new AbortController();
@@ -40,7 +41,7 @@ async function ask(url, signal) {
 /** Return the address of a route, with what the state says and more. */
 function address(route, more) {
   const query = new URLSearchParams({ seed: state.seed });
-  if (state.truncation !== 1) query.set("truncation", state.truncation);
+  if (state.truncation !== null) query.set("truncation", state.truncation);
   if (state.noise) query.set("noise", state.noise);
   if (state.class) query.set("class", state.class);
   for (const [name, value] of Object.entries(more)) query.set(name, value);
@@ -56,7 +57,7 @@ function readAddress() {
     return value >= least && value <= most ? value : otherwise;
   };
   state.seed = Math.trunc(within("seed", 0, LARGEST_SEED, 0));
-  state.truncation = within("truncation", 0, 2, 1);
+  state.truncation = within("truncation", 0, 2, null);
   state.noise = (given.get("noise") ?? "").slice(0, 60);
   state.class = given.get("class") ?? "";
   state.count = Math.trunc(within("count", 1, MOST, HANG));
@@ -65,7 +66,8 @@ function readAddress() {
 }
 
 function writeAddress() {
-  const parts = new URLSearchParams({ seed: state.seed, truncation: state.truncation });
+  const parts = new URLSearchParams({ seed: state.seed });
+  if (state.truncation !== null) parts.set("truncation", state.truncation);
   if (state.noise) parts.set("noise", state.noise);
   if (state.class) parts.set("class", state.class);
   if (state.count !== HANG) parts.set("count", state.count);
@@ -234,8 +236,9 @@ $("unpick").addEventListener("click", () => pick(picked));
 
 function showControls() {
   if (document.activeElement !== $("seed")) $("seed").value = state.seed;
-  $("truncation").value = state.truncation;
-  $("truncation-value").textContent = state.truncation.toFixed(2);
+  const truncation = state.truncation ?? model?.settings.output.truncation ?? 1;
+  $("truncation").value = truncation;
+  $("truncation-value").textContent = truncation.toFixed(2);
   $("noise").value = state.noise;
   $("class").value = state.class;
 }
