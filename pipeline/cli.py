@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from pipeline import __version__
-from pipeline.cli_export import export
+from pipeline.cli_export import export, mix
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
 from pipeline.cli_latents import arithmetic, video
 from pipeline.cli_options import (
@@ -509,7 +509,7 @@ def demo(
         click.echo(path)
 
 
-for command in (study, export, video, arithmetic, serve, kernel, submit, leaderboard, doctor):
+for command in (study, mix, export, video, arithmetic, serve, kernel, submit, leaderboard, doctor):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The command that makes a model of a run, for others to use: export."""
+"""The commands that make a model of runs: mix several into one, export one for others to use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli_options import PathOption, run_option
+from pipeline.cli_options import PathOption, last_option, run_option
 
 
 @click.command()
@@ -19,7 +19,7 @@ from pipeline.cli_options import PathOption, run_option
     show_default=True,
     help="Folder of models.",
 )
-@click.option("--last", is_flag=True, help="Take the run's last snapshot, not its best.")
+@last_option
 def export(run_path: Path, name: str, out: Path, last: bool) -> None:
     """Write a run's generator in half precision, with a model card."""
     from pipeline.export import FILE, export
@@ -28,3 +28,17 @@ def export(run_path: Path, name: str, out: Path, last: bool) -> None:
     folder = export(RunFolder(run_path), name, out, last)
     size = (folder / FILE).stat().st_size
     click.echo(f"{folder}: {size / 1e6:.1f} MB")
+
+
+@click.command()
+@click.argument("runs", type=PathOption, nargs=-1, required=True)
+@run_option
+@last_option
+def mix(runs: tuple[Path, ...], run_path: Path, last: bool) -> None:
+    """Make a run of several RUNS, whose generators share the images among them."""
+    from pipeline.mix import mix
+    from pipeline.networks.mixture import parts
+    from pipeline.runs import RunFolder
+
+    mixture = mix([RunFolder(path) for path in runs], RunFolder(run_path), last)
+    click.echo(f"{run_path}: {len(parts(mixture.generator))} generators")

@@ -17,10 +17,13 @@ domain_option = click.option(
     "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
 )
 run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+last_option = click.option(
+    "--last", is_flag=True, help="Take the run's last snapshot, not its best."
+)
 snapshot_options = [
     click.option("--run", "run_path", type=PathOption, help="Run folder: its best snapshot."),
     click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run."),
-    click.option("--last", is_flag=True, help="Take the run's last snapshot, not its best."),
+    last_option,
     click.option("--model", metavar="NAME", help="A model that comes with painter."),
 ]
 config_options = [

@@ -573,11 +573,16 @@ def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
     return apply_settings(config, settings).output
 
 
-def differences(old: Config, new: Config, sections: Iterable[str] = IDENTITY_SECTIONS) -> list[str]:
+def differences(
+    old: Config,
+    new: Config,
+    sections: Iterable[str] = IDENTITY_SECTIONS,
+    places: tuple[str, str] = ("in the run", "now"),
+) -> list[str]:
     """Return one line for each setting of `sections` that differs: name, old, new."""
     before, after = old.to_dict(), new.to_dict()
     return [
-        f"{name}: {value!r} in the run, {after[section][name]!r} now"
+        f"{name}: {value!r} {places[0]}, {after[section][name]!r} {places[1]}"
         for section in sections
         for name, value in before[section].items()
         if after[section][name] != value

@@ -16,7 +16,8 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.networks import parameter_count
-from pipeline.runs import RunFolder, read_json, read_stats
+from pipeline.networks.mixture import parts
+from pipeline.runs import RunFolder, read_json, seconds_of_training
 from pipeline.samplers import refuse_upscaler
 from pipeline.storage import atomic_folder, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
@@ -121,8 +122,10 @@ def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
 
 def _networks(snapshot: Snapshot, size: int) -> str:
     config = snapshot.config
+    count = len(parts(snapshot.generator))
+    what = "A generator" if count == 1 else f"{count} generators, of which z picks one an image,"
     text = (
-        f"A generator of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "
+        f"{what} of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "
         f"parameters) from {config.network.latent_size} numbers `{config.training.noise}` to "
         f"{config.data.image_size} pixels"
     )
@@ -134,25 +137,20 @@ def _networks(snapshot: Snapshot, size: int) -> str:
 
 def _training(snapshot: Snapshot, run: RunFolder) -> str:
     data = run.read_data()
-    seconds = _seconds(run, snapshot.images_seen)
-    sittings = run.read_provenance().get("sittings", [])
+    seconds = seconds_of_training(run, snapshot.images_seen)
+    about = run.read_provenance()
+    sittings = about.get("sittings", [])
     device = sittings[-1].get("device", "unknown") if sittings else "unknown"
     text = (
         f"- {data['count']:,} images (content hash `{data['content_hash'][:16]}`).\n"
         f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
     )
+    if members := about.get("mixed"):
+        seen = ", ".join(f"{member['images_seen']:,}" for member in members)
+        text += f"\n- Of these, the generators have seen {seen}."
     if snapshot.upscaler is not None:
         text += f"\n- The upscaler has seen {snapshot.upscaler.images_seen:,} crops."
     return text
-
-
-def _seconds(run: RunFolder, images_seen: int) -> float:
-    """Return the training time up to some number of images; 0 if the run has no curves."""
-    if not run.stats.exists():
-        return 0.0
-    columns = read_stats(run.stats)
-    pairs = zip(columns["images_seen"], columns["seconds"], strict=True)
-    return max((seconds for images, seconds in pairs if images <= images_seen), default=0.0)
 
 
 def _scores(run: RunFolder) -> str:

@@ -112,6 +112,7 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "real": None if paintings is None else _gallery(paintings, "Painting"),
         "generated": None if images is None else _gallery(images, "Generated image"),
         **_training_pictures(files.samples, config),
+        "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*_charts(stats), *_score_charts(read_scores(files.scores))],
         "warnings": [str(w) for w in (score or {}).get("warnings", [])],
         "pairs": _pairs(score, images, paintings),

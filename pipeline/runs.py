@@ -171,6 +171,11 @@ class RunFolder:
         write_json(self.config, config.to_dict())
 
     def _refuse_differences(self, config: Config, data: dict[str, Any]) -> None:
+        if "mixed" in self.read_provenance():
+            raise RunError(
+                f"{self.path} holds a mixture of runs, which is not trained itself. Train one of "
+                "its runs on, or choose another --run."
+            )
         changed = differences(self.read_config(), config)
         old = self.read_data()
         if old["content_hash"] != data["content_hash"]:
@@ -395,3 +400,12 @@ def _row(run: RunFolder) -> dict[str, Any]:
     except RunError as error:
         row["problem"] = str(error)
     return row
+
+
+def seconds_of_training(run: RunFolder, images_seen: int) -> float:
+    """Return the training time up to some number of images; 0 if the run has no curves."""
+    if not run.stats.exists():
+        return 0.0
+    columns = read_stats(run.stats)
+    pairs = zip(columns["images_seen"], columns["seconds"], strict=True)
+    return max((seconds for images, seconds in pairs if images <= images_seen), default=0.0)

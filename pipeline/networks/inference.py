@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.networks.mixture import parts
 from pipeline.training.precision import Precision
 
 _FEW_CHANNELS = 16
@@ -38,7 +39,8 @@ class FastGenerator(nn.Module):
         for module in list(network.modules()):
             if isinstance(module, nn.Sequential):
                 _fold_normalisation(module)
-        _rewrite_last_convolution(network)
+        for part in parts(network):
+            _rewrite_last_convolution(part)
         if precision.reduced:
             _reduce_weights(network, precision.dtype)
         self._precision = precision

@@ -22,6 +22,7 @@ from pipeline import __version__
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, RunError
 from pipeline.networks import build_generator
+from pipeline.networks.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.storage import write_bytes, write_json
 
 STATE_FORMAT = 1
@@ -62,6 +63,7 @@ class Snapshot:
     """A generator in evaluation mode on the CPU, and what is known about it."""
 
     generator: nn.Module
+    """Of the family that the config names, or a `Mixture` of such."""
     config: Config
     images_seen: int
     score: dict[str, Any] | None = None
@@ -104,7 +106,10 @@ def write_snapshot(path: Path, snapshot: Snapshot, half: bool = False) -> None:
 
 
 def _about(snapshot: Snapshot) -> dict[str, Any]:
-    return {"images_seen": snapshot.images_seen, "config": snapshot.config.to_dict()}
+    about = {"images_seen": snapshot.images_seen, "config": snapshot.config.to_dict()}
+    if (count := len(parts(snapshot.generator))) > 1:
+        about["generators"] = count
+    return about
 
 
 def _tensors(network: nn.Module, half: bool) -> dict[str, torch.Tensor]:
@@ -210,6 +215,10 @@ def load_snapshot(path: Path) -> Snapshot:
 def _restored(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:
     """Build the network that a config describes, in float32, with the given numbers."""
     config = Config.from_dict(about["config"])
-    network = build_generator(config.network, config.data)
+    count = int(about.get("generators", 1))
+    if not 1 <= count <= MOST_GENERATORS:
+        raise ValueError(f"generators is {count}; expected 1 to {MOST_GENERATORS}")
+    networks = [build_generator(config.network, config.data) for _ in range(count)]
+    network = networks[0] if count == 1 else Mixture(networks)
     network.load_state_dict(tensors)
     return Snapshot(network.eval(), config, int(about["images_seen"]))
