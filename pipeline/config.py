@@ -325,17 +325,40 @@ class Config:
         """Check what settings of several sections mean together."""
         self._refuse_without_effect()
         self._refuse_unfit_for_upscaler()
+        self._refuse_penalties_on_patches()
         self._refuse_penalties_over_batches()
-        if self.training.diffaugment_target is not None and not self.training.diffaugment:
+        self._refuse_unfit_for_a_target()
+
+    def _refuse_unfit_for_a_target(self) -> None:
+        """Refuse what an adapting strength of the differentiable augmentation has no use for."""
+        target, strength = self.training.diffaugment_target, self.training.diffaugment_strength
+        if target is None:
+            return
+        if not self.training.diffaugment:
             raise ConfigError(
                 "diffaugment_target is given, and diffaugment names no changes. Name some, such as "
                 'diffaugment=["translation"].'
+            )
+        if strength != DEFAULTS["diffaugment_strength"]:
+            raise ConfigError(
+                f"diffaugment_strength is {strength:g}, and diffaugment_target is {target:g}, with "
+                "which the strength starts at 0 and adapts. Leave one out: "
+                "diffaugment_target=none makes the strength a fixed one."
+            )
+
+    def _refuse_penalties_on_patches(self) -> None:
+        """Refuse the gradient penalty where the discriminator judges patches."""
+        family = self.network.family
+        if self.training.loss == "wgan-gp" and family in _PATCHES:
+            raise ConfigError(
+                f"loss is 'wgan-gp'; the discriminator of family {family!r} judges patches and has "
+                "no gradient penalty. Use loss=hinge."
             )
 
     def _refuse_penalties_over_batches(self) -> None:
         """Refuse penalties that concern each image by itself where BatchNorm mixes them."""
         family, norm = self.network.family, self.network.discriminator_norm
-        if family != "fastgan" and (norm != "batch" or family not in FAMILIES_OF[NORM]):
+        if norm != "batch" or family not in FAMILIES_OF[NORM]:
             return
         found = None
         if self.training.loss == "wgan-gp":
@@ -345,8 +368,7 @@ class Config:
         if found is not None:
             raise ConfigError(
                 f"{found}, whose penalty concerns each image by itself, but the discriminator "
-                f"normalises over batches ({NORM} is 'batch', or the family is 'fastgan'). Use "
-                f"{NORM}=layer."
+                f"normalises over batches ({NORM} is 'batch'). Use {NORM}=layer."
             )
 
     def _values(self) -> dict[str, Any]:
@@ -375,11 +397,6 @@ class Config:
                 f"latent_size is {self.network.latent_size}; an upscaler by "
                 f"{self.network.upscale_factor} takes a multiple of {maps}."
             )
-        if self.training.loss == "wgan-gp":
-            raise ConfigError(
-                "loss is 'wgan-gp'; an upscaler's discriminator judges patches and has no gradient "
-                "penalty. Use loss=hinge."
-            )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return sections of plain values, as `config.json` holds them."""
@@ -398,6 +415,7 @@ class Config:
 NORM = "discriminator_norm"
 _PLAIN = ("dcgan", "dense-start", "fully-connected")
 _FROM_NOISE = (*_PLAIN, "fastgan")
+_PATCHES = ("fastgan", "upscaler")
 FAMILIES_OF: dict[str, tuple[str, ...]] = {
     "kernel_size": ("dcgan",),
     NORM: ("dcgan", "dense-start"),
@@ -409,7 +427,13 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
         _PLAIN,
     ),
     "r1_weight": _PLAIN,
-    **dict.fromkeys(("noise", "diffaugment", "diffaugment_target"), _FROM_NOISE),
+    **dict.fromkeys(
+        (
+            "noise", "diffaugment", "diffaugment_target", "diffaugment_strength",
+            "diffaugment_translation",
+        ),
+        _FROM_NOISE,
+    ),
     "redrawing_weight": ("fastgan",),
     **dict.fromkeys(
         (

@@ -324,13 +324,23 @@ def test_images_do_not_depend_on_their_batch() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": "wgan-gp"}, {"channels": 1}, {"conditional": True}, {"generator_dropout": 0.1},
+        {"channels": 1}, {"conditional": True}, {"generator_dropout": 0.1},
         {"discriminator_norm": "layer"},
     ],
 )  # fmt: skip
 def test_what_it_cannot_do_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="fastgan"):
         apply_settings(TINY, changes)
+
+
+def test_a_loss_with_a_penalty_is_refused_with_one_that_serves() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        apply_settings(TINY, {"loss": "wgan-gp"})
+    assert str(refusal.value) == (
+        "loss is 'wgan-gp'; the discriminator of family 'fastgan' judges patches and has no "
+        "gradient penalty. Use loss=hinge."
+    )
+    apply_settings(TINY, {"loss": "hinge"})
 
 
 @pytest.mark.slow
