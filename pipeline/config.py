@@ -166,6 +166,9 @@ class TrainingConfig:
     """Weight of the R1 penalty on the discriminator's slope at paintings."""
     r1_every: int = 16
     """Steps between R1 penalties, each so many times as heavy."""
+    lecam_weight: float = 0.0
+    """Weight of the LeCam penalty, which pulls the discriminator's verdicts on paintings and on
+    generated images towards each other."""
     redrawing_weight: float = 1.0
     """Weight of the distance between paintings and what family fastgan's discriminator redraws."""
     adversarial_weight: float = 1.0
@@ -215,6 +218,7 @@ class TrainingConfig:
             "consistency_weight",
             "input_noise",
             "r1_weight",
+            "lecam_weight",
         ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.r1_every >= 1, "r1_every", self.r1_every, "1 or more")
@@ -430,7 +434,7 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             "noise", "diffaugment", "diffaugment_target", "diffaugment_strength",
-            "diffaugment_translation",
+            "diffaugment_translation", "lecam_weight",
         ),
         _FROM_NOISE,
     ),
