@@ -97,9 +97,11 @@ class NetworkConfig:
     latent_size: int = 100
     """Length of the noise vector z."""
     generator_channels: int = 64
-    """Channels before the generator's last layer; doubled towards its input, at most 8 times."""
+    """Channels before the generator's last layer; doubled towards its input, at most 8 times. Of
+    family fastgan: at 128 pixels, 16 times as many at 4 and half as many at 256."""
     discriminator_channels: int = 64
-    """Channels after the discriminator's first layer; doubled layer by layer, at most 8 times."""
+    """Channels after the discriminator's first layer; doubled layer by layer, at most 8 times. Of
+    family fastgan: at 128 pixels, half as many at 256, doubled towards 8, at most 8 times."""
     kernel_size: int = 4
     """Side of the kernels of family dcgan: 4, or 5 as in the paper."""
     generator_dropout: float = 0.0
@@ -166,6 +168,9 @@ class TrainingConfig:
     """Weight of the R1 penalty on the discriminator's slope at paintings."""
     r1_every: int = 16
     """Steps between R1 penalties, each so many times as heavy."""
+    lecam_weight: float = 0.0
+    """Weight of the LeCam penalty, which pulls the discriminator's verdicts on paintings and on
+    generated images towards each other."""
     redrawing_weight: float = 1.0
     """Weight of the distance between paintings and what family fastgan's discriminator redraws."""
     adversarial_weight: float = 1.0
@@ -215,6 +220,7 @@ class TrainingConfig:
             "consistency_weight",
             "input_noise",
             "r1_weight",
+            "lecam_weight",
         ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.r1_every >= 1, "r1_every", self.r1_every, "1 or more")
@@ -264,7 +270,7 @@ class LoggingConfig:
     sample_count: int = 64
     """Images in a grid."""
     checkpoint_minutes: float = 2.0
-    """Minutes between checkpoints: what a power cut can cost at most."""
+    """Minutes between checkpoints, or more, so that they cost little: what a power cut can cost."""
     score_every: int | None = 20_000
     """Training images between small scores, or more, so that they cost little; none: no scores."""
     score_images: int = 1000
@@ -325,17 +331,40 @@ class Config:
         """Check what settings of several sections mean together."""
         self._refuse_without_effect()
         self._refuse_unfit_for_upscaler()
+        self._refuse_penalties_on_patches()
         self._refuse_penalties_over_batches()
-        if self.training.diffaugment_target is not None and not self.training.diffaugment:
+        self._refuse_unfit_for_a_target()
+
+    def _refuse_unfit_for_a_target(self) -> None:
+        """Refuse what an adapting strength of the differentiable augmentation has no use for."""
+        target, strength = self.training.diffaugment_target, self.training.diffaugment_strength
+        if target is None:
+            return
+        if not self.training.diffaugment:
             raise ConfigError(
                 "diffaugment_target is given, and diffaugment names no changes. Name some, such as "
                 'diffaugment=["translation"].'
+            )
+        if strength != DEFAULTS["diffaugment_strength"]:
+            raise ConfigError(
+                f"diffaugment_strength is {strength:g}, and diffaugment_target is {target:g}, with "
+                "which the strength starts at 0 and adapts. Leave one out: "
+                "diffaugment_target=none makes the strength a fixed one."
+            )
+
+    def _refuse_penalties_on_patches(self) -> None:
+        """Refuse the gradient penalty where the discriminator judges patches."""
+        family = self.network.family
+        if self.training.loss == "wgan-gp" and family in _PATCHES:
+            raise ConfigError(
+                f"loss is 'wgan-gp'; the discriminator of family {family!r} judges patches and has "
+                "no gradient penalty. Use loss=hinge."
             )
 
     def _refuse_penalties_over_batches(self) -> None:
         """Refuse penalties that concern each image by itself where BatchNorm mixes them."""
         family, norm = self.network.family, self.network.discriminator_norm
-        if family != "fastgan" and (norm != "batch" or family not in FAMILIES_OF[NORM]):
+        if norm != "batch" or family not in FAMILIES_OF[NORM]:
             return
         found = None
         if self.training.loss == "wgan-gp":
@@ -345,8 +374,7 @@ class Config:
         if found is not None:
             raise ConfigError(
                 f"{found}, whose penalty concerns each image by itself, but the discriminator "
-                f"normalises over batches ({NORM} is 'batch', or the family is 'fastgan'). Use "
-                f"{NORM}=layer."
+                f"normalises over batches ({NORM} is 'batch'). Use {NORM}=layer."
             )
 
     def _values(self) -> dict[str, Any]:
@@ -375,11 +403,6 @@ class Config:
                 f"latent_size is {self.network.latent_size}; an upscaler by "
                 f"{self.network.upscale_factor} takes a multiple of {maps}."
             )
-        if self.training.loss == "wgan-gp":
-            raise ConfigError(
-                "loss is 'wgan-gp'; an upscaler's discriminator judges patches and has no gradient "
-                "penalty. Use loss=hinge."
-            )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return sections of plain values, as `config.json` holds them."""
@@ -398,6 +421,7 @@ class Config:
 NORM = "discriminator_norm"
 _PLAIN = ("dcgan", "dense-start", "fully-connected")
 _FROM_NOISE = (*_PLAIN, "fastgan")
+_PATCHES = ("fastgan", "upscaler")
 FAMILIES_OF: dict[str, tuple[str, ...]] = {
     "kernel_size": ("dcgan",),
     NORM: ("dcgan", "dense-start"),
@@ -409,7 +433,13 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
         _PLAIN,
     ),
     "r1_weight": _PLAIN,
-    **dict.fromkeys(("noise", "diffaugment", "diffaugment_target"), _FROM_NOISE),
+    **dict.fromkeys(
+        (
+            "noise", "diffaugment", "diffaugment_target", "diffaugment_strength",
+            "diffaugment_translation", "lecam_weight",
+        ),
+        _FROM_NOISE,
+    ),
     "redrawing_weight": ("fastgan",),
     **dict.fromkeys(
         (

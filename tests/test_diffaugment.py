@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import Config, apply_settings
+from pipeline.config import Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
 from pipeline.training.batches import Batches
 from pipeline.training.diffaugment import (
@@ -195,6 +195,19 @@ def test_a_run_that_begins_to_adapt_begins_at_zero() -> None:
 def test_a_target_without_changes_is_refused() -> None:
     with pytest.raises(ConfigError, match="names no changes"):
         apply_settings(Config(), {"diffaugment_target": 0.6})
+
+
+def test_a_fixed_strength_beside_a_target_is_refused() -> None:
+    settings = {"diffaugment": ALL, "diffaugment_target": 0.6, "diffaugment_strength": 0.5}
+    with pytest.raises(ConfigError, match="Leave one out: diffaugment_target=none"):
+        apply_settings(Config(), settings)
+    apply_settings(Config(), settings | {"diffaugment_target": "none"})
+
+
+@pytest.mark.parametrize("name", ["diffaugment_strength", "diffaugment_translation"])
+def test_an_upscaler_is_not_augmented(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is 0.5, and family 'upscaler' has no such"):
+        apply_settings(load_preset("upscaler64to256"), {name: 0.5})
 
 
 def test_shifts_are_whole_pixels_in_16_bits_too() -> None:

@@ -267,6 +267,29 @@ def test_statistics_stay_the_same_when_sampling_and_saving_more_often(tmp_path: 
     assert statistics(tmp_path / "seldom") == statistics(tmp_path / "often")
 
 
+@pytest.mark.parametrize(("minutes", "steps"), [(0.5, [0, 14, 28, 30]), (3.0, [0, 18, 30])])
+def test_timed_checkpoints_take_a_twentieth_of_the_time_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, steps: list[int]
+) -> None:
+    now, saved = [0.0], []
+    take_step = Recorder.after_step
+
+    def after_ten_seconds(self: Recorder, values: dict[str, torch.Tensor]) -> None:
+        now[0] += 10
+        take_step(self, values)
+
+    def save_in_seven(path: Path, state: dict[str, Any]) -> None:
+        now[0] += 7  # so that 140 seconds lie between two
+        saved.append(state["step"])
+        save_state(path, state)
+
+    monkeypatch.setattr(recorder, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Recorder, "after_step", after_ten_seconds)
+    monkeypatch.setattr(recorder, "save_state", save_in_seven)
+    train(tmp_path / "run", images=120, sample_every=10_000, checkpoint_minutes=minutes)
+    assert saved == steps
+
+
 def test_the_discriminator_learns_to_tell_flat_paintings_from_noise(tmp_path: Path) -> None:
     flat = torch.full((10, 3, 32, 32), 200, dtype=torch.uint8)
     config = tiny(images=400, learning_rate=1e-3, log_every=100)

@@ -6,12 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Config, apply_settings
+from pipeline.config import IMAGE_SIZES, Config, apply_settings
 from pipeline.errors import ConfigError
 from pipeline.networks.dcgan import Generator
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
-from pipeline.training.ema import AveragedGenerator, calibrated
+from pipeline.training.ema import (
+    CALIBRATION_IMAGES,
+    AveragedGenerator,
+    calibrated,
+    calibration_batch,
+)
 from pipeline.training.loop import frozen
 from pipeline.training.losses import CrossEntropy
 from pipeline.training.objective import Adversarial, Batch, judge_both
@@ -116,6 +121,11 @@ def test_calibration_gives_the_statistics_of_the_generated_images_and_changes_no
     torch.testing.assert_close(norm.running_mean, first.mean((0, 2, 3)), atol=1e-6, rtol=1e-4)
     assert not fitted.training
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_calibration_takes_fewer_large_images_at_once() -> None:
+    assert [calibration_batch(side) for side in (32, 64, 128, 256)] == [64, 64, 16, 16]
+    assert all(CALIBRATION_IMAGES % calibration_batch(side) == 0 for side in IMAGE_SIZES)
 
 
 def test_calibration_is_without_dropout_as_the_generator_will_run() -> None:

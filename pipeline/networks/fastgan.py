@@ -5,7 +5,8 @@ synthesis", sections 3.1 and 3.2, in our own reading. The generator doubles its 
 neighbour and one or two convolutions with gated linear units; features of small images decide
 which channels of much larger ones count (skip-layer excitation). The discriminator judges
 patches of the image at two sizes, and must be able to redraw paintings from what it has seen of
-them, which keeps it from learning a few by heart. One class serves 32 to 256 pixels.
+them, which keeps it from learning a few by heart. One class serves 32 to 256 pixels; at 32 no
+features are large enough for a skip-layer excitation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ END = 8
 EXCITED = 16
 """How many times larger the features are that a skip-layer excitation weighs."""
 REDRAWN = 128
-"""Side of what the discriminator redraws in pixels, at most."""
+"""Side of what the discriminator redraws in pixels, at most: never more than it was shown."""
 
 
 def generator_channels(side: int, base: int) -> int:
@@ -40,6 +41,11 @@ def generator_channels(side: int, base: int) -> int:
 def discriminator_channels(side: int, base: int) -> int:
     """Return the channels of the discriminator's features, at most 8 times the base."""
     return max(2, int(base * min(8.0, 128 / side)))
+
+
+def decoder_channels(side: int, base: int) -> int:
+    """Return the channels of a decoder's features: twice the base at 16 pixels, then ever half."""
+    return 2 * max(1, 2 * END * base // side)
 
 
 class Noise(nn.Module):
@@ -184,7 +190,7 @@ class Decoder(nn.Module):
         size = END
         while size < side:
             size *= 2
-            after = max(2, 2 * base * END // size * 2)
+            after = decoder_channels(size, base)
             layers += [nn.Upsample(scale_factor=2, mode="nearest")]
             layers += [nn.Conv2d(channels, 2 * after, 3, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(2 * after), nn.GLU(dim=1)]
@@ -220,9 +226,10 @@ class Discriminator(nn.Module):
             *normalised(convolution(deep, deep, 1, 1), deep), self._verdict(deep)
         )
         self.small_verdict = self._verdict(deep)
-        self.redrawn = min(REDRAWN, image_size)
-        self.whole = Decoder(deep, self.redrawn, base)
-        self.part = Decoder(discriminator_channels(2 * END, base), self.redrawn, base)
+        self.whole_side = min(REDRAWN, image_size)
+        self.part_side = min(REDRAWN, image_size // 2)
+        self.whole = Decoder(deep, self.whole_side, base)
+        self.part = Decoder(discriminator_channels(2 * END, base), self.part_side, base)
         self.apply(dcgan_weights)
 
     @staticmethod
@@ -254,6 +261,9 @@ class Discriminator(nn.Module):
     def redraw(self, images: torch.Tensor, quarter: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the logits, and how far from the images that is which is redrawn of them.
 
+        The paper redraws a part that it crops anew at random for each batch; here it is one of four
+        quarters, the same for all images.
+
         Args:
             images: paintings, (N, 3, S, S).
             quarter: which quarter is redrawn from finer features, 0 to 3, row by row.
@@ -262,13 +272,10 @@ class Discriminator(nn.Module):
             logits as `forward`, and the mean distance of pixels, a scalar.
         """
         features = self._features(images)
-        whole = F.interpolate(images.float(), self.redrawn, mode="bilinear", antialias=True)
-        distance = (self.whole(features[-1]).float() - whole).abs().mean()
+        distance = pixel_distance(self.whole(features[-1]), images)
         row, column = divmod(quarter, 2)
-        fine = cut_quarter(features[-2], row, column)
-        seen = cut_quarter(images.float(), row, column)
-        seen = F.interpolate(seen, self.redrawn, mode="bilinear", antialias=True)
-        distance = distance + (self.part(fine).float() - seen).abs().mean()
+        part = self.part(cut_quarter(features[-2], row, column))
+        distance = distance + pixel_distance(part, cut_quarter(images, row, column))
         return self._logits(images, features[-1]), distance
 
     def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -284,6 +291,13 @@ class Discriminator(nn.Module):
             small = layer(small)
         logits = [self.large_verdict(deepest).flatten(1), self.small_verdict(small).flatten(1)]
         return torch.cat(logits, 1).flatten()
+
+
+def pixel_distance(redrawn: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Return the mean distance of what is redrawn (N, 3, s, s) to images (N, 3, S, S) shrunk."""
+    side = redrawn.shape[-1]
+    shrunk = F.interpolate(images.float(), side, mode="bilinear", antialias=True)
+    return (redrawn.float() - shrunk).abs().mean()
 
 
 def cut_quarter(x: torch.Tensor, row: int, column: int) -> torch.Tensor:

@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 _WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_POWER_ITERATIONS = 15
+"""Of a spectral normalisation whose weights are drawn anew: as many as torch takes at its start."""
 
 
 def dcgan_weights(module: nn.Module) -> None:
@@ -16,6 +18,7 @@ def dcgan_weights(module: nn.Module) -> None:
     """
     if isinstance(module, _WEIGHTED):
         nn.init.normal_(_weight(module), 0.0, 0.02)
+        _measure_slope(module)
     elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
         nn.init.normal_(module.weight, 1.0, 0.02)
     _clear_bias(module)
@@ -25,6 +28,7 @@ def glorot_weights(module: nn.Module) -> None:
     """Draw weights by Glorot and Bengio 2010, equation 16; biases are 0, as Keras does."""
     if isinstance(module, _WEIGHTED):
         nn.init.xavier_uniform_(_weight(module))
+        _measure_slope(module)
     _clear_bias(module)
 
 
@@ -33,6 +37,18 @@ def _weight(layer: nn.Module) -> torch.Tensor:
     holder = layer.parametrizations.weight if is_parametrized(layer) else layer  # type: ignore[union-attr]  # a module dict's entry
     weight: torch.Tensor = holder.original if is_parametrized(layer) else layer.weight  # type: ignore[union-attr,assignment]  # see above
     return weight
+
+
+def _measure_slope(layer: nn.Module) -> None:
+    """Fit a spectral normalisation to weights that were drawn after it was made.
+
+    Else it divides by the slope that the weights before them had, until training has taken as many
+    power iterations, one each time that the weights are asked for.
+    """
+    if is_parametrized(layer):
+        with torch.no_grad():
+            for _ in range(_POWER_ITERATIONS):
+                _ = layer.weight
 
 
 def _clear_bias(module: nn.Module) -> None:

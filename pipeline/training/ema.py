@@ -10,7 +10,10 @@ from torch import nn
 CALIBRATION_IMAGES = 1024
 """Generated images over which BatchNorm statistics are taken."""
 CALIBRATION_BATCH = 64
-"""Generated images a forward pass; whatever the batch of the training."""
+"""Generated images a forward pass, up to 64 pixels; whatever the batch of the training."""
+SMALLEST_CALIBRATION_BATCH = 16
+"""Fewer would hide more of how images differ from one another; here up to a sixteenth of a
+variance."""
 
 
 class AveragedGenerator:
@@ -31,6 +34,12 @@ class AveragedGenerator:
         decay = min(self._decay, (1 + step) / (10 + step))
         source = [p.detach() for p in generator.parameters()]
         torch._foreach_lerp_(self._own, source, 1 - decay)
+
+
+def calibration_batch(image_size: int) -> int:
+    """Return the generated images a forward pass: fewer of larger images, for the memory's sake."""
+    scaled = CALIBRATION_BATCH * 64**2 // image_size**2
+    return min(max(scaled, SMALLEST_CALIBRATION_BATCH), CALIBRATION_BATCH)
 
 
 @torch.no_grad()

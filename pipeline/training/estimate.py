@@ -184,7 +184,8 @@ def expected(
 ) -> str:
     """Return how long a run goes on and how many images it sees meanwhile.
 
-    Saving, samples and small scores are not counted; scores take a twentieth at most.
+    Saving, samples and small scores are not counted; timed checkpoints take a twentieth at most,
+    and so do scores.
 
     Args:
         estimate: the pace.

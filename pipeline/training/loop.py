@@ -136,7 +136,7 @@ def _train(
                 logged = train_step(state, objective, batch, precision, steps, ranks)
                 with ranks.shared_failure():
                     logged = ranks.average(logged)
-                    state.follow_overfitting(logged["d_real_sign"], config.training.batch_size)
+                    state.follow(logged, config.training.batch_size)
                     recorder.after_step(logged)
                 show_progress(bar, budget, recorder)
 
@@ -212,7 +212,7 @@ def train_step(
     The discriminator learns in each step; the generator in the first of `discriminator_steps`.
     """
     seed_dropout(settings, state.step)
-    batch = replace(batch, strength=state.strength)
+    batch = replace(batch, strength=state.strength, anchors=state.anchors)
     # The discriminator learns to tell paintings from generated images.
     with precision.autocast():
         fake = objective.generate(state.generator, batch)

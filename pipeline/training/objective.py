@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
 from pipeline.training.diffaugment import DifferentiableAugmentation
+from pipeline.training.lecam import lecam_penalty
 from pipeline.training.losses import Loss, gradient_penalty, make_loss, r1_penalty
 
 Logged = dict[str, torch.Tensor]
@@ -33,6 +34,9 @@ class Batch:
     the generated images in the discriminator's step, and in the generator's."""
     strength: torch.Tensor | None = None
     """Share of the images that are augmented, a scalar on the device."""
+    anchors: torch.Tensor | None = None
+    """What the discriminator has lately said of paintings and of generated images, (2,) on the
+    device: see `pipeline.training.lecam`."""
 
     step: int = 0
     """Its number, counted from 1."""
@@ -81,6 +85,8 @@ class Adversarial:
     r1_weight: float = 0.0
     """Weight of the R1 penalty in the steps in which it is due."""
     augment: DifferentiableAugmentation = field(default_factory=DifferentiableAugmentation)
+    lecam_weight: float = 0.0
+    """Weight of the LeCam penalty; 0 leaves it out."""
 
     @staticmethod
     def from_config(config: Config) -> Adversarial:
@@ -93,6 +99,7 @@ class Adversarial:
             len(config.data.class_names),
             training.r1_weight * training.r1_every,
             DifferentiableAugmentation.from_config(training),
+            training.lecam_weight,
         )
 
     def generate(self, generator: nn.Module, batch: Batch) -> torch.Tensor:
@@ -139,7 +146,15 @@ class Adversarial:
             loss = loss + self.penalty_weight * penalty
         if batch.r1:
             loss = loss + self.r1_weight * r1_penalty(discriminator, real)
-        return loss, readings(self.loss, real_logits.detach(), fake_logits.detach())
+        logged = readings(self.loss, real_logits.detach(), fake_logits.detach())
+        if batch.anchors is not None and self.lecam_weight > 0:
+            penalty = lecam_penalty(real_logits, fake_logits, batch.anchors)
+            loss = loss + self.lecam_weight * penalty
+            logged |= {
+                "d_real_logit": real_logits.detach().mean(),
+                "d_fake_logit": fake_logits.detach().mean(),
+            }
+        return loss, logged
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor

@@ -2,7 +2,9 @@
 
 Liu et al. 2021, section 3.2: a discriminator that can redraw paintings from its features has
 features of the whole painting, not just of what tells it from a generated image. Their distance
-is a pretrained network's; here it is that of pixels, since nothing here is pretrained.
+is a pretrained network's; here it is that of pixels, since nothing here is pretrained. The part
+that is redrawn from finer features is a quarter that goes round by the step, the same for the whole
+batch; the paper crops at random.
 """
 
 from __future__ import annotations

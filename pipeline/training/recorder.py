@@ -17,12 +17,15 @@ from pipeline.runs import RunFolder, RunLog
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_snapshot, save_state, upscaler_of
-from pipeline.training.ema import CALIBRATION_IMAGES, calibrated
+from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, calibration_batch
 from pipeline.training.objective import Logged, mixes_images
 from pipeline.training.scores import Scores
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
+
+LARGEST_SHARE = 0.05
+"""Of the training time, what timed checkpoints may cost."""
 
 
 class Recorder:
@@ -46,6 +49,7 @@ class Recorder:
         self._last: Logged = {}
         self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
+        self._save_seconds = state.reserve  # until one is timed: somewhat more than it takes
         self._upscaler = upscaler_of(run.best, run.snapshot)  # given to an earlier snapshot
         self._scores = Scores(run, self._log, config, small_score, self._upscaler)
 
@@ -101,8 +105,7 @@ class Recorder:
         if self._state.step % logging.log_every == 0:
             self._write_statistics()
         sample = self._crossed(logging.sample_every)
-        due = self.clock() - self._saved_at >= logging.checkpoint_minutes * 60
-        if sample or due:
+        if sample or self._checkpoint_due():
             self._save(sample)
         if self._scores.due(self.images_seen, self.clock()):
             self._score()
@@ -125,6 +128,11 @@ class Recorder:
         """Close the logs."""
         self._log.close()
         self._curves.close()
+
+    def _checkpoint_due(self) -> bool:
+        """Tell whether to save by the clock: often, and at most one twentieth of the time."""
+        wait = max(self._config.logging.checkpoint_minutes * 60, self._save_seconds / LARGEST_SHARE)
+        return self.clock() - self._saved_at >= wait
 
     def _crossed(self, every: int) -> bool:
         before = self.images_seen - self._config.training.batch_size
@@ -185,7 +193,8 @@ class Recorder:
         )
         save_state(self._run.state, self._state.to_dict())
         self._saved_at = self.clock()
-        self._state.reserve = 1.5 * (self._saved_at - began) + self.seconds_a_step
+        self._save_seconds = self._saved_at - began
+        self._state.reserve = 1.5 * self._save_seconds + self.seconds_a_step
 
     def _score(self) -> None:
         """Score the averaged generator; the best so far is kept."""
@@ -197,7 +206,8 @@ class Recorder:
         average = self._state.average.network
         if not mixes_images(average):
             return copy.deepcopy(average).eval()
-        return calibrated(average, self._batches.examples("calibration", CALIBRATION_IMAGES))
+        z = self._batches.examples("calibration", CALIBRATION_IMAGES)
+        return calibrated(average, z, calibration_batch(self._config.data.image_size))
 
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:

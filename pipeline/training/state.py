@@ -13,6 +13,7 @@ from pipeline.errors import RunError
 from pipeline.networks import build_discriminator, build_generator
 from pipeline.training.diffaugment import adapted
 from pipeline.training.ema import AveragedGenerator
+from pipeline.training.lecam import moved
 from pipeline.training.objective import Logged
 from pipeline.training.precision import Precision
 
@@ -38,6 +39,8 @@ class TrainingState:
     """Of the differentiable augmentation, 0 to 1."""
     target: float | None = None
     """Mean sign of the logits on paintings that the strength follows; none: it is fixed."""
+    anchors: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
+    """Of the LeCam penalty: recent mean logits of paintings and of generated images."""
     first_step: int = 0
     """Steps inherited from the run that this one continues."""
     first_seconds: float = 0.0
@@ -61,12 +64,25 @@ class TrainingState:
             precision.scaler(),
             strength=torch.tensor(first_strength(config), device=precision.device),
             target=config.training.diffaugment_target,
+            anchors=torch.zeros(2, device=precision.device),
         )
 
     @property
     def device(self) -> torch.device:
         """Return the device that the networks are on."""
         return next(self.generator.parameters()).device
+
+    def follow(self, logged: Logged, images: int) -> None:
+        """Adapt what depends on the discriminator's verdicts in a step.
+
+        Args:
+            logged: what the step logged, over all ranks, on the device.
+            images: of the step.
+        """
+        self.follow_overfitting(logged["d_real_sign"], images)
+        if "d_real_logit" in logged:
+            means = torch.stack([logged["d_real_logit"], logged["d_fake_logit"]])
+            self.anchors = moved(self.anchors, means)
 
     def follow_overfitting(self, real_signs: torch.Tensor, images: int) -> None:
         """Adapt the strength of the augmentation to what the discriminator says of paintings.
@@ -98,6 +114,7 @@ class TrainingState:
             "logged_g": self.logged_g,
             "strength": self.strength,
             "adapts": self.target is not None,
+            "anchors": self.anchors,
             "first_step": self.first_step,
             "first_seconds": self.first_seconds,
         }
@@ -123,6 +140,8 @@ class TrainingState:
             self.logged_g = {name: value.to(self.device) for name, value in logged.items()}
             if self.target is not None and saved.get("adapts", False):
                 self.strength = saved["strength"].to(self.device)
+            if "anchors" in saved:
+                self.anchors = saved["anchors"].to(self.device)
             self.first_step = int(saved.get("first_step", 0))
             self.first_seconds = float(saved.get("first_seconds", 0.0))
         except (KeyError, RuntimeError, ValueError, TypeError) as error:

@@ -1,0 +1,138 @@
+"""The LeCam penalty: by hand, in every family's loss, and its anchors in a run's state."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import Config, apply_settings, load_preset
+from pipeline.errors import ConfigError
+from pipeline.networks import build_discriminator
+from pipeline.training.batches import Batches
+from pipeline.training.checkpoints import load_state, save_state
+from pipeline.training.families import make_objective
+from pipeline.training.lecam import lecam_penalty, moved
+from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.objective import Adversarial, Batch
+from pipeline.training.precision import Precision
+from pipeline.training.state import TrainingState
+
+TINY: dict[str, Any] = {
+    "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
+    "batch_size": 4, "images": 48, "precision": "float32", "loss": "hinge", "lecam_weight": 0.3,
+}  # fmt: skip
+PRECISION = Precision("float32", torch.device("cpu"))
+
+
+def tiny(**changes: Any) -> Config:
+    return apply_settings(Config(), TINY | changes)
+
+
+def test_each_kind_is_pulled_to_the_others_anchor() -> None:
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([-2.0, 0.0])
+    penalty = lecam_penalty(real, fake, torch.tensor([2.0, -1.0]))
+    # Paintings to -1: (4 + 16) / 2; generated images to 2: (16 + 4) / 2.
+    assert penalty.item() == 20
+
+
+def test_anchors_are_moving_averages() -> None:
+    anchors, means = torch.zeros(2), torch.tensor([1.0, -2.0])
+    for _ in range(50):
+        anchors = moved(anchors, means)
+    # Fifty float32 multiplications.
+    torch.testing.assert_close(anchors, means * (1 - 0.99**50), rtol=1e-5, atol=0)
+
+
+class Sum(nn.Module):
+    """Answers the mean of an image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1).mean(1)
+
+
+def test_the_discriminator_s_loss_gets_it_with_its_weight() -> None:
+    real = torch.tensor([1.0, 3.0])[:, None, None, None].expand(2, 3, 4, 4)
+    fake = torch.tensor([-2.0, 0.0])[:, None, None, None].expand(2, 3, 4, 4)
+    batch = Batch(real, torch.zeros(2, 4), anchors=torch.tensor([2.0, -1.0]))
+    loss, logged = Adversarial.from_config(tiny()).discriminator_loss(Sum(), batch, fake)
+    plain, bare = Adversarial.from_config(tiny(lecam_weight=0.0)).discriminator_loss(
+        Sum(), batch, fake
+    )
+    # As above; float32.
+    assert (loss - plain).item() == pytest.approx(0.3 * 20, rel=1e-6)
+    assert set(logged) - set(bare) == {"d_real_logit", "d_fake_logit"}
+    assert (logged["d_real_logit"].item(), logged["d_fake_logit"].item()) == (2, -1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"family": "dense-start"}, {"family": "fully-connected"}, {"family": "fastgan"},
+        {"conditional": True, "class_names": ["a", "b"]}, {"loss": "non-saturating"},
+        {"loss": "wgan-gp", "discriminator_norm": "layer"},
+    ],
+)  # fmt: skip
+def test_every_family_from_noise_has_it(changes: dict[str, Any]) -> None:
+    config = tiny(**changes)
+    torch.manual_seed(0)
+    discriminator = build_discriminator(config).eval()
+    labels = torch.tensor([0, 1]) if config.data.class_names else None
+    z = torch.zeros(2, 4 + len(config.data.class_names))
+    near, far = torch.zeros(2), torch.tensor([50.0, -50.0])
+    real, fake = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    objective = make_objective(config)
+    losses: list[float] = []
+    for anchors in (near, far):
+        batch = Batch(real, z, labels, anchors=anchors)
+        loss, logged = objective.discriminator_loss(discriminator, batch, fake)
+        losses.append(loss.item())
+    # By the squares, far less near is 2 * 50**2 + 100 * (mean real - mean fake).
+    gap = (logged["d_real_logit"] - logged["d_fake_logit"]).item()
+    # Float32 sums of numbers up to 5,000.
+    assert losses[1] - losses[0] == pytest.approx(0.3 * (5000 + 100 * gap), rel=1e-5)
+
+
+def trained(config: Config, steps: int, state: TrainingState | None = None) -> TrainingState:
+    numbers = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=numbers)
+    state = state or TrainingState.fresh(config, PRECISION)
+    batches, objective = Batches(pixels, config, torch.device("cpu")), make_objective(config)
+    for _ in range(steps):
+        batch, settings = batches(state.step + 1), StepSettings.from_config(config)
+        state.follow(train_step(state, objective, batch, PRECISION, settings), 4)
+    return state
+
+
+def test_the_anchors_are_resumed(tmp_path: Path) -> None:
+    config = tiny()
+    whole, first = trained(config, 7), trained(config, 4)
+    assert first.anchors.all()
+    save_state(tmp_path / "state.pt", first.to_dict())
+    second = TrainingState.fresh(config, PRECISION)
+    second.load(load_state(tmp_path / "state.pt"))
+    assert torch.equal(second.anchors, first.anchors)
+    trained(config, 3, second)
+    assert torch.equal(whole.anchors, second.anchors)
+    pairs = zip(whole.discriminator.parameters(), second.discriminator.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_an_older_state_without_anchors_is_taken_up() -> None:
+    saved = trained(tiny(lecam_weight=0.0), 1).to_dict()
+    assert not saved["anchors"].any()
+    del saved["anchors"]
+    state = TrainingState.fresh(tiny(), PRECISION)
+    state.load(saved)
+    assert state.step == 1
+    assert not state.anchors.any()
+
+
+def test_it_is_refused_where_it_does_nothing_or_harm() -> None:
+    with pytest.raises(
+        ConfigError, match=r"lecam_weight is 0\.3, and family 'upscaler' has no such"
+    ):
+        apply_settings(load_preset("upscaler64to256"), {"lecam_weight": 0.3})
+    with pytest.raises(ConfigError, match=r"lecam_weight is -1\.0; expected 0 or more"):
+        tiny(lecam_weight=-1.0)
