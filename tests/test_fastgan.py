@@ -141,8 +141,9 @@ def test_the_discriminator_bounds_the_slope_of_its_convolutions(passes: int) -> 
         )
 
 
-def test_the_preset_fits_what_is_shipped() -> None:
-    config = load_preset("paint256")
+@pytest.mark.parametrize("preset", ["paint64", "paint256"])
+def test_the_preset_fits_what_is_shipped(preset: str) -> None:
+    config = load_preset(preset)
     count = parameter_count(build_generator(config.network, config.data))
     assert count * 2 < 25e6  # bytes in half precision
 
