@@ -164,6 +164,9 @@ class TrainingConfig:
     diffaugment_target: float | None = None
     """If given, the strength starts at 0 and follows the discriminator's overfitting, so that
     the mean sign of its logits on paintings stays here."""
+    diffaugment_ramp: int = 200_000
+    """Training images in which the adapting strength can go from 0 to 1; Karras et al. take
+    500,000 for thousands of paintings."""
     r1_weight: float = 0.0
     """Weight of the R1 penalty on the discriminator's slope at paintings."""
     r1_every: int = 16
@@ -223,6 +226,7 @@ class TrainingConfig:
             "lecam_weight",
         ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require(self.diffaugment_ramp >= 1, "diffaugment_ramp", self.diffaugment_ramp, "1 or more")
         _require(self.r1_every >= 1, "r1_every", self.r1_every, "1 or more")
         penalty = self.gradient_penalty
         _require(penalty >= 0, "gradient_penalty", penalty, "0 or more")
@@ -436,7 +440,7 @@ FAMILIES_OF: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (
             "noise", "diffaugment", "diffaugment_target", "diffaugment_strength",
-            "diffaugment_translation", "lecam_weight",
+            "diffaugment_ramp", "diffaugment_translation", "lecam_weight",
         ),
         _FROM_NOISE,
     ),

@@ -11,7 +11,6 @@ from pipeline.errors import ConfigError
 from pipeline.training.batches import Batches
 from pipeline.training.diffaugment import (
     DRAWS,
-    RAMP_IMAGES,
     DifferentiableAugmentation,
     adapted,
     change_colour,
@@ -108,12 +107,21 @@ def test_the_gradient_passes_through() -> None:
 
 def test_the_strength_follows_the_signs() -> None:
     strength = torch.tensor(0.5)
-    step = 64 / RAMP_IMAGES
     # One float32 rounding of numbers below 1.
-    assert adapted(strength, ONE, 0.6, 64).item() == pytest.approx(0.5 + step, abs=1e-7)
-    assert adapted(strength, NONE, 0.6, 64).item() == pytest.approx(0.5 - step, abs=1e-7)
-    assert adapted(ONE, ONE, 0.6, 64).item() == 1
-    assert adapted(NONE, NONE, 0.6, 64).item() == 0
+    assert adapted(strength, ONE, 0.6, 0.01).item() == pytest.approx(0.51, abs=1e-7)
+    assert adapted(strength, NONE, 0.6, 0.01).item() == pytest.approx(0.49, abs=1e-7)
+    assert adapted(ONE, ONE, 0.6, 0.01).item() == 1
+    assert adapted(NONE, NONE, 0.6, 0.01).item() == 0
+
+
+@pytest.mark.parametrize(("ramp", "expected"), [(1000, 0.064), (200_000, 0.00032)])
+def test_the_ramp_says_how_fast(ramp: int, expected: float) -> None:
+    settings = {"diffaugment": ALL, "diffaugment_target": 0.6, "diffaugment_ramp": ramp}
+    config = apply_settings(Config(), TINY | settings)
+    state = TrainingState.fresh(config, Precision("float32", torch.device("cpu")))
+    state.follow_overfitting(ONE, 64)
+    # One float32 rounding of a number below 1.
+    assert state.strength.item() == pytest.approx(expected, abs=1e-7)
 
 
 def trained(config: Config, steps: int, state: TrainingState | None = None) -> TrainingState:
@@ -175,7 +183,7 @@ def test_rows_of_a_batch_get_their_own_numbers() -> None:
     ("name", "value"),
     [
         ("diffaugment", ["colour", "flip"]), ("diffaugment_strength", 1.5),
-        ("diffaugment_target", -0.1), ("diffaugment_translation", 2.0),
+        ("diffaugment_target", -0.1), ("diffaugment_ramp", 0), ("diffaugment_translation", 2.0),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(name: str, value: object) -> None:

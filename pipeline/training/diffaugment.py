@@ -22,9 +22,6 @@ DRAWS = 10
 _COLOUR, _TRANSLATION, _CUTOUT = slice(0, 4), slice(4, 7), slice(7, 10)
 CUTOUT_SIDE = 0.5
 """Side of the cut-out square, as a share of the image's: the paper's."""
-RAMP_IMAGES = 200_000
-"""Training images in which an adapting strength can go from 0 to 1; the paper takes 500,000 for
-thousands of paintings."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def cut_out(images: torch.Tensor, draws: torch.Tensor, strength: torch.Tensor) -
 
 
 def adapted(
-    strength: torch.Tensor, real_signs: torch.Tensor, target: float, images: int
+    strength: torch.Tensor, real_signs: torch.Tensor, target: float, change: float
 ) -> torch.Tensor:
     """Return the strength after a step: higher where the discriminator overfits.
 
@@ -134,6 +131,6 @@ def adapted(
         strength: 0 to 1, a scalar.
         real_signs: mean sign of the logits of the step's paintings, -1 to 1.
         target: the mean sign to hold; 0.6 in Karras et al.
-        images: of the step.
+        change: how far it moves in a step.
     """
-    return (strength + torch.sign(real_signs - target) * (images / RAMP_IMAGES)).clamp(0, 1)
+    return (strength + torch.sign(real_signs - target) * change).clamp(0, 1)

@@ -39,6 +39,8 @@ class TrainingState:
     """Of the differentiable augmentation, 0 to 1."""
     target: float | None = None
     """Mean sign of the logits on paintings that the strength follows; none: it is fixed."""
+    ramp: int = 200_000
+    """Training images in which it can go from 0 to 1."""
     anchors: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
     """Of the LeCam penalty: recent mean logits of paintings and of generated images."""
     first_step: int = 0
@@ -64,6 +66,7 @@ class TrainingState:
             precision.scaler(),
             strength=torch.tensor(first_strength(config), device=precision.device),
             target=config.training.diffaugment_target,
+            ramp=config.training.diffaugment_ramp,
             anchors=torch.zeros(2, device=precision.device),
         )
 
@@ -92,7 +95,8 @@ class TrainingState:
             images: of the step.
         """
         if self.target is not None:
-            self.strength = adapted(self.strength, real_signs, self.target, images)
+            change = images / self.ramp
+            self.strength = adapted(self.strength, real_signs, self.target, change)
 
     def _parts(self) -> dict[str, Any]:
         return {
