@@ -1,0 +1,256 @@
+"""Does this tree compute what another commit computed? `python -m benchmarks.compare REF`.
+
+For whoever rebuilds: takes the tree of REF out of git beside the working tree and lets both do the
+same, through the command line alone: twenty training steps of every family of networks and of what
+changes a step, one run in two sittings, and eight images of every kind of sampler. One
+environment, one thread, float32. Then it compares byte for byte: the weights of every snapshot,
+all tensors of every state, every number in stats.jsonl that is no time, and every generated
+file. Prints a table, and exits with 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+TIMES = ("seconds", "images_per_second")
+"""Keys of stats.jsonl that differ from run to run."""
+STEPS = 20
+BATCH = 4
+SMALL = (
+    "image_size=32", "generator_channels=4", "discriminator_channels=4", "latent_size=8",
+    f"batch_size={BATCH}", "precision=float32", "minutes=none", "log_every=5", "sample_count=4",
+    "sample_every=40", "score_every=none", "seed=3",
+)  # fmt: skip
+"""Settings that make any preset a matter of seconds."""
+ALL_CHANGES = 'diffaugment=["colour","translation","cutout"]'
+
+TRAININGS: dict[str, tuple[str, ...]] = {
+    "dcgan": (),
+    "another-seed": ("seed=4",),
+    "augmented": ("rotation=10", "zoom=1.2", "vertical_flip=true", "generator_dropout=0.2"),
+    "adaptive": (ALL_CHANGES, "diffaugment_target=0.6", "diffaugment_ramp=100"),
+    "lecam-r1": ("discriminator_norm=layer", "lecam_weight=0.3", "r1_weight=1.0", "r1_every=4"),
+    "wgan-gp": ("loss=wgan-gp", "discriminator_norm=layer", "discriminator_steps=2"),
+    "spectral": ("loss=hinge", "discriminator_norm=spectral", "beta1=0.0"),
+    "kernel5": ("kernel_size=5", "loss=lsgan", "noise=gamma(2, 1)"),
+    "classes": ("conditional=true", "discriminator_dropout=0.5", "noise=uniform(-1, 1)"),
+    "grey": ("channels=1", "loss=minimax", "discriminator_passes=joined"),
+    "dense-start": ("family=dense-start",),
+    "fully-connected": ("family=fully-connected",),
+    "fastgan": ("family=fastgan", "image_size=64", ALL_CHANGES, "diffaugment_strength=0.5"),
+    "fastgan-adaptive": ("family=fastgan", "image_size=64", ALL_CHANGES, "diffaugment_target=0.6",
+                         "lecam_weight=0.1", "loss=hinge"),
+    "upscaler": ("family=upscaler", "image_size=64", "crop_size=32", "upscale_factor=2",
+                 "residual_blocks=1", "input_noise=0.1", "loss=hinge"),
+    "upscaler-of-images": ("family=upscaler", "image_size=64", "crop_size=64", "upscale_factor=2"),
+}  # fmt: skip
+"""Settings of each training, over those of `SMALL`."""
+TWO_SITTINGS = ("dcgan", "adaptive", "fastgan-adaptive")
+"""Trainings that are interrupted half-way."""
+MORE = {"upscaler-of-images": ("--generator", "dcgan")}
+"""Further options of `painter train`."""
+IMAGES: dict[str, tuple[str, ...]] = {
+    "plain": ("--run", "dcgan", "--set", "upscale=lanczos"),
+    "bilinear": ("--run", "dcgan", "--set", "upscale=bilinear", "--seed", "5"),
+    "truncated": ("--run", "dcgan", "--set", "truncation=0.5"),
+    "one-class": ("--run", "classes", "--class", "b"),
+    "any-class": ("--run", "classes"),
+    "of-grey": ("--run", "grey"),
+    "of-dense-start": ("--run", "dense-start"),
+    "of-fully-connected": ("--run", "fully-connected"),
+    "of-fastgan": ("--run", "fastgan"),
+    "of-a-mix": ("--run", "mix"),
+    "learned": ("--run", "kernel5", "--upscaler", "upscaler", "--set", "upscale=learned"),
+    "shipped": ("--model", "monet-dcgan"),
+}
+"""Options of `painter generate`."""
+
+
+def drawn_images(folder: Path) -> Path:
+    """Write twelve pictures of noise and ramps, 72x64, in two folders; return `folder`."""
+    import numpy as np
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for place in range(12):
+        ramp = np.linspace(0, 200, 72)[None, :, None] * draw.random(3)
+        picture = (ramp + draw.integers(0, 56, (64, 72, 3))).astype(np.uint8)
+        path = folder / ("a" if place % 2 else "b") / f"{place:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    return folder
+
+
+def train_command(name: str, images: int = STEPS * BATCH) -> list[str]:
+    """Return the arguments of `painter` that train one of `TRAININGS` to so many images."""
+    more = MORE.get(name, ())
+    settings = (*SMALL, *TRAININGS[name], f"images={images}")
+    assignments = [word for setting in settings for word in ("--set", setting)]
+    return ["train", "--data", "images", "--preset", "dcgan64", "--run", name, *assignments, *more]
+
+
+def commands() -> Iterator[list[str]]:
+    """Yield what both trees do, as arguments of `painter`."""
+    for name in TRAININGS:
+        if name in TWO_SITTINGS:
+            yield train_command(name, STEPS * BATCH // 2)
+        yield train_command(name)
+    yield ["mix", "dcgan", "another-seed", "--run", "mix"]
+    for name, options in IMAGES.items():
+        yield ["generate", *options, "--count", "8", "--out", f"generated/{name}"]
+
+
+def work(folder: Path) -> None:
+    """Run all commands in `folder` with the painter that is imported here."""
+    import click
+    import torch
+
+    from pipeline.cli import cli
+    from pipeline.errors import PainterError
+
+    torch.set_num_threads(1)
+    drawn_images(folder / "images")
+    os.chdir(folder)
+    for arguments in commands():
+        try:
+            cli.main(arguments, standalone_mode=False)
+        except (click.ClickException, PainterError) as error:
+            raise SystemExit(f"painter {' '.join(arguments)}: {error}") from None
+
+
+def tree_of(reference: str, folder: Path) -> str:
+    """Write the files of a commit to `folder`; return the commit's full name.
+
+    Raises:
+        SystemExit: if git knows no such commit.
+    """
+    git = ["git", "-C", str(ROOT)]
+    found = subprocess.run(
+        [*git, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if found.returncode:
+        raise SystemExit(f"git knows no commit {reference!r}. Give a branch, tag or hash.")
+    packed = subprocess.run([*git, "archive", reference], capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+    return found.stdout.strip()
+
+
+def start(tree: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a process that does all work in `folder` with the painter of `tree`."""
+    folder.mkdir(parents=True)
+    environment = os.environ | {
+        "PYTHONPATH": str(tree),
+        "OMP_NUM_THREADS": "1",
+        "PAINTER_CACHE": str(folder / "cache"),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-P", __file__, "--work", str(folder)],
+        cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def tensors_of(value: Any) -> Iterator[str]:
+    """Yield a hash of every tensor in nested dictionaries and lists, whatever they are called."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        content = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        yield f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(content).hexdigest()}"
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from tensors_of(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        for inner in value:
+            yield from tensors_of(inner)
+
+
+def contents(path: Path) -> Any:
+    """Return what of a file must be equal in both trees; None where nothing must.
+
+    States are compared as bags of tensors, since a rebuilt state may have other names in it.
+    """
+    import safetensors.torch
+    import torch
+
+    if path.name == "stats.jsonl":
+        lines = map(json.loads, path.read_text().splitlines())
+        return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    if path.suffix == ".safetensors":
+        tensors = safetensors.torch.load_file(path)
+        return {name: next(tensors_of(tensor)) for name, tensor in tensors.items()}
+    if path.name == "state.pt":
+        return Counter(tensors_of(torch.load(path, map_location="cpu", weights_only=True)))
+    if path.suffix in (".jpg", ".png"):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return None
+
+
+def compare(here: Path, there: Path) -> dict[str, list[str]]:
+    """Return for each training and each set of images the files that differ.
+
+    A state may hold tensors that the other did not know, so long as it has all of its own.
+    """
+    folders = [*(p.parent for p in sorted(there.glob("*/config.json"))),
+               *sorted(p for p in (there / "generated").iterdir())]  # fmt: skip
+    found = {}
+    for folder in folders:
+        name = folder.relative_to(there)
+        files = {p.relative_to(there) for p in folder.rglob("*") if p.is_file()}
+        files |= {p.relative_to(here) for p in (here / name).rglob("*") if p.is_file()}
+        found[str(name)] = sorted(str(f) for f in files if not same(here / f, there / f))
+    return found
+
+
+def same(here: Path, there: Path) -> bool:
+    """Tell whether two files hold the same, as far as it must be the same."""
+    if not (here.exists() and there.exists()):
+        return contents(here if here.exists() else there) is None
+    ours, theirs = contents(here), contents(there)
+    return theirs <= ours if isinstance(theirs, Counter) else bool(ours == theirs)
+
+
+def main() -> None:
+    """Run both trees and print what differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reference", nargs="?", help="Commit to compare with.")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work is not None:
+        work(options.work)
+        return
+    if options.reference is None:
+        parser.error("Which commit? For example: python -m benchmarks.compare HEAD~1")
+    with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
+        folder = Path(scratch)
+        commit = tree_of(options.reference, folder / "tree")
+        runs = {"this tree": start(ROOT, folder / "here")}
+        runs[commit] = start(folder / "tree", folder / "there")
+        for name, process in runs.items():
+            output, _ = process.communicate()
+            if process.returncode:
+                raise SystemExit(f"{output.decode(errors='replace')[-3000:]}\nfailed: {name}")
+        differing = compare(folder / "here", folder / "there")
+    print(f"| this tree and {commit[:12]} | |\n|---|---|")
+    for name, files in differing.items():
+        print(f"| {name} | {'DIFFERS: ' + ', '.join(files) if files else 'same'} |")
+    if any(differing.values()):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
