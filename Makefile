@@ -1,7 +1,7 @@
 # painter: one target a stage. `make` alone prints this list.
 #
 # Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, STUDY, ON (kaggle
-# trains there), IMAGES (scored by the bench), and ARGS for any further option:
+# trains there), IMAGES (scored by the bench), REF (to compare with), and ARGS for any further option:
 # make train ARGS="--set batch_size=32 --minutes 10"
 
 PYTHON   ?= python3
@@ -15,12 +15,13 @@ COUNT    ?= 7000
 FEATURES ?= inception
 STUDY    ?= noise
 IMAGES   ?= 2000
+REF      ?= HEAD
 ON       ?= here
 ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score bench-service scale agreement download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score bench-service scale agreement compare download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -119,6 +120,9 @@ scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution
 
 agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
 	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)
+
+compare: $(VENV)/.ready  ## does this tree compute, byte for byte, what the commit REF computed?
+	$(VENV)/bin/python -m benchmarks.compare $(REF)
 
 format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .

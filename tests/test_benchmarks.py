@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
-from benchmarks import output, service
+from benchmarks import compare, output, service
 from benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.networks import build_generator
@@ -93,3 +94,53 @@ def test_both_ways_of_serving_are_measured() -> None:
     assert {row.count("|") for row in rows if row} == {9}
     assert "| 0 of 80 |" in rows[-1]
     assert service.ratio_table(found).splitlines()[-1].startswith("| 32 clients |")
+
+
+# --- Comparing two trees
+
+
+def written_by_a_tree(folder: Path, **changes: torch.Tensor) -> Path:
+    """Write what `benchmarks.compare` looks at: a run and an image."""
+    weights = {"a.weight": torch.arange(4.0), "b": torch.ones(2, 2)} | changes
+    for name in ("run", "generated/plain"):
+        (folder / name).mkdir(parents=True)
+    (folder / "run" / "config.json").write_text("{}")
+    (folder / "run" / "stats.jsonl").write_text('{"loss_d": 1.5, "seconds": 3.0}\n')
+    safetensors.torch.save_file(weights, folder / "run" / "snapshot.safetensors")
+    torch.save({"networks": weights, "step": 2}, folder / "run" / "state.pt")
+    (folder / "generated" / "plain" / "1.jpg").write_bytes(b"picture")
+    return folder
+
+
+def test_equal_trees_differ_in_nothing(tmp_path: Path) -> None:
+    here, there = (written_by_a_tree(tmp_path / name) for name in ("here", "there"))
+    (here / "run" / "stats.jsonl").write_text('{"loss_d": 1.5, "seconds": 9.9}\n')
+    assert compare.compare(here, there) == {"run": [], "generated/plain": []}
+
+
+def test_one_bit_in_any_file_is_a_difference(tmp_path: Path) -> None:
+    there = written_by_a_tree(tmp_path / "there")
+    weights = torch.arange(4.0)
+    weights[3] = torch.nextafter(weights[3], torch.tensor(4.0))
+    here = written_by_a_tree(tmp_path / "here", **{"a.weight": weights})
+    (here / "run" / "stats.jsonl").write_text('{"loss_d": 1.500001, "seconds": 3.0}\n')
+    (here / "generated" / "plain" / "1.jpg").write_bytes(b"Picture")
+    (here / "generated" / "plain" / "2.jpg").write_bytes(b"picture")
+    assert compare.compare(here, there) == {
+        "run": ["run/snapshot.safetensors", "run/state.pt", "run/stats.jsonl"],
+        "generated/plain": ["generated/plain/1.jpg", "generated/plain/2.jpg"],
+    }
+
+
+def test_a_state_may_be_arranged_anew_but_lose_nothing(tmp_path: Path) -> None:
+    here, there = (written_by_a_tree(tmp_path / name) for name in ("here", "there"))
+    state = here / "run" / "state.pt"
+    torch.save({"g": [torch.ones(2, 2)], "d": torch.arange(4.0), "more": torch.zeros(1)}, state)
+    assert compare.compare(here, there)["run"] == []
+    torch.save({"g": [torch.ones(2, 2)]}, state)
+    assert compare.compare(here, there)["run"] == ["run/state.pt"]
+
+
+def test_an_unknown_commit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no-such-branch"):
+        compare.tree_of("no-such-branch", tmp_path)
