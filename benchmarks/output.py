@@ -29,14 +29,13 @@ from PIL import Image
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
+from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.generate import DEFAULT_BATCH, encode_jpeg, generate
-from pipeline.networks import build_generator
-from pipeline.networks.inference import FastGenerator
+from pipeline.models.inference import FastGenerator
+from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
+from pipeline.models.samplers import enlarge
 from pipeline.parallel import in_order, usable_cores
-from pipeline.samplers import NoiseSampler, enlarge
 from pipeline.training.checkpoints import Snapshot, load_snapshot
-from pipeline.training.noise import Latents
-from pipeline.training.precision import Precision, all_devices, choose_precision, default_device
 from submission.archive import check_archive
 from submission.rules import IMAGE_SIZE
 
@@ -52,7 +51,7 @@ def the_snapshot(path: Path | None) -> Snapshot:
         return load_snapshot(path)
     config = load_preset("monet64")
     torch.manual_seed(0)
-    return Snapshot(build_generator(config.network, config.data).eval(), config, 0)
+    return Snapshot(build_generator(config).eval(), config, 0)
 
 
 # --- The plain loops
@@ -63,7 +62,7 @@ def save_images(snapshot: Snapshot, count: int, folder: Path) -> None:
     generator, output = snapshot.generator, snapshot.config.output
     device = next(generator.parameters()).device
     method = Image.Resampling[output.upscale.upper()]
-    latent_size, done = snapshot.config.network.latent_size, 0
+    latent_size, done = latents_of(snapshot.config).size, 0
     with torch.no_grad():
         while done < count:
             z = torch.randn(DEFAULT_BATCH, latent_size, device=device)
@@ -110,7 +109,7 @@ def checked(path: Path) -> None:
 
 def painters_zip(snapshot: Snapshot, count: int, target: Path) -> None:
     """Write a zip by painter."""
-    sampler = NoiseSampler(snapshot, 0, all_devices())
+    sampler = make_sampler(snapshot, 0, all_devices())
     generate(sampler, count, target, snapshot.config.output)
 
 
@@ -123,7 +122,7 @@ def in_batches(function: Callable[[range], object], count: int) -> None:
 def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> None:
     """Make noise and run the network."""
     network = FastGenerator(snapshot.generator, precision)
-    latents = Latents.from_config(snapshot.config)
+    latents = latents_of(snapshot.config)
 
     def run(indices: range) -> torch.Tensor:
         images: torch.Tensor = network(latents.images(0, indices))
@@ -144,7 +143,7 @@ def encoder_alone(snapshot: Snapshot, count: int, pixels: np.ndarray) -> None:
 
 def small_pixels(snapshot: Snapshot) -> np.ndarray:
     """Return a batch as it comes from the generator, uint8 (N, s, s, 3)."""
-    z = torch.randn(DEFAULT_BATCH, snapshot.config.network.latent_size)
+    z = torch.randn(DEFAULT_BATCH, latents_of(snapshot.config).size)
     with torch.inference_mode():
         images = ((snapshot.generator.cpu()(z) + 1) * 127.5).to(torch.uint8)
     return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())

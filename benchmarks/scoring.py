@@ -31,10 +31,10 @@ from PIL import Image
 from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.data.images import open_images
 from pipeline.data.painterly import draw_landscape
+from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
-from pipeline.training.precision import default_device
 from tests.scoring_helpers import write_random_inception
 
 REFERENCE = 300

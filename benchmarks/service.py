@@ -28,8 +28,8 @@ import torch
 
 from benchmarks.measure import Values, machine, number, spread
 from benchmarks.output import the_snapshot
+from pipeline.models.precision import default_device
 from pipeline.service.model import Model
-from pipeline.training.precision import default_device
 
 CLIENTS = (1, 8, 32)
 PAINTER = "painter"

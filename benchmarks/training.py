@@ -26,13 +26,12 @@ from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.data.images import decode_rgb, load_images, open_images
 from pipeline.data.painterly import draw_landscape
+from pipeline.families.family import Batch
+from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
 from pipeline.memory import keep_freed_memory, peak_resident
-from pipeline.networks import build_discriminator, build_generator
+from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.training.batches import Batches
-from pipeline.training.families import make_objective
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.objective import Batch
-from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
 WARM_UP = 3
@@ -66,12 +65,12 @@ class Baseline:
     """A plain training loop, for any preset; the losses of DCGANs are written out."""
 
     def __init__(self, folder: Path, device: torch.device, config: Config) -> None:
-        self._device, self._latent_size = device, config.network.latent_size
+        self._device, self._latent_size = device, latents_of(config).size
         files, batch = Files(folder, config.data.image_size), config.training.batch_size
         self._loader = DataLoader(files, batch, shuffle=True, drop_last=True)
-        self._g = build_generator(config.network, config.data).to(device)
+        self._g = build_generator(config).to(device)
         self._d = build_discriminator(config).to(device)
-        self._objective = make_objective(config)
+        self._objective = family_of(config).objective(config, device)
         plain = config.network.family == "dcgan" and config.training.loss == "non-saturating"
         self._step = self._dcgan_step if plain else self._any_step
         self._adam_g = torch.optim.Adam(self._g.parameters(), 2e-4, (0.5, 0.999))
@@ -90,12 +89,13 @@ class Baseline:
 
     def _any_step(self, real: torch.Tensor) -> None:
         batch = Batch(real, torch.randn(len(real), self._latent_size, device=self._device))
-        fake = self._objective.generate(self._g, batch)
-        loss_d, _ = self._objective.discriminator_loss(self._d, batch, fake.detach())
+        networks = {"generator": self._g, "discriminator": self._d}
+        fake = self._objective.generate(networks, batch)
+        loss_d, _ = self._objective.phase_loss("discriminator", networks, batch, fake)
         self._d.zero_grad()
         loss_d.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._adam_d.step()
-        loss_g, _ = self._objective.generator_loss(self._d, batch, fake)
+        loss_g, _ = self._objective.phase_loss("generator", networks, batch, fake)
         self._g.zero_grad()
         loss_g.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._adam_g.step()
@@ -129,14 +129,13 @@ class Painter:
         self._state = TrainingState.fresh(config, self._precision)
         images = load_images(open_images(folder), config.data.image_size)
         self._batches = Batches(images.pixels, config, device)
-        self._objective = make_objective(config)
         self._steps = StepSettings.from_config(config)
 
     def train(self, steps: int) -> None:
         """Take some steps."""
         for _ in range(steps):
             batch = self._batches(self._state.step + 1)
-            train_step(self._state, self._objective, batch, self._precision, self._steps)
+            train_step(self._state, batch, self._precision, self._steps)
 
 
 def trainer(name: str, folder: Path, device: torch.device, config: Config) -> Baseline | Painter:
@@ -200,7 +199,7 @@ def operations(config: Config) -> float:
     batch = Batches(pixels, config, cpu)(1)
     steps = StepSettings.from_config(config)
     with FlopCounterMode(display=False) as counter:
-        train_step(state, make_objective(config), batch, precision, steps)
+        train_step(state, batch, precision, steps)
     return float(counter.get_total_flops() / count)
 
 

@@ -17,8 +17,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.errors import ConfigError
-from pipeline.latents import average, signed_sum
-from pipeline.samplers import NoiseSampler
+from pipeline.families.noise.latents import average, signed_sum
+from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.storage import atomic_file
 
 _INK = "#333333"

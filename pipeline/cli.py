@@ -134,12 +134,12 @@ def train(
     from pipeline.data.classes import class_labels, name_classes
     from pipeline.data.holdout import split
     from pipeline.data.images import content_hash, load_images, open_images
+    from pipeline.families.upscaler.made_images import make_images
+    from pipeline.models.precision import default_device
     from pipeline.runs import RunFolder
     from pipeline.training.continuation import continue_from
     from pipeline.training.estimate import describe
     from pipeline.training.loop import train
-    from pipeline.training.made_images import make_images
-    from pipeline.training.precision import default_device
     from pipeline.training.ranks import join
     from pipeline.training.small_score import make_small_score
 
@@ -195,8 +195,8 @@ def train(
 
 def load_generator(generator: Path, about: dict[str, Any]) -> Any:
     """Return the snapshot whose images an upscaler learns from, and note in `about` whose."""
+    from pipeline.families.upscaler.made_images import generator_hash
     from pipeline.training.checkpoints import load_snapshot
-    from pipeline.training.made_images import generator_hash
 
     path = run_or_file(generator)
     snapshot = load_snapshot(path)
@@ -259,11 +259,12 @@ def generate(
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
     from pipeline.config import change_output
+    from pipeline.families.registry import make_sampler
     from pipeline.generate import generate, generate_for_run, refuse_no_images
+    from pipeline.models.precision import all_devices
+    from pipeline.models.samplers import class_number
     from pipeline.runs import RunFolder
-    from pipeline.samplers import NoiseSampler, class_number
     from pipeline.training.checkpoints import load_snapshot, rewrite_snapshot, with_upscaler
-    from pipeline.training.precision import all_devices
 
     source = snapshot_file(run_path, snapshot, last, model)
     if upscale is not None:
@@ -283,7 +284,7 @@ def generate(
     if run is not None and out is None:
         generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
     else:
-        sampler = NoiseSampler(loaded, seed, all_devices(), output, wanted_class)
+        sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
     click.echo(f"{count:,} images in {target}")
 
@@ -313,11 +314,11 @@ def score(
     Several are compared: which differences are larger than the noise?
     """
     from pipeline.data.images import open_images
+    from pipeline.models.precision import all_devices
     from pipeline.runs import RunFolder
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import yardstick
     from pipeline.storage import file_sha256, write_json
-    from pipeline.training.precision import all_devices
 
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")

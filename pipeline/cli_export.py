@@ -37,7 +37,7 @@ def export(run_path: Path, name: str, out: Path, last: bool) -> None:
 def mix(runs: tuple[Path, ...], run_path: Path, last: bool) -> None:
     """Make a run of several RUNS, whose generators share the images among them."""
     from pipeline.mix import mix
-    from pipeline.networks.mixture import parts
+    from pipeline.models.mixture import parts
     from pipeline.runs import RunFolder
 
     mixture = mix([RunFolder(path) for path in runs], RunFolder(run_path), last)

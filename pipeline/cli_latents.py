@@ -19,7 +19,7 @@ from pipeline.cli_options import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.samplers import NoiseSampler
+    from pipeline.families.noise.sampler import NoiseSampler
 
 
 size_option = click.option(
@@ -131,9 +131,9 @@ def image_indices(numbers: str) -> tuple[int, ...]:
 def make_sampler(snapshot: Path, seed: int, size: int | None) -> NoiseSampler:
     """Return a sampler of images of the given side; by default of the snapshot's."""
     from pipeline.config import change_output
-    from pipeline.samplers import NoiseSampler
+    from pipeline.families.noise.sampler import NoiseSampler
+    from pipeline.models.precision import default_device
     from pipeline.training.checkpoints import load_snapshot
-    from pipeline.training.precision import default_device
 
     loaded = load_snapshot(snapshot)
     output = change_output(loaded.config, [] if size is None else [f"output_size={size}"])

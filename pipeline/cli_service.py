@@ -34,11 +34,11 @@ def serve(host: str, port: int, **which: Any) -> None:
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)
     refuse_without_extra()
+    from pipeline.models.precision import default_device
     from pipeline.service.app import create_app
     from pipeline.service.model import load_model
     from pipeline.service.server import listen, run, url_of
     from pipeline.service.studio import Studio
-    from pipeline.training.precision import default_device
 
     with listen(host, port) as listener:
         model = load_model(path, default_device())

@@ -15,10 +15,9 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.networks import parameter_count
-from pipeline.networks.mixture import parts
+from pipeline.families.registry import check_makes_images, family_of, parameter_count
+from pipeline.models.mixture import parts
 from pipeline.runs import RunFolder, read_json, seconds_of_training
-from pipeline.samplers import refuse_upscaler
 from pipeline.storage import atomic_folder, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
@@ -67,7 +66,7 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
     if target.exists():
         raise ConfigError(f"{target} exists. Choose another --name, or delete it first.")
     snapshot = load_snapshot(run.snapshot if last else run.chosen)
-    refuse_upscaler(snapshot.config)
+    check_makes_images(snapshot.config)
     snapshot = replace(snapshot, score=_own_score(snapshot, run))
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, half=True)
@@ -126,13 +125,21 @@ def _networks(snapshot: Snapshot, size: int) -> str:
     what = "A generator" if count == 1 else f"{count} generators, of which z picks one an image,"
     text = (
         f"{what} of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "
-        f"parameters) from {config.network.latent_size} numbers `{config.training.noise}` to "
+        f"parameters) {_start(config)}to "
         f"{config.data.image_size} pixels"
     )
     if snapshot.upscaler is not None:
         count = parameter_count(snapshot.upscaler.generator)
         text += f", enlarged to {config.output.output_size} by an upscaler ({count:,} parameters)"
     return text + f". {size / 1e6:.1f} MB in half precision."
+
+
+def _start(config: Config) -> str:
+    """Return what a generator starts from, in words."""
+    latents = family_of(config).latents
+    if latents is None:
+        return ""
+    return f"from {latents(config).size} numbers `{config.values()['noise']}` "
 
 
 def _training(snapshot: Snapshot, run: RunFolder) -> str:

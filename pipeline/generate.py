@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from pipeline.config import OutputConfig
 from pipeline.errors import ConfigError, RunError
+from pipeline.families.registry import make_sampler
+from pipeline.models.samplers import Sampler
 from pipeline.parallel import in_order, usable_cores
 from pipeline.runs import RunFolder, read_json
-from pipeline.samplers import NoiseSampler, Sampler
 from pipeline.storage import file_sha256, open_image_writer, write_json
 from pipeline.training.checkpoints import load_snapshot
 
@@ -114,7 +115,7 @@ def generate_for_run(
         RunError: if there is no snapshot.
         ConfigError: if `count` is below 1.
     """
-    sampler = NoiseSampler(load_snapshot(snapshot), seed, devices, output, wanted_class)
+    sampler = make_sampler(load_snapshot(snapshot), seed, devices, output, wanted_class)
     generate(sampler, count, run.images, output, batch_size)
     run.score.unlink(missing_ok=True)
     record_made(run, snapshot, count, seed, output, wanted_class)

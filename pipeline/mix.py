@@ -14,9 +14,9 @@ from typing import Any
 
 from pipeline.config import Config, apply_settings, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.networks.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.families.registry import latents_of
+from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.runs import STAT_KEYS, RunFolder, seconds_of_training
-from pipeline.samplers import refuse_upscaler
 from pipeline.storage import atomic_folder, file_sha256, write_json, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
@@ -68,7 +68,7 @@ def mixed(snapshots: Sequence[Snapshot]) -> Snapshot:
         ConfigError: if there are not 2 to 16 of them, or more than numbers in their noise.
     """
     generators = [part for snapshot in snapshots for part in parts(snapshot.generator)]
-    most = min(MOST_GENERATORS, snapshots[0].config.network.latent_size)
+    most = min(MOST_GENERATORS, latents_of(snapshots[0].config).size)
     if not 2 <= len(generators) <= most:
         raise ConfigError(f"Generators to mix: {len(generators)}; expected 2 to {most}.")
     return replace(
@@ -92,7 +92,7 @@ def _refuse_unfit(
 ) -> None:
     """Refuse upscalers, and runs that differ from the first in more than their training."""
     for source, snapshot, about in zip(sources, snapshots, data, strict=True):
-        refuse_upscaler(snapshot.config)
+        latents_of(snapshot.config)  # refuses what makes no images from noise
         if unlike := _unlike(snapshots[0].config, snapshot.config):
             raise ConfigError(
                 f"{source.path} does not fit {sources[0].path}: {'; '.join(unlike)}. A mixture has "

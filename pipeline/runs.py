@@ -81,7 +81,7 @@ class RunFolder:
             RunError: if the folder holds no run, or its config.json is damaged.
         """
         try:
-            return Config.from_dict(read_json(self.config))
+            return Config.from_saved(read_json(self.config))
         except ConfigError as error:
             raise RunError(f"{self.config} does not fit this version of painter: {error}") from None
 

@@ -21,8 +21,8 @@ from PIL import GifImagePlugin, Image
 from tqdm import tqdm
 
 from pipeline.errors import ConfigError, WorkFailed
-from pipeline.latents import walk
-from pipeline.samplers import NoiseSampler
+from pipeline.families.noise.latents import walk
+from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.storage import atomic_file
 
 DEFAULT_BATCH = 16

@@ -11,8 +11,8 @@ from pipeline.data.sources import COMPETITION
 from pipeline.errors import PainterError
 from pipeline.kaggle_answers import SITE
 from pipeline.kaggle_api import KaggleClient
+from pipeline.models.precision import choose_precision, default_device
 from pipeline.runs import device_name, library_version
-from pipeline.training.precision import choose_precision, default_device
 
 ENOUGH_DISK = 2 * 2**30
 """Bytes that a run with its images and a download need."""

@@ -31,15 +31,15 @@ from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
+from pipeline.families.registry import check_makes_images, make_sampler
 from pipeline.generate import generate, record_made
+from pipeline.models.precision import all_devices, default_device
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
-from pipeline.samplers import NoiseSampler, refuse_upscaler
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.score import score, summary, yardstick
 from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_json
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
-from pipeline.training.precision import all_devices, default_device
 from pipeline.training.ranks import ALONE, Ranks
 from pipeline.training.small_score import SmallScore, make_small_score
 from submission.archive import package, refuse_count
@@ -123,7 +123,7 @@ class KernelSettings:
             _require(self.output is None, "output", self.output, "None: it stands in config")
             config = self.training_config()
             refuse_size(config.output)
-            refuse_upscaler(config)
+            check_makes_images(config)
             return
         _require(self.config is None, "config", self.config, "None with task 'generate'")
         _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")
@@ -136,7 +136,7 @@ class KernelSettings:
             ConfigError: if there is none, or it does not fit this version.
         """
         _require(self.config is not None, "config", None, "the run's settings with task 'train'")
-        return Config.from_dict(self.config or {})
+        return Config.from_saved(self.config or {})
 
     def change_output(self, config: Config) -> OutputConfig:
         """Return the output settings of a snapshot with those of the kernel over them."""
@@ -372,7 +372,7 @@ def make_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) 
         output: size, filter and JPEG settings.
     """
     unchecked = job.scratch / "images.zip"
-    sampler = NoiseSampler(snapshot, job.settings.seed, job.devices, output)
+    sampler = make_sampler(snapshot, job.settings.seed, job.devices, output)
     generate(sampler, job.settings.count, unchecked, output)
     count = package(unchecked, job.run.images)
     unchecked.unlink()

@@ -23,7 +23,7 @@ from PIL import Image
 from benchmarks.compare import drawn_images, train_command
 from pipeline.cli import run_command
 from pipeline.config import OutputConfig
-from pipeline.samplers import NoiseSampler
+from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.training.checkpoints import load_snapshot
 from tests.helpers import fill
 from tests.kaggle_desk import PUSH, RUN, Desk

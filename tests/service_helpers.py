@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pipeline.config import Config, apply_settings
-from pipeline.networks import build_generator
+from pipeline.families.registry import build_generator
 from pipeline.service.app import create_app
 from pipeline.service.model import Model
 from pipeline.service.server import listen, make_server, url_of
@@ -28,7 +28,7 @@ def tiny_snapshot(**settings: object) -> Snapshot:
     """Return an untrained generator, always the same."""
     config = apply_settings(Config(), TINY | settings)
     torch.manual_seed(0)
-    return Snapshot(build_generator(config.network, config.data).eval(), config, 123)
+    return Snapshot(build_generator(config).eval(), config, 123)
 
 
 def tiny_model(**settings: object) -> Model:

@@ -140,7 +140,7 @@ torch.set_num_threads(1)
 from pipeline.config import resolve
 from pipeline.data.images import content_hash, load_images, open_images
 from pipeline.generate import generate
-from pipeline.samplers import NoiseSampler
+from pipeline.models.samplers import NoiseSampler
 from pipeline.training.checkpoints import load_snapshot
 from pipeline.training.loop import train
 import submission.archive as archive

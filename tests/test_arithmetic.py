@@ -10,8 +10,8 @@ from PIL import Image
 from pipeline.arithmetic import Row, Term, compute, draw, formula
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.networks import build_generator
-from pipeline.samplers import NoiseSampler
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import build_generator
 from pipeline.training.checkpoints import Snapshot, save_snapshot
 
 TINY = apply_settings(
@@ -29,7 +29,7 @@ TERMS = [Term(1, (0, 1, 2)), Term(-1, (3, 4, 5)), Term(1, (6, 7))]
 
 def sampler() -> NoiseSampler:
     torch.manual_seed(0)
-    generator = build_generator(TINY.network, TINY.data).eval()
+    generator = build_generator(TINY).eval()
     return NoiseSampler(Snapshot(generator, TINY, 0), 0, torch.device("cpu"))
 
 
@@ -98,7 +98,7 @@ def test_the_formula_names_images_as_generate_does() -> None:
 
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
-    save_snapshot(tmp_path / "s.safetensors", build_generator(TINY.network, TINY.data), TINY, 8)
+    save_snapshot(tmp_path / "s.safetensors", build_generator(TINY), TINY, 8)
     return tmp_path / "s.safetensors"
 
 

@@ -9,7 +9,7 @@ import torch
 from benchmarks import compare, output, service
 from benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
-from pipeline.networks import build_generator
+from pipeline.families.registry import build_generator
 from pipeline.service.studio import Studio
 from pipeline.training.checkpoints import Snapshot
 from tests.service_helpers import serving, tiny_model
@@ -20,7 +20,7 @@ TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_siz
 @pytest.fixture
 def snapshot() -> Snapshot:
     config = apply_settings(Config(), TINY)
-    return Snapshot(build_generator(config.network, config.data).eval(), config, 0)
+    return Snapshot(build_generator(config).eval(), config, 0)
 
 
 def cells(printed: str) -> list[list[str]]:

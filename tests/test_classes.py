@@ -11,11 +11,12 @@ from pipeline.config import Config, apply_settings
 from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.images import load_images, open_images
 from pipeline.errors import ConfigError, DataError
+from pipeline.families.noise.laws import Latents
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.models.samplers import class_number
 from pipeline.runs import RunFolder
-from pipeline.samplers import NoiseSampler, class_number
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_snapshot
-from pipeline.training.noise import Latents
 from tests.helpers import TINY_RUN, encoded, fill, painting
 
 CONDITIONAL = apply_settings(Config(), {"conditional": True})

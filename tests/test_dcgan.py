@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from pipeline.config import load_preset
-from pipeline.networks import build_discriminator, build_generator, parameter_count
-from pipeline.networks.dcgan import Discriminator, Generator, channel_ladder
+from pipeline.families.dcgan import Discriminator, Generator, channel_ladder
+from pipeline.families.registry import build_discriminator, build_generator, parameter_count
 
 
 def convolutions(network: nn.Module) -> list[tuple[int, int]]:
@@ -17,7 +17,7 @@ def convolutions(network: nn.Module) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("preset", ["dcgan64", "monet64"])
 def test_presets_are_the_published_networks(preset: str) -> None:
     config = load_preset(preset)
-    generator = build_generator(config.network, config.data)
+    generator = build_generator(config)
     discriminator = build_discriminator(config)
     assert convolutions(generator) == [(100, 512), (512, 256), (256, 128), (128, 64), (64, 3)]
     assert convolutions(discriminator) == [(3, 64), (64, 128), (128, 256), (256, 512), (512, 1)]

@@ -8,8 +8,7 @@ import torch
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
-from pipeline.training.batches import Batches
-from pipeline.training.diffaugment import (
+from pipeline.families.adversarial.diffaugment import (
     DRAWS,
     DifferentiableAugmentation,
     adapted,
@@ -17,9 +16,10 @@ from pipeline.training.diffaugment import (
     cut_out,
     translate,
 )
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.models.precision import Precision
+from pipeline.training.batches import Batches
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.objective import Adversarial
-from pipeline.training.precision import Precision
 from pipeline.training.state import TrainingState
 
 ALL = ("colour", "translation", "cutout")

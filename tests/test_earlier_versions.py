@@ -15,7 +15,7 @@ from benchmarks.compare import train_command
 from kernels.record import read_record
 from pipeline.cli import run_command
 from pipeline.config import OutputConfig
-from pipeline.samplers import NoiseSampler
+from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.training.checkpoints import load_snapshot
 from submission.ledger import Ledger
 from tests.make_fixtures import STUDY

@@ -14,9 +14,9 @@ from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError
 from pipeline.export import card, export, model_file, model_names, recipe
-from pipeline.networks import build_generator
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import build_generator
 from pipeline.runs import RunFolder
-from pipeline.samplers import NoiseSampler
 from pipeline.storage import write_json
 from pipeline.training.checkpoints import Snapshot, load_snapshot
 from pipeline.training.loop import train
@@ -80,7 +80,7 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     run.score.unlink()
     run.stats.unlink()
     upscaler = apply_settings(Config(), {"family": "upscaler", "latent_size": 16})
-    network = build_generator(upscaler.network, upscaler.data)
+    network = build_generator(upscaler)
     enlarges = Snapshot(network, upscaler, 77)
     text = card("x", Snapshot(network, TINY, 8, None, enlarges), run, 10**6)
     assert "None: `painter score`" in text

@@ -9,8 +9,13 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
-from pipeline.networks import build_discriminator, build_generator, dense_start, fully_connected
-from pipeline.networks.initialisation import glorot_weights
+from pipeline.families.layers.initialisation import glorot_weights
+from pipeline.families.registry import (
+    build_discriminator,
+    build_generator,
+    dense_start,
+    fully_connected,
+)
 
 FAMILIES = ["dcgan", "dense-start", "fully-connected"]
 TINY = {"generator_channels": 4, "discriminator_channels": 4, "latent_size": 5}
@@ -19,7 +24,7 @@ TINY = {"generator_channels": 4, "discriminator_channels": 4, "latent_size": 5}
 def build(**settings: object) -> tuple[nn.Module, nn.Module]:
     config = apply_settings(Config(), TINY | settings)
     torch.manual_seed(0)
-    return build_generator(config.network, config.data), build_discriminator(config)
+    return build_generator(config), build_discriminator(config)
 
 
 def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
@@ -53,7 +58,7 @@ def test_families_are_in_modules_of_their_names() -> None:
 
 def test_cars32_is_the_published_network() -> None:
     config = load_preset("cars32")
-    generator = build_generator(config.network, config.data)
+    generator = build_generator(config)
     discriminator = build_discriminator(config)
     (dense,) = layers(generator, nn.Linear)
     assert (dense.in_features, dense.out_features) == (100, 4 * 4 * 256)
@@ -81,7 +86,7 @@ def test_cars32_is_the_published_network() -> None:
 
 def test_dcgan5x5_is_that_of_the_paper() -> None:
     config = load_preset("dcgan5x5")
-    generator = build_generator(config.network, config.data)
+    generator = build_generator(config)
     doubling = layers(generator, nn.ConvTranspose2d)[1:]
     assert [(m.in_channels, m.out_channels) for m in doubling] == [
         (512, 256), (256, 128), (128, 64), (64, 3),
@@ -94,7 +99,7 @@ def test_dcgan5x5_is_that_of_the_paper() -> None:
 
 def test_the_standard_gan_has_dense_layers_alone() -> None:
     config = load_preset("standard-gan")
-    for network in (build_generator(config.network, config.data), build_discriminator(config)):
+    for network in (build_generator(config), build_discriminator(config)):
         assert len(layers(network, nn.Linear)) == 4
         assert not layers(network, nn.Conv2d, nn.ConvTranspose2d)
     assert config.training.loss == "minimax"

@@ -174,7 +174,7 @@ def test_each_precision_has_its_own_identity(make: Callable[[str, bool], Extract
 def test_without_hardware_for_16_bits_everything_is_float32(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.precision._cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("pipeline.models.precision._cpu_has_bfloat16", lambda: False)
     assert make_extractor("inception", weights, CPU).precision == "fast-float32"
 
 

@@ -14,8 +14,9 @@ from torch import nn
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.data.painterly import draw_landscape
 from pipeline.errors import ConfigError
-from pipeline.networks import build_discriminator, build_generator, parameter_count
-from pipeline.networks.fastgan import (
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Batch
+from pipeline.families.fastgan.networks import (
     Discriminator,
     Excitation,
     Generator,
@@ -25,15 +26,18 @@ from pipeline.networks.fastgan import (
     discriminator_channels,
     generator_channels,
 )
-from pipeline.samplers import NoiseSampler
+from pipeline.families.fastgan.objective import Reconstructing
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import (
+    build_discriminator,
+    build_generator,
+    parameter_count,
+)
+from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import Snapshot, load_state, save_state
 from pipeline.training.ema import calibrated
-from pipeline.training.families import make_objective
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.objective import Adversarial, Batch
-from pipeline.training.precision import Precision
-from pipeline.training.reconstruction import Reconstructing
 from pipeline.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -49,7 +53,7 @@ TINY = apply_settings(
 def networks(**changes: Any) -> tuple[Generator, Discriminator]:
     config = apply_settings(TINY, changes)
     torch.manual_seed(0)
-    generator = build_generator(config.network, config.data)
+    generator = build_generator(config)
     discriminator = build_discriminator(config)
     assert isinstance(generator, Generator)
     assert isinstance(discriminator, Discriminator)
@@ -144,7 +148,7 @@ def test_the_discriminator_bounds_the_slope_of_its_convolutions(passes: int) -> 
 @pytest.mark.parametrize("preset", ["paint64", "paint256"])
 def test_the_preset_fits_what_is_shipped(preset: str) -> None:
     config = load_preset(preset)
-    count = parameter_count(build_generator(config.network, config.data))
+    count = parameter_count(build_generator(config))
     assert count * 2 < 25e6  # bytes in half precision
 
 

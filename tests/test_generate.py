@@ -15,14 +15,15 @@ from PIL import Image
 from pipeline import generate as stage
 from pipeline.config import Config, OutputConfig, apply_settings
 from pipeline.errors import ConfigError
+from pipeline.families.noise.laws import Latents, parse_noise
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import build_generator
 from pipeline.generate import encode_jpeg, generate, generate_for_run, read_made
-from pipeline.networks import build_generator
+from pipeline.models.samplers import enlarge
 from pipeline.parallel import AHEAD, usable_cores
 from pipeline.runs import RunFolder
-from pipeline.samplers import NoiseSampler, enlarge
 from pipeline.storage import file_sha256
 from pipeline.training.checkpoints import Snapshot, save_snapshot
-from pipeline.training.noise import Latents, parse_noise
 
 CPU = torch.device("cpu")
 TINY = apply_settings(
@@ -34,7 +35,7 @@ def sampler(
     seed: int = 0, config: Config = TINY, devices: Sequence[torch.device] = (CPU,)
 ) -> NoiseSampler:
     torch.manual_seed(0)
-    generator = build_generator(config.network, config.data).eval()
+    generator = build_generator(config).eval()
     return NoiseSampler(Snapshot(generator, config, 0), seed, devices)
 
 
@@ -82,7 +83,7 @@ def test_batches_are_dealt_to_the_devices_in_turn() -> None:
 def test_a_run_trained_in_float32_is_generated_in_float32() -> None:
     """And the copy is exact: float32 sums in another order change no more than rounding."""
     torch.manual_seed(0)
-    generator = build_generator(TINY.network, TINY.data).eval()
+    generator = build_generator(TINY).eval()
     made = NoiseSampler(Snapshot(generator, in_float32(), 0), 3, CPU, OutputConfig(output_size=32))
     z = Latents(parse_noise("normal(0, 1)"), 8).images(3, range(4))
     with torch.inference_mode():
@@ -288,7 +289,7 @@ def test_the_batch_size_changes_files_by_rounding_at_most(tmp_path: Path, batch_
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
-    save_snapshot(folder.snapshot, build_generator(TINY.network, TINY.data), TINY, 8)
+    save_snapshot(folder.snapshot, build_generator(TINY), TINY, 8)
     return folder
 
 

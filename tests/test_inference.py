@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from pipeline.config import Config, apply_settings
-from pipeline.networks import build_generator
-from pipeline.networks.inference import DoublingConvolution, FastGenerator, InFloat32
-from pipeline.training.precision import Precision
+from pipeline.families.registry import build_generator
+from pipeline.models.inference import DoublingConvolution, FastGenerator, InFloat32
+from pipeline.models.precision import Precision
 
 CPU = torch.device("cpu")
 TINY = apply_settings(Config(), {"image_size": 64, "generator_channels": 8, "latent_size": 8})
@@ -19,7 +19,7 @@ TINY = apply_settings(Config(), {"image_size": 64, "generator_channels": 8, "lat
 def trained(seed: int = 0) -> nn.Module:
     """Return a generator whose normalisations do something."""
     torch.manual_seed(seed)
-    network = build_generator(TINY.network, TINY.data)
+    network = build_generator(TINY)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1, 0.2)

@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.latents import average, between, lerp, signed_sum, slerp, truncate, walk
-from pipeline.training.noise import parse_noise
+from pipeline.families.noise.latents import (
+    average,
+    between,
+    lerp,
+    signed_sum,
+    slerp,
+    truncate,
+    walk,
+)
+from pipeline.families.noise.laws import parse_noise
 
 NORMAL, UNIFORM = parse_noise("normal(0, 1)"), parse_noise("uniform(-1, 1)")
 EVENLY = torch.linspace(0, 1, 9, dtype=torch.float64)

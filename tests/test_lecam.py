@@ -9,14 +9,14 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
-from pipeline.networks import build_discriminator
+from pipeline.families.adversarial.lecam import lecam_penalty, moved
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Batch
+from pipeline.families.registry import build_discriminator
+from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
-from pipeline.training.families import make_objective
-from pipeline.training.lecam import lecam_penalty, moved
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.objective import Adversarial, Batch
-from pipeline.training.precision import Precision
 from pipeline.training.state import TrainingState
 
 TINY: dict[str, Any] = {

@@ -9,9 +9,10 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError
+from pipeline.families.adversarial.losses import gradient_penalty, make_loss, r1_penalty
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Batch
 from pipeline.training.batches import Batches
-from pipeline.training.losses import gradient_penalty, make_loss, r1_penalty
-from pipeline.training.objective import Adversarial, Batch
 
 REAL, FAKE = np.array([0.3, -1.2, 2.5]), np.array([-0.4, 1.7, -3.0])
 

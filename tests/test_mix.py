@@ -13,17 +13,17 @@ from torch import nn
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, RunError
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import build_generator
 from pipeline.mix import mix, mixed
-from pipeline.networks import build_generator
-from pipeline.networks.inference import FastGenerator
-from pipeline.networks.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.models.inference import FastGenerator
+from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.models.precision import Precision
 from pipeline.report import write_report
 from pipeline.runs import RunFolder, list_runs
-from pipeline.samplers import NoiseSampler
 from pipeline.storage import write_json
 from pipeline.training.checkpoints import Snapshot, load_snapshot, save_snapshot, write_snapshot
 from pipeline.training.loop import train
-from pipeline.training.precision import Precision
 
 CPU = torch.device("cpu")
 TINY = apply_settings(
@@ -68,7 +68,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
 def fresh(seed: int, **settings: Any) -> Snapshot:
     config = apply_settings(TINY, settings)
     torch.manual_seed(seed)
-    return Snapshot(build_generator(config.network, config.data).eval(), config, 100 + seed)
+    return Snapshot(build_generator(config).eval(), config, 100 + seed)
 
 
 def test_the_largest_of_the_first_numbers_of_z_picks_the_generator() -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.families.noise.laws import Latents, parse_noise
 from pipeline.randomness import stream
-from pipeline.training.noise import Latents, parse_noise
 
 
 def test_same_place_same_numbers_whatever_was_drawn_before() -> None:

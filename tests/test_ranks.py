@@ -17,11 +17,11 @@ from torch import nn
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, DivergedError, Interrupted, RankLost
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.models.precision import Precision
 from pipeline.runs import RunFolder
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.objective import Adversarial
-from pipeline.training.precision import Precision
 from pipeline.training.ranks import ALONE, Decision, Ranks, add_up, join
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.state import TrainingState

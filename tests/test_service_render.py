@@ -11,8 +11,8 @@ from PIL import Image, ImageSequence
 
 from pipeline.config import OutputConfig
 from pipeline.errors import ConfigError
+from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.runs import RunFolder
-from pipeline.samplers import NoiseSampler
 from pipeline.service import jobs
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model, load_model

@@ -12,7 +12,7 @@ from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.data.images import ImageSet
 from pipeline.errors import RunError
-from pipeline.networks import build_generator
+from pipeline.families.registry import build_generator
 from pipeline.runs import RunFolder, read_scores
 from pipeline.scoring.extractors import EfficientNetLite0
 from pipeline.training import loop
@@ -49,7 +49,7 @@ def image_set(count: int, first: int = 0) -> ImageSet:
 
 def generator() -> nn.Module:
     torch.manual_seed(0)
-    return build_generator(CONFIG.network, CONFIG.data).eval()
+    return build_generator(CONFIG).eval()
 
 
 class Scripted:
@@ -235,7 +235,7 @@ def test_train_generate_and_score_use_the_best_and_the_held_out(
     assert run_command(["generate", "--run", "run", "--count", "30"]) == 0
     made = json.loads((tmp_path / "run" / "images.json").read_text())
     run = RunFolder(tmp_path / "run")
-    save_snapshot(run.snapshot, build_generator(CONFIG.network, CONFIG.data), CONFIG, 99)
+    save_snapshot(run.snapshot, build_generator(CONFIG), CONFIG, 99)
     assert run_command(["generate", "--run", "run", "--count", "30", "--last"]) == 0
     last = json.loads((tmp_path / "run" / "images.json").read_text())
     assert made["snapshot_sha256"] != last["snapshot_sha256"]

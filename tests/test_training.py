@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, DivergedError, Interrupted, RunError
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.models.precision import Precision, choose_precision
 from pipeline.runs import RunFolder, list_runs
 from pipeline.training import loop, recorder
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_snapshot, load_state, save_state
 from pipeline.training.interruption import StopRequest
-from pipeline.training.objective import Adversarial
-from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.recorder import Recorder
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves

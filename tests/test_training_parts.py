@@ -8,7 +8,11 @@ from torch import nn
 
 from pipeline.config import IMAGE_SIZES, Config, apply_settings
 from pipeline.errors import ConfigError
-from pipeline.networks.dcgan import Generator
+from pipeline.families.adversarial.losses import CrossEntropy
+from pipeline.families.adversarial.objective import Adversarial, judge_both
+from pipeline.families.dcgan import Generator
+from pipeline.families.family import Batch
+from pipeline.models.precision import Precision, all_devices, choose_precision
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.ema import (
@@ -18,9 +22,6 @@ from pipeline.training.ema import (
     calibration_batch,
 )
 from pipeline.training.loop import frozen
-from pipeline.training.losses import CrossEntropy
-from pipeline.training.objective import Adversarial, Batch, judge_both
-from pipeline.training.precision import Precision, all_devices, choose_precision
 from pipeline.training.state import TrainingState
 
 CPU = torch.device("cpu")

@@ -14,11 +14,21 @@ from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
 from pipeline.data.images import ImageSet, square
 from pipeline.errors import ConfigError, RunError
-from pipeline.networks import build_discriminator, build_generator, parameter_count
-from pipeline.networks.upscaler import shrink
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import (
+    build_discriminator,
+    build_generator,
+    parameter_count,
+)
+from pipeline.families.upscaler import made_images
+from pipeline.families.upscaler.grain import grain
+from pipeline.families.upscaler.inputs import Crops, crop
+from pipeline.families.upscaler.made_images import SEED, generator_hash, make_images
+from pipeline.families.upscaler.networks import shrink
+from pipeline.families.upscaler.objective import Upscaling
+from pipeline.families.upscaler.sampler import UPSCALER_BATCH
 from pipeline.runs import RunFolder
-from pipeline.samplers import UPSCALER_BATCH, NoiseSampler
-from pipeline.training import made_images
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import (
     Snapshot,
@@ -27,13 +37,8 @@ from pipeline.training.checkpoints import (
     save_snapshot,
     write_snapshot,
 )
-from pipeline.training.families import make_objective
-from pipeline.training.grain import grain
 from pipeline.training.loop import train
-from pipeline.training.made_images import SEED, generator_hash, make_images
-from pipeline.training.objective import Adversarial
 from pipeline.training.small_score import make_small_score
-from pipeline.training.upscaling import Crops, Upscaling, crop
 from submission.kernel_entry import KernelSettings
 from tests.helpers import fill
 
@@ -66,7 +71,7 @@ def paintings(count: int = 5, side: int = 64) -> torch.Tensor:
 def lively(config: Config = TINY) -> torch.nn.Module:
     """Return an upscaler whose every weight counts, as after a training."""
     torch.manual_seed(1)
-    network = build_generator(config.network, config.data)
+    network = build_generator(config)
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return network.eval()
@@ -75,7 +80,7 @@ def lively(config: Config = TINY) -> torch.nn.Module:
 def snapshots(folder: Path) -> tuple[Path, Path]:
     """Write a generator's and an upscaler's snapshot."""
     torch.manual_seed(2)
-    generator = build_generator(TINY_GENERATOR.network, TINY_GENERATOR.data)
+    generator = build_generator(TINY_GENERATOR)
     save_snapshot(folder / "g.safetensors", generator, TINY_GENERATOR, 8, {"fid": 1.5})
     save_snapshot(folder / "u.safetensors", lively(), TINY, 16)
     return folder / "g.safetensors", folder / "u.safetensors"
@@ -87,7 +92,7 @@ def snapshots(folder: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("factor", [2, 4])
 def test_it_enlarges_by_its_factor_and_begins_as_the_bicubic_filter(factor: int) -> None:
     config = apply_settings(TINY, {"upscale_factor": factor})
-    network = build_generator(config.network, config.data).eval()
+    network = build_generator(config).eval()
     small = torch.rand(2, 3, 8, 12) * 1.6 - 0.8
     images = network(torch.cat([small, torch.randn(2, 16, 8, 12)], 1))
     assert images.shape == (2, 3, 8 * factor, 12 * factor)
@@ -99,7 +104,7 @@ def test_it_enlarges_by_its_factor_and_begins_as_the_bicubic_filter(factor: int)
 @pytest.mark.parametrize("width", [4, 24, 96])
 def test_any_width_is_served(width: int) -> None:
     config = apply_settings(TINY, {"generator_channels": width})
-    network = build_generator(config.network, config.data)
+    network = build_generator(config)
     assert network(torch.zeros(1, 19, 8, 8)).shape == (1, 3, 32, 32)
 
 
@@ -117,7 +122,7 @@ def test_its_discriminator_judges_patches() -> None:
 
 def test_the_preset_is_small() -> None:
     config = load_preset("upscaler64to256")
-    count = parameter_count(build_generator(config.network, config.data))
+    count = parameter_count(build_generator(config))
     assert count * 2 < 2_000_000  # bytes in half precision, beside a DCGAN of 7 MB
 
 

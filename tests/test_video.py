@@ -15,9 +15,9 @@ from pipeline import video as stage
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, DataError, WorkFailed
-from pipeline.latents import walk
-from pipeline.networks import build_generator
-from pipeline.samplers import NoiseSampler
+from pipeline.families.noise.latents import walk
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import build_generator
 from pipeline.training.checkpoints import Snapshot, save_snapshot
 from pipeline.training.ema import calibrated
 from pipeline.video import hundredths, make_video, refuse_video, write_video
@@ -36,7 +36,7 @@ TINY = apply_settings(
 
 def sampler(seed: int = 0) -> NoiseSampler:
     torch.manual_seed(0)
-    generator = build_generator(TINY.network, TINY.data).eval()
+    generator = build_generator(TINY).eval()
     return NoiseSampler(Snapshot(generator, TINY, 0), seed, torch.device("cpu"))
 
 
@@ -240,7 +240,7 @@ def test_a_folder_is_not_a_video(tmp_path: Path) -> None:
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    generator = calibrated(build_generator(TINY.network, TINY.data), torch.randn(64, 8))
+    generator = calibrated(build_generator(TINY), torch.randn(64, 8))
     *_, last = generator.parameters()
     last.data.mul_(10)  # an untrained generator makes grey images alone
     save_snapshot(tmp_path / "s.safetensors", generator, TINY, 8)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import torch
 
-from pipeline.config import Config
+from pipeline.config import Config, apply_settings
 from pipeline.data.images import ImageSet
 from pipeline.errors import DataError
 
@@ -33,7 +32,7 @@ def name_classes(config: Config, images: ImageSet) -> Config:
             f"conditional=true needs images in a folder a class, two folders or more; "
             f"{images.label} has: {found}."
         )
-    return replace(config, data=replace(config.data, class_names=tuple(names)))
+    return apply_settings(config, {"class_names": names})
 
 
 def class_labels(names: Sequence[str], config: Config) -> torch.Tensor | None:

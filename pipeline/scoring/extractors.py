@@ -26,9 +26,9 @@ from torch import nn
 
 from pipeline.errors import ScoringError
 from pipeline.memory import keep_freed_memory
+from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
-from pipeline.training.precision import choose_precision
 
 OFFLINE_EXTRA = "pip install 'painter[offline]'"
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.latents import walk
+from pipeline.families.noise.latents import walk
+from pipeline.families.noise.laws import NoiseLaw, parse_noise
 from pipeline.service.model import Model
 from pipeline.service.queries import (
     LARGEST_PARAMETER,
@@ -21,7 +22,6 @@ from pipeline.service.queries import (
     Look,
 )
 from pipeline.service.render import MEDIA_TYPES, encode, finished, side_by_side, video, zipped
-from pipeline.training.noise import NoiseLaw, parse_noise
 from pipeline.video import VIDEO_EXTRA, can_write_mp4
 
 GRID_CELL = 128

@@ -18,12 +18,14 @@ from pipeline import __version__
 from pipeline.config import OutputConfig
 from pipeline.errors import PainterError
 from pipeline.export import FILE
-from pipeline.latents import truncate
+from pipeline.families.noise.latents import truncate
+from pipeline.families.noise.laws import NoiseLaw
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import latents_of
+from pipeline.models.samplers import class_number
 from pipeline.runs import RunFolder, device_name, read_json
-from pipeline.samplers import NoiseSampler, class_number
 from pipeline.storage import file_sha256
 from pipeline.training.checkpoints import Snapshot, load_snapshot
-from pipeline.training.noise import Latents, NoiseLaw
 
 SCORE_KEYS = (
     "mifid", "fid", "kid", "n_generated", "features", "comparable_with_leaderboard",
@@ -55,7 +57,7 @@ class Model:
         """
         self.name, self.sha256, self.device = name, sha256, device
         self._sampler = NoiseSampler(snapshot, 0, device)
-        self._latents = Latents.from_config(snapshot.config)
+        self._latents = latents_of(snapshot.config)
         self._snapshot = snapshot
         self._score = score if score is not None else snapshot.score
         self._trained_on = trained_on
@@ -94,7 +96,8 @@ class Model:
             seed: which set of images; 0 or more.
             numbers: of the images, at least one.
             law: of the noise; by default the trained one.
-            truncation: as `pipeline.latents.truncate` takes it; by default the snapshot's.
+            truncation: as `truncate` takes it (see `pipeline.families.noise.latents`); by default
+                the snapshot's.
             wanted_class: of all; by default any, each as likely.
 
         Raises:
@@ -132,7 +135,7 @@ class Model:
             "images_seen": self._snapshot.images_seen,
             "generator_size": config.data.image_size,
             "output_size": self.output.output_size,
-            "noise": config.training.noise,
+            "noise": config.values()["noise"],
             "classes": list(self.classes),
             "trained_on": self._trained_on,
             "score": None if score is None else {key: score.get(key) for key in SCORE_KEYS},

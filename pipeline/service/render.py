@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.config import OutputConfig
 from pipeline.generate import encode_jpeg
-from pipeline.samplers import enlarge
+from pipeline.models.samplers import enlarge
 from pipeline.storage import zip_entry
 from pipeline.video import write_video
 

@@ -28,9 +28,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import SECTION_OF, Config, apply_settings, load_preset
+from pipeline.config import Config, all_settings, apply_settings, load_preset
 from pipeline.errors import ConfigError
-from pipeline.samplers import refuse_upscaler
+from pipeline.families.registry import check_makes_images
 from pipeline.training.continuation import unfit
 
 Settings = dict[str, Any]
@@ -144,7 +144,7 @@ class StudyPlan:
             ConfigError: if a setting is unknown or out of range, or it is an upscaler.
         """
         config = apply_settings(load_preset(self.preset), {**self.settings, **point.settings})
-        refuse_upscaler(config)  # its images could not be scored
+        check_makes_images(config)  # its images could not be scored
         return config
 
 
@@ -278,8 +278,9 @@ def _built(kind: Any, said: Mapping[str, Any], what: str) -> Any:
 
 def _settings(said: Mapping[str, Any]) -> Settings:
     """Return settings, refusing names that there are not and what a study sets itself."""
+    known = all_settings()
     for name in said:
-        if name not in SECTION_OF:
+        if name not in known:
             apply_settings(Config(), {name: said[name]})  # says which name was meant
         if name == "seed":
             raise ConfigError("A study sets seed itself: say which with seeds = [0, 1, 2].")

@@ -9,14 +9,12 @@ import torch
 
 from pipeline.config import Config
 from pipeline.data.pixels import choose_storage
-from pipeline.memory import free_device_memory
+from pipeline.families.family import Batch, TrainingImages
+from pipeline.families.registry import family_of
+from pipeline.memory import free_device_memory, to_device
 from pipeline.randomness import stream
 from pipeline.training.augmentation import Augmentation
-from pipeline.training.diffaugment import DRAWS
 from pipeline.training.gathering import Gather, GatherAhead, gather_directly
-from pipeline.training.noise import Latents
-from pipeline.training.objective import Batch
-from pipeline.training.upscaling import Crops
 
 
 class Batches:
@@ -44,8 +42,7 @@ class Batches:
             device: where batches are made.
             rows: of each global batch, what is made here.
             labels: classes of the images, int64 (N,), if they have any.
-            made: small images of a generator, uint8 (M, 3, s, s), if an upscaler is to learn from
-                them.
+            made: other images that the family's inputs take, uint8 (M, 3, s, s).
         """
         self._count = len(pixels)
         self._device = device
@@ -53,17 +50,10 @@ class Batches:
         self._rows = rows
         self._seed = config.training.seed
         self._augment = Augmentation(config.data, self._seed)
-        self._latents = Latents.from_config(config)
         self._labels = labels
-        self._crops = (
-            Crops.from_config(config, None if made is None else made.to(device))
-            if config.network.family == "upscaler"
-            else None
-        )
-        self._mixes = config.training.loss == "wgan-gp"
-        training = config.training
-        self._r1_every = training.r1_every if training.r1_weight > 0 else None
-        self._augments = bool(config.training.diffaugment)
+        family = family_of(config)
+        self._inputs = family.inputs(config, TrainingImages(self._first_images, device, made))
+        self._draws = family.objective(config, device).draws(self._batch_size)
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
         self._images = self._gatherer(pixels)
         self._pixels = pixels
@@ -94,36 +84,14 @@ class Batches:
         """Return the batch of step number `step`, counted from 1, or this rank's rows of it."""
         real = self._images(step).float() / 127.5 - 1
         real = self._augment(real, step, self._batch_size, self._rows, self._on_device)
-        if self._crops is not None:
-            real = self._crops.large(real, step, self._batch_size, self._rows)
+        real = self._inputs.real(real, step, self._rows)
         real = real.contiguous(memory_format=torch.channels_last)
-        z = self._inputs(real, step)
-        return Batch(
-            real,
-            z,
-            labels=self._labels_of(step),
-            mix=self._mix(step),
-            draws=self._draws(step),
-            step=step,
-            r1=self._r1_every is not None and step % self._r1_every == 0,
-        )
-
-    def _inputs(self, real: torch.Tensor, step: int) -> torch.Tensor:
-        """Return what the generator starts from in a step."""
-        if self._crops is None:
-            return self.noise("latents", step, self._batch_size)[self._rows]
-        return self._crops.small(real, step, self._batch_size, self._rows)
+        z = self._inputs.batch(real, step, self._rows)
+        return Batch(real, z, self._labels_of(step), self._numbers(step), step)
 
     def examples(self, purpose: str, count: int) -> torch.Tensor:
         """Return inputs of the generator that are the same throughout the run, on the device."""
-        if self._crops is None:
-            return self.noise(purpose, 0, count)
-        images = self._first_images(count).float() / 127.5 - 1
-        return self._crops.examples(images, purpose)
-
-    def noise(self, purpose: str, step: int, count: int) -> torch.Tensor:
-        """Return z (count, latent_size + classes) on the device for a purpose and a step."""
-        return self._on_device(self._latents.batch(self._seed, purpose, step, count))
+        return self._inputs.examples(purpose, count)
 
     def _labels_of(self, step: int) -> torch.Tensor | None:
         """Return the classes of a step's images."""
@@ -131,22 +99,13 @@ class Batches:
             return None
         return self._on_device(self._labels[torch.from_numpy(self._places(step))])
 
-    def _mix(self, step: int) -> torch.Tensor | None:
-        """Return where between paintings and generated images a slope is taken, in [0, 1)."""
-        if not self._mixes:
-            return None
-        numbers = stream(self._seed, "mix", step).random(self._batch_size, np.float32)
-        return self._on_device(torch.from_numpy(numbers[self._rows]))
-
-    def _draws(self, step: int) -> torch.Tensor | None:
-        """Return the numbers of a step's differentiable augmentation."""
-        if not self._augments:
-            return None
-        shape = (3, self._batch_size, DRAWS)
-        numbers = stream(self._seed, "diffaugment", step).random(shape, np.float32)
-        return self._on_device(torch.from_numpy(numbers[:, self._rows]))
+    def _numbers(self, step: int) -> dict[str, torch.Tensor]:
+        """Return this rank's share of the numbers that the objective asks for in a step."""
+        found = {}
+        for purpose, shape in self._draws.items():
+            numbers = stream(self._seed, purpose, step).random(shape, np.float32)
+            found[purpose] = self._on_device(torch.from_numpy(numbers[:, self._rows]))
+        return found
 
     def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self._device.type != "cuda":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
+        return to_device(tensor, self._device)

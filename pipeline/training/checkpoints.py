@@ -21,8 +21,8 @@ from torch import nn
 from pipeline import __version__
 from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, RunError
-from pipeline.networks import build_generator
-from pipeline.networks.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.families.registry import build_generator, enlarges
+from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.storage import write_bytes, write_json
 
 STATE_FORMAT = 1
@@ -150,11 +150,11 @@ def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:
     Raises:
         ConfigError: if the second is no upscaler, or the first is one.
     """
-    if generator.config.network.family == "upscaler":
+    if enlarges(generator.config):
         raise ConfigError("An upscaler is given to a generator, and this is an upscaler itself.")
-    if upscaler.config.network.family != "upscaler":
+    if not enlarges(upscaler.config):
         raise ConfigError(
-            f"--upscaler is a generator of family {upscaler.config.network.family!r}; expected an "
+            f"--upscaler is a generator of family {upscaler.config.family!r}; expected an "
             "upscaler, as `painter train --preset upscaler64to256` makes one."
         )
     config = apply_settings(generator.config, {"upscale": "learned"})
@@ -214,11 +214,11 @@ def load_snapshot(path: Path) -> Snapshot:
 
 def _restored(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:
     """Build the network that a config describes, in float32, with the given numbers."""
-    config = Config.from_dict(about["config"])
+    config = Config.from_saved(about["config"])
     count = int(about.get("generators", 1))
     if not 1 <= count <= MOST_GENERATORS:
         raise ValueError(f"generators is {count}; expected 1 to {MOST_GENERATORS}")
-    networks = [build_generator(config.network, config.data) for _ in range(count)]
+    networks = [build_generator(config) for _ in range(count)]
     network = networks[0] if count == 1 else Mixture(networks)
     network.load_state_dict(tensors)
     return Snapshot(network.eval(), config, int(about["images_seen"]))

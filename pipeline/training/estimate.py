@@ -19,15 +19,14 @@ import torch
 from pipeline.config import Config
 from pipeline.data.classes import class_labels
 from pipeline.data.pixels import LoadedImages, choose_storage
+from pipeline.families.registry import parameter_count
 from pipeline.memory import PeakMemory, free_device_memory
-from pipeline.networks import parameter_count
+from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.families import make_objective
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.state import TrainingState
 
 WARM_UP = 2
@@ -54,8 +53,8 @@ class Estimate:
     """Bytes of `state.pt`."""
     snapshot: int
     """Bytes of a snapshot's weights."""
-    parameters: tuple[int, int]
-    """Trainable numbers of the generator and the discriminator."""
+    parameters: tuple[int, ...]
+    """Trainable numbers of each network."""
 
     @property
     def images_per_second(self) -> float:
@@ -86,12 +85,11 @@ def measure(
     with PeakMemory(device) as peak:
         state = TrainingState.fresh(config, precision)
         batches = Batches(pixels, config, device, labels=labels, made=made)
-        objective = make_objective(config)
         settings = StepSettings.from_config(config)
         began = clock()
         while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
             before = clock()
-            train_step(state, objective, batches(state.step + 1), precision, settings)
+            train_step(state, batches(state.step + 1), precision, settings)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(clock() - before)
@@ -104,7 +102,7 @@ def measure(
         memory,
         saved_size(state.to_dict()),
         saved_size(state.average.network.state_dict()),
-        (parameter_count(state.generator), parameter_count(state.discriminator)),
+        tuple(map(parameter_count, state.networks.values())),
     )
 
 
@@ -165,7 +163,7 @@ def describe(
         "data": f"{len(images.names):,} images at {size} pixels, "
         f"{megabytes(images.pixels.nbytes)} {where}",
         "device": f"{device_name(device)}, {choose_precision(config.training.precision, device)}",
-        "networks": "{:,} and {:,} parameters".format(*estimate.parameters),
+        "networks": f"{' and '.join(f'{n:,}' for n in estimate.parameters)} parameters",
         "ends at": _limits(budget, config.training.batch_size),
         "speed": f"{estimate.images_per_second:,.1f} images a second, "
         f"{estimate.seconds_a_step:.3g} s a step (median of {estimate.steps})",

@@ -9,9 +9,9 @@ processes can share the work (see `pipeline.training.ranks`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,15 @@ from tqdm import tqdm
 
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, Interrupted
+from pipeline.families.family import Batch, Metrics
 from pipeline.memory import keep_freed_memory
+from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.randomness import stream
 from pipeline.runs import RunFolder, device_name
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.families import make_objective
 from pipeline.training.interruption import StopRequest
-from pipeline.training.objective import Batch, Logged, Objective
-from pipeline.training.precision import Precision, choose_precision, default_device
 from pipeline.training.ranks import ALONE, Decision, Ranks
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.small_score import SmallScore
@@ -115,9 +114,8 @@ def _train(
             say_finished(run, config)
         return state.step * config.training.batch_size
     if ranks.count > 1 and config.training.synchronised_batch_norm:
-        synchronise(state.generator)
-        synchronise(state.discriminator)
-    objective = make_objective(config)
+        for network in state.networks.values():
+            synchronise(network)
     steps = StepSettings.from_config(config, ranks)
     recorder: Recorder | Onlooker = Onlooker(state, config)
     if ranks.is_writer:
@@ -133,10 +131,10 @@ def _train(
                 recorder.begin(resumed, precision.name)
             while (decision := ranks.agree(wish(stop, budget, recorder))) is Decision.GO_ON:
                 batch = batches(state.step + 1)
-                logged = train_step(state, objective, batch, precision, steps, ranks)
+                logged = train_step(state, batch, precision, steps, ranks)
                 with ranks.shared_failure():
                     logged = ranks.average(logged)
-                    state.follow(logged, config.training.batch_size)
+                    state.objective.follow(logged, config.training.batch_size)
                     recorder.after_step(logged)
                 show_progress(bar, budget, recorder)
 
@@ -189,47 +187,46 @@ class StepSettings:
     """What a step needs to know beside the objective."""
 
     seed: int
-    discriminator_steps: int
     rank: int = 0
 
     @staticmethod
     def from_config(config: Config, ranks: Ranks = ALONE) -> StepSettings:
         """Take it from the config."""
-        training = config.training
-        return StepSettings(training.seed, training.discriminator_steps, ranks.rank)
+        return StepSettings(config.training.seed, ranks.rank)
 
 
 def train_step(
     state: TrainingState,
-    objective: Objective,
     batch: Batch,
     precision: Precision,
     settings: StepSettings,
     ranks: Ranks = ALONE,
-) -> Logged:
+) -> Metrics:
     """Take one step; return what can be logged, still on the device.
 
-    The discriminator learns in each step; the generator in the first of `discriminator_steps`.
+    All phases of the objective share what the generator makes in the step. Not every phase takes
+    place in every step.
     """
     seed_dropout(settings, state.step)
-    batch = replace(batch, strength=state.strength, anchors=state.anchors)
-    # The discriminator learns to tell paintings from generated images.
+    objective = state.objective
     with precision.autocast():
-        fake = objective.generate(state.generator, batch)
-        loss_d, logged_d = objective.discriminator_loss(state.discriminator, batch, fake.detach())
-    minimise(loss_d, state.optimizer_d, state.scaler, ranks)
+        generated = objective.generate(state.networks, batch)
 
-    # The generator learns to pass for a painter, on the same generated images.
-    if state.step % settings.discriminator_steps == 0:
-        with precision.autocast(), frozen(state.discriminator):
-            loss_g, logged_g = objective.generator_loss(state.discriminator, batch, fake)
-        minimise(loss_g, state.optimizer_g, state.scaler, ranks)
-        state.average.update(state.generator, state.step + 1)
-        state.logged_g = {"loss_g": loss_g.detach()} | logged_g
+    # Each phase: some networks learn, all others stay as they are.
+    for phase in objective.phases:
+        if state.step % phase.every:
+            continue
+        others = [n for name, n in state.networks.items() if name not in phase.trains]
+        with precision.autocast(), frozen(others):
+            loss, logged = objective.phase_loss(phase.name, state.networks, batch, generated)
+        minimise(loss, state.optimizers[phase.name], state.scaler, ranks)
+        if "generator" in phase.trains:
+            state.average.update(state.generator, state.step + 1)
+        state.metrics[phase.name] = {f"loss_{phase.short}": loss.detach()} | logged
 
     state.scaler.update()
     state.step += 1
-    return {"loss_d": loss_d.detach()} | logged_d | state.logged_g
+    return state.all_metrics()
 
 
 def seed_dropout(settings: StepSettings, step: int) -> None:
@@ -251,16 +248,18 @@ def minimise(
 
 
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Compute no gradients of the network's own weights; those of its input still flow.
+def frozen(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Compute no gradients of the networks' own weights; those of their input still flow.
 
     What counts is the forward pass: the backward pass may come after the block.
     """
-    network.requires_grad_(False)
+    for network in networks:
+        network.requires_grad_(False)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        for network in networks:
+            network.requires_grad_(True)
 
 
 def say_finished(run: RunFolder, config: Config) -> None:

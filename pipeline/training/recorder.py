@@ -13,12 +13,13 @@ from torchvision.utils import save_image
 
 from pipeline.config import Config
 from pipeline.errors import DivergedError
+from pipeline.families.adversarial.objective import mixes_images
+from pipeline.families.family import Metrics
 from pipeline.runs import RunFolder, RunLog
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_snapshot, save_state, upscaler_of
 from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, calibration_batch
-from pipeline.training.objective import Logged, mixes_images
 from pipeline.training.scores import Scores
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
@@ -46,7 +47,7 @@ class Recorder:
         self._log = RunLog(run, state.log_sizes)
         self._curves = Curves(run.path / "tensorboard", state.step)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=state.device)
-        self._last: Logged = {}
+        self._last: Metrics = {}
         self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
         self._save_seconds = state.reserve  # until one is timed: somewhat more than it takes
@@ -97,7 +98,7 @@ class Recorder:
             self._save(sample=True)
         self._scores.begin(self._state.average.network, self._state.device)
 
-    def after_step(self, values: Logged) -> None:
+    def after_step(self, values: Metrics) -> None:
         """Log, draw and save as often as the config says."""
         self._last = values
         self._not_finite |= ~torch.isfinite(values["loss_d"] + values["loss_g"])
@@ -164,7 +165,7 @@ class Recorder:
     def _refuse_broken_weights(self) -> None:
         """Never let weights that are not finite replace a good checkpoint."""
         state = self._state
-        for network in (state.generator, state.discriminator, state.average.network):
+        for network in (*state.networks.values(), state.average.network):
             finite = [torch.isfinite(p).all() for p in network.parameters()]
             if not bool(torch.stack(finite).all()):
                 self._diverged(f"The weights were not finite at step {state.step}.")
@@ -252,7 +253,7 @@ class Onlooker:
     def begin(self, resumed: bool, precision: str) -> None:
         """Leave that to the writer."""
 
-    def after_step(self, values: Logged) -> None:
+    def after_step(self, values: Metrics) -> None:
         """Leave that to the writer."""
 
     def finish(self, interrupted: bool) -> None:

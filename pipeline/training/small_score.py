@@ -17,8 +17,8 @@ from torch import nn
 from pipeline.config import Config
 from pipeline.data.images import ImageSet
 from pipeline.errors import ScoringError
+from pipeline.families.registry import make_sampler, makes_images
 from pipeline.generate import encode_jpeg
-from pipeline.samplers import NoiseSampler
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.features import Features, cached_extract, extract
@@ -91,7 +91,7 @@ class SmallScore:
 
     def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
         """Return the features of images as they would be written to a file."""
-        sampler = NoiseSampler(Snapshot(generator, self._config, 0), SEED, device)
+        sampler = make_sampler(Snapshot(generator, self._config, 0), SEED, device)
         files: dict[str, bytes] = {}
         for start in range(0, count, BATCH):
             for image in sampler(range(start, min(start + BATCH, count))):
@@ -110,7 +110,7 @@ def make_small_score(
     """Return what scores a training on its way, or the reason why nothing does."""
     if config.logging.score_every is None:
         return "score_every is none"
-    if config.network.family == "upscaler":
+    if not makes_images(config):
         return "an upscaler makes no images of its own"
     found = _extractor(config.logging.score_features, device, weights)
     return found if isinstance(found, str) else SmallScore(config, found, training, held_out)

@@ -7,16 +7,30 @@ places of maxout and sigmoid, as the field has it since.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.config import DataConfig, NetworkConfig
-from pipeline.networks.initialisation import glorot_weights
+from pipeline.config import Config, FamilySettings
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Family
+from pipeline.families.layers.initialisation import glorot_weights
+from pipeline.families.noise.inputs import NoiseInputs, latents_of
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.noise.settings import PlainData, PlainNetwork, PlainTraining
+from pipeline.families.registry import register
 
 LEVELS = (4, 8, 16)
 """Widths of the hidden layers beside the image, as multiples of the base."""
+
+
+@dataclass(frozen=True)
+class FullyConnectedNetwork(PlainNetwork):
+    """Two multilayer perceptrons."""
+
+    family: str = "fully-connected"
 
 
 def perceptron(widths: list[int], dropout: float) -> list[nn.Module]:
@@ -51,8 +65,10 @@ class Generator(nn.Module):
         self.apply(glorot_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Generator:
+    def from_config(config: Config) -> Generator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, FullyConnectedNetwork)
         return Generator(
             (data.channels, data.image_size, data.image_size),
             network.latent_size + len(data.class_names),
@@ -86,8 +102,10 @@ class Discriminator(nn.Module):
         self.apply(glorot_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Discriminator:
+    def from_config(config: Config) -> Discriminator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, FullyConnectedNetwork)
         return Discriminator(
             (data.channels, data.image_size, data.image_size),
             network.discriminator_channels,
@@ -99,3 +117,17 @@ class Discriminator(nn.Module):
         """Return one logit an image, (N,), or (N, 1 + classes)."""
         logits: torch.Tensor = self.layers(images)
         return logits.squeeze(1)
+
+
+FULLY_CONNECTED = register(
+    Family(
+        "fully-connected",
+        FamilySettings(PlainData, FullyConnectedNetwork, PlainTraining),
+        Generator.from_config,
+        Discriminator.from_config,
+        Adversarial.from_config,
+        NoiseInputs,
+        NoiseSampler,
+        latents=latents_of,
+    )
+)

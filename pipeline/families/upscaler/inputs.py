@@ -1,8 +1,7 @@
-"""How an upscaler is trained: what it starts from, and what it minimises.
+"""What an upscaler starts from in training.
 
-It starts from crops of paintings, shrunk, and, if a generator is given, from crops of what that
-makes, since its input at use is no shrunk painting. The discriminator sees both beside crops of
-paintings at their full size.
+Crops of real images, shrunk, and, if a generator is given, crops of what that makes, since its
+input at use is no shrunk painting.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
-from pipeline.networks.upscaler import COLOURS, shrink
+from pipeline.families.family import TrainingImages
+from pipeline.families.upscaler.grain import grain
+from pipeline.families.upscaler.networks import shrink
+from pipeline.families.upscaler.settings import UpscalerData, UpscalerNetwork, UpscalerTraining
 from pipeline.randomness import stream
-from pipeline.training.grain import grain
-from pipeline.training.losses import Loss, make_loss
-from pipeline.training.objective import Batch, Logged, readings
 
 
 def crop(images: torch.Tensor, corners: np.ndarray, side: int) -> torch.Tensor:
@@ -48,12 +45,16 @@ class Crops:
     @staticmethod
     def from_config(config: Config, made: torch.Tensor | None = None) -> Crops:
         """Build it as the config says."""
+        data, network, training = config.data, config.network, config.training
+        assert isinstance(data, UpscalerData)
+        assert isinstance(network, UpscalerNetwork)
+        assert isinstance(training, UpscalerTraining)
         return Crops(
-            config.training.seed,
-            config.data.crop_size or config.data.image_size,
-            config.network.upscale_factor,
-            config.network.latent_size,
-            config.training.input_noise,
+            training.seed,
+            data.crop_size or data.image_size,
+            network.upscale_factor,
+            network.latent_size,
+            training.input_noise,
             made,
         )
 
@@ -104,60 +105,23 @@ class Crops:
         return torch.cat([small, noise.to(small.device)], 1)
 
 
-@dataclass(frozen=True)
-class Upscaling:
-    """An adversarial loss, the distance to the painting, and the distance once shrunk.
+class UpscalerInputs:
+    """Crops of real images, and what they are once shrunk, with noise beside."""
 
-    What is shrunk again must be the input (Menon et al. 2020, "PULSE", section 3): so texture is
-    added and nothing else changed.
-    """
+    def __init__(self, config: Config, images: TrainingImages) -> None:
+        """Take what a generator has made to the device, if there is any."""
+        made = images.other
+        self._crops = Crops.from_config(config, None if made is None else made.to(images.device))
+        self._first, self._batch_size = images.first, config.training.batch_size
 
-    loss: Loss
-    factor: int
-    adversarial_weight: float
-    pixel_weight: float
-    consistency_weight: float
+    def real(self, images: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
+        """Return a crop of each real image."""
+        return self._crops.large(images, step, self._batch_size, rows)
 
-    @staticmethod
-    def from_config(config: Config) -> Upscaling:
-        """Build it as the config says."""
-        training = config.training
-        return Upscaling(
-            make_loss(training),
-            config.network.upscale_factor,
-            training.adversarial_weight,
-            training.pixel_weight,
-            training.consistency_weight,
-        )
+    def batch(self, real: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
+        """Return what the upscaler starts from."""
+        return self._crops.small(real, step, self._batch_size, rows)
 
-    def generate(self, generator: nn.Module, batch: Batch) -> torch.Tensor:
-        """Return the enlarged images, (n or 2n, 3, S, S)."""
-        images: torch.Tensor = generator(batch.z)
-        return images
-
-    def discriminator_loss(
-        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
-    ) -> tuple[torch.Tensor, Logged]:
-        """Return the adversarial loss of all patches; logs `d_real` and `d_fake_before`."""
-        real_logits = discriminator(batch.real).float()
-        fake_logits = discriminator(fake).float()
-        loss = self.loss.discriminator(real_logits, fake_logits)
-        return loss, readings(self.loss, real_logits.detach(), fake_logits.detach())
-
-    def generator_loss(
-        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
-    ) -> tuple[torch.Tensor, Logged]:
-        """Return the weighted sum; logs `d_fake_after`, `pixel_distance` and `consistency`."""
-        logits = discriminator(fake).float()
-        pixels = F.l1_loss(fake[: len(batch.real)], batch.real)
-        consistency = F.l1_loss(shrink(fake, self.factor), batch.z[:, :COLOURS])
-        loss = (
-            self.adversarial_weight * self.loss.generator(logits)
-            + self.pixel_weight * pixels
-            + self.consistency_weight * consistency
-        )
-        return loss, {
-            "d_fake_after": self.loss.reading(logits.detach()),
-            "pixel_distance": pixels.detach(),
-            "consistency": consistency.detach(),
-        }
+    def examples(self, purpose: str, count: int) -> torch.Tensor:
+        """Return inputs of the first real images, whole."""
+        return self._crops.examples(self._first(count).float() / 127.5 - 1, purpose)

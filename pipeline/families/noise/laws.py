@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.randomness import stream
 
@@ -86,12 +85,6 @@ class Latents:
     law: NoiseLaw
     size: int
     classes: int = 0
-
-    @staticmethod
-    def from_config(config: Config) -> Latents:
-        """Build it as the config says."""
-        law = parse_noise(config.training.noise)
-        return Latents(law, config.network.latent_size, len(config.data.class_names))
 
     def batch(self, seed: int, purpose: str, position: int, count: int) -> torch.Tensor:
         """Return z (count, size + classes) for a purpose and a position, such as a step."""

@@ -6,17 +6,36 @@ blocks. Weights are drawn as Keras draws them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.config import DataConfig, NetworkConfig
-from pipeline.networks.dcgan import normalised
-from pipeline.networks.initialisation import glorot_weights
+from pipeline.config import Config, FamilySettings
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Family
+from pipeline.families.layers.initialisation import glorot_weights
+from pipeline.families.layers.normalisation import normalised
+from pipeline.families.noise.inputs import NoiseInputs, latents_of
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.noise.settings import (
+    NormedNetwork,
+    PlainData,
+    PlainTraining,
+    check_penalties,
+)
+from pipeline.families.registry import register
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
+
+
+@dataclass(frozen=True)
+class DenseStartNetwork(NormedNetwork):
+    """A small DCGAN with dense ends."""
+
+    family: str = "dense-start"
 
 
 def doublings(image_size: int) -> int:
@@ -61,8 +80,10 @@ class Generator(nn.Module):
         self.apply(glorot_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Generator:
+    def from_config(config: Config) -> Generator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, DenseStartNetwork)
         return Generator(
             data.image_size,
             network.latent_size + len(data.class_names),
@@ -99,7 +120,7 @@ class Discriminator(nn.Module):
             image_size: S; 32, 64, 128 or 256.
             base: channels after the first layer; 64 in the published network.
             image_channels: C; 1 or 3.
-            norm: after each convolution: see `pipeline.networks.dcgan.normalised`.
+            norm: after each convolution: see `pipeline.families.layers.normalisation`.
             dropout: share of the last features that is set to zero in training.
             classes: of the images; 0 if they have none.
         """
@@ -117,8 +138,10 @@ class Discriminator(nn.Module):
         self.apply(glorot_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Discriminator:
+    def from_config(config: Config) -> Discriminator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, DenseStartNetwork)
         return Discriminator(
             data.image_size,
             network.discriminator_channels,
@@ -132,3 +155,17 @@ class Discriminator(nn.Module):
         """Return one logit an image, (N,), or (N, 1 + classes)."""
         logits: torch.Tensor = self.layers(images)
         return logits.squeeze(1)
+
+
+DENSE_START = register(
+    Family(
+        "dense-start",
+        FamilySettings(PlainData, DenseStartNetwork, PlainTraining, check_penalties),
+        Generator.from_config,
+        Discriminator.from_config,
+        Adversarial.from_config,
+        NoiseInputs,
+        NoiseSampler,
+        latents=latents_of,
+    )
+)

@@ -16,8 +16,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pipeline.config import DataConfig, NetworkConfig
-from pipeline.networks.initialisation import dcgan_weights
+from pipeline.config import Config
+from pipeline.families.fastgan.settings import FastganNetwork
+from pipeline.families.layers.initialisation import dcgan_weights
 
 START = 4
 """Side of the generator's first image in pixels."""
@@ -131,8 +132,10 @@ class Generator(nn.Module):
         self.apply(dcgan_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Generator:
+    def from_config(config: Config) -> Generator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, FastganNetwork)
         return Generator(data.image_size, network.latent_size, network.generator_channels)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -250,8 +253,10 @@ class Discriminator(nn.Module):
         return layer
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Discriminator:
+    def from_config(config: Config) -> Discriminator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, FastganNetwork)
         return Discriminator(data.image_size, network.discriminator_channels)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

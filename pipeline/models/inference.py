@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pipeline.networks.mixture import parts
-from pipeline.training.precision import Precision
+from pipeline.models.mixture import parts
+from pipeline.models.precision import Precision
 
 _FEW_CHANNELS = 16
 """Up to here a transposed convolution gains from being written as an ordinary one."""

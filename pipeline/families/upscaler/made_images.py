@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from pipeline.config import Config, OutputConfig
 from pipeline.errors import ConfigError
-from pipeline.samplers import NoiseSampler
+from pipeline.families.registry import enlarges, make_sampler
+from pipeline.families.upscaler.settings import UpscalerNetwork
+from pipeline.models.precision import default_device
 from pipeline.training.checkpoints import Snapshot
-from pipeline.training.precision import default_device
 
 COUNT = 4096
 """Images: more than an upscaler of an hour can know by heart."""
@@ -40,7 +41,7 @@ def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> t
     side = loaded.config.data.image_size
     _refuse_unfit(config, loaded.config)
     output = OutputConfig(output_size=side, upscale="bicubic")  # of that size: nothing is enlarged
-    sampler = NoiseSampler(loaded, SEED, default_device(), output)
+    sampler = make_sampler(loaded, SEED, default_device(), output)
     images: list[np.ndarray] = []
     for start in tqdm(range(0, count, BATCH), desc="make images", leave=False):
         images += sampler(range(start, min(start + BATCH, count)))
@@ -48,12 +49,13 @@ def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> t
 
 
 def _refuse_unfit(config: Config, generator: Config) -> None:
-    if config.network.family != "upscaler":
+    if not enlarges(config):
         raise ConfigError(
-            f"--generator is for training an upscaler; this is family {config.network.family!r}."
+            f"--generator is for training an upscaler; this is family {config.family!r}."
         )
-    if generator.network.family == "upscaler":
+    if enlarges(generator):
         raise ConfigError("--generator is an upscaler; expected a generator.")
+    assert isinstance(config.network, UpscalerNetwork)
     expected = config.data.image_size // config.network.upscale_factor
     if generator.data.image_size != expected:
         raise ConfigError(

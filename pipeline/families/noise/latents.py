@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.training.noise import NoiseLaw
+from pipeline.families.noise.laws import NoiseLaw
 
 _DEGENERATE = 1e-6
 """Angles as near as this to 0 or pi, in radians, define no plane: float32 z say no more."""

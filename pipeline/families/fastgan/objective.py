@@ -10,45 +10,40 @@ batch; the paper crops at random.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.networks.fastgan import Discriminator
-from pipeline.training.objective import Adversarial, Batch, Logged
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Batch, Metrics
+from pipeline.families.fastgan.networks import Discriminator
+from pipeline.families.fastgan.settings import FastganTraining
 
 
-@dataclass(frozen=True)
-class Reconstructing:
+@dataclass
+class Reconstructing(Adversarial):
     """An adversarial objective, and the distance between paintings and what is redrawn of them."""
 
-    adversarial: Adversarial
-    weight: float
+    redrawing_weight: float = 1.0
     """Of the distance."""
 
-    @staticmethod
-    def from_config(config: Config) -> Reconstructing:
-        """Build it as the config says."""
-        return Reconstructing(Adversarial.from_config(config), config.training.redrawing_weight)
-
-    def generate(self, generator: nn.Module, batch: Batch) -> torch.Tensor:
-        """Return G(z)."""
-        return self.adversarial.generate(generator, batch)
+    @classmethod
+    def from_config(cls, config: Config, device: torch.device) -> Self:
+        """Build it as the config says, its state on a device."""
+        objective = super().from_config(config, device)
+        assert isinstance(config.training, FastganTraining)
+        objective.redrawing_weight = config.training.redrawing_weight
+        return objective
 
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
-    ) -> tuple[torch.Tensor, Logged]:
+    ) -> tuple[torch.Tensor, Metrics]:
         """Return the sum of both; logs what the adversarial objective does, and `redrawing`."""
         assert isinstance(discriminator, Discriminator)
-        real, fake = self.adversarial.seen(batch, fake)
+        real, fake = self.seen(batch, fake)
         real_output, distance = discriminator.redraw(real, batch.step % 4)
         outputs = (real_output.float(), discriminator(fake).float())
-        loss, logged = self.adversarial.verdict(discriminator, batch, (real, fake), outputs)
-        return loss + self.weight * distance, logged | {"redrawing": distance.detach()}
-
-    def generator_loss(
-        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
-    ) -> tuple[torch.Tensor, Logged]:
-        """Return the adversarial loss."""
-        return self.adversarial.generator_loss(discriminator, batch, fake)
+        loss, logged = self.verdict(discriminator, batch, (real, fake), outputs)
+        return loss + self.redrawing_weight * distance, logged | {"redrawing": distance.detach()}

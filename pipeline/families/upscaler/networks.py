@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pipeline.config import DataConfig, NetworkConfig
+from pipeline.config import Config
+from pipeline.families.upscaler.settings import UpscalerNetwork
 
 COLOURS = 3
 NARROWEST = 16
@@ -83,8 +84,10 @@ class Generator(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # it has a bias
 
     @staticmethod
-    def from_config(network: NetworkConfig, _: DataConfig) -> Generator:
+    def from_config(config: Config) -> Generator:
         """Build it as the config says; it serves images of any size."""
+        network = config.network
+        assert isinstance(network, UpscalerNetwork)
         return Generator(
             network.upscale_factor,
             network.generator_channels,
@@ -130,8 +133,10 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     @staticmethod
-    def from_config(network: NetworkConfig, _: DataConfig) -> Discriminator:
+    def from_config(config: Config) -> Discriminator:
         """Build it as the config says; it serves images of any size."""
+        network = config.network
+        assert isinstance(network, UpscalerNetwork)
         return Discriminator(network.discriminator_channels)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

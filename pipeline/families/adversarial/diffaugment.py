@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.config import TrainingConfig
+from pipeline.families.noise.settings import NoiseTraining
 
 DRAWS = 10
 """Uniform numbers an image: for each change one that decides about it, then its parameters."""
@@ -34,7 +34,7 @@ class DifferentiableAugmentation:
     """Largest shift, as a share of the side; 1/8 in the paper."""
 
     @staticmethod
-    def from_config(training: TrainingConfig) -> DifferentiableAugmentation:
+    def from_config(training: NoiseTraining) -> DifferentiableAugmentation:
         """Build it as the config says."""
         return DifferentiableAugmentation(training.diffaugment, training.diffaugment_translation)
 

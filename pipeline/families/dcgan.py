@@ -10,15 +10,41 @@ normalisations are settings.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-from pipeline.config import DataConfig, NetworkConfig
-from pipeline.networks.initialisation import dcgan_weights
-from pipeline.networks.patches import DoublingConvTranspose2d, HalvingConv2d
+from pipeline.config import Config, FamilySettings, require
+from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.family import Family
+from pipeline.families.layers.initialisation import dcgan_weights
+from pipeline.families.layers.normalisation import normalised
+from pipeline.families.layers.patches import DoublingConvTranspose2d, HalvingConv2d
+from pipeline.families.noise.inputs import NoiseInputs, latents_of
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.noise.settings import (
+    NormedNetwork,
+    PlainData,
+    PlainTraining,
+    check_penalties,
+)
+from pipeline.families.registry import register
+
+
+@dataclass(frozen=True)
+class DcganNetwork(NormedNetwork):
+    """The networks of Radford et al., and what may differ from the paper."""
+
+    family: str = "dcgan"
+    kernel_size: int = 4
+    """Side of the kernels: 4, or 5 as in the paper."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        require(self.kernel_size in (4, 5), "kernel_size", self.kernel_size, "4 or 5")
 
 
 def channel_ladder(image_size: int, base: int) -> list[int]:
@@ -44,20 +70,6 @@ def doubling(channels: int, out_channels: int, kernel: int) -> nn.Module:
     return nn.ConvTranspose2d(
         channels, out_channels, kernel, 2, kernel // 2, output_padding=1, bias=False
     )
-
-
-def normalised(layer: nn.Module, channels: int, kind: str) -> list[nn.Module]:
-    """Return a layer of a discriminator with its normalisation.
-
-    `batch` is that of the DCGAN; `layer` normalises each image by itself, which a gradient
-    penalty needs (Gulrajani et al. 2017, section 4); `spectral` bounds the slope of the layer
-    (Miyato et al. 2018); `none` is neither.
-    """
-    if kind == "batch":
-        return [layer, nn.BatchNorm2d(channels)]
-    if kind == "layer":
-        return [layer, nn.GroupNorm(1, channels)]
-    return [spectral_norm(layer)] if kind == "spectral" else [layer]
 
 
 class Generator(nn.Module):
@@ -94,8 +106,10 @@ class Generator(nn.Module):
         self.apply(dcgan_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Generator:
+    def from_config(config: Config) -> Generator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, DcganNetwork)
         return Generator(
             data.image_size,
             network.latent_size + len(data.class_names),
@@ -135,7 +149,7 @@ class Discriminator(nn.Module):
             base: channels after the first layer.
             image_channels: C; 1 or 3.
             kernel: side of the kernels that halve; 4 or 5.
-            norm: see `normalised`.
+            norm: see `pipeline.families.layers.normalisation`.
             dropout: share of the hidden values that is set to zero in training.
             classes: of the images; 0 if they have none.
         """
@@ -153,8 +167,10 @@ class Discriminator(nn.Module):
         self.apply(dcgan_weights)
 
     @staticmethod
-    def from_config(network: NetworkConfig, data: DataConfig) -> Discriminator:
+    def from_config(config: Config) -> Discriminator:
         """Build it as the config says."""
+        network, data = config.network, config.data
+        assert isinstance(network, DcganNetwork)
         return Discriminator(
             data.image_size,
             network.discriminator_channels,
@@ -169,3 +185,17 @@ class Discriminator(nn.Module):
         """Return one logit an image, (N,), or (N, 1 + classes)."""
         logits: torch.Tensor = self.layers(images).flatten(1)
         return logits.squeeze(1)
+
+
+DCGAN = register(
+    Family(
+        "dcgan",
+        FamilySettings(PlainData, DcganNetwork, PlainTraining, check_penalties),
+        Generator.from_config,
+        Discriminator.from_config,
+        Adversarial.from_config,
+        NoiseInputs,
+        NoiseSampler,
+        latents=latents_of,
+    )
+)

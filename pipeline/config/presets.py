@@ -1,0 +1,95 @@
+"""Where settings come from: presets, TOML files, `KEY=VALUE` assignments."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.config import Config, apply_settings
+from pipeline.config.schema import all_settings, flat, settings_of
+from pipeline.config.sections import OutputConfig
+from pipeline.errors import ConfigError
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `KEY=VALUE`; the value is a TOML literal, or a plain string.
+
+    The key may carry its section, as in `training.seed=1`.
+
+    Raises:
+        ConfigError: if there is no `=`, or no such setting in the section.
+    """
+    key, equals, literal = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set takes KEY=VALUE, found {text!r}. Example: --set batch_size=32")
+    try:
+        value = tomllib.loads(f"value = {literal}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = literal.strip()
+    section, dot, name = key.strip().rpartition(".")
+    if dot:
+        flat({section: {name: value}})
+    return name, value
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets that come with painter."""
+    folder = resources.files("pipeline.config") / "presets"
+    return sorted(
+        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
+    )
+
+
+def load_preset(name: str) -> Config:
+    """Return the preset `name`.
+
+    Raises:
+        ConfigError: if there is none; the message lists those that exist.
+    """
+    names = preset_names()
+    if name not in names:
+        raise ConfigError(f"There is no preset {name!r}. Presets: {', '.join(names)}.")
+    text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text()
+    return Config.from_dict(tomllib.loads(text))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file, flat.
+
+    Raises:
+        ConfigError: if it is missing or not TOML.
+    """
+    try:
+        return flat(tomllib.loads(path.read_text()))
+    except (FileNotFoundError, IsADirectoryError):
+        raise ConfigError(f"There is no config file {path}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}.") from None
+
+
+def resolve(
+    preset: str, config_file: Path | None = None, assignments: Iterable[str] = ()
+) -> Config:
+    """Return preset, then TOML file, then `KEY=VALUE` assignments, each over the one before."""
+    config = load_preset(preset)
+    if config_file is not None:
+        config = apply_settings(config, read_toml(config_file))
+    return apply_settings(config, dict(map(parse_assignment, assignments)))
+
+
+def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
+    """Return the output settings with `KEY=VALUE` assignments applied.
+
+    Raises:
+        ConfigError: for anything that is not a setting of [output].
+    """
+    settings = dict(map(parse_assignment, assignments))
+    known = settings_of(config.family)
+    for name in settings:
+        if name in all_settings() and (name not in known or known[name].section != "output"):
+            outputs = ", ".join(n for n, s in known.items() if s.section == "output")
+            raise ConfigError(f"{name} cannot change after training; --set takes {outputs} here.")
+    return apply_settings(config, settings).output

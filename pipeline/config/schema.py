@@ -1,0 +1,222 @@
+"""Which settings there are: those of every run, and what each family of networks adds to them.
+
+A family registers one dataclass for each of the sections [data], [network] and [training], which
+extends that section's own. So a setting belongs to the families whose dataclasses have it, with
+that family's meaning, default and checks. The families that come with painter register
+themselves when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
+from typing import Any
+
+from pipeline.config.sections import (
+    BudgetConfig,
+    DataConfig,
+    LoggingConfig,
+    NetworkConfig,
+    OutputConfig,
+    TrainingConfig,
+)
+from pipeline.errors import ConfigError
+
+DEFAULT_FAMILY = "dcgan"
+BUILT_IN = {
+    "dcgan": "pipeline.families.dcgan",
+    "dense-start": "pipeline.families.dense_start",
+    "fully-connected": "pipeline.families.fully_connected",
+    "fastgan": "pipeline.families.fastgan",
+    "upscaler": "pipeline.families.upscaler",
+}
+"""Where each family lives that comes with painter. Imported by name: settings know no family."""
+
+
+def _no_check(_: Any) -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True)
+class FamilySettings:
+    """What a family adds to the settings of every run."""
+
+    data: type[DataConfig] = DataConfig
+    network: type[NetworkConfig] = NetworkConfig
+    training: type[TrainingConfig] = TrainingConfig
+    check: Callable[[Any], None] = _no_check
+    """Takes a whole `Config`; raises ConfigError for settings that do not go together."""
+
+    def sections(self) -> dict[str, type]:
+        """Return the dataclass of each section, in the order in which files have them."""
+        return {
+            "data": self.data,
+            "network": self.network,
+            "training": self.training,
+            "budget": BudgetConfig,
+            "logging": LoggingConfig,
+            "output": OutputConfig,
+        }
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a family."""
+
+    name: str
+    section: str
+    default: Any
+    hint: Any
+    """Its type: a class, or a union of classes."""
+
+
+_REGISTERED: dict[str, FamilySettings] = {}
+
+
+def register_settings(family: str, settings: FamilySettings) -> None:
+    """Make the settings of a family known, under the name that the setting `family` takes."""
+    _REGISTERED[family] = settings
+    settings_of.cache_clear()
+
+
+def family_names() -> list[str]:
+    """Return the names of all families, those that come with painter first."""
+    return list(BUILT_IN | _REGISTERED)
+
+
+def family_settings(family: str) -> FamilySettings:
+    """Return what a family adds to the settings.
+
+    Raises:
+        ConfigError: if there is no such family; the message lists those that exist.
+    """
+    if family not in _REGISTERED and family in BUILT_IN:
+        importlib.import_module(BUILT_IN[family])
+    if family not in _REGISTERED:
+        raise ConfigError(f"family is {family!r}; expected one of {', '.join(family_names())}.")
+    return _REGISTERED[family]
+
+
+@cache
+def settings_of(family: str) -> dict[str, Setting]:
+    """Return the settings that a family knows, under their names.
+
+    Raises:
+        ConfigError: if there is no such family.
+    """
+    found: dict[str, Setting] = {}
+    for section, cls in family_settings(family).sections().items():
+        hints = typing.get_type_hints(cls)
+        for field in fields(cls):
+            default = family if field.name == "family" else _default(field)
+            found[field.name] = Setting(field.name, section, default, hints[field.name])
+    return found
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default is not MISSING else None
+
+
+def all_settings() -> dict[str, list[str]]:
+    """Return the names of all settings, each with the families that know it."""
+    found: dict[str, list[str]] = {}
+    for family in family_names():
+        for name in settings_of(family):
+            found.setdefault(name, []).append(family)
+    return found
+
+
+def sections_of(family: str) -> dict[str, type]:
+    """Return the dataclass of each section for a family."""
+    return family_settings(family).sections()
+
+
+def unknown(key: str, known: Iterable[str]) -> ConfigError:
+    """Return the error for a name that is no setting or section, with the nearest that is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Settings: {', '.join(known)}."
+    return ConfigError(f"There is no setting {key!r}. {hint}")
+
+
+def not_of_family(name: str, value: Any, family: str) -> ConfigError:
+    """Return the error for a setting that other families have."""
+    owners = " and ".join(all_settings()[name])
+    return ConfigError(
+        f"{name} is {value!r}, and family {family!r} has no such thing. It belongs to {owners}."
+    )
+
+
+def find_setting(name: str, value: Any, family: str) -> Setting:
+    """Return a setting of a family by its name.
+
+    Raises:
+        ConfigError: if there is no such setting, or if only other families have it.
+    """
+    known = settings_of(family)
+    if name in known:
+        return known[name]
+    everything = all_settings()
+    raise not_of_family(name, value, family) if name in everything else unknown(name, everything)
+
+
+def typed(setting: Setting, value: Any) -> Any:
+    """Return `value` as the setting's type.
+
+    Raises:
+        ConfigError: if it is of another one, or no finite number.
+    """
+    name, hint = setting.name, setting.hint
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in options and value in (None, "none"):
+        return None
+    if float in options and type(value) is int:
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}; expected a finite number.")
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise ConfigError(f"{name} is {value!r}; expected a list of texts.")
+    if type(value) in options:
+        return value
+    expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
+    raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
+
+
+def flat(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn TOML sections and flat keys into one mapping from setting to value.
+
+    Raises:
+        ConfigError: for an unknown section, or a setting that stands in the wrong one.
+    """
+    names = sections_of(DEFAULT_FAMILY)
+    found: dict[str, Any] = {}
+    for key, value in sections.items():
+        if not isinstance(value, Mapping):
+            found[key] = value
+            continue
+        if key not in names:
+            raise unknown(key, names)
+        own = _names_in(key)
+        for name, inner in value.items():
+            if name not in own:
+                raise unknown(name, own)
+            found[name] = inner
+    return found
+
+
+def _names_in(section: str) -> set[str]:
+    """Return the names of the settings that any family has in a section."""
+    return {
+        name
+        for family in family_names()
+        for name, setting in settings_of(family).items()
+        if setting.section == section
+    }

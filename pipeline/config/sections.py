@@ -1,0 +1,205 @@
+"""The sections of every run's settings, and how their ranges are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.errors import ConfigError
+
+IMAGE_SIZES = (32, 64, 128, 256)
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
+UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
+UPSCALES = ("learned", *UPSCALE_FILTERS)
+LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
+CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+
+
+def require(holds: bool, name: str, found: object, expected: str) -> None:
+    """Raise ConfigError unless a setting's value is as expected."""
+    if not holds:
+        raise ConfigError(f"{name} is {found!r}; expected {expected}.")
+
+
+def require_one_of(known: tuple[str, ...], name: str, found: str) -> None:
+    """Raise ConfigError unless a setting is one of some words."""
+    require(found in known, name, found, "one of " + ", ".join(known))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How paintings become training tensors."""
+
+    image_size: int = 64
+    """Side of the training images in pixels."""
+    horizontal_flip: bool = True
+    """Mirror each training image with probability one half."""
+    vertical_flip: bool = False
+    """Turn each training image upside down with probability one half."""
+    rotation: float = 0.0
+    """Turn each training image by up to so many degrees, either way; edges are mirrored."""
+    zoom: float = 1.0
+    """Enlarge each training image by a random factor up to this, at a random place."""
+    holdout: float = 0.0
+    """Share of the paintings that is kept from training, and scored against."""
+    holdout_seed: int = 0
+    """Which paintings these are."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        sizes = ", ".join(map(str, IMAGE_SIZES))
+        require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, f"one of {sizes}")
+        require(0 <= self.rotation <= 180, "rotation", self.rotation, "from 0 to 180 degrees")
+        require(1 <= self.zoom <= 4, "zoom", self.zoom, "from 1 to 4")
+        require(0 <= self.holdout < 1, "holdout", self.holdout, "from 0 to below 1")
+        require(self.holdout_seed >= 0, "holdout_seed", self.holdout_seed, "0 or more")
+
+    # What every training may ask for, and what some families make a setting of.
+
+    @property
+    def channels(self) -> int:
+        """Return the channels of an image: 3 for colour."""
+        return 3
+
+    @property
+    def conditional(self) -> bool:
+        """Return whether the training has classes."""
+        return False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return ()
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Which networks a run has. Each family extends this by what describes its own."""
+
+    family: str
+    """The kind of networks: see `pipeline.families`."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The optimisation. A change of any of these makes another run."""
+
+    seed: int = 0
+    """Everything random in the run follows from it."""
+    batch_size: int = 64
+    """Images a step, over all devices."""
+    learning_rate: float = 2e-4
+    """Adam's step size, for both networks."""
+    discriminator_learning_rate: float | None = None
+    """Adam's step size for the discriminator, if it has its own."""
+    beta1: float = 0.5
+    """Adam's decay of the first moment."""
+    beta2: float = 0.999
+    """Adam's decay of the second moment."""
+    loss: str = "non-saturating"
+    """non-saturating, minimax, lsgan, hinge or wgan-gp."""
+    discriminator_steps: int = 1
+    """Steps of the discriminator for each of the generator, each on images of its own."""
+    real_label: float = 1.0
+    """Target of the discriminator on paintings, and of the generator."""
+    fake_label: float = 0.0
+    """Target of the discriminator on generated images."""
+    ema_decay: float = 0.999
+    """Decay a step of the averaged generator; shorter while the run is young."""
+    precision: str = "auto"
+    """auto picks bfloat16, float16 or float32 by the hardware."""
+    synchronised_batch_norm: bool = True
+    """On several devices, take BatchNorm's statistics over all of them."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require(
+            2 <= self.batch_size <= 65536, "batch_size", self.batch_size, "a number from 2 to 65536"
+        )
+        for name in ("learning_rate", "discriminator_learning_rate"):
+            value = getattr(self, name)
+            require(value is None or 0 < value <= 1, name, value, "above 0, at most 1")
+        require_one_of(LOSSES, "loss", self.loss)
+        steps = self.discriminator_steps
+        require(1 <= steps <= 100, "discriminator_steps", steps, "from 1 to 100")
+        for name in ("beta1", "beta2", "ema_decay"):
+            value = getattr(self, name)
+            require(0 <= value < 1, name, value, "from 0 to below 1")
+        for name in ("real_label", "fake_label"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, name, value, "from 0 to 1")
+        require_one_of(PRECISIONS, "precision", self.precision)
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """When a run ends: whichever limit comes first. May grow when a run is taken up again."""
+
+    images: int | None = None
+    """Training images shown to the discriminator."""
+    epochs: float | None = None
+    """Passes over the training set."""
+    minutes: float | None = None
+    """Training time over all sittings, including the time that saving takes."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("images", "epochs", "minutes"):
+            value = getattr(self, name)
+            require(value is None or value > 0, name, value, "above 0")
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """What a run writes down on its way, and how often."""
+
+    log_every: int = 10
+    """Steps between lines of stats.jsonl."""
+    sample_every: int = 20_000
+    """Training images between grids of samples."""
+    sample_count: int = 64
+    """Images in a grid."""
+    checkpoint_minutes: float = 2.0
+    """Minutes between checkpoints, or more, so that they cost little: what a power cut can cost."""
+    score_every: int | None = 20_000
+    """Training images between small scores, or more, so that they cost little; none: no scores."""
+    score_images: int = 1000
+    """Generated images of a small score."""
+    score_features: str = "auto"
+    """Whose features: `auto` takes inception if its weights are here, else efficientnet-lite0."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("log_every", "sample_every", "checkpoint_minutes", "score_every"):
+            value = getattr(self, name)
+            require(value is None or value > 0, name, value, "above 0")
+        require(self.score_images >= 50, "score_images", self.score_images, "at least 50")
+        require_one_of(SCORE_FEATURES, "score_features", self.score_features)
+        require(1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024")
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """The images that `generate` writes."""
+
+    output_size: int = 256
+    """Side of the written images in pixels; the competition takes 256."""
+    upscale: str = "lanczos"
+    """What enlarges the generator's images: a filter, or `learned`, the snapshot's upscaler."""
+    truncation: float = 1.0
+    """How far z is from the mean of its law: less than 1 makes images more alike and surer."""
+    jpeg_quality: int = 95
+    """Quality of the JPEG files, 1 to 100."""
+    chroma_subsampling: str = "4:2:0"
+    """How JPEG thins out colour."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(
+            8 <= self.output_size <= 4096, "output_size", self.output_size, "from 8 to 4096 pixels"
+        )
+        require_one_of(UPSCALES, "upscale", self.upscale)
+        require(0 <= self.truncation <= 2, "truncation", self.truncation, "from 0 to 2")
+        require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
+        require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)

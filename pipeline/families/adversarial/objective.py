@@ -1,0 +1,265 @@
+"""The objective of a GAN: what its discriminator and its generator minimise on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.config import Config, TrainingConfig
+from pipeline.families.adversarial.diffaugment import (
+    DRAWS,
+    DifferentiableAugmentation,
+    adapted,
+)
+from pipeline.families.adversarial.lecam import lecam_penalty, moved
+from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
+from pipeline.families.family import Batch, Metrics, Networks, Phase
+from pipeline.families.noise.settings import NoiseTraining, PlainTraining
+
+REAL, FAKE, FAKE_AGAIN = range(3)
+"""Which of the augmentation's numbers are for what: real and generated images in the
+discriminator's phase, and generated ones in the generator's."""
+
+
+def adversarial_phases(training: TrainingConfig) -> tuple[Phase, Phase]:
+    """Return the two phases of a GAN's step, the discriminator's first."""
+    own, rate = training.discriminator_learning_rate, training.learning_rate
+    return (
+        Phase("discriminator", ("discriminator",), rate if own is None else own, short="d"),
+        Phase("generator", ("generator",), rate, training.discriminator_steps, short="g"),
+    )
+
+
+@dataclass
+class Adversarial:
+    """An adversarial loss, with the class of each image told apart when there are classes.
+
+    With classes it is the AC-GAN of Odena et al. 2017, "Conditional image synthesis with
+    auxiliary classifier GANs", section 3: both networks also minimise the cross-entropy of the
+    classes that the discriminator sees in real and in generated images.
+
+    Its state: the strength of the augmentation, and the anchors of the LeCam penalty.
+    """
+
+    loss: Loss
+    phases: tuple[Phase, ...] = ()
+    passes: str = "auto"
+    """How the discriminator sees both kinds of images: see `judge_both`."""
+    penalty_weight: float = 0.0
+    """Weight of the gradient penalty; 0 leaves it out."""
+    classes: int = 0
+    r1_weight: float = 0.0
+    """Weight of the R1 penalty in a step in which it is due; 0 leaves it out."""
+    r1_every: int = 1
+    """Steps between R1 penalties."""
+    augment: DifferentiableAugmentation = field(default_factory=DifferentiableAugmentation)
+    lecam_weight: float = 0.0
+    """Weight of the LeCam penalty; 0 leaves it out."""
+    strength: torch.Tensor = field(default_factory=lambda: torch.ones(()))
+    """Of the differentiable augmentation: the share of images that each change is made to."""
+    target: float | None = None
+    """Mean sign of the logits of real images that the strength follows; none: it is fixed."""
+    ramp: int = 200_000
+    """Training images in which the strength can go from 0 to 1."""
+    anchors: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
+    """Of the LeCam penalty: recent mean logits of real and of generated images."""
+
+    @classmethod
+    def from_config(cls, config: Config, device: torch.device) -> Self:
+        """Build it as the config says, its state on a device."""
+        training = config.training
+        assert isinstance(training, NoiseTraining)
+        objective = cls(
+            make_loss(training),
+            adversarial_phases(training),
+            classes=len(config.data.class_names),
+            augment=DifferentiableAugmentation.from_config(training),
+            lecam_weight=training.lecam_weight,
+            strength=torch.tensor(first_strength(training), device=device),
+            target=training.diffaugment_target,
+            ramp=training.diffaugment_ramp,
+            anchors=torch.zeros(2, device=device),
+        )
+        if isinstance(training, PlainTraining):
+            objective.passes = training.discriminator_passes
+            objective.r1_weight = training.r1_weight * training.r1_every
+            objective.r1_every = training.r1_every
+            if training.loss == "wgan-gp":
+                objective.penalty_weight = training.gradient_penalty
+        return objective
+
+    def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the numbers of the gradient penalty and of the augmentation."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.penalty_weight > 0:
+            shapes["mix"] = (1, batch_size)
+        if self.augment.changes:
+            shapes["diffaugment"] = (3, batch_size, DRAWS)
+        return shapes
+
+    def generate(self, networks: Networks, batch: Batch) -> torch.Tensor:
+        """Return G(z)."""
+        images: torch.Tensor = networks["generator"](batch.z)
+        return images
+
+    def phase_loss(
+        self, phase: str, networks: Networks, batch: Batch, generated: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the loss of the network that learns in a phase, and what to log."""
+        discriminator = networks["discriminator"]
+        if phase == "discriminator":
+            return self.discriminator_loss(discriminator, batch, generated.detach())
+        return self.generator_loss(discriminator, batch, generated)
+
+    def follow(self, metrics: Metrics, images: int) -> None:
+        """Adapt the strength and the anchors to what the discriminator says."""
+        if self.target is not None:
+            change = images / self.ramp
+            signs = metrics["d_real_sign"]
+            self.strength = adapted(self.strength, signs, self.target, change)
+        if "d_real_logit" in metrics:
+            means = torch.stack([metrics["d_real_logit"], metrics["d_fake_logit"]])
+            self.anchors = moved(self.anchors, means)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the anchors, and the strength if it adapts: a fixed one is a setting."""
+        adapting = {} if self.target is None else {"strength": self.strength}
+        return {"anchors": self.anchors} | adapting
+
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Take over a saved state."""
+        if self.target is not None and "strength" in saved:
+            self.strength = saved["strength"].to(self.strength.device)
+        if "anchors" in saved:
+            self.anchors = saved["anchors"].to(self.anchors.device)
+
+    def discriminator_loss(
+        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the loss of both kinds of images; logs `d_real` and `d_fake_before`.
+
+        Args:
+            discriminator: gives logits (N,) or (N, 1 + classes).
+            batch: of the step.
+            fake: generated images, detached.
+        """
+        images = self.seen(batch, fake)
+        outputs = judge_both(discriminator, *images, self.passes)
+        return self.verdict(discriminator, batch, images, outputs)
+
+    def seen(self, batch: Batch, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return real and generated images as the discriminator sees them, augmented."""
+        return self._augmented(batch.real, batch, REAL), self._augmented(fake, batch, FAKE)
+
+    def _augmented(self, images: torch.Tensor, batch: Batch, purpose: int) -> torch.Tensor:
+        draws = batch.draws.get("diffaugment")
+        return self.augment(images, None if draws is None else draws[purpose], self.strength)
+
+    def verdict(
+        self,
+        discriminator: nn.Module,
+        batch: Batch,
+        images: tuple[torch.Tensor, torch.Tensor],
+        outputs: tuple[torch.Tensor, torch.Tensor],
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the loss of outputs that the discriminator has given, and what to log.
+
+        Args:
+            discriminator: for penalties on its slope.
+            batch: of the step.
+            images: real and generated, as it saw them.
+            outputs: float32, of both.
+        """
+        (real, fake), (real_output, fake_output) = images, outputs
+        real_logits, fake_logits = self._verdicts(real_output), self._verdicts(fake_output)
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        if batch.labels is not None:
+            loss = loss + F.cross_entropy(self._classes(real_output), batch.labels)
+            loss = loss + self._wanted_classes(fake_output, batch)
+        if self.penalty_weight > 0:
+            penalty = gradient_penalty(discriminator, real, fake, batch.draws["mix"][0])
+            loss = loss + self.penalty_weight * penalty
+        if self.r1_weight > 0 and batch.step % self.r1_every == 0:
+            loss = loss + self.r1_weight * r1_penalty(discriminator, real)
+        logged = readings(self.loss, real_logits.detach(), fake_logits.detach())
+        if self.lecam_weight > 0:
+            penalty = lecam_penalty(real_logits, fake_logits, self.anchors)
+            loss = loss + self.lecam_weight * penalty
+            logged |= {
+                "d_real_logit": real_logits.detach().mean(),
+                "d_fake_logit": fake_logits.detach().mean(),
+            }
+        return loss, logged
+
+    def generator_loss(
+        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the generator's loss; logs `d_fake_after`."""
+        output = discriminator(self._augmented(fake, batch, FAKE_AGAIN)).float()
+        logits = self._verdicts(output)
+        loss = self.loss.generator(logits)
+        if batch.labels is not None:
+            loss = loss + self._wanted_classes(output, batch)
+        return loss, {"d_fake_after": self.loss.reading(logits.detach())}
+
+    def _verdicts(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N,) of being real."""
+        return output[:, 0] if self.classes else output
+
+    def _classes(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, classes) of the classes."""
+        return output[:, 1:]
+
+    def _wanted_classes(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the cross-entropy to the classes that the latents asked for."""
+        return F.cross_entropy(self._classes(output), batch.z[:, -self.classes :])
+
+
+def first_strength(training: NoiseTraining) -> float:
+    """Return the strength of the differentiable augmentation at the start of a run."""
+    return training.diffaugment_strength if training.diffaugment_target is None else 0.0
+
+
+def readings(loss: Loss, real: torch.Tensor, fake: torch.Tensor) -> Metrics:
+    """Return what is logged of the discriminator's step.
+
+    Args:
+        loss: knows how its logits are read.
+        real: logits of paintings, detached.
+        fake: logits of generated images, detached.
+    """
+    return {
+        "d_real": loss.reading(real),
+        "d_fake_before": loss.reading(fake),
+        "d_real_sign": (real - loss.boundary).sign().mean(),
+    }
+
+
+def judge_both(
+    discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, passes: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the discriminator's float32 output on paintings and on generated images.
+
+    Args:
+        discriminator: gives logits (N,) or (N, 1 + classes).
+        real: paintings (N, C, S, S) in [-1, 1].
+        fake: generated images of the same shape.
+        passes: `separate` sends them through in two batches, so that BatchNorm sees each by
+            itself (Radford et al. 2016 and others since); `joined` in one, which is faster;
+            `auto` joins them where no layer mixes the images of a batch, and both are equal.
+    """
+    if passes == "joined" or (passes == "auto" and not mixes_images(discriminator)):
+        real_output, fake_output = discriminator(torch.cat([real, fake.to(real)])).chunk(2)
+    else:
+        real_output, fake_output = discriminator(real), discriminator(fake)
+    return real_output.float(), fake_output.float()
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

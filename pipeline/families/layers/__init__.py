@@ -1,0 +1,1 @@
+"""Layers and ways to draw weights that several families use."""

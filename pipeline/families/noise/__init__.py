@@ -1,0 +1,1 @@
+"""What families share that make images from a vector of noise: settings, laws, sampler, walks."""

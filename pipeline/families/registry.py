@@ -1,0 +1,126 @@
+"""All families by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pipeline.config import Config, OutputConfig, family_settings, register_settings
+from pipeline.errors import ConfigError
+from pipeline.families.family import Enlarger, Family
+from pipeline.families.noise.laws import Latents
+from pipeline.models.samplers import Sampler
+
+if TYPE_CHECKING:
+    from pipeline.training.checkpoints import Snapshot
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register(family: Family) -> Family:
+    """Make a family known, with its settings, and return it."""
+    register_settings(family.name, family.settings)
+    _FAMILIES[family.name] = family
+    return family
+
+
+def family_of(config: Config) -> Family:
+    """Return the family of a config."""
+    family_settings(config.family)  # imports it, if it comes with painter
+    return _FAMILIES[config.family]
+
+
+def build_generator(config: Config) -> nn.Module:
+    """Return a new generator of the config's family."""
+    return family_of(config).generator(config)
+
+
+def build_discriminator(config: Config) -> nn.Module:
+    """Return a new discriminator of the config's family."""
+    return family_of(config).discriminator(config)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of trainable numbers in a network."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def make_sampler(
+    snapshot: Snapshot,
+    seed: int,
+    devices: torch.device | Sequence[torch.device],
+    output: OutputConfig | None = None,
+    wanted_class: str | None = None,
+) -> Sampler:
+    """Return what makes the images of a snapshot, of whatever family.
+
+    Args:
+        snapshot: the generator and its config.
+        seed: picks the set of images; 0 or more.
+        devices: where the generator runs.
+        output: size, filter and more; by default those of the snapshot.
+        wanted_class: of all images; by default any.
+
+    Raises:
+        ConfigError: if the family makes no images of its own, or cannot make those wanted.
+    """
+    check_makes_images(snapshot.config)
+    make = family_of(snapshot.config).sampler
+    assert make is not None
+    return make(snapshot, seed, devices, output, wanted_class)
+
+
+def make_enlargers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[Enlarger]:
+    """Return a copy of a snapshot's upscaler on each device.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    if snapshot.upscaler is None:
+        raise ConfigError(
+            "upscale is 'learned', and the snapshot has no upscaler. Give it one with "
+            "`painter generate --upscaler RUN|FILE`, or take --upscale lanczos."
+        )
+    make = family_of(snapshot.upscaler.config).enlarger
+    assert make is not None  # refused when the snapshot was given it
+    side = snapshot.config.data.image_size
+    return [make(snapshot.upscaler, device, side) for device in devices]
+
+
+def makes_images(config: Config) -> bool:
+    """Tell whether a family makes images of its own, and not larger ones of others'."""
+    return family_of(config).sampler is not None
+
+
+def enlarges(config: Config) -> bool:
+    """Tell whether a family makes other generators' images larger."""
+    return family_of(config).enlarger is not None
+
+
+def latents_of(config: Config) -> Latents:
+    """Return the law of the noise that images are made from.
+
+    Raises:
+        ConfigError: if the family makes them from something else, or makes none.
+    """
+    check_makes_images(config)
+    law = family_of(config).latents
+    if law is None:
+        raise ConfigError(f"Family {config.family!r} does not make its images from noise.")
+    return law(config)
+
+
+def check_makes_images(config: Config) -> None:
+    """Check that a family makes images of its own.
+
+    Raises:
+        ConfigError: if it only enlarges those of others.
+    """
+    if not makes_images(config):
+        raise ConfigError(
+            "This is an upscaler, which makes no images of its own. Give it to a generator: "
+            "`painter generate --run RUN --upscaler UPSCALER`."
+        )

@@ -1,0 +1,27 @@
+"""Family upscaler: learned upscaling, for the images of another generator."""
+
+from pipeline.config import FamilySettings
+from pipeline.families.family import Family
+from pipeline.families.registry import register
+from pipeline.families.upscaler.inputs import UpscalerInputs
+from pipeline.families.upscaler.networks import Discriminator, Generator
+from pipeline.families.upscaler.objective import Upscaling
+from pipeline.families.upscaler.sampler import LearnedUpscaler
+from pipeline.families.upscaler.settings import (
+    UpscalerData,
+    UpscalerNetwork,
+    UpscalerTraining,
+    check,
+)
+
+UPSCALER = register(
+    Family(
+        "upscaler",
+        FamilySettings(UpscalerData, UpscalerNetwork, UpscalerTraining, check),
+        Generator.from_config,
+        Discriminator.from_config,
+        Upscaling.from_config,
+        UpscalerInputs,
+        enlarger=LearnedUpscaler,
+    )
+)

@@ -1,0 +1,103 @@
+"""What an upscaler minimises: the discriminator sees its crops beside crops of real images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.config import Config
+from pipeline.families.adversarial.losses import Loss, make_loss
+from pipeline.families.adversarial.objective import adversarial_phases, readings
+from pipeline.families.family import Batch, Metrics, Networks, Phase
+from pipeline.families.upscaler.networks import COLOURS, shrink
+from pipeline.families.upscaler.settings import UpscalerNetwork, UpscalerTraining
+
+
+@dataclass(frozen=True)
+class Upscaling:
+    """An adversarial loss, the distance to the painting, and the distance once shrunk.
+
+    What is shrunk again must be the input (Menon et al. 2020, "PULSE", section 3): so texture is
+    added and nothing else changed.
+    """
+
+    loss: Loss
+    phases: tuple[Phase, ...]
+    factor: int
+    adversarial_weight: float
+    pixel_weight: float
+    consistency_weight: float
+
+    @staticmethod
+    def from_config(config: Config, device: torch.device) -> Upscaling:
+        """Build it as the config says."""
+        training = config.training
+        assert isinstance(training, UpscalerTraining)
+        assert isinstance(config.network, UpscalerNetwork)
+        return Upscaling(
+            make_loss(training),
+            adversarial_phases(training),
+            config.network.upscale_factor,
+            training.adversarial_weight,
+            training.pixel_weight,
+            training.consistency_weight,
+        )
+
+    def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return that it needs no numbers."""
+        return {}
+
+    def generate(self, networks: Networks, batch: Batch) -> torch.Tensor:
+        """Return the enlarged images, (n or 2n, 3, S, S)."""
+        images: torch.Tensor = networks["generator"](batch.z)
+        return images
+
+    def phase_loss(
+        self, phase: str, networks: Networks, batch: Batch, generated: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the loss of the network that learns in a phase, and what to log."""
+        discriminator = networks["discriminator"]
+        if phase == "discriminator":
+            return self.discriminator_loss(discriminator, batch, generated.detach())
+        return self.generator_loss(discriminator, batch, generated)
+
+    def follow(self, metrics: Metrics, images: int) -> None:
+        """Adapt nothing."""
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return no state."""
+        return {}
+
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Take over nothing."""
+
+    def discriminator_loss(
+        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the adversarial loss of all patches; logs `d_real` and `d_fake_before`."""
+        real_logits = discriminator(batch.real).float()
+        fake_logits = discriminator(fake).float()
+        loss = self.loss.discriminator(real_logits, fake_logits)
+        return loss, readings(self.loss, real_logits.detach(), fake_logits.detach())
+
+    def generator_loss(
+        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the weighted sum; logs `d_fake_after`, `pixel_distance` and `consistency`."""
+        logits = discriminator(fake).float()
+        pixels = F.l1_loss(fake[: len(batch.real)], batch.real)
+        consistency = F.l1_loss(shrink(fake, self.factor), batch.z[:, :COLOURS])
+        loss = (
+            self.adversarial_weight * self.loss.generator(logits)
+            + self.pixel_weight * pixels
+            + self.consistency_weight * consistency
+        )
+        return loss, {
+            "d_fake_after": self.loss.reading(logits.detach()),
+            "pixel_distance": pixels.detach(),
+            "consistency": consistency.detach(),
+        }

@@ -1,0 +1,46 @@
+"""An upscaler at work: it enlarges the images of another generator."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.families.upscaler.grain import grain
+from pipeline.families.upscaler.settings import UpscalerNetwork
+from pipeline.models.inference import FastGenerator
+from pipeline.models.precision import Precision, choose_precision
+from pipeline.training.checkpoints import Snapshot
+
+UPSCALER_BATCH = 8
+"""Images an upscaler takes at a time: its large layers then stay in a CPU's cache."""
+
+
+class LearnedUpscaler:
+    """A snapshot's upscaler on one device.
+
+    All images get the same grain, so that an image depends on its z alone, and that grain stands
+    still in a video.
+    """
+
+    def __init__(self, snapshot: Snapshot, device: torch.device, side: int) -> None:
+        """Put a copy on the device.
+
+        Args:
+            snapshot: of the upscaler.
+            device: where it runs.
+            side: of the images to enlarge, in pixels.
+        """
+        assert isinstance(snapshot.config.network, UpscalerNetwork)
+        precision = Precision(choose_precision("auto", device), device)
+        self._network = FastGenerator(snapshot.generator, precision)
+        shape = (1, snapshot.config.network.latent_size, side, side)
+        self._grain = grain(0, "generate: grain", 0, shape).to(device)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images (N, 3, s, s), or grey ones, in [-1, 1] enlarged."""
+        images = images.expand(-1, 3, -1, -1)
+        return torch.cat([self._enlarged(part) for part in images.split(UPSCALER_BATCH)])  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def _enlarged(self, images: torch.Tensor) -> torch.Tensor:
+        z = torch.cat([images, self._grain.expand(len(images), -1, -1, -1)], 1)
+        larger: torch.Tensor = self._network(z)
+        return larger
