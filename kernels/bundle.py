@@ -29,7 +29,7 @@ from pipeline.runs import git_revision
 from pipeline.storage import zip_entry
 from submission.kernel_entry import KernelSettings
 
-SOURCES = ("**/*.py", "presets/*.toml", "templates/*", "py.typed")
+SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
 LEFT_OUT = ("service",)
 """Folders of a package that never run in a kernel."""

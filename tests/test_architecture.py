@@ -108,7 +108,13 @@ def used_by_tests() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
                 found |= {node.module or "", *(f"{node.module}.{a.name}" for a in node.names)}
-    return found
+    return found | {module for name in found for module in shown_by(name)}
+
+
+def shown_by(name: str) -> set[str]:
+    """Return the modules whose names a package hands on that is imported under this name."""
+    face = ROOT.joinpath(*name.split(".")) / "__init__.py"
+    return set(imported(face)) if name and face.exists() else set()
 
 
 def test_every_module_says_what_it_is_and_has_a_test_that_imports_it() -> None:
@@ -140,7 +146,7 @@ torch.set_num_threads(1)
 from pipeline.config import resolve
 from pipeline.data.images import content_hash, load_images, open_images
 from pipeline.generate import generate
-from pipeline.models.samplers import NoiseSampler
+from pipeline.families.registry import make_sampler
 from pipeline.training.checkpoints import load_snapshot
 from pipeline.training.loop import train
 import submission.archive as archive
@@ -154,7 +160,7 @@ loaded = load_images(images, 32)
 about = {"path": str(paintings), "domain": None, "count": 3, "content_hash": content_hash(images)}
 train(config, loaded.pixels, about, run)
 snapshot = load_snapshot(run / "snapshot.safetensors")
-generate(NoiseSampler(snapshot, 0, torch.device("cpu")), 5, run / "images.zip", config.output)
+generate(make_sampler(snapshot, 0, torch.device("cpu")), 5, run / "images.zip", config.output)
 archive.MINIMUM_IMAGES = 5
 print("packed", archive.package(run / "images.zip", run / "images.zip"))
 """

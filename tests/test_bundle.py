@@ -123,7 +123,7 @@ def test_all_that_runs_is_packed_and_nothing_else() -> None:
         if "service" not in path.relative_to(ROOT).parts  # nothing can reach a kernel's ports
     }
     assert set(names) == expected
-    assert {"pipeline/presets/demo.toml", "submission/kernel_entry.py"} < set(names)
+    assert {"pipeline/config/presets/demo.toml", "submission/kernel_entry.py"} < set(names)
 
 
 def test_an_installed_painter_makes_the_same_bundle(tmp_path: Path, kernel: Kernel) -> None:

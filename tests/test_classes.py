@@ -13,6 +13,7 @@ from pipeline.data.images import load_images, open_images
 from pipeline.errors import ConfigError, DataError
 from pipeline.families.noise.laws import Latents
 from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_number
 from pipeline.runs import RunFolder
 from pipeline.training.batches import Batches
@@ -55,7 +56,7 @@ def test_images_in_one_folder_or_in_none_are_no_classes(tmp_path: Path) -> None:
 
 
 def test_latents_end_with_the_class_as_0_and_1() -> None:
-    latents = Latents.from_config(NAMED)
+    latents = latents_of(NAMED)
     z = latents.batch(5, "latents", 3, 64)
     assert z.shape == (64, 103)
     wanted = z[:, 100:]
@@ -67,7 +68,7 @@ def test_latents_end_with_the_class_as_0_and_1() -> None:
 
 
 def test_the_class_of_an_image_is_its_own_or_what_is_asked_for() -> None:
-    latents = Latents.from_config(NAMED)
+    latents = latents_of(NAMED)
     z = latents.images(5, range(50))
     assert torch.equal(z[7:9], latents.images(5, [7, 8]))
     assert set(z[:, 100:].argmax(1).tolist()) == {0, 1, 2}

@@ -1,7 +1,7 @@
 """Settings are strict, and every way to give them means the same."""
 
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import (
-    SECTION_OF,
-    SECTIONS,
     Config,
+    all_settings,
     apply_settings,
     differences,
+    family_names,
+    family_settings,
     load_preset,
     parse_assignment,
     preset_names,
     read_toml,
     resolve,
+    settings_of,
 )
+from pipeline.config.sections import DataConfig, NetworkConfig
 from pipeline.errors import ConfigError
+from pipeline.families.dcgan import DcganNetwork
+from pipeline.families.fastgan.settings import FastganNetwork, FastganTraining
+from pipeline.families.noise.settings import PlainData, PlainTraining
+from pipeline.families.upscaler.settings import UpscalerData, UpscalerNetwork, UpscalerTraining
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -36,7 +43,60 @@ def test_an_unknown_preset_lists_those_that_exist() -> None:
 
 
 def test_names_of_settings_are_unique_over_the_sections() -> None:
-    assert sum(len(fields(s)) for s in SECTIONS.values()) == len(SECTION_OF)
+    for family in family_names():
+        sections = family_settings(family).sections().values()
+        assert sum(len(fields(s)) for s in sections) == len(settings_of(family))
+
+
+def test_a_setting_is_in_one_section_whatever_the_family() -> None:
+    for name, families in all_settings().items():
+        assert len({settings_of(family)[name].section for family in families}) == 1
+
+
+def test_what_a_family_does_not_know_does_not_exist_for_it() -> None:
+    upscaler = apply_settings(Config(), {"family": "upscaler", "latent_size": 16})
+    assert "kernel_size" not in upscaler.to_dict()["network"]
+    for value in (4, 5):  # also at what is another family's default
+        with pytest.raises(ConfigError, match=r"'upscaler' has no such thing.* to dcgan"):
+            apply_settings(upscaler, {"kernel_size": value})
+
+
+@pytest.mark.parametrize(
+    ("family", "classes"),
+    [
+        ("dcgan", (PlainData, DcganNetwork, PlainTraining)),
+        ("fastgan", (DataConfig, FastganNetwork, FastganTraining)),
+        ("upscaler", (UpscalerData, UpscalerNetwork, UpscalerTraining)),
+    ],
+)
+def test_the_sections_are_the_family_s(family: str, classes: tuple[type, ...]) -> None:
+    config = apply_settings(Config(), {"family": family, "latent_size": 16})
+    assert (type(config.data), type(config.network), type(config.training)) == classes
+    with pytest.raises(TypeError, match=r"\[network\] of family"):
+        replace(config, network=NetworkConfig(family))
+
+
+def test_another_family_keeps_what_both_know() -> None:
+    wide = apply_settings(Config(), {"generator_channels": 96, "batch_size": 8})
+    dense = apply_settings(wide, {"family": "dense-start"})
+    assert (dense.values()["generator_channels"], dense.training.batch_size) == (96, 8)
+    with pytest.raises(ConfigError, match="kernel_size is 5, and family 'fastgan'"):
+        apply_settings(apply_settings(Config(), {"kernel_size": 5}), {"family": "fastgan"})
+
+
+def test_what_an_earlier_version_wrote_of_other_families_is_dropped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sections = {"network": {"family": "fastgan", "kernel_size": 4, "residual_blocks": 5}}
+    assert Config.from_saved(sections) == apply_settings(Config(), {"family": "fastgan"})
+    assert capsys.readouterr().err == ""
+    sections["network"]["residual_blocks"] = 7
+    assert Config.from_saved(sections) == apply_settings(Config(), {"family": "fastgan"})
+    assert "without effect: residual_blocks=7" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="has no such thing"):
+        Config.from_dict(sections)
+    with pytest.raises(ConfigError, match="no setting 'blocks'"):
+        Config.from_saved({"network": {"blocks": 5}})
 
 
 def test_flat_and_sectioned_toml_and_assignments_mean_the_same(tmp_path: Path) -> None:
@@ -157,7 +217,8 @@ def test_config_json_gives_the_same_config_back(
 
 
 def test_presets_hold_only_settings() -> None:
-    folder = Path(__file__).parent.parent / "pipeline" / "presets"
+    folder = Path(__file__).parent.parent / "pipeline" / "config" / "presets"
     for path in folder.glob("*.toml"):
         for section, values in tomllib.loads(path.read_text()).items():
-            assert all(SECTION_OF[name] == section for name in values), path
+            known = settings_of(load_preset(path.stem).family)
+            assert all(known[name].section == section for name in values), path

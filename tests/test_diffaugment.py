@@ -119,34 +119,38 @@ def test_the_ramp_says_how_fast(ramp: int, expected: float) -> None:
     settings = {"diffaugment": ALL, "diffaugment_target": 0.6, "diffaugment_ramp": ramp}
     config = apply_settings(Config(), TINY | settings)
     state = TrainingState.fresh(config, Precision("float32", torch.device("cpu")))
-    state.follow_overfitting(ONE, 64)
+    state.objective.follow({"d_real_sign": ONE}, 64)
     # One float32 rounding of a number below 1.
-    assert state.strength.item() == pytest.approx(expected, abs=1e-7)
+    assert strength_of(state).item() == pytest.approx(expected, abs=1e-7)
 
 
 def trained(config: Config, steps: int, state: TrainingState | None = None) -> TrainingState:
     precision = Precision("float32", torch.device("cpu"))
     state = state or TrainingState.fresh(config, precision)
     pixels = (pictures(10, 32) * 127 + 128).byte()
-    batches, objective = Batches(pixels, config, precision.device), Adversarial.from_config(config)
+    batches = Batches(pixels, config, precision.device)
     for _ in range(steps):
         batch, settings = batches(state.step + 1), StepSettings.from_config(config)
-        logged = train_step(state, objective, batch, precision, settings)
-        state.follow_overfitting(logged["d_real_sign"], 20_000)
+        state.objective.follow(train_step(state, batch, precision, settings), 20_000)
     return state
+
+
+def strength_of(state: TrainingState) -> torch.Tensor:
+    assert isinstance(state.objective, Adversarial)
+    return state.objective.strength
 
 
 def test_an_adapting_strength_starts_at_zero_and_is_resumed() -> None:
     config = apply_settings(Config(), TINY | {"diffaugment": ALL, "diffaugment_target": 0.0})
     state = trained(config, 2)
     for _ in range(3):
-        state.follow_overfitting(ONE, 20_000)  # as if it knew every painting
-    assert 0.2 < state.strength.item() < 0.4
+        state.objective.follow({"d_real_sign": ONE}, 20_000)  # as if it knew every painting
+    assert 0.2 < strength_of(state).item() < 0.4
     precision = Precision("float32", torch.device("cpu"))
     resumed = TrainingState.fresh(config, precision)
-    assert resumed.strength.item() == 0
+    assert strength_of(resumed).item() == 0
     resumed.load(copy.deepcopy(state.to_dict()))
-    assert torch.equal(resumed.strength, state.strength)
+    assert torch.equal(strength_of(resumed), strength_of(state))
     a, b = trained(config, 2, state), trained(config, 2, resumed)
     for one, other in zip(a.generator.parameters(), b.generator.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -154,7 +158,7 @@ def test_an_adapting_strength_starts_at_zero_and_is_resumed() -> None:
 
 def test_a_fixed_strength_is_the_settings() -> None:
     config = apply_settings(Config(), TINY | {"diffaugment": ALL, "diffaugment_strength": 0.25})
-    assert trained(config, 2).strength.item() == 0.25
+    assert strength_of(trained(config, 2)).item() == 0.25
 
 
 def test_it_changes_the_training_of_both_networks() -> None:
@@ -162,7 +166,7 @@ def test_it_changes_the_training_of_both_networks() -> None:
     augmented = trained(apply_settings(Config(), TINY | {"diffaugment": ALL}), 1)
     for name in ("generator", "discriminator"):
         pairs = zip(
-            getattr(plain, name).parameters(), getattr(augmented, name).parameters(), strict=True
+            plain.networks[name].parameters(), augmented.networks[name].parameters(), strict=True
         )
         assert any(not torch.equal(one, other) for one, other in pairs)
 
@@ -172,11 +176,10 @@ def test_rows_of_a_batch_get_their_own_numbers() -> None:
     pixels = (pictures(10, 32) * 127 + 128).byte()
     cpu = torch.device("cpu")
     whole, part = Batches(pixels, config, cpu)(3), Batches(pixels, config, cpu, slice(1, 3))(3)
-    assert whole.draws is not None
-    assert part.draws is not None
-    assert whole.draws.shape == (3, 4, DRAWS)
-    assert torch.equal(whole.draws[:, 1:3], part.draws)
-    assert not torch.equal(whole.draws[0], whole.draws[1])
+    numbers = whole.draws["diffaugment"]
+    assert numbers.shape == (3, 4, DRAWS)
+    assert torch.equal(numbers[:, 1:3], part.draws["diffaugment"])
+    assert not torch.equal(numbers[0], numbers[1])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def test_a_run_that_begins_to_adapt_begins_at_zero() -> None:
     saved = copy.deepcopy(trained(fixed, 1).to_dict())
     state = TrainingState.fresh(adapting, Precision("float32", torch.device("cpu")))
     state.load(saved)
-    assert state.strength.item() == 0
+    assert strength_of(state).item() == 0
 
 
 def test_a_target_without_changes_is_refused() -> None:

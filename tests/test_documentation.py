@@ -9,7 +9,7 @@ import click
 import pytest
 
 from pipeline.cli import cli
-from pipeline.config import SECTION_OF, preset_names
+from pipeline.config import all_settings, preset_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -67,7 +67,7 @@ def code_of(text: str) -> list[str]:
 
 
 def test_every_preset_and_setting_is_in_the_readme() -> None:
-    for name in [*preset_names(), *SECTION_OF]:
+    for name in [*preset_names(), *all_settings()]:
         assert f"`{name}`" in README, name
 
 

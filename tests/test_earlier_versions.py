@@ -51,7 +51,7 @@ def score_of(run: Path) -> dict[str, Any]:
 def test_a_snapshot_makes_the_images_that_it_made(path: Path) -> None:
     loaded = load_snapshot(path)
     if path.stem == "upscaler":
-        assert loaded.config.network.upscale_factor == 2
+        assert loaded.config.values()["upscale_factor"] == 2
         return
     expected = np.asarray(Image.open(path.with_suffix(".png"))).astype(int)
     learned = loaded.upscaler is not None

@@ -124,5 +124,5 @@ def test_every_shipped_model_is_whole() -> None:
         path = model_file(name)
         assert path.stat().st_size <= 25e6
         about = json.loads(path.with_suffix(".json").read_text())
-        assert Config.from_dict(about["config"]) == load_snapshot(path).config
+        assert Config.from_saved(about["config"]) == load_snapshot(path).config
         assert (path.parent / "README.md").read_text().startswith(f"# {name}\n")

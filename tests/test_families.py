@@ -7,14 +7,21 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Config, apply_settings, load_preset
+from pipeline.config import Config, apply_settings, family_names, load_preset
 from pipeline.errors import ConfigError
+from pipeline.families import dense_start, fully_connected
+from pipeline.families.family import TrainingImages
 from pipeline.families.layers.initialisation import glorot_weights
+from pipeline.families.layers.normalisation import normalised
+from pipeline.families.noise.inputs import NoiseInputs
+from pipeline.families.noise.settings import DISCRIMINATOR_NORMS
 from pipeline.families.registry import (
     build_discriminator,
     build_generator,
-    dense_start,
-    fully_connected,
+    enlarges,
+    family_of,
+    latents_of,
+    makes_images,
 )
 
 FAMILIES = ["dcgan", "dense-start", "fully-connected"]
@@ -92,7 +99,7 @@ def test_dcgan5x5_is_that_of_the_paper() -> None:
         (512, 256), (256, 128), (128, 64), (64, 3),
     ]  # fmt: skip
     assert {(m.kernel_size, m.stride) for m in doubling} == {((5, 5), (2, 2))}
-    assert config.training.noise == "uniform(-1, 1)"
+    assert config.values()["noise"] == "uniform(-1, 1)"
     halving = layers(build_discriminator(config), nn.Conv2d)[:-1]
     assert {(m.kernel_size, m.stride) for m in halving} == {((5, 5), (2, 2))}
 
@@ -186,3 +193,44 @@ def test_dropout_is_for_training_alone(family: str) -> None:
 def test_settings_without_effect_are_refused(family: str, name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{name} is .* has no such thing"):
         build(family=family, **{name: value})
+
+
+def test_each_normalisation_is_the_one_that_is_named() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 8, 8)
+    found = {kind: normalised(nn.Conv2d(3, 2, 3), 2, kind) for kind in DISCRIMINATOR_NORMS}
+    assert [len(layers) for layers in found.values()] == [2, 2, 1, 1]
+    batch, layer = (nn.Sequential(*found[kind])(images) for kind in ("batch", "layer"))
+    # Over the batch each channel has mean 0; over one image all channels together have.
+    assert batch.mean((0, 2, 3)).abs().max() < 1e-6  # float32 means of 144 numbers
+    assert layer.mean((1, 2, 3)).abs().max() < 1e-6  # of 72
+    bounded = found["spectral"][0].eval()
+    norm = torch.linalg.matrix_norm(bounded.weight.flatten(1), 2)
+    # The estimate of torch's power iteration at the start is within some per cent.
+    assert norm.item() == pytest.approx(1, rel=0.05)
+
+
+def test_what_a_family_can_do_is_said_by_its_entry() -> None:
+    configs = {name: apply_settings(Config(), {"family": name, "latent_size": 16})
+               for name in family_names()}  # fmt: skip
+    assert {n for n, c in configs.items() if enlarges(c)} == {"upscaler"}
+    assert {n for n, c in configs.items() if makes_images(c)} == set(configs) - {"upscaler"}
+    for name, config in configs.items():
+        assert family_of(config).name == name
+        assert list(family_of(config).networks(config)) == ["generator", "discriminator"]
+    with pytest.raises(ConfigError, match="makes no images of its own"):
+        latents_of(configs["upscaler"])
+
+
+def test_inputs_from_noise_are_a_function_of_seed_and_step() -> None:
+    config = apply_settings(Config(), TINY | {"batch_size": 6})
+    images = TrainingImages(torch.zeros, torch.device("cpu"))
+    inputs = NoiseInputs(config, images)
+    real = torch.zeros(2, 3, 64, 64)
+    whole, part = inputs.batch(real, 3, slice(None)), inputs.batch(real, 3, slice(2, 4))
+    assert whole.shape == (6, 5)
+    assert torch.equal(part, whole[2:4])
+    assert not torch.equal(whole, inputs.batch(real, 4, slice(None)))
+    assert torch.equal(
+        inputs.examples("samples", 3), NoiseInputs(config, images).examples("samples", 3)
+    )

@@ -31,6 +31,7 @@ from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (
     build_discriminator,
     build_generator,
+    family_of,
     parameter_count,
 )
 from pipeline.models.precision import Precision
@@ -247,7 +248,7 @@ def test_the_loss_adds_what_is_redrawn() -> None:
     config = apply_settings(
         TINY, {"diffaugment": [], "diffaugment_target": None, "redrawing_weight": 2.0}
     )
-    objective = make_objective(config)
+    objective = family_of(config).objective(config, CPU)
     assert isinstance(objective, Reconstructing)
     torch.manual_seed(0)
     batch = Batch(torch.rand(2, 3, 32, 32), torch.zeros(2, 8), step=5)
@@ -272,10 +273,10 @@ def trained(
 ) -> tuple[TrainingState, Batches]:
     precision = Precision(config.training.precision, CPU)
     state = state or TrainingState.fresh(config, precision)
-    batches, objective = Batches(pixels, config, CPU), make_objective(config)
+    batches = Batches(pixels, config, CPU)
     for _ in range(steps):
         batch = batches(state.step + 1)
-        train_step(state, objective, batch, precision, StepSettings.from_config(config))
+        train_step(state, batch, precision, StepSettings.from_config(config))
     return state, batches
 
 
@@ -284,7 +285,7 @@ def test_training_moves_every_weight_and_the_same_seed_trains_the_same() -> None
     start = TrainingState.fresh(config, Precision("float32", CPU))
     (one, _), (other, _) = (trained(config, noise_pixels(64), 2) for _ in range(2))
     for network in ("generator", "discriminator"):
-        states = [dict(getattr(s, network).named_parameters()) for s in (start, one, other)]
+        states = [dict(s.networks[network].named_parameters()) for s in (start, one, other)]
         for name, before in states[0].items():
             assert not torch.equal(before, states[1][name]), name
             assert torch.equal(states[1][name], states[2][name]), name

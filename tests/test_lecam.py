@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.families.adversarial.lecam import lecam_penalty, moved
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.family import Batch
-from pipeline.families.registry import build_discriminator
+from pipeline.families.registry import build_discriminator, family_of
 from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
@@ -23,6 +23,7 @@ TINY: dict[str, Any] = {
     "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
     "batch_size": 4, "images": 48, "precision": "float32", "loss": "hinge", "lecam_weight": 0.3,
 }  # fmt: skip
+CPU = torch.device("cpu")
 PRECISION = Precision("float32", torch.device("cpu"))
 
 
@@ -55,8 +56,10 @@ class Sum(nn.Module):
 def test_the_discriminator_s_loss_gets_it_with_its_weight() -> None:
     real = torch.tensor([1.0, 3.0])[:, None, None, None].expand(2, 3, 4, 4)
     fake = torch.tensor([-2.0, 0.0])[:, None, None, None].expand(2, 3, 4, 4)
-    batch = Batch(real, torch.zeros(2, 4), anchors=torch.tensor([2.0, -1.0]))
-    loss, logged = Adversarial.from_config(tiny()).discriminator_loss(Sum(), batch, fake)
+    batch = Batch(real, torch.zeros(2, 4))
+    objective = Adversarial.from_config(tiny())
+    objective.anchors = torch.tensor([2.0, -1.0])
+    loss, logged = objective.discriminator_loss(Sum(), batch, fake)
     plain, bare = Adversarial.from_config(tiny(lecam_weight=0.0)).discriminator_loss(
         Sum(), batch, fake
     )
@@ -82,10 +85,13 @@ def test_every_family_from_noise_has_it(changes: dict[str, Any]) -> None:
     z = torch.zeros(2, 4 + len(config.data.class_names))
     near, far = torch.zeros(2), torch.tensor([50.0, -50.0])
     real, fake = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
-    objective = make_objective(config)
+    objective = family_of(config).objective(config, CPU)
+    assert isinstance(objective, Adversarial)
+    draws = {"mix": torch.zeros(1, 2)}
     losses: list[float] = []
     for anchors in (near, far):
-        batch = Batch(real, z, labels, anchors=anchors)
+        objective.anchors = anchors
+        batch = Batch(real, z, labels, draws)
         loss, logged = objective.discriminator_loss(discriminator, batch, fake)
         losses.append(loss.item())
     # By the squares, far less near is 2 * 50**2 + 100 * (mean real - mean fake).
@@ -98,35 +104,40 @@ def trained(config: Config, steps: int, state: TrainingState | None = None) -> T
     numbers = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=numbers)
     state = state or TrainingState.fresh(config, PRECISION)
-    batches, objective = Batches(pixels, config, torch.device("cpu")), make_objective(config)
+    batches = Batches(pixels, config, CPU)
     for _ in range(steps):
         batch, settings = batches(state.step + 1), StepSettings.from_config(config)
-        state.follow(train_step(state, objective, batch, PRECISION, settings), 4)
+        state.objective.follow(train_step(state, batch, PRECISION, settings), 4)
     return state
+
+
+def anchors_of(state: TrainingState) -> torch.Tensor:
+    assert isinstance(state.objective, Adversarial)
+    return state.objective.anchors
 
 
 def test_the_anchors_are_resumed(tmp_path: Path) -> None:
     config = tiny()
     whole, first = trained(config, 7), trained(config, 4)
-    assert first.anchors.all()
+    assert anchors_of(first).all()
     save_state(tmp_path / "state.pt", first.to_dict())
     second = TrainingState.fresh(config, PRECISION)
     second.load(load_state(tmp_path / "state.pt"))
-    assert torch.equal(second.anchors, first.anchors)
+    assert torch.equal(anchors_of(second), anchors_of(first))
     trained(config, 3, second)
-    assert torch.equal(whole.anchors, second.anchors)
-    pairs = zip(whole.discriminator.parameters(), second.discriminator.parameters(), strict=True)
+    assert torch.equal(anchors_of(whole), anchors_of(second))
+    pairs = zip(*(s.networks["discriminator"].parameters() for s in (whole, second)), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_an_older_state_without_anchors_is_taken_up() -> None:
     saved = trained(tiny(lecam_weight=0.0), 1).to_dict()
-    assert not saved["anchors"].any()
-    del saved["anchors"]
+    assert not saved["objective"]["anchors"].any()
+    del saved["objective"]
     state = TrainingState.fresh(tiny(), PRECISION)
     state.load(saved)
     assert state.step == 1
-    assert not state.anchors.any()
+    assert not anchors_of(state).any()
 
 
 def test_it_is_refused_where_it_does_nothing_or_harm() -> None:

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
+from pipeline.families.layers import patches
 from pipeline.families.layers.patches import (
     DoublingConvTranspose2d,
     HalvingConv2d,
     gather_patches,
     scatter_patches,
 )
-from pipeline.families.registry import patches
 
 Layer = type[HalvingConv2d] | type[DoublingConvTranspose2d]
 LAYERS: list[tuple[Layer, tuple[int, ...]]] = [

@@ -23,7 +23,7 @@ def test_a_grid_has_every_combination_with_every_seed() -> None:
     assert plan.grid[1].label == "noise=normal(0, 1), batch_size=16"
     assert [p.seed for p in plan.grid] == [3] * 4 + [4] * 4
     config = plan.config(plan.grid[7])
-    assert (config.training.noise, config.training.batch_size) == ("uniform(-1, 1)", 16)
+    assert (config.values()["noise"], config.training.batch_size) == ("uniform(-1, 1)", 16)
     assert (config.training.seed, config.budget.images) == (4, 64)
     assert len({plan.folder(p) for p in plan.grid}) == 8
 

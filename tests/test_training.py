@@ -323,14 +323,14 @@ def test_steady_steps_never_wait_for_the_gpu(precision: str) -> None:
     how = Precision(choose_precision(precision, gpu), gpu)
     state = TrainingState.fresh(config, how)
     batches = Batches(paintings(), config, gpu)
-    objective, settings = Adversarial.from_config(config), loop.StepSettings.from_config(config)
+    settings = loop.StepSettings.from_config(config)
     for _ in range(3):  # the first steps choose algorithms and allocate
-        loop.train_step(state, objective, batches(state.step + 1), how, settings)
+        loop.train_step(state, batches(state.step + 1), how, settings)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            loop.train_step(state, objective, batches(state.step + 1), how, settings)
+            loop.train_step(state, batches(state.step + 1), how, settings)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -89,7 +89,7 @@ def test_batch_norm_sees_each_kind_by_itself_unless_told_otherwise() -> None:
 def test_frozen_discriminator_passes_gradients_on_and_keeps_none() -> None:
     discriminator = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(72, 1))
     images = torch.rand(2, 3, 8, 8, requires_grad=True)
-    with frozen(discriminator):
+    with frozen([discriminator]):
         discriminator(images).sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0

@@ -19,6 +19,8 @@ from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (
     build_discriminator,
     build_generator,
+    family_of,
+    make_sampler,
     parameter_count,
 )
 from pipeline.families.upscaler import made_images
@@ -185,9 +187,9 @@ def test_noise_is_added_to_the_input_alone() -> None:
 
 
 def test_the_loss_is_the_weighted_sum() -> None:
-    objective = make_objective(TINY)
+    objective = family_of(TINY).objective(TINY, CPU)
     assert isinstance(objective, Upscaling)
-    assert isinstance(make_objective(Config()), Adversarial)
+    assert isinstance(family_of(Config()).objective(Config(), CPU), Adversarial)
     batch = Batches(paintings(), TINY, CPU)(1)
     fake = batch.real + 0.25
     _, logged = objective.generator_loss(build_discriminator(TINY), batch, fake)
@@ -199,8 +201,8 @@ def test_the_loss_is_the_weighted_sum() -> None:
     torch.manual_seed(0)
     discriminator = build_discriminator(TINY).eval()
     full, _ = objective.generator_loss(discriminator, batch, fake)
-    bare, _ = make_objective(without).generator_loss(discriminator, batch, fake)
-    weights = TINY.training.pixel_weight + TINY.training.consistency_weight
+    bare, _ = Upscaling.from_config(without, CPU).generator_loss(discriminator, batch, fake)
+    weights = objective.pixel_weight + objective.consistency_weight
     assert (full - bare).item() == pytest.approx(weights * 0.25, rel=1e-4)
     assert loss.isfinite()
 
@@ -422,7 +424,7 @@ def test_attaching_keeps_the_precision_of_the_file(tmp_path: Path) -> None:
 def test_an_upscaler_is_refused_where_a_generator_is_needed(tmp_path: Path) -> None:
     _, upscaler = snapshots(tmp_path)
     with pytest.raises(ConfigError, match="makes no images of its own"):
-        NoiseSampler(load_snapshot(upscaler), 0, CPU)
+        make_sampler(load_snapshot(upscaler), 0, CPU)
     with pytest.raises(ConfigError, match="makes no images of its own"):
         KernelSettings("train", config=TINY.to_dict())
     config = apply_settings(TINY, {"score_every": 100})

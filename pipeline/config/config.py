@@ -112,6 +112,15 @@ def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
     return flat(sections)
 
 
+def without_foreign_defaults(values: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Return values less those that only other families have, where these stand at their default.
+
+    The recipes in model cards of 0.1.0 hold every setting of every family.
+    """
+    foreign = _foreign(values, family)
+    return {n: v for n, v in values.items() if n not in foreign or not _is_default(n, v)}
+
+
 def _foreign(values: Mapping[str, Any], family: str) -> dict[str, Any]:
     """Return those of the values that only other families have."""
     own, everything = settings_of(family), all_settings()

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.config import Config, apply_settings
+from pipeline.config.config import Config, apply_settings, without_foreign_defaults
 from pipeline.config.schema import all_settings, flat, settings_of
 from pipeline.config.sections import OutputConfig
 from pipeline.errors import ConfigError
@@ -76,7 +76,9 @@ def resolve(
     """Return preset, then TOML file, then `KEY=VALUE` assignments, each over the one before."""
     config = load_preset(preset)
     if config_file is not None:
-        config = apply_settings(config, read_toml(config_file))
+        settings = read_toml(config_file)
+        family = settings.get("family", config.family)
+        config = apply_settings(config, without_foreign_defaults(settings, family))
     return apply_settings(config, dict(map(parse_assignment, assignments)))
 
 

@@ -21,6 +21,7 @@ from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_lo
 from pipeline.families.family import Batch, Metrics, Networks, Phase
 from pipeline.families.noise.settings import NoiseTraining, PlainTraining
 
+CPU = torch.device("cpu")
 REAL, FAKE, FAKE_AGAIN = range(3)
 """Which of the augmentation's numbers are for what: real and generated images in the
 discriminator's phase, and generated ones in the generator's."""
@@ -47,7 +48,6 @@ class Adversarial:
     """
 
     loss: Loss
-    phases: tuple[Phase, ...] = ()
     passes: str = "auto"
     """How the discriminator sees both kinds of images: see `judge_both`."""
     penalty_weight: float = 0.0
@@ -68,15 +68,16 @@ class Adversarial:
     """Training images in which the strength can go from 0 to 1."""
     anchors: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
     """Of the LeCam penalty: recent mean logits of real and of generated images."""
+    phases: tuple[Phase, ...] = ()
 
     @classmethod
-    def from_config(cls, config: Config, device: torch.device) -> Self:
+    def from_config(cls, config: Config, device: torch.device = CPU) -> Self:
         """Build it as the config says, its state on a device."""
         training = config.training
         assert isinstance(training, NoiseTraining)
         objective = cls(
             make_loss(training),
-            adversarial_phases(training),
+            phases=adversarial_phases(training),
             classes=len(config.data.class_names),
             augment=DifferentiableAugmentation.from_config(training),
             lecam_weight=training.lecam_weight,

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import CPU, Adversarial
 from pipeline.families.family import Batch, Metrics
 from pipeline.families.fastgan.networks import Discriminator
 from pipeline.families.fastgan.settings import FastganTraining
@@ -30,7 +30,7 @@ class Reconstructing(Adversarial):
     """Of the distance."""
 
     @classmethod
-    def from_config(cls, config: Config, device: torch.device) -> Self:
+    def from_config(cls, config: Config, device: torch.device = CPU) -> Self:
         """Build it as the config says, its state on a device."""
         objective = super().from_config(config, device)
         assert isinstance(config.training, FastganTraining)
