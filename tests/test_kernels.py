@@ -250,6 +250,9 @@ def test_a_quota_that_does_not_suffice_stops_the_push(desk: Desk) -> None:
         (("--accelerator", "t5"), "No accelerator on Kaggle"),
         (("--count", "3"), "7,000 to 10,000"),
         (("--source", "dataset:monet"), "OWNER/SLUG"),
+        (("--source", "alice/monet"), "Did you mean dataset:alice/monet?"),
+        (("--source", "https://www.kaggle.com/c/gan-getting-started"), "Did you mean competition?"),
+        (("--attach", "https://www.kaggle.com/datasets/bob/weights"), "Did you mean bob/weights?"),
         (("--set", "image_siz=64"), "image_size"),
     ],
 )
