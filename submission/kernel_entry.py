@@ -100,7 +100,8 @@ class KernelSettings:
         _check_types(self)
         _require(self.task in (TRAIN, GENERATE), "task", self.task, f"{TRAIN!r} or {GENERATE!r}")
         _require(
-            self.source == "competition" or _is_dataset(self.source.removeprefix(DATASET)),
+            self.source == "competition"
+            or (self.source.startswith(DATASET) and _is_dataset(self.source.removeprefix(DATASET))),
             "source",
             self.source,
             f"'competition' or '{DATASET}OWNER/SLUG'"
