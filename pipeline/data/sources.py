@@ -135,8 +135,8 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         ) from None
     if manifest.get("source") != source:
         raise DataError(
-            f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
-            "Choose another --data, or delete it first."
+            f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
+            "(with make: DATA=DIR), or delete it first."
         )
     try:
         whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
