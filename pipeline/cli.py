@@ -271,7 +271,8 @@ def generate(
     run = RunFolder(run_path) if run_path is not None else None
     target = run.images if run and out is None else out
     if target is None:
-        raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
+        given = "--model" if snapshot is None else "--snapshot"
+        raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
     loaded = load_snapshot(source)
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))

@@ -210,27 +210,34 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
 @click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
 def leaderboard(top: int, page: Path | None, folder: Path) -> None:
-    """Show local scores beside public ones, ranks, ages, and the leaderboard's top."""
-    from pipeline.data.sources import COMPETITION
-    from pipeline.kaggle_api import KaggleClient
+    """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
+
+    Where Kaggle cannot be asked, it shows what was known before, and then fails.
+    """
     from pipeline.runs import list_runs
     from submission import leaderboard as boards
     from submission.ledger import Ledger
 
-    client = KaggleClient()
-    found = list(client.submissions(COMPETITION))
-    rows = boards.refresh(Ledger(), found)
-    board = client.leaderboard(COMPETITION)
-    team = boards.own_team(found)
-    lines = boards.standings(rows, list_runs(folder), board, team, datetime.now(UTC))
+    ledger = Ledger()
+    known = boards.ask(ledger)
+    lines = boards.standings(
+        known.rows, list_runs(folder), known.board, known.team, datetime.now(UTC)
+    )
     click.echo(boards.table(lines) if lines else "No run and no submission yet.")
     for agreement in boards.agreements(lines):
         click.echo(str(agreement))
-    for place, row in enumerate(board[:top], 1):
+    for place, row in enumerate((known.board or [])[:top], 1):
         click.echo(f"{place:>5}. {row.score:8.2f}  {row.team}")
     if page is not None:
-        boards.write_page(page, lines, board)
+        boards.write_page(page, lines, known.board, known.as_of)
         click.echo(page)
+    if known.problem is not None:
+        click.echo(
+            f"Kaggle could not be asked. Local scores are those in {folder}; public ones are from "
+            f"{ledger.path}, as of {known.as_of}; ranks are not known.",
+            err=True,
+        )
+        raise known.problem
 
 
 @click.command()

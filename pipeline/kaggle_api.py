@@ -181,7 +181,8 @@ class KaggleClient:
             raise KaggleError(
                 "No valid Kaggle credentials found. Create a token on "
                 f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
-                "or run `kaggle auth login`. Without an account: --source sample"
+                "or run `kaggle auth login`. Without an account: `painter demo`, or "
+                "`painter download --source sample`"
             ) from None
 
     @property

@@ -218,6 +218,7 @@ def update(row: Row, found: Submission) -> None:
     row.status = found.status
     row.public_score = found.public_score
     row.error = found.error
+    row.asked = datetime.now(UTC).isoformat(timespec="seconds")
     if found.date is not None:
         row.submitted = found.date.isoformat(timespec="seconds")
 
