@@ -40,7 +40,8 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
     status = client.kernel_status(record.name, record.version or 0)
     if not status.ended:
         raise KaggleError(
-            f"{record.label} is {status.state}. Pull when it has ended: `painter kernel watch`."
+            f"{record.label} is {status.state}. Pull when it has ended: "
+            f"`painter kernel watch --run {folder}`."
         )
     files, log = client.kernel_output(record.name, record.version or 0)
     files = [f for f in files if _wanted(f.name)]

@@ -100,7 +100,11 @@ def push(
             pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         known = settled(folder, latest)
-        if known is not None and not again and same_kernel_there(client, known, wanted, latest):
+        if (
+            known is not None
+            and not again
+            and same_kernel_there(client, folder, known, wanted, latest)
+        ):
             return known, False
         refuse_under_way(client, wanted.name, known, latest)
         refuse_from_elsewhere(folder, wanted.name, latest, may_replace)
@@ -184,7 +188,11 @@ def settled(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
 
 
 def same_kernel_there(
-    client: KaggleClient, known: KernelRecord, wanted: KernelRecord, latest: KernelSource | None
+    client: KaggleClient,
+    folder: Path,
+    known: KernelRecord,
+    wanted: KernelRecord,
+    latest: KernelSource | None,
 ) -> bool:
     """Tell whether Kaggle has done the wanted work, or is doing it.
 
@@ -207,8 +215,8 @@ def same_kernel_there(
         return True
     if status.ended and known.pulled is None:
         raise KaggleError(
-            f"{known.label} is complete, and a new version would hide its output. Fetch it first "
-            "(`painter kernel pull`), or choose another --run."
+            f"{known.label} is complete, and a new version would hide its output. Fetch it first: "
+            f"`painter kernel pull --run {folder}`. Or give the run folder another name."
         )
     return False
 
@@ -229,9 +237,8 @@ def refuse_under_way(
             continue
         origin = "with other settings" if number == own else "and was not pushed from this folder"
         raise KaggleError(
-            f"{name} version {number} is {status.state} {origin}. Wait for it (`painter kernel "
-            f"watch`), cancel it on https://www.kaggle.com/code/{name}, or give the run folder "
-            "another name."
+            f"{name} version {number} is {status.state} {origin}. Wait until it has ended, cancel "
+            f"it on https://www.kaggle.com/code/{name}, or give the run folder another name."
         )
 
 
@@ -276,8 +283,8 @@ def refuse_quota(client: KaggleClient, minutes: float) -> None:
     refresh = f"{quota.refreshes:%Y-%m-%d %H:%M} UTC" if quota.refreshes else "within a week"
     raise KaggleError(
         f"{quota.left_minutes:.0f} of {quota.allowed_minutes:.0f} minutes of GPU time are left, "
-        f"and the kernel may take {minutes:g}. The quota refreshes {refresh}. Wait, give fewer "
-        "--minutes, or --accelerator cpu."
+        f"and the kernel may take {minutes:g}. The quota refreshes {refresh}. Wait, or push one "
+        "that takes less: `painter kernel push --minutes`, or `--accelerator cpu`."
     )
 
 

@@ -134,7 +134,7 @@ def refuse_submitted(book: Book, row: Row) -> None:
         if known.ref is not None and (same or same_file):
             raise KaggleError(
                 f"{known.kernel} version {known.version} was submitted already: {summary(known)} "
-                "Other images can be submitted: train on, or generate with another --seed."
+                "Other images can be submitted: train on, or `painter generate --seed N`."
             )
 
 

@@ -217,14 +217,17 @@ def test_the_sample_is_the_same_on_every_call(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("https://www.kaggle.com/datasets/alice/monet", "--source dataset:alice/monet"),
-        ("https://www.kaggle.com/competitions/gan-getting-started/data", "--source competition"),
-        ("alice/monet", "Did you mean --source dataset:alice/monet?"),
-        ("dataset:https://kaggle.com/alice/monet", "--source dataset:alice/monet"),
+        ("https://www.kaggle.com/datasets/alice/monet", "Did you mean dataset:alice/monet?"),
+        (
+            "https://www.kaggle.com/competitions/gan-getting-started/data",
+            "Did you mean competition?",
+        ),
+        ("alice/monet", "Did you mean dataset:alice/monet?"),
+        ("dataset:https://kaggle.com/alice/monet", "Did you mean dataset:alice/monet?"),
         ("dataset:monet", "expected competition, dataset:OWNER/SLUG, sample, or a folder or zip"),
         ("https://www.kaggle.com/competitions/titanic", "no address that painter downloads from"),
         ("s3://bucket/monet", "no address that painter downloads from"),
-        ("nowhere", "There is no source 'nowhere'"),
+        ("nowhere", "There is no folder or zip nowhere"),
     ],
 )
 def test_a_source_in_another_form_is_refused_with_the_right_one(

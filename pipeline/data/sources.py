@@ -90,11 +90,11 @@ def _refuse_no_source(source: str) -> None:
     if meant is None and "://" in source:
         raise DataError(
             f"{source} is no address that painter downloads from. Fetch its images by other means, "
-            "and give their folder or zip as --source."
+            "and give their folder or zip as the source."
         )
     raise DataError(
-        f"There is no source {source!r}; expected competition, dataset:OWNER/SLUG, sample, or a "
-        f"folder or zip that exists.{did_you_mean(meant and f'--source {meant}')}"
+        f"There is no folder or zip {source}; expected competition, dataset:OWNER/SLUG, sample, or "
+        f"a folder or zip that exists.{did_you_mean(meant)}"
     )
 
 
