@@ -1,16 +1,20 @@
 # painter: one target a stage. `make` alone prints this list.
 #
-# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, STUDY, ON (kaggle
-# trains there), IMAGES (scored by the bench), REF (to compare with), and ARGS for any further option:
+# Variables: SOURCE, DATA (folder or zip), RUN (run folder), PRESET, COUNT, FEATURES, STUDY, ON (kaggle
+# trains there), IMAGES (scored by the bench), REF (to compare with), and ARGS for any
+# further option:
 # make train ARGS="--set batch_size=32 --minutes 10"
 
 PYTHON   ?= python3
 VENV     := .venv
 PAINTER  := $(VENV)/bin/painter
 SOURCE   ?= competition
-DATA     ?= data/monet
+# Each source has folders of its own: data/monet and runs/PRESET are the competition's, those of
+# others carry their name. What was tried on one is never trained on or submitted as another's.
+NAME      = $(if $(filter dataset:%,$(SOURCE)),$(subst /,-,$(patsubst dataset:%,%,$(SOURCE))),$(patsubst %.zip,%,$(notdir $(patsubst %/,%,$(SOURCE)))))
+DATA     ?= data/$(if $(filter competition,$(SOURCE)),monet,$(NAME))
 PRESET   ?= monet64
-RUN      ?= runs/$(PRESET)
+RUN      ?= runs/$(PRESET)$(if $(filter competition,$(SOURCE)),,-$(NAME))
 COUNT    ?= 7000
 FEATURES ?= inception
 STUDY    ?= noise
@@ -62,7 +66,7 @@ report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
 	$(PAINTER) report --run $(RUN) $(ARGS)
 
 study: $(VENV)/.ready  ## STUDY, DATA -> runs/studies: many runs and their comparison
-	$(PAINTER) study $(STUDY) --data $(DATA) $(if $(filter kaggle,$(ON)),--on kaggle) $(ARGS)
+	$(PAINTER) study $(STUDY) --data $(DATA) $(if $(filter kaggle,$(ON)),--on kaggle --source $(SOURCE)) $(ARGS)
 
 serve: $(VENV)/.ready  ## RUN -> a page to play with its generator, and an HTTP API
 	$(PAINTER) serve --run $(RUN) $(ARGS)

@@ -13,7 +13,7 @@ from typing import Any
 
 from kernels.metadata import Plan
 from kernels.pull import pull
-from kernels.push import push
+from kernels.push import Consent, push
 from kernels.record import KernelRecord
 from kernels.watch import FAILURES, POLL_SECONDS
 from pipeline.errors import Interrupted, KaggleUnreachable, RemoteFailed
@@ -37,6 +37,8 @@ class KaggleWorkshop:
     interval: float = POLL_SECONDS
     lock: threading.Lock = field(default_factory=threading.Lock)
     """The client serves one thread at a time."""
+    may_replace: Consent = lambda question: False
+    """Asked before a push over a version from another folder."""
 
     @property
     def stopping(self) -> threading.Event:
@@ -54,7 +56,8 @@ class KaggleWorkshop:
         del on_score  # a kernel's small scores arrive with its output
         run = self.here.run(point)
         with self.lock:
-            record, _ = push(self.client, self.plan_of(point), run.path)
+            plan = self.plan_of(point)
+            record, _ = push(self.client, plan, run.path, may_replace=self.may_replace)
         if record.pulled is None:
             status = self._wait(record)
             if status.state != "COMPLETE":

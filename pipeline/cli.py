@@ -271,7 +271,8 @@ def generate(
     run = RunFolder(run_path) if run_path is not None else None
     target = run.images if run and out is None else out
     if target is None:
-        raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
+        given = "--model" if snapshot is None else "--snapshot"
+        raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
     loaded = load_snapshot(source)
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
@@ -367,7 +368,10 @@ def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[
     if reference is None:
         if run is None:
             raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
-        reference, domain = training_data(run)
+        try:
+            reference, domain = training_data(run)
+        except RunError as error:
+            raise RunError(f"{error} Or say where they are: --reference DIR|ZIP") from None
     paintings = open_images(reference, domain)
     if run is None or not run.config.exists():
         return paintings, None
@@ -392,8 +396,8 @@ def training_data(run: Any) -> tuple[Path, str | None]:
         if holds_same_images(other, data):
             return other, data["domain"]
     raise RunError(
-        f"The paintings of {run.path} are neither at {path} nor under data/. Say where: "
-        "--reference DIR|ZIP"
+        f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
+        "to either place: `painter download`."
     )
 
 
@@ -473,7 +477,13 @@ def runs(folder: Path) -> None:
 
 @cli.command()
 @click.option(
-    "--out", type=PathOption, default=Path("runs/demo"), show_default=True, help="Run folder."
+    "--run",
+    "--out",
+    "out",
+    type=PathOption,
+    default=Path("runs/demo"),
+    show_default=True,
+    help="Run folder.",
 )
 @click.option(
     "--data", type=PathOption, default=Path("data/sample"), show_default=True, help="Data folder."

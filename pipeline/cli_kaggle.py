@@ -16,7 +16,9 @@ from pipeline.cli_options import (
     PathOption,
     config_options,
     domain_option,
+    may_replace,
     options,
+    replace_option,
     run_option,
     seed_option,
 )
@@ -24,6 +26,7 @@ from pipeline.errors import KaggleError, PainterError, RemoteFailed
 
 if TYPE_CHECKING:
     from kernels.metadata import Plan
+    from kernels.push import Consent
     from kernels.record import KernelRecord
     from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
@@ -50,7 +53,10 @@ kernel_options = [
         help="The whole kernel's time, at most 290 [default: what the preset's minutes need].",
     ),
     click.option(
-        "--accelerator", default="NvidiaTeslaT4", show_default=True, help="Kaggle's name, or cpu."
+        "--accelerator",
+        default="NvidiaTeslaT4",
+        show_default=True,
+        help="Kaggle's name, or a short one: t4, cpu.",
     ),
     click.option("--continue-from", type=PathOption, help="Run whose training goes on."),
     click.option(
@@ -93,9 +99,10 @@ def build(out: Path, **choices: Any) -> None:
 @kernel.command()
 @options(kernel_options)
 @run_option
+@replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be pushed; send nothing.")
 @click.option("--wait", is_flag=True, help="Watch the kernel until it ends.")
-def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
+def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: Any) -> None:
     """Push a kernel that trains, generates, scores and packs; Kaggle starts it."""
     from kernels import push as pushing
     from kernels.watch import watch as watch_kernel
@@ -113,7 +120,8 @@ def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
     attachment = None
     if continue_from is not None and plan.settings.attached is not None:
         attachment = pushing.state_of(RunFolder(continue_from), plan.settings.attached)
-    record, new = pushing.push(client, plan, run_path, attachment)
+    consent = may_replace(replace)
+    record, new = pushing.push(client, plan, run_path, attachment, may_replace=consent)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         raise_if_failed(record, watch_kernel(client, record), run_path)
@@ -155,9 +163,10 @@ def pull(run_path: Path | None) -> None:
 @click.command()
 @run_option
 @click.option("--message", default="", help="Description on Kaggle [default: the run's name].")
+@replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
-def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
+def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
     from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
@@ -176,7 +185,7 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
         if dry_run and record is None:
             click.echo(describe_remake(client, run, left))
             return
-        entry = entry_of(client, run, record, ledger)
+        entry = entry_of(client, run, record, ledger, may_replace(replace))
         row = submitting.prepare(entry, message)
         local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
         click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
@@ -201,27 +210,34 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
 @click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
 def leaderboard(top: int, page: Path | None, folder: Path) -> None:
-    """Show local scores beside public ones, ranks, ages, and the leaderboard's top."""
-    from pipeline.data.sources import COMPETITION
-    from pipeline.kaggle_api import KaggleClient
+    """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
+
+    Where Kaggle cannot be asked, it shows what was known before, and then fails.
+    """
     from pipeline.runs import list_runs
     from submission import leaderboard as boards
     from submission.ledger import Ledger
 
-    client = KaggleClient()
-    found = list(client.submissions(COMPETITION))
-    rows = boards.refresh(Ledger(), found)
-    board = client.leaderboard(COMPETITION)
-    team = boards.own_team(found)
-    lines = boards.standings(rows, list_runs(folder), board, team, datetime.now(UTC))
+    ledger = Ledger()
+    known = boards.ask(ledger)
+    lines = boards.standings(
+        known.rows, list_runs(folder), known.board, known.team, datetime.now(UTC)
+    )
     click.echo(boards.table(lines) if lines else "No run and no submission yet.")
     for agreement in boards.agreements(lines):
         click.echo(str(agreement))
-    for place, row in enumerate(board[:top], 1):
+    for place, row in enumerate((known.board or [])[:top], 1):
         click.echo(f"{place:>5}. {row.score:8.2f}  {row.team}")
     if page is not None:
-        boards.write_page(page, lines, board)
+        boards.write_page(page, lines, known.board, known.as_of)
         click.echo(page)
+    if known.problem is not None:
+        click.echo(
+            f"Kaggle could not be asked. Local scores are those in {folder}; public ones are from "
+            f"{ledger.path}, as of {known.as_of}; ranks are not known.",
+            err=True,
+        )
+        raise known.problem
 
 
 @click.command()
@@ -275,6 +291,7 @@ def make_plan(
     """
     from kernels.metadata import MOST_MINUTES, Plan, accelerator_of, refuse_minutes, slug_of
     from kernels.push import refuse_other_settings
+    from kernels.record import slug_in
     from pipeline.config import resolve
     from pipeline.kaggle_answers import split_name
     from pipeline.runs import RunFolder
@@ -299,11 +316,13 @@ def make_plan(
         seed=seed,
         minutes=whole,
         train_minutes=wanted,
-        attached=f"{owner}/{slug_of(continue_from, 'state')}" if continue_from else None,
+        # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
+        attached=f"{owner}/{slug_of(run_path, 'state')}" if continue_from else None,
     )
     for name in attach:
         split_name(name, "dataset")
-    return Plan(slug_of(run_path), settings, accelerator_of(accelerator), attach, notebook)
+    slug = slug_in(run_path, owner) or slug_of(run_path)
+    return Plan(slug, settings, accelerator_of(accelerator), attach, notebook)
 
 
 def describe_plan(plan: Plan, owner: str) -> str:
@@ -346,7 +365,11 @@ def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | No
 
 
 def entry_of(
-    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
+    client: KaggleClient,
+    run: RunFolder,
+    record: KernelRecord | None,
+    ledger: Ledger,
+    consent: Consent,
 ) -> Entry:
     """Return the kernel version to submit for a run, making its images on Kaggle if need be."""
     from kernels.remake import FOLDER, remake
@@ -363,7 +386,7 @@ def entry_of(
             "snapshot are submitted in its place.",
             err=True,
         )
-    record = remake(client, run, click.echo, useless)
+    record = remake(client, run, click.echo, useless, consent)
     images = run.path / FOLDER / "images.zip"
     return Entry(record.name, record.version or 0, images, run, scored=known)
 

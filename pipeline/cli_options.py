@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ data_option = click.option(
 )
 domain_option = click.option(
     "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."
 )
 run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
 last_option = click.option(
@@ -72,6 +76,24 @@ def run_or_file(path: Path) -> Path:
     from pipeline.runs import RunFolder
 
     return RunFolder(path).chosen if path.is_dir() else path
+
+
+def may_replace(replace: bool) -> Callable[[str], bool]:
+    """Return what answers before a kernel from elsewhere is pushed over.
+
+    Yes with --replace; else whoever sits at the terminal; else no.
+    """
+
+    def answer(found: str) -> bool:
+        return replace or (at_a_terminal() and click.confirm(f"{found} Push it?", err=True))
+
+    return answer
+
+
+def at_a_terminal() -> bool:
+    """Tell whether somebody can read a question and answer it."""
+    streams = (sys.stdin, sys.stderr)
+    return all(s is not None and not s.closed and s.isatty() for s in streams)
 
 
 def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli_options import PathOption, data_option, domain_option
+from pipeline.cli_options import PathOption, data_option, domain_option, replace_option
 from pipeline.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
 @click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
 @click.option("--source", default="competition", help="The paintings on Kaggle, as in kernel push.")
+@replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
 def study(
@@ -41,6 +42,7 @@ def study(
     storage: str | None,
     on: str,
     source: str,
+    replace: bool,
     features: str | None,
     weights: Path | None,
 ) -> None:
@@ -53,13 +55,15 @@ def study(
     from pipeline.study.point import Workshop
     from pipeline.study.search import open_study, run_study
 
+    if replace and on == "here":
+        raise click.UsageError("--replace goes with --on kaggle.")
     plan = with_features(load_study(study), features)
     folder = out or Path("runs") / "studies" / plan.name
     count = workers or (2 if on == "kaggle" else 1)
     threads = max(1, (os.cpu_count() or 1) // count) if count > 1 and on == "here" else None
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
-    executor: Executor = here if on == "here" else on_kaggle(here, source, domain)
+    executor: Executor = here if on == "here" else on_kaggle(here, source, domain, replace)
     folder.mkdir(parents=True, exist_ok=True)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
     outcome = run_study(plan, books, executor, count)
@@ -101,7 +105,7 @@ def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
     return f"{markdown(rows, answers)}\n{page}"
 
 
-def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
+def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) -> Executor:
     """Return what runs the points of a study on Kaggle's kernels.
 
     Raises:
@@ -138,4 +142,5 @@ def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
             notebook=False,
         )
 
-    return KaggleWorkshop(client, here, plan_of)
+    # Points are pushed by several threads, which cannot ask.
+    return KaggleWorkshop(client, here, plan_of, may_replace=lambda found: replace)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pipeline import retries
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.kaggle_names import dataset_meant, did_you_mean
 
 SITE = "https://www.kaggle.com"
 TOKEN_PAGE = f"{SITE}/settings"
@@ -59,7 +60,8 @@ def split_name(name: str, kind: str) -> tuple[str, str]:
     """
     owner, _, slug = name.partition("/")
     if not all(re.fullmatch(r"\w[\w.-]*", part, re.ASCII) for part in (owner, slug)):
-        raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.")
+        meant = dataset_meant(name) if kind == "dataset" else None
+        raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.{did_you_mean(meant)}")
     return owner, slug
 
 

@@ -93,7 +93,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class KernelSource:
-    """The latest version of a kernel."""
+    """One version of a kernel."""
 
     version: int
     text: str
@@ -181,7 +181,8 @@ class KaggleClient:
             raise KaggleError(
                 "No valid Kaggle credentials found. Create a token on "
                 f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
-                "or run `kaggle auth login`. Without an account: --source sample"
+                "or run `kaggle auth login`. Without an account: `painter demo`, or "
+                "`painter download --source sample`"
             ) from None
 
     @property
@@ -366,15 +367,26 @@ class KaggleClient:
 
     def latest_kernel(self, name: str) -> KernelSource | None:
         """Return the latest version of a kernel of the user, or None if there is no kernel."""
+        found = self._kernel(name, "")
+        if found is None:
+            return None
+        return KernelSource(found.metadata.current_version_number, _source_of(found))
+
+    def kernel_version(self, name: str, version: int) -> KernelSource | None:
+        """Return a version of a kernel of the user, or None if there is none of that number."""
+        found = self._kernel(name, f"v{version}")
+        return None if found is None else KernelSource(version, _source_of(found))
+
+    def _kernel(self, name: str, label: str) -> Any:
+        """Return Kaggle's answer about a version, the latest without a label; None if not there."""
         from kagglesdk.kernels.types import kernels_api_service as types
 
         request = types.ApiGetKernelRequest()
         request.user_name, request.kernel_slug = split_name(name, "kernel")
+        if label:
+            request.version_label = label
         found = self._ask_if_there(kernel(name), KERNELS + "get_kernel", request)
-        if found is None or found.metadata is None:
-            return None
-        text = found.blob.source if found.blob is not None else ""
-        return KernelSource(found.metadata.current_version_number, text)
+        return found if found is not None and found.metadata is not None else None
 
     def kernel_status(self, name: str, version: int) -> KernelStatus:
         """Return how far a version of a kernel is."""
@@ -642,6 +654,10 @@ def _submission(found: Any) -> Submission:
         found.file_name,
         found.team_name,
     )
+
+
+def _source_of(found: Any) -> str:
+    return str(found.blob.source) if found.blob is not None else ""
 
 
 def _number(text: str) -> float | None:

@@ -96,8 +96,8 @@ def _refuse_unfit(
         if unlike := _unlike(snapshots[0].config, snapshot.config):
             raise ConfigError(
                 f"{source.path} does not fit {sources[0].path}: {'; '.join(unlike)}. A mixture has "
-                "generators of one kind, as the same preset trains them with another "
-                "--set seed=N."
+                "generators of one kind, as the same preset trains them with `painter train --set "
+                "seed=N`."
             )
         if about["content_hash"] != data[0]["content_hash"]:
             raise ConfigError(

@@ -171,7 +171,8 @@ def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
     if snapshot.upscaler is None:
         raise ConfigError(
             "upscale is 'learned', and the snapshot has no upscaler. Give it one with "
-            "`painter generate --upscaler RUN|FILE`, or take --upscale lanczos."
+            "`painter generate --upscaler RUN|FILE`, or do without: "
+            "`painter generate --upscale lanczos`."
         )
     side = snapshot.config.data.image_size
     return [LearnedUpscaler(snapshot.upscaler, device, side) for device in devices]

@@ -32,6 +32,7 @@ from pipeline.data.images import ImageSet, content_hash, load_images, open_image
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
+from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.samplers import NoiseSampler, refuse_upscaler
 from pipeline.scoring.extractors import make_extractor
@@ -99,10 +100,12 @@ class KernelSettings:
         _check_types(self)
         _require(self.task in (TRAIN, GENERATE), "task", self.task, f"{TRAIN!r} or {GENERATE!r}")
         _require(
-            self.source == "competition" or _is_dataset(self.source.removeprefix(DATASET)),
+            self.source == "competition"
+            or (self.source.startswith(DATASET) and _is_dataset(self.source.removeprefix(DATASET))),
             "source",
             self.source,
-            f"'competition' or '{DATASET}OWNER/SLUG'",
+            f"'competition' or '{DATASET}OWNER/SLUG'"
+            + did_you_mean(source_meant(self.source, COMPETITION)),
         )
         _require(
             self.attached is None or _is_dataset(self.attached),

@@ -51,15 +51,18 @@ class Row:
     """INTENDED until Kaggle has answered, then PENDING, COMPLETE or ERROR."""
     public_score: float | None = None
     error: str = ""
+    asked: str | None = None
+    """When Kaggle last told of it, with the zone."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.
 
         Raises:
-            ValueError: if the time cannot be read.
+            ValueError: if a time cannot be read.
         """
-        if self.submitted is not None and datetime.fromisoformat(self.submitted).tzinfo is None:
-            raise ValueError(f"submitted is {self.submitted!r}, without a time zone")
+        for name, time in (("submitted", self.submitted), ("asked", self.asked)):
+            if time is not None and datetime.fromisoformat(time).tzinfo is None:
+                raise ValueError(f"{name} is {time!r}, without a time zone")
 
     @property
     def tag(self) -> str:

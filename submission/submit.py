@@ -134,7 +134,7 @@ def refuse_submitted(book: Book, row: Row) -> None:
         if known.ref is not None and (same or same_file):
             raise KaggleError(
                 f"{known.kernel} version {known.version} was submitted already: {summary(known)} "
-                "Other images can be submitted: train on, or generate with another --seed."
+                "Other images can be submitted: train on, or `painter generate --seed N`."
             )
 
 
@@ -218,6 +218,7 @@ def update(row: Row, found: Submission) -> None:
     row.status = found.status
     row.public_score = found.public_score
     row.error = found.error
+    row.asked = datetime.now(UTC).isoformat(timespec="seconds")
     if found.date is not None:
         row.submitted = found.date.isoformat(timespec="seconds")
 

@@ -104,7 +104,8 @@ def test_missing_data_names_the_command_that_brings_them(refused: Refused, stage
     }
     message = refused(*arguments[stage])
     assert "no folder or zip nowhere" in message
-    assert "painter download" in message
+    advice = "expected competition, dataset:" if stage == "download" else "painter download"
+    assert advice in message
 
 
 @pytest.mark.parametrize("stage", ["download", "explore", "train"])
@@ -438,3 +439,11 @@ def test_the_process_ends_with_code_2_and_the_same_message(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("which", [["--model", "monet-dcgan"], ["--snapshot", "x.safetensors"]])
+def test_where_no_file_is_named_the_option_that_was_given_is(
+    which: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["generate", *which]) == 2
+    assert f"{which[0]} needs --out FILE.zip" in capsys.readouterr().err

@@ -212,3 +212,36 @@ def test_the_sample_is_the_same_on_every_call(
     assert sorted(images_of(tmp_path / "a")) == ["000.jpg", "001.jpg", "002.jpg"]
     assert manifest["image_sizes"] == {"256x256": 3}
     assert manifest["duplicates"] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("https://www.kaggle.com/datasets/alice/monet", "Did you mean dataset:alice/monet?"),
+        (
+            "https://www.kaggle.com/competitions/gan-getting-started/data",
+            "Did you mean competition?",
+        ),
+        ("alice/monet", "Did you mean dataset:alice/monet?"),
+        ("dataset:https://kaggle.com/alice/monet", "Did you mean dataset:alice/monet?"),
+        ("dataset:monet", "expected competition, dataset:OWNER/SLUG, sample, or a folder or zip"),
+        ("https://www.kaggle.com/competitions/titanic", "no address that painter downloads from"),
+        ("s3://bucket/monet", "no address that painter downloads from"),
+        ("nowhere", "There is no folder or zip nowhere"),
+    ],
+)
+def test_a_source_in_another_form_is_refused_with_the_right_one(
+    source: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as error:
+        download(source, tmp_path / "data")
+    assert words in str(error.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_is_named_like_a_dataset_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "alice" / "monet", 2)
+    assert download("alice/monet", tmp_path / "data")["count"] == 2

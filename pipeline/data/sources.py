@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from pipeline.data.images import (
 )
 from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError, RunError
+from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.runs import read_json
 from pipeline.storage import atomic_folder, write_json
 
@@ -66,6 +68,7 @@ def download(source: str, folder: Path) -> dict[str, Any]:
         DataError: if the source has no usable images, or the folder holds something else.
         KaggleError: if Kaggle refuses.
     """
+    _refuse_no_source(source)
     present = _present(source, folder)
     if present is not None:
         return present
@@ -75,6 +78,24 @@ def download(source: str, folder: Path) -> dict[str, Any]:
         return _download_from_kaggle(source, folder)
     images = open_everything(Path(source))
     return _fill(folder, source, lambda target: _import(images, target))
+
+
+def _refuse_no_source(source: str) -> None:
+    """Refuse what is none of the sources, and say which one it may mean."""
+    if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
+        return
+    if not source.startswith("dataset:") and Path(source).exists():
+        return
+    meant = source_meant(source, COMPETITION)
+    if meant is None and "://" in source:
+        raise DataError(
+            f"{source} is no address that painter downloads from. Fetch its images by other means, "
+            "and give their folder or zip as the source."
+        )
+    raise DataError(
+        f"There is no folder or zip {source}; expected competition, dataset:OWNER/SLUG, sample, or "
+        f"a folder or zip that exists.{did_you_mean(meant)}"
+    )
 
 
 def open_everything(path: Path) -> ImageSet:
@@ -114,8 +135,8 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         ) from None
     if manifest.get("source") != source:
         raise DataError(
-            f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
-            "Choose another --data, or delete it first."
+            f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
+            "(with make: DATA=DIR), or delete it first."
         )
     try:
         whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
