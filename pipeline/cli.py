@@ -37,7 +37,6 @@ from pipeline.cli_service import serve
 from pipeline.cli_study import study
 from pipeline.errors import PainterError, RunError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
@@ -546,10 +545,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _disk_message(error: OSError) -> str:
+    from pipeline.storage import FULL, describe_disk
+
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in _FULL:
+    if error.errno in FULL:
+        disk = describe_disk(Path(error.filename)) if isinstance(error.filename, str) else ""
         return (
-            f"The disk is full or the file too large{where}. Nothing half-written was kept; "
+            f"The disk is full or the file too large{where}.{disk} Nothing half-written was kept; "
             "free some space and give the same command again."
         )
     return f"{error.strerror or error}{where}."

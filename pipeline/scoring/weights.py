@@ -49,7 +49,7 @@ def inception_weights() -> Path:
 def cached_weights() -> Path | None:
     """Return the file of the released weights if it has been downloaded already."""
     path = _cached()
-    return path if path.exists() else None
+    return path if os.access(path, os.R_OK) else None
 
 
 def _cached() -> Path:
@@ -66,7 +66,13 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
         "Fetch the file by other means and pass --weights FILE, or score without a network: "
         "--features efficientnet-lite0"
     )
-    folder = _partial_folder(path)
+    try:
+        folder = _partial_folder(path)
+    except OSError as error:
+        raise ScoringError(
+            f"The Inception weights cannot be kept in {path.parent} ({error.strerror or error}). "
+            f"Set PAINTER_CACHE to a folder that can be written to. {others}"
+        ) from None
     try:
         _fetch(url, folder)
         digest = file_sha256(folder / _BODY)
