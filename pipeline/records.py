@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pipeline.errors import LaterVersion
 
 FORMAT = 1
-"""Of the files that painter keeps. Those that do not name theirs under `format` are of the first."""
+"""Of the files that painter keeps; those that name none under `format` are in the first."""
 
 T = TypeVar("T")
 

@@ -398,7 +398,7 @@ def read_stats(path: Path) -> dict[str, list[float]]:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
         raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
+            f"There is no {path}, in which `painter train` notes its curves as it goes."
         ) from None
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):

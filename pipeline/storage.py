@@ -125,13 +125,14 @@ def refuse_unwritable(path: Path) -> None:
     """Try to write where a result will go, before the work that makes it.
 
     Args:
-        path: of a file or folder to come; the folders above it may be missing too.
+        path: of a file or folder to come; the folders above it may be missing too. Where a
+            folder takes files one by one, one of these.
 
     Raises:
         DataError: if nothing can be written there, and why.
         OSError: if the disk is full.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = Path(os.path.realpath(path)).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     trial = folder / f".trial.{os.getpid()}{PARTIAL_SUFFIX}"

@@ -37,11 +37,13 @@ _BODY, _VERSION = "body", "etag"
 def inception_weights() -> Path:
     """Return the cached file of the released weights, downloading it (95 MB) if needed.
 
+    One that is damaged is downloaded again.
+
     Raises:
         ScoringError: if it cannot be fetched, or what came is not the released file.
     """
     path = _cached()
-    if not path.exists():
+    if not path.exists() or not file_sha256(path).startswith(RELEASED_HASH_PREFIX):
         download(INCEPTION_URL, path, RELEASED_HASH_PREFIX)
     return path
 

@@ -61,9 +61,20 @@ class Scores:
 
     def begin(self, generator: nn.Module, device: torch.device) -> None:
         """Measure what a score will cost."""
-        if self._small_score is not None:
+        if self._small_score is None:
+            return
+        try:
             self._expected = self._small_score.seconds_expected(generator.eval(), device)
+        except Exception as error:
+            self._go_without(error)
+        finally:
             generator.train()
+
+    def _go_without(self, error: Exception) -> None:
+        """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
+        self._small_score = None
+        reason = str(error).strip() or type(error).__name__
+        self._log.say(f"No more scores on the way in this sitting: {reason} The training goes on.")
 
     def due(self, images_seen: int, seconds: float) -> bool:
         """Tell whether to score now: often enough, and at most one twentieth of the time.
@@ -86,17 +97,24 @@ class Scores:
         images_seen: int,
         clock: Callable[[], float],
     ) -> None:
-        """Score a generator in evaluation mode, note it, and keep it if it is the best so far."""
+        """Score a generator in evaluation mode, note it, and keep it if it is the best so far.
+
+        A score that fails ends the scores of this sitting, and nothing else.
+        """
         if self._small_score is None:
             return
         began = time.perf_counter()
-        score = self._small_score(generator, state.device)
-        value = float(score[self._small_score.criterion])
-        if value < self._best:
-            self._best = value
-            save_snapshot(
-                self._run.best, generator, self._config, images_seen, score, self._upscaler
-            )
+        try:
+            score = self._small_score(generator, state.device)
+            value = float(score[self._small_score.criterion])
+            if value < self._best:
+                save_snapshot(
+                    self._run.best, generator, self._config, images_seen, score, self._upscaler
+                )
+                self._best = value
+        except Exception as error:
+            self._go_without(error)
+            return
         self._warn_of_copies(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected
