@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,7 +41,7 @@ class Scores:
         """Take up what earlier sittings noted; snapshots keep an upscaler that was given to one."""
         self._upscaler = upscaler
         self._run, self._log, self._config, self._small_score = run, log, config, small_score
-        earlier = read_scores(run.scores)
+        earlier = self._read_earlier()
         self._spent = sum(float(line["score_seconds"]) for line in earlier)
         self._last = int(earlier[-1]["images_seen"]) if earlier else 0
         self._expected = 0.0
@@ -48,6 +49,13 @@ class Scores:
             [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZED_WARNED]
         )
         self._best = math.inf if small_score is None else self._read_best(small_score.criterion)
+
+    def _read_earlier(self) -> list[dict[str, Any]]:
+        try:
+            return read_scores(self._run.scores)
+        except RunError as error:
+            self._log.say(f"{error} The training goes on as if it had no scores before.")
+            return []
 
     def _read_best(self, criterion: str) -> float:
         """Return the score of the best snapshot so far."""
