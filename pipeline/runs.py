@@ -143,7 +143,7 @@ class RunFolder:
             LaterVersion: naming the file.
         """
         for path in (self.config, self.provenance, self.made, self.score):
-            if path.exists():
+            if path.is_file():
                 with suppress(RunError):  # damaged: whoever needs it says so
                     read_json(path)
         for path in (self.stats, self.scores):
@@ -258,7 +258,7 @@ def _how_to_make(path: Path) -> str:
 
 def _refuse_later_lines(path: Path) -> None:
     """Check the first line of statistics or scores, as `read_json` does a whole file."""
-    if not path.exists():
+    if not path.is_file():
         return
     with path.open("rb") as file:
         line = file.readline()
