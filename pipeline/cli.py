@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -365,10 +366,10 @@ def score(
     if run is not None:
         found["images_sha256"] = file_sha256(run.images)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
-    write_each(found, [path for path in (run and run.score, file) if path is not None])
+    write_each(found, [run.score] if run is not None else [], [file] if file is not None else [])
 
 
-def write_each(found: dict[str, Any], paths: list[Path]) -> None:
+def write_each(found: dict[str, Any], *paths: list[Path]) -> None:
     """Write a result, which has been printed, to each of the files that can be written.
 
     Raises:
@@ -377,7 +378,7 @@ def write_each(found: dict[str, Any], paths: list[Path]) -> None:
     from pipeline.storage import write_json
 
     problems = []
-    for path in paths:
+    for path in chain(*paths):
         try:
             write_json(path, found)
         except OSError as error:

@@ -100,9 +100,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 def _name_file(error: BaseException, path: Path) -> None:
     """Note which file could not be written: a full disk tells of none, or of a temporary name."""
-    if isinstance(error, OSError) and (
-        error.filename is None or str(error.filename).endswith(PARTIAL_SUFFIX)
-    ):
+    if not isinstance(error, OSError):
+        return
+    unnamed = error.filename is None and error.errno in FULL  # others may come from reading
+    if unnamed or str(error.filename).endswith(PARTIAL_SUFFIX):
         error.filename, error.filename2 = str(path), None
 
 

@@ -181,7 +181,7 @@ def test_lines_that_do_not_fit_are_cut_off_and_the_training_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = RunLog(RunFolder(tmp_path), {})
-    line = {"step": 1, "text": "x" * 100}
+    line = {"step": 1.0, "x" * 100: 2.0}
     log.statistics(line)
     with largest_file((tmp_path / "stats.jsonl").stat().st_size + 20):
         log.statistics(line)

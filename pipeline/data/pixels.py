@@ -21,7 +21,7 @@ import torch
 
 from pipeline.caches import cache_folder
 from pipeline.errors import DataError, WorkFailed
-from pipeline.storage import FULL, atomic_folder, write_json
+from pipeline.storage import FULL, atomic_folder, refuse_unwritable, write_json
 
 Storage = Literal["device", "host", "disk"]
 DEVICE_SHARE = 0.25
@@ -117,7 +117,8 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
     folder = _folder(key)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        refuse_unwritable(folder)
+    except (OSError, DataError) as error:
         raise DataError(_unwritable(folder, error)) from None
     needed, free = most * math.prod(shape), shutil.disk_usage(folder.parent).free
     if needed > free:
@@ -127,7 +128,7 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
             _write(rows, shape, unfinished)
     except OSError as error:
         if error.errno not in FULL:
-            raise DataError(_unwritable(folder, error)) from None
+            raise
         raise WorkFailed(_no_room(folder, f"{needed:,} bytes are needed")) from None
     kept = kept_on_disk(key)
     if kept is None:
@@ -154,10 +155,10 @@ def _write(rows: Iterable[Row], shape: Shape, folder: Path) -> None:
     write_json(folder / CONTENTS, {"shape": whole, "names": names, "unreadable": unreadable})
 
 
-def _unwritable(folder: Path, error: OSError) -> str:
+def _unwritable(folder: Path, error: Exception) -> str:
     return (
         f"The decoded images, which memory cannot hold, cannot be kept in {folder.parent} "
-        f"({error.strerror or error}). Set PAINTER_CACHE to a folder that can be written to."
+        f"({error}). Set PAINTER_CACHE to a folder that can be written to."
     )
 
 
