@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -366,10 +365,11 @@ def score(
     if run is not None:
         found["images_sha256"] = file_sha256(run.images)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
-    write_each(found, [run.score] if run is not None else [], [file] if file is not None else [])
+    targets = (None if run is None else run.score, file)
+    write_each(found, [path for path in targets if path is not None])
 
 
-def write_each(found: dict[str, Any], *paths: list[Path]) -> None:
+def write_each(found: dict[str, Any], paths: list[Path]) -> None:
     """Write a result, which has been printed, to each of the files that can be written.
 
     Raises:
@@ -378,7 +378,7 @@ def write_each(found: dict[str, Any], *paths: list[Path]) -> None:
     from pipeline.storage import write_json
 
     problems = []
-    for path in chain(*paths):
+    for path in paths:
         try:
             write_json(path, found)
         except OSError as error:

@@ -143,9 +143,8 @@ class RunFolder:
             LaterVersion: naming the file.
         """
         for path in (self.config, self.provenance, self.made, self.score):
-            if path.is_file():
-                with suppress(RunError):  # damaged: whoever needs it says so
-                    read_json(path)
+            with suppress(RunError, OSError):  # missing or damaged: whoever needs it says so
+                read_json(path)
         for path in (self.stats, self.scores):
             _refuse_later_lines(path)
 
@@ -239,7 +238,10 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f"There is no {path}. {_how_to_make(path)}") from None
+        how = (
+            _how_to_make(path) if path.name in MADE_BY else "The command that makes it was not run."
+        )
+        raise RunError(f"There is no {path}. {how}") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON ({error}). {_how_to_make(path)}") from None
     if not isinstance(content, dict):
