@@ -30,7 +30,7 @@ from pipeline.storage import write_bytes, write_json
 
 STATE_FORMAT = 1
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 1
-HASH = "sha256"
+HASH = "content_sha256"
 """Names in a snapshot's header the hash of its numbers and of all else that the header says."""
 UPSCALER_PREFIX = "upscaler."
 

@@ -81,8 +81,8 @@ class Scores:
     def _go_without(self, error: Exception) -> None:
         """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
         self._small_score = None
-        reason = str(error).strip() or type(error).__name__
-        self._log.say(f"No more scores on the way in this sitting: {reason} The training goes on.")
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        self._log.say(f"No more scores on the way in this sitting: {reason}. The training goes on.")
 
     def due(self, images_seen: int, seconds: float) -> bool:
         """Tell whether to score now: often enough, and at most one twentieth of the time.
