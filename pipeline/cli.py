@@ -35,9 +35,8 @@ from pipeline.cli_options import (
 )
 from pipeline.cli_service import serve
 from pipeline.cli_study import study
-from pipeline.errors import PainterError, RunError
+from pipeline.errors import PainterError, RunError, WorkFailed
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
@@ -77,9 +76,11 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     """Look at the images: statistics of each pixel, file sizes, round canvases, near-duplicates."""
     from pipeline.data.explore import explore
     from pipeline.data.images import open_images
+    from pipeline.storage import refuse_unwritable
 
     beside = data.resolve()
     target = out or beside.with_name(f"{beside.name}.explore")
+    refuse_unwritable(target / "explore.html")
     statistics = explore(open_images(data, domain), target)
     round_canvases = len(statistics["round_canvases"])
     near_duplicates = len(statistics["near_duplicates"]["pairs"])
@@ -161,7 +162,7 @@ def train(
     }
     generator = None if generator_path is None else load_generator(generator_path, about)
     run = RunFolder(run_path)
-    run.refuse_other_run(config, about)
+    make_ready(run, config, about, ranks, dry_run)
     made = None if generator is None else make_images(generator, config)
     training, held_out = split(images, config.data)
     loaded = load_images(training, config.data.image_size, content, config.data.channels)
@@ -191,6 +192,22 @@ def train(
     click.echo(chosen_snapshot(run))
     if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
+
+
+def make_ready(run: Any, config: Any, about: dict[str, Any], ranks: Any, dry_run: bool) -> None:
+    """Try to write into a run folder, mend its records, and refuse it if it is another's.
+
+    One process does that for all, and none in a dry run.
+    """
+    from pipeline.storage import refuse_unwritable
+    from pipeline.training.recovery import mend_records
+
+    with ranks.shared_failure():
+        if ranks.is_writer and not dry_run:
+            refuse_unwritable(run.state)
+            mend_records(run, about)
+    ranks.agree()
+    run.refuse_other_run(config, about)
 
 
 def load_generator(generator: Path, about: dict[str, Any]) -> Any:
@@ -262,6 +279,7 @@ def generate(
     from pipeline.generate import generate, generate_for_run, refuse_no_images
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler, class_number
+    from pipeline.storage import refuse_unwritable
     from pipeline.training.checkpoints import load_snapshot, rewrite_snapshot, with_upscaler
     from pipeline.training.precision import all_devices
 
@@ -279,6 +297,9 @@ def generate(
     output = change_output(loaded.config, assignments)
     refuse_no_images(count)
     class_number(loaded.config, wanted_class)
+    if run is not None and out is None:
+        run.refuse_later_version()
+    refuse_unwritable(target)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
     if run is not None and out is None:
@@ -317,7 +338,7 @@ def score(
     from pipeline.runs import RunFolder
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import yardstick
-    from pipeline.storage import file_sha256, write_json
+    from pipeline.storage import file_sha256, refuse_unwritable
     from pipeline.training.precision import all_devices
 
     if (run_path is None) == (not images):
@@ -327,7 +348,15 @@ def score(
     run = RunFolder(run_path) if run_path is not None else None
     if run is not None:
         run.require(run.images, "generate")
+        run.refuse_later_version()
         images = (run.images,)
+        try:
+            refuse_unwritable(run.score)
+        except (PainterError, OSError):
+            click.echo(f"{run.score} cannot be written: the score will only be printed.", err=True)
+    file = None if json_file in (None, "-") else Path(json_file or "")
+    if file is not None:
+        refuse_unwritable(file)
     paintings, held_out = paintings_of(run, reference, domain)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
     extractor = make_extractor(features, weights, all_devices(), exact)
@@ -336,13 +365,29 @@ def score(
     found, text = judge(generated, against, extractor)
     if run is not None:
         found["images_sha256"] = file_sha256(run.images)
-        write_json(run.score, found)
-    if json_file == "-":
-        click.echo(json.dumps(found, indent=2, allow_nan=False))
-        return
-    if json_file is not None:
-        write_json(Path(json_file), found)
-    click.echo(text)
+    click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
+    targets = (None if run is None else run.score, file)
+    write_each(found, [path for path in targets if path is not None])
+
+
+def write_each(found: dict[str, Any], paths: list[Path]) -> None:
+    """Write a result, which has been printed, to each of the files that can be written.
+
+    Raises:
+        WorkFailed: if there is one that cannot be.
+    """
+    from pipeline.storage import write_json
+
+    problems = []
+    for path in paths:
+        try:
+            write_json(path, found)
+        except OSError as error:
+            problems.append(_disk_message(error) if error.filename else f"{path}: {error}")
+        except PainterError as error:
+            problems.append(str(error))
+    if problems:
+        raise WorkFailed(f"The result is printed, but not kept: {' '.join(problems)}")
 
 
 def judge(generated: dict[str, Any], against: Any, extractor: Any) -> tuple[dict[str, Any], str]:
@@ -417,10 +462,12 @@ def holds_same_images(path: Path, data: dict[str, Any]) -> bool:
 def package(run_path: Path) -> None:
     """Check the run's images and write images.zip in the submission's form."""
     from pipeline.runs import RunFolder
+    from pipeline.storage import refuse_unwritable
     from submission.archive import package
 
     run = RunFolder(run_path)
     run.require(run.images, "generate")
+    refuse_unwritable(run.images)
     count = package(run.images, run.images)
     click.echo(f"{run.images}: {count:,} images, ready to submit")
 
@@ -442,9 +489,11 @@ def report(run_path: Path) -> None:
     from pipeline.data.images import open_images
     from pipeline.report import write_report
     from pipeline.runs import RunFolder
+    from pipeline.storage import refuse_unwritable
 
     run = RunFolder(run_path)
     run.require(run.config, "train")
+    refuse_unwritable(run.report)
     try:
         path, domain = training_data(run)
         paintings = open_images(path, domain)
@@ -556,10 +605,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _disk_message(error: OSError) -> str:
+    from pipeline.storage import FULL, describe_disk
+
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in _FULL:
+    if error.errno in FULL:
+        disk = describe_disk(Path(error.filename)) if isinstance(error.filename, str) else ""
         return (
-            f"The disk is full or the file too large{where}. Nothing half-written was kept; "
+            f"The disk is full or the file too large{where}.{disk} Nothing half-written was kept; "
             "free some space and give the same command again."
         )
     return f"{error.strerror or error}{where}."

@@ -66,9 +66,11 @@ def video(
     size: int | None,
 ) -> None:
     """Walk through latent space from image to image, as a GIF or MP4."""
+    from pipeline.storage import refuse_unwritable
     from pipeline.video import make_video
 
     indices = image_indices(images)
+    refuse_unwritable(out)
     sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
     count = make_video(sampler, indices, out, frames_per_step, fps, loop)
     click.echo(f"{count:,} frames, {count / fps:.1f} seconds in {out}")
@@ -105,10 +107,12 @@ def arithmetic(
 ) -> None:
     """Add and subtract averages of latents, and draw what comes out."""
     from pipeline.arithmetic import Term, formula, write_arithmetic
+    from pipeline.storage import refuse_unwritable
 
     added = [Term(1, image_indices(numbers)) for numbers in plus]
     subtracted = [Term(-1, image_indices(numbers)) for numbers in minus]
     terms = [added[0], *subtracted, *added[1:]]
+    refuse_unwritable(out)
     sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
     write_arithmetic(sampler, terms, out)
     click.echo(f"{formula(terms)} in {out}")

@@ -51,6 +51,7 @@ def study(
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
+    from pipeline.storage import refuse_unwritable
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
     from pipeline.study.search import open_study, run_study
@@ -64,6 +65,7 @@ def study(
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
     executor: Executor = here if on == "here" else on_kaggle(here, source, domain, replace)
+    refuse_unwritable(folder / "comparison.html")
     folder.mkdir(parents=True, exist_ok=True)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
     outcome = run_study(plan, books, executor, count)
@@ -101,8 +103,13 @@ def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
         notes.append(f"{outcome.given_up} points were given up by their small scores.")
     if outcome.elsewhere:
         notes.append(f"{outcome.elsewhere} points are being run by another process.")
-    page = write_comparison(folder, plan, rows, answers, importance(books), notes)
-    return f"{markdown(rows, answers)}\n{page}"
+    text = markdown(rows, answers)
+    try:
+        page = write_comparison(folder, plan, rows, answers, importance(books), notes)
+    except OSError:
+        click.echo(text)
+        raise
+    return f"{text}\n{page}"
 
 
 def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) -> Executor:

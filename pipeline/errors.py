@@ -4,6 +4,7 @@
     ├── ConfigError         a setting, preset or TOML file
     ├── DataError           images that are missing, unreadable or unsafe
     ├── RunError            a run folder, checkpoint or snapshot
+    ├── LaterVersion        a file of a later version, which is left alone
     ├── ScoringError        features and metrics that cannot be computed
     └── KaggleError         Kaggle's site, the client or the credentials
     WorkFailed              the work itself failed (exit code 1)
@@ -35,6 +36,10 @@ class DataError(PainterError):
 
 class RunError(PainterError):
     """A run folder, checkpoint or snapshot that cannot be used as asked."""
+
+
+class LaterVersion(PainterError):  # noqa: N818 - reads as what was found
+    """A file that a later version of painter wrote: never taken for a damaged one."""
 
 
 class ScoringError(PainterError):

@@ -19,7 +19,7 @@ from pipeline.networks import parameter_count
 from pipeline.networks.mixture import parts
 from pipeline.runs import RunFolder, read_json, seconds_of_training
 from pipeline.samplers import refuse_upscaler
-from pipeline.storage import atomic_folder, write_text
+from pipeline.storage import atomic_folder, refuse_unwritable, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
 FILE = "snapshot.safetensors"
@@ -65,7 +65,8 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
         raise ConfigError(f"--name is {name!r}; expected a plain file name.")
     target = folder / name
     if target.exists():
-        raise ConfigError(f"{target} exists. Choose another --name, or delete it first.")
+        raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
+    refuse_unwritable(target)
     snapshot = load_snapshot(run.snapshot if last else run.chosen)
     refuse_upscaler(snapshot.config)
     snapshot = replace(snapshot, score=_own_score(snapshot, run))

@@ -6,7 +6,6 @@ samples/     images.zip(+json)  score.json          report.html
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import math
@@ -15,17 +14,20 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from tqdm import tqdm
 
 from pipeline import __version__
 from pipeline.config import Config, differences
-from pipeline.errors import ConfigError, RunError
+from pipeline.errors import ConfigError, LaterVersion, RunError
+from pipeline.locks import held_lock
+from pipeline.notices import say_once
+from pipeline.records import FORMAT, refuse_later_format
 from pipeline.storage import write_json
 
 STAT_KEYS = (
@@ -46,6 +48,11 @@ SCORE_KEYS = (
     "mifid", "fid", "memorization_distance", "n_generated", "features", "images_sha256",
 )  # fmt: skip
 """What the table of runs shows of a score."""
+MADE_BY = {
+    "config.json": "train", "provenance.json": "train", "images.json": "generate",
+    "score.json": "score",
+}  # fmt: skip
+"""The commands that write the JSON files of a run."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
 
@@ -81,7 +88,9 @@ class RunFolder:
             RunError: if the folder holds no run, or its config.json is damaged.
         """
         try:
-            return Config.from_dict(read_json(self.config))
+            sections = read_json(self.config)
+            sections.pop("format", None)
+            return Config.from_dict(sections)
         except ConfigError as error:
             raise RunError(f"{self.config} does not fit this version of painter: {error}") from None
 
@@ -100,8 +109,8 @@ class RunFolder:
             data
         ):
             raise RunError(
-                f"{self.provenance} does not name the run's data. Restore it, or train in "
-                "another --run."
+                f"{self.provenance} does not name the run's data. The same `painter train` "
+                "writes it again."
             )
         return data
 
@@ -114,14 +123,30 @@ class RunFolder:
 
         Raises:
             RunError: naming what differs, or the files in the way.
+            LaterVersion: if a later version of painter has worked in the folder.
         """
+        self.refuse_later_version()
         if self.config.exists():
             self._refuse_differences(config, data)
         elif self._foreign_files():
             raise RunError(
                 f"{self.path} is not empty and holds no run (no config.json). "
-                "Choose another --run, or empty it first."
+                "Choose another --run, or move what is in it to another folder first."
             )
+
+    def refuse_later_version(self) -> None:
+        """Check that no later version has written what a stage would replace or add to.
+
+        The snapshots and the state are checked where they are loaded.
+
+        Raises:
+            LaterVersion: naming the file.
+        """
+        for path in (self.config, self.provenance, self.made, self.score):
+            with suppress(RunError, OSError):  # missing or damaged: whoever needs it says so
+                read_json(path)
+        for path in (self.stats, self.scores):
+            _refuse_later_lines(path)
 
     def _foreign_files(self) -> bool:
         """Tell whether a folder without a config holds more than a killed start left there."""
@@ -143,14 +168,12 @@ class RunFolder:
             RunError: if another process trains there now.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK_NAME).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with held_lock(self.path / LOCK_NAME, wait=False) as held:
+            if not held:
                 raise RunError(
                     f"Another process is at work in {self.path}. Wait for it, stop it, or choose "
                     "another --run."
-                ) from None
+                )
             yield
 
     def record_sitting(
@@ -201,23 +224,48 @@ class RunFolder:
             raise RunError(f"There is no {file}. `painter {command} --run {self.path}` makes it.")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run.
+def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
+    """Return the object in a JSON file of a run, or of another part of painter.
+
+    Args:
+        path: the file.
+        known: the latest format of such files that this version knows.
 
     Raises:
         RunError: if it is missing or damaged.
+        LaterVersion: if it is in a later format.
     """
     try:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not JSON ({error}). Restore it or choose another run.") from None
+        how = (
+            _how_to_make(path) if path.name in MADE_BY else "The command that makes it was not run."
+        )
+        raise RunError(f"There is no {path}. {how}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is not JSON ({error}). {_how_to_make(path)}") from None
     if not isinstance(content, dict):
-        raise RunError(f"{path} holds a {type(content).__name__}; expected a JSON object.")
+        kind = type(content).__name__
+        raise RunError(f"{path} holds a {kind}; expected a JSON object. {_how_to_make(path)}")
+    refuse_later_format(path, content.get("format", FORMAT), known)
     return content
+
+
+def _how_to_make(path: Path) -> str:
+    """Return which command writes a file that is missing, and replaces it where it is damaged."""
+    if path.name not in MADE_BY:
+        return "Move it away, and give the command again that made it."
+    return f"`painter {MADE_BY[path.name]} --run {path.parent}` makes it again."
+
+
+def _refuse_later_lines(path: Path) -> None:
+    """Check the first line of statistics or scores, as `read_json` does a whole file."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        line = file.readline()
+    with suppress(ValueError, AttributeError):  # broken: whoever reads all of them says so
+        refuse_later_format(path, json.loads(line).get("format", FORMAT))
 
 
 def sitting(precision: str, device: str) -> dict[str, Any]:
@@ -288,7 +336,7 @@ class RunLog:
         logs = (("stats", run.stats), ("log", run.log), ("scores", run.scores))
         for name, path in logs:
             file = path.open("a+b", buffering=0)
-            file.truncate(min(sizes.get(name, 0), path.stat().st_size))
+            file.truncate(_end_of_line(file, min(sizes.get(name, 0), path.stat().st_size)))
             self._files[name] = file
 
     def sizes(self) -> dict[str, int]:
@@ -310,15 +358,34 @@ class RunLog:
         tqdm.write(text, file=sys.stderr)
 
     def _append(self, name: str, text: str) -> None:
-        """Write all of `text` unbuffered; a full disk takes a part first and then refuses."""
-        content = memoryview(text.encode())
-        while content:
-            content = content[self._files[name].write(content) :]
+        """Write all of `text` unbuffered; what cannot be written costs the training nothing.
+
+        A full disk takes a part first and then refuses: that part is cut off again.
+        """
+        file, content = self._files[name], memoryview(text.encode())
+        whole = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError as error:
+            with suppress(OSError):
+                file.truncate(whole)
+            what = f"{file.name} cannot be written ({error.strerror or error})"
+            say_once(f"{what}: lines are missing there. The training goes on.")
 
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()
+
+
+def _end_of_line(file: BinaryIO, size: int) -> int:
+    """Return where the last whole line within the first `size` bytes ends.
+
+    Less than `size` where lines before were deleted by hand.
+    """
+    file.seek(0)
+    return file.read(size).rfind(b"\n") + 1
 
 
 def read_stats(path: Path) -> dict[str, list[float]]:
@@ -333,7 +400,7 @@ def read_stats(path: Path) -> dict[str, list[float]]:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
         raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
+            f"There is no {path}, in which `painter train` notes its curves as it goes."
         ) from None
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
@@ -343,8 +410,8 @@ def read_stats(path: Path) -> dict[str, list[float]]:
             if number == len(lines):
                 break
             raise RunError(
-                f"{path}, line {number}, is not a line of statistics ({error}). Delete that "
-                "line, or make the run again with `painter train`."
+                f"{path}, line {number}, is not a line of statistics ({error}). Delete that line; "
+                "the others stay as they are."
             ) from None
     if not rows:
         raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
@@ -397,7 +464,7 @@ def _row(run: RunFolder) -> dict[str, Any]:
         if run.score.exists():
             score = read_json(run.score)
             row |= {key: score.get(key) for key in SCORE_KEYS}
-    except RunError as error:
+    except (RunError, LaterVersion) as error:
         row["problem"] = str(error)
     return row
 

@@ -6,6 +6,7 @@ leaves the earlier file, never half of a new one.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -13,7 +14,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
@@ -21,6 +22,9 @@ from typing import Any, BinaryIO, Protocol, Self
 from pipeline.errors import DataError
 
 PARTIAL_SUFFIX = ".partial"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a full disk answers, a used-up quota, or a file system with a largest file size."""
+_TRIAL_BYTES = 4096
 
 
 def partial_name(path: Path) -> Path:
@@ -87,9 +91,66 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        _name_file(error, path)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def _name_file(error: BaseException, path: Path) -> None:
+    """Note which file could not be written: a full disk tells of none, or of a temporary name."""
+    if not isinstance(error, OSError):
+        return
+    unnamed = error.filename is None and error.errno in FULL  # others may come from reading
+    if unnamed or str(error.filename).endswith(PARTIAL_SUFFIX):
+        error.filename, error.filename2 = str(path), None
+
+
+def describe_disk(path: Path) -> str:
+    """Return a sentence on the disk that a file lies on, or would: where it is, what is free."""
+    place = path.absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        place = place.resolve()
+        total, _, free = shutil.disk_usage(place)
+        while not place.is_mount() and place != place.parent:
+            place = place.parent
+    except OSError:
+        return ""
+    return f" The disk {place} has {free / 1e6:,.0f} of {total / 1e6:,.0f} MB free."
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Try to write where a result will go, before the work that makes it.
+
+    Args:
+        path: of a file or folder to come; the folders above it may be missing too. Where a
+            folder takes files one by one, one of these.
+
+    Raises:
+        DataError: if nothing can be written there, and why.
+        OSError: if the disk is full.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    trial = folder / f".trial.{os.getpid()}{PARTIAL_SUFFIX}"
+    try:
+        with trial.open("wb") as file:
+            file.write(bytes(_TRIAL_BYTES))
+    except OSError as error:
+        if error.errno in FULL:
+            _name_file(error, path)
+            raise
+        raise DataError(
+            f"{path} cannot be written: {folder}: {error.strerror or error}. Nothing was begun. "
+            "Choose another place, or make that a folder that can be written to."
+        ) from None
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -144,7 +205,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rename(replaced)
         temporary.rename(path)
-    except BaseException:
+    except BaseException as error:
+        _name_file(error, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
@@ -243,7 +305,7 @@ def refuse_foreign_folder(path: Path) -> None:
     if others:
         raise DataError(
             f"The folder {path} already holds other files ({others[0]!r}, {len(others)} in all); "
-            "images would replace them. Choose another --out, or empty it first."
+            "images would replace them. Choose another --out, or move them away first."
         )
 
 

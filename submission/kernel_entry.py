@@ -554,11 +554,10 @@ def score_if_possible(job: Job, paintings: ImageSet) -> None:
         training, held_out = split(paintings, job.settings.training_config().data)
         against = yardstick(training, None, held_out, extractor)
         result = score(open_images(job.run.images), against, extractor)
-    except (ScoringError, ImportError, torch.OutOfMemoryError) as error:
-        say(f"score: skipped ({error})")
-        return
-    write_json(job.run.score, result | {"images_sha256": file_sha256(job.run.images)})
-    say(f"score: {summary(result)}")
+        say(f"score: {summary(result)}")
+        write_json(job.run.score, result | {"images_sha256": file_sha256(job.run.images)})
+    except Exception as error:  # memory, files, numbers: whatever it is, the images are made
+        say(f"score: skipped ({str(error).strip() or type(error).__name__})")
 
 
 def small_score_if_possible(

@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
 from pipeline.kaggle_api import KaggleClient, LeaderboardRow, Submission
+from pipeline.notices import say_once
 from pipeline.storage import write_text
 from submission.ledger import Book, Ledger, Row
 from submission.submit import update
@@ -134,17 +135,28 @@ def ask(ledger: Ledger) -> Known:
 def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
     """Take over the site's submissions, newest first, into the ledger; return all rows.
 
-    Submissions made by other means get a row too, without a local score.
+    Submissions made by other means get a row too, without a local score. Where the ledger cannot
+    be written, that is said, and the rows are returned all the same.
     """
-    with ledger.opened() as book:
-        for submission in reversed(found):
-            row = _row_of(book, submission)
-            if row is None:
-                row = _foreign(submission)
-                book.rows.append(row)
-            update(row, submission)
-        book.save()
-        return book.rows
+    try:
+        with ledger.opened() as book:
+            _take_over(book, found)
+            book.save()
+            return book.rows
+    except OSError as error:
+        say_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
+    book = Book(ledger.path, ledger.rows())
+    _take_over(book, found)
+    return book.rows
+
+
+def _take_over(book: Book, found: Sequence[Submission]) -> None:
+    for submission in reversed(found):
+        row = _row_of(book, submission)
+        if row is None:
+            row = _foreign(submission)
+            book.rows.append(row)
+        update(row, submission)
 
 
 def _row_of(book: Book, found: Submission) -> Row | None:

@@ -20,6 +20,7 @@ from pipeline.errors import (
     KaggleError,
     KaggleUnreachable,
     KaggleUnsure,
+    LaterVersion,
     RemoteFailed,
     RunError,
 )
@@ -80,7 +81,7 @@ def local_score(run: RunFolder) -> dict[str, Any]:
         return {}
     try:
         score = read_json(run.score)
-    except RunError:
+    except (RunError, LaterVersion):
         return {}
     scored = score.get("images_sha256")
     if scored and run.images.exists() and scored != file_sha256(run.images):

@@ -252,12 +252,12 @@ def test_a_cut_off_checkpoint_says_how_to_go_on(refused: Refused, run: Path, kee
     (run / "state.pt").write_bytes(content[:keep])
     message = refused(*train("data"))
     assert "The checkpoint run/state.pt is damaged" in message
-    assert "delete run/state.pt" in message
+    assert "move run/state.pt to another folder" in message
 
 
 def test_a_checkpoint_that_is_something_else_says_how_to_go_on(refused: Refused, run: Path) -> None:
     (run / "state.pt").write_bytes(b"this is a text")
-    assert "delete run/state.pt" in refused(*train("data"))
+    assert "move run/state.pt to another folder" in refused(*train("data"))
 
 
 class Hostile:
@@ -295,7 +295,11 @@ def test_a_cut_off_snapshot_is_named(refused: Refused, run: Path, keep: int) -> 
 @pytest.mark.parametrize("name", ["config.json", "provenance.json"])
 def test_damaged_records_are_named(refused: Refused, run: Path, name: str) -> None:
     (run / name).write_text("{")
-    assert f"run/{name} is not JSON" in refused(*train("data"))
+    fill(run / "made")
+    pack(run / "images.zip", {p.name: p.read_bytes() for p in (run / "made").iterdir()})
+    message = refused(*(["report"] if name == "config.json" else ["score"]), "--run", "run")
+    assert f"run/{name} is not JSON" in message
+    assert "`painter train --run run` makes it again" in message
 
 
 # --- Later stages

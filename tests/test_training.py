@@ -454,7 +454,9 @@ def test_a_finished_run_says_which_changes_had_no_effect(
 def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, damage: bytes) -> None:
     train(tmp_path / "run", images=16)
     (tmp_path / "run" / "state.pt").write_bytes(damage)
-    with pytest.raises(RunError, match=r"checkpoint .*state\.pt is damaged.*delete"):
+    with pytest.raises(
+        RunError, match=r"checkpoint .*state\.pt is damaged.*move .*state\.pt to another folder"
+    ):
         train(tmp_path / "run")
     assert (tmp_path / "run" / "state.pt").read_bytes() == damage
 

@@ -39,7 +39,7 @@ from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError, RunError
 from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.runs import read_json
-from pipeline.storage import atomic_folder, write_json
+from pipeline.storage import atomic_folder, refuse_unwritable, write_json
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
@@ -72,6 +72,7 @@ def download(source: str, folder: Path) -> dict[str, Any]:
     present = _present(source, folder)
     if present is not None:
         return present
+    refuse_unwritable(folder)
     if source == "sample":
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
@@ -125,18 +126,18 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
     if not (folder / MANIFEST).exists():
         raise DataError(
             f"{folder} is there already and was not made by `painter download`. "
-            "Choose another --data, or delete it first."
+            "Choose another --data, or move it away first."
         )
     try:
         manifest = read_json(folder / MANIFEST)
     except RunError:
         raise DataError(
-            f"{folder / MANIFEST} is damaged. Choose another --data, or delete {folder} first."
+            f"{folder / MANIFEST} is damaged. Choose another --data, or move {folder} away first."
         ) from None
     if manifest.get("source") != source:
         raise DataError(
             f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
-            "(with make: DATA=DIR), or delete it first."
+            "(with make: DATA=DIR), or move it away first."
         )
     try:
         whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
