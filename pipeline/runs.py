@@ -26,6 +26,7 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
+from pipeline.redaction import redact
 from pipeline.storage import write_json
 
 STAT_KEYS = (
@@ -224,7 +225,7 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
     """Return the record of one process that trains: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),
@@ -305,6 +306,7 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
+        text = redact(text)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._append("log", f"{now} {text}\n")
         tqdm.write(text, file=sys.stderr)

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
 from pipeline.errors import DataError
+from pipeline.redaction import strike
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -99,8 +100,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` atomically, as UTF-8; a known credential is struck out."""
+    write_bytes(path, strike(content).encode())
 
 
 def write_json(path: Path, content: Any) -> None:

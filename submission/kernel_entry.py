@@ -32,6 +32,7 @@ from pipeline.data.images import ImageSet, content_hash, load_images, open_image
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
+from pipeline.redaction import redact
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.samplers import NoiseSampler, refuse_upscaler
 from pipeline.scoring.extractors import make_extractor
@@ -687,4 +688,4 @@ def tidy(folder: RunFolder) -> None:
 
 def say(text: str) -> None:
     """Print a line of the kernel's log at once."""
-    print(text, flush=True)
+    print(redact(text), flush=True)
