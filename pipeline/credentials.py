@@ -164,7 +164,7 @@ def known() -> tuple[set[str], set[str]]:
             name, found = _secrets_in(_read(path))
             names.add(name)
             secrets |= found
-    return names - {""}, secrets - {""}
+    return (names | set(map(_stripped, names))) - {""}, secrets - {""}
 
 
 def proxies() -> list[str]:

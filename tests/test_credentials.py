@@ -359,12 +359,12 @@ def test_what_is_known_holds_all_of_the_account_and_no_path(
     (folder / "credentials.json").write_bytes(login("access-of-the-login"))
     (tmp_path / "elsewhere").write_text("in-another-file")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv(credentials.USERNAME, USER)
+    monkeypatch.setenv(credentials.USERNAME, f"{USER}\n")
     monkeypatch.setenv(credentials.TOKEN, str(tmp_path / "elsewhere"))
     monkeypatch.setenv("KAGGLE_USER_SECRETS_TOKEN", "of-a-notebook")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     names, secrets = credentials.known()
-    assert names == {"bob", USER}
+    assert names == {"bob", USER, f"{USER}\n"}
     assert secrets == {
         "in-the-file", "in-another-file", "damaged-key", "access-of-the-login", KEY,
         "of-a-notebook",
