@@ -43,14 +43,19 @@ class Credential:
     value: str = field(repr=False)
     place: str
     """Where it was found, for messages: a file's name, or "the variable NAME"."""
+    remedy: str
+    """How to get it out of the way."""
     as_found: bool = True
     """Whether the client reads the same by itself."""
 
-    @property
-    def remedy(self) -> str:
-        """Return how to get it out of the way."""
-        name = self.place.removeprefix("the variable ")
-        return f"unset {name}" if name != self.place else f"remove {name}"
+
+Account = tuple[Credential, Credential]
+
+
+class _Handed:
+    """What `handed_over` has found, while its variables hide from where."""
+
+    found: tuple[Credential | None, Account | None] | None = None
 
 
 def find_token() -> Credential | None:
@@ -60,21 +65,23 @@ def find_token() -> Credential | None:
         KaggleError: if it cannot be sent, or its file cannot be read.
     """
     for path in _notebook_token_file():
-        return _token_of(path)
+        return _named_by(NOTEBOOK_TOKEN, _token_of(path))
     given = os.environ.get(TOKEN, "")
     if value := _stripped(given):
+        as_found = value == given
         if _exists(value):
-            token = _token_of(Path(value))
-            return token and replace(token, as_found=token.as_found and value == given)
+            token = _named_by(TOKEN, _token_of(Path(value)))
+            return token and replace(token, as_found=token.as_found and as_found)
         place = f"the variable {TOKEN}"
-        return _short_enough(Credential(_sendable(value, "token", place), place, value == given))
+        sendable = _sendable(value, "token", place)
+        return _short_enough(Credential(sendable, place, f"unset {TOKEN}", as_found))
     for path in _existing(*TOKEN_FILES):
         if (token := _token_of(path)) is not None:
             return token
     return None
 
 
-def find_account() -> tuple[Credential, Credential] | None:
+def find_account() -> Account | None:
     """Return the user name and the key that the client will use if there is no token.
 
     Raises:
@@ -117,17 +124,20 @@ def handed_over() -> Iterator[None]:
     _set_variables(dict.fromkeys(name for name in (TOKEN, USERNAME, KEY) if not _variable(name)))
     changes: dict[str, str | None] = {}
     token = find_token()
+    account = _found()[1] if token else find_account()
     if token is not None:
         if not token.as_found:
             changes |= {TOKEN: _short_enough(token).value, NOTEBOOK_TOKEN: None}
-    elif account := find_account():
+    elif account is not None:
         changes |= {USERNAME: account[0].value, KEY: account[1].value}
     earlier = {name: os.environ.get(name) for name in changes}
+    _Handed.found = (token, account)
     _set_variables(changes)
     try:
         yield
     finally:
         _set_variables(earlier)
+        _Handed.found = None
 
 
 def in_use() -> str:
@@ -138,6 +148,12 @@ def in_use() -> str:
     if account is not None:
         return f"the key in {account[1].place}"
     return f"the login in {LOGIN_FILE}" if any(_existing(LOGIN_FILE)) else "the credentials"
+
+
+def token_place() -> str | None:
+    """Return where the token is that the client uses, if it uses one."""
+    token, _ = _found()
+    return token and token.place
 
 
 def in_the_way() -> str:
@@ -173,8 +189,10 @@ def proxies() -> list[str]:
     return [os.environ[name] for name in spellings if name in os.environ]
 
 
-def _found() -> tuple[Credential | None, tuple[Credential, Credential] | None]:
+def _found() -> tuple[Credential | None, Account | None]:
     """Return what `find_token` and `find_account` do, nothing where they raise."""
+    if _Handed.found is not None:
+        return _Handed.found
     token = account = None
     with suppress(KaggleError):
         token = find_token()
@@ -232,7 +250,15 @@ def _token_of(path: Path) -> Credential | None:
             raise KaggleError(f"{path} holds no token. Remove it, or save one there: {TOKEN_PAGE}")
         return None
     as_found = not content.startswith(_UTF16) and text.strip() == value
-    return Credential(_sendable(value, "token", str(path)), str(path), as_found)
+    sendable = _sendable(value, "token", str(path))
+    return Credential(sendable, str(path), f"remove {path}", as_found)
+
+
+def _named_by(variable: str, token: Credential | None) -> Credential | None:
+    """Return the token of a file that a variable names: without the file, its name is a token."""
+    if token is None:
+        return None
+    return replace(token, place=f"{token.place} ({variable})", remedy=f"unset {variable}")
 
 
 def _short_enough(token: Credential) -> Credential:
@@ -252,7 +278,7 @@ def _short_enough(token: Credential) -> Credential:
 
 def _from_variable(name: str, what: str) -> Credential | None:
     value, place = _variable(name), f"the variable {name}"
-    return Credential(_sendable(value, what, place), place) if value else None
+    return Credential(_sendable(value, what, place), place, f"unset {name}") if value else None
 
 
 def _from_field(content: Mapping[str, Any], name: str, what: str, path: Path) -> Credential | None:
@@ -260,7 +286,9 @@ def _from_field(content: Mapping[str, Any], name: str, what: str, path: Path) ->
     if not isinstance(value, str):
         raise KaggleError(f"The {what} in {path} is no text. Download the file anew: {TOKEN_PAGE}")
     value = _stripped(value)
-    return Credential(_sendable(value, what, str(path)), str(path)) if value else None
+    if not value:
+        return None
+    return Credential(_sendable(value, what, str(path)), str(path), f"remove {path}")
 
 
 def _read(path: Path) -> str:

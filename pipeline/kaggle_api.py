@@ -196,8 +196,8 @@ class KaggleClient:
                 f"in its place: {TOKEN_PAGE}{way_out}"
             )
         if not found:
-            token = credentials.find_token()
-            why = f": the token in {token.place} is unknown to Kaggle, or expired" if token else ""
+            place = credentials.token_place()
+            why = f": the token in {place} is unknown to Kaggle, or expired" if place else ""
             raise KaggleError(
                 f"No valid Kaggle credentials found{why}. Create a token on "
                 f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "

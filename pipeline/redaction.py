@@ -26,6 +26,7 @@ SHORTEST = 8
 SHORTEST_PASSWORD = 12
 """The same for the password of a URL, which may well be a common word such as postgres."""
 _URL_PASSWORD = re.compile(r"(\w://[^\s/:@\"'<>]*):([^\s\"'<>]*)@")
+_WHOLE_URL = re.compile(r"(\w://[^/:@]*):(.+)@", re.DOTALL)
 _URL_PARAMETER = re.compile(r"([?&](?:ssl)?(?:password|passwd|token)=)[^&\s\"'<>]+")
 _BREAKS = re.compile(r"[^ -~]+")
 
@@ -34,20 +35,23 @@ class _Known:
     """What is to be struck out in this process, the longest first; None until it is looked up."""
 
     forms: tuple[str, ...] | None = None
+    words: tuple[str, ...] = ()
 
 
-def learn(words: Iterable[str] = ()) -> None:
+def learn(words: Iterable[str] | None = None) -> None:
     """Look up which credentials there are now: the account's, and the passwords in URLs.
 
     Args:
-        words: of the command line, which may hold URLs.
+        words: of the command line, which may hold URLs; None for those of the last call.
     """
+    if words is not None:
+        _Known.words = tuple(words)
     names, secrets = credentials.known()
     found = {form for secret in secrets for form in _forms_of(secret, names)}
-    for word in [*words, *credentials.proxies()]:
-        for match in _URL_PASSWORD.finditer(word):
-            if len(match[2]) >= SHORTEST_PASSWORD:
-                found |= _spellings(match[2]) | _spellings(unquote(match[2]))
+    for word in [*_Known.words, *credentials.proxies()]:
+        match = _WHOLE_URL.search(word)
+        if match and len(match[2]) >= SHORTEST_PASSWORD:
+            found |= _spellings(match[2]) | _spellings(unquote(match[2]))
     apart = (form for form in found if form not in HIDDEN)
     _Known.forms = tuple(sorted(apart, key=lambda form: (-len(form), form)))
 
@@ -66,6 +70,11 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
     return text
+
+
+def redact_word(word: str) -> str:
+    """Return one word of a command line likewise; a password in it may hold any character."""
+    return redact(_WHOLE_URL.sub(r"\1:***@", word))
 
 
 def protect_output() -> None:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.redaction import redact
+from pipeline.redaction import redact, redact_word
 from pipeline.storage import write_json
 
 STAT_KEYS = (
@@ -225,7 +225,7 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
     """Return the record of one process that trains: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
+        "command": [Path(sys.argv[0]).name, *map(redact_word, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),

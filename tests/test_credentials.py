@@ -194,11 +194,13 @@ def test_a_token_too_long_for_a_variable_works_from_the_file_that_the_message_na
     assert "user alice" in desk.painter("doctor", credentials=False).out
 
 
+@pytest.mark.parametrize("mark", ["", BOM])
 @pytest.mark.parametrize("introspection", [None, 401])
 def test_an_expired_token_beside_a_good_key_is_named_and_goes_as_the_message_says(
-    desk: Desk, save: Save, introspection: int | None
+    desk: Desk, save: Save, introspection: int | None, mark: str
 ) -> None:
-    token, key = save("access_token", EXPIRED_TOKEN.encode()), save("kaggle.json", account())
+    token = save("access_token", (mark + EXPIRED_TOKEN).encode())
+    key = save("kaggle.json", account())
     if introspection is not None:
         desk.server.refusals[INTROSPECT] = refusal(introspection)
     message = desk.fails(2, "leaderboard", credentials=False)
@@ -215,6 +217,18 @@ def test_an_expired_token_in_a_variable_is_to_be_unset(desk: Desk) -> None:
     assert f"Or unset {credentials.TOKEN}: the key in the variable {credentials.KEY}" in message
     desk.extra = {}
     assert "user alice, by legacy api key" in desk.painter("doctor").out
+
+
+def test_a_variable_that_names_the_file_of_an_expired_token_is_to_be_unset(
+    desk: Desk, save: Save
+) -> None:
+    path, _ = save("elsewhere", EXPIRED_TOKEN.encode()), save("kaggle.json", account())
+    desk.extra |= {credentials.TOKEN: str(path)}
+    message = desk.fails(2, "leaderboard", credentials=False)
+    assert f"the token in {path} ({credentials.TOKEN});" in message
+    assert f"Or unset {credentials.TOKEN}: the key in" in message
+    del desk.extra[credentials.TOKEN]
+    assert "user alice, by legacy api key" in desk.painter("doctor", credentials=False).out
 
 
 def test_an_expired_token_alone_is_named(desk: Desk, save: Save) -> None:

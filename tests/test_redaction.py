@@ -38,7 +38,7 @@ def account(*secrets: str, user: str = USER, words: tuple[str, ...] = ()) -> Ite
             patch.setenv(variable, secret)
         redaction.learn(words)
         yield
-    redaction.learn()
+    redaction.learn(())
 
 
 # Few letters, so that secrets hold and overlap each other; no part of a path that exists.
@@ -151,6 +151,8 @@ def test_a_long_password_on_the_command_line_is_known_and_a_common_word_is_not()
     with account(words=("study", "--storage", URL)):
         assert redact(f"rejected {PASSWORD} for me") == f"rejected {HIDDEN} for me"
         assert strike(PASSWORD) == HIDDEN
+        redaction.learn()  # the account anew, the command line as before
+        assert strike(PASSWORD) == HIDDEN
     with account(words=("--storage=postgresql://postgres:postgres@db/x",)):
         assert redact("postgresql for postgres") == "postgresql for postgres"
 
@@ -183,9 +185,12 @@ def test_files_and_logs_hold_no_credential(
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "nonsense", "sqlite"])
-def test_a_storage_that_cannot_be_used_is_named_without_its_password(scheme: str) -> None:
+@pytest.mark.parametrize("password", ["pw-1", "a \"pw-1\" 'b' p@ss/w"])
+def test_a_storage_that_cannot_be_used_is_named_without_its_password(
+    scheme: str, password: str
+) -> None:
     with pytest.raises(ConfigError, match="cannot be used") as caught:
-        open_study(load_study("noise"), f"{scheme}://me:pw-1@127.0.0.1:1/x")
+        open_study(load_study("noise"), f"{scheme}://me:{password}@127.0.0.1:1/x")
     assert "pw-1" not in str(caught.value)
     assert f"{scheme}://me:***@127.0.0.1:1/x" in str(caught.value)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from pipeline.errors import ConfigError, Interrupted, WorkFailed
-from pipeline.redaction import redact
+from pipeline.redaction import redact, redact_word
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.point import GivenUp, OnScore
 from pipeline.training.interruption import StopRequest
@@ -93,7 +93,7 @@ def open_study(plan: StudyPlan, storage: str) -> optuna.Study:
         return study
     except Exception as error:
         # Storages are of many kinds, and each raises its own errors.
-        shown = redact(storage)
+        shown = redact_word(storage)
         said = str(error).splitlines()[:1] if shown == storage else []  # it may hold the password
         reason = said[0] if said else type(error).__name__
         raise ConfigError(
