@@ -153,7 +153,7 @@ def in_use() -> str:
 def token_place() -> str | None:
     """Return where the token is that the client uses, if it uses one."""
     token, _ = _found()
-    return token and token.place
+    return None if token is None else token.place
 
 
 def in_the_way() -> str:
