@@ -188,18 +188,16 @@ class KaggleClient:
             self._api.authenticate()
         except SystemExit:
             found = False
-        way_out = credentials.in_the_way()
-        if way_out and self.credentials not in ("access token", "oauth"):
-            # The client goes on with the key, and yet sends the token in its place.
+        place = credentials.token_place()
+        if place is not None and self.credentials not in ("access token", "oauth"):
+            # With a key the client goes on, and yet sends the token in its place.
             raise KaggleError(
-                f"Kaggle does not know {credentials.in_use()}; it may have expired. Put a new one "
-                f"in its place: {TOKEN_PAGE}{way_out}"
+                f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
+                f"expired. Put a new one in its place: {TOKEN_PAGE}{credentials.in_the_way()}"
             )
         if not found:
-            place = credentials.token_place()
-            why = f": the token in {place} is unknown to Kaggle, or expired" if place else ""
             raise KaggleError(
-                f"No valid Kaggle credentials found{why}. Create a token on "
+                "No valid Kaggle credentials found. Create a token on "
                 f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
                 "or run `kaggle auth login`. Without an account: --source sample"
             )

@@ -225,7 +225,7 @@ def test_a_variable_that_names_the_file_of_an_expired_token_is_to_be_unset(
     path, _ = save("elsewhere", EXPIRED_TOKEN.encode()), save("kaggle.json", account())
     desk.extra |= {credentials.TOKEN: str(path)}
     message = desk.fails(2, "leaderboard", credentials=False)
-    assert f"the token in {path} ({credentials.TOKEN});" in message
+    assert f"the token in {path} ({credentials.TOKEN}) is unknown" in message
     assert f"Or unset {credentials.TOKEN}: the key in" in message
     del desk.extra[credentials.TOKEN]
     assert "user alice, by legacy api key" in desk.painter("doctor", credentials=False).out
@@ -234,7 +234,7 @@ def test_a_variable_that_names_the_file_of_an_expired_token_is_to_be_unset(
 def test_an_expired_token_alone_is_named(desk: Desk, save: Save) -> None:
     path = save("access_token", EXPIRED_TOKEN.encode())
     message = desk.fails(2, "leaderboard", credentials=False)
-    assert f"the token in {path} is unknown to Kaggle, or expired. Create" in message
+    assert f"the token in {path} is unknown to Kaggle, or expired. Put a new one" in message
 
 
 def login(token: str) -> bytes:
