@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from pipeline import __version__
+from pipeline import __version__, redaction
 from pipeline.cli_export import export, mix
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
 from pipeline.cli_latents import arithmetic, video
@@ -574,11 +574,13 @@ for command in (study, mix, export, video, arithmetic, serve, kernel, submit, le
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
+    redaction.protect_output()
     sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; return its exit code: 0, 1, 2 or 130."""
+    redaction.learn(arguments)
     try:
         result = cli.main(args=arguments, prog_name="painter", standalone_mode=False)
     except click.ClickException as error:

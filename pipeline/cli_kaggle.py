@@ -85,9 +85,9 @@ def build(out: Path, **choices: Any) -> None:
 
     try:
         owner = KaggleClient().user
-    except PainterError:
+    except PainterError as error:
         owner = "YOUR-USER-NAME"
-        click.echo(f"Without credentials the id says {owner}.", err=True)
+        click.echo(f"Without credentials the id says {owner}. {error}", err=True)
     plan = make_plan(owner, Path(choices["preset"]), **choices)
     made = write_kernel(plan, owner, out)
     source = out / code_file(plan)

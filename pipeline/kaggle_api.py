@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline import credentials, redaction
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.kaggle_answers import (
     SITE,
@@ -28,6 +29,7 @@ from pipeline.kaggle_answers import (
     competition,
     dataset,
     kernel,
+    note_reply,
     patiently,
     split_name,
 )
@@ -157,10 +159,18 @@ class KaggleClient:
         """Find the client and the credentials.
 
         Raises:
-            KaggleError: if the client is not installed, there are no credentials, or Kaggle
-                refuses them.
+            KaggleError: if the client is not installed, there are no credentials, they cannot be
+                sent, or Kaggle refuses them.
             KaggleUnreachable: if Kaggle does not answer.
         """
+        with credentials.handed_over():  # the client asks for them when it is imported, too
+            self._api: Any = _with_timeouts(self._client_class())()
+            account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
+            patiently(account, self._authenticate)
+        redaction.learn()  # what a login has renewed
+
+    @staticmethod
+    def _client_class() -> type:
         # The client prints pages of help and calls exit() when it is unhappy.
         with contextlib.redirect_stdout(io.StringIO()):
             try:
@@ -170,20 +180,28 @@ class KaggleClient:
                     f"Kaggle's client cannot be imported ({error.name} is missing). "
                     "Install it: pip install kaggle six"
                 ) from None
-        self._api: Any = _with_timeouts(KaggleApi)()
-        account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
-        patiently(account, self._authenticate)
+        return KaggleApi  # type: ignore[no-any-return]  # a class of the untyped client
 
     def _authenticate(self) -> None:
+        found = True
         try:
             self._api.authenticate()
         except SystemExit:
+            found = False
+        place = credentials.token_place()
+        if place is not None and self.credentials not in ("access token", "oauth"):
+            # With a key the client goes on, and yet sends the token in its place.
+            raise KaggleError(
+                f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
+                f"expired. Put a new one in its place: {TOKEN_PAGE}{credentials.in_the_way()}"
+            )
+        if not found:
             raise KaggleError(
                 "No valid Kaggle credentials found. Create a token on "
                 f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
                 "or run `kaggle auth login`. Without an account: `painter demo`, or "
                 "`painter download --source sample`"
-            ) from None
+            )
 
     @property
     def user(self) -> str:
@@ -564,7 +582,9 @@ def _with_timeouts(api_class: type) -> type:
     class Adapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
             options["timeout"] = options.get("timeout") or TIMEOUT
-            return super().send(request, *args, **options)
+            reply = super().send(request, *args, **options)
+            note_reply()
+            return reply
 
     class PatientApi(api_class):  # type: ignore[misc]  # a class of the untyped client
         def build_kaggle_client(self) -> Any:
@@ -603,6 +623,7 @@ def _stream(url: str, path: Path, label: str) -> None:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text()}
     with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
+        note_reply()
         if reply.status_code == 416:  # more bytes than the file has: start over
             path.unlink()
             raise requests.ConnectionError

@@ -24,6 +24,7 @@ from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenl
 from pipeline.errors import DataError, RunError
 from pipeline.notices import say_once
 from pipeline.pages import Picture, data_uri, gallery, jpeg_uri, render, thumbnail
+from pipeline.redaction import redact
 from pipeline.runs import RunFolder, read_json, read_scores, read_stats
 from pipeline.storage import write_text
 
@@ -262,7 +263,7 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
         elif key == "command" and isinstance(value, list):
-            yield f"{prefix}{key}", shlex.join(map(str, value))
+            yield f"{prefix}{key}", redact(shlex.join(map(str, value)))
         else:
             yield f"{prefix}{key}", _value(value)
 

@@ -28,6 +28,7 @@ from pipeline.errors import ConfigError, LaterVersion, RunError
 from pipeline.locks import held_lock
 from pipeline.notices import say_once
 from pipeline.records import FORMAT, refuse_later_format
+from pipeline.redaction import redact, redact_word
 from pipeline.storage import write_json
 
 STAT_KEYS = (
@@ -272,7 +273,7 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
     """Return the record of one process that trains: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(redact_word, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),
@@ -353,6 +354,7 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
+        text = redact(text)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._append("log", f"{now} {text}\n")
         tqdm.write(text, file=sys.stderr)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
 from pipeline.errors import DataError
+from pipeline.redaction import strike
 
 PARTIAL_SUFFIX = ".partial"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -160,8 +161,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` atomically, as UTF-8; a known credential is struck out."""
+    write_bytes(path, strike(content).encode())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -33,6 +33,7 @@ from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
 from pipeline.kaggle_names import did_you_mean, source_meant
+from pipeline.redaction import redact
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.samplers import NoiseSampler, refuse_upscaler
 from pipeline.scoring.extractors import make_extractor
@@ -689,4 +690,4 @@ def tidy(folder: RunFolder) -> None:
 
 def say(text: str) -> None:
     """Print a line of the kernel's log at once."""
-    print(text, flush=True)
+    print(redact(text), flush=True)

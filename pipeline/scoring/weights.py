@@ -88,6 +88,8 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it is the reply too, and holds the connection open
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        if isinstance(error, http.client.InvalidURL):  # of a proxy, with its password
+            reason = type(error).__name__
         raise ScoringError(
             f"The Inception weights cannot be downloaded from {url} ({reason})."
             f"{_keep_or_remove(folder)} {others}"

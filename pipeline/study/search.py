@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.redaction import redact, redact_word
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.point import GivenUp, OnScore
 from pipeline.training.interruption import StopRequest
@@ -92,9 +93,11 @@ def open_study(plan: StudyPlan, storage: str) -> optuna.Study:
         return study
     except Exception as error:
         # Storages are of many kinds, and each raises its own errors.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        shown = redact_word(storage)
+        said = str(error).splitlines()[:1] if shown == storage else []  # it may hold the password
+        reason = said[0] if said else type(error).__name__
         raise ConfigError(
-            f"The storage {storage} cannot be used ({reason}). Give an URL that Optuna takes, such "
+            f"The storage {shown} cannot be used ({reason}). Give an URL that Optuna takes, such "
             "as sqlite:///study.db."
         ) from None
 
@@ -243,7 +246,7 @@ class Worker:
             self.outcome.given_up += 1
             raise optuna.TrialPruned from None
         except WorkFailed as error:
-            trial.set_user_attr(ERROR, str(error))
+            trial.set_user_attr(ERROR, redact(str(error)))
             self.outcome.failed.append(str(error))
             self.queue.failures += 1
             raise
