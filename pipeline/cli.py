@@ -262,6 +262,7 @@ def generate(
     from pipeline.generate import generate, generate_for_run, refuse_no_images
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler, class_number
+    from pipeline.storage import refuse_image_target
     from pipeline.training.checkpoints import load_snapshot, rewrite_snapshot, with_upscaler
     from pipeline.training.precision import all_devices
 
@@ -272,6 +273,7 @@ def generate(
     target = run.images if run and out is None else out
     if target is None:
         raise click.UsageError("--snapshot needs --out FILE.zip or --out DIR.")
+    refuse_image_target(target)
     loaded = load_snapshot(source)
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))

@@ -49,6 +49,7 @@ def study(
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
+    from pipeline.storage import make_folder
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
     from pipeline.study.search import open_study, run_study
@@ -60,7 +61,7 @@ def study(
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
     executor: Executor = here if on == "here" else on_kaggle(here, source, domain)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
     outcome = run_study(plan, books, executor, count)
     click.echo(compare(plan, folder, outcome, books))

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.storage import write_json
+from pipeline.storage import make_folder, write_json
 
 STAT_KEYS = (
     "step",
@@ -142,7 +142,7 @@ class RunFolder:
         Raises:
             RunError: if another process trains there now.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with (self.path / LOCK_NAME).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
