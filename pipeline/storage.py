@@ -206,6 +206,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def free_bytes(path: Path) -> int:
+    """Return how much room is left on the disk that a file or folder lies on, or would lie on."""
+    there = Path(os.path.realpath(path))
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:

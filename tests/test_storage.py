@@ -255,7 +255,7 @@ def test_a_mount_point_is_not_replaced(
         monkeypatch.setattr("pipeline.storage.MOUNTS", tmp_path / "none")
     (tmp_path / "link").symlink_to(mounted)
     for path in (mounted, tmp_path / "link"):
-        with pytest.raises(DataError, match="is a mount point.*such as .*/painter"):
+        with pytest.raises(DataError, match=r"is a mount point.*such as .*/painter"):
             write_folder(path)
     write_folder(mounted / "painter")
     assert names(tmp_path / "other") == ["new.jpg", "painter"]
