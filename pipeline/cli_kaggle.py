@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.advice import quoted
 from pipeline.cli_options import (
     PathOption,
     config_options,
@@ -117,9 +118,9 @@ def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         raise_if_failed(record, watch_kernel(client, record), run_path)
-        click.echo(f"Its output: painter kernel pull --run {run_path}")
+        click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
     else:
-        click.echo(f"painter kernel watch --run {run_path} shows how far it is")
+        click.echo(f"painter kernel watch --run {quoted(run_path)} shows how far it is")
 
 
 @kernel.command()
@@ -134,7 +135,7 @@ def watch(run_path: Path | None) -> None:
     record = require_record(run_path)
     client = KaggleClient()
     raise_if_failed(record, watch_kernel(client, record), run_path)
-    click.echo(f"Its output: painter kernel pull --run {run_path}")
+    click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
 
 
 @kernel.command()
@@ -249,7 +250,7 @@ def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
     if status.state != "COMPLETE":
         raise RemoteFailed(
             f"{record.label} ended with {status.state}: {status.failure or 'no message'}. "
-            f"What it left: painter kernel pull --run {run_path}"
+            f"What it left: painter kernel pull --run {quoted(run_path)}"
         )
 
 

@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from pipeline import __version__
+from pipeline.advice import quoted
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
 from pipeline.storage import make_folder, write_json
@@ -198,7 +199,9 @@ class RunFolder:
     def require(self, file: Path, command: str) -> None:
         """Raise RunError unless `file` exists, naming the command that makes it."""
         if not file.exists():
-            raise RunError(f"There is no {file}. `painter {command} --run {self.path}` makes it.")
+            raise RunError(
+                f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -211,7 +214,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
+            f"There is no {path}. `painter train --run {quoted(path.parent)}` makes it."
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not JSON ({error}). Restore it or choose another run.") from None
@@ -333,7 +336,7 @@ def read_stats(path: Path) -> dict[str, list[float]]:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
         raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
+            f"There is no {path}. `painter train --run {quoted(path.parent)}` makes it."
         ) from None
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
