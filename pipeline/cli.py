@@ -17,10 +17,12 @@ from typing import Any
 import click
 
 from pipeline import __version__
+from pipeline.advice import counted
 from pipeline.cli_export import export, mix
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
 from pipeline.cli_latents import arithmetic, video
 from pipeline.cli_options import (
+    HomePath,
     PathOption,
     config_options,
     data_option,
@@ -62,9 +64,10 @@ def download(source: str, data: Path) -> None:
 
     manifest = download(source, data)
     where = "already in" if manifest.get("already_there") else "in"
-    click.echo(f"{manifest['count']:,} images ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
+    count = counted(manifest["count"], "image")
+    click.echo(f"{count} ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
     if manifest["duplicates"]:
-        click.echo(f"{len(manifest['duplicates'])} groups of identical files")
+        click.echo(f"{counted(len(manifest['duplicates']), 'group')} of identical files")
     for problem in manifest["unreadable"][:10]:
         click.echo(f"left out: {problem}", err=True)
 
@@ -84,8 +87,8 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     round_canvases = len(statistics["round_canvases"])
     near_duplicates = len(statistics["near_duplicates"]["pairs"])
     click.echo(
-        f"{statistics['count']:,} images, {round_canvases:,} on round canvases, "
-        f"{near_duplicates:,} near-duplicates; {target / 'explore.html'}"
+        f"{counted(statistics['count'], 'image')}, {round_canvases:,} on round canvases, "
+        f"{counted(near_duplicates, 'near-duplicate')}; {target / 'explore.html'}"
     )
 
 
@@ -287,7 +290,7 @@ def generate(
     else:
         sampler = NoiseSampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
-    click.echo(f"{count:,} images in {target}")
+    click.echo(f"{counted(count, 'image')} in {target}")
 
 
 @cli.command()
@@ -297,7 +300,12 @@ def generate(
 @click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
 @domain_option
 @options(extractor_options)
-@click.option("--json", "json_file", help="Write the result to FILE, or - for standard output.")
+@click.option(
+    "--json",
+    "json_file",
+    type=HomePath(allow_dash=True),
+    help="Write the result to FILE, or - for standard output.",
+)
 def score(
     images: tuple[Path, ...],
     run_path: Path | None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.advice import quoted
+from pipeline.advice import counted, quoted
 from pipeline.cli_options import (
     PathOption,
     config_options,
@@ -180,7 +180,7 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
         entry = entry_of(client, run, record, ledger)
         row = submitting.prepare(entry, message)
         local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-        click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
+        click.echo(f"{run_path}: local MiFID {local}; {counted(left, 'submission')} left today")
         if dry_run:
             click.echo(
                 f"Would submit images.zip of {entry.kernel} version {entry.version}: "
@@ -398,7 +398,7 @@ def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
     mifid = local_score(run).get("mifid")
     local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
-        f"{run.path}: local MiFID {local}; {left} submissions left today\n"
+        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
         f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
         f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.advice import counted
 from pipeline.cli_options import PathOption, data_option, domain_option
 from pipeline.errors import ConfigError, WorkFailed
 
@@ -68,7 +69,7 @@ def study(
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(
-            f"{len(outcome.failed)} points failed; the same command {again}.\n"
+            f"{counted(len(outcome.failed), 'point')} failed; the same command {again}.\n"
             + "\n".join(outcome.failed)
         )
 
@@ -95,9 +96,9 @@ def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
     answers = verdicts(plan, finished)
     notes = list(outcome.failed)
     if outcome.given_up:
-        notes.append(f"{outcome.given_up} points were given up by their small scores.")
+        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
     if outcome.elsewhere:
-        notes.append(f"{outcome.elsewhere} points are being run by another process.")
+        notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
     page = write_comparison(folder, plan, rows, answers, importance(books), notes)
     return f"{markdown(rows, answers)}\n{page}"
 

@@ -397,12 +397,21 @@ def _row(run: RunFolder) -> dict[str, Any]:
         if run.stats.exists():
             stats = read_stats(run.stats)
             row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
+        # A run that was stopped has no line for its last steps; its snapshot counts them.
+        row["images_seen"] = max(row["images_seen"], _images_of_snapshot(run))
         if run.score.exists():
             score = read_json(run.score)
             row |= {key: score.get(key) for key in SCORE_KEYS}
     except RunError as error:
         row["problem"] = str(error)
     return row
+
+
+def _images_of_snapshot(run: RunFolder) -> float:
+    """Return the training images that the last snapshot has seen, 0 if that is not known."""
+    about = run.snapshot.with_suffix(".json")
+    found = read_json(about).get("images_seen") if about.exists() else None
+    return float(found) if isinstance(found, int) else 0.0
 
 
 def seconds_of_training(run: RunFolder, images_seen: int) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.advice import quoted
+from pipeline.advice import counted, quoted
 from pipeline.data.images import open_images
 from pipeline.errors import PainterError
 from pipeline.runs import RunFolder, read_json
@@ -34,6 +34,13 @@ def test_a_suggested_command_names_the_very_path(tmp_path: Path, name: str) -> N
 
 def test_plain_names_stay_as_they_are() -> None:
     assert quoted(Path("runs/first")) == "runs/first"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 days"), (1, "1 day"), (2, "2 days"), (7000, "7,000 days")]
+)
+def test_one_is_singular(number: int, text: str) -> None:
+    assert counted(number, "day") == text
 
 
 def suggestions(tree: ast.AST) -> Iterator[ast.expr]:

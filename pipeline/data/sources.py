@@ -75,7 +75,7 @@ def download(source: str, folder: Path) -> dict[str, Any]:
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(Path(source))
+    images = open_everything(Path(source).expanduser())
     return _fill(folder, source, lambda target: _import(images, target))
 
 
