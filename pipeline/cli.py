@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,7 @@ from pipeline.cli_options import (
 )
 from pipeline.cli_service import serve
 from pipeline.cli_study import study
+from pipeline.console import drop_unwritten, survive_closed_streams
 from pipeline.errors import PainterError, RunError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -525,7 +527,12 @@ for command in (study, mix, export, video, arithmetic, serve, kernel, submit, le
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+    survive_closed_streams()
+    code = run_command(sys.argv[1:])
+    drop_unwritten()
+    # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
