@@ -35,7 +35,7 @@ def pins() -> list[Requirement]:
 def pins_on(platform: str, python: str) -> dict[str, str]:
     """Return the version of each package that the lock gives a platform."""
     sys_platform, system, machine = PLATFORMS[platform]
-    environment = default_environment() | {
+    environment = {name: str(value) for name, value in default_environment().items()} | {
         "sys_platform": sys_platform,
         "platform_system": system,
         "platform_machine": machine,
@@ -44,7 +44,7 @@ def pins_on(platform: str, python: str) -> dict[str, str]:
         "python_full_version": f"{python}.0",
     }
     chosen = [p for p in pins() if p.marker is None or p.marker.evaluate(environment)]
-    found = {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in chosen}
+    found = {str(canonicalize_name(pin.name)): str(pin.specifier)[2:] for pin in chosen}
     assert len(found) == len(chosen)
     return found
 
