@@ -132,5 +132,5 @@ format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-lock: $(VENV)/.ready  ## resolve the declared ranges anew into requirements.lock
-	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra study --extra video --extra serve --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+lock: $(VENV)/.ready  ## resolve the declared ranges into requirements.lock, for every platform
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra study --extra video --extra serve --extra offline --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml > /dev/null

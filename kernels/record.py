@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kernels.source import digest
+from pipeline.advice import quoted
 from pipeline.errors import KaggleError, RunError
 from pipeline.kaggle_api import KaggleClient, KernelSource
 from pipeline.records import from_json
@@ -95,7 +96,9 @@ def require_record(folder: Path) -> KernelRecord:
     """
     record = read_record(folder)
     if record is None:
-        raise RunError(f"No kernel was pushed for {folder}. `painter kernel push --run {folder}`")
+        raise RunError(
+            f"No kernel was pushed for {folder}. `painter kernel push --run {quoted(folder)}`"
+        )
     if record.version is None:
         raise RunError(
             f"The push of {record.name} was interrupted. Give the same `painter kernel push` "

@@ -14,6 +14,7 @@ from kernels.pull import pull
 from kernels.push import Attachment, Consent, push
 from kernels.record import KernelRecord, read_record, slug_in, write_record
 from kernels.watch import watch
+from pipeline.advice import quoted
 from pipeline.errors import KaggleError, RunError
 from pipeline.generate import DEFAULT_COUNT, Made, read_made
 from pipeline.kaggle_api import KaggleClient
@@ -72,7 +73,7 @@ def source_of(run: RunFolder, made: Made) -> Path:
             return path
     raise RunError(
         f"{run.images} was generated from an earlier snapshot. Generate it again, so that what is "
-        f"submitted is what was scored: `painter generate --run {run.path}`"
+        f"submitted is what was scored: `painter generate --run {quoted(run.path)}`"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any
 import click
 
 from pipeline import __version__, redaction
+from pipeline.advice import counted
 from pipeline.cli_export import export, mix
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
 from pipeline.cli_latents import arithmetic, video
 from pipeline.cli_options import (
+    HomePath,
     PathOption,
     config_options,
     data_option,
@@ -35,6 +38,7 @@ from pipeline.cli_options import (
 )
 from pipeline.cli_service import serve
 from pipeline.cli_study import study
+from pipeline.console import drop_unwritten, survive_closed_streams
 from pipeline.errors import PainterError, RunError, WorkFailed
 
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
@@ -61,9 +65,10 @@ def download(source: str, data: Path) -> None:
 
     manifest = download(source, data)
     where = "already in" if manifest.get("already_there") else "in"
-    click.echo(f"{manifest['count']:,} images ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
+    count = counted(manifest["count"], "image")
+    click.echo(f"{count} ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
     if manifest["duplicates"]:
-        click.echo(f"{len(manifest['duplicates'])} groups of identical files")
+        click.echo(f"{counted(len(manifest['duplicates']), 'group')} of identical files")
     for problem in manifest["unreadable"][:10]:
         click.echo(f"left out: {problem}", err=True)
 
@@ -85,8 +90,8 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     round_canvases = len(statistics["round_canvases"])
     near_duplicates = len(statistics["near_duplicates"]["pairs"])
     click.echo(
-        f"{statistics['count']:,} images, {round_canvases:,} on round canvases, "
-        f"{near_duplicates:,} near-duplicates; {target / 'explore.html'}"
+        f"{counted(statistics['count'], 'image')}, {round_canvases:,} on round canvases, "
+        f"{counted(near_duplicates, 'near-duplicate')}; {target / 'explore.html'}"
     )
 
 
@@ -279,7 +284,7 @@ def generate(
     from pipeline.generate import generate, generate_for_run, refuse_no_images
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler, class_number
-    from pipeline.storage import refuse_unwritable
+    from pipeline.storage import refuse_image_target, refuse_unwritable
     from pipeline.training.checkpoints import load_snapshot, rewrite_snapshot, with_upscaler
     from pipeline.training.precision import all_devices
 
@@ -291,6 +296,7 @@ def generate(
     if target is None:
         given = "--model" if snapshot is None else "--snapshot"
         raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
+    refuse_image_target(target)
     loaded = load_snapshot(source)
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
@@ -307,7 +313,7 @@ def generate(
     else:
         sampler = NoiseSampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
-    click.echo(f"{count:,} images in {target}")
+    click.echo(f"{counted(count, 'image')} in {target}")
 
 
 @cli.command()
@@ -317,7 +323,12 @@ def generate(
 @click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
 @domain_option
 @options(extractor_options)
-@click.option("--json", "json_file", help="Write the result to FILE, or - for standard output.")
+@click.option(
+    "--json",
+    "json_file",
+    type=HomePath(allow_dash=True),
+    help="Write the result to FILE, or - for standard output.",
+)
 def score(
     images: tuple[Path, ...],
     run_path: Path | None,
@@ -574,8 +585,14 @@ for command in (study, mix, export, video, arithmetic, serve, kernel, submit, le
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
+    survive_closed_streams()
+    standard_output = sys.stdout
     redaction.protect_output()
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    drop_unwritten(standard_output)
+    # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.advice import counted, quoted
 from pipeline.cli_options import (
     PathOption,
     config_options,
@@ -125,9 +126,9 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         raise_if_failed(record, watch_kernel(client, record), run_path)
-        click.echo(f"Its output: painter kernel pull --run {run_path}")
+        click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
     else:
-        click.echo(f"painter kernel watch --run {run_path} shows how far it is")
+        click.echo(f"painter kernel watch --run {quoted(run_path)} shows how far it is")
 
 
 @kernel.command()
@@ -142,7 +143,7 @@ def watch(run_path: Path | None) -> None:
     record = require_record(run_path)
     client = KaggleClient()
     raise_if_failed(record, watch_kernel(client, record), run_path)
-    click.echo(f"Its output: painter kernel pull --run {run_path}")
+    click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
 
 
 @kernel.command()
@@ -188,7 +189,7 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
         entry = entry_of(client, run, record, ledger, may_replace(replace))
         row = submitting.prepare(entry, message)
         local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-        click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
+        click.echo(f"{run_path}: local MiFID {local}; {counted(left, 'submission')} left today")
         if dry_run:
             click.echo(
                 f"Would submit images.zip of {entry.kernel} version {entry.version}: "
@@ -265,7 +266,7 @@ def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
     if status.state != "COMPLETE":
         raise RemoteFailed(
             f"{record.label} ended with {status.state}: {status.failure or 'no message'}. "
-            f"What it left: painter kernel pull --run {run_path}"
+            f"What it left: painter kernel pull --run {quoted(run_path)}"
         )
 
 
@@ -420,7 +421,7 @@ def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
     mifid = local_score(run).get("mifid")
     local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
-        f"{run.path}: local MiFID {local}; {left} submissions left today\n"
+        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
         f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
         f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"

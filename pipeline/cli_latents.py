@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.advice import counted
 from pipeline.cli_options import (
     PathOption,
     options,
@@ -73,7 +74,7 @@ def video(
     refuse_unwritable(out)
     sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
     count = make_video(sampler, indices, out, frames_per_step, fps, loop)
-    click.echo(f"{count:,} frames, {count / fps:.1f} seconds in {out}")
+    click.echo(f"{counted(count, 'frame')}, {count / fps:.1f} seconds in {out}")
 
 
 @click.command()

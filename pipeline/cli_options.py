@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,19 @@ from typing import Any
 
 import click
 
-PathOption = click.Path(path_type=Path)
+
+class HomePath(click.Path):
+    """A path in which ~ is the home folder where no shell has seen to it: `--data=~/paintings`."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return the path, with ~ or ~USER at its beginning replaced."""
+        expanded = os.path.expanduser(value)  # noqa: PTH111 - Path takes "" for the current folder
+        return super().convert(expanded, parameter, context)
+
+
+PathOption = HomePath(path_type=Path)
 data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.advice import counted
 from pipeline.cli_options import PathOption, data_option, domain_option, replace_option
 from pipeline.errors import ConfigError, WorkFailed
 
@@ -51,7 +52,7 @@ def study(
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
-    from pipeline.storage import refuse_unwritable
+    from pipeline.storage import make_folder, refuse_unwritable
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
     from pipeline.study.search import open_study, run_study
@@ -66,14 +67,14 @@ def study(
     here = Workshop(plan, folder, data, domain, content, threads, weights)
     executor: Executor = here if on == "here" else on_kaggle(here, source, domain, replace)
     refuse_unwritable(folder / "comparison.html")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
     outcome = run_study(plan, books, executor, count)
     click.echo(compare(plan, folder, outcome, books))
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(
-            f"{len(outcome.failed)} points failed; the same command {again}.\n"
+            f"{counted(len(outcome.failed), 'point')} failed; the same command {again}.\n"
             + "\n".join(outcome.failed)
         )
 
@@ -100,9 +101,9 @@ def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
     answers = verdicts(plan, finished)
     notes = list(outcome.failed)
     if outcome.given_up:
-        notes.append(f"{outcome.given_up} points were given up by their small scores.")
+        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
     if outcome.elsewhere:
-        notes.append(f"{outcome.elsewhere} points are being run by another process.")
+        notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
     text = markdown(rows, answers)
     try:
         page = write_comparison(folder, plan, rows, answers, importance(books), notes)

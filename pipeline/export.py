@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.advice import quoted
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.networks import parameter_count
@@ -99,7 +100,7 @@ def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
     """
     sections = [
         f"# {name}",
-        f"`painter generate --model {name} --count 7000 --out images.zip`",
+        f"`painter generate --model {quoted(name)} --count 7000 --out images.zip`",
         "## What it is",
         _networks(snapshot, size),
         "## Data and cost",

@@ -23,13 +23,14 @@ import torch
 from tqdm import tqdm
 
 from pipeline import __version__
+from pipeline.advice import quoted
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, LaterVersion, RunError
 from pipeline.locks import held_lock
 from pipeline.notices import say_once
 from pipeline.records import FORMAT, refuse_later_format
 from pipeline.redaction import redact, redact_word
-from pipeline.storage import write_json
+from pipeline.storage import make_folder, write_json
 
 STAT_KEYS = (
     "step",
@@ -168,7 +169,7 @@ class RunFolder:
         Raises:
             RunError: if another process trains there now.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with held_lock(self.path / LOCK_NAME, wait=False) as held:
             if not held:
                 raise RunError(
@@ -222,7 +223,9 @@ class RunFolder:
     def require(self, file: Path, command: str) -> None:
         """Raise RunError unless `file` exists, naming the command that makes it."""
         if not file.exists():
-            raise RunError(f"There is no {file}. `painter {command} --run {self.path}` makes it.")
+            raise RunError(
+                f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
+            )
 
 
 def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
@@ -463,12 +466,21 @@ def _row(run: RunFolder) -> dict[str, Any]:
         if run.stats.exists():
             stats = read_stats(run.stats)
             row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
+        # A run that was stopped has no line for its last steps; its snapshot counts them.
+        row["images_seen"] = max(row["images_seen"], _images_of_snapshot(run))
         if run.score.exists():
             score = read_json(run.score)
             row |= {key: score.get(key) for key in SCORE_KEYS}
     except (RunError, LaterVersion) as error:
         row["problem"] = str(error)
     return row
+
+
+def _images_of_snapshot(run: RunFolder) -> float:
+    """Return the training images that the last snapshot has seen, 0 if that is not known."""
+    about = run.snapshot.with_suffix(".json")
+    found = read_json(about).get("images_seen") if about.exists() else None
+    return float(found) if isinstance(found, int) else 0.0
 
 
 def seconds_of_training(run: RunFolder, images_seen: int) -> float:

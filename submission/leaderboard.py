@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.advice import counted
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
 from pipeline.kaggle_api import KaggleClient, LeaderboardRow, Submission
@@ -63,7 +64,8 @@ class Standing:
         if self.days_left <= 0:
             return "has dropped off the leaderboard"
         if self.days_left <= REMINDER_DAYS:
-            return f"drops off in {self.days_left:.0f} days: submit again"
+            days = counted(max(1, round(self.days_left)), "day")
+            return f"drops off in {days}: submit again"
         return ""
 
 

@@ -112,6 +112,8 @@ def test_a_score_that_came_after_the_submission_is_joined() -> None:
         (1, ""),
         (WINDOW_DAYS - 11, ""),
         (WINDOW_DAYS - 4, "drops off in 4 days: submit again"),
+        (WINDOW_DAYS - 1, "drops off in 1 day: submit again"),
+        (WINDOW_DAYS - 0.1, "drops off in 1 day: submit again"),
         (WINDOW_DAYS + 1, "has dropped off the leaderboard"),
     ],
 )

@@ -189,9 +189,11 @@ def test_a_signal_saves_the_state_between_two_steps(
     before = signal.getsignal(number)
     happens_after(monkeypatch, 20, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted, match="20 images") as stopped:
-        train(tmp_path / "run")
+        train(tmp_path / "run", log_every=2)
     assert stopped.value.exit_code == 130
     assert load_state(tmp_path / "run" / "state.pt")["step"] == 5
+    (row,) = list_runs(tmp_path)
+    assert row["images_seen"] == 20  # though the last line of statistics is of step 4
     assert signal.getsignal(number) is before
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.advice import counted
 from pipeline.charts import histogram_bins
 from pipeline.data import canvases, near_duplicates, pixel_statistics
 from pipeline.data.explore_page import write_page
@@ -267,7 +268,7 @@ def plot_file_sizes(file_bytes: Sequence[int]) -> bytes:
     axes.hist(sizes, bins=bins, range=covered, color="#5b84a8", edgecolor="white")
     median = float(np.median(sizes))
     axes.axvline(median, color="#c8643c", linewidth=1.5, label=f"median {round_figure(median)} kB")
-    images = "1 image" if len(sizes) == 1 else f"{len(sizes):,} images"
+    images = counted(len(sizes), "image")
     total, unit = (sizes.sum() / 1000, "MB") if sizes.sum() >= 1000 else (sizes.sum(), "kB")
     axes.set_title(f"File size of {images}, {round_figure(total)} {unit} in all", pad=12)
     axes.set_xlabel("file size (kB)")

@@ -24,6 +24,7 @@ import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from pipeline.advice import quoted
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
 from pipeline.data.pixels import (
     LoadedImages,
@@ -117,7 +118,7 @@ def open_images(path: Path, domain: str | None = None) -> ImageSet:
         images = _open_zip(path)
     else:
         raise DataError(
-            f"There is no folder or zip {path}. `painter download --data {path}` makes one."
+            f"There is no folder or zip {path}. `painter download --data {quoted(path)}` makes one."
         )
     if not images.names:
         suffixes = ", ".join(IMAGE_SUFFIXES)

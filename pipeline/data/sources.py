@@ -39,7 +39,7 @@ from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError, RunError
 from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.runs import read_json
-from pipeline.storage import atomic_folder, refuse_unwritable, write_json
+from pipeline.storage import atomic_folder, folder_to_make, refuse_unwritable, write_json
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
@@ -65,19 +65,21 @@ def download(source: str, folder: Path) -> dict[str, Any]:
     A folder that holds the same source already, whole, is left as it is.
 
     Raises:
-        DataError: if the source has no usable images, or the folder holds something else.
+        DataError: if the source has no usable images, the folder holds something else, or it is
+            none that can be put in place whole.
         KaggleError: if Kaggle refuses.
     """
     _refuse_no_source(source)
     present = _present(source, folder)
     if present is not None:
         return present
+    folder = folder_to_make(folder)  # refused before anything is fetched
     refuse_unwritable(folder)
     if source == "sample":
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(Path(source))
+    images = open_everything(Path(source).expanduser())
     return _fill(folder, source, lambda target: _import(images, target))
 
 
@@ -124,6 +126,7 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not (folder / MANIFEST).exists():
+        folder_to_make(folder)  # a mount point can be neither replaced nor deleted
         raise DataError(
             f"{folder} is there already and was not made by `painter download`. "
             "Choose another --data, or move it away first."

@@ -22,7 +22,7 @@ from typing import Any
 from pipeline.errors import Interrupted, RunError, WorkFailed
 from pipeline.generate import read_made
 from pipeline.runs import RunFolder, read_json, read_scores
-from pipeline.storage import file_sha256
+from pipeline.storage import file_sha256, make_folder
 from pipeline.study.plan import Point, StudyPlan
 
 PAINTER = (sys.executable, "-m", "pipeline")
@@ -186,7 +186,7 @@ class Workshop:
         environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
         if self.threads is not None:
             environment["OMP_NUM_THREADS"] = str(self.threads)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with self._log(point).open("ab") as log:
             return subprocess.Popen(
                 [*PAINTER, *map(str, words)],
