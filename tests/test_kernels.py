@@ -120,16 +120,16 @@ def test_a_push_that_has_run_is_not_run_again(desk: Desk) -> None:
 def test_other_settings_wait_for_the_kernel_that_runs(desk: Desk) -> None:
     desk.server.runner = Held()
     desk.works(*PUSH)
-    message = desk.fails(2, *PUSH, "--seed", "5")
+    message = desk.fails(2, *PUSH, "--image-seed", "5")
     assert f"{NAME} version 1 is RUNNING with other settings" in message
     assert pushes(desk) == 1
 
 
 def test_output_that_was_not_pulled_is_not_hidden_by_a_new_version(desk: Desk) -> None:
     pushed_and_complete(desk)
-    assert "Fetch it first" in desk.fails(2, *PUSH, "--seed", "5")
+    assert "Fetch it first" in desk.fails(2, *PUSH, "--image-seed", "5")
     desk.works(*PULL)
-    desk.works(*PUSH, "--seed", "5")
+    desk.works(*PUSH, "--image-seed", "5")
     record = read_record(desk.run)
     assert record is not None
     assert record.version == 2
@@ -310,7 +310,7 @@ def test_a_state_is_not_replaced_under_a_kernel_that_runs(desk: Desk) -> None:
     desk.server.runner = Held()
     desk.works(*PUSH, *options)
     desk.works(*PUSH, *options)
-    desk.fails(2, *PUSH, *options, "--seed", "4")
+    desk.fails(2, *PUSH, *options, "--image-seed", "4")
     assert desk.server.datasets["alice/painter-earlier-state"].version == 1
 
 
