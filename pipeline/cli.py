@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -140,7 +141,7 @@ def train(
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.runs import RunFolder
     from pipeline.threads import take_threads
-    from pipeline.training.continuation import check_continuation, continue_from
+    from pipeline.training.continuation import check_continuation
     from pipeline.training.estimate import describe
     from pipeline.training.loop import train
     from pipeline.training.made_images import make_images
@@ -149,8 +150,7 @@ def train(
     from pipeline.training.small_score import make_small_score
 
     given = {"minutes": minutes, "holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
-    begun = (run_path, earlier_path)
-    config = run_settings(preset, config_file, assignments, given, begun)
+    config = run_settings(preset, config_file, assignments, given, (run_path, earlier_path))
     ranks = context.with_resource(join())
     ranks.rows(config.training.batch_size)  # refused before anything is loaded
     images = open_images(data, domain)
@@ -172,20 +172,14 @@ def train(
     loaded = load_images(training, config.data.image_size, content, config.data.channels)
     labels = class_labels(loaded.names, config)
     if ranks.is_writer:
-        say_loaded(loaded)
+        say_loaded(loaded, taken)
     if dry_run:
         if ranks.is_writer:
             if earlier is not None:
                 check_continuation(earlier, run, config, about)
             click.echo(describe(config, loaded, run_path, made=made, threads=taken))
         return
-    if earlier is not None:
-        with ranks.shared_failure():
-            if ranks.is_writer:
-                continue_from(earlier, run, config, about)
-        ranks.agree()
-    if ranks.is_writer:
-        click.echo(f"threads: {taken}", err=True)
+    begin(earlier, run, config, about, ranks)
     scorer = (
         make_small_score(config, training, held_out, default_device()) if ranks.is_writer else None
     )
@@ -194,9 +188,13 @@ def train(
     small_score = None if isinstance(scorer, str) else scorer
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
     seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels, made)
-    if not ranks.is_writer:
-        return
-    click.echo(f"{run_path}: trained on {seen:,} images")
+    if ranks.is_writer:
+        say_trained(run, seen)
+
+
+def say_trained(run: Any, seen: int) -> None:
+    """Tell how far a run has come, and which of its snapshots is used."""
+    click.echo(f"{run.path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
     if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
@@ -206,6 +204,18 @@ def threads_begun_with(run: Any, earlier: Any) -> int | None:
     """Return the processor threads of a run that is taken up again, or gone on with."""
     begun: int | None = run.read_threads()
     return begun if begun is not None or earlier is None else earlier.read_threads()
+
+
+def begin(earlier: Any, run: Any, config: Any, about: dict[str, Any], ranks: Any) -> None:
+    """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
+    from pipeline.training.continuation import continue_from
+
+    if earlier is None:
+        return
+    with ranks.shared_failure():
+        if ranks.is_writer:
+            continue_from(earlier, run, config, about)
+    ranks.agree()
 
 
 def load_generator(generator: Path, about: dict[str, Any]) -> Any:
@@ -219,8 +229,9 @@ def load_generator(generator: Path, about: dict[str, Any]) -> Any:
     return snapshot
 
 
-def say_loaded(loaded: Any) -> None:
-    """Tell which images were left out, and where those are that memory does not hold."""
+def say_loaded(loaded: Any, threads: Any) -> None:
+    """Tell the threads, what was left out, and where images are that memory does not hold."""
+    click.echo(f"threads: {threads}", err=True)
     for problem in loaded.unreadable[:10]:
         click.echo(f"left out: {problem}", err=True)
     if loaded.file is not None:
@@ -544,7 +555,7 @@ def demo(
     for number, (stage, arguments) in enumerate(stages, 1):
         click.secho(f"[{number}/{len(stages)}] {stage.name}", bold=True)
         context.invoke(stage, **arguments)
-    say_demo(run, data)
+    say_demo(run, data, assignments)
 
 
 @click.command()
@@ -564,7 +575,7 @@ def wall(out: Path, threads: int | None) -> None:
     click.echo(f"the model {SHOWN}, trained for hours: {out}")
 
 
-def say_demo(run: Any, data: Path) -> None:
+def say_demo(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
     """Print how far the demo's own training came, its score, and what there is to look at."""
     from pipeline.runs import read_json, read_stats
     from pipeline.scoring.score import summary
@@ -572,10 +583,13 @@ def say_demo(run: Any, data: Path) -> None:
 
     stats = read_stats(run.stats)
     seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
+    settings = [word for text in assignments for word in ("--set", text)]
+    longer = ["painter", "train", "--data", str(data), "--run", str(run.path), "--preset", "demo"]
     click.echo(
-        f"\nIts own training saw {seen:,.0f} images in {seconds / 60:.1f} minutes. {how_far(seen)} "
-        f"Longer: painter train --data {data} --run {run.path} --preset demo --minutes 10\n"
-        f"The model that comes with painter has seen 400,000: {run.wall}"
+        f"\nIts own training saw {seen:,.0f} images in {seconds / 60:.1f} minutes. "
+        f"{how_far(seen)}\n"
+        f"It goes on by: {shlex.join([*longer, *settings, '--minutes', '30'])}\n"
+        f"The model that comes with painter has seen 400,000; its pictures: {run.wall}"
     )
     click.secho("\n" + summary(read_json(run.score)), bold=True)
     for path in (run.images, run.score, run.report):

@@ -133,9 +133,7 @@ def image_indices(numbers: str) -> tuple[int, ...]:
     return tuple(int(word) - 1 for word in words)
 
 
-def make_sampler(
-    snapshot: Path, seed: int, size: int | None, threads: int | None
-) -> NoiseSampler:
+def make_sampler(snapshot: Path, seed: int, size: int | None, threads: int | None) -> NoiseSampler:
     """Return a sampler of images of the given side, by default of the snapshot's; set threads."""
     from pipeline.config import change_output
     from pipeline.samplers import NoiseSampler

@@ -1,7 +1,7 @@
 """What the options of the commands that train come to: the settings of a run.
 
-Options go over `--set`, `--set` over `--config`, that over the preset; a seed that none of them names
-is the one that the run was begun with. Options that would have no effect are refused.
+Options go over `--set`, `--set` over `--config`, that over the preset; a seed that none of them
+names is the one that the run was begun with. Options that would have no effect are refused.
 """
 
 from __future__ import annotations

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
 @click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
-@click.option(
-    "--source", help="The paintings on Kaggle, as in kernel push [default: competition]."
-)
+@click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
 @threads_option
@@ -58,7 +56,9 @@ def study(
     from pipeline.threads import choose_threads
 
     if source is not None and on == "here":
-        raise click.UsageError("--source says where Kaggle's paintings are: it goes with --on kaggle.")
+        raise click.UsageError(
+            "--source says where Kaggle's paintings are: it goes with --on kaggle."
+        )
     plan = with_features(load_study(study), features)
     if weights is not None and plan.evaluation.features != "inception":
         raise ConfigError(
@@ -70,9 +70,7 @@ def study(
         threads = max(1, choose_threads().count // count)
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
-    executor: Executor = here if on == "here" else on_kaggle(
-        here, source or "competition", domain
-    )
+    executor: Executor = here if on == "here" else on_kaggle(here, source or "competition", domain)
     folder.mkdir(parents=True, exist_ok=True)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
     outcome = run_study(plan, books, executor, count)

@@ -71,9 +71,8 @@ def choose_threads(wanted: int | None = None, begun_with: int | None = None) -> 
         return free
     if begun_with > cores:
         return Threads(free.count, f"{free.why}; the run had {begun_with}")
-    return Threads(
-        begun_with, f"as the run has had, bit for bit (--threads {free.count}: {free.why})"
-    )
+    why = f"as the run has had, so that its result is the same (--threads {free.count} sets others"
+    return Threads(begun_with, f"{why}: {free.why})")
 
 
 def _by_environment_or_load(cores: int) -> Threads:

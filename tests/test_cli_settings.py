@@ -116,9 +116,9 @@ def test_an_option_without_effect_is_refused(
 
 
 def test_weights_beside_features_that_have_their_own_are_refused() -> None:
-    from pipeline.errors import ScoringError
-
     import torch
+
+    from pipeline.errors import ScoringError
 
     with pytest.raises(ScoringError, match="--weights goes with inception"):
         extractors.make_extractor("efficientnet-lite0", Path("w.pth"), torch.device("cpu"))
@@ -160,7 +160,7 @@ def test_the_seed_of_the_held_out_images_is_not_the_runs(desk: Path) -> None:
 
 
 def begun_before(holdout: float, seed: int) -> list[str]:
-    """Make what `--holdout --seed` of version 0.1.0 made; return its command, but for the budget."""
+    """Make what `--holdout --seed` of version 0.1.0 made; return its command with more images."""
     assert run_command(
         train("old", "--set", f"holdout={holdout}", "--set", f"holdout_seed={seed}")
     ) == 0  # fmt: skip
@@ -195,9 +195,7 @@ def test_the_advice_for_a_new_run_makes_what_the_seed_made_before(
     assert seeds("new") == seeds("old")
 
 
-def test_a_run_goes_on_without_its_seed_and_refuses_another(
-    desk: Path, refused: Refused
-) -> None:
+def test_a_run_goes_on_without_its_seed_and_refuses_another(desk: Path, refused: Refused) -> None:
     assert run_command(train("new", "--seed", "3")) == 0
     assert run_command(train("new")) == 0
     assert seeds("new") == (3, 0)

@@ -82,7 +82,9 @@ def test_the_variable_is_read_as_openmp_reads_it(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert threads_by_environment() == expected
-    assert usable_cores() == (allowed_cores() if expected is None else min(expected, allowed_cores()))
+    assert usable_cores() == (
+        allowed_cores() if expected is None else min(expected, allowed_cores())
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,6 +217,7 @@ def test_a_provenance_that_says_nothing_of_threads_leaves_the_choice_open(tmp_pa
     assert run.read_threads() is None
     run.config.write_text("{}")
     assert run.read_threads() is None
-    for said in ({}, {"sittings": []}, {"sittings": [{"started": "x"}]}, {"sittings": "lost"}):
+    sayings: list[dict[str, object]] = [{}, {"sittings": []}, {"sittings": [{"started": "x"}]}]
+    for said in [*sayings, {"sittings": "lost"}]:
         run.provenance.write_text(json.dumps(said))
         assert run.read_threads() is None
