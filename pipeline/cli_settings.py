@@ -58,8 +58,11 @@ def run_settings(
 
 
 def refuse_given_twice(options: Iterable[str], assignments: Iterable[str]) -> None:
-    """Raise ConfigError if a setting is given by its own option and by `--set` as well."""
-    set_too = {parse_assignment(text)[0] for text in assignments}
+    """Raise ConfigError if a setting is given by its own option and by `--set` as well.
+
+    `KEY=none` only takes away what a preset says.
+    """
+    set_too = {name for name, value in map(parse_assignment, assignments) if value != "none"}
     for name in options:
         if name in set_too:
             option = f"--{name.replace('_', '-')}"

@@ -137,7 +137,7 @@ def test_a_borrowed_upscaler_that_enlarges_nothing_is_refused(desk: Path) -> Non
 
 
 def test_settings_of_other_names_are_not_given_twice() -> None:
-    refuse_given_twice(["seed", "minutes"], ["images=3", "data.holdout_seed=1"])
+    refuse_given_twice(["seed", "minutes"], ["images=3", "data.holdout_seed=1", "minutes=none"])
 
 
 # --- Seeds
