@@ -31,6 +31,7 @@ from pipeline.cli_options import (
     run_option,
     run_or_file,
     run_seed_options,
+    say_threads,
     seed_option,
     snapshot_file,
     snapshot_options,
@@ -352,7 +353,6 @@ def score(
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import yardstick
     from pipeline.storage import file_sha256, write_json
-    from pipeline.threads import take_threads
     from pipeline.training.precision import all_devices
 
     if (run_path is None) == (not images):
@@ -367,9 +367,8 @@ def score(
         images = (run.images,)
     paintings, held_out = paintings_of(run, reference, domain)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
-    taken = take_threads(threads)
+    say_threads(threads)
     extractor = make_extractor(features, weights, all_devices(), exact)
-    click.echo(f"threads: {taken}", err=True)
     seen = open_images(training, domain) if training else None
     against = yardstick(paintings, seen, held_out, extractor)
     found, text = judge(generated, against, extractor)
@@ -565,12 +564,11 @@ def wall(out: Path, threads: int | None) -> None:
     """Show images of the model that comes with painter, as one picture: a stage of the demo."""
     from pipeline.export import SHOWN, model_file
     from pipeline.samplers import NoiseSampler
-    from pipeline.threads import take_threads
     from pipeline.training.checkpoints import load_snapshot
     from pipeline.training.precision import default_device
     from pipeline.wall import write_wall
 
-    take_threads(threads)
+    say_threads(threads)
     write_wall(NoiseSampler(load_snapshot(model_file(SHOWN)), 0, default_device()), out)
     click.echo(f"the model {SHOWN}, trained for hours: {out}")
 

@@ -13,6 +13,7 @@ import click
 from pipeline.cli_options import (
     PathOption,
     options,
+    say_threads,
     seed_option,
     snapshot_file,
     snapshot_options,
@@ -137,11 +138,10 @@ def make_sampler(snapshot: Path, seed: int, size: int | None, threads: int | Non
     """Return a sampler of images of the given side, by default of the snapshot's; set threads."""
     from pipeline.config import change_output
     from pipeline.samplers import NoiseSampler
-    from pipeline.threads import take_threads
     from pipeline.training.checkpoints import load_snapshot
     from pipeline.training.precision import default_device
 
     loaded = load_snapshot(snapshot)
-    take_threads(threads)
+    say_threads(threads)
     output = change_output(loaded.config, [] if size is None else [f"output_size={size}"])
     return NoiseSampler(loaded, seed, default_device(), output)

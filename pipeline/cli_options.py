@@ -88,6 +88,13 @@ def snapshot_file(
     return snapshot if snapshot is not None else model_file(str(model))
 
 
+def say_threads(wanted: int | None) -> None:
+    """Choose how many threads torch computes with, and say so on standard error."""
+    from pipeline.threads import take_threads
+
+    click.echo(f"threads: {take_threads(wanted)}", err=True)
+
+
 def run_or_file(path: Path) -> Path:
     """Return the chosen snapshot of a run folder, or the file itself."""
     from pipeline.runs import RunFolder

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from pipeline.cli_options import options, snapshot_file, snapshot_options, threads_option
+from pipeline.cli_options import (
+    options,
+    say_threads,
+    snapshot_file,
+    snapshot_options,
+    threads_option,
+)
 from pipeline.errors import ConfigError
 
 SERVE_EXTRA = "pip install fastapi uvicorn"
@@ -39,11 +45,10 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     from pipeline.service.model import load_model
     from pipeline.service.server import listen, run, url_of
     from pipeline.service.studio import Studio
-    from pipeline.threads import take_threads
     from pipeline.training.precision import default_device
 
     with listen(host, port) as listener:
-        take_threads(threads)
+        say_threads(threads)
         model = load_model(path, default_device())
         app = create_app(Studio(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")
