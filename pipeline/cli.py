@@ -587,7 +587,7 @@ def say_demo(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
         f"\nIts own training saw {seen:,.0f} images in {seconds / 60:.1f} minutes. "
         f"{how_far(seen)}\n"
         f"It goes on by: {shlex.join([*longer, *settings, '--minutes', '30'])}\n"
-        f"The model that comes with painter has seen 400,000; its pictures: {run.wall}"
+        f"The shipped model has seen 400,000; its pictures: {run.wall}"
     )
     click.secho("\n" + summary(read_json(run.score)), bold=True)
     for path in (run.images, run.score, run.report):
