@@ -39,7 +39,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 setup: $(VENV)/.ready  ## make .venv with painter and the offline extractor in it
 
-demo: $(VENV)/.ready  ## every stage on drawn landscapes, on the CPU, without an account
+demo: $(VENV)/.ready  ## a wall of paintings, then every stage on drawn landscapes, on the CPU, without an account
 	$(PAINTER) demo $(ARGS)
 
 download: $(VENV)/.ready  ## SOURCE -> DATA: paintings, with a manifest

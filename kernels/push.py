@@ -29,7 +29,7 @@ from pipeline.config import Config, differences
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.kaggle_api import KaggleClient, KernelSource, Pushed
 from pipeline.retries import poll
-from pipeline.runs import RunFolder
+from pipeline.runs import RunFolder, seeds_advice
 from pipeline.storage import file_sha256
 from submission.kernel_entry import RUN_FILES
 
@@ -313,6 +313,7 @@ def refuse_other_settings(run: RunFolder, config: Config) -> None:
             f"{run.path} holds a run with other settings:\n  "
             + "\n  ".join(changed)
             + "\nChoose another run, or give the same settings."
+            + seeds_advice(changed)
         )
 
 

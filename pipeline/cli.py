@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import signal
 import sys
 from dataclasses import asdict
@@ -32,9 +33,12 @@ from pipeline.cli_options import (
     options,
     run_option,
     run_or_file,
+    run_seed_options,
+    say_threads,
     seed_option,
     snapshot_file,
     snapshot_options,
+    threads_option,
 )
 from pipeline.cli_service import serve
 from pipeline.cli_study import study
@@ -101,8 +105,7 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
 @run_option
 @options(config_options)
 @click.option("--minutes", type=float, help="Training time over all sittings; fractions allowed.")
-@click.option("--holdout", type=float, help="Share of the paintings to keep for scoring.")
-@click.option("--seed", type=int, help="Which paintings these are [default: 0].")
+@options(run_seed_options)
 @click.option(
     "--continue-from",
     "earlier_path",
@@ -115,6 +118,7 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     type=PathOption,
     help="Run or snapshot whose images an upscaler learns to enlarge too.",
 )
+@threads_option
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context
 def train(
@@ -127,21 +131,24 @@ def train(
     assignments: tuple[str, ...],
     minutes: float | None,
     holdout: float | None,
+    holdout_seed: int | None,
     seed: int | None,
     earlier_path: Path | None,
     generator_path: Path | None,
+    threads: int | None,
     dry_run: bool,
 ) -> None:
     """Train a GAN. The same command again resumes, or does nothing if it is finished.
 
     Under torchrun, several devices share each batch.
     """
-    from pipeline.config import apply_settings, resolve
+    from pipeline.cli_settings import run_settings
     from pipeline.data.classes import class_labels, name_classes
     from pipeline.data.holdout import split
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.runs import RunFolder
-    from pipeline.training.continuation import continue_from
+    from pipeline.threads import take_threads
+    from pipeline.training.continuation import check_continuation
     from pipeline.training.estimate import describe
     from pipeline.training.loop import train
     from pipeline.training.made_images import make_images
@@ -149,11 +156,8 @@ def train(
     from pipeline.training.ranks import join
     from pipeline.training.small_score import make_small_score
 
-    given = {"minutes": minutes, "holdout": holdout, "holdout_seed": seed}
-    config = apply_settings(
-        resolve(preset, config_file, assignments),
-        {name: value for name, value in given.items() if value is not None},
-    )
+    given = {"minutes": minutes, "holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
+    config = run_settings(preset, config_file, assignments, given, (run_path, earlier_path))
     ranks = context.with_resource(join())
     ranks.rows(config.training.batch_size)  # refused before anything is loaded
     images = open_images(data, domain)
@@ -168,21 +172,21 @@ def train(
     generator = None if generator_path is None else load_generator(generator_path, about)
     run = RunFolder(run_path)
     make_ready(run, config, about, ranks, dry_run)
+    earlier = None if earlier_path is None else RunFolder(earlier_path)
+    taken = take_threads(threads, threads_begun_with(run, earlier) if ranks.count == 1 else None)
     made = None if generator is None else make_images(generator, config)
     training, held_out = split(images, config.data)
     loaded = load_images(training, config.data.image_size, content, config.data.channels)
     labels = class_labels(loaded.names, config)
     if ranks.is_writer:
-        say_loaded(loaded)
+        say_loaded(loaded, taken)
     if dry_run:
         if ranks.is_writer:
-            click.echo(describe(config, loaded, run_path, made=made))
+            if earlier is not None:
+                check_continuation(earlier, run, config, about)
+            click.echo(describe(config, loaded, run_path, made=made, threads=taken))
         return
-    if earlier_path is not None:
-        with ranks.shared_failure():
-            if ranks.is_writer:
-                continue_from(RunFolder(earlier_path), run, config, about)
-        ranks.agree()
+    begin(earlier, run, config, about, ranks)
     scorer = (
         make_small_score(config, training, held_out, default_device()) if ranks.is_writer else None
     )
@@ -191,9 +195,13 @@ def train(
     small_score = None if isinstance(scorer, str) else scorer
     about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
     seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels, made)
-    if not ranks.is_writer:
-        return
-    click.echo(f"{run_path}: trained on {seen:,} images")
+    if ranks.is_writer:
+        say_trained(run, seen)
+
+
+def say_trained(run: Any, seen: int) -> None:
+    """Tell how far a run has come, and which of its snapshots is used."""
+    click.echo(f"{run.path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
     if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
@@ -215,6 +223,24 @@ def make_ready(run: Any, config: Any, about: dict[str, Any], ranks: Any, dry_run
     run.refuse_other_run(config, about)
 
 
+def threads_begun_with(run: Any, earlier: Any) -> int | None:
+    """Return the processor threads of a run that is taken up again, or gone on with."""
+    begun: int | None = run.read_threads()
+    return begun if begun is not None or earlier is None else earlier.read_threads()
+
+
+def begin(earlier: Any, run: Any, config: Any, about: dict[str, Any], ranks: Any) -> None:
+    """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
+    from pipeline.training.continuation import continue_from
+
+    if earlier is None:
+        return
+    with ranks.shared_failure():
+        if ranks.is_writer:
+            continue_from(earlier, run, config, about)
+    ranks.agree()
+
+
 def load_generator(generator: Path, about: dict[str, Any]) -> Any:
     """Return the snapshot whose images an upscaler learns from, and note in `about` whose."""
     from pipeline.training.checkpoints import load_snapshot
@@ -226,8 +252,9 @@ def load_generator(generator: Path, about: dict[str, Any]) -> Any:
     return snapshot
 
 
-def say_loaded(loaded: Any) -> None:
-    """Tell which images were left out, and where those are that memory does not hold."""
+def say_loaded(loaded: Any, threads: Any) -> None:
+    """Tell the threads, what was left out, and where images are that memory does not hold."""
+    click.echo(f"threads: {threads}", err=True)
     for problem in loaded.unreadable[:10]:
         click.echo(f"left out: {problem}", err=True)
     if loaded.file is not None:
@@ -265,6 +292,7 @@ def chosen_snapshot(run: Any) -> str:
 @click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
 )
+@threads_option
 def generate(
     run_path: Path | None,
     snapshot: Path | None,
@@ -278,18 +306,22 @@ def generate(
     upscale: str | None,
     upscaler: Path | None,
     batch_size: int,
+    threads: int | None,
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
+    from pipeline.cli_settings import refuse_given_twice, refuse_useless_upscale
     from pipeline.config import change_output
     from pipeline.generate import generate, generate_for_run, refuse_no_images
     from pipeline.runs import RunFolder
     from pipeline.samplers import NoiseSampler, class_number
     from pipeline.storage import refuse_image_target, refuse_unwritable
+    from pipeline.threads import take_threads
     from pipeline.training.checkpoints import load_snapshot, rewrite_snapshot, with_upscaler
     from pipeline.training.precision import all_devices
 
     source = snapshot_file(run_path, snapshot, last, model)
     if upscale is not None:
+        refuse_given_twice(["upscale"], assignments)
         assignments = (*assignments, f"upscale={upscale}")
     run = RunFolder(run_path) if run_path is not None else None
     target = run.images if run and out is None else out
@@ -301,11 +333,13 @@ def generate(
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
     output = change_output(loaded.config, assignments)
+    refuse_useless_upscale(loaded, output, upscale, upscaler is not None and model is not None)
     refuse_no_images(count)
     class_number(loaded.config, wanted_class)
     if run is not None and out is None:
         run.refuse_later_version()
     refuse_unwritable(target)
+    take_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
     if run is not None and out is None:
@@ -329,6 +363,7 @@ def generate(
     type=HomePath(allow_dash=True),
     help="Write the result to FILE, or - for standard output.",
 )
+@threads_option
 def score(
     images: tuple[Path, ...],
     run_path: Path | None,
@@ -340,6 +375,7 @@ def score(
     exact: bool,
     max_images: int | None,
     json_file: str | None,
+    threads: int | None,
 ) -> None:
     """Score IMAGES (folders or zips), or a run: MiFID as Kaggle computes it, and more.
 
@@ -354,6 +390,8 @@ def score(
 
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
+    if domain is not None and reference is None and training is None:
+        raise click.UsageError("--domain goes with --reference: a run has a domain of its own.")
     if json_file not in (None, "-") and Path(json_file or "").is_dir():
         raise click.UsageError(f"--json takes a file name or -; {json_file} is a folder.")
     run = RunFolder(run_path) if run_path is not None else None
@@ -370,6 +408,7 @@ def score(
         refuse_unwritable(file)
     paintings, held_out = paintings_of(run, reference, domain)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
+    say_threads(threads)
     extractor = make_extractor(features, weights, all_devices(), exact)
     seen = open_images(training, domain) if training else None
     against = yardstick(paintings, seen, held_out, extractor)
@@ -550,30 +589,76 @@ def runs(folder: Path) -> None:
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
 @click.option("--count", type=int, default=7000, show_default=True, help="Images to generate.")
+@threads_option
 @click.pass_context
 def demo(
-    context: click.Context, out: Path, data: Path, assignments: tuple[str, ...], count: int
+    context: click.Context,
+    out: Path,
+    data: Path,
+    assignments: tuple[str, ...],
+    count: int,
+    threads: int | None,
 ) -> None:
-    """Run every stage on drawn landscapes: minutes on a CPU, no account, no network."""
+    """Run every stage on drawn landscapes: minutes on a CPU, no account, no network.
+
+    First it hangs a wall of paintings by the model that comes with painter.
+    """
+    from pipeline.runs import RunFolder
     from submission.archive import refuse_count
 
     refuse_count(count)
+    run = RunFolder(out)
+    run.refuse_other_files()
+    here: dict[str, Any] = {"run_path": out}
+    shared = here | {"threads": threads}
     stages: list[tuple[click.Command, dict[str, Any]]] = [
+        (wall, {"out": run.wall, "threads": threads}),
         (download, {"source": "sample", "data": data}),
         (explore, {"data": data}),
-        (train, {"data": data, "run_path": out, "preset": "demo", "assignments": assignments}),
-        (generate, {"run_path": out, "count": count}),
-        (score, {"run_path": out, "features": "efficientnet-lite0", "max_images": 2000}),
-        (package, {"run_path": out}),
-        (report, {"run_path": out}),
+        (train, shared | {"data": data, "preset": "demo", "assignments": assignments}),
+        (generate, shared | {"count": count}),
+        (score, shared | {"features": "efficientnet-lite0", "max_images": 2000}),
+        (package, here),
+        (report, here),
     ]
     for number, (stage, arguments) in enumerate(stages, 1):
         click.secho(f"[{number}/{len(stages)}] {stage.name}", bold=True)
         context.invoke(stage, **arguments)
-    from pipeline.runs import RunFolder, read_json
-    from pipeline.scoring.score import summary
+    say_demo(run, data, assignments)
 
-    run = RunFolder(out)
+
+@click.command()
+@click.option("--out", type=PathOption, required=True)
+@threads_option
+def wall(out: Path, threads: int | None) -> None:
+    """Show images of the model that comes with painter, as one picture: a stage of the demo."""
+    from pipeline.export import SHOWN, model_file
+    from pipeline.samplers import NoiseSampler
+    from pipeline.training.checkpoints import load_snapshot
+    from pipeline.training.precision import default_device
+    from pipeline.wall import write_wall
+
+    say_threads(threads)
+    write_wall(NoiseSampler(load_snapshot(model_file(SHOWN)), 0, default_device()), out)
+    click.echo(f"the model {SHOWN}, trained for hours: {out}")
+
+
+def say_demo(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
+    """Print how far the demo's own training came, its score, and what there is to look at."""
+    from pipeline.runs import read_json, read_stats
+    from pipeline.scoring.score import summary
+    from pipeline.wall import how_far
+
+    stats = read_stats(run.stats)
+    seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
+    settings = [word for text in assignments for word in ("--set", text)]
+    longer = ["painter", "train", "--data", str(data), "--run", str(run.path), "--preset", "demo"]
+    click.echo(
+        f"\nIts own training saw {seen:,.0f} images in {seconds / 60:.1f} minutes. "
+        f"{how_far(seen)}\n"
+        f"It goes on by: {shlex.join([*longer, *settings, '--minutes', '30'])}\n"
+        f"The shipped model has seen 400,000; its pictures: {run.wall}"
+    )
     click.secho("\n" + summary(read_json(run.score)), bold=True)
     for path in (run.images, run.score, run.report):
         click.echo(path)

@@ -21,7 +21,7 @@ from pipeline.cli_options import (
     options,
     replace_option,
     run_option,
-    seed_option,
+    run_seed_options,
 )
 from pipeline.errors import KaggleError, PainterError, RemoteFailed
 
@@ -40,7 +40,14 @@ STARTING_MINUTES = 5.0
 kernel_options = [
     *config_options,
     click.option("--count", type=int, default=7000, show_default=True, help="Images to generate."),
-    seed_option,
+    *run_seed_options,
+    click.option(
+        "--image-seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        help="Which images are generated.",
+    ),
     click.option(
         "--source",
         default="competition",
@@ -110,8 +117,9 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
 
+    refuse_waiting_for_nothing(dry_run, wait)
     client = KaggleClient()
-    plan = make_plan(client.user, run_path, **choices)
+    plan = make_plan(client.user, run_path, resumes=run_path, **choices)
     run = RunFolder(run_path)
     continue_from = choices["continue_from"]
     pushing.refuse_other_run(run, plan.settings.training_config(), continue_from)
@@ -174,6 +182,7 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     from submission import submit as submitting
     from submission.ledger import Ledger
 
+    refuse_waiting_for_nothing(dry_run, wait)
     run = RunFolder(run_path)
     client = KaggleClient()
     ledger = Ledger()
@@ -181,10 +190,12 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     if row is None:
         record = trained_on_kaggle(client, run)
         row = waiting_for_score(client, run, record, ledger) if wait and not dry_run else None
+    if row is not None and not row.description.endswith(message[: submitting.LONGEST_MESSAGE]):
+        click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
         left = submitting.refuse_none_left(client).allowed_now
         if dry_run and record is None:
-            click.echo(describe_remake(client, run, left))
+            click.echo(describe_remake(client, run, left, message))
             return
         entry = entry_of(client, run, record, ledger, may_replace(replace))
         row = submitting.prepare(entry, message)
@@ -254,6 +265,12 @@ def doctor() -> None:
         raise KaggleError(f"{problems} of these need your attention.")
 
 
+def refuse_waiting_for_nothing(dry_run: bool, wait: bool) -> None:
+    """Raise UsageError if a command is to wait for what it is not to send."""
+    if dry_run and wait:
+        raise click.UsageError("--dry-run sends nothing, so there is nothing to --wait for.")
+
+
 def pushed_last() -> Path:
     """Return the run folder under `runs` that was pushed last."""
     from kernels.record import latest_record
@@ -277,7 +294,10 @@ def make_plan(
     config_file: Path | None,
     assignments: tuple[str, ...],
     count: int,
-    seed: int,
+    holdout: float | None,
+    holdout_seed: int | None,
+    seed: int | None,
+    image_seed: int,
     source: str,
     domain: str | None,
     minutes: float | None,
@@ -285,20 +305,25 @@ def make_plan(
     continue_from: Path | None,
     attach: tuple[str, ...],
     notebook: bool,
+    resumes: Path | None = None,
 ) -> Plan:
     """Turn the options of `kernel build` and `kernel push` into a plan.
 
+    Seeds that are not named are those of the run `resumes`, or of the one to continue from.
     With --minutes the kernel trains as long as these allow; without, as long as the preset says.
     """
     from kernels.metadata import MOST_MINUTES, Plan, accelerator_of, refuse_minutes, slug_of
     from kernels.push import refuse_other_settings
     from kernels.record import slug_in
-    from pipeline.config import resolve
+    from pipeline.cli_settings import refuse_given_twice, run_settings
     from pipeline.kaggle_answers import split_name
     from pipeline.runs import RunFolder
     from submission.kernel_entry import KernelSettings, reserve_seconds
 
-    config = resolve(preset, config_file, assignments)
+    given = {"holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
+    config = run_settings(preset, config_file, assignments, given, (resumes, continue_from))
+    if minutes is not None:
+        refuse_given_twice(["minutes"], assignments)
     if continue_from is not None:
         refuse_other_settings(RunFolder(continue_from), config)
     wanted = None if minutes is not None else config.budget.minutes
@@ -314,7 +339,7 @@ def make_plan(
         source=source,
         domain=domain,
         count=count,
-        seed=seed,
+        seed=image_seed,
         minutes=whole,
         train_minutes=wanted,
         # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
@@ -334,10 +359,12 @@ def describe_plan(plan: Plan, owner: str) -> str:
     from kernels.metadata import describe, session_seconds
 
     made = build_kernel(plan.settings)
+    config = plan.settings.training_config()
     return "\n".join(
         [
             json.dumps(describe(plan, owner), indent=2),
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_seconds(plan)} s)",
+            f"seeds     {config.training.seed} to train, {plan.settings.seed} for the images",
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
         ]
@@ -412,7 +439,7 @@ def waiting_for_score(
     return None
 
 
-def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
+def describe_remake(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
     """Return what `submit --dry-run` would do for a run that was trained here."""
     from kernels.remake import remake_plan
     from submission.submit import local_score
@@ -425,4 +452,5 @@ def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
         f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
         f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
+        + (f" as {message!r}" if message else "")
     )

@@ -51,6 +51,24 @@ config_options = [
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
 )
+run_seed_options = [
+    click.option("--holdout", type=float, help="Share of the paintings to keep for scoring."),
+    click.option(
+        "--holdout-seed",
+        type=click.IntRange(0, 2**63 - 1),
+        help="Which paintings these are [default: 0, or as the run was begun].",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        help="The run's: everything random follows from it [default: 0, or as it was begun].",
+    ),
+]
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Processor threads [default: OMP_NUM_THREADS, or as many as there are free cores].",
+)
 extractor_options = [
     click.option(
         "--features",
@@ -70,7 +88,8 @@ def snapshot_file(
     """Return the file that `snapshot_options` name.
 
     Raises:
-        click.UsageError: unless one of a run, a snapshot and a model is given.
+        click.UsageError: unless one of a run, a snapshot and a model is given; for `last` without
+            a run.
         ConfigError: if there is no such model.
     """
     from pipeline.export import model_file
@@ -81,7 +100,16 @@ def snapshot_file(
     if run_path is not None:
         run = RunFolder(run_path)
         return run.snapshot if last else run.chosen
+    if last:
+        raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
     return snapshot if snapshot is not None else model_file(str(model))
+
+
+def say_threads(wanted: int | None) -> None:
+    """Choose how many threads torch computes with, and say so on standard error."""
+    from pipeline.threads import take_threads
+
+    click.echo(f"threads: {take_threads(wanted)}", err=True)
 
 
 def run_or_file(path: Path) -> Path:

@@ -6,14 +6,19 @@ Part of the front door, like `pipeline.cli`.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.advice import counted
-from pipeline.cli_options import PathOption, data_option, domain_option, replace_option
+from pipeline.cli_options import (
+    PathOption,
+    data_option,
+    domain_option,
+    replace_option,
+    threads_option,
+)
 from pipeline.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
@@ -30,10 +35,11 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
 @click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
-@click.option("--source", default="competition", help="The paintings on Kaggle, as in kernel push.")
+@click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
+@threads_option
 def study(
     study: str,
     data: Path,
@@ -42,10 +48,11 @@ def study(
     workers: int | None,
     storage: str | None,
     on: str,
-    source: str,
+    source: str | None,
     replace: bool,
     features: str | None,
     weights: Path | None,
+    threads: int | None,
 ) -> None:
     """Run the points of a study that are not finished, and compare all.
 
@@ -56,16 +63,27 @@ def study(
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
     from pipeline.study.search import open_study, run_study
+    from pipeline.threads import choose_threads
 
     if replace and on == "here":
         raise click.UsageError("--replace goes with --on kaggle.")
+    if source is not None and on == "here":
+        raise click.UsageError(
+            "--source says where Kaggle's paintings are: it goes with --on kaggle."
+        )
     plan = with_features(load_study(study), features)
+    if weights is not None and plan.evaluation.features != "inception":
+        raise ConfigError(
+            f"--weights goes with inception; {plan.evaluation.features} brings its own weights."
+        )
     folder = out or Path("runs") / "studies" / plan.name
     count = workers or (2 if on == "kaggle" else 1)
-    threads = max(1, (os.cpu_count() or 1) // count) if count > 1 and on == "here" else None
+    if threads is None and count > 1 and on == "here":
+        threads = max(1, choose_threads().count // count)
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
-    executor: Executor = here if on == "here" else on_kaggle(here, source, domain, replace)
+    origin = source or "competition"
+    executor: Executor = here if on == "here" else on_kaggle(here, origin, domain, replace)
     refuse_unwritable(folder / "comparison.html")
     make_folder(folder)
     books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
@@ -140,7 +158,10 @@ def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) ->
             config_file=None,
             assignments=tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items()),
             count=max(plan.evaluation.count, MINIMUM_IMAGES),
-            seed=0,
+            holdout=None,
+            holdout_seed=None,
+            seed=None,
+            image_seed=0,
             source=source,
             domain=domain,
             minutes=None,

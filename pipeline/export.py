@@ -29,6 +29,8 @@ SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "featur
 """What a shipped snapshot says of its images."""
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 """Where the models are that come with painter."""
+SHOWN = "monet-dcgan"
+"""The model whose images the demo begins with."""
 
 
 def model_names(folder: Path | None = None) -> list[str]:

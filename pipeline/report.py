@@ -11,6 +11,7 @@ import io
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ FRAMES = 32
 PALETTE = 64
 """Colours of the time-lapse: fewer make a smaller file."""
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.16, 2.4
+WALL = 1536
+"""Pixels across the picture of a shipped model's images, at most."""
 CROP = 272
 """Pixels of a sample grid's corner that is shown, about: 4 x 4 tiles of 64."""
 GRID_PADDING = 2
@@ -110,6 +113,7 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "run": shlex.quote(str(run)),
         "headline": _headline(score),
         "numbers": _key_numbers(stats, score, images),
+        "wall": _wall(files.wall),
         "data_path": _data_path(provenance),
         "real": None if paintings is None else _gallery(paintings, "Painting"),
         "generated": None if images is None else _gallery(images, "Generated image"),
@@ -336,6 +340,17 @@ def _by_number(name: str) -> tuple[int, str]:
 def _gallery(images: ImageSet, kind: str) -> list[Picture]:
     names = spread_evenly(sorted(images.names, key=_by_number), GALLERY)
     return gallery(images, names, kind)
+
+
+def _wall(path: Path) -> Picture | None:
+    """Return the picture that the demo begins with, if it was made in this folder."""
+    if not path.exists():
+        return None
+    with suppress(DataError, OSError):  # damaged: the page is about the run
+        picture = decode_rgb(path.read_bytes())
+        picture.thumbnail((WALL, WALL), Image.Resampling.LANCZOS)
+        return Picture(jpeg_uri(picture), "24 images of the model that comes with painter")
+    return None
 
 
 def _pairs(

@@ -73,6 +73,7 @@ class RunFolder:
         self.snapshot = path / "snapshot.safetensors"
         self.best = path / "best.safetensors"
         self.samples = path / "samples"
+        self.wall = path / "wall.jpg"
         self.images = path / "images.zip"
         self.made = path / "images.json"
         self.score = path / "score.json"
@@ -116,6 +117,15 @@ class RunFolder:
             )
         return data
 
+    def read_threads(self) -> int | None:
+        """Return how many processor threads the run has trained with last; None if it has not."""
+        if not self.config.exists() or not self.provenance.exists():
+            return None
+        sittings = self.read_provenance().get("sittings")
+        last = sittings[-1] if isinstance(sittings, list) and sittings else None
+        threads = last.get("threads") if isinstance(last, dict) else None
+        return threads if isinstance(threads, int) and threads > 0 else None
+
     def refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
         """Check that the folder is free, or holds a run of the same settings and data.
 
@@ -130,7 +140,12 @@ class RunFolder:
         self.refuse_later_version()
         if self.config.exists():
             self._refuse_differences(config, data)
-        elif self._foreign_files():
+        else:
+            self.refuse_other_files()
+
+    def refuse_other_files(self) -> None:
+        """Raise RunError if the folder holds something else than a run."""
+        if not self.config.exists() and self._foreign_files():
             raise RunError(
                 f"{self.path} is not empty and holds no run (no config.json). "
                 "Choose another --run, or move what is in it to another folder first."
@@ -154,12 +169,12 @@ class RunFolder:
         """Tell whether a folder without a config holds more than a killed start left there."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; --run takes a folder.")
-        own = self.provenance.name
+        own = (self.provenance.name, self.wall.name)
         # Hidden and dunder names are the system's, Jupyter's and Kaggle's: .DS_Store,
         # .ipynb_checkpoints, .virtual_documents, __notebook__.ipynb; also painter's lock and
         # what it was killed in the middle of writing.
         return self.path.exists() and any(
-            p.name != own and not p.name.startswith((".", "__")) for p in self.path.iterdir()
+            p.name not in own and not p.name.startswith((".", "__")) for p in self.path.iterdir()
         )
 
     @contextmanager
@@ -218,6 +233,7 @@ class RunFolder:
                 f"{self.path} holds a run with other settings:\n  "
                 + "\n  ".join(changed)
                 + "\nChoose another --run, or give the same settings to take it up again."
+                + seeds_advice(changed)
             )
 
     def require(self, file: Path, command: str) -> None:
@@ -226,6 +242,16 @@ class RunFolder:
             raise RunError(
                 f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
             )
+
+
+def seeds_advice(changed: list[str]) -> str:
+    """Return what to say of a run's seeds beside lines of `differences`; nothing if none differs.
+
+    A command that was given to an earlier version had another meaning of --seed.
+    """
+    if not any(line.startswith(("seed:", "holdout_seed:")) for line in changed):
+        return ""
+    return " Without --seed and --holdout-seed it goes on with the seeds that it has."
 
 
 def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:

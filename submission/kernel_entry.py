@@ -39,6 +39,7 @@ from pipeline.samplers import NoiseSampler, refuse_upscaler
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.score import score, summary, yardstick
 from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_json
+from pipeline.threads import take_threads
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
 from pipeline.training.precision import all_devices, default_device
@@ -88,7 +89,7 @@ class KernelSettings:
     count: int = 7000
     """Images to generate."""
     seed: int = 0
-    """Which images."""
+    """Which images, as `--image-seed` says; the training's seed stands in `config`."""
     minutes: float = 300.0
     """Limit of the whole kernel."""
     train_minutes: float | None = None
@@ -316,6 +317,7 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
     paintings = open_images(path, job.settings.domain)
     about = describe_data(path, paintings)
     config = name_classes(config, paintings)
+    threads = take_threads(begun_with=job.run.read_threads() if ranks.count == 1 else None)
     training, held_out = split(paintings, config.data)
     content, size, channels = about["content_hash"], config.data.image_size, config.data.channels
     loaded = load_images(training, size, content, channels)
@@ -325,6 +327,7 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
         for problem in loaded.unreadable[:10]:
             say(f"left out: {problem}")
         say(f"paintings: {len(loaded.names):,} from {path}")
+        say(f"threads: {threads}")
     budgeted = with_budget(job, config)
     if ranks.is_writer:
         small_score = small_score_if_possible(job, config, training, held_out)

@@ -134,16 +134,16 @@ def test_a_push_that_has_run_is_not_run_again(desk: Desk) -> None:
 def test_other_settings_wait_for_the_kernel_that_runs(desk: Desk) -> None:
     desk.server.runner = Held()
     desk.works(*PUSH)
-    message = desk.fails(2, *PUSH, "--seed", "5")
+    message = desk.fails(2, *PUSH, "--image-seed", "5")
     assert f"{NAME} version 1 is RUNNING with other settings" in message
     assert pushes(desk) == 1
 
 
 def test_output_that_was_not_pulled_is_not_hidden_by_a_new_version(desk: Desk) -> None:
     pushed_and_complete(desk)
-    assert "Fetch it first" in desk.fails(2, *PUSH, "--seed", "5")
+    assert "Fetch it first" in desk.fails(2, *PUSH, "--image-seed", "5")
     desk.works(*PULL)
-    desk.works(*PUSH, "--seed", "5")
+    desk.works(*PUSH, "--image-seed", "5")
     record = read_record(desk.run)
     assert record is not None
     assert record.version == 2
@@ -336,13 +336,38 @@ def test_training_goes_on_again_and_again(desk: Desk) -> None:
     assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == zipped(b"second")
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--minutes", "50", "--set", "minutes=20"), "--minutes and --set minutes=..."),
+        (("--seed", "1", "--set", "seed=2"), "--seed and --set seed=..."),
+        (("--holdout-seed", "1"), "none are kept"),
+        (("--holdout", "0.2", "--seed", "1"), "--holdout-seed says"),
+    ],
+)
+def test_options_without_effect_are_refused_before_anything_is_sent(
+    desk: Desk, options: tuple[str, ...], expected: str
+) -> None:
+    assert expected in " ".join(desk.fails(2, *PUSH, *options).split())
+    assert desk.server.mutating() == []
+
+
+def test_a_kernel_is_told_the_runs_seed_and_which_images_to_make(desk: Desk) -> None:
+    seeds = ("--seed", "3", "--image-seed", "5", "--holdout", "0.2", "--holdout-seed", "7")
+    assert "seeds     3 to train, 5 for the images" in desk.works(*PUSH, *seeds, "--dry-run")
+    desk.works(*PUSH, *seeds)
+    source = desk.server.kernels[NAME].versions[-1].source
+    for line in ("'seed': 3", "'seed': 5", "'holdout': 0.2", "'holdout_seed': 7"):
+        assert line in source.replace('"', "'"), line
+
+
 def test_a_state_is_not_replaced_under_a_kernel_that_runs(desk: Desk) -> None:
     train_here(desk.folder, "runs/earlier")
     options = ("--continue-from", "runs/earlier")
     desk.server.runner = Held()
     desk.works(*PUSH, *options)
     desk.works(*PUSH, *options)
-    desk.fails(2, *PUSH, *options, "--seed", "4")
+    desk.fails(2, *PUSH, *options, "--image-seed", "4")
     assert desk.server.datasets["alice/painter-first-state"].version == 1
 
 

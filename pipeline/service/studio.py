@@ -89,7 +89,7 @@ def make_batcher(model: Model) -> Batcher:
     cores = usable_cores()
     on_cpu = model.device.type == "cpu"
     workers = min(cores, CPU_WORKERS) if on_cpu else 1
-    prepare = partial(torch.set_num_threads, max(1, cores // workers))
+    prepare = partial(torch.set_num_threads, max(1, min(cores, torch.get_num_threads()) // workers))
     torch.backends.cudnn.deterministic = True  # its fastest kernels add in the order of arrival
     examples = model.examples(CPU_BATCH if on_cpu else GPU_BATCH)
     with ThreadPoolExecutor(1, initializer=prepare) as thread:  # as the workers compute

@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.errors import Interrupted, RunError, WorkFailed
 from pipeline.generate import read_made
+from pipeline.parallel import THREADS_VARIABLE
 from pipeline.runs import RunFolder, read_json, read_scores
 from pipeline.storage import file_sha256, make_folder
 from pipeline.study.plan import Point, StudyPlan
@@ -49,7 +50,7 @@ class Workshop:
     content_hash: str = ""
     """Of these images: a run on others is no point of the study."""
     threads: int | None = None
-    """Processor cores that one point may use; None for all."""
+    """Processor threads of one point; None leaves the choice to its commands."""
     weights: Path | None = None
     """Local file of Inception weights."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -185,7 +186,7 @@ class Workshop:
         beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
         if self.threads is not None:
-            environment["OMP_NUM_THREADS"] = str(self.threads)
+            environment[THREADS_VARIABLE] = str(self.threads)
         make_folder(self.folder)
         with self._log(point).open("ab") as log:
             return subprocess.Popen(
