@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +37,7 @@ from pipeline.cli_options import (
 from pipeline.cli_service import serve
 from pipeline.cli_study import study
 from pipeline.errors import PainterError, RunError
+from pipeline.text import print_any_name
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
@@ -402,7 +404,7 @@ def holds_same_images(path: Path, data: dict[str, Any]) -> bool:
     from pipeline.data.images import content_hash, open_images
 
     try:
-        images = open_images(path, data["domain"])
+        images = open_images(path, data["domain"], quiet=True)
     except PainterError:
         return False
     return content_hash(images) == str(data["content_hash"])
@@ -424,10 +426,15 @@ def package(run_path: Path) -> None:
 @cli.command()
 @click.argument("archive", metavar="ZIP", type=PathOption)
 def check(archive: Path) -> None:
-    """Check any zip against the competition's rules; exit 2 if it breaks one."""
+    """Check any zip, or folder, against the competition's rules; exit 2 if it breaks one."""
     from submission.archive import check_archive, refuse_violations
 
     refuse_violations(archive, check_archive(archive))
+    if archive.is_dir():
+        packed = archive.resolve().with_suffix(".zip")
+        advice = shlex.join(["zip", "-0jr", str(packed), str(archive), "-i", "*.jp*g"])
+        click.echo(f"The images in {archive} can be submitted, as a zip: {advice}")
+        return
     click.echo(f"{archive} can be submitted")
 
 
@@ -515,6 +522,7 @@ for command in (study, mix, export, video, arithmetic, serve, kernel, submit, le
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
+    print_any_name()
     sys.exit(run_command(sys.argv[1:]))
 
 

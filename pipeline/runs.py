@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.storage import write_json
+from pipeline.storage import is_clutter, write_json
 
 STAT_KEYS = (
     "step",
@@ -132,7 +132,8 @@ class RunFolder:
         # .ipynb_checkpoints, .virtual_documents, __notebook__.ipynb; also painter's lock and
         # what it was killed in the middle of writing.
         return self.path.exists() and any(
-            p.name != own and not p.name.startswith((".", "__")) for p in self.path.iterdir()
+            p.name != own and not p.name.startswith((".", "__")) and not is_clutter(p.name)
+            for p in self.path.iterdir()
         )
 
     @contextmanager

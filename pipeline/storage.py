@@ -13,14 +13,25 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
 from pipeline.errors import DataError
+from pipeline.text import legible
 
 PARTIAL_SUFFIX = ".partial"
+_CLUTTER = (
+    ".gitkeep", ".keep", ".gitignore", ".ds_store", ".directory", "thumbs.db", "ehthumbs.db",
+    "desktop.ini", "icon\r",
+)  # fmt: skip
+"""Files that systems put into any folder, or that keep an empty one in git; in lower case."""
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a file of this name says nothing of what a folder is used for."""
+    return name.lower() in _CLUTTER or name.startswith("._")
 
 
 def partial_name(path: Path) -> Path:
@@ -99,8 +110,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` atomically, as UTF-8; see `legible` for names that are not."""
+    write_bytes(path, legible(content).encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -129,7 +140,8 @@ def zip_damage(path: Path) -> str | None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block succeeds.
 
-    An existing `path` is replaced at the very end; on failure it is untouched.
+    An existing `path` is replaced at the very end; on failure it is untouched. What `is_clutter`
+    in it, such as a `.gitkeep` that git knows, is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = partial_name(path)
@@ -140,6 +152,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        _keep_clutter(path, temporary)
         # Two renames: a kill between them leaves both folders whole, under hidden names.
         if path.exists():
             path.rename(replaced)
@@ -148,6 +161,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _keep_clutter(path: Path, target: Path) -> None:
+    """Copy the files of a folder that say nothing of its use into the one that replaces it."""
+    for file in path.iterdir() if path.is_dir() else ():
+        if is_clutter(file.name) and file.is_file() and not (target / file.name).exists():
+            with suppress(OSError):  # no reason to lose the new folder
+                shutil.copy2(file, target / file.name)
 
 
 class ImageWriter(Protocol):
@@ -239,7 +260,11 @@ def refuse_foreign_folder(path: Path) -> None:
             f"{path} is a file; expected a folder name or a name ending in .zip. "
             "Choose another --out."
         )
-    others = [p.name for p in path.iterdir() if not (p.suffix == ".jpg" and p.stem.isdigit())]
+    others = [
+        p.name
+        for p in path.iterdir()
+        if not (p.suffix == ".jpg" and p.stem.isdigit()) and not is_clutter(p.name)
+    ]
     if others:
         raise DataError(
             f"The folder {path} already holds other files ({others[0]!r}, {len(others)} in all); "
