@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from pipeline.errors import DataError
@@ -138,8 +139,8 @@ def _refuse_other_numbers(image: Image.Image) -> None:
     """Refuse pixels that are no levels of brightness, such as floating-point heights in a TIFF."""
     known = image.mode in _MODES or image.mode.startswith("I;16")
     if known and image.mode == "I":
-        low, high = image.getextrema()
-        known = isinstance(low, int) and low >= 0 and isinstance(high, int) and high <= _DEEPEST
+        levels = np.asarray(image)
+        known = bool(levels.min() >= 0 and levels.max() <= _DEEPEST)
     if not known:
         raise DataError(
             f"cannot be decoded (pixels of mode {image.mode}; expected grey or colour of 8 bits, "

@@ -184,7 +184,8 @@ def _open_folder(path: Path) -> _Opened:
 
 def _images_and_others(files: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
     """Return the names of the images and those of other files, sorted."""
-    names, others = [], []
+    names: list[str] = []
+    others: list[str] = []
     for name in sorted(files):
         (names if is_image_name(name) else others).append(name)
     return tuple(names), others
