@@ -64,7 +64,7 @@ def slug_of(run: Path, purpose: str = "") -> str:
     slug = f"painter-{name}{ending}"
     if len(slug) <= LONGEST_SLUG and given.isascii():
         return slug
-    digest = hashlib.sha256(given.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(given.encode(errors="surrogateescape")).hexdigest()[:6]
     return f"painter-{name[: LONGEST_SLUG - 16 - len(ending)].rstrip('-')}-{digest}{ending}"
 
 

@@ -27,6 +27,7 @@ from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
 from pipeline.storage import is_clutter, write_json
+from pipeline.text import legible
 
 STAT_KEYS = (
     "step",
@@ -312,7 +313,7 @@ class RunLog:
 
     def _append(self, name: str, text: str) -> None:
         """Write all of `text` unbuffered; a full disk takes a part first and then refuses."""
-        content = memoryview(text.encode())
+        content = memoryview(legible(text).encode())
         while content:
             content = content[self._files[name].write(content) :]
 

@@ -6,14 +6,17 @@ UTF-8 file can hold; here they become `\\xNN`, as a shell shows them.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
+import io
 import os
 import re
 import sys
 from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LEGIBLE = "painter-legible"
 _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 """The surrogates that stand for the bytes 0x80 to 0xFF of a name."""
 
@@ -54,7 +57,16 @@ def say_once(line: str) -> None:
 
 
 def print_any_name() -> None:
-    """Let standard output take names that are not UTF-8, as standard error does by itself."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")
+    """Let standard output and standard error show names that are not UTF-8, as `legible` does."""
+    codecs.register_error(_LEGIBLE, _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_LEGIBLE)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Stand in for what a stream's encoding lacks: a handler of `codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = legible(error.object[error.start : error.end])
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end

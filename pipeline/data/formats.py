@@ -123,7 +123,8 @@ def decode(content: bytes, smallest_side: int) -> Image.Image:
     except DataError:
         raise
     except UnidentifiedImageError:
-        raise DataError(f"cannot be decoded (not a whole {' or '.join(FORMATS)} file)") from None
+        kinds = ", ".join(FORMATS)
+        raise DataError(f"cannot be decoded (none of the kinds that are read: {kinds})") from None
     except Exception as error:
         # Pillow's decoders raise many kinds (OSError, SyntaxError, struct.error): all mean the
         # same here, and the message keeps the reason.

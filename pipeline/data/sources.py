@@ -115,7 +115,7 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         raise DataError(
             f"{folder / MANIFEST} is damaged. Choose another --data, or delete {folder} first."
         ) from None
-    if manifest.get("source") != source:
+    if legible(str(manifest.get("source"))) != legible(source):
         raise DataError(
             f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
             "Choose another --data, or delete it first."
@@ -154,7 +154,7 @@ def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -
     """Build the folder under a temporary name, with its manifest, and put it in place."""
     with atomic_folder(folder) as target:
         imported = bring(target)
-        manifest = {"source": source, **legible_values(_describe(imported))}
+        manifest: dict[str, Any] = legible_values({"source": source, **_describe(imported)})
         write_json(target / MANIFEST, manifest)
     return manifest
 

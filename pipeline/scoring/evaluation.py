@@ -220,7 +220,7 @@ def _variety(sets: _Sets, missing: list[str]) -> dict[str, Any]:
     repeated = len(sets.r) - len(paintings)
     if repeated:
         missing.append(
-            f"{repeated:,} of the {len(sets.r):,} reference images repeat another one. Near "
+            f"{repeated:,} of the {len(sets.r):,} reference images repeat others. Near "
             "duplicates, copies and the Vendi score leave them out; FID, KID and precision to "
             "coverage count them."
         )
@@ -276,5 +276,7 @@ def _intervals(sets: _Sets) -> dict[str, Any]:
 
 
 def _judged(found: dict[str, Any]) -> list[str]:
-    names = ("near_duplicates", "vendi_ratio", "copies", "memorization_penalty")
-    return warnings(**{name: found[name] for name in names})
+    names = ("near_duplicates", "vendi_ratio", "copies")
+    # Without a MiFID nothing is divided by the penalty.
+    penalty = 1.0 if found["mifid"] is None else found["memorization_penalty"]
+    return warnings(**{name: found[name] for name in names}, memorization_penalty=penalty)
