@@ -27,9 +27,9 @@ class Listing:
     def problems(self) -> list[str]:
         """Return one phrase for each kind of thing that is missing, with an example."""
         kinds = (
-            (self.dead_links, "lead nowhere"),
-            (self.loops, "lead back into a folder that holds them"),
-            (self.closed, "cannot be opened"),
+            (self.dead_links, "links lead nowhere"),
+            (self.loops, "links lead back into a folder that holds them"),
+            (self.closed, "folders cannot be opened"),
         )
         return [f"{len(names):,} {what} ({names[0]})" for names, what in kinds if names]
 
