@@ -14,7 +14,8 @@ data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
 )
 domain_option = click.option(
-    "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
+    "--domain",
+    help="Folder of the data to use, by name or path [default: monet_jpg among several].",
 )
 run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
 last_option = click.option(

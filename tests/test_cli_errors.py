@@ -160,6 +160,34 @@ def test_a_zip_that_reaches_outside_is_not_unpacked(
     assert "Nothing was unpacked" in message
 
 
+@pytest.mark.parametrize("command", ["train", "explore", "score"])
+def test_a_wrapped_folder_is_said_on_standard_error_by_every_stage(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "data" / "wrapper" / "monet_jpg", 8)
+    fill(tmp_path / "data" / "wrapper" / "photo_jpg", 5)
+    data = str(tmp_path / "data")
+    arguments = {
+        "train": [*train(data, tmp_path / "run"), "--dry-run"],
+        "explore": ["explore", "--data", data],
+        "score": ["score", str(fill(tmp_path / "made", 9)), "--reference", data],
+    }
+    assert run_command(arguments[command]) == 0
+    said = "8 images from wrapper/monet_jpg, 5 left aside (wrapper/photo_jpg 5)"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_a_run_in_a_folder_whose_name_is_not_utf8_goes_all_the_way(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(trained / "run", run)
+    for command in (["generate", "--count", "25"], ["score"], ["report"]):
+        assert run_command([command[0], "--run", str(run), *command[1:]]) == 0, command
+    (run / "report.html").read_bytes().decode()
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_an_unknown_domain_lists_those_that_exist(refused: Refused, tmp_path: Path) -> None:
     fill(tmp_path / "data" / "monet_jpg")
     fill(tmp_path / "data" / "photo_jpg")
