@@ -522,12 +522,12 @@ for command in (study, mix, export, video, arithmetic, serve, kernel, submit, le
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
-    print_any_name()
     sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; return its exit code: 0, 1, 2 or 130."""
+    print_any_name()
     try:
         result = cli.main(args=arguments, prog_name="painter", standalone_mode=False)
     except click.ClickException as error:
