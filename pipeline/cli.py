@@ -384,30 +384,33 @@ def first_images(images: Any, most: int | None) -> Any:
 def training_data(run: Any) -> tuple[Path, str | None]:
     """Return the path and domain of the paintings that a run was trained on.
 
+    A run that names no domain took everything there was.
     Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
     """
+    from pipeline.data.domains import ALL_DOMAINS
+
     data = run.read_data()
-    path = Path(data["path"])
+    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
     if path.exists():
-        return path, data["domain"]
+        return path, domain
     for other in sorted(Path("data").glob("*")):
-        if holds_same_images(other, data):
-            return other, data["domain"]
+        if holds_same_images(other, domain, data["content_hash"]):
+            return other, domain
     raise RunError(
         f"The paintings of {run.path} are neither at {path} nor under data/. Say where: "
         "--reference DIR|ZIP"
     )
 
 
-def holds_same_images(path: Path, data: dict[str, Any]) -> bool:
+def holds_same_images(path: Path, domain: str, content: str) -> bool:
     """Tell whether a folder or zip holds the very images that provenance.json describes."""
     from pipeline.data.images import content_hash, open_images
 
     try:
-        images = open_images(path, data["domain"], quiet=True)
+        images = open_images(path, domain, quiet=True)
     except PainterError:
         return False
-    return content_hash(images) == str(data["content_hash"])
+    return content_hash(images) == content
 
 
 @cli.command()
@@ -431,7 +434,8 @@ def check(archive: Path) -> None:
 
     refuse_violations(archive, check_archive(archive))
     if archive.is_dir():
-        packed = archive.resolve().with_suffix(".zip")
+        packed = archive.resolve()
+        packed = packed.with_name(f"{packed.name}.zip")
         advice = shlex.join(["zip", "-0jr", str(packed), str(archive), "-i", "*.jp*g"])
         click.echo(f"The images in {archive} can be submitted, as a zip: {advice}")
         return

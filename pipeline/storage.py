@@ -263,7 +263,8 @@ def refuse_foreign_folder(path: Path) -> None:
     others = [
         p.name
         for p in path.iterdir()
-        if not (p.suffix == ".jpg" and p.stem.isdigit()) and not is_clutter(p.name)
+        if not (p.suffix == ".jpg" and p.stem.isdigit())
+        and not (is_clutter(p.name) and p.is_file())
     ]
     if others:
         raise DataError(

@@ -174,6 +174,15 @@ def test_a_folder_of_a_systems_own_files_is_filled_and_they_stay(tmp_path: Path)
     assert (data / "Thumbs.db").read_text() == "Thumbs.db"
 
 
+def test_a_folder_with_the_name_of_a_systems_file_is_not_thrown_away(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / ".keep").mkdir(parents=True)
+    (data / ".keep" / "thesis.tex").write_text("mine")
+    with pytest.raises(DataError, match="Choose another --data"):
+        download(str(fill(tmp_path / "from", 2)), data)
+    assert (data / ".keep" / "thesis.tex").read_text() == "mine"
+
+
 def test_an_image_whose_converted_name_is_taken_gets_another(tmp_path: Path) -> None:
     source = tmp_path / "from"
     source.mkdir()

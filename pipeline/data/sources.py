@@ -131,7 +131,7 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
 
 
 def _is_unused(folder: Path) -> bool:
-    return all(is_clutter(file.name) for file in folder.iterdir())
+    return all(is_clutter(entry.name) and entry.is_file() for entry in folder.iterdir())
 
 
 def _refuse_to_delete(folder: Path, manifest: dict[str, Any]) -> None:
