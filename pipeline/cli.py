@@ -44,6 +44,7 @@ from pipeline.cli_service import serve
 from pipeline.cli_study import study
 from pipeline.console import drop_unwritten, survive_closed_streams
 from pipeline.errors import PainterError, RunError, WorkFailed
+from pipeline.text import print_any_name
 
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
@@ -481,30 +482,33 @@ def first_images(images: Any, most: int | None) -> Any:
 def training_data(run: Any) -> tuple[Path, str | None]:
     """Return the path and domain of the paintings that a run was trained on.
 
+    A run that names no domain took everything there was.
     Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
     """
+    from pipeline.data.domains import ALL_DOMAINS
+
     data = run.read_data()
-    path = Path(data["path"])
+    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
     if path.exists():
-        return path, data["domain"]
+        return path, domain
     for other in sorted(Path("data").glob("*")):
-        if holds_same_images(other, data):
-            return other, data["domain"]
+        if holds_same_images(other, domain, data["content_hash"]):
+            return other, domain
     raise RunError(
         f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
         "to either place: `painter download`."
     )
 
 
-def holds_same_images(path: Path, data: dict[str, Any]) -> bool:
+def holds_same_images(path: Path, domain: str, content: str) -> bool:
     """Tell whether a folder or zip holds the very images that provenance.json describes."""
     from pipeline.data.images import content_hash, open_images
 
     try:
-        images = open_images(path, data["domain"])
+        images = open_images(path, domain, quiet=True)
     except PainterError:
         return False
-    return content_hash(images) == str(data["content_hash"])
+    return content_hash(images) == content
 
 
 @cli.command()
@@ -525,10 +529,16 @@ def package(run_path: Path) -> None:
 @cli.command()
 @click.argument("archive", metavar="ZIP", type=PathOption)
 def check(archive: Path) -> None:
-    """Check any zip against the competition's rules; exit 2 if it breaks one."""
+    """Check any zip, or folder, against the competition's rules; exit 2 if it breaks one."""
     from submission.archive import check_archive, refuse_violations
 
     refuse_violations(archive, check_archive(archive))
+    if archive.is_dir():
+        packed = archive.resolve()
+        packed = packed.with_name(f"{packed.name}.zip")
+        advice = shlex.join(["zip", "-0jr", str(packed), str(archive), "-i", "*.jp*g"])
+        click.echo(f"The images in {archive} can be submitted, as a zip: {advice}")
+        return
     click.echo(f"{archive} can be submitted")
 
 
@@ -671,6 +681,7 @@ for command in (study, mix, export, video, arithmetic, serve, kernel, submit, le
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
     survive_closed_streams()
+    print_any_name()
     standard_output = sys.stdout
     redaction.protect_output()
     code = run_command(sys.argv[1:])
@@ -683,6 +694,7 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Run one command; return its exit code: 0, 1, 2 or 130."""
     redaction.learn(arguments)
+    print_any_name()
     try:
         result = cli.main(args=arguments, prog_name="painter", standalone_mode=False)
     except click.ClickException as error:

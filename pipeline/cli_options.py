@@ -28,7 +28,8 @@ data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
 )
 domain_option = click.option(
-    "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
+    "--domain",
+    help="Folder of the data to use, by name or path [default: monet_jpg among several].",
 )
 replace_option = click.option(
     "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."

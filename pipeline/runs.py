@@ -30,7 +30,8 @@ from pipeline.locks import held_lock
 from pipeline.notices import say_once
 from pipeline.records import FORMAT, refuse_later_format
 from pipeline.redaction import redact, redact_word
-from pipeline.storage import make_folder, write_json
+from pipeline.storage import is_clutter, make_folder, write_json
+from pipeline.text import legible
 
 STAT_KEYS = (
     "step",
@@ -174,7 +175,8 @@ class RunFolder:
         # .ipynb_checkpoints, .virtual_documents, __notebook__.ipynb; also painter's lock and
         # what it was killed in the middle of writing.
         return self.path.exists() and any(
-            p.name not in own and not p.name.startswith((".", "__")) for p in self.path.iterdir()
+            p.name not in own and not p.name.startswith((".", "__")) and not is_clutter(p.name)
+            for p in self.path.iterdir()
         )
 
     @contextmanager
@@ -393,7 +395,7 @@ class RunLog:
 
         A full disk takes a part first and then refuses: that part is cut off again.
         """
-        file, content = self._files[name], memoryview(text.encode())
+        file, content = self._files[name], memoryview(legible(text).encode())
         whole = file.seek(0, os.SEEK_END)
         try:
             while content:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from pipeline.errors import DataError
 from pipeline.redaction import strike
+from pipeline.text import legible
 
 PARTIAL_SUFFIX = ".partial"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,6 +35,16 @@ FILE_SUFFIXES = frozenset({
     ".avif", ".mp4", ".json", ".html", ".safetensors",
 })  # fmt: skip
 """Endings that promise a file of their kind, and that no folder is made under."""
+_CLUTTER = (
+    ".gitkeep", ".keep", ".gitignore", ".ds_store", ".directory", "thumbs.db", "ehthumbs.db",
+    "desktop.ini", "icon\r",
+)  # fmt: skip
+"""Files that systems put into any folder, or that keep an empty one in git; in lower case."""
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a file of this name says nothing of what a folder is used for."""
+    return name.lower() in _CLUTTER or name.startswith("._")
 
 
 def target_of(path: Path) -> Path:
@@ -258,8 +269,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8; a known credential is struck out."""
-    write_bytes(path, strike(content).encode())
+    """Write `content` to `path` atomically, as UTF-8; a known credential is struck out.
+
+    Names that are not UTF-8 are written as `legible` shows them.
+    """
+    write_bytes(path, strike(legible(content)).encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -296,8 +310,9 @@ def zip_damage(path: Path) -> str | None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `path` when the block succeeds.
 
-    An existing `path` is replaced at the very end; on failure it is untouched. Where `path` is a
-    link, the folder that it leads to is.
+    An existing `path` is replaced at the very end; on failure it is untouched. What `is_clutter`
+    in it, such as a `.gitkeep` that git knows, is kept. Where `path` is a link, the folder that it
+    leads to is replaced.
 
     Raises:
         DataError: if `path` is a mount point, a link that leads nowhere, or `.`, `..` or `/`.
@@ -313,6 +328,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        _keep_clutter(path, temporary)
         # Two renames: a kill between them leaves both folders whole, under hidden names.
         with _advice_on_mount_points(path):
             if path.exists():
@@ -323,6 +339,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _keep_clutter(path: Path, target: Path) -> None:
+    """Copy the files of a folder that say nothing of its use into the one that replaces it."""
+    for file in path.iterdir() if path.is_dir() else ():
+        if is_clutter(file.name) and file.is_file() and not (target / file.name).exists():
+            with suppress(OSError):  # no reason to lose the new folder
+                shutil.copy2(file, target / file.name)
 
 
 class ImageWriter(Protocol):
@@ -413,7 +437,12 @@ def refuse_foreign_folder(path: Path) -> None:
             f"{path} is a file; expected a folder name or a name ending in .zip. "
             "Choose another --out."
         )
-    others = [p.name for p in path.iterdir() if not (p.suffix == ".jpg" and p.stem.isdigit())]
+    others = [
+        p.name
+        for p in path.iterdir()
+        if not (p.suffix == ".jpg" and p.stem.isdigit())
+        and not (is_clutter(p.name) and p.is_file())
+    ]
     if others:
         raise DataError(
             f"The folder {path} already holds other files ({others[0]!r}, {len(others)} in all); "

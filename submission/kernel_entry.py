@@ -85,7 +85,7 @@ class KernelSettings:
     source: str = "competition"
     """The paintings: `competition` or `dataset:OWNER/SLUG`."""
     domain: str | None = None
-    """Top-level folder of the paintings; None picks monet_jpg among several."""
+    """Folder of the paintings, by name or path; None picks monet_jpg among several."""
     count: int = 7000
     """Images to generate."""
     seed: int = 0

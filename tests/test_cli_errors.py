@@ -13,7 +13,9 @@ from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.config import preset_names
+from pipeline.runs import read_json
 from pipeline.scoring import extractors
+from pipeline.storage import write_json
 from tests.helpers import TINY_RUN, encoded, fill, pack, painting
 from tests.scoring_helpers import QuadrantMeans
 
@@ -92,7 +94,7 @@ def test_an_empty_folder_says_what_was_expected(
         "train": train("empty"),
     }
     message = refused(*arguments[stage])
-    assert "empty holds no images; expected files ending in .jpg, .jpeg, .png, .webp" in message
+    assert "empty holds no images; expected files ending in .jpg, .jpeg" in message
 
 
 @pytest.mark.parametrize("stage", ["download", "explore", "train"])
@@ -159,6 +161,51 @@ def test_a_zip_that_reaches_outside_is_not_unpacked(
     message = refused(*arguments[stage])
     assert "'../x.jpg' is a name that leads outside" in message
     assert "Nothing was unpacked" in message
+
+
+@pytest.mark.parametrize("command", ["train", "explore", "score"])
+def test_a_wrapped_folder_is_said_on_standard_error_by_every_stage(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "data" / "wrapper" / "monet_jpg", 8)
+    fill(tmp_path / "data" / "wrapper" / "photo_jpg", 5)
+    data = str(tmp_path / "data")
+    arguments = {
+        "train": [*train(data, tmp_path / "run"), "--dry-run"],
+        "explore": ["explore", "--data", data],
+        "score": ["score", str(fill(tmp_path / "made", 9)), "--reference", data],
+    }
+    assert run_command(arguments[command]) == 0
+    said = "8 images from wrapper/monet_jpg, 5 left aside (wrapper/photo_jpg 5)"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_a_run_without_a_domain_is_scored_against_all_that_it_was_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As a version that did not look into wrapping folders began it.
+    fill(tmp_path / "data" / "wrapper" / "monet_jpg", 8)
+    fill(tmp_path / "data" / "wrapper" / "photo_jpg", 5)
+    data, run = str(tmp_path / "data"), tmp_path / "run"
+    assert run_command(train(data, run, "--domain", "all")) == 0
+    provenance = read_json(run / "provenance.json")
+    provenance["data"]["domain"] = None
+    write_json(run / "provenance.json", provenance)
+    assert run_command(train(data, run, "--domain", "all")) == 0
+    for command in (["generate", "--count", "20"], ["score"]):
+        assert run_command([command[0], "--run", str(run), *command[1:]]) == 0
+    assert "20 images against 13" in capsys.readouterr().out
+
+
+def test_a_run_in_a_folder_whose_name_is_not_utf8_goes_all_the_way(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(trained / "run", run)
+    for command in (["generate", "--count", "25"], ["score"], ["report"]):
+        assert run_command([command[0], "--run", str(run), *command[1:]]) == 0, command
+    (run / "report.html").read_bytes().decode()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_an_unknown_domain_lists_those_that_exist(refused: Refused, tmp_path: Path) -> None:

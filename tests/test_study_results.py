@@ -38,6 +38,12 @@ def test_rows_are_means_over_seeds_the_best_first() -> None:
     assert math.isnan(alone[0].deviations["mifid"])
 
 
+def test_a_point_without_a_number_comes_last() -> None:
+    none = Finished(Point("copy", {}, 0, {}), RunFolder(Path("copy")), {"mifid": None}, {})
+    for runs in ([none, *RUNS], [*RUNS, none], [*RUNS[:2], none, *RUNS[2:]]):
+        assert [row.label for row in table(runs, "mifid")] == ["a", "b", "copy"]
+
+
 def test_groups_are_compared_seed_by_seed() -> None:
     verdict = answer(QUESTION, RUNS)
     assert verdict is not None

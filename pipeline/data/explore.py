@@ -24,6 +24,7 @@ from pipeline.advice import counted
 from pipeline.charts import histogram_bins
 from pipeline.data import canvases, near_duplicates, pixel_statistics
 from pipeline.data.explore_page import write_page
+from pipeline.data.formats import FORMATS
 from pipeline.data.images import (
     ImageSet,
     decode,
@@ -35,6 +36,7 @@ from pipeline.data.images import (
 from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.errors import DataError
 from pipeline.storage import write_bytes, write_json
+from pipeline.text import legible_values
 
 SHEET_IMAGES = 64
 THUMBNAIL = 128  # pixels, the longer side
@@ -81,16 +83,17 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
     if not facts:
         raise DataError(
             f"None of the {len(images.names)} image files in {images.label} can be decoded; "
-            f"expected JPEG, PNG or WebP. {(unreadable or ['The set is empty'])[0]}. "
+            f"expected {', '.join(FORMATS)}. {(unreadable or ['The set is empty'])[0]}. "
             "Choose another --data, or download the images again."
         )
     pixels = measure_pixels(images, facts)
-    statistics = summarise(facts) | {
+    statistics: dict[str, Any] = summarise(facts) | {
         "pixels": describe_pixels(pixels, facts),
         "round_canvases": find_round_canvases(facts),
         "near_duplicates": compare(facts),
         "unreadable": unreadable,
     }
+    statistics = dict(legible_values(statistics))
     pictures = pixel_statistics.draw(pixels)
     write_pictures(images, facts, pictures, out)
     write_page(out / "explore.html", images, statistics, [f.file_bytes for f in facts], pictures)

@@ -22,6 +22,7 @@ from pipeline.latents import truncate
 from pipeline.runs import RunFolder, device_name, read_json
 from pipeline.samplers import NoiseSampler, class_number
 from pipeline.storage import file_sha256
+from pipeline.text import legible_values
 from pipeline.training.checkpoints import Snapshot, load_snapshot
 from pipeline.training.noise import Latents, NoiseLaw
 
@@ -174,4 +175,4 @@ def _training_data(run: RunFolder) -> dict[str, Any] | None:
     data = (_read(run.provenance) or {}).get("data")
     if not isinstance(data, dict):
         return None
-    return {key: data.get(key) for key in ("count", "domain", "content_hash")}
+    return {key: legible_values(data.get(key)) for key in ("count", "domain", "content_hash")}

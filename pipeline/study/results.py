@@ -98,7 +98,8 @@ def table(finished: Sequence[Finished], criterion: str) -> list[Row]:
     """Return a row a label, the best first by the mean of the criterion."""
     labels = dict.fromkeys(one.point.label for one in finished)
     rows = [_row(label, [o for o in finished if o.point.label == label]) for label in labels]
-    return sorted(rows, key=lambda row: row.means[criterion])
+    # A set that is the reference itself has no MiFID: such rows come last.
+    return sorted(rows, key=lambda row: (math.isnan(row.means[criterion]), row.means[criterion]))
 
 
 def _row(label: str, runs: Sequence[Finished]) -> Row:

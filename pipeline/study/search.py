@@ -255,8 +255,8 @@ class Worker:
             if self.plan.search:
                 self.study.enqueue_trial(trial.params)
             raise
-        value = float(score[self.plan.evaluation.criterion])
-        return value if math.isfinite(value) else math.inf
+        value = score[self.plan.evaluation.criterion]
+        return math.inf if value is None or not math.isfinite(value) else float(value)
 
     def _point(self, trial: optuna.Trial) -> Point | None:
         """Return the trial's point, noted as Optuna wants it; None if there is none left."""

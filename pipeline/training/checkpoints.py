@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors
@@ -27,6 +28,7 @@ from pipeline.networks import build_generator
 from pipeline.networks.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.records import refuse_later_format
 from pipeline.storage import write_bytes, write_json
+from pipeline.text import legible
 
 STATE_FORMAT = 1
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 1
@@ -194,9 +196,23 @@ def upscaler_of(*paths: Path) -> Snapshot | None:
     return None
 
 
+@contextmanager
+def _open_tensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; that library knows only names in UTF-8, so others go by a link."""
+    if legible(str(path)) == str(path):
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "link.safetensors"
+        link.symlink_to(path.resolve())
+        with safetensors.safe_open(link, framework="pt") as file:
+            yield file
+
+
 def _is_half(path: Path) -> bool:
     """Tell whether a snapshot is kept in float16."""
-    with safetensors.safe_open(path, framework="pt") as file:
+    with _open_tensors(path) as file:
         return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118 - not a mapping
 
 
@@ -210,7 +226,7 @@ def load_snapshot(path: Path) -> Snapshot:
     if not path.is_file():
         raise RunError(f"There is no snapshot {path}. `painter train` makes one.")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with _open_tensors(path) as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
