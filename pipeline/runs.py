@@ -46,6 +46,8 @@ SCORE_KEYS = (
     "mifid", "fid", "memorization_distance", "n_generated", "features", "images_sha256",
 )  # fmt: skip
 """What the table of runs shows of a score."""
+COMPARABLE = "comparable_with_leaderboard"
+"""In a score: whether its features are those of the leaderboard's own network."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +33,9 @@ def tiny_snapshot(**settings: object) -> Snapshot:
     return Snapshot(build_generator(config.network, config.data).eval(), config, 123)
 
 
-def tiny_model(**settings: object) -> Model:
+def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> Model:
     """Return the same as a model that can be served."""
-    return Model(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"))
+    return Model(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"), score)
 
 
 @contextmanager
