@@ -55,7 +55,7 @@ class KaggleWorkshop:
         run = self.here.run(point)
         with self.lock:
             record, _ = push(self.client, self.plan_of(point), run.path)
-        if record.pulled is None:
+        if record.pulled is None or not run.images.exists():  # pulled once, and deleted since
             status = self._wait(record)
             if status.state != "COMPLETE":
                 raise RemoteFailed(
@@ -65,6 +65,10 @@ class KaggleWorkshop:
             with self.lock:
                 pull(self.client, record, run.path)
         return self.here.score(point)
+
+    def is_done(self, point: Point) -> bool:
+        """Tell whether a point's folder holds its score, whatever paintings Kaggle has."""
+        return self.here.has_score(self.here.run(point))
 
     def _wait(self, record: KernelRecord) -> KernelStatus:
         failures = 0

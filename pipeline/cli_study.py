@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pipeline.cli_options import PathOption, data_option, domain_option
 from pipeline.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
+    from pipeline.runs import RunFolder
     from pipeline.study.plan import StudyPlan
     from pipeline.study.point import Workshop
     from pipeline.study.search import Executor, Outcome
@@ -49,9 +51,11 @@ def study(
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
+    from pipeline.study.books import open_study
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
-    from pipeline.study.search import open_study, run_study
+    from pipeline.study.recovery import take_up
+    from pipeline.study.search import run_study
 
     plan = with_features(load_study(study), features)
     folder = out or Path("runs") / "studies" / plan.name
@@ -61,9 +65,11 @@ def study(
     here = Workshop(plan, folder, data, domain, content, threads, weights)
     executor: Executor = here if on == "here" else on_kaggle(here, source, domain)
     folder.mkdir(parents=True, exist_ok=True)
-    books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
-    outcome = run_study(plan, books, executor, count)
-    click.echo(compare(plan, folder, outcome, books))
+    own = (folder / "study.db").resolve()
+    books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+    take_up(plan, books, folder)
+    outcome = run_study(plan, books, executor, count, shared=storage is not None)
+    click.echo(compare(here, executor, outcome, books))
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(
@@ -81,24 +87,44 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
-    """Write the comparison and return what to say of it."""
+def compare(here: Workshop, executor: Executor, outcome: Outcome, books: Any) -> str:
+    """Write the comparison of the points whose files are there, and return what to say of it."""
+    from pipeline.study.books import importance
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
-    from pipeline.study.search import importance
 
-    finished = read_finished(folder, plan, outcome.points)
+    plan = here.plan
+    done = [point for point in outcome.points if executor.is_done(point)]
+    finished = read_finished(here.folder, plan, done)
+    remarks = notes_on(outcome, [one.run for one in finished])
     if not finished:
-        return "No point has a score yet."
-    rows = table(finished, plan.evaluation.criterion)
+        return "\n".join(["No point has a score yet.", *remarks])
+    rows = table(finished, plan.evaluation.criterion, plan.grid)
     answers = verdicts(plan, finished)
-    notes = list(outcome.failed)
+    complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
+    shares = importance(books, complete)
+    page = write_comparison(here.folder, plan, rows, answers, shares, [*outcome.failed, *remarks])
+    return "\n".join([markdown(rows, answers), *remarks, str(page)])
+
+
+def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
+    """Return what the reader of a comparison should know, beside what has failed."""
+    notes = []
     if outcome.given_up:
         notes.append(f"{outcome.given_up} points were given up by their small scores.")
     if outcome.elsewhere:
         notes.append(f"{outcome.elsewhere} points are being run by another process.")
-    page = write_comparison(folder, plan, rows, answers, importance(books), notes)
-    return f"{markdown(rows, answers)}\n{page}"
+    if outcome.missing:
+        notes.append(
+            f"{len(outcome.missing)} points are finished, but their run folders are not here: "
+            f"{'; '.join(outcome.missing)}. Copy them from there to compare them too."
+        )
+    if bare := [run.path.name for run in runs if not run.images.exists()]:
+        notes.append(
+            f"The images of {len(bare)} runs are gone, their scores are from before: "
+            f"{', '.join(bare)}."
+        )
+    return notes
 
 
 def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:

@@ -12,16 +12,10 @@ import optuna
 import pytest
 
 from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.study.books import FOLDER, PROCESS, importance, open_study
 from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.point import GivenUp, OnScore
-from pipeline.study.search import (
-    FOLDER,
-    MOST_FAILURES,
-    PROCESS,
-    importance,
-    open_study,
-    run_study,
-)
+from pipeline.study.search import MOST_FAILURES, run_study
 
 GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
 SEARCH = {
@@ -43,6 +37,8 @@ class Fake:
         self.done: list[Point] = []
         self.broken, self.slow = broken, slow
         self.given_up: list[Point] = []
+        self.gone: set[str] = set()
+        """Labels of points whose files were deleted."""
 
     def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
         time.sleep(self.slow)
@@ -54,7 +50,11 @@ class Fake:
                 self.given_up.append(point)
                 raise GivenUp
         self.done.append(point)
+        self.gone.discard(point.label)
         return {"mifid": worth}
+
+    def is_done(self, point: Point) -> bool:
+        return point.label not in self.gone
 
 
 def url(folder: Path) -> str:

@@ -46,9 +46,7 @@ class MadeAnswer(Response):
     async def _make_and_send(self, send: Send) -> None:
         async with self._content() as content:
             self.headers["content-length"] = str(len(content))
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-            )
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             for start in range(0, len(content), PIECE):
                 piece = content[start : start + PIECE]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
