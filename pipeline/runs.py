@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pipeline import __version__
 from pipeline.config import Config, differences
 from pipeline.errors import ConfigError, RunError
-from pipeline.storage import write_json
+from pipeline.storage import file_sha256, write_json
 
 STAT_KEYS = (
     "step",
@@ -396,12 +396,24 @@ def _row(run: RunFolder) -> dict[str, Any]:
         if run.stats.exists():
             stats = read_stats(run.stats)
             row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
-        if run.score.exists():
-            score = read_json(run.score)
-            row |= {key: score.get(key) for key in SCORE_KEYS}
+        score = _score_of_images(run)
+        row |= {key: score.get(key) for key in SCORE_KEYS}
     except RunError as error:
         row["problem"] = str(error)
     return row
+
+
+def _score_of_images(run: RunFolder) -> dict[str, Any]:
+    """Return the run's score; none if it is of other images than those that are there."""
+    if not run.score.exists():
+        return {}
+    score = read_json(run.score)
+    scored = score.get("images_sha256")  # missing in those of early versions
+    if scored is None or not run.images.exists():
+        return score
+    # Images are written first: only newer ones, of which a kill left the old score, are read.
+    newer = run.images.stat().st_mtime > run.score.stat().st_mtime
+    return {} if newer and file_sha256(run.images) != scored else score
 
 
 def seconds_of_training(run: RunFolder, images_seen: int) -> float:
