@@ -41,7 +41,7 @@ class PatientProtocol(asyncio.Protocol):
         super().data_received(data)
         cycle = getattr(self, "cycle", None)  # a request and its answer, as the server keeps them
         if cycle is not None and not cycle.response_complete:
-            self._asking = _stopped(self._asking)
+            self._end_asking()
         elif self._asking is None:
             self._expect_request()
 
@@ -52,26 +52,31 @@ class PatientProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """All of it has been taken."""
-        self._taking = _stopped(self._taking)
+        self._end_taking()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""
-        self._taking = _stopped(self._taking)
-        self._asking = _stopped(self._asking)
+        self._end_taking()
+        self._end_asking()
         super().connection_lost(exc)
 
     def _expect_request(self) -> None:
         self._asking = self._abort_later()
 
+    def _end_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = None
+
+    def _end_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+        self._taking = None
+
     def _abort_later(self) -> asyncio.TimerHandle:
         loop = asyncio.get_running_loop()
         return loop.call_later(self.patience, self._connection.abort)
-
-
-def _stopped(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
 
 
 def _hold_little(connection: socket.socket | None) -> None:

@@ -25,6 +25,11 @@ HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
 """How often a trial says that it is alive, and after what silence another machine takes it up."""
 STARTUP_TRIALS = 5
 """Points of a search that are never given up, for want of others to compare with."""
+_NOT_BY_THE_FILE = {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
+"""What goes wrong for reasons outside a database file: rights, locks, disks."""
 FEWEST_FOR_IMPORTANCE = 8
 """Finished points from which something is said of what the score depends on."""
 
@@ -60,18 +65,19 @@ def open_study(plan: StudyPlan, storage: str, own: Path | None = None) -> optuna
         return study
     except Exception as error:
         # Storages are of many kinds, and each raises its own errors.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(_advice(storage, own, error, reason)) from None
+        raise ConfigError(_advice(storage, own, error)) from None
 
 
-def _advice(storage: str, own: Path | None, error: BaseException, reason: str) -> str:
+def _advice(storage: str, own: Path | None, error: BaseException) -> str:
     """Return what to say of a storage that cannot be used."""
+    cause = _from_sqlite(error) or error
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     if own is None:
         return (
             f"The storage {storage} cannot be used ({reason}). Give an URL that Optuna takes, such "
             "as sqlite:///study.db."
         )
-    if not _is_damage(error):
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _NOT_BY_THE_FILE:
         return f"{own} cannot be used ({reason}). Mend that, or name another place by --storage."
     return (
         f"{own} is damaged, or of another version of Optuna ({reason}). It only notes which points "
@@ -80,13 +86,11 @@ def _advice(storage: str, own: Path | None, error: BaseException, reason: str) -
     )
 
 
-def _is_damage(error: BaseException | None) -> bool:
-    """Tell whether another file would help: not against a full disk, a lock, or missing rights."""
-    while error is not None:
-        if isinstance(error, sqlite3.OperationalError):
-            return str(error).startswith("no such")  # a table: the file is of something else
+def _from_sqlite(error: BaseException | None) -> sqlite3.Error | None:
+    """Return the error of SQLite that others were raised from."""
+    while error is not None and not isinstance(error, sqlite3.Error):
         error = error.__cause__ or error.__context__
-    return True
+    return error
 
 
 def _refuse_damaged(file: Path) -> None:
