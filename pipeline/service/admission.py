@@ -43,13 +43,16 @@ class Pace:
         return min(max(1, math.ceil(each * amount)), LONGEST_WAIT)
 
 
+@dataclass
 class Place:
-    """What one request holds, and since when."""
+    """What one request holds."""
 
-    def __init__(self, images: int, size: int) -> None:
-        """Hold images and bytes from now on."""
-        self.images, self.bytes = images, size
-        self.since = time.monotonic()
+    images: int
+    bytes: int
+    queue: int
+    """Images, later bytes, that there were with its own when it joined them."""
+    since: float
+    """When it did so."""
 
 
 class Room:
@@ -78,24 +81,24 @@ class Room:
             ServiceBusy: if there is no room now.
         """
         self._refuse_beyond(images, most_bytes)
-        place = Place(images, most_bytes)
         self.images += images
         self.bytes += most_bytes
+        place = Place(images, most_bytes, self.images, time.monotonic())
         try:
             yield place
         finally:
             if place.images == 0:
-                self._sending.note(time.monotonic() - place.since, self.bytes)
+                self._sending.note(time.monotonic() - place.since, place.queue)
             self.images -= place.images
             self.bytes -= place.bytes
 
     def made(self, place: Place, size: int) -> None:
         """Note that an answer is made, and of how many bytes: from now on it is being sent."""
         now = time.monotonic()
-        self._making.note(now - place.since, self.images)
+        self._making.note(now - place.since, place.queue)
         self.images -= place.images
         self.bytes += size - place.bytes
-        place.images, place.bytes, place.since = 0, size, now
+        place.images, place.bytes, place.queue, place.since = 0, size, self.bytes, now
 
     def _refuse_beyond(self, images: int, most_bytes: int) -> None:
         if self.images + images > self._most_images:
