@@ -6,6 +6,7 @@ Part of the front door, like `pipeline.cli`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from pipeline.cli_options import (
 from pipeline.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
+    from pipeline.runs import RunFolder
     from pipeline.study.plan import StudyPlan
     from pipeline.study.point import Workshop
     from pipeline.study.search import Executor, Outcome
@@ -60,9 +62,11 @@ def study(
     """
     from pipeline.data.images import content_hash, open_images
     from pipeline.storage import make_folder, refuse_unwritable
+    from pipeline.study.books import open_study
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
-    from pipeline.study.search import open_study, run_study
+    from pipeline.study.recovery import take_up
+    from pipeline.study.search import run_study
     from pipeline.threads import choose_threads
 
     if replace and on == "here":
@@ -86,9 +90,11 @@ def study(
     executor: Executor = here if on == "here" else on_kaggle(here, origin, domain, replace)
     refuse_unwritable(folder / "comparison.html")
     make_folder(folder)
-    books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
-    outcome = run_study(plan, books, executor, count)
-    click.echo(compare(plan, folder, outcome, books))
+    own = (folder / "study.db").resolve()
+    books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+    take_up(plan, books, folder)
+    outcome = run_study(plan, books, executor, count, shared=storage is not None)
+    click.echo(compare(here, executor, outcome, books))
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(
@@ -106,29 +112,50 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
-    """Write the comparison and return what to say of it."""
+def compare(here: Workshop, executor: Executor, outcome: Outcome, books: Any) -> str:
+    """Write the comparison of the points whose files are there, and return what to say of it."""
+    from pipeline.study.books import importance
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
-    from pipeline.study.search import importance
 
-    finished = read_finished(folder, plan, outcome.points)
+    plan = here.plan
+    done = [point for point in outcome.points if executor.is_done(point)]
+    finished = read_finished(here.folder, plan, done)
+    remarks = notes_on(outcome, [one.run for one in finished])
     if not finished:
-        return "No point has a score yet."
-    rows = table(finished, plan.evaluation.criterion)
+        return "\n".join(["No point has a score yet.", *remarks])
+    rows = table(finished, plan.evaluation.criterion, plan.grid)
     answers = verdicts(plan, finished)
-    notes = list(outcome.failed)
-    if outcome.given_up:
-        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
-    if outcome.elsewhere:
-        notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
-    text = markdown(rows, answers)
+    complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
+    shares = importance(books, complete)
+    text = "\n".join([markdown(rows, answers), *remarks])
+    notes = [*outcome.failed, *remarks]
     try:
-        page = write_comparison(folder, plan, rows, answers, importance(books), notes)
+        page = write_comparison(here.folder, plan, rows, answers, shares, notes)
     except OSError:
         click.echo(text)
         raise
     return f"{text}\n{page}"
+
+
+def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
+    """Return what the reader of a comparison should know, beside what has failed."""
+    notes = []
+    if outcome.given_up:
+        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
+    if outcome.elsewhere:
+        notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
+    if outcome.missing:
+        notes.append(
+            f"Finished, but without a run folder here: {counted(len(outcome.missing), 'point')}: "
+            f"{'; '.join(outcome.missing)}. Copy them from there to compare them too."
+        )
+    if bare := [run.path.name for run in runs if not run.images.exists()]:
+        notes.append(
+            f"Images are gone, and scores are from before, of {counted(len(bare), 'run')}: "
+            f"{', '.join(bare)}."
+        )
+    return notes
 
 
 def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) -> Executor:

@@ -73,7 +73,12 @@ class KaggleUnsure(KaggleUnreachable):
 
 
 class ServiceBusy(WorkFailed):
-    """As many images are being made as the service takes at once: the same request works later."""
+    """As much is being made, or waits to be taken, as the service holds: ask again later."""
+
+    def __init__(self, message: str, seconds: int = 1) -> None:
+        """Say why, and after how many seconds, at least 1, the same request is likely to work."""
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class RemoteFailed(WorkFailed):

@@ -18,14 +18,14 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.networks import parameter_count
 from pipeline.networks.mixture import parts
-from pipeline.runs import RunFolder, read_json, seconds_of_training
+from pipeline.runs import COMPARABLE, RunFolder, read_json, seconds_of_training
 from pipeline.samplers import refuse_upscaler
 from pipeline.storage import atomic_folder, refuse_unwritable, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
-SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features")
+SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features", COMPARABLE)
 """What a shipped snapshot says of its images."""
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 """Where the models are that come with painter."""

@@ -30,7 +30,7 @@ from pipeline.locks import held_lock
 from pipeline.notices import say_once
 from pipeline.records import FORMAT, refuse_later_format
 from pipeline.redaction import redact, redact_word
-from pipeline.storage import is_clutter, make_folder, write_json
+from pipeline.storage import file_sha256, is_clutter, make_folder, write_json
 from pipeline.text import legible
 
 STAT_KEYS = (
@@ -56,6 +56,8 @@ MADE_BY = {
     "score.json": "score",
 }  # fmt: skip
 """The commands that write the JSON files of a run."""
+COMPARABLE = "comparable_with_leaderboard"
+"""In a score: whether its features are those of the leaderboard's own network."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
 
@@ -496,9 +498,8 @@ def _row(run: RunFolder) -> dict[str, Any]:
             row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
         # A run that was stopped has no line for its last steps; its snapshot counts them.
         row["images_seen"] = max(row["images_seen"], _images_of_snapshot(run))
-        if run.score.exists():
-            score = read_json(run.score)
-            row |= {key: score.get(key) for key in SCORE_KEYS}
+        score = _score_of_images(run)
+        row |= {key: score.get(key) for key in SCORE_KEYS}
     except (RunError, LaterVersion) as error:
         row["problem"] = str(error)
     return row
@@ -509,6 +510,19 @@ def _images_of_snapshot(run: RunFolder) -> float:
     about = run.snapshot.with_suffix(".json")
     found = read_json(about).get("images_seen") if about.exists() else None
     return float(found) if isinstance(found, int) else 0.0
+
+
+def _score_of_images(run: RunFolder) -> dict[str, Any]:
+    """Return the run's score; none if it is of other images than those that are there."""
+    if not run.score.exists():
+        return {}
+    score = read_json(run.score)
+    scored = score.get("images_sha256")  # missing in those of early versions
+    if scored is None or not run.images.exists():
+        return score
+    # Images are written first: only newer ones, of which a kill left the old score, are read.
+    newer = run.images.stat().st_mtime > run.score.stat().st_mtime
+    return {} if newer and file_sha256(run.images) != scored else score
 
 
 def seconds_of_training(run: RunFolder, images_seen: int) -> float:

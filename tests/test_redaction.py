@@ -19,8 +19,8 @@ from pipeline.errors import ConfigError
 from pipeline.redaction import HIDDEN, RedactedStream, redact, strike
 from pipeline.runs import RunFolder, RunLog, sitting
 from pipeline.storage import write_json, write_text
+from pipeline.study.books import open_study
 from pipeline.study.plan import load_study
-from pipeline.study.search import open_study
 from tests.kaggle_server import KEY, TOKEN, USER, basic
 from tests.painter_process import ROOT
 

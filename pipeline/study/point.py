@@ -113,15 +113,31 @@ class Workshop:
         """Tell whether a run has been trained on the study's images."""
         return run.config.exists() and run.read_data()["content_hash"] == self.content_hash
 
+    def is_done(self, point: Point) -> bool:
+        """Tell whether a point's folder holds its score; its images may have been deleted since."""
+        run = self.run(point)
+        try:
+            return self._is_trained_on(run) and self.has_score(run)
+        except RunError:  # damaged: `finish` says what and where
+            return False
+
     def is_scored(self, run: RunFolder) -> bool:
         """Tell whether a run's score is that of its images, and what the study asks for."""
-        if not run.score.exists() or not run.images.exists():
+        return run.images.exists() and self.has_score(run)
+
+    def has_score(self, run: RunFolder) -> bool:
+        """Tell whether a run's score is what the study asks for, and of no other images."""
+        if not run.score.exists():
             return False
-        score, evaluation = read_json(run.score), self.plan.evaluation
+        try:
+            score = read_json(run.score)
+        except RunError:  # damaged: scoring again replaces it
+            return False
+        evaluation = self.plan.evaluation
         return (
-            score.get("images_sha256") == file_sha256(run.images)
-            and score.get("features") == evaluation.features
+            score.get("features") == evaluation.features
             and score.get("n_generated") == evaluation.count
+            and (not run.images.exists() or score.get("images_sha256") == file_sha256(run.images))
         )
 
     def _is_generated(self, run: RunFolder) -> bool:
