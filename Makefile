@@ -1,16 +1,20 @@
 # painter: one target a stage. `make` alone prints this list.
 #
-# Variables: DATA (folder or zip), RUN (run folder), PRESET, SOURCE, COUNT, FEATURES, STUDY, ON (kaggle
-# trains there), IMAGES (scored by the bench), REF (to compare with), and ARGS for any further option:
+# Variables: SOURCE, DATA (folder or zip), RUN (run folder), PRESET, COUNT, FEATURES, STUDY, ON (kaggle
+# trains there), IMAGES (scored by the bench), REF (to compare with), and ARGS for any
+# further option:
 # make train ARGS="--set batch_size=32 --minutes 10"
 
 PYTHON   ?= python3
 VENV     := .venv
 PAINTER  := $(VENV)/bin/painter
 SOURCE   ?= competition
-DATA     ?= data/monet
+# Each source has folders of its own: data/monet and runs/PRESET are the competition's, those of
+# others carry their name. What was tried on one is never trained on or submitted as another's.
+NAME      = $(if $(filter dataset:%,$(SOURCE)),$(subst /,-,$(patsubst dataset:%,%,$(SOURCE))),$(patsubst %.zip,%,$(notdir $(patsubst %/,%,$(SOURCE)))))
+DATA     ?= data/$(if $(filter competition,$(SOURCE)),monet,$(NAME))
 PRESET   ?= monet64
-RUN      ?= runs/$(PRESET)
+RUN      ?= runs/$(PRESET)$(if $(filter competition,$(SOURCE)),,-$(NAME))
 COUNT    ?= 7000
 FEATURES ?= inception
 STUDY    ?= noise
@@ -35,7 +39,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 setup: $(VENV)/.ready  ## make .venv with painter and the offline extractor in it
 
-demo: $(VENV)/.ready  ## every stage on drawn landscapes, on the CPU, without an account
+demo: $(VENV)/.ready  ## a wall of paintings, then every stage on drawn landscapes, on the CPU, without an account
 	$(PAINTER) demo $(ARGS)
 
 download: $(VENV)/.ready  ## SOURCE -> DATA: paintings, with a manifest
@@ -62,7 +66,7 @@ report: $(VENV)/.ready  ## RUN -> RUN/report.html: the run on one page
 	$(PAINTER) report --run $(RUN) $(ARGS)
 
 study: $(VENV)/.ready  ## STUDY, DATA -> runs/studies: many runs and their comparison
-	$(PAINTER) study $(STUDY) --data $(DATA) $(if $(filter kaggle,$(ON)),--on kaggle) $(ARGS)
+	$(PAINTER) study $(STUDY) --data $(DATA) $(if $(filter kaggle,$(ON)),--on kaggle --source $(SOURCE)) $(ARGS)
 
 serve: $(VENV)/.ready  ## RUN -> a page to play with its generator, and an HTTP API
 	$(PAINTER) serve --run $(RUN) $(ARGS)
@@ -128,5 +132,5 @@ format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-lock: $(VENV)/.ready  ## resolve the declared ranges anew into requirements.lock
-	$(VENV)/bin/pip-compile --quiet --strip-extras --extra dev --extra study --extra video --extra serve --extra offline --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+lock: $(VENV)/.ready  ## resolve the declared ranges into requirements.lock, for every platform
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra study --extra video --extra serve --extra offline --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml > /dev/null

@@ -65,8 +65,12 @@ class Kernel:
     """Commit of the sources, marked `+changes` if they differ from it."""
 
 
-def build(settings: KernelSettings) -> Kernel:
+def build(settings: KernelSettings, origin: str = "") -> Kernel:
     """Pack the sources with the settings of one kernel.
+
+    Args:
+        settings: what the kernel is to do.
+        origin: mark of the folder that pushes it; without one, nobody does.
 
     Raises:
         PainterError: if the result is larger than Kaggle takes.
@@ -80,6 +84,7 @@ def build(settings: KernelSettings) -> Kernel:
         revision=revision or "unknown",
         git_revision=repr(revision),
         hash=digest,
+        origin=origin,
         settings=literal(settings.to_dict()),
         archive=base64.encodebytes(bz2.compress(archive)).decode(),
     )

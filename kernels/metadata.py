@@ -6,6 +6,7 @@ without `machine_shape` a kernel lands on a P100, which can no longer run the im
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -21,11 +22,28 @@ from submission.kernel_entry import KernelSettings
 GPU = "NvidiaTeslaT4"
 CPU = "None"
 """How Kaggle calls a machine without an accelerator."""
+MACHINES = {
+    "cpu": CPU,
+    "t4": GPU,
+    "t4-highmem": "NvidiaTeslaT4Highmem",
+    "l4": "NvidiaL4",
+    "l4x1": "NvidiaL4X1",
+    "a100": "NvidiaTeslaA100",
+    "h100": "NvidiaH100",
+    "rtx-pro-6000": "NvidiaRtxPro6000",
+}
+"""Kaggle's name of each machine that painter can use, by a short one.
+
+Most are lent to the participants of certain competitions only: Kaggle then refuses the push.
+"""
+_OTHER_SPELLINGS = {"none": "cpu", "t4x2": "t4"}
 MOST_MINUTES = 290.0
 """A kernel may run 300 minutes; the rest is kept for starting up and handing over the output."""
 GRACE_MINUTES = 10.0
 """After so many more minutes Kaggle ends a kernel that has not ended itself."""
 LONGEST_SLUG = 50
+_LIKE_A_SLUG = re.compile(r"-(images|state|snapshot|[0-9a-f]{6})$")
+"""Ends a name that another name's slug, with its purpose or its hash, could be."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +74,16 @@ class Plan:
 def slug_of(run: Path, purpose: str = "") -> str:
     """Return the slug of what belongs to a run: `painter-NAME`, and the purpose if there is one.
 
-    A name that is too long, or has other letters, is told apart by a hash.
+    Names that differ have slugs that differ: one that is too long, has anything but small letters,
+    digits and single hyphens, or could be another's slug, is told apart by a hash.
     """
     ending = f"-{purpose}" if purpose else ""
     given = run.resolve().name
     name = re.sub(r"[^a-z0-9]+", "-", given.lower()).strip("-") or "run"
     slug = f"painter-{name}{ending}"
-    if len(slug) <= LONGEST_SLUG and given.isascii():
+    if len(slug) <= LONGEST_SLUG and given == name and not _LIKE_A_SLUG.search(given):
         return slug
-    digest = hashlib.sha256(given.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(given.encode(errors="surrogateescape")).hexdigest()[:6]
     return f"painter-{name[: LONGEST_SLUG - 16 - len(ending)].rstrip('-')}-{digest}{ending}"
 
 
@@ -76,16 +95,35 @@ def title_of(slug: str) -> str:
 def accelerator_of(name: str) -> str:
     """Return Kaggle's name of a machine.
 
+    Args:
+        name: Kaggle's own or a short one, whatever its case, spaces and hyphens.
+
     Raises:
-        KaggleError: for a P100, which the image's torch does not support.
+        KaggleError: for a name that is not known, which Kaggle may take for another machine; for
+            a P100, which the image's torch does not support; for a TPU.
     """
-    if name.lower() in ("cpu", "none"):
-        return CPU
-    if "p100" in name.lower():
+    plain = _plain(name)
+    known = {_plain(k): full for short, full in MACHINES.items() for k in (short, full)}
+    known |= {_plain(k): MACHINES[short] for k, short in _OTHER_SPELLINGS.items()}
+    if plain in known:
+        return known[plain]
+    if "p100" in plain:
         raise KaggleError(
             f"Kaggle's torch no longer runs on a P100. Use --accelerator {GPU}, or cpu."
         )
-    return name
+    if "tpu" in plain:
+        raise KaggleError(f"painter does not run on TPUs. Use --accelerator {GPU}, or cpu.")
+    close = difflib.get_close_matches(plain, known, 1)
+    hint = f" Did you mean {known[close[0]]}?" if close else ""
+    raise KaggleError(
+        f"No accelerator on Kaggle is known as {name!r}.{hint} Known are: "
+        + ", ".join(f"{short} ({full})" for short, full in MACHINES.items())
+        + "."
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.lower())
 
 
 def describe(plan: Plan, owner: str) -> dict[str, Any]:
@@ -115,9 +153,12 @@ def code_file(plan: Plan) -> str:
     return f"{plan.slug}.{'ipynb' if plan.notebook else 'py'}"
 
 
-def write_kernel(plan: Plan, owner: str, folder: Path) -> Kernel:
-    """Write kernel-metadata.json and the source into `folder`; return the kernel."""
-    kernel = build(plan.settings)
+def write_kernel(plan: Plan, owner: str, folder: Path, origin: str = "") -> Kernel:
+    """Write kernel-metadata.json and the source into `folder`; return the kernel.
+
+    `origin` marks the folder that pushes it, as `kernels.source.origin_of` gives it.
+    """
+    kernel = build(plan.settings, origin)
     source = as_notebook(kernel) if plan.notebook else kernel.script
     write_text(folder / code_file(plan), source)
     write_json(folder / "kernel-metadata.json", describe(plan, owner))

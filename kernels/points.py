@@ -13,11 +13,12 @@ from typing import Any
 
 from kernels.metadata import Plan
 from kernels.pull import pull
-from kernels.push import push
+from kernels.push import Consent, push
 from kernels.record import KernelRecord
 from kernels.watch import FAILURES, POLL_SECONDS
 from pipeline.errors import Interrupted, KaggleUnreachable, RemoteFailed
 from pipeline.kaggle_api import KaggleClient, KernelStatus
+from pipeline.runs import read_json
 from pipeline.study.plan import Point
 from pipeline.study.point import OnScore, Workshop
 
@@ -37,6 +38,8 @@ class KaggleWorkshop:
     interval: float = POLL_SECONDS
     lock: threading.Lock = field(default_factory=threading.Lock)
     """The client serves one thread at a time."""
+    may_replace: Consent = lambda question: False
+    """Asked before a push over a version from another folder."""
 
     @property
     def stopping(self) -> threading.Event:
@@ -53,9 +56,12 @@ class KaggleWorkshop:
         """
         del on_score  # a kernel's small scores arrive with its output
         run = self.here.run(point)
+        if self.is_done(point):
+            return read_json(run.score)
         with self.lock:
-            record, _ = push(self.client, self.plan_of(point), run.path)
-        if record.pulled is None:
+            plan = self.plan_of(point)
+            record, _ = push(self.client, plan, run.path, may_replace=self.may_replace)
+        if record.pulled is None or not run.images.exists():  # pulled once, and deleted since
             status = self._wait(record)
             if status.state != "COMPLETE":
                 raise RemoteFailed(
@@ -65,6 +71,10 @@ class KaggleWorkshop:
             with self.lock:
                 pull(self.client, record, run.path)
         return self.here.score(point)
+
+    def is_done(self, point: Point) -> bool:
+        """Tell whether a point's folder holds its score, whatever paintings Kaggle has."""
+        return self.here.has_score(self.here.run(point))
 
     def _wait(self, record: KernelRecord) -> KernelStatus:
         failures = 0

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import safetensors
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, refuse_replaced, write_record
+from kernels.record import KernelRecord, require_within_reach, write_record
 from pipeline.errors import KaggleError, RemoteFailed
 from pipeline.kaggle_api import KaggleClient, OutputFile
 from pipeline.runs import RunFolder
@@ -31,15 +31,17 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         The record with the files' sizes.
 
     Raises:
-        KaggleError: if the kernel is still under way, was replaced, or a file is damaged.
+        KaggleError: if the kernel is still under way, Kaggle gives nothing of this version any
+            more, or a file is damaged.
         KaggleUnreachable: if the transfer breaks off; the same call goes on.
         RemoteFailed: if the kernel failed; its log and what it left have been pulled.
     """
-    refuse_replaced(client, record)
+    require_within_reach(client, record)
     status = client.kernel_status(record.name, record.version or 0)
     if not status.ended:
         raise KaggleError(
-            f"{record.label} is {status.state}. Pull when it has ended: `painter kernel watch`."
+            f"{record.label} is {status.state}. Pull when it has ended: "
+            f"`painter kernel watch --run {folder}`."
         )
     files, log = client.kernel_output(record.name, record.version or 0)
     files = [f for f in files if _wanted(f.name)]

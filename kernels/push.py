@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,18 +23,22 @@ from kernels.metadata import (
     session_seconds,
     write_kernel,
 )
-from kernels.record import RECORD, KernelRecord, read_record, write_record
+from kernels.record import RECORD, KernelRecord, read_record, within_reach, write_record
+from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.kaggle_api import KaggleClient, KernelSource, Pushed
 from pipeline.retries import poll
-from pipeline.runs import RunFolder
+from pipeline.runs import RunFolder, seeds_advice
 from pipeline.storage import file_sha256
 from submission.kernel_entry import RUN_FILES
 
 POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
+
+Consent = Callable[[str], bool]
+"""Asks the user something, and returns whether the answer was yes."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def push(
     folder: Path,
     attachment: Attachment | None = None,
     again: bool = False,
+    may_replace: Consent = lambda question: False,
 ) -> tuple[KernelRecord, bool]:
     """Push a kernel and remember its version in `folder`.
 
@@ -63,6 +69,7 @@ def push(
         folder: where the record lies; only one process at a time pushes from it.
         attachment: uploaded first, once it is clear that the kernel will be pushed.
         again: push although the same work was done before.
+        may_replace: asked before a push over a version that was not pushed from `folder`.
 
     Returns:
         The record, and whether the push is new: a kernel that Kaggle is running, or has run, with
@@ -70,7 +77,7 @@ def push(
 
     Raises:
         KaggleError: if the quota does not suffice, another version of this kernel is under way,
-            or Kaggle refuses.
+            the latest is from elsewhere and may not be replaced, or Kaggle refuses.
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
     refuse_minutes(plan.settings.minutes)
@@ -78,7 +85,7 @@ def push(
         RunFolder(folder).locked(),
         tempfile.TemporaryDirectory(prefix="painter-kernel-") as scratch,
     ):
-        kernel = write_kernel(plan, client.user, Path(scratch))
+        kernel = write_kernel(plan, client.user, Path(scratch), origin_of(folder))
         source = (Path(scratch) / code_file(plan)).read_text()
         latest = client.latest_kernel(f"{client.user}/{plan.slug}")
         wanted = KernelRecord(
@@ -93,9 +100,14 @@ def push(
             pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         known = settled(folder, latest)
-        if known is not None and not again and same_kernel_there(client, known, wanted, latest):
+        if (
+            known is not None
+            and not again
+            and same_kernel_there(client, folder, known, wanted, latest)
+        ):
             return known, False
         refuse_under_way(client, wanted.name, known, latest)
+        refuse_from_elsewhere(folder, wanted.name, latest, may_replace)
         if plan.uses_gpu:
             refuse_quota(client, plan.settings.minutes)
         if attachment is not None:
@@ -176,17 +188,21 @@ def settled(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
 
 
 def same_kernel_there(
-    client: KaggleClient, known: KernelRecord, wanted: KernelRecord, latest: KernelSource | None
+    client: KaggleClient,
+    folder: Path,
+    known: KernelRecord,
+    wanted: KernelRecord,
+    latest: KernelSource | None,
 ) -> bool:
     """Tell whether Kaggle has done the wanted work, or is doing it.
 
     Raises:
         KaggleError: if another kernel of this folder is under way, or complete and not pulled.
     """
-    if latest is None or known.version is None or known.name != wanted.name:
+    if known.version is None or known.name != wanted.name:
         return False
-    if latest.version != known.version:
-        return False  # replaced from elsewhere: nothing of it can be had any more
+    if not within_reach(client, known, latest):
+        return False
     status = client.kernel_status(known.name, known.version)
     if status.ended and (status.state != "COMPLETE" or known.missing):
         return False
@@ -199,8 +215,8 @@ def same_kernel_there(
         return True
     if status.ended and known.pulled is None:
         raise KaggleError(
-            f"{known.label} is complete, and a new version would hide its output. Fetch it first "
-            "(`painter kernel pull`), or choose another --run."
+            f"{known.label} is complete, and a new version would hide its output. Fetch it first: "
+            f"`painter kernel pull --run {folder}`. Or give the run folder another name."
         )
     return False
 
@@ -208,27 +224,55 @@ def same_kernel_there(
 def refuse_under_way(
     client: KaggleClient, name: str, known: KernelRecord | None, latest: KernelSource | None
 ) -> None:
-    """Raise KaggleError if the kernel's latest version, wherever it was pushed, still runs."""
+    """Raise KaggleError if the folder's version, or the latest from anywhere, still runs."""
     if latest is None:
         return
-    status = client.kernel_status(name, latest.version)
-    if status.ended:
+    own = known.version if known is not None and known.name == name else None
+    numbers = {latest.version}
+    if known is not None and own is not None and within_reach(client, known, latest):
+        numbers.add(own)
+    for number in sorted(numbers):
+        status = client.kernel_status(name, number)
+        if status.ended:
+            continue
+        origin = "with other settings" if number == own else "and was not pushed from this folder"
+        raise KaggleError(
+            f"{name} version {number} is {status.state} {origin}. Wait until it has ended, cancel "
+            f"it on https://www.kaggle.com/code/{name}, or give the run folder another name."
+        )
+
+
+def refuse_from_elsewhere(
+    folder: Path, name: str, latest: KernelSource | None, may_replace: Consent
+) -> None:
+    """Raise KaggleError if the latest version is from elsewhere, and may not be replaced.
+
+    It may be another folder's of the same name, in another checkout or on another machine, whose
+    output was not pulled yet.
+    """
+    if latest is None or pushed_from_here(folder, name, latest):
         return
-    own = known is not None and known.version == latest.version
-    origin = "with other settings" if own else "and was not pushed from this folder"
-    raise KaggleError(
-        f"{name} version {latest.version} is {status.state} {origin}. Wait for it (`painter kernel "
-        f"watch`), cancel it on https://www.kaggle.com/code/{name}, or choose another name for "
-        "--run."
+    found = (
+        f"{name} version {latest.version} was not pushed from {folder}; a new version takes its "
+        "place on Kaggle, where its output is then found by its number alone."
     )
+    if not may_replace(found):
+        raise KaggleError(
+            f"{found} Give --replace to push over it all the same, or give the run folder another "
+            "name."
+        )
 
 
-def digest(source: str) -> str:
-    """Return the sha256 of a source, whatever its line ends, or a notebook's layout."""
-    if source.lstrip().startswith("{"):
-        cells = json.loads(source)["cells"]
-        source = "\n".join("".join(cell["source"]) for cell in cells)
-    return hashlib.sha256("\n".join(source.splitlines()).encode()).hexdigest()
+def pushed_from_here(folder: Path, name: str, latest: KernelSource) -> bool:
+    """Tell whether the latest version of a kernel was pushed from a folder.
+
+    The folder's record knows; the mark in the source tells where the record was lost.
+    """
+    record = read_record(folder)
+    if record is None or record.name != name:
+        return origin_in(latest.text) == origin_of(folder)
+    # A push without an answer that has not arrived was made over this version.
+    return latest.version == (record.version or record.version_before)
 
 
 def refuse_quota(client: KaggleClient, minutes: float) -> None:
@@ -239,8 +283,8 @@ def refuse_quota(client: KaggleClient, minutes: float) -> None:
     refresh = f"{quota.refreshes:%Y-%m-%d %H:%M} UTC" if quota.refreshes else "within a week"
     raise KaggleError(
         f"{quota.left_minutes:.0f} of {quota.allowed_minutes:.0f} minutes of GPU time are left, "
-        f"and the kernel may take {minutes:g}. The quota refreshes {refresh}. Wait, give fewer "
-        "--minutes, or --accelerator cpu."
+        f"and the kernel may take {minutes:g}. The quota refreshes {refresh}. Wait, or push one "
+        "that takes less: `painter kernel push --minutes`, or `--accelerator cpu`."
     )
 
 
@@ -269,6 +313,7 @@ def refuse_other_settings(run: RunFolder, config: Config) -> None:
             f"{run.path} holds a run with other settings:\n  "
             + "\n  ".join(changed)
             + "\nChoose another run, or give the same settings."
+            + seeds_advice(changed)
         )
 
 

@@ -10,8 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kernels.source import digest
+from pipeline.advice import quoted
 from pipeline.errors import KaggleError, RunError
-from pipeline.kaggle_api import KaggleClient
+from pipeline.kaggle_api import KaggleClient, KernelSource
 from pipeline.records import from_json
 from pipeline.runs import read_json
 from pipeline.storage import write_json
@@ -94,7 +96,9 @@ def require_record(folder: Path) -> KernelRecord:
     """
     record = read_record(folder)
     if record is None:
-        raise RunError(f"No kernel was pushed for {folder}. `painter kernel push --run {folder}`")
+        raise RunError(
+            f"No kernel was pushed for {folder}. `painter kernel push --run {quoted(folder)}`"
+        )
     if record.version is None:
         raise RunError(
             f"The push of {record.name} was interrupted. Give the same `painter kernel push` "
@@ -103,20 +107,55 @@ def require_record(folder: Path) -> KernelRecord:
     return record
 
 
-def refuse_replaced(client: KaggleClient, record: KernelRecord) -> None:
-    """Raise KaggleError if another version has been pushed since: Kaggle shows the latest alone."""
+def slug_in(folder: Path, owner: str) -> str | None:
+    """Return the slug of the kernel that belongs to a folder, or None if `owner` has none there.
+
+    What was pushed under a name stays under it, also where a later version of painter would
+    choose another.
+
+    Raises:
+        RunError: if the record is damaged.
+    """
+    record = read_record(folder)
+    if record is None:
+        return None
+    of, slug = record.name.split("/", 1)
+    return slug if of == owner else None
+
+
+def within_reach(client: KaggleClient, record: KernelRecord, latest: KernelSource | None) -> bool:
+    """Tell whether Kaggle gives status and output of a recorded version.
+
+    It does for the latest, and for earlier ones by their number. A site that took no notice of
+    the number would give the latest one's in their place, which the source betrays.
+    """
+    if latest is None or record.version is None:
+        return False
+    if latest.version == record.version:
+        return True
+    found = client.kernel_version(record.name, record.version)
+    return found is not None and digest(found.text) == record.source_sha256
+
+
+def require_within_reach(client: KaggleClient, record: KernelRecord) -> int:
+    """Return the number of the kernel's latest version, which may be another one.
+
+    Raises:
+        KaggleError: if Kaggle gives nothing of the recorded version any more.
+    """
     latest = client.latest_kernel(record.name)
     if latest is None:
         raise KaggleError(
             f"{record.name} is no longer on Kaggle, or not yours to see. To push it anew, delete "
             f"its {RECORD}."
         )
-    if latest.version != record.version:
+    if not within_reach(client, record, latest):
         raise KaggleError(
             f"Version {latest.version} of {record.name} has replaced version {record.version}, "
-            "which was pushed from here, and Kaggle shows the latest alone. Push again, or "
+            "which was pushed from here, and Kaggle gives the latest alone. Push again, or "
             f"download by hand: https://www.kaggle.com/code/{record.name}"
         )
+    return latest.version
 
 
 def latest_record(folder: Path) -> Path:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from kernels.metadata import CPU, Plan, slug_of
 from kernels.pull import pull
-from kernels.push import Attachment, push
-from kernels.record import RECORD, KernelRecord, read_record
+from kernels.push import Attachment, Consent, push
+from kernels.record import KernelRecord, read_record, slug_in, write_record
 from kernels.watch import watch
+from pipeline.advice import quoted
 from pipeline.errors import KaggleError, RunError
 from pipeline.generate import DEFAULT_COUNT, Made, read_made
 from pipeline.kaggle_api import KaggleClient
@@ -42,7 +43,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
     if made is not None and made.wanted_class is not None:
         raise RunError(
             f"{run.images} holds images of the class {made.wanted_class!r} alone, which a kernel "
-            "does not make. Generate it again without --class."
+            f"does not make. `painter generate --run {run.path}` makes one of all classes."
         )
     path = run.chosen if made is None else source_of(run, made)
     snapshot = load_snapshot(path)
@@ -57,7 +58,8 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
         attached=name,
     )
     attachment = Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
-    return Plan(slug_of(run.path, "images"), settings, accelerator=CPU), attachment
+    slug = slug_in(run.path / FOLDER, client.user) or slug_of(run.path, "images")
+    return Plan(slug, settings, accelerator=CPU), attachment
 
 
 def source_of(run: RunFolder, made: Made) -> Path:
@@ -71,7 +73,7 @@ def source_of(run: RunFolder, made: Made) -> Path:
             return path
     raise RunError(
         f"{run.images} was generated from an earlier snapshot. Generate it again, so that what is "
-        f"submitted is what was scored: `painter generate --run {run.path}`"
+        f"submitted is what was scored: `painter generate --run {quoted(run.path)}`"
     )
 
 
@@ -80,6 +82,7 @@ def remake(
     run: RunFolder,
     say: Callable[[str], None],
     useless: Collection[tuple[str, int]] = (),
+    may_replace: Consent = lambda question: False,
 ) -> KernelRecord:
     """Make a run's images again on Kaggle and pull them; what was done already is not repeated.
 
@@ -88,6 +91,7 @@ def remake(
         run: its snapshot is uploaded.
         say: takes a line on each step.
         useless: kernel versions that could not be scored, and are not taken again.
+        may_replace: asked before a push over a version from another folder.
 
     Returns:
         The record of the kernel version that made them; the images are in `RUN/kaggle/`.
@@ -100,16 +104,18 @@ def remake(
     made_there = RunFolder(run.path / FOLDER)
     known = read_record(made_there.path)
     again = known is not None and (known.name, known.version) in useless
-    record, new = push(client, plan, made_there.path, attachment, again)
+    record, new = push(client, plan, made_there.path, attachment, again, may_replace)
     say(f"{record.label} {'was pushed' if new else 'is there already'}: {record.url}")
     if record.pulled is None or not made_there.images.exists():
         watch(client, record)
         record = pull(client, record, made_there.path)
-    refuse_other_images(made_there, plan, attachment)
+    refuse_other_images(made_there, record, plan, attachment)
     return record
 
 
-def refuse_other_images(made_there: RunFolder, plan: Plan, attachment: Attachment) -> None:
+def refuse_other_images(
+    made_there: RunFolder, record: KernelRecord, plan: Plan, attachment: Attachment
+) -> None:
     """Raise KaggleError if what Kaggle generated is not what was asked for.
 
     It happens when a kernel starts before the new version of its dataset is in place.
@@ -127,7 +133,7 @@ def refuse_other_images(made_there: RunFolder, plan: Plan, attachment: Attachmen
     }
     other = [name for name, value in wanted.items() if made.get(name) != value]
     if other:
-        (made_there.path / RECORD).unlink()  # so that the next call pushes anew
+        write_record(made_there.path, record.but(work_sha256=""))  # the next call pushes anew
         raise KaggleError(
             f"Kaggle generated other images than were asked for ({', '.join(other)} differ): the "
             "kernel saw an earlier version of its dataset. Give the same command again."

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, refuse_replaced
+from kernels.record import KernelRecord, require_within_reach
 from pipeline.errors import KaggleUnreachable
 from pipeline.kaggle_api import KaggleClient, KernelStatus
 
@@ -57,12 +57,15 @@ def watch(
 ) -> KernelStatus:
     """Show status, time used and log lines on standard output until the kernel ends.
 
+    Kaggle streams the log of the latest version alone: that of one which another has replaced
+    comes with its output.
+
     Raises:
-        KaggleError: if another version has replaced the one that was pushed.
+        KaggleError: if Kaggle gives nothing of this version any more.
         KaggleUnreachable: if Kaggle is out of reach for long.
     """
     interval = POLL_SECONDS if interval is None else interval
-    refuse_replaced(client, record)
+    first = require_within_reach(client, record)
     bar = _bar(record)
     log = LogLines(lambda line: bar.write(line, file=sys.stdout))
     state, failures = "", 0
@@ -81,7 +84,7 @@ def watch(
                 state = status.state
                 bar.write(f"{record.label}: {state}", file=sys.stdout)
             _show_time(bar, record, state)
-            if state != "QUEUED":
+            if state != "QUEUED" and first == record.version:
                 log.follow(client, record.name)
             if status.ended:
                 break
@@ -89,8 +92,19 @@ def watch(
         log.finish()
     finally:
         bar.close()
-    refuse_replaced(client, record)
+    latest = require_within_reach(client, record)
+    if latest != record.version:
+        tqdm.write(_about_the_log(record, first, latest), file=sys.stdout)
     return status
+
+
+def _about_the_log(record: KernelRecord, first: int, latest: int) -> str:
+    """Return where the log of a version is that is no longer the latest one."""
+    told = "Kaggle streams its log alone" if first == latest else "the last lines may be its log"
+    return (
+        f"Version {latest} was pushed since, and {told}: the log of version {record.version} comes "
+        "with `painter kernel pull`."
+    )
 
 
 def _bar(record: KernelRecord) -> Any:

@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.advice import counted, quoted
 from pipeline.cli_options import (
     PathOption,
     config_options,
     domain_option,
+    may_replace,
     options,
+    replace_option,
     run_option,
-    seed_option,
+    run_seed_options,
 )
 from pipeline.errors import KaggleError, PainterError, RemoteFailed
 
 if TYPE_CHECKING:
     from kernels.metadata import Plan
+    from kernels.push import Consent
     from kernels.record import KernelRecord
     from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
@@ -36,7 +40,14 @@ STARTING_MINUTES = 5.0
 kernel_options = [
     *config_options,
     click.option("--count", type=int, default=7000, show_default=True, help="Images to generate."),
-    seed_option,
+    *run_seed_options,
+    click.option(
+        "--image-seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        help="Which images are generated.",
+    ),
     click.option(
         "--source",
         default="competition",
@@ -50,7 +61,10 @@ kernel_options = [
         help="The whole kernel's time, at most 290 [default: what the preset's minutes need].",
     ),
     click.option(
-        "--accelerator", default="NvidiaTeslaT4", show_default=True, help="Kaggle's name, or cpu."
+        "--accelerator",
+        default="NvidiaTeslaT4",
+        show_default=True,
+        help="Kaggle's name, or a short one: t4, cpu.",
     ),
     click.option("--continue-from", type=PathOption, help="Run whose training goes on."),
     click.option(
@@ -79,9 +93,9 @@ def build(out: Path, **choices: Any) -> None:
 
     try:
         owner = KaggleClient().user
-    except PainterError:
+    except PainterError as error:
         owner = "YOUR-USER-NAME"
-        click.echo(f"Without credentials the id says {owner}.", err=True)
+        click.echo(f"Without credentials the id says {owner}. {error}", err=True)
     plan = make_plan(owner, Path(choices["preset"]), **choices)
     made = write_kernel(plan, owner, out)
     source = out / code_file(plan)
@@ -93,17 +107,19 @@ def build(out: Path, **choices: Any) -> None:
 @kernel.command()
 @options(kernel_options)
 @run_option
+@replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be pushed; send nothing.")
 @click.option("--wait", is_flag=True, help="Watch the kernel until it ends.")
-def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
+def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: Any) -> None:
     """Push a kernel that trains, generates, scores and packs; Kaggle starts it."""
     from kernels import push as pushing
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
 
+    refuse_waiting_for_nothing(dry_run, wait)
     client = KaggleClient()
-    plan = make_plan(client.user, run_path, **choices)
+    plan = make_plan(client.user, run_path, resumes=run_path, **choices)
     run = RunFolder(run_path)
     continue_from = choices["continue_from"]
     pushing.refuse_other_run(run, plan.settings.training_config(), continue_from)
@@ -113,13 +129,14 @@ def push(run_path: Path, dry_run: bool, wait: bool, **choices: Any) -> None:
     attachment = None
     if continue_from is not None and plan.settings.attached is not None:
         attachment = pushing.state_of(RunFolder(continue_from), plan.settings.attached)
-    record, new = pushing.push(client, plan, run_path, attachment)
+    consent = may_replace(replace)
+    record, new = pushing.push(client, plan, run_path, attachment, may_replace=consent)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         raise_if_failed(record, watch_kernel(client, record), run_path)
-        click.echo(f"Its output: painter kernel pull --run {run_path}")
+        click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
     else:
-        click.echo(f"painter kernel watch --run {run_path} shows how far it is")
+        click.echo(f"painter kernel watch --run {quoted(run_path)} shows how far it is")
 
 
 @kernel.command()
@@ -134,7 +151,7 @@ def watch(run_path: Path | None) -> None:
     record = require_record(run_path)
     client = KaggleClient()
     raise_if_failed(record, watch_kernel(client, record), run_path)
-    click.echo(f"Its output: painter kernel pull --run {run_path}")
+    click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
 
 
 @kernel.command()
@@ -155,15 +172,17 @@ def pull(run_path: Path | None) -> None:
 @click.command()
 @run_option
 @click.option("--message", default="", help="Description on Kaggle [default: the run's name].")
+@replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
-def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
+def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
     from pipeline.kaggle_api import KaggleClient
     from pipeline.runs import RunFolder
     from submission import submit as submitting
     from submission.ledger import Ledger
 
+    refuse_waiting_for_nothing(dry_run, wait)
     run = RunFolder(run_path)
     client = KaggleClient()
     ledger = Ledger()
@@ -171,15 +190,17 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
     if row is None:
         record = trained_on_kaggle(client, run)
         row = waiting_for_score(client, run, record, ledger) if wait and not dry_run else None
+    if row is not None and not row.description.endswith(message[: submitting.LONGEST_MESSAGE]):
+        click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
         left = submitting.refuse_none_left(client).allowed_now
         if dry_run and record is None:
-            click.echo(describe_remake(client, run, left))
+            click.echo(describe_remake(client, run, left, message))
             return
-        entry = entry_of(client, run, record, ledger)
+        entry = entry_of(client, run, record, ledger, may_replace(replace))
         row = submitting.prepare(entry, message)
         local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-        click.echo(f"{run_path}: local MiFID {local}; {left} submissions left today")
+        click.echo(f"{run_path}: local MiFID {local}; {counted(left, 'submission')} left today")
         if dry_run:
             click.echo(
                 f"Would submit images.zip of {entry.kernel} version {entry.version}: "
@@ -201,27 +222,34 @@ def submit(run_path: Path, message: str, dry_run: bool, wait: bool) -> None:
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
 @click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
 def leaderboard(top: int, page: Path | None, folder: Path) -> None:
-    """Show local scores beside public ones, ranks, ages, and the leaderboard's top."""
-    from pipeline.data.sources import COMPETITION
-    from pipeline.kaggle_api import KaggleClient
+    """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
+
+    Where Kaggle cannot be asked, it shows what was known before, and then fails.
+    """
     from pipeline.runs import list_runs
     from submission import leaderboard as boards
     from submission.ledger import Ledger
 
-    client = KaggleClient()
-    found = list(client.submissions(COMPETITION))
-    rows = boards.refresh(Ledger(), found)
-    board = client.leaderboard(COMPETITION)
-    team = boards.own_team(found)
-    lines = boards.standings(rows, list_runs(folder), board, team, datetime.now(UTC))
+    ledger = Ledger()
+    known = boards.ask(ledger)
+    lines = boards.standings(
+        known.rows, list_runs(folder), known.board, known.team, datetime.now(UTC)
+    )
     click.echo(boards.table(lines) if lines else "No run and no submission yet.")
     for agreement in boards.agreements(lines):
         click.echo(str(agreement))
-    for place, row in enumerate(board[:top], 1):
+    for place, row in enumerate((known.board or [])[:top], 1):
         click.echo(f"{place:>5}. {row.score:8.2f}  {row.team}")
     if page is not None:
-        boards.write_page(page, lines, board)
+        boards.write_page(page, lines, known.board, known.as_of)
         click.echo(page)
+    if known.problem is not None:
+        click.echo(
+            f"Kaggle could not be asked. Local scores are those in {folder}; public ones are from "
+            f"{ledger.path}, as of {known.as_of}; ranks are not known.",
+            err=True,
+        )
+        raise known.problem
 
 
 @click.command()
@@ -237,6 +265,12 @@ def doctor() -> None:
         raise KaggleError(f"{problems} of these need your attention.")
 
 
+def refuse_waiting_for_nothing(dry_run: bool, wait: bool) -> None:
+    """Raise UsageError if a command is to wait for what it is not to send."""
+    if dry_run and wait:
+        raise click.UsageError("--dry-run sends nothing, so there is nothing to --wait for.")
+
+
 def pushed_last() -> Path:
     """Return the run folder under `runs` that was pushed last."""
     from kernels.record import latest_record
@@ -249,7 +283,7 @@ def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
     if status.state != "COMPLETE":
         raise RemoteFailed(
             f"{record.label} ended with {status.state}: {status.failure or 'no message'}. "
-            f"What it left: painter kernel pull --run {run_path}"
+            f"What it left: painter kernel pull --run {quoted(run_path)}"
         )
 
 
@@ -260,7 +294,10 @@ def make_plan(
     config_file: Path | None,
     assignments: tuple[str, ...],
     count: int,
-    seed: int,
+    holdout: float | None,
+    holdout_seed: int | None,
+    seed: int | None,
+    image_seed: int,
     source: str,
     domain: str | None,
     minutes: float | None,
@@ -268,19 +305,25 @@ def make_plan(
     continue_from: Path | None,
     attach: tuple[str, ...],
     notebook: bool,
+    resumes: Path | None = None,
 ) -> Plan:
     """Turn the options of `kernel build` and `kernel push` into a plan.
 
+    Seeds that are not named are those of the run `resumes`, or of the one to continue from.
     With --minutes the kernel trains as long as these allow; without, as long as the preset says.
     """
     from kernels.metadata import MOST_MINUTES, Plan, accelerator_of, refuse_minutes, slug_of
     from kernels.push import refuse_other_settings
-    from pipeline.config import resolve
+    from kernels.record import slug_in
+    from pipeline.cli_settings import refuse_given_twice, run_settings
     from pipeline.kaggle_answers import split_name
     from pipeline.runs import RunFolder
     from submission.kernel_entry import KernelSettings, reserve_seconds
 
-    config = resolve(preset, config_file, assignments)
+    given = {"holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
+    config = run_settings(preset, config_file, assignments, given, (resumes, continue_from))
+    if minutes is not None:
+        refuse_given_twice(["minutes"], assignments)
     if continue_from is not None:
         refuse_other_settings(RunFolder(continue_from), config)
     wanted = None if minutes is not None else config.budget.minutes
@@ -296,14 +339,16 @@ def make_plan(
         source=source,
         domain=domain,
         count=count,
-        seed=seed,
+        seed=image_seed,
         minutes=whole,
         train_minutes=wanted,
-        attached=f"{owner}/{slug_of(continue_from, 'state')}" if continue_from else None,
+        # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
+        attached=f"{owner}/{slug_of(run_path, 'state')}" if continue_from else None,
     )
     for name in attach:
         split_name(name, "dataset")
-    return Plan(slug_of(run_path), settings, accelerator_of(accelerator), attach, notebook)
+    slug = slug_in(run_path, owner) or slug_of(run_path)
+    return Plan(slug, settings, accelerator_of(accelerator), attach, notebook)
 
 
 def describe_plan(plan: Plan, owner: str) -> str:
@@ -314,10 +359,12 @@ def describe_plan(plan: Plan, owner: str) -> str:
     from kernels.metadata import describe, session_seconds
 
     made = build_kernel(plan.settings)
+    config = plan.settings.training_config()
     return "\n".join(
         [
             json.dumps(describe(plan, owner), indent=2),
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_seconds(plan)} s)",
+            f"seeds     {config.training.seed} to train, {plan.settings.seed} for the images",
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
         ]
@@ -346,7 +393,11 @@ def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | No
 
 
 def entry_of(
-    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
+    client: KaggleClient,
+    run: RunFolder,
+    record: KernelRecord | None,
+    ledger: Ledger,
+    consent: Consent,
 ) -> Entry:
     """Return the kernel version to submit for a run, making its images on Kaggle if need be."""
     from kernels.remake import FOLDER, remake
@@ -363,7 +414,7 @@ def entry_of(
             "snapshot are submitted in its place.",
             err=True,
         )
-    record = remake(client, run, click.echo, useless)
+    record = remake(client, run, click.echo, useless, consent)
     images = run.path / FOLDER / "images.zip"
     return Entry(record.name, record.version or 0, images, run, scored=known)
 
@@ -388,7 +439,7 @@ def waiting_for_score(
     return None
 
 
-def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
+def describe_remake(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
     """Return what `submit --dry-run` would do for a run that was trained here."""
     from kernels.remake import remake_plan
     from submission.submit import local_score
@@ -397,8 +448,9 @@ def describe_remake(client: KaggleClient, run: RunFolder, left: int) -> str:
     mifid = local_score(run).get("mifid")
     local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
-        f"{run.path}: local MiFID {local}; {left} submissions left today\n"
+        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
         f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
         f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
+        + (f" as {message!r}" if message else "")
     )

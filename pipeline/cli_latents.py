@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.advice import counted
 from pipeline.cli_options import (
     PathOption,
     options,
+    say_threads,
     seed_option,
     snapshot_file,
     snapshot_options,
+    threads_option,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ size_option = click.option(
     "--loop/--no-loop", default=True, show_default=True, help="Walk back to the first key frame."
 )
 @size_option
+@threads_option
 def video(
     run_path: Path | None,
     snapshot: Path | None,
@@ -64,14 +68,17 @@ def video(
     fps: float,
     loop: bool,
     size: int | None,
+    threads: int | None,
 ) -> None:
     """Walk through latent space from image to image, as a GIF or MP4."""
+    from pipeline.storage import refuse_unwritable
     from pipeline.video import make_video
 
     indices = image_indices(images)
-    sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
+    refuse_unwritable(out)
+    sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size, threads)
     count = make_video(sampler, indices, out, frames_per_step, fps, loop)
-    click.echo(f"{count:,} frames, {count / fps:.1f} seconds in {out}")
+    click.echo(f"{counted(count, 'frame')}, {count / fps:.1f} seconds in {out}")
 
 
 @click.command()
@@ -92,6 +99,7 @@ def video(
 @seed_option
 @click.option("--out", type=PathOption, required=True, help="FILE.png.")
 @size_option
+@threads_option
 def arithmetic(
     run_path: Path | None,
     snapshot: Path | None,
@@ -102,14 +110,17 @@ def arithmetic(
     seed: int,
     out: Path,
     size: int | None,
+    threads: int | None,
 ) -> None:
     """Add and subtract averages of latents, and draw what comes out."""
     from pipeline.arithmetic import Term, formula, write_arithmetic
+    from pipeline.storage import refuse_unwritable
 
     added = [Term(1, image_indices(numbers)) for numbers in plus]
     subtracted = [Term(-1, image_indices(numbers)) for numbers in minus]
     terms = [added[0], *subtracted, *added[1:]]
-    sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size)
+    refuse_unwritable(out)
+    sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size, threads)
     write_arithmetic(sampler, terms, out)
     click.echo(f"{formula(terms)} in {out}")
 
@@ -128,13 +139,14 @@ def image_indices(numbers: str) -> tuple[int, ...]:
     return tuple(int(word) - 1 for word in words)
 
 
-def make_sampler(snapshot: Path, seed: int, size: int | None) -> NoiseSampler:
-    """Return a sampler of images of the given side; by default of the snapshot's."""
+def make_sampler(snapshot: Path, seed: int, size: int | None, threads: int | None) -> NoiseSampler:
+    """Return a sampler of images of the given side, by default of the snapshot's; set threads."""
     from pipeline.config import change_output
     from pipeline.families.noise.sampler import NoiseSampler
     from pipeline.models.precision import default_device
     from pipeline.training.checkpoints import load_snapshot
 
     loaded = load_snapshot(snapshot)
+    say_threads(threads)
     output = change_output(loaded.config, [] if size is None else [f"output_size={size}"])
     return NoiseSampler(loaded, seed, default_device(), output)

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-PathOption = click.Path(path_type=Path)
+
+class HomePath(click.Path):
+    """A path in which ~ is the home folder where no shell has seen to it: `--data=~/paintings`."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return the path, with ~ or ~USER at its beginning replaced."""
+        expanded = os.path.expanduser(value)  # noqa: PTH111 - Path takes "" for the current folder
+        return super().convert(expanded, parameter, context)
+
+
+PathOption = HomePath(path_type=Path)
 data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
 )
 domain_option = click.option(
-    "--domain", help="Top-level folder of the data to use [default: monet_jpg among several]."
+    "--domain",
+    help="Folder of the data to use, by name or path [default: monet_jpg among several].",
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."
 )
 run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
 last_option = click.option(
@@ -33,6 +51,24 @@ config_options = [
 ]
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
+)
+run_seed_options = [
+    click.option("--holdout", type=float, help="Share of the paintings to keep for scoring."),
+    click.option(
+        "--holdout-seed",
+        type=click.IntRange(0, 2**63 - 1),
+        help="Which paintings these are [default: 0, or as the run was begun].",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        help="The run's: everything random follows from it [default: 0, or as it was begun].",
+    ),
+]
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Processor threads [default: OMP_NUM_THREADS, or as many as there are free cores].",
 )
 extractor_options = [
     click.option(
@@ -53,7 +89,8 @@ def snapshot_file(
     """Return the file that `snapshot_options` name.
 
     Raises:
-        click.UsageError: unless one of a run, a snapshot and a model is given.
+        click.UsageError: unless one of a run, a snapshot and a model is given; for `last` without
+            a run.
         ConfigError: if there is no such model.
     """
     from pipeline.export import model_file
@@ -64,7 +101,16 @@ def snapshot_file(
     if run_path is not None:
         run = RunFolder(run_path)
         return run.snapshot if last else run.chosen
+    if last:
+        raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
     return snapshot if snapshot is not None else model_file(str(model))
+
+
+def say_threads(wanted: int | None) -> None:
+    """Choose how many threads torch computes with, and say so on standard error."""
+    from pipeline.threads import take_threads
+
+    click.echo(f"threads: {take_threads(wanted)}", err=True)
 
 
 def run_or_file(path: Path) -> Path:
@@ -72,6 +118,24 @@ def run_or_file(path: Path) -> Path:
     from pipeline.runs import RunFolder
 
     return RunFolder(path).chosen if path.is_dir() else path
+
+
+def may_replace(replace: bool) -> Callable[[str], bool]:
+    """Return what answers before a kernel from elsewhere is pushed over.
+
+    Yes with --replace; else whoever sits at the terminal; else no.
+    """
+
+    def answer(found: str) -> bool:
+        return replace or (at_a_terminal() and click.confirm(f"{found} Push it?", err=True))
+
+    return answer
+
+
+def at_a_terminal() -> bool:
+    """Tell whether somebody can read a question and answer it."""
+    streams = (sys.stdin, sys.stderr)
+    return all(s is not None and not s.closed and s.isatty() for s in streams)
 
 
 def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from pipeline.cli_options import options, snapshot_file, snapshot_options
+from pipeline.cli_options import (
+    options,
+    say_threads,
+    snapshot_file,
+    snapshot_options,
+    threads_option,
+)
 from pipeline.errors import ConfigError
 
 SERVE_EXTRA = "pip install fastapi uvicorn"
@@ -26,7 +32,8 @@ SERVE_EXTRA = "pip install fastapi uvicorn"
     show_default=True,
     help="0 takes a free one.",
 )
-def serve(host: str, port: int, **which: Any) -> None:
+@threads_option
+def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """Serve a generator: a page to play with, and an HTTP API.
 
     Ctrl+C stops it, when what was begun is finished.
@@ -41,6 +48,7 @@ def serve(host: str, port: int, **which: Any) -> None:
     from pipeline.service.studio import Studio
 
     with listen(host, port) as listener:
+        say_threads(threads)
         model = load_model(path, default_device())
         app = create_app(Studio(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")

@@ -6,16 +6,24 @@ Part of the front door, like `pipeline.cli`.
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli_options import PathOption, data_option, domain_option
+from pipeline.advice import counted
+from pipeline.cli_options import (
+    PathOption,
+    data_option,
+    domain_option,
+    replace_option,
+    threads_option,
+)
 from pipeline.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
+    from pipeline.runs import RunFolder
     from pipeline.study.plan import StudyPlan
     from pipeline.study.point import Workshop
     from pipeline.study.search import Executor, Outcome
@@ -29,9 +37,11 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
 @click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
-@click.option("--source", default="competition", help="The paintings on Kaggle, as in kernel push.")
+@click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
+@replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
+@threads_option
 def study(
     study: str,
     data: Path,
@@ -40,34 +50,55 @@ def study(
     workers: int | None,
     storage: str | None,
     on: str,
-    source: str,
+    source: str | None,
+    replace: bool,
     features: str | None,
     weights: Path | None,
+    threads: int | None,
 ) -> None:
     """Run the points of a study that are not finished, and compare all.
 
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
+    from pipeline.storage import make_folder, refuse_unwritable
+    from pipeline.study.books import open_study
     from pipeline.study.plan import load_study
     from pipeline.study.point import Workshop
-    from pipeline.study.search import open_study, run_study
+    from pipeline.study.recovery import take_up
+    from pipeline.study.search import run_study
+    from pipeline.threads import choose_threads
 
+    if replace and on == "here":
+        raise click.UsageError("--replace goes with --on kaggle.")
+    if source is not None and on == "here":
+        raise click.UsageError(
+            "--source says where Kaggle's paintings are: it goes with --on kaggle."
+        )
     plan = with_features(load_study(study), features)
+    if weights is not None and plan.evaluation.features != "inception":
+        raise ConfigError(
+            f"--weights goes with inception; {plan.evaluation.features} brings its own weights."
+        )
     folder = out or Path("runs") / "studies" / plan.name
     count = workers or (2 if on == "kaggle" else 1)
-    threads = max(1, (os.cpu_count() or 1) // count) if count > 1 and on == "here" else None
+    if threads is None and count > 1 and on == "here":
+        threads = max(1, choose_threads().count // count)
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
-    executor: Executor = here if on == "here" else on_kaggle(here, source, domain)
-    folder.mkdir(parents=True, exist_ok=True)
-    books = open_study(plan, storage or f"sqlite:///{(folder / 'study.db').resolve()}")
-    outcome = run_study(plan, books, executor, count)
-    click.echo(compare(plan, folder, outcome, books))
+    origin = source or "competition"
+    executor: Executor = here if on == "here" else on_kaggle(here, origin, domain, replace)
+    refuse_unwritable(folder / "comparison.html")
+    make_folder(folder)
+    own = (folder / "study.db").resolve()
+    books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+    take_up(plan, books, folder)
+    outcome = run_study(plan, books, executor, count, shared=storage is not None)
+    click.echo(compare(here, executor, outcome, books))
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(
-            f"{len(outcome.failed)} points failed; the same command {again}.\n"
+            f"{counted(len(outcome.failed), 'point')} failed; the same command {again}.\n"
             + "\n".join(outcome.failed)
         )
 
@@ -81,27 +112,53 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(plan: StudyPlan, folder: Path, outcome: Outcome, books: Any) -> str:
-    """Write the comparison and return what to say of it."""
+def compare(here: Workshop, executor: Executor, outcome: Outcome, books: Any) -> str:
+    """Write the comparison of the points whose files are there, and return what to say of it."""
+    from pipeline.study.books import importance
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
-    from pipeline.study.search import importance
 
-    finished = read_finished(folder, plan, outcome.points)
+    plan = here.plan
+    done = [point for point in outcome.points if executor.is_done(point)]
+    finished = read_finished(here.folder, plan, done)
+    remarks = notes_on(outcome, [one.run for one in finished])
     if not finished:
-        return "No point has a score yet."
-    rows = table(finished, plan.evaluation.criterion)
+        return "\n".join(["No point has a score yet.", *remarks])
+    rows = table(finished, plan.evaluation.criterion, plan.grid)
     answers = verdicts(plan, finished)
-    notes = list(outcome.failed)
+    complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
+    shares = importance(books, complete)
+    text = "\n".join([markdown(rows, answers), *remarks])
+    notes = [*outcome.failed, *remarks]
+    try:
+        page = write_comparison(here.folder, plan, rows, answers, shares, notes)
+    except OSError:
+        click.echo(text)
+        raise
+    return f"{text}\n{page}"
+
+
+def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
+    """Return what the reader of a comparison should know, beside what has failed."""
+    notes = []
     if outcome.given_up:
-        notes.append(f"{outcome.given_up} points were given up by their small scores.")
+        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
     if outcome.elsewhere:
-        notes.append(f"{outcome.elsewhere} points are being run by another process.")
-    page = write_comparison(folder, plan, rows, answers, importance(books), notes)
-    return f"{markdown(rows, answers)}\n{page}"
+        notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
+    if outcome.missing:
+        notes.append(
+            f"Finished, but without a run folder here: {counted(len(outcome.missing), 'point')}: "
+            f"{'; '.join(outcome.missing)}. Copy them from there to compare them too."
+        )
+    if bare := [run.path.name for run in runs if not run.images.exists()]:
+        notes.append(
+            f"Images are gone, and scores are from before, of {counted(len(bare), 'run')}: "
+            f"{', '.join(bare)}."
+        )
+    return notes
 
 
-def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
+def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) -> Executor:
     """Return what runs the points of a study on Kaggle's kernels.
 
     Raises:
@@ -128,7 +185,10 @@ def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
             config_file=None,
             assignments=tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items()),
             count=max(plan.evaluation.count, MINIMUM_IMAGES),
-            seed=0,
+            holdout=None,
+            holdout_seed=None,
+            seed=None,
+            image_seed=0,
             source=source,
             domain=domain,
             minutes=None,
@@ -138,4 +198,5 @@ def on_kaggle(here: Workshop, source: str, domain: str | None) -> Executor:
             notebook=False,
         )
 
-    return KaggleWorkshop(client, here, plan_of)
+    # Points are pushed by several threads, which cannot ask.
+    return KaggleWorkshop(client, here, plan_of, may_replace=lambda found: replace)

@@ -4,6 +4,7 @@
     ├── ConfigError         a setting, preset or TOML file
     ├── DataError           images that are missing, unreadable or unsafe
     ├── RunError            a run folder, checkpoint or snapshot
+    ├── LaterVersion        a file of a later version, which is left alone
     ├── ScoringError        features and metrics that cannot be computed
     └── KaggleError         Kaggle's site, the client or the credentials
     WorkFailed              the work itself failed (exit code 1)
@@ -37,6 +38,10 @@ class RunError(PainterError):
     """A run folder, checkpoint or snapshot that cannot be used as asked."""
 
 
+class LaterVersion(PainterError):  # noqa: N818 - reads as what was found
+    """A file that a later version of painter wrote: never taken for a damaged one."""
+
+
 class ScoringError(PainterError):
     """Features or metrics that cannot be computed from what was given."""
 
@@ -68,7 +73,12 @@ class KaggleUnsure(KaggleUnreachable):
 
 
 class ServiceBusy(WorkFailed):
-    """As many images are being made as the service takes at once: the same request works later."""
+    """As much is being made, or waits to be taken, as the service holds: ask again later."""
+
+    def __init__(self, message: str, seconds: int = 1) -> None:
+        """Say why, and after how many seconds, at least 1, the same request is likely to work."""
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class RemoteFailed(WorkFailed):

@@ -13,20 +13,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.advice import quoted
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.families.registry import check_makes_images, family_of, parameter_count
 from pipeline.models.mixture import parts
-from pipeline.runs import RunFolder, read_json, seconds_of_training
-from pipeline.storage import atomic_folder, write_text
+from pipeline.runs import COMPARABLE, RunFolder, read_json, seconds_of_training
+from pipeline.storage import atomic_folder, refuse_unwritable, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
-SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features")
+SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features", COMPARABLE)
 """What a shipped snapshot says of its images."""
 SHIPPED = Path(__file__).resolve().parents[1] / "pretrained"
 """Where the models are that come with painter."""
+SHOWN = "monet-dcgan"
+"""The model whose images the demo begins with."""
 
 
 def model_names(folder: Path | None = None) -> list[str]:
@@ -64,7 +67,8 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
         raise ConfigError(f"--name is {name!r}; expected a plain file name.")
     target = folder / name
     if target.exists():
-        raise ConfigError(f"{target} exists. Choose another --name, or delete it first.")
+        raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
+    refuse_unwritable(target)
     snapshot = load_snapshot(run.snapshot if last else run.chosen)
     check_makes_images(snapshot.config)
     snapshot = replace(snapshot, score=_own_score(snapshot, run))
@@ -97,7 +101,7 @@ def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
     """
     sections = [
         f"# {name}",
-        f"`painter generate --model {name} --count 7000 --out images.zip`",
+        f"`painter generate --model {quoted(name)} --count 7000 --out images.zip`",
         "## What it is",
         _networks(snapshot, size),
         "## Data and cost",

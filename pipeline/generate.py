@@ -20,16 +20,18 @@ from PIL import Image
 from tqdm import tqdm
 
 from pipeline.config import OutputConfig
-from pipeline.errors import ConfigError, RunError
+from pipeline.errors import ConfigError, DataError, RunError
 from pipeline.families.registry import make_sampler
 from pipeline.models.samplers import Sampler
 from pipeline.parallel import in_order, usable_cores
 from pipeline.runs import RunFolder, read_json
-from pipeline.storage import file_sha256, open_image_writer, write_json
+from pipeline.storage import file_sha256, free_bytes, open_image_writer, write_json
 from pipeline.training.checkpoints import load_snapshot
 
 DEFAULT_COUNT = 7000
 DEFAULT_BATCH = 64
+MEASURED = 16
+"""Images whose files tell how large all will be."""
 
 
 def generate(
@@ -50,10 +52,11 @@ def generate(
 
     Raises:
         ConfigError: if `count` is below 1.
-        DataError: if `out` is a folder with other files in it.
+        DataError: if `out` is a folder with other files in it, or the disk has no room for so many.
     """
     refuse_no_images(count)
-    batches = [range(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+    refuse_no_room(sampler, count, out, output)
+    batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
 
     def make(indices: range) -> list[bytes]:
         return [encode_jpeg(image, output) for image in sampler(indices)]
@@ -73,6 +76,23 @@ def refuse_no_images(count: int) -> None:
     """Raise ConfigError if `count` is below 1."""
     if count < 1:
         raise ConfigError(f"count is {count}; expected at least 1 image.")
+
+
+def refuse_no_room(sampler: Sampler, count: int, out: Path, output: OutputConfig) -> None:
+    """Raise DataError if so many images need more room than the disk has left.
+
+    A few are made for a measure, unless the room would suffice for all of them uncompressed.
+    """
+    free = free_bytes(out)
+    if count * 3 * output.output_size**2 <= free:
+        return
+    measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, MEASURED)))]
+    needed = count * sum(measured) // len(measured)
+    if needed > free:
+        raise DataError(
+            f"{count:,} images need about {needed / 1e9:,.1f} GB, and the disk of {out} has "
+            f"{free / 1e9:,.1f} GB left. Take a smaller --count, or an --out on another disk."
+        )
 
 
 def encode_jpeg(image: np.ndarray, output: OutputConfig) -> bytes:

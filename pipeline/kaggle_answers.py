@@ -9,18 +9,23 @@ import contextlib
 import io
 import json
 import re
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pipeline import retries
+from pipeline import credentials, retries
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.kaggle_names import dataset_meant, did_you_mean
+from pipeline.redaction import redact
 
 SITE = "https://www.kaggle.com"
-TOKEN_PAGE = f"{SITE}/settings"
+TOKEN_PAGE = credentials.TOKEN_PAGE
 
 T = TypeVar("T")
+_replies = threading.local()
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ def split_name(name: str, kind: str) -> tuple[str, str]:
     """
     owner, _, slug = name.partition("/")
     if not all(re.fullmatch(r"\w[\w.-]*", part, re.ASCII) for part in (owner, slug)):
-        raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.")
+        meant = dataset_meant(name) if kind == "dataset" else None
+        raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.{did_you_mean(meant)}")
     return owner, slug
 
 
@@ -106,11 +112,25 @@ def patiently(subject: Subject, call: Callable[[], T], repeatable: bool = True) 
             time.sleep(max(pause, passing.asked_pause))
 
 
+def note_reply() -> None:
+    """Note that a reply has come, of whatever kind: what fails from here on is about an answer."""
+    _replies.count = _reply_count() + 1
+
+
+def _reply_count() -> int:
+    """Return how many replies have come in this thread."""
+    return getattr(_replies, "count", 0)
+
+
 @contextlib.contextmanager
 def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
-    """Turn the client's exceptions into messages that name the next step."""
+    """Turn the client's exceptions into messages that name the next step.
+
+    None of their text is quoted: it may hold what was sent, credentials too.
+    """
     import requests
 
+    earlier = _reply_count()
     try:
         yield
     except requests.HTTPError as error:
@@ -135,14 +155,35 @@ def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
         )
         raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
     except SystemExit as error:
-        raise KaggleError(f"Kaggle's client refused {subject.name}: {error}.") from None
+        code = f" (exit code {error.code})" if isinstance(error.code, int) else ""
+        raise KaggleError(f"Kaggle's client refused {subject.name}{code}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        # What the client raises on a reply whose form it does not know.
+        raise _misunderstanding(error, subject, repeatable, _reply_count() > earlier) from None
+
+
+def _misunderstanding(
+    error: Exception, subject: Subject, repeatable: bool, answered: bool
+) -> KaggleError | KaggleUnreachable:
+    """Return what to raise for a reply of unknown form, or a request that could not be made."""
+    where = _origin(error)
+    if not answered:
         message = (
-            f"Kaggle's answer about {subject.name} was not understood ({error!r}). A newer client "
-            "may understand it: pip install --upgrade kaggle"
+            f"Nothing was heard of {subject.name}: Kaggle's client could not make the request "
+            f"({where}). Is there a character that cannot be sent in {credentials.in_use()}, "
+            "or in the address of a proxy?"
         )
-        raise (KaggleUnreachable(message) if repeatable else KaggleUnsure(message)) from None
+        return KaggleError(message) if repeatable else KaggleUnsure(message)
+    message = (
+        f"Kaggle's answer about {subject.name} was not understood ({where}). A newer client "
+        "may understand it: pip install --upgrade kaggle"
+    )
+    return KaggleUnreachable(message) if repeatable else KaggleUnsure(message)
+
+
+def _origin(error: Exception) -> str:
+    """Return the kind of an exception and the function that raised it, for reports of faults."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {frames[-1].name}" if frames else type(error).__name__
 
 
 def _words_of(reply: Any) -> str:
@@ -151,13 +192,16 @@ def _words_of(reply: Any) -> str:
         words = str(reply.json().get("message", "")).strip()
     except (ValueError, AttributeError):
         return ""
-    return f' Kaggle says: "{words[:300]}"' if words else ""
+    return f' Kaggle says: "{redact(words)[:300]}"' if words else ""
 
 
 def _status_message(status: int, subject: Subject, words: str) -> str:
     name = subject.name
     if status == 401:
-        return f"Kaggle does not accept the credentials (401). Create a new token: {TOKEN_PAGE}"
+        return (
+            f"Kaggle does not accept {credentials.in_use()} (401). Create a new token: "
+            f"{TOKEN_PAGE}{credentials.in_the_way()}"
+        )
     if status == 403:
         return f"Kaggle refuses {name} (403). {subject.when_forbidden}{words}"
     if status == 404:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pipeline import credentials, redaction
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.kaggle_answers import (
     SITE,
@@ -28,6 +29,7 @@ from pipeline.kaggle_answers import (
     competition,
     dataset,
     kernel,
+    note_reply,
     patiently,
     split_name,
 )
@@ -93,7 +95,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class KernelSource:
-    """The latest version of a kernel."""
+    """One version of a kernel."""
 
     version: int
     text: str
@@ -157,10 +159,18 @@ class KaggleClient:
         """Find the client and the credentials.
 
         Raises:
-            KaggleError: if the client is not installed, there are no credentials, or Kaggle
-                refuses them.
+            KaggleError: if the client is not installed, there are no credentials, they cannot be
+                sent, or Kaggle refuses them.
             KaggleUnreachable: if Kaggle does not answer.
         """
+        with credentials.handed_over():  # the client asks for them when it is imported, too
+            self._api: Any = _with_timeouts(self._client_class())()
+            account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
+            patiently(account, self._authenticate)
+        redaction.learn()  # what a login has renewed
+
+    @staticmethod
+    def _client_class() -> type:
         # The client prints pages of help and calls exit() when it is unhappy.
         with contextlib.redirect_stdout(io.StringIO()):
             try:
@@ -170,19 +180,28 @@ class KaggleClient:
                     f"Kaggle's client cannot be imported ({error.name} is missing). "
                     "Install it: pip install kaggle six"
                 ) from None
-        self._api: Any = _with_timeouts(KaggleApi)()
-        account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
-        patiently(account, self._authenticate)
+        return KaggleApi  # type: ignore[no-any-return]  # a class of the untyped client
 
     def _authenticate(self) -> None:
+        found = True
         try:
             self._api.authenticate()
         except SystemExit:
+            found = False
+        place = credentials.token_place()
+        if place is not None and self.credentials not in ("access token", "oauth"):
+            # With a key the client goes on, and yet sends the token in its place.
+            raise KaggleError(
+                f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
+                f"expired. Put a new one in its place: {TOKEN_PAGE}{credentials.in_the_way()}"
+            )
+        if not found:
             raise KaggleError(
                 "No valid Kaggle credentials found. Create a token on "
                 f"{TOKEN_PAGE} and save it as ~/.kaggle/access_token, set KAGGLE_API_TOKEN, "
-                "or run `kaggle auth login`. Without an account: --source sample"
-            ) from None
+                "or run `kaggle auth login`. Without an account: `painter demo`, or "
+                "`painter download --source sample`"
+            )
 
     @property
     def user(self) -> str:
@@ -366,15 +385,26 @@ class KaggleClient:
 
     def latest_kernel(self, name: str) -> KernelSource | None:
         """Return the latest version of a kernel of the user, or None if there is no kernel."""
+        found = self._kernel(name, "")
+        if found is None:
+            return None
+        return KernelSource(found.metadata.current_version_number, _source_of(found))
+
+    def kernel_version(self, name: str, version: int) -> KernelSource | None:
+        """Return a version of a kernel of the user, or None if there is none of that number."""
+        found = self._kernel(name, f"v{version}")
+        return None if found is None else KernelSource(version, _source_of(found))
+
+    def _kernel(self, name: str, label: str) -> Any:
+        """Return Kaggle's answer about a version, the latest without a label; None if not there."""
         from kagglesdk.kernels.types import kernels_api_service as types
 
         request = types.ApiGetKernelRequest()
         request.user_name, request.kernel_slug = split_name(name, "kernel")
+        if label:
+            request.version_label = label
         found = self._ask_if_there(kernel(name), KERNELS + "get_kernel", request)
-        if found is None or found.metadata is None:
-            return None
-        text = found.blob.source if found.blob is not None else ""
-        return KernelSource(found.metadata.current_version_number, text)
+        return found if found is not None and found.metadata is not None else None
 
     def kernel_status(self, name: str, version: int) -> KernelStatus:
         """Return how far a version of a kernel is."""
@@ -552,7 +582,9 @@ def _with_timeouts(api_class: type) -> type:
     class Adapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
             options["timeout"] = options.get("timeout") or TIMEOUT
-            return super().send(request, *args, **options)
+            reply = super().send(request, *args, **options)
+            note_reply()
+            return reply
 
     class PatientApi(api_class):  # type: ignore[misc]  # a class of the untyped client
         def build_kaggle_client(self) -> Any:
@@ -591,6 +623,7 @@ def _stream(url: str, path: Path, label: str) -> None:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text()}
     with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
+        note_reply()
         if reply.status_code == 416:  # more bytes than the file has: start over
             path.unlink()
             raise requests.ConnectionError
@@ -642,6 +675,10 @@ def _submission(found: Any) -> Submission:
         found.file_name,
         found.team_name,
     )
+
+
+def _source_of(found: Any) -> str:
+    return str(found.blob.source) if found.blob is not None else ""
 
 
 def _number(text: str) -> float | None:

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.families.registry import latents_of
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.runs import STAT_KEYS, RunFolder, seconds_of_training
-from pipeline.storage import atomic_folder, file_sha256, write_json, write_text
+from pipeline.storage import atomic_folder, file_sha256, refuse_unwritable, write_json, write_text
 from pipeline.training.checkpoints import Snapshot, load_snapshot, write_snapshot
 
 SHARED = ("image_size", "channels", "conditional", "class_names", "noise")
@@ -42,7 +42,8 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
         RunError: if a run has no snapshot, or the folder exists.
     """
     if target.path.exists():
-        raise RunError(f"{target.path} exists. Choose another --run, or delete it first.")
+        raise RunError(f"{target.path} exists. Choose another --run, or move it away first.")
+    refuse_unwritable(target.path)
     files = [source.snapshot if last else source.chosen for source in sources]
     snapshots = [load_snapshot(file) for file in files]
     data = [source.read_data() for source in sources]
@@ -96,8 +97,8 @@ def _refuse_unfit(
         if unlike := _unlike(snapshots[0].config, snapshot.config):
             raise ConfigError(
                 f"{source.path} does not fit {sources[0].path}: {'; '.join(unlike)}. A mixture has "
-                "generators of one kind, as the same preset trains them with another "
-                "--set seed=N."
+                "generators of one kind, as the same preset trains them with `painter train --set "
+                "seed=N`."
             )
         if about["content_hash"] != data[0]["content_hash"]:
             raise ConfigError(

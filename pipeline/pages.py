@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.data.images import ImageSet, decode_rgb, square
 from pipeline.errors import DataError
+from pipeline.text import legible
 
 THUMBNAIL = 160
 """Side of a small picture in pixels: sharp on a phone, a few kilobytes."""
@@ -60,14 +61,24 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def thumbnail(images: ImageSet | None, name: str) -> str | None:
-    """Return a small square of an image as a data: URI; None if it is gone or cannot be read."""
-    if images is None or name not in images.names:
+    """Return a small square of an image as a data: URI; None if it is gone or cannot be read.
+
+    `name` may be as `legible` writes it.
+    """
+    stored = None if images is None else _stored_name(images, name)
+    if images is None or stored is None:
         return None
     try:
-        image = decode_rgb(images.read_bytes(name))
+        image = decode_rgb(images.read_bytes(stored))
     except (DataError, OSError):
         return None
     return jpeg_uri(Image.fromarray(square(image, THUMBNAIL)))
+
+
+def _stored_name(images: ImageSet, name: str) -> str | None:
+    if name in images.names:
+        return name
+    return next((stored for stored in images.names if legible(stored) == name), None)
 
 
 def gallery(images: ImageSet, names: Iterable[str], kind: str) -> list[Picture]:

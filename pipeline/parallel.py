@@ -5,11 +5,13 @@ The libraries that do the work (torch, Pillow, zlib) let go of Python's lock mea
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -21,11 +23,57 @@ AHEAD = 2
 """Results that may wait for their turn, beyond one a worker."""
 
 
+THREADS_VARIABLE = "OMP_NUM_THREADS"
+"""Says to torch and to painter how many threads to compute with; `--threads` sets it."""
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux says which share of the machine a container may use."""
+
+
 def usable_cores() -> int:
-    """Return the number of processor cores that this process may use."""
+    """Return how many cores to keep busy: those allowed, at most `OMP_NUM_THREADS`; at least 1."""
+    wished = threads_by_environment()
+    return allowed_cores() if wished is None else min(wished, allowed_cores())
+
+
+def allowed_cores() -> int:
+    """Return the number of processor cores that the machine lets this process use; at least 1.
+
+    A container's quota of 1.5 cores is 2: what is computed there must share them anyway.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min([cores, *map(math.ceil, _quotas(CONTROL_GROUPS))]))
+
+
+def _quotas(groups: Path) -> Iterator[float]:
+    """Yield the cores that control groups allow this process, in either of two versions."""
+    for folder in {groups, groups / _own_group()}:
+        with suppress(OSError, ValueError):
+            quota, period = (folder / "cpu.max").read_text().split()
+            if quota != "max":
+                yield int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        old = groups / "cpu"
+        quota, period = ((old / f"cpu.cfs_{n}_us").read_text() for n in ("quota", "period"))
+        if int(quota) > 0:
+            yield int(quota) / int(period)
+
+
+def _own_group() -> str:
+    """Return where this process's group lies, below all groups; nothing if that is not said."""
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::/"):
+                return line.removeprefix("0::/")
+    return ""
+
+
+def threads_by_environment() -> int | None:
+    """Return what `OMP_NUM_THREADS` says, None without a number; of a list the first counts."""
+    first = os.environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
 
 
 def in_order(

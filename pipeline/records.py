@@ -6,9 +6,34 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.errors import LaterVersion
+
+FORMAT = 1
+"""Of the files that painter keeps; those that name none under `format` are in the first."""
+
 T = TypeVar("T")
+
+
+def refuse_later_format(path: Path, found: object, known: int = FORMAT) -> None:
+    """Refuse a file in a format that this version does not know, before anything replaces it.
+
+    Args:
+        path: the file, for the message.
+        found: what it says its format is: a whole number from 1 up.
+        known: the latest format of such files that this version knows.
+
+    Raises:
+        LaterVersion: if `found` is anything else than 1 to `known`.
+    """
+    if type(found) is int and 1 <= found <= known:
+        return
+    raise LaterVersion(
+        f"{path} is in format {found!r}, and this version of painter knows formats up to {known}: "
+        "a later version wrote it. It is left as it is. Update painter, or work in another folder."
+    )
 
 
 def from_json(cls: type[T], content: Mapping[str, Any]) -> T:

@@ -11,6 +11,7 @@ import io
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from pipeline.charts import Series, line_chart, short_number, smooth, smoothing_
 from pipeline.config import DataConfig
 from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenly
 from pipeline.errors import DataError, RunError
+from pipeline.notices import say_once
 from pipeline.pages import Picture, data_uri, gallery, jpeg_uri, render, thumbnail
+from pipeline.redaction import redact
 from pipeline.runs import RunFolder, read_json, read_scores, read_stats
 from pipeline.storage import write_text
 
@@ -37,6 +40,8 @@ FRAMES = 32
 PALETTE = 64
 """Colours of the time-lapse: fewer make a smaller file."""
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.16, 2.4
+WALL = 1536
+"""Pixels across the picture of a shipped model's images, at most."""
 CROP = 272
 """Pixels of a sample grid's corner that is shown, about: 4 x 4 tiles of 64."""
 GRID_PADDING = 2
@@ -94,12 +99,12 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         paintings: the training paintings, or None if they are not there any more.
 
     Raises:
-        RunError: if `config.json` or `stats.jsonl` is missing or cannot be read.
+        RunError: if `config.json` is missing, or it or `stats.jsonl` cannot be read.
         DataError: if `images.zip` is damaged.
     """
     files = RunFolder(run)
     config = read_json(files.config)
-    stats = read_stats(files.stats)
+    stats = _stats(files)
     score = read_json(files.score) if files.score.exists() else None
     provenance = read_json(files.provenance) if files.provenance.exists() else None
     images = open_images(files.images) if files.images.exists() else None
@@ -108,12 +113,13 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "run": shlex.quote(str(run)),
         "headline": _headline(score),
         "numbers": _key_numbers(stats, score, images),
+        "wall": _wall(files.wall),
         "data_path": _data_path(provenance),
         "real": None if paintings is None else _gallery(paintings, "Painting"),
         "generated": None if images is None else _gallery(images, "Generated image"),
         **_training_pictures(files.samples, config),
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
-        "charts": [*_charts(stats), *_score_charts(read_scores(files.scores))],
+        "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],
         "warnings": [str(w) for w in (score or {}).get("warnings", [])],
         "pairs": _pairs(score, images, paintings),
         "score_rows": None if score is None else _score_rows(score),
@@ -125,6 +131,14 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
 
 
 # Files of the run ------------------------------------------------------------------------------
+
+
+def _stats(files: RunFolder) -> Mapping[str, Sequence[float]] | None:
+    """Return the curves, or None if the run has none: nothing but training could write them."""
+    if files.stats.exists():
+        return read_stats(files.stats)
+    say_once(f"The report comes without curves: there is no {files.stats}.")
+    return None
 
 
 def _data_path(provenance: Mapping[str, Any] | None) -> str:
@@ -165,12 +179,16 @@ def _headline(score: Mapping[str, Any] | None) -> Headline | None:
 
 
 def _key_numbers(
-    stats: Mapping[str, Sequence[float]], score: Mapping[str, Any] | None, images: ImageSet | None
+    stats: Mapping[str, Sequence[float]] | None,
+    score: Mapping[str, Any] | None,
+    images: ImageSet | None,
 ) -> list[tuple[str, str]]:
-    seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
+    seen, seconds = math.nan, math.nan
+    if stats is not None:
+        seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
     generated = (score or {}).get("n_generated", None if images is None else len(images))
     return [
-        ("images seen", f"{seen:,.0f}"),
+        ("images seen", f"{seen:,.0f}" if math.isfinite(seen) else "–"),
         ("training time", duration(seconds)),
         ("images a second", f"{seen / seconds:,.0f}" if seconds > 0 else "–"),
         ("images generated", f"{generated:,}" if isinstance(generated, int) else "none yet"),
@@ -249,7 +267,7 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
         elif key == "command" and isinstance(value, list):
-            yield f"{prefix}{key}", shlex.join(map(str, value))
+            yield f"{prefix}{key}", redact(shlex.join(map(str, value)))
         else:
             yield f"{prefix}{key}", _value(value)
 
@@ -324,6 +342,17 @@ def _gallery(images: ImageSet, kind: str) -> list[Picture]:
     return gallery(images, names, kind)
 
 
+def _wall(path: Path) -> Picture | None:
+    """Return the picture that the demo begins with, if it was made in this folder."""
+    if not path.exists():
+        return None
+    with suppress(DataError, OSError):  # damaged: the page is about the run
+        picture = decode_rgb(path.read_bytes())
+        picture.thumbnail((WALL, WALL), Image.Resampling.LANCZOS)
+        return Picture(jpeg_uri(picture), "24 images of the model that comes with painter")
+    return None
+
+
 def _pairs(
     score: Mapping[str, Any] | None, images: ImageSet | None, paintings: ImageSet | None
 ) -> list[Pair] | None:
@@ -352,12 +381,16 @@ def _sample_grids(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem), path) for path in files if path.stem.isdecimal())
 
 
-def _corner(path: Path, tile: int) -> Image.Image:
-    """Return whole tiles from a sample grid's upper left corner, about CROP pixels wide."""
+def _corner(path: Path, tile: int) -> Image.Image | None:
+    """Return whole tiles from a sample grid's upper left corner, about CROP pixels wide.
+
+    None if it cannot be decoded.
+    """
     try:
         grid = decode_rgb(path.read_bytes())
     except DataError as error:
-        raise RunError(f"The sample grid {path} {error}. Delete it and try again.") from None
+        say_once(f"The report comes without the sample grid {path}, which {error}.")
+        return None
     pitch = tile + GRID_PADDING
     tiles = max(4, CROP // pitch)
     sides = [min(tiles, side // pitch) * pitch + GRID_PADDING for side in grid.size]
@@ -371,7 +404,8 @@ def _training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, An
     """Return the strip of sample grids, and the time-lapse if there are two grids or more."""
     grids = spread_evenly(_sample_grids(samples), FRAMES)
     size = _image_size(config)
-    frames = [(seen, _corner(path, size)) for seen, path in grids]
+    corners = [(seen, _corner(path, size)) for seen, path in grids]
+    frames = [(seen, corner) for seen, corner in corners if corner is not None]
     strip = [
         Picture(jpeg_uri(frame), f"Samples after {seen:,} images", f"{seen:,}")
         for seen, frame in spread_evenly(frames, STRIP)

@@ -6,7 +6,6 @@ samples/     images.zip(+json)  score.json          report.html
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import math
@@ -15,18 +14,24 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from tqdm import tqdm
 
 from pipeline import __version__
+from pipeline.advice import quoted
 from pipeline.config import Config, differences
-from pipeline.errors import ConfigError, RunError
-from pipeline.storage import write_json
+from pipeline.errors import ConfigError, LaterVersion, RunError
+from pipeline.locks import held_lock
+from pipeline.notices import say_once
+from pipeline.records import FORMAT, refuse_later_format
+from pipeline.redaction import redact, redact_word
+from pipeline.storage import file_sha256, is_clutter, make_folder, write_json
+from pipeline.text import legible
 
 STAT_KEYS = (
     "step",
@@ -46,6 +51,13 @@ SCORE_KEYS = (
     "mifid", "fid", "memorization_distance", "n_generated", "features", "images_sha256",
 )  # fmt: skip
 """What the table of runs shows of a score."""
+MADE_BY = {
+    "config.json": "train", "provenance.json": "train", "images.json": "generate",
+    "score.json": "score",
+}  # fmt: skip
+"""The commands that write the JSON files of a run."""
+COMPARABLE = "comparable_with_leaderboard"
+"""In a score: whether its features are those of the leaderboard's own network."""
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
 
@@ -64,6 +76,7 @@ class RunFolder:
         self.snapshot = path / "snapshot.safetensors"
         self.best = path / "best.safetensors"
         self.samples = path / "samples"
+        self.wall = path / "wall.jpg"
         self.images = path / "images.zip"
         self.made = path / "images.json"
         self.score = path / "score.json"
@@ -81,7 +94,9 @@ class RunFolder:
             RunError: if the folder holds no run, or its config.json is damaged.
         """
         try:
-            return Config.from_saved(read_json(self.config))
+            sections = read_json(self.config)
+            sections.pop("format", None)
+            return Config.from_saved(sections)
         except ConfigError as error:
             raise RunError(f"{self.config} does not fit this version of painter: {error}") from None
 
@@ -100,10 +115,19 @@ class RunFolder:
             data
         ):
             raise RunError(
-                f"{self.provenance} does not name the run's data. Restore it, or train in "
-                "another --run."
+                f"{self.provenance} does not name the run's data. The same `painter train` "
+                "writes it again."
             )
         return data
+
+    def read_threads(self) -> int | None:
+        """Return how many processor threads the run has trained with last; None if it has not."""
+        if not self.config.exists() or not self.provenance.exists():
+            return None
+        sittings = self.read_provenance().get("sittings")
+        last = sittings[-1] if isinstance(sittings, list) and sittings else None
+        threads = last.get("threads") if isinstance(last, dict) else None
+        return threads if isinstance(threads, int) and threads > 0 else None
 
     def refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
         """Check that the folder is free, or holds a run of the same settings and data.
@@ -114,25 +138,47 @@ class RunFolder:
 
         Raises:
             RunError: naming what differs, or the files in the way.
+            LaterVersion: if a later version of painter has worked in the folder.
         """
+        self.refuse_later_version()
         if self.config.exists():
             self._refuse_differences(config, data)
-        elif self._foreign_files():
+        else:
+            self.refuse_other_files()
+
+    def refuse_other_files(self) -> None:
+        """Raise RunError if the folder holds something else than a run."""
+        if not self.config.exists() and self._foreign_files():
             raise RunError(
                 f"{self.path} is not empty and holds no run (no config.json). "
-                "Choose another --run, or empty it first."
+                "Choose another --run, or move what is in it to another folder first."
             )
+
+    def refuse_later_version(self) -> None:
+        """Check that no later version has written what a stage would replace or add to.
+
+        The snapshots and the state are checked where they are loaded.
+
+        Raises:
+            LaterVersion: naming the file.
+        """
+        for path in (self.config, self.provenance, self.made, self.score):
+            with suppress(RunError, OSError):  # missing or damaged: whoever needs it says so
+                read_json(path)
+        for path in (self.stats, self.scores):
+            _refuse_later_lines(path)
 
     def _foreign_files(self) -> bool:
         """Tell whether a folder without a config holds more than a killed start left there."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; --run takes a folder.")
-        own = self.provenance.name
+        own = (self.provenance.name, self.wall.name)
         # Hidden and dunder names are the system's, Jupyter's and Kaggle's: .DS_Store,
         # .ipynb_checkpoints, .virtual_documents, __notebook__.ipynb; also painter's lock and
         # what it was killed in the middle of writing.
         return self.path.exists() and any(
-            p.name != own and not p.name.startswith((".", "__")) for p in self.path.iterdir()
+            p.name not in own and not p.name.startswith((".", "__")) and not is_clutter(p.name)
+            for p in self.path.iterdir()
         )
 
     @contextmanager
@@ -142,15 +188,13 @@ class RunFolder:
         Raises:
             RunError: if another process trains there now.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK_NAME).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        make_folder(self.path)
+        with held_lock(self.path / LOCK_NAME, wait=False) as held:
+            if not held:
                 raise RunError(
                     f"Another process is at work in {self.path}. Wait for it, stop it, or choose "
                     "another --run."
-                ) from None
+                )
             yield
 
     def record_sitting(
@@ -193,38 +237,76 @@ class RunFolder:
                 f"{self.path} holds a run with other settings:\n  "
                 + "\n  ".join(changed)
                 + "\nChoose another --run, or give the same settings to take it up again."
+                + seeds_advice(changed)
             )
 
     def require(self, file: Path, command: str) -> None:
         """Raise RunError unless `file` exists, naming the command that makes it."""
         if not file.exists():
-            raise RunError(f"There is no {file}. `painter {command} --run {self.path}` makes it.")
+            raise RunError(
+                f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
+            )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a run.
+def seeds_advice(changed: list[str]) -> str:
+    """Return what to say of a run's seeds beside lines of `differences`; nothing if none differs.
+
+    A command that was given to an earlier version had another meaning of --seed.
+    """
+    if not any(line.startswith(("seed:", "holdout_seed:")) for line in changed):
+        return ""
+    return " Without --seed and --holdout-seed it goes on with the seeds that it has."
+
+
+def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
+    """Return the object in a JSON file of a run, or of another part of painter.
+
+    Args:
+        path: the file.
+        known: the latest format of such files that this version knows.
 
     Raises:
         RunError: if it is missing or damaged.
+        LaterVersion: if it is in a later format.
     """
     try:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not JSON ({error}). Restore it or choose another run.") from None
+        how = (
+            _how_to_make(path) if path.name in MADE_BY else "The command that makes it was not run."
+        )
+        raise RunError(f"There is no {path}. {how}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is not JSON ({error}). {_how_to_make(path)}") from None
     if not isinstance(content, dict):
-        raise RunError(f"{path} holds a {type(content).__name__}; expected a JSON object.")
+        kind = type(content).__name__
+        raise RunError(f"{path} holds a {kind}; expected a JSON object. {_how_to_make(path)}")
+    refuse_later_format(path, content.get("format", FORMAT), known)
     return content
+
+
+def _how_to_make(path: Path) -> str:
+    """Return which command writes a file that is missing, and replaces it where it is damaged."""
+    if path.name not in MADE_BY:
+        return "Move it away, and give the command again that made it."
+    return f"`painter {MADE_BY[path.name]} --run {path.parent}` makes it again."
+
+
+def _refuse_later_lines(path: Path) -> None:
+    """Check the first line of statistics or scores, as `read_json` does a whole file."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        line = file.readline()
+    with suppress(ValueError, AttributeError):  # broken: whoever reads all of them says so
+        refuse_later_format(path, json.loads(line).get("format", FORMAT))
 
 
 def sitting(precision: str, device: str) -> dict[str, Any]:
     """Return the record of one process that trains: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(redact_word, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),
@@ -288,7 +370,7 @@ class RunLog:
         logs = (("stats", run.stats), ("log", run.log), ("scores", run.scores))
         for name, path in logs:
             file = path.open("a+b", buffering=0)
-            file.truncate(min(sizes.get(name, 0), path.stat().st_size))
+            file.truncate(_end_of_line(file, min(sizes.get(name, 0), path.stat().st_size)))
             self._files[name] = file
 
     def sizes(self) -> dict[str, int]:
@@ -305,20 +387,40 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
+        text = redact(text)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._append("log", f"{now} {text}\n")
         tqdm.write(text, file=sys.stderr)
 
     def _append(self, name: str, text: str) -> None:
-        """Write all of `text` unbuffered; a full disk takes a part first and then refuses."""
-        content = memoryview(text.encode())
-        while content:
-            content = content[self._files[name].write(content) :]
+        """Write all of `text` unbuffered; what cannot be written costs the training nothing.
+
+        A full disk takes a part first and then refuses: that part is cut off again.
+        """
+        file, content = self._files[name], memoryview(legible(text).encode())
+        whole = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError as error:
+            with suppress(OSError):
+                file.truncate(whole)
+            what = f"{file.name} cannot be written ({error.strerror or error})"
+            say_once(f"{what}: lines are missing there. The training goes on.")
 
     def close(self) -> None:
         """Close the files."""
         for file in self._files.values():
             file.close()
+
+
+def _end_of_line(file: BinaryIO, size: int) -> int:
+    """Return where the last whole line within the first `size` bytes ends.
+
+    Less than `size` where lines before were deleted by hand.
+    """
+    file.seek(0)
+    return file.read(size).rfind(b"\n") + 1
 
 
 def read_stats(path: Path) -> dict[str, list[float]]:
@@ -333,7 +435,7 @@ def read_stats(path: Path) -> dict[str, list[float]]:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
         raise RunError(
-            f"There is no {path}. `painter train --run {path.parent}` makes it."
+            f"There is no {path}, in which `painter train` notes its curves as it goes."
         ) from None
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
@@ -343,8 +445,8 @@ def read_stats(path: Path) -> dict[str, list[float]]:
             if number == len(lines):
                 break
             raise RunError(
-                f"{path}, line {number}, is not a line of statistics ({error}). Delete that "
-                "line, or make the run again with `painter train`."
+                f"{path}, line {number}, is not a line of statistics ({error}). Delete that line; "
+                "the others stay as they are."
             ) from None
     if not rows:
         raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
@@ -394,12 +496,33 @@ def _row(run: RunFolder) -> dict[str, Any]:
         if run.stats.exists():
             stats = read_stats(run.stats)
             row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
-        if run.score.exists():
-            score = read_json(run.score)
-            row |= {key: score.get(key) for key in SCORE_KEYS}
-    except RunError as error:
+        # A run that was stopped has no line for its last steps; its snapshot counts them.
+        row["images_seen"] = max(row["images_seen"], _images_of_snapshot(run))
+        score = _score_of_images(run)
+        row |= {key: score.get(key) for key in SCORE_KEYS}
+    except (RunError, LaterVersion) as error:
         row["problem"] = str(error)
     return row
+
+
+def _images_of_snapshot(run: RunFolder) -> float:
+    """Return the training images that the last snapshot has seen, 0 if that is not known."""
+    about = run.snapshot.with_suffix(".json")
+    found = read_json(about).get("images_seen") if about.exists() else None
+    return float(found) if isinstance(found, int) else 0.0
+
+
+def _score_of_images(run: RunFolder) -> dict[str, Any]:
+    """Return the run's score; none if it is of other images than those that are there."""
+    if not run.score.exists():
+        return {}
+    score = read_json(run.score)
+    scored = score.get("images_sha256")  # missing in those of early versions
+    if scored is None or not run.images.exists():
+        return score
+    # Images are written first: only newer ones, of which a kill left the old score, are read.
+    newer = run.images.stat().st_mtime > run.score.stat().st_mtime
+    return {} if newer and file_sha256(run.images) != scored else score
 
 
 def seconds_of_training(run: RunFolder, images_seen: int) -> float:

@@ -1,26 +1,30 @@
-"""The package stage: `images.zip` in the competition's format, and the check of any zip.
+"""The package stage: `images.zip` in the competition's format, and the check of any zip or folder.
 
 Reads a run's images; writes images.zip: flat names, stored, 7,000 to 10,000 JPEGs of 256x256
 in RGB. `painter package --run RUN`, `painter check ZIP`.
+
+A folder is checked as the zip of its files would be; clutter such as `.DS_Store` is left out.
 """
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 from tqdm import tqdm
 
-from pipeline.data.images import FORMATS, LARGEST_FILE
+from pipeline.data.formats import open_header
+from pipeline.data.images import LARGEST_FILE, refuse_single_image
+from pipeline.data.listing import list_files
 from pipeline.errors import DataError
 from pipeline.parallel import in_order, usable_cores
-from pipeline.storage import ZipImageWriter
+from pipeline.storage import ZipImageWriter, is_clutter
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 _EXAMPLES = 3
@@ -42,16 +46,25 @@ class Violation:
         return f"{self.kind}: {self.count:,} (such as {', '.join(self.examples)})"
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file in a zip or folder."""
+
+    name: str
+    size: int
+    """Bytes."""
+    read: Callable[[], bytes]
+
+
 def check_archive(path: Path) -> list[Violation]:
-    """Return each kind of violation in a zip, empty if it can be submitted.
+    """Return each kind of violation in a zip or folder, empty if it can be submitted.
 
     Raises:
-        DataError: if there is no such file or it is not a zip.
+        DataError: if there is no such file or folder, or the file is not a zip.
     """
-    with _open(path) as archive:
-        entries = _files(archive)
-        faults = [*_count_faults(len(entries)), *_name_faults(entries)]
-        faults += list(_image_faults(archive, entries))
+    with _opened(path) as files:
+        faults = [*_count_faults(len(files)), *_name_faults(files)]
+        faults += list(_image_faults(files))
     kinds: dict[str, list[str]] = {}
     for kind, example in faults:
         kinds.setdefault(kind, []).append(example)
@@ -96,6 +109,25 @@ def refuse_violations(path: Path, violations: list[Violation]) -> None:
         )
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[list[_File]]:
+    """Give the files of a folder or of a zip, which stays open meanwhile."""
+    if path.is_dir():
+        yield _folder_files(path)
+        return
+    with _open(path) as archive:
+        yield [_File(e.filename, e.file_size, partial(archive.read, e)) for e in _files(archive)]
+
+
+def _folder_files(folder: Path) -> list[_File]:
+    names = list_files(folder, hidden=True).files
+    return [
+        _File(name, (folder / name).stat().st_size, (folder / name).read_bytes)
+        for name in sorted(names)
+        if not is_clutter(PurePosixPath(name).name)
+    ]
+
+
 def _open(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
         raise DataError(f"There is no file {path}. `painter generate` makes one.")
@@ -103,6 +135,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except Exception as error:
         # zipfile and its decompressors raise many kinds; the message keeps the reason.
+        refuse_single_image(path)
         raise DataError(f"{path} is not a readable zip ({error}). Make it again.") from None
 
 
@@ -116,8 +149,8 @@ def _count_faults(count: int) -> Iterator[tuple[str, str]]:
         yield f"number of files is {count:,}, not {MINIMUM_IMAGES:,} to {MAXIMUM_IMAGES:,}", ""
 
 
-def _name_faults(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, str]]:
-    for name, times in Counter(e.filename for e in entries).items():
+def _name_faults(files: list[_File]) -> Iterator[tuple[str, str]]:
+    for name, times in Counter(file.name for file in files).items():
         if times > 1:
             yield "name stands more than once", name
         if "/" in name or "\\" in name:
@@ -126,31 +159,29 @@ def _name_faults(entries: list[zipfile.ZipInfo]) -> Iterator[tuple[str, str]]:
             yield "name does not end in .jpg", name
 
 
-def _image_faults(
-    archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]
-) -> Iterator[tuple[str, str]]:
+def _image_faults(files: list[_File]) -> Iterator[tuple[str, str]]:
     """Yield the fault of each image, reading and decoding in threads."""
 
-    def faults_of(chunk: list[zipfile.ZipInfo]) -> list[str | None]:
-        return [_image_fault(_read(archive, entry)) for entry in chunk]
+    def faults_of(chunk: list[_File]) -> list[str | None]:
+        return [_image_fault(_read(file)) for file in chunk]
 
-    chunks = [entries[i : i + _CHUNK] for i in range(0, len(entries), _CHUNK)]
+    chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     with (
-        tqdm(total=len(entries), desc="check", unit="img") as bar,
+        tqdm(total=len(files), desc="check", unit="img") as bar,
         closing(in_order(faults_of, chunks, usable_cores())) as results,
     ):
         for chunk, faults in zip(chunks, results, strict=True):
-            for entry, fault in zip(chunk, faults, strict=True):
+            for file, fault in zip(chunk, faults, strict=True):
                 if fault:
-                    yield fault, entry.filename
+                    yield fault, file.name
             bar.update(len(chunk))
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
-    if entry.file_size > LARGEST_FILE:
+def _read(file: _File) -> bytes | None:
+    if file.size > LARGEST_FILE:
         return None
     try:
-        return archive.read(entry)
+        return file.read()
     except Exception:
         return None
 
@@ -160,13 +191,19 @@ def _image_fault(content: bytes | None) -> str | None:
     if content is None:
         return "damaged, encrypted or far too large in the zip"
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = open_header(content)
         size, mode = image.size, image.mode
         # All of the file is read, but an eighth of the pixels made: damage lies in the former.
         image.draft(mode, (1, 1))
         image.load()
+    except DataError:  # of too many pixels
+        return "not 256x256 pixels"
     except Exception:
         return "not a whole image"
+    return _form_fault(image, size, mode)
+
+
+def _form_fault(image: Image.Image, size: tuple[int, int], mode: str) -> str | None:
     if image.format != "JPEG":
         return f"{image.format}, not JPEG"
     if size != IMAGE_SIZE:

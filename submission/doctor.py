@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.advice import counted
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import PainterError
 from pipeline.kaggle_answers import SITE
@@ -67,7 +68,8 @@ def rules(client: KaggleClient) -> Finding:
     """Tell whether the user has accepted the competition's rules."""
     found = client.competition(COMPETITION)
     if found.entered:
-        return Finding("rules", True, f"accepted; {found.daily_submissions} submissions a day")
+        daily = counted(found.daily_submissions, "submission")
+        return Finding("rules", True, f"accepted; {daily} a day")
     page = f"{SITE}/competitions/{COMPETITION}/rules"
     return Finding("rules", False, f"not accepted yet. Accept them on {page}")
 

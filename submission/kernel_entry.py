@@ -33,11 +33,14 @@ from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.families.registry import check_makes_images, make_sampler
 from pipeline.generate import generate, record_made
+from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.models.precision import all_devices, default_device
+from pipeline.redaction import redact
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.score import score, summary, yardstick
 from pipeline.storage import PARTIAL_SUFFIX, file_sha256, write_bytes, write_json
+from pipeline.threads import take_threads
 from pipeline.training.checkpoints import Snapshot, load_snapshot, load_state
 from pipeline.training.loop import train
 from pipeline.training.ranks import ALONE, Ranks
@@ -82,11 +85,11 @@ class KernelSettings:
     source: str = "competition"
     """The paintings: `competition` or `dataset:OWNER/SLUG`."""
     domain: str | None = None
-    """Top-level folder of the paintings; None picks monet_jpg among several."""
+    """Folder of the paintings, by name or path; None picks monet_jpg among several."""
     count: int = 7000
     """Images to generate."""
     seed: int = 0
-    """Which images."""
+    """Which images, as `--image-seed` says; the training's seed stands in `config`."""
     minutes: float = 300.0
     """Limit of the whole kernel."""
     train_minutes: float | None = None
@@ -99,10 +102,12 @@ class KernelSettings:
         _check_types(self)
         _require(self.task in (TRAIN, GENERATE), "task", self.task, f"{TRAIN!r} or {GENERATE!r}")
         _require(
-            self.source == "competition" or _is_dataset(self.source.removeprefix(DATASET)),
+            self.source == "competition"
+            or (self.source.startswith(DATASET) and _is_dataset(self.source.removeprefix(DATASET))),
             "source",
             self.source,
-            f"'competition' or '{DATASET}OWNER/SLUG'",
+            f"'competition' or '{DATASET}OWNER/SLUG'"
+            + did_you_mean(source_meant(self.source, COMPETITION)),
         )
         _require(
             self.attached is None or _is_dataset(self.attached),
@@ -312,6 +317,7 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
     paintings = open_images(path, job.settings.domain)
     about = describe_data(path, paintings)
     config = name_classes(config, paintings)
+    threads = take_threads(begun_with=job.run.read_threads() if ranks.count == 1 else None)
     training, held_out = split(paintings, config.data)
     content, size, channels = about["content_hash"], config.data.image_size, config.data.channels
     loaded = load_images(training, size, content, channels)
@@ -321,6 +327,7 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
         for problem in loaded.unreadable[:10]:
             say(f"left out: {problem}")
         say(f"paintings: {len(loaded.names):,} from {path}")
+        say(f"threads: {threads}")
     budgeted = with_budget(job, config)
     if ranks.is_writer:
         small_score = small_score_if_possible(job, config, training, held_out)
@@ -551,11 +558,10 @@ def score_if_possible(job: Job, paintings: ImageSet) -> None:
         training, held_out = split(paintings, job.settings.training_config().data)
         against = yardstick(training, None, held_out, extractor)
         result = score(open_images(job.run.images), against, extractor)
-    except (ScoringError, ImportError, torch.OutOfMemoryError) as error:
-        say(f"score: skipped ({error})")
-        return
-    write_json(job.run.score, result | {"images_sha256": file_sha256(job.run.images)})
-    say(f"score: {summary(result)}")
+        say(f"score: {summary(result)}")
+        write_json(job.run.score, result | {"images_sha256": file_sha256(job.run.images)})
+    except Exception as error:  # memory, files, numbers: whatever it is, the images are made
+        say(f"score: skipped ({str(error).strip() or type(error).__name__})")
 
 
 def small_score_if_possible(
@@ -687,4 +693,4 @@ def tidy(folder: RunFolder) -> None:
 
 def say(text: str) -> None:
     """Print a line of the kernel's log at once."""
-    print(text, flush=True)
+    print(redact(text), flush=True)

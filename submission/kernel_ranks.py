@@ -18,6 +18,7 @@ import torch
 
 from pipeline import errors
 from pipeline.errors import PainterError, RankLost
+from pipeline.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
 from pipeline.storage import write_json
 from pipeline.training.ranks import join
 
@@ -66,11 +67,11 @@ def _print_through(command: list[str], count: int) -> int:
     A notebook shows what its own process prints, and nothing of what others print.
     """
     path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
+    threads = str(threads_by_environment() or max(1, allowed_cores() // count))
     with subprocess.Popen(
         command,
         cwd=CODE,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": threads},
+        env=os.environ | {"PYTHONPATH": path, THREADS_VARIABLE: threads},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.kaggle_api import LeaderboardRow, Submission
+from pipeline.advice import counted
+from pipeline.data.sources import COMPETITION
+from pipeline.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
+from pipeline.kaggle_api import KaggleClient, LeaderboardRow, Submission
+from pipeline.notices import say_once
 from pipeline.storage import write_text
 from submission.ledger import Book, Ledger, Row
 from submission.submit import update
@@ -60,8 +64,31 @@ class Standing:
         if self.days_left <= 0:
             return "has dropped off the leaderboard"
         if self.days_left <= REMINDER_DAYS:
-            return f"drops off in {self.days_left:.0f} days: submit again"
+            days = counted(max(1, round(self.days_left)), "day")
+            return f"drops off in {days}: submit again"
         return ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of submissions and leaderboard."""
+
+    rows: list[Row]
+    """The ledger."""
+    board: list[LeaderboardRow] | None
+    """The public leaderboard; None if Kaggle could not be asked for it."""
+    team: str = ""
+    """The user's own, as far as the site has named it."""
+    problem: PainterError | WorkFailed | None = None
+    """Why Kaggle could not be asked."""
+
+    @property
+    def as_of(self) -> str:
+        """Return when Kaggle last told of the submissions, in words."""
+        times = [datetime.fromisoformat(row.asked) for row in self.rows if row.asked]
+        if not times:
+            return "an earlier time"
+        return f"{max(times).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True)
@@ -91,20 +118,47 @@ class Agreement:
         return f"{self.features}, n = {self.count}: {mean}, {rank}"
 
 
+def ask(ledger: Ledger) -> Known:
+    """Return what Kaggle says now, or what is known without it.
+
+    Raises:
+        RunError: if the ledger is damaged.
+    """
+    rows, team = None, ""
+    try:
+        client = KaggleClient()
+        found = list(client.submissions(COMPETITION))
+        rows, team = refresh(ledger, found), own_team(found)
+        return Known(rows, client.leaderboard(COMPETITION), team)
+    except (KaggleError, KaggleUnreachable) as problem:
+        return Known(ledger.rows() if rows is None else rows, None, team, problem)
+
+
 def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
     """Take over the site's submissions, newest first, into the ledger; return all rows.
 
-    Submissions made by other means get a row too, without a local score.
+    Submissions made by other means get a row too, without a local score. Where the ledger cannot
+    be written, that is said, and the rows are returned all the same.
     """
-    with ledger.opened() as book:
-        for submission in reversed(found):
-            row = _row_of(book, submission)
-            if row is None:
-                row = _foreign(submission)
-                book.rows.append(row)
-            update(row, submission)
-        book.save()
-        return book.rows
+    try:
+        with ledger.opened() as book:
+            _take_over(book, found)
+            book.save()
+            return book.rows
+    except OSError as error:
+        say_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
+    book = Book(ledger.path, ledger.rows())
+    _take_over(book, found)
+    return book.rows
+
+
+def _take_over(book: Book, found: Sequence[Submission]) -> None:
+    for submission in reversed(found):
+        row = _row_of(book, submission)
+        if row is None:
+            row = _foreign(submission)
+            book.rows.append(row)
+        update(row, submission)
 
 
 def _row_of(book: Book, found: Submission) -> Row | None:
@@ -129,7 +183,7 @@ def _foreign(found: Submission) -> Row:
 def standings(
     rows: Sequence[Row],
     runs: Sequence[dict[str, Any]],
-    board: Sequence[LeaderboardRow],
+    board: Sequence[LeaderboardRow] | None,
     own_team: str,
     now: datetime,
 ) -> list[Standing]:
@@ -138,11 +192,11 @@ def standings(
     Args:
         rows: the ledger.
         runs: what `list_runs` returns.
-        board: the public leaderboard.
+        board: the public leaderboard; without one there are no ranks.
         own_team: left out of the ranking, since a team has one place.
         now: the moment from which ages count.
     """
-    others = [r.score for r in board if r.team != own_team]
+    others = None if board is None else [r.score for r in board if r.team != own_team]
     scores = {r["run"]: r for r in runs if not r["problem"]}
     lines = [_standing(row, scores.get(row.run), others, now) for row in rows]
     submitted = {row.run for row in rows}
@@ -159,7 +213,7 @@ def standings(
 
 
 def _standing(
-    row: Row, run: dict[str, Any] | None, others: Sequence[float], now: datetime
+    row: Row, run: dict[str, Any] | None, others: Sequence[float] | None, now: datetime
 ) -> Standing:
     # A run that was scored after its submission has its number in the run folder.
     scored_since = row.mifid is None and run is not None and _same_images(row, run)
@@ -174,7 +228,7 @@ def _standing(
         local["features"],
         local["n_generated"],
         score,
-        None if score is None else 1 + sum(other < score for other in others),
+        None if score is None or others is None else 1 + sum(other < score for other in others),
         age,
         row.ref,
         row.status,
@@ -239,8 +293,16 @@ def _days(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def write_page(path: Path, lines: Sequence[Standing], board: Sequence[LeaderboardRow]) -> None:
-    """Write the table and local against public as one HTML file that loads nothing."""
+def write_page(
+    path: Path,
+    lines: Sequence[Standing],
+    board: Sequence[LeaderboardRow] | None,
+    as_of: str = "an earlier time",
+) -> None:
+    """Write the table and local against public as one HTML file that loads nothing.
+
+    Without a leaderboard it says so, and `as_of` when the public scores were told.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -255,8 +317,9 @@ def write_page(path: Path, lines: Sequence[Standing], board: Sequence[Leaderboar
         lines=lines,
         agreements=found,
         chart=_chart(lines, [a.features for a in found]),
-        teams=len(board),
+        teams=None if board is None else len(board),
         best=board[0].score if board else None,
+        as_of=as_of,
         score=_score,
         days=_days,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

@@ -6,7 +6,6 @@ processes take turns by a lock.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RunError
+from pipeline.locks import held_lock
 from pipeline.records import from_json
 from pipeline.runs import read_json
 from pipeline.storage import write_json
@@ -51,15 +51,18 @@ class Row:
     """INTENDED until Kaggle has answered, then PENDING, COMPLETE or ERROR."""
     public_score: float | None = None
     error: str = ""
+    asked: str | None = None
+    """When Kaggle last told of it, with the zone."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.
 
         Raises:
-            ValueError: if the time cannot be read.
+            ValueError: if a time cannot be read.
         """
-        if self.submitted is not None and datetime.fromisoformat(self.submitted).tzinfo is None:
-            raise ValueError(f"submitted is {self.submitted!r}, without a time zone")
+        for name, time in (("submitted", self.submitted), ("asked", self.asked)):
+            if time is not None and datetime.fromisoformat(time).tzinfo is None:
+                raise ValueError(f"{name} is {time!r}, without a time zone")
 
     @property
     def tag(self) -> str:
@@ -84,24 +87,24 @@ class Ledger:
 
         Raises:
             RunError: if the file is damaged.
+            LaterVersion: if a later version wrote it.
         """
         if not self.path.exists():
             return []
         try:
-            content = read_json(self.path)
+            content = read_json(self.path, FORMAT)
             return [from_json(Row, row) for row in content["submissions"]]
         except (RunError, KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"{self.path} is damaged, or of another version of painter ({error}). Move it "
-                "away: `painter leaderboard` fetches the submissions again."
+                f"{self.path} is damaged ({error}). Move it away: `painter leaderboard` fetches "
+                "the submissions again."
             ) from None
 
     @contextmanager
     def opened(self) -> Iterator[Book]:
         """Yield the rows for changing, with other processes kept out."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with held_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
             yield Book(self.path, self.rows())
 
 

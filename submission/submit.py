@@ -20,6 +20,7 @@ from pipeline.errors import (
     KaggleError,
     KaggleUnreachable,
     KaggleUnsure,
+    LaterVersion,
     RemoteFailed,
     RunError,
 )
@@ -80,7 +81,7 @@ def local_score(run: RunFolder) -> dict[str, Any]:
         return {}
     try:
         score = read_json(run.score)
-    except RunError:
+    except (RunError, LaterVersion):
         return {}
     scored = score.get("images_sha256")
     if scored and run.images.exists() and scored != file_sha256(run.images):
@@ -134,7 +135,7 @@ def refuse_submitted(book: Book, row: Row) -> None:
         if known.ref is not None and (same or same_file):
             raise KaggleError(
                 f"{known.kernel} version {known.version} was submitted already: {summary(known)} "
-                "Other images can be submitted: train on, or generate with another --seed."
+                "Other images can be submitted: train on, or `painter generate --seed N`."
             )
 
 
@@ -218,6 +219,7 @@ def update(row: Row, found: Submission) -> None:
     row.status = found.status
     row.public_score = found.public_score
     row.error = found.error
+    row.asked = datetime.now(UTC).isoformat(timespec="seconds")
     if found.date is not None:
         row.submitted = found.date.isoformat(timespec="seconds")
 

@@ -318,6 +318,8 @@ class KaggleState:
         """What stands before "owner/slug" in the reply to a push."""
         self.unknown_kernel = 404
         """The HTTP status for a kernel that does not exist."""
+        self.latest_alone = False
+        """Whether the number of a version is taken no notice of."""
 
         self.datasets: dict[str, Dataset] = {}
         """By "owner/slug"."""
@@ -425,7 +427,10 @@ class KaggleState:
         kernel = self.kernels.get(f"{request['userName']}/{request['kernelSlug']}")
         if kernel is None:
             raise Refused(self.unknown_kernel, "Permission 'kernels.get' was denied")
-        number = int(request.get("versionLabel", "").removeprefix("v") or len(kernel.versions))
+        label = "" if self.latest_alone else request.get("versionLabel", "")
+        if label and not re.fullmatch(r"v\d+", label):
+            raise Refused(404, f"There is no version {label}")
+        number = int(label.removeprefix("v") or len(kernel.versions))
         if not 1 <= number <= len(kernel.versions):
             raise Refused(404, f"There is no version {number}")
         return kernel, kernel.versions[number - 1]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ import torch
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.service.app import create_app
+from pipeline.service.connection import PATIENCE
 from pipeline.service.model import Model
 from pipeline.service.server import listen, make_server, url_of
 from pipeline.service.studio import Studio
@@ -31,16 +33,16 @@ def tiny_snapshot(**settings: object) -> Snapshot:
     return Snapshot(build_generator(config).eval(), config, 123)
 
 
-def tiny_model(**settings: object) -> Model:
+def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> Model:
     """Return the same as a model that can be served."""
-    return Model(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"))
+    return Model(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"), score)
 
 
 @contextmanager
-def serving(studio: Studio) -> Iterator[str]:
+def serving(studio: Studio, patience: float = PATIENCE) -> Iterator[str]:
     """Yield the address of a server that runs in a thread."""
     listener = listen("127.0.0.1", 0)
-    server = make_server(create_app(studio))
+    server = make_server(create_app(studio), patience)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -86,5 +88,7 @@ class Held:
 
     def _fulfil(self) -> None:
         for future, count in self._waiting:
+            if not future.set_running_or_notify_cancel():
+                continue
             future.set_result(np.zeros((count, self._side, self._side, 3), np.uint8))
         self._waiting.clear()

@@ -1,6 +1,9 @@
 """A zip is packaged only if the competition would take it; each kind of fault is counted."""
 
+import shlex
+import shutil
 import struct
+import subprocess
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import submission.archive as module
+from pipeline.cli import run_command
 from pipeline.errors import DataError
 from submission.archive import Violation, check_archive, package, refuse_count
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
@@ -34,6 +38,33 @@ def with_faults(path: Path, faults: dict[str, bytes]) -> list[Violation]:
 def test_a_valid_zip_has_no_violations_and_folders_in_it_do_not_count(tmp_path: Path) -> None:
     assert with_faults(tmp_path, {}) == []
     assert with_faults(tmp_path, {"an_empty_folder/": b"", "4.JPEG": GOOD}) == []
+
+
+def test_a_folder_is_checked_as_its_zip_would_be(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("1.jpg", "2.jpg", "sub/3.jpg"):
+        (folder / name).write_bytes(GOOD)
+    (folder / ".DS_Store").touch()
+    assert check_archive(folder) == [Violation("name is not flat", 1, ("sub/3.jpg",))]
+    (folder / "sub" / "3.jpg").rename(folder / "3.jpg")
+    assert check_archive(folder) == []
+    (folder / "4.jpg").write_bytes(GOOD[:2000])
+    assert check_archive(folder) == [Violation("not a whole image", 1, ("4.jpg",))]
+
+
+@pytest.mark.skipif(shutil.which("zip") is None, reason="the advice is a call of zip")
+def test_the_advice_for_a_folder_makes_a_zip_that_passes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my images"
+    folder.mkdir()
+    for name in ("1.jpg", "2.jpg", "3.jpg"):
+        (folder / name).write_bytes(GOOD)
+    (folder / ".DS_Store").touch()
+    assert run_command(["check", str(folder)]) == 0
+    subprocess.run(shlex.split(capsys.readouterr().out.partition("zip: ")[2]), check=True)
+    assert check_archive(tmp_path / "my images.zip") == []
 
 
 @pytest.mark.parametrize("count", [2, 6])

@@ -42,6 +42,28 @@ def test_an_npz_file_gives_its_images(tmp_path: Path, compressed: bool) -> None:
         np.testing.assert_array_equal(load_array(tmp_path / "a.npz", 8, 2**30), expected)
 
 
+def test_the_array_with_images_is_picked_whatever_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.zeros(3), pixels=PIXELS)
+    np.testing.assert_array_equal(load_array(path, 8, 2**30), PIXELS)
+    assert capsys.readouterr().err == ""
+    np.savez(path, photos=PIXELS[:2], paintings=PIXELS[:3])
+    assert len(load_array(path, 8, 2**30)) == 2
+    assert (
+        "the images are those of the array photos. Found: photos (uint8" in capsys.readouterr().err
+    )
+
+
+def test_an_npz_without_images_names_what_it_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", labels=np.zeros(3), x=PIXELS.transpose(0, 3, 1, 2))
+    with pytest.raises(
+        DataError, match=r"labels \(float64, \(3,\)\), x \(uint8, \(12, 3, 16, 24\)\)"
+    ):
+        load_array(tmp_path / "a.npz", 8, 2**30)
+
+
 def test_rows_of_features_are_in_the_order_of_the_array(tmp_path: Path) -> None:
     images = open_images(saved(tmp_path / "a.npy", PIXELS))
     found = extract(images, QuadrantMeans(), "a")

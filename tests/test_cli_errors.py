@@ -13,7 +13,9 @@ from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.config import preset_names
+from pipeline.runs import read_json
 from pipeline.scoring import extractors
+from pipeline.storage import write_json
 from tests.helpers import TINY_RUN, encoded, fill, pack, painting
 from tests.scoring_helpers import QuadrantMeans
 
@@ -92,7 +94,7 @@ def test_an_empty_folder_says_what_was_expected(
         "train": train("empty"),
     }
     message = refused(*arguments[stage])
-    assert "empty holds no images; expected files ending in .jpg, .jpeg, .png, .webp" in message
+    assert "empty holds no images; expected files ending in .jpg, .jpeg" in message
 
 
 @pytest.mark.parametrize("stage", ["download", "explore", "train"])
@@ -104,7 +106,8 @@ def test_missing_data_names_the_command_that_brings_them(refused: Refused, stage
     }
     message = refused(*arguments[stage])
     assert "no folder or zip nowhere" in message
-    assert "painter download" in message
+    advice = "expected competition, dataset:" if stage == "download" else "painter download"
+    assert advice in message
 
 
 @pytest.mark.parametrize("stage", ["download", "explore", "train"])
@@ -158,6 +161,51 @@ def test_a_zip_that_reaches_outside_is_not_unpacked(
     message = refused(*arguments[stage])
     assert "'../x.jpg' is a name that leads outside" in message
     assert "Nothing was unpacked" in message
+
+
+@pytest.mark.parametrize("command", ["train", "explore", "score"])
+def test_a_wrapped_folder_is_said_on_standard_error_by_every_stage(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "data" / "wrapper" / "monet_jpg", 8)
+    fill(tmp_path / "data" / "wrapper" / "photo_jpg", 5)
+    data = str(tmp_path / "data")
+    arguments = {
+        "train": [*train(data, tmp_path / "run"), "--dry-run"],
+        "explore": ["explore", "--data", data],
+        "score": ["score", str(fill(tmp_path / "made", 9)), "--reference", data],
+    }
+    assert run_command(arguments[command]) == 0
+    said = "8 images from wrapper/monet_jpg, 5 left aside (wrapper/photo_jpg 5)"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_a_run_without_a_domain_is_scored_against_all_that_it_was_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As a version that did not look into wrapping folders began it.
+    fill(tmp_path / "data" / "wrapper" / "monet_jpg", 8)
+    fill(tmp_path / "data" / "wrapper" / "photo_jpg", 5)
+    data, run = str(tmp_path / "data"), tmp_path / "run"
+    assert run_command(train(data, run, "--domain", "all")) == 0
+    provenance = read_json(run / "provenance.json")
+    provenance["data"]["domain"] = None
+    write_json(run / "provenance.json", provenance)
+    assert run_command(train(data, run, "--domain", "all")) == 0
+    for command in (["generate", "--count", "20"], ["score"]):
+        assert run_command([command[0], "--run", str(run), *command[1:]]) == 0
+    assert "20 images against 13" in capsys.readouterr().out
+
+
+def test_a_run_in_a_folder_whose_name_is_not_utf8_goes_all_the_way(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(trained / "run", run)
+    for command in (["generate", "--count", "25"], ["score"], ["report"]):
+        assert run_command([command[0], "--run", str(run), *command[1:]]) == 0, command
+    (run / "report.html").read_bytes().decode()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_an_unknown_domain_lists_those_that_exist(refused: Refused, tmp_path: Path) -> None:
@@ -251,12 +299,12 @@ def test_a_cut_off_checkpoint_says_how_to_go_on(refused: Refused, run: Path, kee
     (run / "state.pt").write_bytes(content[:keep])
     message = refused(*train("data"))
     assert "The checkpoint run/state.pt is damaged" in message
-    assert "delete run/state.pt" in message
+    assert "move run/state.pt to another folder" in message
 
 
 def test_a_checkpoint_that_is_something_else_says_how_to_go_on(refused: Refused, run: Path) -> None:
     (run / "state.pt").write_bytes(b"this is a text")
-    assert "delete run/state.pt" in refused(*train("data"))
+    assert "move run/state.pt to another folder" in refused(*train("data"))
 
 
 class Hostile:
@@ -294,7 +342,11 @@ def test_a_cut_off_snapshot_is_named(refused: Refused, run: Path, keep: int) -> 
 @pytest.mark.parametrize("name", ["config.json", "provenance.json"])
 def test_damaged_records_are_named(refused: Refused, run: Path, name: str) -> None:
     (run / name).write_text("{")
-    assert f"run/{name} is not JSON" in refused(*train("data"))
+    fill(run / "made")
+    pack(run / "images.zip", {p.name: p.read_bytes() for p in (run / "made").iterdir()})
+    message = refused(*(["report"] if name == "config.json" else ["score"]), "--run", "run")
+    assert f"run/{name} is not JSON" in message
+    assert "`painter train --run run` makes it again" in message
 
 
 # --- Later stages
@@ -438,3 +490,11 @@ def test_the_process_ends_with_code_2_and_the_same_message(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("which", [["--model", "monet-dcgan"], ["--snapshot", "x.safetensors"]])
+def test_where_no_file_is_named_the_option_that_was_given_is(
+    which: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["generate", *which]) == 2
+    assert f"{which[0]} needs --out FILE.zip" in capsys.readouterr().err

@@ -39,6 +39,12 @@ def test_without_training_paintings_the_reference_takes_their_place() -> None:
     assert compare(sets, REFERENCE) == compare(sets, REFERENCE, REFERENCE)
 
 
+def test_the_reference_itself_is_not_compared_by_mifid() -> None:
+    sets = {"copy": REFERENCE, "a": random_set(0, 40, 6), "b": random_set(1, 40, 6)}
+    metrics = [(d.first, d.second) for d in compare(sets, REFERENCE) if d.metric == "mifid"]
+    assert metrics == [("a", "b")]
+
+
 def test_a_better_set_is_found_and_named() -> None:
     near, far = random_set(3, 300, 6), random_set(4, 300, 6, shift=0.6)
     for difference in compare({"far": far, "near": near}, REFERENCE, far + 5):

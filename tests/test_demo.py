@@ -7,7 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import submission.archive
 from pipeline.cli import run_command
@@ -36,6 +38,13 @@ def test_the_demo_ends_with_the_score_and_three_files(
     lines = output.splitlines()
     assert lines[-3:] == [str(run / name) for name in ("images.zip", "score.json", "report.html")]
     assert any(line.startswith("MiFID") for line in lines[-10:-3])
+    # It begins with a wall of real pictures, and says how far its own training came.
+    assert lines[0] == "[1/8] wall"
+    picture = Image.open(run / "wall.jpg")
+    assert picture.size == (6 * 262 + 6, 4 * 262 + 6)
+    assert np.asarray(picture).std() > 30  # paintings; grey noise has 6
+    assert "Its own training saw 64 images in" in output
+    assert "still noise" in output
     assert "cannot be compared with the leaderboard" in lines[-4]
 
     score = json.loads((run / "score.json").read_text())
@@ -48,12 +57,24 @@ def test_the_demo_ends_with_the_score_and_three_files(
     report = (run / "report.html").read_text()
     assert f"{score['mifid']:.2f}" in report or f"{score['mifid']:.1f}" in report
     assert "Not comparable with the leaderboard" in report
+    assert "What training comes to" in report
 
     # Called again, the finished stages are left as they are and nothing breaks.
     before = (run / "state.pt").read_bytes()
     assert run_command(["demo", "--out", str(run), "--data", str(data), "--count", "24",
                         *ASSIGNMENTS]) == 0  # fmt: skip
     assert (run / "state.pt").read_bytes() == before
+
+
+def test_the_demo_leaves_a_folder_of_other_things_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    code = run_command(["demo", "--out", str(tmp_path / "mine"), "--data", str(tmp_path / "data")])
+    assert code == 2
+    assert "is not empty and holds no run" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
 
 def test_json_on_standard_output_is_one_object_and_nothing_else(tmp_path: Path) -> None:

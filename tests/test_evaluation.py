@@ -139,7 +139,33 @@ def test_exact_copies_stay_finite() -> None:
     found = evaluate(PAINTINGS, PAINTINGS)
     json.dumps(found, allow_nan=False)
     assert found["memorization_distance"] <= 8 * EPSILON
+    assert found["mifid"] is None
+    assert found["mifid_interval"] is None
+    assert "the reference itself" in words(found)
+    assert "divided by it" not in words(found)
     assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1)
+
+
+def test_copies_of_a_part_of_the_reference_have_the_mifid_of_the_formula() -> None:
+    found = evaluate(PAINTINGS[:60], PAINTINGS)
+    # FID over no distance at all, as Kaggle computes it: worse than any set of its own.
+    assert found["mifid"] > 1e12
+    assert "the reference itself" not in words(found)
+
+
+@pytest.mark.parametrize("repeats", [10, 80])
+def test_repeated_reference_images_switch_no_warning_off(repeats: int) -> None:
+    reference = np.concatenate([PAINTINGS, PAINTINGS[:repeats]])
+    collapsed = varied(pictures(8, 4).repeat(60, 0), 9, 0.02)
+    for made in (GOOD, collapsed, varied(PAINTINGS, 6), PAINTINGS[::-1]):
+        plain, found = evaluate(made, PAINTINGS), evaluate(made, reference)
+        for name in ("near_duplicates", "near_duplicate_threshold", "copies"):
+            assert found[name] == plain[name]
+        # The same rows, in other sums.
+        assert found["vendi_ratio"] == pytest.approx(plain["vendi_ratio"], rel=1e-9)
+        assert f"{repeats} of the {80 + repeats} reference images repeat others" in words(found)
+    assert found["copies"] == 1
+    assert evaluate(collapsed, reference)["near_duplicates"] == 1
 
 
 def test_a_few_copies_among_many_are_found() -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from pipeline.data.explore import (
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import STATISTICS
 from pipeline.errors import DataError
+from pipeline.pages import thumbnail
 from tests.helpers import encoded, painting
 
 STEP = THUMBNAIL + GAP
@@ -209,6 +212,21 @@ def test_near_duplicates_are_listed_as_pairs(tmp_path: Path) -> None:
     found = explore(image_set(files), tmp_path)["near_duplicates"]
     assert found["compared"] == 3
     assert found["pairs"] == [{"name": "b.png", "earlier": "a.png", "distance": 3}]
+
+
+def test_names_that_are_not_utf8_are_legible_in_all_that_is_written(tmp_path: Path) -> None:
+    name, alike, bad = (os.fsdecode(n) for n in (b"b\xfcld.png", b"\xe9.png", b"\xff.png"))
+    files = {name: flat((9, 9, 9)), alike: flat((9, 9, 9)), bad: b"?"}
+    images = replace(image_set(files), label=os.fsdecode(b"caf\xe9"), domain=os.fsdecode(b"\xfc"))
+    result = explore(images, tmp_path)
+    assert json.loads((tmp_path / "statistics.json").read_bytes().decode()) == result
+    (pair,) = result["near_duplicates"]["pairs"]
+    assert {pair["name"], pair["earlier"]} == {r"b\xfcld.png", r"\xe9.png"}
+    page = (tmp_path / "explore.html").read_bytes().decode()
+    assert r"caf\xe9" in page
+    assert r"Image b\xfcld.png" in page
+    # Names as they are written find their files: two samples, and the two of the pair.
+    assert page.count(thumbnail(images, pair["name"]) or "none") == 4
 
 
 def test_an_image_that_vanishes_between_the_readings_is_named(tmp_path: Path) -> None:

@@ -204,8 +204,9 @@ def test_each_normalisation_is_the_one_that_is_named() -> None:
     # Over the batch each channel has mean 0; over one image all channels together have.
     assert batch.mean((0, 2, 3)).abs().max() < 1e-6  # float32 means of 144 numbers
     assert layer.mean((1, 2, 3)).abs().max() < 1e-6  # of 72
-    bounded = found["spectral"][0].eval()
-    norm = torch.linalg.matrix_norm(bounded.weight.flatten(1), 2)
+    (bounded,) = found["spectral"]
+    assert isinstance(bounded, nn.Conv2d)
+    norm = torch.linalg.matrix_norm(bounded.eval().weight.flatten(1), 2)
     # The estimate of torch's power iteration at the start is within some per cent.
     assert norm.item() == pytest.approx(1, rel=0.05)
 

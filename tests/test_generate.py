@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline import generate as stage
 from pipeline.config import Config, OutputConfig, apply_settings
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, DataError
 from pipeline.families.noise.laws import Latents, parse_noise
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
@@ -229,6 +229,34 @@ def test_images_in_flight_are_bounded_whatever_the_count(
     assert writer.names == [f"{n}.jpg" for n in range(1, 1001)]
     # One batch is with the writer while the others are made or wait.
     assert max(flights) <= (usable_cores() + AHEAD + 1) * 8
+
+
+def test_more_images_than_the_disk_has_room_for_are_refused_at_once(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    class Counting:
+        def __call__(self, indices: Sequence[int]) -> list[np.ndarray]:
+            made.extend(indices)
+            return [np.zeros((8, 8, 3), np.uint8) for _ in indices]
+
+    for name in ("a.zip", "deep/folder"):
+        with pytest.raises(DataError, match=r"1,000,000,000,000 images need about .* GB left"):
+            generate(Counting(), 10**12, tmp_path / name, TINY.output)
+    assert made == 2 * list(range(stage.MEASURED))
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_are_measured_where_room_for_them_uncompressed_would_be_scarce(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sampler()
+    whole = sum(len(encode_jpeg(image, TINY.output)) for image in images(range(20)))
+    monkeypatch.setattr(stage, "free_bytes", lambda path: 2 * whole)
+    generate(images, 20, tmp_path / "a.zip", TINY.output)
+    monkeypatch.setattr(stage, "free_bytes", lambda path: whole // 2)
+    with pytest.raises(DataError, match="Take a smaller --count"):
+        generate(images, 20, tmp_path / "b.zip", TINY.output)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
 def test_images_are_in_order_when_a_later_batch_is_ready_first(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import zipfile
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.data import formats
 from pipeline.data import images as module
 from pipeline.data.images import (
     content_hash,
@@ -92,8 +94,8 @@ def test_an_image_of_one_pixel_is_refused_with_its_size() -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match="cannot be decoded"):
+    monkeypatch.setattr(formats, "LARGEST_PIXELS", 100)
+    with pytest.raises(DataError, match="is 32x32, 0 million pixels; at most"):
         decode_rgb(encoded(painting()))
 
 
@@ -192,6 +194,54 @@ def test_domains_are_picked_by_name_with_the_paintings_as_default(tmp_path: Path
     assert len(open_images(tmp_path, "all")) == 5
     with pytest.raises(DataError, match=r"no domain 'vangogh'; found: monet_jpg, photo_jpg"):
         open_images(tmp_path, "vangogh")
+
+
+def test_a_wrapped_folder_is_the_same_data_as_the_competitions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, wrapped = tmp_path / "plain", tmp_path / "wrapped"
+    for top in (plain, wrapped / "a" / "gan-getting-started"):
+        fill(top / "monet_jpg", 2)
+        fill(top / "photo_jpg", 3)
+        (top / "monet_tfrec").mkdir()
+        (top / "monet_tfrec" / "monet00-60.tfrec").write_bytes(b"x")
+    files = {p.relative_to(wrapped).as_posix(): p.read_bytes() for p in wrapped.rglob("*.*")}
+    archive = pack(tmp_path / "a.zip", files)
+    backslashes = pack(tmp_path / "b.zip", {n.replace("/", "\\"): c for n, c in files.items()})
+    expected = open_images(plain)
+    for path in (wrapped, archive, backslashes):
+        for domain in (None, "monet_jpg", "gan-getting-started/monet_jpg"):
+            found = open_images(path, domain)
+            assert (found.names, found.domain) == (expected.names, "monet_jpg")
+            assert content_hash(found) == content_hash(expected)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(set(said)) == 4
+    assert all("2 images from " in line and "3 left aside" in line for line in said)
+
+
+def test_the_data_of_runs_of_version_0_1_0_have_their_hash(tmp_path: Path) -> None:
+    for name, content in (
+        ("monet_jpg/a.jpg", b"1"),
+        ("monet_jpg/b.jpg", b"2"),
+        ("photo_jpg/c.jpg", b"3"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = open_images(tmp_path)
+    lines = [
+        f"{n}\0{sha256(c).hexdigest()}\n" for n, c in zip(found.names, (b"1", b"2"), strict=True)
+    ]
+    assert found.names == ("monet_jpg/a.jpg", "monet_jpg/b.jpg")
+    assert content_hash(found) == sha256("".join(lines).encode()).hexdigest()
+
+
+def test_nothing_is_said_of_a_path_that_is_only_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "monet_jpg", 2)
+    fill(tmp_path / "photo_jpg", 3)
+    open_images(tmp_path, quiet=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_folders_without_that_name_are_taken_together(tmp_path: Path) -> None:

@@ -164,6 +164,25 @@ def test_a_dataset_is_found_where_kaggle_mounts_it(tmp_path: Path, place: str) -
     assert find_source(tmp_path, "dataset:alice/my-paintings") == tmp_path / place
 
 
+def test_paintings_in_a_wrapping_folder_are_those_that_a_run_elsewhere_was_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / NEWER
+    wrapped = tmp_path / "datasets" / "alice" / "paintings"
+    for top in (plain, wrapped / "gan-getting-started"):
+        fill(top / "monet_jpg", 4)
+        fill(top / "photo_jpg", 6)
+    known = [
+        kernel_entry.describe_data(path, open_images(path))
+        for source in ("competition", "dataset:alice/paintings")
+        for path in [find_source(tmp_path, source)]
+    ]
+    assert {(k["domain"], k["count"], k["content_hash"]) for k in known} == {
+        ("monet_jpg", 4, known[0]["content_hash"])
+    }
+    assert capsys.readouterr().err.count("4 images from ") == 2
+
+
 def test_missing_data_is_answered_with_what_was_looked_for_and_what_is_there(
     tmp_path: Path, working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

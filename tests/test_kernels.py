@@ -3,18 +3,31 @@
 import io
 import json
 import os
+import select
 import signal
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from kernels.metadata import LONGEST_SLUG, Plan, describe, slug_of, title_of
+from kernels.bundle import as_notebook, build
+from kernels.metadata import (
+    CPU,
+    GPU,
+    LONGEST_SLUG,
+    MACHINES,
+    Plan,
+    accelerator_of,
+    describe,
+    slug_of,
+    title_of,
+)
 from kernels.pull import damage
-from kernels.push import digest
-from kernels.record import KernelRecord, latest_record, read_record, write_record
+from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
+from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
-from pipeline.errors import RunError
+from pipeline.cli_options import may_replace
+from pipeline.errors import KaggleError, RunError
 from submission.kernel_entry import KernelSettings
 from tests.helpers import TINY_RUN, pack
 from tests.kaggle_desk import (
@@ -23,6 +36,7 @@ from tests.kaggle_desk import (
     RUN,
     Desk,
     desk,
+    generated,
     images,
     output,
     painter_process,
@@ -120,16 +134,16 @@ def test_a_push_that_has_run_is_not_run_again(desk: Desk) -> None:
 def test_other_settings_wait_for_the_kernel_that_runs(desk: Desk) -> None:
     desk.server.runner = Held()
     desk.works(*PUSH)
-    message = desk.fails(2, *PUSH, "--seed", "5")
+    message = desk.fails(2, *PUSH, "--image-seed", "5")
     assert f"{NAME} version 1 is RUNNING with other settings" in message
     assert pushes(desk) == 1
 
 
 def test_output_that_was_not_pulled_is_not_hidden_by_a_new_version(desk: Desk) -> None:
     pushed_and_complete(desk)
-    assert "Fetch it first" in desk.fails(2, *PUSH, "--seed", "5")
+    assert "Fetch it first" in desk.fails(2, *PUSH, "--image-seed", "5")
     desk.works(*PULL)
-    desk.works(*PUSH, "--seed", "5")
+    desk.works(*PUSH, "--image-seed", "5")
     record = read_record(desk.run)
     assert record is not None
     assert record.version == 2
@@ -234,8 +248,12 @@ def test_a_quota_that_does_not_suffice_stops_the_push(desk: Desk) -> None:
         (("--minutes", "291"), "at most 290"),
         (("--minutes", "0"), "more than 0"),
         (("--accelerator", "NvidiaTeslaP100"), "no longer runs on a P100"),
+        (("--accelerator", "t5"), "No accelerator on Kaggle"),
         (("--count", "3"), "7,000 to 10,000"),
         (("--source", "dataset:monet"), "OWNER/SLUG"),
+        (("--source", "alice/monet"), "Did you mean dataset:alice/monet?"),
+        (("--source", "https://www.kaggle.com/c/gan-getting-started"), "Did you mean competition?"),
+        (("--attach", "https://www.kaggle.com/datasets/bob/weights"), "Did you mean bob/weights?"),
         (("--set", "image_siz=64"), "image_size"),
     ],
 )
@@ -284,13 +302,27 @@ def test_a_kernel_goes_on_from_an_earlier_run(desk: Desk) -> None:
     run = train_here(desk.folder, "runs/earlier")
     desk.server.ready_after = 2
     desk.works(*PUSH, "--continue-from", "runs/earlier")
-    dataset = desk.server.datasets["alice/painter-earlier-state"]
+    dataset = desk.server.datasets["alice/painter-first-state"]
     assert dataset.is_private
     assert dataset.files["state.pt"] == (run / "state.pt").read_bytes()
     assert {"config.json", "provenance.json", "stats.jsonl", "log.txt"} <= set(dataset.files)
     request = desk.server.kernels[NAME].versions[0].request
-    assert request["datasetDataSources"] == ["alice/painter-earlier-state"]
-    assert "'attached': 'alice/painter-earlier-state'" in request["text"]
+    assert request["datasetDataSources"] == ["alice/painter-first-state"]
+    assert "'attached': 'alice/painter-first-state'" in request["text"]
+
+
+def test_a_state_that_a_waiting_kernel_will_read_is_not_replaced_by_another_push(
+    desk: Desk,
+) -> None:
+    first = train_here(desk.folder, "runs/earlier")
+    options = ("--continue-from", "runs/earlier")
+    desk.server.runner = Held()
+    desk.works(*PUSH, *options)
+    state = (first / "state.pt").read_bytes()
+    pack(first / "state.pt", {"other": b"trained on"})
+    desk.works(*instead_of_first(PUSH, "runs/second"), *options)
+    assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == state
+    assert desk.server.datasets["alice/painter-second-state"].files["state.pt"] != state
 
 
 def test_training_goes_on_again_and_again(desk: Desk) -> None:
@@ -304,14 +336,39 @@ def test_training_goes_on_again_and_again(desk: Desk) -> None:
     assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == zipped(b"second")
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--minutes", "50", "--set", "minutes=20"), "--minutes and --set minutes=..."),
+        (("--seed", "1", "--set", "seed=2"), "--seed and --set seed=..."),
+        (("--holdout-seed", "1"), "none are kept"),
+        (("--holdout", "0.2", "--seed", "1"), "--holdout-seed says"),
+    ],
+)
+def test_options_without_effect_are_refused_before_anything_is_sent(
+    desk: Desk, options: tuple[str, ...], expected: str
+) -> None:
+    assert expected in " ".join(desk.fails(2, *PUSH, *options).split())
+    assert desk.server.mutating() == []
+
+
+def test_a_kernel_is_told_the_runs_seed_and_which_images_to_make(desk: Desk) -> None:
+    seeds = ("--seed", "3", "--image-seed", "5", "--holdout", "0.2", "--holdout-seed", "7")
+    assert "seeds     3 to train, 5 for the images" in desk.works(*PUSH, *seeds, "--dry-run")
+    desk.works(*PUSH, *seeds)
+    source = desk.server.kernels[NAME].versions[-1].source
+    for line in ("'seed': 3", "'seed': 5", "'holdout': 0.2", "'holdout_seed': 7"):
+        assert line in source.replace('"', "'"), line
+
+
 def test_a_state_is_not_replaced_under_a_kernel_that_runs(desk: Desk) -> None:
     train_here(desk.folder, "runs/earlier")
     options = ("--continue-from", "runs/earlier")
     desk.server.runner = Held()
     desk.works(*PUSH, *options)
     desk.works(*PUSH, *options)
-    desk.fails(2, *PUSH, *options, "--seed", "4")
-    assert desk.server.datasets["alice/painter-earlier-state"].version == 1
+    desk.fails(2, *PUSH, *options, "--image-seed", "4")
+    assert desk.server.datasets["alice/painter-first-state"].version == 1
 
 
 def test_without_quota_nothing_is_uploaded(desk: Desk) -> None:
@@ -334,20 +391,21 @@ def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
     desk.server.faults[f"{BLOBS}/StartBlobUpload"].append(broken())
     desk.server.faults[f"{DATASETS}/CreateDataset"].append(LostReply())
     desk.works(*PUSH, "--continue-from", "runs/earlier")
-    assert desk.server.datasets["alice/painter-earlier-state"].version == 1
+    assert desk.server.datasets["alice/painter-first-state"].version == 1
 
 
 def test_a_dataset_that_kaggle_cannot_process_stops_the_push(desk: Desk) -> None:
     train_here(desk.folder, "runs/earlier")
     desk.works(*PUSH, "--continue-from", "runs/earlier")
-    desk.server.datasets["alice/painter-earlier-state"].outcome = "FAILED"
+    dataset = desk.server.add_dataset("alice/painter-second-state", {})
+    dataset.outcome = "FAILED"
     desk.server.faults[f"{DATASETS}/CreateDatasetVersion"].append(
         Instead(as_json({"ref": "", "url": "", "status": "Ok", "error": ""}))
     )
     options = ("--continue-from", "runs/earlier", "--run", "runs/second")
     assert "could not process the dataset" in desk.fails(2, *PUSH, *options)
     assert pushes(desk) == 1
-    desk.server.datasets["alice/painter-earlier-state"].outcome = "READY"
+    dataset.outcome = "READY"
     desk.works(*PUSH, *options)
 
 
@@ -371,6 +429,47 @@ def test_build_needs_no_account(desk: Desk) -> None:
     done = desk.painter("kernel", "build", "--preset", "demo", "--out", "made", credentials=False)
     assert done.code == 0
     assert desk.read("made/kernel-metadata.json")["id"] == "YOUR-USER-NAME/painter-demo"
+
+
+def test_names_that_differ_have_slugs_that_differ() -> None:
+    names = ["v2.0", "v2-0", "v2--0", "v2_0", "V2-0", "v2-0-", "first", "First", "first-images"]
+    names += ["first-state", "first-snapshot", "é", "è", "run", "a" * 60 + "1", "a" * 60 + "2"]
+    slugs = {slug_of(Path(n), p) for n in names for p in ("", "images", "state", "snapshot")}
+    assert len(slugs) == 4 * len(names)
+    hashed = slug_of(Path("v2.0")).removeprefix("painter-")
+    assert slug_of(Path(hashed)) != slug_of(Path("v2.0"))
+    assert slug_of(Path("runs/monet64")) == "painter-monet64"
+
+
+def test_a_record_gives_its_owner_the_slug(tmp_path: Path) -> None:
+    assert slug_in(tmp_path, "alice") is None
+    write_record(tmp_path, record())
+    assert (slug_in(tmp_path, "alice"), slug_in(tmp_path, "bob")) == ("painter-first", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "machine"),
+    [("t4", GPU), ("T4x2", GPU), ("T4 x2", GPU), ("nvidiateslat4", GPU), ("CPU", CPU),
+     ("none", CPU), ("l4", "NvidiaL4"), ("NvidiaL4X1", "NvidiaL4X1"), ("A100", "NvidiaTeslaA100"),
+     ("rtx-pro-6000", "NvidiaRtxPro6000")],
+)  # fmt: skip
+def test_accelerators_have_short_names(given: str, machine: str) -> None:
+    assert accelerator_of(given) == machine
+
+
+def test_every_accelerator_is_known_by_both_its_names() -> None:
+    for short, full in MACHINES.items():
+        assert accelerator_of(short) == accelerator_of(full) == full
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("NvidiaTelsaT4", "Did you mean NvidiaTeslaT4"), ("gpu", "Known are: cpu"), ("", "Known are"),
+     ("p100", "no longer runs on a P100"), ("TpuV5E8", "not run on TPUs")],
+)  # fmt: skip
+def test_an_accelerator_that_is_not_known_is_refused(given: str, words: str) -> None:
+    with pytest.raises(KaggleError, match=words):
+        accelerator_of(given)
 
 
 @pytest.mark.parametrize(
@@ -431,24 +530,183 @@ def test_a_kernel_that_fails_is_a_failure_of_watch(desk: Desk) -> None:
     assert desk.painter(*PUSH, "--wait").code == 1
 
 
-def test_another_version_pushed_meanwhile_is_noticed(desk: Desk) -> None:
+# --- Kernels of the same name
+
+
+def instead_of_first(command: tuple[str, ...], run: str) -> list[str]:
+    """Return a command with another run folder."""
+    return [word if word != RUN else run for word in command]
+
+
+ELSEWHERE = instead_of_first(PUSH, "elsewhere/first")
+
+
+def pushed_over(desk: Desk) -> None:
+    """Push from two folders of the same name; the first one's output was not pulled."""
     pushed_and_complete(desk)
-    desk.server.push_elsewhere(NAME, Held())
-    for command in (WATCH, PULL):
-        assert "Version 2 of alice/painter-first has replaced version 1" in desk.fails(2, *command)
-    assert not (desk.run / "images.zip").exists()
-    assert "version 2 is RUNNING and was not pushed from this folder" in desk.fails(2, *PUSH)
-    desk.server.kernels[NAME].versions[-1].finish()
-    desk.works(*PUSH)
+    other = output() | {"images.zip": pack(desk.folder / "o.zip", {"1.jpg": b"other"}).read_bytes()}
+    desk.server.runner = Scripted(files=other, log=["from elsewhere"], polls=0)
+    desk.works(*ELSEWHERE, "--replace", "--seed", "2")
+
+
+def test_a_kernel_from_elsewhere_is_not_pushed_over_without_asking(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    message = desk.fails(2, *ELSEWHERE)
+    assert f"{NAME} version 1 was not pushed from elsewhere/first" in message
+    assert "--replace" in message
+    assert "run folder another name" in message
+    assert pushes(desk) == 1
+    assert read_record(desk.folder / "elsewhere/first") is None
     desk.works(*PULL)
-    assert (desk.run / "images.zip").exists()
+
+
+def test_output_that_another_push_has_replaced_is_pulled_by_its_version(desk: Desk) -> None:
+    pushed_over(desk)
+    desk.works(*PULL)
+    assert (desk.run / "images.zip").read_bytes() == images()
+    desk.works(*instead_of_first(PULL, "elsewhere/first"))
+    assert (desk.folder / "elsewhere/first/images.zip").read_bytes() != images()
+    record = read_record(desk.run)
+    assert record is not None
+    assert record.version == 1
+
+
+def test_a_version_that_was_replaced_is_watched_without_the_log_of_another(desk: Desk) -> None:
+    desk.server.runner = Scripted(files=output(), log=["from here"], polls=3)
+    desk.works(*PUSH)
+    desk.server.push_elsewhere(NAME, Scripted(log=["from elsewhere"], polls=0))
+    shown = desk.works(*WATCH)
+    assert f"{NAME} version 1: COMPLETE" in shown
+    assert "from elsewhere" not in shown
+    assert "Version 2 was pushed since" in shown
+    desk.works(*PULL)
+    assert (desk.run / "kernel.log").read_text() == "from here\n"
+
+
+def test_a_version_that_was_replaced_is_submitted_by_its_number(desk: Desk) -> None:
+    pushed_over(desk)
+    desk.works("submit", "--run", RUN)
+    (submission,) = desk.server.submissions
+    assert submission.fields["description"].startswith(f"[{NAME} v1]")
+    assert submission.content == images()
+
+
+def test_work_whose_version_was_replaced_is_not_done_again(desk: Desk) -> None:
+    pushed_over(desk)
+    assert "is on Kaggle already" in desk.works(*PUSH)
+    assert "Fetch it first" in desk.fails(2, *PUSH, "--seed", "5")
+    desk.works(*PULL)
+    assert "version 2 was not pushed from runs/first" in desk.fails(2, *PUSH, "--seed", "5")
+    assert pushes(desk) == 2
+    desk.works(*PUSH, "--seed", "5", "--replace")
+    record = read_record(desk.run)
+    assert record is not None
+    assert record.version == 3
+
+
+def test_a_version_that_still_runs_is_not_forgotten_for_a_later_one(desk: Desk) -> None:
+    desk.server.runner = Held()
+    desk.works(*PUSH)
+    desk.server.push_elsewhere(NAME, Scripted(polls=0))
+    message = desk.fails(2, *PUSH, "--seed", "5", "--replace")
+    assert "version 1 is RUNNING with other settings" in message
+    assert "is on Kaggle already" in desk.works(*PUSH)
+
+
+@pytest.mark.parametrize("command", [WATCH, PULL])
+def test_where_kaggle_gives_the_latest_alone_a_replaced_version_is_told(
+    desk: Desk, command: tuple[str, ...]
+) -> None:
+    pushed_over(desk)
+    desk.server.latest_alone = True
+    message = desk.fails(2, *command)
+    assert f"Version 2 of {NAME} has replaced version 1" in message
+    assert "Kaggle gives the latest alone" in message
+    assert not (desk.run / "images.zip").exists()
+    assert "was not pushed from runs/first" in desk.fails(2, *PUSH)
+
+
+def test_a_run_folder_that_lost_its_record_knows_its_own_kernel(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    (desk.run / "kernel.json").unlink()
+    desk.works(*PUSH)
+    assert pushes(desk) == 2
+
+
+def test_a_kernel_of_an_earlier_version_is_found_by_its_record(desk: Desk) -> None:
+    """Version 0.1.0 left no mark in the source and gave v2.0 and v2-0 the same name."""
+    name = "alice/painter-v2-0"
+    run = desk.folder / "runs" / "v2.0"
+    desk.server.runner = Scripted(files=output(), polls=0)
+    desk.works(*instead_of_first(PUSH, "runs/v2-0"))
+    (version,) = desk.server.kernels[name].versions
+    version.request["text"] = version.request["text"].replace("ORIGIN", "REVISION")
+    (desk.folder / "runs" / "v2-0").rename(run)
+    earlier = read_record(run)
+    assert earlier is not None
+    write_record(run, earlier.but(source_sha256=digest(version.request["text"])))
+    assert "is on Kaggle already" in desk.works(*instead_of_first(PUSH, "runs/v2.0"))
+    desk.works(*instead_of_first(PULL, "runs/v2.0"))
+    assert (run / "images.zip").read_bytes() == images()
+    desk.works(*instead_of_first(PUSH, "runs/v2.0"), "--seed", "2")
+    assert set(desk.server.kernels) == {name}
+    assert "was not pushed from" in desk.fails(2, *instead_of_first(PUSH, "runs/v2-0"))
+
+
+def test_the_images_of_a_run_are_not_made_over_another_ones(desk: Desk) -> None:
+    for name in (RUN, "elsewhere/first"):
+        train_here(desk.folder, name)
+    desk.server.runner = Scripted(files=generated(desk.run), polls=0)
+    desk.works("submit", "--run", RUN)
+    snapshot = desk.server.datasets["alice/painter-first-snapshot"]
+    assert "--replace" in desk.fails(2, "submit", "--run", "elsewhere/first")
+    assert snapshot.version == 1
+    assert len(desk.server.kernels[f"{NAME}-images"].versions) == 1
+    desk.painter("submit", "--run", "elsewhere/first", "--replace")
+    assert len(desk.server.kernels[f"{NAME}-images"].versions) == 2
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("y", True), ("n", False), ("", False)])
+def test_at_a_terminal_the_question_is_asked(
+    answer: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyboard, terminal = os.openpty()
+    with os.fdopen(terminal, "r") as stdin, os.fdopen(os.dup(terminal), "w") as stderr:
+        monkeypatch.setattr("sys.stdin", stdin)
+        monkeypatch.setattr("sys.stderr", stderr)
+        os.write(keyboard, f"{answer}\n".encode())
+        assert may_replace(False)("It is from elsewhere.") is expected
+        shown = ""
+        while "Push it?" not in shown and select.select([keyboard], [], [], 5)[0]:
+            shown += os.read(keyboard, 1000).decode()
+        assert "It is from elsewhere. Push it?" in shown
+        assert may_replace(True)("It is from elsewhere.")
+    os.close(keyboard)
+
+
+def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stdin in (None, io.StringIO("y\n")):
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert not may_replace(False)("It is from elsewhere.")
+
+
+def test_the_mark_in_a_source_is_of_its_folder(tmp_path: Path) -> None:
+    settings = KernelSettings("train", config={})
+    for folder in (tmp_path / "a" / "first", tmp_path / "b" / "first"):
+        kernel = build(settings, origin_of(folder))
+        for source in (kernel.script, as_notebook(kernel)):
+            assert origin_in(source) == origin_of(folder)
+            assert "first" not in source.partition("ARCHIVE")[0]
+    assert origin_of(tmp_path / "a" / "first") != origin_of(tmp_path / "b" / "first")
+    for other in (build(settings).script, "print(1)", "{'a': 1}", '{"cells": 3}', "{"):
+        assert origin_in(other) is None
+        assert len(digest(other)) == 64
 
 
 def test_another_run_of_the_same_name_does_not_replace_a_kernel_that_runs(desk: Desk) -> None:
     desk.server.runner = Held()
     desk.works(*PUSH)
-    others = [word if word != RUN else "elsewhere/first" for word in PUSH]
-    assert "was not pushed from this folder" in desk.fails(2, *others)
+    assert "was not pushed from this folder" in desk.fails(2, *ELSEWHERE)
     assert pushes(desk) == 1
 
 

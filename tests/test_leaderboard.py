@@ -11,6 +11,7 @@ import pytest
 from pipeline.kaggle_api import LeaderboardRow, Submission
 from submission.leaderboard import (
     WINDOW_DAYS,
+    Known,
     Standing,
     agreements,
     own_team,
@@ -21,6 +22,7 @@ from submission.leaderboard import (
 )
 from submission.ledger import Ledger, Row
 from tests.kaggle_desk import PUSH, RUN, Desk, desk, output, painter_process
+from tests.kaggle_server import COMPETITIONS, Unheard
 from tests.kaggle_state import Scripted
 
 __all__ = ["desk", "painter_process"]  # fixtures
@@ -110,6 +112,8 @@ def test_a_score_that_came_after_the_submission_is_joined() -> None:
         (1, ""),
         (WINDOW_DAYS - 11, ""),
         (WINDOW_DAYS - 4, "drops off in 4 days: submit again"),
+        (WINDOW_DAYS - 1, "drops off in 1 day: submit again"),
+        (WINDOW_DAYS - 0.1, "drops off in 1 day: submit again"),
         (WINDOW_DAYS + 1, "has dropped off the leaderboard"),
     ],
 )
@@ -257,3 +261,51 @@ def test_many_pages_of_submissions_are_read(desk: Desk) -> None:
     shown = desk.works("leaderboard", "--top", "250")
     assert len([line for line in shown.splitlines() if "team" in line]) == 250
     assert json.loads((desk.folder / "ledger.json").read_text())["submissions"] == []
+
+
+# --- Without Kaggle
+
+
+def submitted_at(desk: Desk) -> str:
+    """Submit a run and return when the ledger last heard of it, as messages say it."""
+    desk.server.runner = Scripted(files=output(), polls=0)
+    desk.works(*PUSH)
+    desk.works("submit", "--run", RUN, "--wait")
+    (row,) = desk.read("ledger.json")["submissions"]
+    return f"{datetime.fromisoformat(row['asked']):%Y-%m-%d %H:%M} UTC"
+
+
+@pytest.mark.parametrize("call", ["ListSubmissions", "GetLeaderboard"])
+def test_without_a_network_what_is_known_is_shown(desk: Desk, call: str) -> None:
+    as_of = submitted_at(desk)
+    desk.server.faults[f"{COMPETITIONS}/{call}"].append(Unheard(for_ever=True))
+    done = desk.painter("leaderboard", "--html", "board.html")
+    assert done.code == 1
+    _, line, *rest = done.out.splitlines()
+    assert line.split()[:4] == ["first", "91.25", "78.10", "-"]
+    assert rest[-1] == "board.html"
+    assert f"public ones are from ledger.json, as of {as_of[:10]}" in done.err
+    assert done.message.startswith("painter: Kaggle cannot be reached")
+    page = (desk.folder / "board.html").read_text()
+    assert "Kaggle could not be asked: public scores as of" in page
+    assert "teams on the leaderboard" not in page
+
+
+def test_without_an_account_local_scores_are_shown(desk: Desk) -> None:
+    submitted_at(desk)
+    done = desk.painter("leaderboard", credentials=False)
+    assert done.code == 2
+    assert "91.25" in done.out
+    assert "painter: No valid Kaggle credentials" in done.err
+
+
+def test_a_ledger_that_was_never_told_the_time_has_none() -> None:
+    rows = [row("a", 1, 50), row("b", 1, 50)]
+    assert Known(rows, None).as_of == "an earlier time"
+    rows[1].asked = "2026-11-20T10:00:00+01:00"
+    assert Known(rows, None).as_of == "2026-11-20 09:00 UTC"
+
+
+def test_without_a_leaderboard_no_score_has_a_rank() -> None:
+    (line,) = standings([row("a", 1, 50)], [], None, "Me", NOW)
+    assert (line.public, line.rank) == (50, None)

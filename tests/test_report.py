@@ -367,12 +367,20 @@ def test_other_files_among_the_samples_are_left_alone(run: Path) -> None:
     assert write_report(run, None).exists()
 
 
-@pytest.mark.parametrize("name", ["config.json", "stats.jsonl"])
-def test_missing_files_name_the_command(bare: Path, name: str) -> None:
-    (bare / name).unlink()
-    with pytest.raises(RunError, match=rf"{name}.*painter train"):
+def test_missing_settings_name_the_command(bare: Path) -> None:
+    (bare / "config.json").unlink()
+    with pytest.raises(RunError, match=r"config\.json.*painter train"):
         write_report(bare, None)
     assert not (bare / "report.html").exists()
+
+
+def test_a_run_without_curves_has_a_report_all_the_same(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bare / "stats.jsonl").unlink()
+    page = write_report(bare, None).read_text()
+    assert "What the discriminator says" not in page
+    assert "without curves" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["config.json", "score.json", "provenance.json"])
@@ -389,10 +397,14 @@ def test_damaged_score_entries_name_the_command(run: Path) -> None:
         write_report(run, None)
 
 
-def test_damaged_grid_is_named(run: Path) -> None:
+def test_a_damaged_grid_is_named_and_left_out(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (run / "samples" / "000000500.png").write_bytes(b"no grid")
-    with pytest.raises(RunError, match=r"000000500\.png"):
-        write_report(run, None)
+    page = write_report(run, None).read_text()
+    assert "Samples after 500 images" not in page
+    assert "Samples after" in page
+    assert "without the sample grid" in capsys.readouterr().err
 
 
 def test_damaged_archive_is_named(run: Path) -> None:

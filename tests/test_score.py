@@ -1,6 +1,7 @@
 """The score stage, with features so small that the numbers can be computed by hand."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.scoring.score import (
     yardstick,
 )
 from pipeline.scoring.score import score as score_against
-from tests.scoring_helpers import QuadrantMeans, png, quadrant_means
+from tests.scoring_helpers import QuadrantMeans, noise, png, quadrant_means
 
 OWN_KEYS = {
     "holdout",
@@ -208,6 +209,22 @@ def test_the_summary_says_plainly_when_a_score_cannot_be_compared() -> None:
     assert "cannot be compared with the leaderboard" in text
     assert "quadrant-means" in text
     assert "cannot be compared" not in summary(scored(comparable_with_leaderboard=True))
+
+
+def test_the_reference_itself_is_not_shown_as_the_best_score() -> None:
+    images = image_set(range(8))
+    text = summary(score(images, images, None, QuadrantMeans()))
+    assert text.startswith("MiFID none  FID 0.00")
+    assert "These images are the reference itself" in text
+
+
+def test_names_that_are_not_utf8_are_legible_in_a_score() -> None:
+    name = os.fsdecode(b"b\xfcld")
+    images = image_set(range(3), "set", **{name: png(noise(9, 16, 16)), os.fsdecode(b"\xff"): b"?"})
+    result = score(images, images, None, QuadrantMeans())
+    json.dumps(result, ensure_ascii=False).encode()
+    assert r"b\xfcld.png" in {pair["image"] for pair in result["nearest"]}
+    assert result["unreadable"][0].startswith(r"\xff.png ")
 
 
 def test_the_summary_gives_the_numbers() -> None:

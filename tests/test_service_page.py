@@ -221,6 +221,18 @@ def test_a_busy_server_is_asked_again(browser: Browser, url: str) -> None:
     page.close()
 
 
+@pytest.mark.parametrize("comparable", [True, False])
+def test_the_score_says_where_it_cannot_be_compared(page: Page, comparable: bool) -> None:
+    score = {"mifid": 98.76, "features": "inception", "comparable_with_leaderboard": comparable}
+    with serving(Studio(tiny_model(score))) as url:
+        open_wall(page, url)
+        facts = page.locator("#facts")
+        expect(facts).to_contain_text("MiFID 98.8 (inception")
+        warned = "not comparable with the leaderboard" in facts.inner_text()
+        assert warned is not comparable
+        page.goto("about:blank")
+
+
 def test_the_page_of_the_api_lists_every_route(page: Page, url: str) -> None:
     page.goto(f"{url}docs")
     for route in ("/v1/images", "/v1/grid", "/v1/interpolation", "/v1/model", "/healthz"):

@@ -19,7 +19,7 @@ from pipeline.service.model import Model, load_model
 from pipeline.service.pages import PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
 from pipeline.service.render import encode, side_by_side, zipped
-from pipeline.storage import write_json
+from pipeline.storage import file_sha256, write_json
 from pipeline.training.checkpoints import save_snapshot
 from tests.helpers import painting
 from tests.service_helpers import tiny_model, tiny_snapshot
@@ -167,10 +167,44 @@ def test_a_model_tells_what_the_folder_says_of_it(tmp_path: Path) -> None:
     about = model.about()
     assert (model.slug, about["name"], about["images_seen"]) == ("my-run", "my run", 77)
     assert about["score"]["mifid"] == 12.5
+    assert about["score"]["comparable_with_leaderboard"] is False  # since nothing says that it is
     assert about["trained_on"] == {"count": 300, "domain": None, "content_hash": "ab"}
     assert "/home/me" not in str(about)
     run.score.write_text("{")  # damaged: it informs, nothing depends on it
     assert load_model(run.snapshot, torch.device("cpu")).about()["score"] is None
+
+
+def test_a_score_of_other_images_is_not_the_model_s(tmp_path: Path) -> None:
+    run, snapshot = RunFolder(tmp_path), tiny_snapshot()
+    save_snapshot(run.snapshot, snapshot.generator, snapshot.config, 77)
+    write_json(run.config, snapshot.config.to_dict())
+    own = {"snapshot_sha256": file_sha256(run.snapshot), "images_sha256": "ab"}
+    score = {"mifid": 12.5, "images_sha256": "ab", "comparable_with_leaderboard": True}
+    write_json(run.score, score)
+    for made, belongs in (
+        (own, True),
+        (own | {"images_sha256": "cd"}, False),
+        (own | {"snapshot_sha256": "cd"}, False),
+        ({}, True),  # as earlier versions left it
+    ):
+        write_json(run.made, made)
+        found = load_model(run.snapshot, torch.device("cpu")).about()["score"]
+        assert (found is not None) == belongs
+        assert found is None or found["comparable_with_leaderboard"] is True
+
+
+def test_no_file_is_larger_than_its_place(model: Model) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    for size in (8, 64, 128):
+        for job in (
+            *(images_job(model, ImagesQuery(count=n, format=kind, size=size))
+              for n in (1, 4) for kind in ("png", "jpeg", "webp")),
+            grid_job(model, GridQuery(rows=2, columns=2, size=size)),
+            *(interpolation_job(model, InterpolationQuery(frames_per_step=2, format=k, size=size))
+              for k in ("gif", "sheet")),
+        ):  # fmt: skip
+            content = job.finish(noise[: len(job.z)])
+            assert len(content) <= job.most_bytes, (size, job.file_name)
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:

@@ -228,7 +228,7 @@ def test_train_generate_and_score_use_the_best_and_the_held_out(
     monkeypatch.chdir(tmp_path)
     small = ("--set", "score_every=4", "--set", "score_images=50")
     command = ["train", "--data", "data", "--preset", "demo", "--run", "run", *TINY_RUN, *small]
-    assert run_command([*command, "--holdout", "0.3", "--seed", "2"]) == 0
+    assert run_command([*command, "--holdout", "0.3", "--holdout-seed", "2"]) == 0
     assert "snapshot: the best, at" in capsys.readouterr().out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["data"]["holdout"], config["data"]["holdout_seed"]) == (0.3, 2)

@@ -1,6 +1,7 @@
 """A data folder holds all images of its source and a manifest, or does not appear."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,81 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / "data").read_text() == "mine"
 
 
+def test_a_folder_of_a_systems_own_files_is_filled_and_they_stay(tmp_path: Path) -> None:
+    data, source = tmp_path / "data", fill(tmp_path / "from", 2)
+    data.mkdir()
+    for name in (".gitkeep", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (data / name).write_text(name)
+    assert download(str(source), data)["count"] == 2
+    assert (data / ".gitkeep").read_text() == ".gitkeep"
+    (data / "0.jpg").unlink()  # to be fetched anew
+    assert "already_there" not in download(str(source), data)
+    assert (data / "Thumbs.db").read_text() == "Thumbs.db"
+
+
+def test_a_folder_with_the_name_of_a_systems_file_is_not_thrown_away(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / ".keep").mkdir(parents=True)
+    (data / ".keep" / "thesis.tex").write_text("mine")
+    with pytest.raises(DataError, match="Choose another --data"):
+        download(str(fill(tmp_path / "from", 2)), data)
+    assert (data / ".keep" / "thesis.tex").read_text() == "mine"
+
+
+def test_an_image_whose_converted_name_is_taken_gets_another(tmp_path: Path) -> None:
+    source = tmp_path / "from"
+    source.mkdir()
+    grey = encoded(Image.new("L", (16, 16), 90))
+    others = {n: encoded(painting(seed=n), "PNG") for n in (1, 2)}
+    (source / "a.jpg").write_bytes(grey)
+    (source / "a.jpg.png").write_bytes(others[1])
+    (source / "a.jpg.1.png").write_bytes(others[2])
+    manifest = download(str(source), tmp_path / "data")
+    assert manifest["files"] == ["a.jpg.2.png", "a.jpg.1.png", "a.jpg.png"]
+    arrived = images_of(tmp_path / "data")
+    assert (arrived["a.jpg.png"], arrived["a.jpg.1.png"]) == (others[1], others[2])
+    assert download(str(source), tmp_path / "data")["already_there"]
+
+
+def test_two_images_that_the_disk_gives_one_name_are_not_mixed_up(tmp_path: Path) -> None:
+    stored = sources._store(tmp_path, "a.jpg", b"first", (8, 8))
+    again = sources._store(tmp_path, "a.jpg", b"second", (8, 8))
+    assert not stored.problem
+    assert "the name of another image" in again.problem
+    assert (tmp_path / "a.jpg").read_bytes() == b"first"
+
+
+def test_other_kinds_become_png_that_every_reader_takes(tmp_path: Path) -> None:
+    source, picture = tmp_path / "from", painting((24, 16))
+    source.mkdir()
+    (source / "a.bmp").write_bytes(encoded(picture, "BMP"))
+    download(str(source), tmp_path / "data")
+    with Image.open(tmp_path / "data" / "a.bmp.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(picture))
+
+
+def test_a_wrapped_source_is_trained_on_as_it_would_be_itself(tmp_path: Path) -> None:
+    gallery(tmp_path / "from" / "gan-getting-started")
+    manifest = download(str(tmp_path / "from"), tmp_path / "data")
+    assert manifest["domains"] == {"monet_jpg": 4, "photo_jpg": 1}
+    assert open_images(tmp_path / "data").names == open_images(tmp_path / "from").names
+
+
+def test_names_that_are_not_utf8_are_kept_on_disk_and_legible_in_the_manifest(
+    tmp_path: Path,
+) -> None:
+    source, name = tmp_path / os.fsdecode(b"caf\xe9"), os.fsdecode(b"b\xfcld.jpg")
+    source.mkdir()
+    (source / name).write_bytes(encoded(painting()))
+    manifest = download(str(source), tmp_path / "data")
+    assert manifest["files"] == ["b\\xfcld.jpg"]
+    assert json.loads((tmp_path / "data" / "manifest.json").read_text()) == manifest
+    assert download(str(source), tmp_path / "data")["already_there"]
+    (tmp_path / "data" / name).write_bytes(b"damaged")
+    assert "already_there" not in download(str(source), tmp_path / "data")
+    assert list(images_of(tmp_path / "data")) == [name]
+
+
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert download(str(fill(tmp_path / "from", 2)), tmp_path / "data")["count"] == 2
@@ -212,3 +288,36 @@ def test_the_sample_is_the_same_on_every_call(
     assert sorted(images_of(tmp_path / "a")) == ["000.jpg", "001.jpg", "002.jpg"]
     assert manifest["image_sizes"] == {"256x256": 3}
     assert manifest["duplicates"] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("https://www.kaggle.com/datasets/alice/monet", "Did you mean dataset:alice/monet?"),
+        (
+            "https://www.kaggle.com/competitions/gan-getting-started/data",
+            "Did you mean competition?",
+        ),
+        ("alice/monet", "Did you mean dataset:alice/monet?"),
+        ("dataset:https://kaggle.com/alice/monet", "Did you mean dataset:alice/monet?"),
+        ("dataset:monet", "expected competition, dataset:OWNER/SLUG, sample, or a folder or zip"),
+        ("https://www.kaggle.com/competitions/titanic", "no address that painter downloads from"),
+        ("s3://bucket/monet", "no address that painter downloads from"),
+        ("nowhere", "There is no folder or zip nowhere"),
+    ],
+)
+def test_a_source_in_another_form_is_refused_with_the_right_one(
+    source: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as error:
+        download(source, tmp_path / "data")
+    assert words in str(error.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_is_named_like_a_dataset_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "alice" / "monet", 2)
+    assert download("alice/monet", tmp_path / "data")["count"] == 2

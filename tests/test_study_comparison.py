@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,27 @@ def test_the_table_in_markdown(made: tuple[StudyPlan, Path]) -> None:
     assert first.startswith("| `normal(0, 1)` | 2 | 101.0 ± 1.4 | 0.01 ± 0 |")
     assert last.startswith("- Uniform noise is worse: **holds**. Difference in MiFID: ")
     assert head.count("|") == first.count("|")
+
+
+def test_an_incomplete_point_is_never_the_best(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    for number, point in enumerate(plan.grid):
+        make_run(RunFolder(tmp_path / plan.folder(point)).path, number)
+    shutil.rmtree(tmp_path / plan.folder(plan.grid[2]))  # the better one, with seed 1
+    found = read_finished(tmp_path, plan, plan.grid)
+    rows = table(found, "mifid", plan.grid)
+    write_comparison(tmp_path, plan, rows, verdicts(plan, found), {})
+    page = Page(tmp_path / "comparison.html")
+    numbers = page.text[: page.text.index("Scores")]
+    assert re.search(r"best\s*uniform", numbers)
+    for text in ("normal(0, 1) (1 of 2 seeds)", "come last", "undecided", "1 run is missing"):
+        assert text in page.text, text
+    lines = (tmp_path / "comparison.md").read_text().splitlines()
+    assert lines[2].startswith("| `uniform(-1, 1)` | 2 |")
+    assert lines[3].startswith("| `normal(0, 1)` | 1 of 2 |")
+    alone = table(found[:1], "mifid", plan.grid)
+    write_comparison(tmp_path, plan, alone, [], {})
+    assert "no point has all seeds" in Page(tmp_path / "comparison.html").text
 
 
 def test_missing_numbers_are_dashes_and_one_seed_has_no_deviation() -> None:

@@ -1,5 +1,6 @@
 """A study on Kaggle: points as kernels, two at a time, pulled and scored here."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def test_points_are_pushed_pulled_scored_here_and_never_pushed_again(desk: Desk)
         assert (score["features"], score["n_generated"]) == ("efficientnet-lite0", 5)
     desk.works(*STUDY_COMMAND)
     assert [len(k.versions) for k in desk.server.kernels.values()] == [1, 1, 1]
+
+
+def test_what_was_pulled_and_is_gone_is_pulled_or_pushed_again(desk: Desk) -> None:
+    desk.works(*STUDY_COMMAND)
+    whole, bare, *_ = sorted(p for p in (desk.folder / "laws").iterdir() if p.is_dir())
+    shutil.rmtree(whole)
+    for name in ("images.zip", "score.json"):
+        (bare / name).unlink()
+    shown = desk.works(*STUDY_COMMAND)
+    assert shown.count("` | 1 |") == 3
+    assert desk.read(f"laws/{bare.name}/score.json")["n_generated"] == 5
+    # One kernel was pushed anew; the output of the other was still there.
+    versions = sorted(len(k.versions) for k in desk.server.kernels.values())
+    assert versions in ([1, 1, 1], [1, 1, 2])
 
 
 def test_a_kernel_that_fails_is_a_point_that_failed(desk: Desk) -> None:

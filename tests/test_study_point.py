@@ -108,6 +108,30 @@ def test_other_images_are_generated_again(shop: Workshop) -> None:
     assert [words[0] for words in calls(shop)[3:]] == ["train", "generate"]
 
 
+def test_a_point_is_done_while_its_score_is_there_and_fits(shop: Workshop) -> None:
+    assert not shop.is_done(POINT)
+    shop.finish(POINT)
+    run = shop.run(POINT)
+    assert shop.is_done(POINT)
+    kept = {path: path.read_bytes() for path in (run.images, run.score, run.provenance)}
+    run.images.unlink()  # to save space
+    assert shop.is_done(POINT)
+    for path, content in (
+        (run.images, b"others"),
+        (run.score, b"{"),
+        (run.score, b'{"mifid": 80.0, "features": "inception", "n_generated": 6}'),
+        (run.provenance, b"{"),
+    ):
+        path.write_bytes(content)
+        assert not shop.is_done(POINT), path
+        for file, whole in kept.items():
+            file.write_bytes(whole)
+    assert shop.is_done(POINT)
+    assert not replace(shop, content_hash="def").is_done(POINT)
+    run.score.write_text("{")
+    assert shop.finish(POINT)["mifid"] == 80  # scored again, not refused
+
+
 def test_a_run_on_other_images_is_none_of_the_study_s(shop: Workshop) -> None:
     shop.finish(POINT)
     other = replace(shop, content_hash="def")

@@ -38,6 +38,12 @@ def test_rows_are_means_over_seeds_the_best_first() -> None:
     assert math.isnan(alone[0].deviations["mifid"])
 
 
+def test_a_point_without_a_number_comes_last() -> None:
+    none = Finished(Point("copy", {}, 0, {}), RunFolder(Path("copy")), {"mifid": None}, {})
+    for runs in ([none, *RUNS], [*RUNS, none], [*RUNS[:2], none, *RUNS[2:]]):
+        assert [row.label for row in table(runs, "mifid")] == ["a", "b", "copy"]
+
+
 def test_groups_are_compared_seed_by_seed() -> None:
     verdict = answer(QUESTION, RUNS)
     assert verdict is not None
@@ -71,6 +77,32 @@ def test_seeds_without_all_points_do_not_count() -> None:
     kid = answer(Question("x", "kid", lower=("a",), higher=("b",)), RUNS)
     assert kid is not None
     assert kid.seeds == 2  # one of the three has no KID
+
+
+def test_a_point_that_lacks_a_seed_is_ranked_after_the_others() -> None:
+    points = [Point(label, {"seed": s}, s, {}) for label in ("a", "b") for s in range(3)]
+    best_of_a = [one for one in RUNS if one.point.label == "b" or one.point.seed == 0]
+    rows = table(best_of_a, "mifid", points)
+    assert [(row.label, row.missing) for row in rows] == [("b", 0), ("a", 2)]
+    assert rows[1].means["mifid"] == 100  # the lowest, of one seed
+    assert (rows[1].title, rows[1].seeds) == ("a (1 of 3 seeds)", "1 of 3")
+    assert (rows[0].title, rows[0].seeds) == ("b", "3")
+    nothing = finished("c", 0, math.nan)
+    assert [row.label for row in table([nothing, *RUNS], "mifid")] == ["a", "b", "c"]
+
+
+def test_nothing_is_decided_while_runs_are_missing() -> None:
+    points = [Point(label, {"seed": s}, s, {}) for label in ("a", "b", "c") for s in range(3)]
+    whole = answer(QUESTION, RUNS, points)  # c is not in question
+    assert whole is not None
+    assert (whole.answer, whole.missing) == ("holds", 0)
+    partly = answer(QUESTION, RUNS[:5], points)
+    assert partly is not None
+    assert (partly.answer, partly.missing, partly.seeds) == ("undecided", 1, 2)
+    assert partly.reason().endswith("2 seeds). 1 run is missing.")
+    more = answer(QUESTION, RUNS[:3], points)
+    assert more is not None
+    assert more.reason().endswith("3 runs are missing.")
 
 
 def test_an_interval_needs_two_values_and_is_a_point_for_equal_ones() -> None:

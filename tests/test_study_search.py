@@ -12,16 +12,10 @@ import optuna
 import pytest
 
 from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.study.books import FOLDER, PROCESS, importance, open_study, valid
 from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.point import GivenUp, OnScore
-from pipeline.study.search import (
-    FOLDER,
-    MOST_FAILURES,
-    PROCESS,
-    importance,
-    open_study,
-    run_study,
-)
+from pipeline.study.search import MOST_FAILURES, Queue, run_study
 
 GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
 SEARCH = {
@@ -43,6 +37,8 @@ class Fake:
         self.done: list[Point] = []
         self.broken, self.slow = broken, slow
         self.given_up: list[Point] = []
+        self.gone: set[str] = set()
+        """Labels of points whose files were deleted."""
 
     def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
         time.sleep(self.slow)
@@ -54,7 +50,11 @@ class Fake:
                 self.given_up.append(point)
                 raise GivenUp
         self.done.append(point)
+        self.gone.discard(point.label)
         return {"mifid": worth}
+
+    def is_done(self, point: Point) -> bool:
+        return point.label not in self.gone
 
 
 def url(folder: Path) -> str:
@@ -185,6 +185,72 @@ def test_bad_points_of_a_search_are_given_up_by_their_small_scores(tmp_path: Pat
     assert len(fake.done) + len(fake.given_up) == 25
     best = min(p.settings["batch_size"] for p in fake.done)
     assert all(p.settings["batch_size"] >= best for p in fake.given_up)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_finished_point_whose_files_are_gone_is_done_again(tmp_path: Path, shared: bool) -> None:
+    plan, fake = read_plan(GRID), Fake()
+    study = run(plan, tmp_path, fake)
+    lost = plan.grid[2]
+    fake.gone, fake.done = {lost.label}, []
+    outcome = run_study(plan, study, fake, shared=shared)
+    assert fake.done == [lost]
+    assert (outcome.missing, Queue(plan, study).finished) == ([], len(plan.grid))
+    fake.done = []
+    run_study(plan, study, fake)
+    assert fake.done == []
+    fake.gone = {lost.label}  # and once more
+    run_study(plan, study, fake)
+    assert fake.done == [lost]
+    assert len(valid(study.trials)) == len(plan.grid)
+
+
+def test_a_lost_point_that_fails_again_is_tried_by_the_next_call(tmp_path: Path) -> None:
+    plan, fake = read_plan(GRID), Fake()
+    study = run(plan, tmp_path, fake)
+    lost = plan.grid[2]
+    fake.gone, fake.broken, fake.done = {lost.label}, lost.label, []
+    assert len(run_study(plan, study, fake).failed) == 1
+    assert Queue(plan, study).finished == len(plan.grid) - 1
+    fake.broken = ""
+    run_study(plan, study, fake)
+    assert fake.done == [lost]
+
+
+def test_what_another_machine_has_finished_is_missed_and_not_done_again(tmp_path: Path) -> None:
+    plan, fake = read_plan(GRID), Fake()
+    point = plan.grid[3]
+    study = asking(plan, tmp_path)
+    study.enqueue_trial(point.parameters, user_attrs={FOLDER: plan.folder(point)})
+    trial = study.ask()
+    trial.set_user_attr(PROCESS, "elsewhere 12")
+    study.tell(trial, 3.0)
+    fake.gone = {point.label}
+    outcome = run_study(plan, open_study(plan, url(tmp_path)), fake, shared=True)
+    assert point not in fake.done
+    assert outcome.missing == [f"{point.label}, seed 0 (elsewhere)"]
+    # Books beside the runs are this folder's own: what is not there is nowhere.
+    run_study(plan, open_study(plan, url(tmp_path)), fake)
+    assert point in fake.done
+
+
+def test_a_search_does_again_what_is_gone_and_draws_no_more(tmp_path: Path) -> None:
+    plan, fake = read_plan(SEARCH | {"pruning": False}), Fake()
+    study = run(plan, tmp_path, fake)
+    lost = fake.done[4]
+    fake.gone, fake.done = {lost.label}, []
+    outcome = run_study(plan, study, fake)
+    assert [p.label for p in fake.done] == [lost.label]
+    assert len(outcome.points) == 12
+
+
+def test_importance_counts_what_is_there(tmp_path: Path) -> None:
+    plan = read_plan(SEARCH | {"trials": 20, "pruning": False})
+    study = run(plan, tmp_path, Fake())
+    folders = [t.user_attrs[FOLDER] for t in study.trials]
+    assert importance(study, set(folders)) == importance(study)
+    assert importance(study, folders[:12]) != importance(study)
+    assert importance(study, folders[:5]) == {}
 
 
 def test_importance_adds_up_and_names_what_matters(tmp_path: Path) -> None:

@@ -189,9 +189,11 @@ def test_a_signal_saves_the_state_between_two_steps(
     before = signal.getsignal(number)
     happens_after(monkeypatch, 20, lambda: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted, match="20 images") as stopped:
-        train(tmp_path / "run")
+        train(tmp_path / "run", log_every=2)
     assert stopped.value.exit_code == 130
     assert load_state(tmp_path / "run" / "state.pt")["step"] == 5
+    (row,) = list_runs(tmp_path)
+    assert row["images_seen"] == 20  # though the last line of statistics is of step 4
     assert signal.getsignal(number) is before
 
 
@@ -454,7 +456,9 @@ def test_a_finished_run_says_which_changes_had_no_effect(
 def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, damage: bytes) -> None:
     train(tmp_path / "run", images=16)
     (tmp_path / "run" / "state.pt").write_bytes(damage)
-    with pytest.raises(RunError, match=r"checkpoint .*state\.pt is damaged.*delete"):
+    with pytest.raises(
+        RunError, match=r"checkpoint .*state\.pt is damaged.*move .*state\.pt to another folder"
+    ):
         train(tmp_path / "run")
     assert (tmp_path / "run" / "state.pt").read_bytes() == damage
 

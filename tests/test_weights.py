@@ -305,6 +305,26 @@ def test_the_released_weights_are_fetched_once(
     assert server.requested == ["/whole"]
 
 
+def test_weights_that_were_damaged_in_the_cache_are_fetched_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "INCEPTION_URL", server.url("whole"))
+    monkeypatch.setattr(weights, "RELEASED_HASH_PREFIX", DIGEST[:8])
+    first = inception_weights()
+    first.write_bytes(CONTENT[:-1])
+    assert inception_weights().read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_names_the_other_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ScoringError, match=r"PAINTER_CACHE .*--weights FILE"):
+        inception_weights()
+
+
 def test_a_wrong_file_does_not_enter_the_cache(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import DataError
+from pipeline.notices import say_once
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 NAMES = ("images", "arr_0")
-"""Which array of several in an .npz is taken, in this order; else the first."""
+"""Which of several arrays of images in an .npz is taken, in this order; else the first."""
+EXPECTED = "uint8 (N, height, width, 3), 0 to 255"
+_LISTED = 8
 
 
 def load_array(path: Path, smallest_side: int, largest: int) -> npt.NDArray[np.uint8]:
@@ -59,18 +63,60 @@ def _map_npy(path: Path) -> npt.NDArray[np.uint8]:
 def _read_npz(path: Path, largest: int) -> npt.NDArray[np.uint8]:
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if size > largest:
-        raise DataError(f"{path} would unpack to {size:,} bytes (at most {largest:,}).")
+        if size > largest:
+            raise DataError(f"{path} would unpack to {size:,} bytes (at most {largest:,}).")
+        headers = _read_headers(archive)
     with np.load(path, allow_pickle=False) as arrays:
-        names = [*(n for n in NAMES if n in arrays.files), *arrays.files]
-        if not names:
-            raise DataError(f"{path} holds no array; expected uint8 (N, height, width, 3).")
-        array: npt.NDArray[np.uint8] = arrays[names[0]]
+        array: npt.NDArray[np.uint8] = arrays[_choose(path, headers)]
     return array
 
 
+_Header = tuple[tuple[int, ...], np.dtype]
+"""Shape and kind of numbers of an array."""
+
+
+def _read_headers(archive: zipfile.ZipFile) -> dict[str, _Header]:
+    """Return what the arrays of an .npz are, by name, without reading their numbers."""
+    headers = {}
+    for entry in archive.infolist():
+        if entry.filename.endswith(".npy"):
+            with archive.open(entry) as file:
+                headers[entry.filename.removesuffix(".npy")] = _read_header(file)
+    return headers
+
+
+def _read_header(file: IO[bytes]) -> _Header:
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _choose(path: Path, headers: dict[str, _Header]) -> str:
+    """Return the name of the array that holds images; of several, say which.
+
+    Raises:
+        DataError: if there are several arrays and none of them does.
+    """
+    if not headers:
+        raise DataError(f"{path} holds no array; expected {EXPECTED}.")
+    held = [f"{name} ({dtype}, {shape})" for name, (shape, dtype) in headers.items()]
+    listed = ", ".join(held[:_LISTED]) + (", ..." if len(held) > _LISTED else "")
+    fitting = [n for n, header in headers.items() if _holds_images(*header)]
+    if not fitting and len(headers) > 1:
+        raise DataError(f"{path} holds no array of images; expected {EXPECTED}. Found: {listed}.")
+    chosen = [*(n for n in NAMES if n in fitting), *fitting, *headers][0]
+    if len(fitting) > 1:
+        say_once(f"{path}: the images are those of the array {chosen}. Found: {listed}.")
+    return chosen
+
+
+def _holds_images(shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    return dtype == np.uint8 and len(shape) == 4 and shape[3] == 3
+
+
 def _refuse_other_shapes(path: Path, array: np.ndarray, smallest_side: int) -> None:
-    expected = "expected uint8 (N, height, width, 3), 0 to 255"
+    expected = f"expected {EXPECTED}"
     if array.dtype != np.uint8:
         raise DataError(f"{path} holds {array.dtype} numbers; {expected}.")
     if array.ndim != 4 or array.shape[3] != 3:

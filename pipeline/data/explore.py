@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.advice import counted
 from pipeline.charts import histogram_bins
 from pipeline.data import canvases, near_duplicates, pixel_statistics
 from pipeline.data.explore_page import write_page
+from pipeline.data.formats import FORMATS
 from pipeline.data.images import (
     ImageSet,
     decode,
@@ -34,6 +36,7 @@ from pipeline.data.images import (
 from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.errors import DataError
 from pipeline.storage import write_bytes, write_json
+from pipeline.text import legible_values
 
 SHEET_IMAGES = 64
 THUMBNAIL = 128  # pixels, the longer side
@@ -80,16 +83,17 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
     if not facts:
         raise DataError(
             f"None of the {len(images.names)} image files in {images.label} can be decoded; "
-            f"expected JPEG, PNG or WebP. {(unreadable or ['The set is empty'])[0]}. "
+            f"expected {', '.join(FORMATS)}. {(unreadable or ['The set is empty'])[0]}. "
             "Choose another --data, or download the images again."
         )
     pixels = measure_pixels(images, facts)
-    statistics = summarise(facts) | {
+    statistics: dict[str, Any] = summarise(facts) | {
         "pixels": describe_pixels(pixels, facts),
         "round_canvases": find_round_canvases(facts),
         "near_duplicates": compare(facts),
         "unreadable": unreadable,
     }
+    statistics = dict(legible_values(statistics))
     pictures = pixel_statistics.draw(pixels)
     write_pictures(images, facts, pictures, out)
     write_page(out / "explore.html", images, statistics, [f.file_bytes for f in facts], pictures)
@@ -267,7 +271,7 @@ def plot_file_sizes(file_bytes: Sequence[int]) -> bytes:
     axes.hist(sizes, bins=bins, range=covered, color="#5b84a8", edgecolor="white")
     median = float(np.median(sizes))
     axes.axvline(median, color="#c8643c", linewidth=1.5, label=f"median {round_figure(median)} kB")
-    images = "1 image" if len(sizes) == 1 else f"{len(sizes):,} images"
+    images = counted(len(sizes), "image")
     total, unit = (sizes.sum() / 1000, "MB") if sizes.sum() >= 1000 else (sizes.sum(), "kB")
     axes.set_title(f"File size of {images}, {round_figure(total)} {unit} in all", pad=12)
     axes.set_xlabel("file size (kB)")

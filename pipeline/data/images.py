@@ -1,7 +1,7 @@
 """Sets of images in a folder, a zip or an array, and their decoding.
 
-Reads any tree of JPEG, PNG and WebP files. Whatever the file holds (greyscale, palette,
-CMYK, transparency, a rotation noted in EXIF), what comes out is upright RGB.
+Reads any tree of image files of the kinds in `pipeline.data.formats`. Whatever the file holds
+(greyscale, palette, CMYK, transparency, a rotation noted in EXIF), what comes out is upright RGB.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from typing import TypeVar
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
+from pipeline.advice import quoted
+from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
+from pipeline.data.domains import pick_domain
+from pipeline.data.formats import IMAGE_SUFFIXES, is_image_name
+from pipeline.data.listing import list_files
 from pipeline.data.pixels import (
     LoadedImages,
     Row,
@@ -36,9 +41,8 @@ from pipeline.data.pixels import (
 )
 from pipeline.errors import DataError
 from pipeline.memory import free_host_memory
+from pipeline.notices import say_once
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-FORMATS = ("JPEG", "PNG", "WEBP")
 SMALLEST_SIDE = 8
 """Images with a shorter side are left out: they carry no picture."""
 LARGEST_FILE = 256 * 2**20
@@ -47,10 +51,6 @@ LARGEST_ARCHIVE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
 AHEAD = 64
 """Results that threads may have ready before they are taken."""
-DEFAULT_DOMAIN = "monet_jpg"
-"""Chosen by itself when it lies beside other domains, as in the competition's data."""
-ALL_DOMAINS = "all"
-"""The name of no domain: every image."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -97,62 +97,81 @@ class ImageSet:
         return replace(self, names=tuple(names))
 
 
-def open_images(path: Path, domain: str | None = None) -> ImageSet:
+def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> ImageSet:
     """Open a folder or zip of images, or an array of them.
 
+    What is picked, left aside or passed over is said in a line on standard error.
+
     Args:
-        path: a folder (read as a tree), a zip, or an .npy or .npz file of uint8 (N, H, W, 3).
-        domain: a top-level folder to pick; by default `monet_jpg` if it is one of several,
-            else everything; `all` picks everything too.
+        path: a folder (read as a tree, links followed), a zip, or an .npy or .npz file of uint8
+            (N, H, W, 3).
+        domain: a folder of it to pick, by name or path, at any depth; by default `monet_jpg` if
+            it lies beside other images, else everything; `all` picks everything too.
+        quiet: whether to say nothing, as where `path` is only tried.
 
     Raises:
-        DataError: if there is no such path, no image in it, no such domain, or if the zip
-            or array is damaged, unsafe or of another shape.
+        DataError: if there is no such path, no image in it, no such domain or several, or if the
+            zip or array is damaged, unsafe or of another shape.
     """
     if path.is_dir():
-        images = _open_folder(path)
+        opened = _open_folder(path)
     elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
-        images = _open_array(path)
+        opened = _Opened(_open_array(path))
     elif path.is_file():
-        images = _open_zip(path)
+        opened = _open_zip(path)
     else:
         raise DataError(
-            f"There is no folder or zip {path}. `painter download --data {path}` makes one."
+            f"There is no folder or zip {path}. `painter download --data {quoted(path)}` makes one."
         )
-    if not images.names:
-        suffixes = ", ".join(IMAGE_SUFFIXES)
+    if not opened.images.names:
         raise DataError(
-            f"{path} holds no images; expected files ending in {suffixes}. "
-            "`painter download` fetches some."
+            f"{path} holds no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}. "
+            f"{opened.instead()}`painter download` fetches some."
         )
-    return _pick_domain(images, domain)
+    images, line = _pick_domain(opened.images, domain)
+    if not quiet:
+        for said in filter(None, [line, *opened.missing()]):
+            say_once(said)
+    return images
 
 
-def _pick_domain(images: ImageSet, domain: str | None) -> ImageSet:
-    folders = sorted({PurePosixPath(n).parts[0] for n in images.names if "/" in n})
-    if domain is None and DEFAULT_DOMAIN in folders and len(folders) > 1:
-        domain = DEFAULT_DOMAIN
-    if domain is None:
-        return images
-    if domain == ALL_DOMAINS:
-        return replace(images, domain=ALL_DOMAINS)
-    if domain not in folders:
-        found = ", ".join(folders) or "none"
-        raise DataError(f"{images.label} has no domain {domain!r}; found: {found}.")
-    picked = (n for n in images.names if PurePosixPath(n).parts[0] == domain)
-    return replace(images, names=tuple(picked), domain=domain)
+@dataclass(frozen=True)
+class _Opened:
+    """The images of a folder or file, and what is beside them."""
+
+    images: ImageSet
+    others: Sequence[str] = ()
+    """Names of files that are not read."""
+    problems: Sequence[str] = ()
+    """What could not be looked at."""
+
+    def missing(self) -> list[str]:
+        """Return a line on each kind of image that is there but not in the set."""
+        found = filter(None, [formats.describe_unread(self.others), *self.problems])
+        return [f"{self.images.label}: {what}; the set is without them." for what in found]
+
+    def instead(self) -> str:
+        """Return what is there instead of images, as a sentence."""
+        seen = [formats.count_suffixes(self.others)] if self.others else []
+        found = "; ".join([*seen, *self.problems])
+        return f"Found instead: {found}. " if found else ""
 
 
-def is_image_name(name: str) -> bool:
-    """Tell whether a file of this name is taken for an image; hidden files are not."""
-    parts = PurePosixPath(name).parts
-    hidden = any(p.startswith(".") or p == "__MACOSX" for p in parts)
-    return not hidden and name.lower().endswith(IMAGE_SUFFIXES)
+def _pick_domain(images: ImageSet, domain: str | None) -> tuple[ImageSet, str | None]:
+    """Return the images to use, and the line that says which."""
+    pick = pick_domain(images.names, domain, images.label)
+    names = tuple(pick.stored)
+    if all(name == stored for name, stored in pick.stored.items()):
+        return replace(images, names=names, domain=pick.domain), pick.line
+
+    def read_bytes(name: str) -> bytes:
+        return images.read_bytes(pick.stored[name])
+
+    return replace(images, names=names, domain=pick.domain, read_bytes=read_bytes), pick.line
 
 
-def _open_folder(path: Path) -> ImageSet:
-    files = (p for p in path.rglob("*") if p.is_file())
-    names = sorted(n for p in files if is_image_name(n := p.relative_to(path).as_posix()))
+def _open_folder(path: Path) -> _Opened:
+    found = list_files(path)
 
     def read_bytes(name: str) -> bytes:
         try:
@@ -160,31 +179,53 @@ def _open_folder(path: Path) -> ImageSet:
         except OSError as error:
             raise DataError(f"cannot be read ({error.strerror})") from None
 
-    return ImageSet(tuple(names), read_bytes, str(path))
+    names, others = _images_and_others(found.files)
+    return _Opened(ImageSet(names, read_bytes, str(path)), others, found.problems())
 
 
-def _open_zip(path: Path) -> ImageSet:
+def _images_and_others(files: Iterable[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the names of the images and those of other files, sorted."""
+    names: list[str] = []
+    others: list[str] = []
+    for name in sorted(files):
+        (names if is_image_name(name) else others).append(name)
+    return tuple(names), others
+
+
+def _open_zip(path: Path) -> _Opened:
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:
         # zipfile and its decompressors raise many kinds (BadZipFile, NotImplementedError,
         # zlib.error, LZMAError): all mean the same here, and the message keeps the reason.
+        refuse_single_image(path)
         raise DataError(
             f"{path} is not a readable zip ({error}). Download or make it again."
         ) from None
     entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
     refuse_unsafe_entries(path, entries)
+    # Some systems write backslashes between folders, against the format.
+    stored = {e.filename.replace("\\", "/"): e.filename for e in entries}
     lock = threading.Lock()
 
     def read_bytes(name: str) -> bytes:
         try:
             with lock:
-                return archive.read(name)
+                return archive.read(stored[name])
         except Exception as error:
             raise DataError(f"{name} in {path} is damaged: {error}.") from None
 
-    names = sorted({e.filename for e in entries if is_image_name(e.filename)})
-    return ImageSet(tuple(names), read_bytes, str(path))
+    names, others = _images_and_others(stored)
+    return _Opened(ImageSet(names, read_bytes, str(path)), others)
+
+
+def refuse_single_image(path: Path) -> None:
+    """Raise DataError if a file that was given as a set of images is one image."""
+    if path.name.lower().endswith((*IMAGE_SUFFIXES, *formats.UNREAD_SUFFIXES)):
+        raise DataError(
+            f"{path} is a single image; expected a folder or a zip of images, or an .npy or .npz "
+            f"file. Give the folder that it lies in: {path.parent}"
+        )
 
 
 def _open_array(path: Path) -> ImageSet:
@@ -234,21 +275,10 @@ def decode(content: bytes) -> Image.Image:
     """Decode an image file completely, whatever its mode, still unrotated.
 
     Raises:
-        DataError: if it is not a whole JPEG, PNG or WebP file, or is smaller than 8 pixels.
+        DataError: if it is not a whole image of a kind that is read, has a side below 8 pixels
+            or too many pixels; the message lacks the name.
     """
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        image.load()
-    except UnidentifiedImageError:
-        raise DataError("cannot be decoded (not a JPEG, PNG or WebP file)") from None
-    except Exception as error:
-        # Pillow's decoders raise many kinds (OSError, SyntaxError, struct.error, bombs): all
-        # mean the same here, and the message keeps the reason.
-        raise DataError(f"cannot be decoded ({error or type(error).__name__})") from None
-    if min(image.size) < SMALLEST_SIDE:
-        width, height = image.size
-        raise DataError(f"is {width}x{height}; each side needs at least {SMALLEST_SIDE} pixels")
-    return image
+    return formats.decode(content, SMALLEST_SIDE)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

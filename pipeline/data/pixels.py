@@ -7,7 +7,6 @@ it. A folder that is there is whole: it is filled under a temporary name.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -22,7 +21,7 @@ import torch
 
 from pipeline.caches import cache_folder
 from pipeline.errors import DataError, WorkFailed
-from pipeline.storage import atomic_folder, write_json
+from pipeline.storage import FULL, atomic_folder, refuse_unwritable, write_json
 
 Storage = Literal["device", "host", "disk"]
 DEVICE_SHARE = 0.25
@@ -30,7 +29,6 @@ DEVICE_SHARE = 0.25
 HOST_SHARE = 0.5
 """Of the free memory of the host, what the images may take."""
 PIXELS, CONTENTS = "pixels.uint8", "images.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Row = tuple[str, np.ndarray | str]
 """The name of an image, and its pixels, uint8 (C, size, size), or the reason why it has none."""
@@ -95,8 +93,9 @@ def kept_on_disk(key: str) -> LoadedImages | None:
         if (folder / PIXELS).stat().st_size != math.prod(shape):
             return None
         # Shared with the file, so that it counts against no limit of memory; "r+" because
-        # torch has no tensors that cannot be written.
-        mapped = np.memmap(folder / PIXELS, np.uint8, mode="r+", shape=shape)
+        # torch has no tensors that cannot be written. "c" where the file itself cannot be.
+        mode: Literal["r+", "c"] = "r+" if os.access(folder / PIXELS, os.W_OK) else "c"
+        mapped = np.memmap(folder / PIXELS, np.uint8, mode=mode, shape=shape)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # missing or damaged: it is made again
     return LoadedImages(torch.from_numpy(mapped), names, unreadable, folder / PIXELS)
@@ -112,11 +111,15 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
         key: name in the cache; whatever the pixels depend on must be in it.
 
     Raises:
-        DataError: if the disk has too little room.
+        DataError: if the disk has too little room, or the cache cannot be written.
         WorkFailed: if it fills up meanwhile; nothing half-written is kept.
     """
     folder = _folder(key)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        refuse_unwritable(folder)
+    except (OSError, DataError) as error:
+        raise DataError(_unwritable(folder, error)) from None
     needed, free = most * math.prod(shape), shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(_no_room(folder, f"{needed:,} bytes are needed, {free:,} are free"))
@@ -124,7 +127,7 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
         with atomic_folder(folder) as unfinished:
             _write(rows, shape, unfinished)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         raise WorkFailed(_no_room(folder, f"{needed:,} bytes are needed")) from None
     kept = kept_on_disk(key)
@@ -150,6 +153,13 @@ def _write(rows: Iterable[Row], shape: Shape, folder: Path) -> None:
         os.fsync(file.fileno())
     whole = (len(names), *shape)
     write_json(folder / CONTENTS, {"shape": whole, "names": names, "unreadable": unreadable})
+
+
+def _unwritable(folder: Path, error: Exception) -> str:
+    return (
+        f"The decoded images, which memory cannot hold, cannot be kept in {folder.parent} "
+        f"({error}). Set PAINTER_CACHE to a folder that can be written to."
+    )
 
 
 def _no_room(folder: Path, why: str) -> str:

@@ -6,24 +6,26 @@
     PATH                any folder tree or zip of images
 
 Writes the images and `manifest.json` into one folder, which appears only when all of it is
-there. Images that are upright RGB keep their bytes; others are converted to RGB PNG; what
-cannot be decoded is listed and left out. `painter download --source SOURCE --data DIR`.
+there. JPEG, PNG and WebP files that are upright RGB keep their bytes; others are converted to RGB
+PNG; what cannot be decoded is listed and left out. `painter download --source SOURCE --data DIR`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
 
+from pipeline.data.domains import ALL_DOMAINS, count_domains
+from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
-    ALL_DOMAINS,
     ImageSet,
     combined_hash,
     content_hash,
@@ -34,10 +36,19 @@ from pipeline.data.images import (
     to_rgb,
     turn_to_upright,
 )
+from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError, RunError
+from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.runs import read_json
-from pipeline.storage import atomic_folder, write_json
+from pipeline.storage import (
+    atomic_folder,
+    folder_to_make,
+    is_clutter,
+    refuse_unwritable,
+    write_json,
+)
+from pipeline.text import legible, legible_values
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
@@ -63,23 +74,45 @@ def download(source: str, folder: Path) -> dict[str, Any]:
     A folder that holds the same source already, whole, is left as it is.
 
     Raises:
-        DataError: if the source has no usable images, or the folder holds something else.
+        DataError: if the source has no usable images, the folder holds something else, or it is
+            none that can be put in place whole.
         KaggleError: if Kaggle refuses.
     """
+    _refuse_no_source(source)
     present = _present(source, folder)
     if present is not None:
         return present
+    folder = folder_to_make(folder)  # refused before anything is fetched
+    refuse_unwritable(folder)
     if source == "sample":
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(Path(source))
+    images = open_everything(Path(source).expanduser())
     return _fill(folder, source, lambda target: _import(images, target))
 
 
-def open_everything(path: Path) -> ImageSet:
+def _refuse_no_source(source: str) -> None:
+    """Refuse what is none of the sources, and say which one it may mean."""
+    if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
+        return
+    if not source.startswith("dataset:") and Path(source).exists():
+        return
+    meant = source_meant(source, COMPETITION)
+    if meant is None and "://" in source:
+        raise DataError(
+            f"{source} is no address that painter downloads from. Fetch its images by other means, "
+            "and give their folder or zip as the source."
+        )
+    raise DataError(
+        f"There is no folder or zip {source}; expected competition, dataset:OWNER/SLUG, sample, or "
+        f"a folder or zip that exists.{did_you_mean(meant)}"
+    )
+
+
+def open_everything(path: Path, quiet: bool = False) -> ImageSet:
     """Open all domains of a folder or zip."""
-    return open_images(path, ALL_DOMAINS)
+    return open_images(path, ALL_DOMAINS, quiet)
 
 
 def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
@@ -99,26 +132,27 @@ def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
 
 def _present(source: str, folder: Path) -> dict[str, Any] | None:
     """Return the manifest if `folder` holds this source, whole; refuse anything else there."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and _is_unused(folder)):
         return None
     if not (folder / MANIFEST).exists():
+        folder_to_make(folder)  # a mount point can be neither replaced nor deleted
         raise DataError(
             f"{folder} is there already and was not made by `painter download`. "
-            "Choose another --data, or delete it first."
+            "Choose another --data, or move it away first."
         )
     try:
         manifest = read_json(folder / MANIFEST)
     except RunError:
         raise DataError(
-            f"{folder / MANIFEST} is damaged. Choose another --data, or delete {folder} first."
+            f"{folder / MANIFEST} is damaged. Choose another --data, or move {folder} away first."
         ) from None
-    if manifest.get("source") != source:
+    if legible(str(manifest.get("source"))) != legible(source):
         raise DataError(
-            f"{folder} holds {manifest.get('source')!r}, not {source!r}. "
-            "Choose another --data, or delete it first."
+            f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
+            "(with make: DATA=DIR), or move it away first."
         )
     try:
-        whole = content_hash(open_everything(folder)) == manifest.get("content_hash")
+        whole = content_hash(open_everything(folder, quiet=True)) == manifest.get("content_hash")
     except DataError:  # its images are gone
         whole = False
     if whole:
@@ -127,11 +161,19 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def _is_unused(folder: Path) -> bool:
+    return all(is_clutter(entry.name) and entry.is_file() for entry in folder.iterdir())
+
+
 def _refuse_to_delete(folder: Path, manifest: dict[str, Any]) -> None:
     """Refuse to fetch a folder anew when it holds files that no download put there."""
-    known = {MANIFEST, *manifest.get("files", [])}
-    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    foreign = sorted(name for name in found if name not in known)
+    known = {MANIFEST, *map(legible, manifest.get("files", []))}
+    found = list_files(folder, hidden=True).files
+    foreign = sorted(
+        name
+        for name in found
+        if legible(name) not in known and not is_clutter(PurePosixPath(name).name)
+    )
     if foreign:
         raise DataError(
             f"{folder} has changed since its download and holds files of yours ({foreign[0]!r}, "
@@ -143,7 +185,7 @@ def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -
     """Build the folder under a temporary name, with its manifest, and put it in place."""
     with atomic_folder(folder) as target:
         imported = bring(target)
-        manifest = {"source": source, **_describe(imported)}
+        manifest: dict[str, Any] = legible_values({"source": source, **_describe(imported)})
         write_json(target / MANIFEST, manifest)
     return manifest
 
@@ -160,23 +202,35 @@ def _draw_samples(target: Path) -> list[_Imported]:
 
 
 def _import(images: ImageSet, target: Path) -> list[_Imported]:
+    taken = frozenset(images.names)
+
     def bring(name: str) -> _Imported:
         try:
             content = images.read_bytes(name)
             image = decode(content)
-            if _upright_rgb(image):
+            if image.format in KEPT_FORMATS and _upright_rgb(image):
                 return _store(target, name, content, image.size)
             buffer = io.BytesIO()
             converted = to_rgb(image)
         except DataError as error:
             return _Imported(name, problem=str(error))
         converted.save(buffer, "PNG")
-        return _store(target, f"{name}.png", buffer.getvalue(), converted.size, converted=True)
+        new = _free_name(name, taken)
+        return _store(target, new, buffer.getvalue(), converted.size, converted=True)
 
     imported = map_threads(bring, images.names, "import")
     problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
     refuse_nothing_left(images, len(imported) - len(problems), problems)
     return imported
+
+
+def _free_name(name: str, taken: Container[str]) -> str:
+    """Return the name of an image converted to PNG, which no other file of the source has."""
+    new, number = f"{name}.png", 0
+    while new in taken:
+        number += 1
+        new = f"{name}.{number}.png"
+    return new
 
 
 def _upright_rgb(image: Image.Image) -> bool:
@@ -190,7 +244,11 @@ def _store(
 ) -> _Imported:
     path = target / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError:  # A.jpg beside a.jpg, where the disk does not tell them apart
+        return _Imported(name, problem="has the name of another image on this disk; rename one")
     digest = hashlib.sha256(content).hexdigest()
     return _Imported(name, digest, len(content), f"{size[0]}x{size[1]}", converted)
 
@@ -205,15 +263,10 @@ def _describe(imported: list[_Imported]) -> dict[str, Any]:
         "count": len(kept),
         "bytes": sum(i.bytes for i in kept),
         "image_sizes": dict(Counter(i.size for i in kept).most_common()),
-        "domains": dict(Counter(_domain(i.name) for i in kept)),
+        "domains": count_domains(i.name for i in kept),
         "converted_to_rgb": sum(i.converted for i in kept),
         "duplicates": [names for names in same.values() if len(names) > 1],
         "unreadable": [f"{i.name} {i.problem}" for i in imported if i.problem],
         "files": [i.name for i in kept],
         "content_hash": combined_hash({i.name: i.digest for i in kept}),
     }
-
-
-def _domain(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    return parts[0] if len(parts) > 1 else "."

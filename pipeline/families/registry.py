@@ -82,7 +82,8 @@ def make_enlargers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
     if snapshot.upscaler is None:
         raise ConfigError(
             "upscale is 'learned', and the snapshot has no upscaler. Give it one with "
-            "`painter generate --upscaler RUN|FILE`, or take --upscale lanczos."
+            "`painter generate --upscaler RUN|FILE`, or do without: "
+            "`painter generate --upscale lanczos`."
         )
     make = family_of(snapshot.upscaler.config).enlarger
     assert make is not None  # refused when the snapshot was given it

@@ -22,7 +22,12 @@ from pipeline.errors import ScoringError
 from pipeline.scoring.frechet_moments import FrechetToReference
 from pipeline.scoring.intervals import LEVEL, Interval, Replicates, deal
 from pipeline.scoring.kernel_distance import kernel_replicates
-from pipeline.scoring.memorization import distance_replicates, mifid_interval, mifid_replicates
+from pipeline.scoring.memorization import (
+    distance_replicates,
+    is_same_set,
+    mifid_interval,
+    mifid_replicates,
+)
 from pipeline.scoring.metrics import checked, nearest_training
 
 
@@ -65,6 +70,7 @@ class _Scores:
     fid: Replicates
     kid: Replicates
     distance: Replicates
+    has_mifid: bool
 
 
 def compare(
@@ -78,6 +84,7 @@ def compare(
     """Compare each two of several generated sets, by FID, MiFID and KID.
 
     FID depends on the number of images, so all sets are cut to the smallest one's first images.
+    A set that is the reference itself has no MiFID: its pairs are compared by FID and KID alone.
 
     Args:
         sets: features (n, d) by name, two or more sets.
@@ -115,18 +122,18 @@ def _scores(
 ) -> _Scores:
     frechet = FrechetToReference(generated, reference)
     groups = deal(len(generated), frechet.groups, seed)
+    fid = frechet.replicates(groups)
     nearest = nearest_training(generated, training)
-    return _Scores(
-        frechet.replicates(groups),
-        kernel_replicates(generated, reference),
-        distance_replicates(nearest, groups, len(generated)),
-    )
+    distance = distance_replicates(nearest, groups, len(generated))
+    same = is_same_set(fid.estimate, distance.estimate, checked(reference, "reference"))
+    return _Scores(fid, kernel_replicates(generated, reference), distance, not same)
 
 
 def _differences(a: _Scores, b: _Scores, level: float) -> dict[str, Interval]:
+    both = a.has_mifid and b.has_mifid
     return {
         "fid": (a.fid - b.fid).interval(level),
-        "mifid": _mifid_difference(a, b, level),
+        **({"mifid": _mifid_difference(a, b, level)} if both else {}),
         "kid": (a.kid - b.kid).interval(level),
     }
 

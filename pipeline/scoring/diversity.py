@@ -20,8 +20,18 @@ from pipeline.scoring.metrics import FloatArray, checked
 from pipeline.scoring.pairs import RESOLUTION, hide_diagonal, squares, visit_pairs
 
 CLOSE_QUANTILE = 0.05
-"""Of the distance from a painting to its nearest other one: the spacing that others refer to. Not
-the minimum, which one repeated painting would set to 0."""
+"""Of the distance from a painting to its nearest other one: the spacing that others refer to."""
+
+REPEATED = 0.02
+"""Of the median distance of any two paintings: what is nearer shows one painting again, such as a
+file stored twice, or compressed again. Repetitions say nothing of the spacing of paintings."""
+
+SMALLEST_SPACING = 1e-5
+"""A spacing is this at least. Features that a 16-bit network computed in two batches differ by
+1e-3 of their length, which makes 1e-6 of 1 - |cosine|; `NEAR_DUPLICATE` of this is above it."""
+
+MEDIAN_IMAGES = 1000
+"""The median distance is that of so many paintings at most."""
 
 NEAR_DUPLICATE = 0.25
 """Of the spacing (0.048): generated images nearer than this show one picture. Not more, since the
@@ -38,6 +48,17 @@ VENDI_IMAGES = 2000
 """The Vendi score takes eigenvalues of a matrix of this many rows at most: seconds, not minutes."""
 
 
+def _cosine_distances(products: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return 1 - |cosine| from inner products and the lengths on both sides; 0 below rounding."""
+    # Features of nothing but zeros have no direction: they are like each other alone.
+    lengths = first[:, None] * second
+    cosines = np.abs(products) / np.where(lengths > 0, lengths, 1)
+    cosines[(first[:, None] == 0) & (second == 0)] = 1
+    distances: FloatArray = np.clip(1 - cosines, 0, 1)
+    distances[distances < RESOLUTION] = 0
+    return distances
+
+
 class Twins:
     """The nearest other image of each image: a `PairStatistic`."""
 
@@ -49,13 +70,8 @@ class Twins:
 
     def add(self, rows: slice, columns: slice, products: FloatArray) -> None:
         """Take a block of inner products."""
-        first, second = self._lengths[rows, None], self._lengths[columns]
-        # Features of nothing but zeros have no direction: they are twins of each other alone.
-        lengths = first * second
-        cosines = np.abs(products) / np.where(lengths > 0, lengths, 1)
-        cosines[(first == 0) & (second == 0)] = 1
-        distances = hide_diagonal(np.clip(1 - cosines, 0, 1), rows, columns, np.inf)
-        distances[distances < RESOLUTION] = 0
+        distances = _cosine_distances(products, self._lengths[rows], self._lengths[columns])
+        distances = hide_diagonal(distances, rows, columns, np.inf)
         nearest = distances.argmin(1)
         found = distances[np.arange(len(nearest)), nearest]
         better = found < self.distances[rows]
@@ -80,9 +96,48 @@ def twins(features: npt.ArrayLike, name: str = "generated") -> Twins:
     return found
 
 
+class _Repetitions:
+    """Whether each image is nearer than `limit` to an earlier one: a `PairStatistic`."""
+
+    def __init__(self, features: FloatArray, limit: float) -> None:
+        self._lengths: FloatArray = np.sqrt(squares(features))
+        self._limit = limit
+        self.found: npt.NDArray[np.bool_] = np.zeros(len(features), bool)
+
+    def add(self, rows: slice, columns: slice, products: FloatArray) -> None:
+        """Take a block of inner products."""
+        distances = _cosine_distances(products, self._lengths[rows], self._lengths[columns])
+        earlier = np.arange(columns.start, columns.stop) < np.arange(rows.start, rows.stop)[:, None]
+        self.found[rows] |= ((distances <= self._limit) & earlier).any(1)
+
+
+def distinct(features: npt.ArrayLike, name: str = "reference") -> FloatArray:
+    """Return the features of images that do not repeat an earlier one, shape (n or fewer, d)."""
+    array = checked(features, name)
+    some = array[np.linspace(0, len(array) - 1, min(len(array), MEDIAN_IMAGES)).astype(int)]
+    lengths = np.sqrt(squares(some))
+    between = _cosine_distances(some @ some.T, lengths, lengths)
+    limit = REPEATED * float(np.median(between[np.triu_indices(len(some), 1)]))
+    visit_pairs(
+        array, repetitions := _Repetitions(array, max(limit, NEAR_DUPLICATE * SMALLEST_SPACING))
+    )
+    return array[~repetitions.found]
+
+
 def spacing(reference: npt.ArrayLike) -> float:
-    """Return how far apart close but distinct paintings are; `NEAR_DUPLICATE` and `COPY` use it."""
-    return float(np.quantile(twins(reference, "reference").distances, CLOSE_QUANTILE))
+    """Return how far apart close but distinct paintings are; `NEAR_DUPLICATE` and `COPY` use it.
+
+    Paintings that repeat others play no part, and it is `SMALLEST_SPACING` at least.
+    """
+    return spacing_of_distinct(distinct(reference))
+
+
+def spacing_of_distinct(different: FloatArray) -> float:
+    """Return the spacing of paintings that are distinct already: one row or more."""
+    if len(different) < 2:
+        return SMALLEST_SPACING
+    nearest = twins(different, "reference").distances
+    return max(SMALLEST_SPACING, float(np.quantile(nearest, CLOSE_QUANTILE)))
 
 
 def near_duplicate_share(found: Twins, threshold: float) -> float:

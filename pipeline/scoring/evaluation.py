@@ -30,8 +30,9 @@ from pipeline.scoring.diversity import (
     NEAR_DUPLICATE,
     VENDI_IMAGES,
     Twins,
+    distinct,
     near_duplicate_share,
-    spacing,
+    spacing_of_distinct,
     vendi_score,
     warnings,
 )
@@ -44,6 +45,7 @@ from pipeline.scoring.memorization import (
     count_nearer,
     distance_quantiles,
     distance_replicates,
+    is_same_set,
     mifid_interval,
 )
 from pipeline.scoring.metrics import (
@@ -92,7 +94,8 @@ def evaluate(
         intervals: whether to compute the intervals; without, they are None.
 
     Returns:
-        A JSON object. A number that a set is too small for is None, and `warnings` says why.
+        A JSON object. A number that a set is too small for is None, and so is MiFID where the
+        images are the reference itself (0 / 0); `warnings` says why.
         Beside the numbers and intervals in the module's docstring:
         `kid_std` (over subsets of `kid_subset_size`), `fid_infinity` (extrapolated to endlessly
         many images), `neighbours` (k of precision to coverage), `memorization_penalty` (the
@@ -114,7 +117,7 @@ def evaluate(
         **_neighbours(sets, missing),
         **_classes(logits, seed, missing),
         **_memorization(sets.nearest),
-        **_variety(sets),
+        **_variety(sets, missing),
         **(_intervals(sets) if sets.groups else dict.fromkeys(INTERVALS)),
     }
     return {**found, "warnings": [*_judged(found), *missing]}
@@ -161,12 +164,18 @@ def _defined(compute: Callable[[], T], missing: list[str]) -> T | None:
 
 
 def _distances(sets: _Sets, missing: list[str]) -> dict[str, Any]:
-    fid = frechet_distance(sets.g, sets.r)
+    fid, distance = frechet_distance(sets.g, sets.r), float(sets.nearest.distances.mean())
+    same = is_same_set(fid, distance, sets.r)
+    if same:
+        missing.append(
+            "These images are the reference itself, not generated ones: FID and the memorisation "
+            "distance are both 0, so MiFID is 0 / 0 and has no value."
+        )
     kid = kernel_distance(sets.g, sets.r, seed=sets.seed)
     return {
         "fid": fid,
         "fid_infinity": _defined(lambda: sets.frechet.at_infinity(sets.seed), missing),
-        "mifid": memorization_informed(fid, float(sets.nearest.distances.mean())),
+        "mifid": None if same else memorization_informed(fid, distance),
         "kid": kid.mean,
         "kid_std": kid.deviation,
         "kid_subset_size": kid.subset_size,
@@ -206,13 +215,21 @@ def _memorization(nearest: Nearest) -> dict[str, Any]:
     }
 
 
-def _variety(sets: _Sets) -> dict[str, Any]:
-    between_paintings = spacing(sets.r)
+def _variety(sets: _Sets, missing: list[str]) -> dict[str, Any]:
+    paintings = distinct(sets.r)
+    repeated = len(sets.r) - len(paintings)
+    if repeated:
+        missing.append(
+            f"{repeated:,} of the {len(sets.r):,} reference images repeat others. Near "
+            "duplicates, copies and the Vendi score leave them out; FID, KID and precision to "
+            "coverage count them."
+        )
+    between_paintings = spacing_of_distinct(paintings)
     threshold = NEAR_DUPLICATE * between_paintings
     copies = count_nearer(sets.nearest, COPY * between_paintings)
     images = min(len(sets.g), VENDI_IMAGES)
-    equal = min(images, len(sets.r))
-    own, painted = (vendi_score(x, images=equal, seed=sets.seed) for x in (sets.g, sets.r))
+    equal = min(images, len(paintings))
+    own, painted = (vendi_score(x, images=equal, seed=sets.seed) for x in (sets.g, paintings))
     return {
         "near_duplicates": near_duplicate_share(sets.twins, threshold),
         "near_duplicate_threshold": threshold,
@@ -253,10 +270,13 @@ def _intervals(sets: _Sets) -> dict[str, Any]:
             inside.density_interval(),
             inside.coverage_interval(),
         ]
-    ends = [interval.ends() for interval in found]
-    return dict(zip_longest(INTERVALS, ends))
+    ends = dict(zip_longest(INTERVALS, [interval.ends() for interval in found]))
+    same = is_same_set(fid.estimate, distance.estimate, sets.r)
+    return ends | {"mifid_interval": None} if same else ends
 
 
 def _judged(found: dict[str, Any]) -> list[str]:
-    names = ("near_duplicates", "vendi_ratio", "copies", "memorization_penalty")
-    return warnings(**{name: found[name] for name in names})
+    names = ("near_duplicates", "vendi_ratio", "copies")
+    # Without a MiFID nothing is divided by the penalty.
+    penalty = 1.0 if found["mifid"] is None else found["memorization_penalty"]
+    return warnings(**{name: found[name] for name in names}, memorization_penalty=penalty)

@@ -15,12 +15,11 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from pipeline.caches import cache_folder
+from pipeline.caches import cache_folder, keep
 from pipeline.data.images import ImageSet, content_hash, refuse_nothing_left
 from pipeline.errors import DataError
 from pipeline.parallel import in_order
 from pipeline.scoring.extractors import Extractor, Outputs
-from pipeline.storage import write_bytes
 
 BATCH = 16
 """Images a forward pass: larger ones are hardly faster on a CPU, and take more memory."""
@@ -130,15 +129,15 @@ def cached_extract(images: ImageSet, extractor: Extractor, description: str) -> 
         unreadable=np.array(features.unreadable, dtype=str),
         logits=_NO_LOGITS if features.logits is None else features.logits,
     )
-    write_bytes(path, buffer.getvalue())
+    keep(path, buffer.getvalue())
     return features
 
 
 def _read_cached(path: Path) -> Features | None:
     """Return the features in a cache file, or None if it is missing or damaged."""
-    if not path.exists():
-        return None
     try:
+        if not path.exists():  # may be refused, as all below
+            return None
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
             logits = saved["logits"]
             return Features(

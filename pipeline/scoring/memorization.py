@@ -7,11 +7,27 @@ import numpy as np
 from pipeline.scoring.intervals import LEVEL, Interval, Replicates, Rows, sizes
 from pipeline.scoring.metrics import (
     MEMORIZATION_THRESHOLD,
+    FloatArray,
     Nearest,
     memorization_informed,
 )
+from pipeline.scoring.pairs import squares
 
+SAME = 1e-5
+"""Up to this distance, and up to this part of a feature's squared length as FID, sets are the same:
+the rounding of a 16-bit network leaves a tenth of it, and no pictures of their own come near."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 1.0)
+
+
+def is_same_set(fid: float, distance: float, reference: FloatArray) -> bool:
+    """Tell whether generated images are those of the reference again: MiFID would be 0 / 0.
+
+    Args:
+        fid: of the generated images against the reference.
+        distance: the mean distance to the nearest painting.
+        reference: features (m, d).
+    """
+    return distance <= SAME and fid <= SAME * float(squares(reference).mean())
 
 
 def distance_quantiles(nearest: Nearest) -> dict[str, float]:

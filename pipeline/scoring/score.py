@@ -18,6 +18,7 @@ from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.extractors import Extractor
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.metrics import Nearest, nearest_training
+from pipeline.text import legible_values
 
 NEAREST_LISTED = 24
 NOT_COMPARABLE = (
@@ -119,7 +120,7 @@ def _judge(
     training = against.training or reference
     found = evaluate(generated.values, reference.values, training.values, generated.logits)
     nearest = nearest_training(generated.values, training.values)
-    return {
+    result: dict[str, Any] = {
         **found,
         "closest_copies": _named_pairs(found["closest_copies"], generated, training, "painting"),
         "closest_pairs": _named_pairs(found["closest_pairs"], generated, generated, "other"),
@@ -137,6 +138,7 @@ def _judge(
         ],
         "nearest": _nearest_pairs(nearest, generated, training),
     }
+    return dict(legible_values(result))
 
 
 def _held_out(generated: Features, held_out: Features | None) -> dict[str, Any] | None:
@@ -215,6 +217,8 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _with_interval(result: dict[str, Any], name: str, form: str) -> str:
+    if result[name] is None:
+        return "none"
     ends = result.get(f"{name}_interval")
     between = f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else ""
     return f"{result[name]:{form}}{between}"

@@ -37,11 +37,13 @@ _BODY, _VERSION = "body", "etag"
 def inception_weights() -> Path:
     """Return the cached file of the released weights, downloading it (95 MB) if needed.
 
+    One that is damaged is downloaded again.
+
     Raises:
         ScoringError: if it cannot be fetched, or what came is not the released file.
     """
     path = _cached()
-    if not path.exists():
+    if not path.exists() or not file_sha256(path).startswith(RELEASED_HASH_PREFIX):
         download(INCEPTION_URL, path, RELEASED_HASH_PREFIX)
     return path
 
@@ -49,7 +51,7 @@ def inception_weights() -> Path:
 def cached_weights() -> Path | None:
     """Return the file of the released weights if it has been downloaded already."""
     path = _cached()
-    return path if path.exists() else None
+    return path if os.access(path, os.R_OK) else None
 
 
 def _cached() -> Path:
@@ -66,7 +68,13 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
         "Fetch the file by other means and pass --weights FILE, or score without a network: "
         "--features efficientnet-lite0"
     )
-    folder = _partial_folder(path)
+    try:
+        folder = _partial_folder(path)
+    except OSError as error:
+        raise ScoringError(
+            f"The Inception weights cannot be kept in {path.parent} ({error.strerror or error}). "
+            f"Set PAINTER_CACHE to a folder that can be written to. {others}"
+        ) from None
     try:
         _fetch(url, folder)
         digest = file_sha256(folder / _BODY)
@@ -80,6 +88,8 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it is the reply too, and holds the connection open
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        if isinstance(error, http.client.InvalidURL):  # of a proxy, with its password
+            reason = type(error).__name__
         raise ScoringError(
             f"The Inception weights cannot be downloaded from {url} ({reason})."
             f"{_keep_or_remove(folder)} {others}"

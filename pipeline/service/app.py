@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
 from pipeline.errors import PainterError, ServiceBusy, WorkFailed
+from pipeline.service.answers import HeadAsGet, MadeAnswer
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
 from pipeline.service.pages import PAGES, read_pages
@@ -39,8 +40,6 @@ from pipeline.video import can_write_mp4
 
 LOG = logging.getLogger("uvicorn.error")
 """What the server prints."""
-RETRY_AFTER = 1
-"""Seconds after which a refused request may be sent again."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -67,7 +66,8 @@ class Score(BaseModel):
     kid: float | None
     n_generated: int | None
     features: str | None
-    comparable_with_leaderboard: bool | None
+    comparable_with_leaderboard: bool
+    """Only if it was taken with the leaderboard's own network."""
 
 
 class Limits(BaseModel):
@@ -104,6 +104,9 @@ class Health(BaseModel):
 
     status: str
     in_progress: int
+    """Images that wait or are being made."""
+    waiting_bytes: int
+    """Of answers that are being made or have not been taken yet, at most."""
 
 
 def create_app(studio: Studio) -> FastAPI:
@@ -128,6 +131,7 @@ def create_app(studio: Studio) -> FastAPI:
     _add_facts(app, studio)
     _add_pages(app)
     app.add_middleware(WithHeaders)
+    app.add_middleware(HeadAsGet)
     return app
 
 
@@ -157,7 +161,8 @@ def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
         422: {"model": Problem, "description": "A parameter is wrong."},
         429: {
             "model": Problem,
-            "description": "Too many images are being made.",
+            "description": "Too many images are being made, or answers wait to be taken; "
+            "Retry-After says after how many seconds there is likely to be room.",
             "headers": {"Retry-After": {"schema": {"type": "integer"}}},
         },
         500: {"model": Problem, "description": "The work failed."},
@@ -173,9 +178,9 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         work = job()  # a wrong parameter is an error, whatever the client has
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=known)
-        content = await _finished(studio, work)
         name = f'inline; filename="{work.file_name}"'
-        return Response(content, 200, {**known, "Content-Disposition": name}, work.media_type)
+        headers = {**known, "Content-Disposition": name}
+        return MadeAnswer(lambda: _finished(studio, work), headers, work.media_type)
 
     @app.get(
         "/v1/images",
@@ -207,17 +212,21 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         return await answer(request, lambda: interpolation_job(studio.model, query))
 
 
-async def _finished(studio: Studio, work: Job) -> bytes:
-    try:
-        return await studio.answer(work)
-    except PainterError:
-        raise
-    except Exception as error:
-        LOG.exception("%s could not be made", work.file_name)
-        kind = type(error).__name__
-        raise WorkFailed(
-            f"{work.file_name} could not be made ({kind}); the server's log says more."
-        ) from None
+@asynccontextmanager
+async def _finished(studio: Studio, work: Job) -> AsyncIterator[bytes]:
+    """Give what the studio answers; a failure of its own is logged, and told as one."""
+    async with AsyncExitStack() as held:
+        try:
+            content = await held.enter_async_context(studio.answer(work))
+        except PainterError:
+            raise
+        except Exception as error:
+            LOG.exception("%s could not be made", work.file_name)
+            kind = type(error).__name__
+            raise WorkFailed(
+                f"{work.file_name} could not be made ({kind}); the server's log says more."
+            ) from None
+        yield content
 
 
 def entity_tag(model: Model, request: Request) -> str:
@@ -240,7 +249,8 @@ def _add_facts(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/healthz", summary="Whether it works")
     async def healthz() -> Health:
-        return Health(status="ok", in_progress=studio.in_progress)
+        room = studio.room
+        return Health(status="ok", in_progress=room.images, waiting_bytes=room.bytes)
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -288,7 +298,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceBusy)
     async def busy(_: Request, error: ServiceBusy) -> Response:
-        return _problem(429, str(error), headers={"Retry-After": str(RETRY_AFTER)})
+        return _problem(429, str(error), headers={"Retry-After": str(error.seconds)})
 
     @app.exception_handler(PainterError)
     async def wrong(_: Request, error: PainterError) -> Response:
@@ -298,9 +308,11 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         texts = {
             404: f"There is no {request.url.path[:LONGEST_ECHO]}. See /docs.",
-            405: f"{request.method} does nothing here; the API answers to GET.",
+            405: f"{request.method} does nothing here; the API answers to GET and HEAD.",
         }
         headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = "GET, HEAD"
         return _problem(error.status_code, texts.get(error.status_code, error.detail), (), headers)
 
     @app.exception_handler(WorkFailed)

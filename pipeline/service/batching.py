@@ -24,7 +24,10 @@ class Gatherer(Protocol):
     """Turns latents into images, some time later."""
 
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
-        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait."""
+        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
+
+        Whoever cancels the promise need not be given them.
+        """
 
     def close(self) -> None:
         """Finish what was begun, and end."""
@@ -45,14 +48,13 @@ class _Job:
             self._images[row] = image
             self._left -= 1
             complete = self._left == 0
-        if complete:
+        if complete and self.future.set_running_or_notify_cancel():
             self.future.set_result(np.stack([i for i in self._images if i is not None]))
 
     def fail(self, error: Exception) -> None:
         """Break the promise, once."""
         with self._lock:
-            broken = self.future.done()
-            if not broken:
+            if not self.future.done() and self.future.set_running_or_notify_cancel():
                 self.future.set_exception(error)
 
 
@@ -88,17 +90,24 @@ class Batcher:
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
         """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
 
+        Of a promise that is cancelled, no row is computed whose batch has not begun.
+
         Raises:
             RuntimeError: if it is closed.
         """
         job = _Job(len(z))
-        job.future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
         with self._changed:
             if self._closed:
                 raise RuntimeError("The batcher is closed.")
             self._waiting.extend((job, row, z[row]) for row in range(len(z)))
             self._changed.notify_all()
+        job.future.add_done_callback(lambda future: self._drop(job) if future.cancelled() else None)
         return job.future
+
+    def _drop(self, unwanted: _Job) -> None:
+        """Forget the rows of a job that nobody waits for."""
+        with self._changed:
+            self._waiting = deque(row for row in self._waiting if row[0] is not unwanted)
 
     def close(self) -> None:
         """Finish what was submitted, and end the threads."""

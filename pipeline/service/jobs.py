@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from pipeline.config import OutputConfig
 from pipeline.errors import ConfigError
 from pipeline.families.noise.latents import walk
 from pipeline.families.noise.laws import NoiseLaw, parse_noise
@@ -28,6 +30,12 @@ GRID_CELL = 128
 """Side of an image in a grid in pixels at most, unless asked for."""
 FRAME = 512
 """The same of a frame."""
+_HEAD_BYTES = 2048
+"""Of a file at most, beside its pixels: markers, palette, name in a zip."""
+
+
+class Unwanted(Exception):  # noqa: N818 - reads as the event that it is
+    """Nobody waits for a file any more."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,38 @@ class Job:
 
     z: torch.Tensor
     """Latents (N, D)."""
-    finish: Callable[[np.ndarray], bytes]
-    """From the generator's pixels, uint8 (N, s, s, 3), to the file that answers."""
+    output: OutputConfig
+    """Size and file settings of each image."""
+    encode: Callable[[Iterator[np.ndarray]], bytes]
+    """From the images in that size, uint8 (S, S, 3), to the file that answers."""
     media_type: str
     file_name: str
+
+    @property
+    def most_bytes(self) -> int:
+        """Return how large the file may become: no format takes more than the pixels do."""
+        return len(self.z) * (3 * self.output.output_size**2 + _HEAD_BYTES)
+
+    def finish(self, pixels: np.ndarray, left: threading.Event | None = None) -> bytes:
+        """Return the file that answers.
+
+        Args:
+            pixels: of the generator, uint8 (N, s, s, 3).
+            left: set once nobody waits for the file.
+
+        Raises:
+            Unwanted: as soon as `left` is set.
+        """
+        return self.encode(_while_wanted(finished(pixels, self.output), left))
+
+
+def _while_wanted(
+    images: Iterator[np.ndarray], left: threading.Event | None
+) -> Iterator[np.ndarray]:
+    for image in images:
+        if left is not None and left.is_set():
+            raise Unwanted
+        yield image
 
 
 def images_job(model: Model, query: ImagesQuery) -> Job:
@@ -55,17 +91,17 @@ def images_job(model: Model, query: ImagesQuery) -> Job:
     ending = "jpg" if kind == "jpeg" else kind
     name = f"{model.slug}-seed{query.seed}-{numbers[0]}"
 
-    def one(pixels: np.ndarray) -> bytes:
-        return encode(next(finished(pixels, output)), kind, output)
+    def one(images: Iterator[np.ndarray]) -> bytes:
+        return encode(next(images), kind, output)
 
-    def several(pixels: np.ndarray) -> bytes:
-        images = zip(numbers, finished(pixels, output), strict=True)
-        return zipped({f"{number}.{ending}": encode(i, kind, output) for number, i in images})
+    def several(images: Iterator[np.ndarray]) -> bytes:
+        named = zip(numbers, images, strict=True)
+        return zipped({f"{number}.{ending}": encode(i, kind, output) for number, i in named})
 
     z = _latents(model, query, numbers)
     if len(numbers) == 1:
-        return Job(z, one, MEDIA_TYPES[kind], f"{name}.{ending}")
-    return Job(z, several, MEDIA_TYPES["zip"], f"{name}.zip")
+        return Job(z, output, one, MEDIA_TYPES[kind], f"{name}.{ending}")
+    return Job(z, output, several, MEDIA_TYPES["zip"], f"{name}.zip")
 
 
 def grid_job(model: Model, query: GridQuery) -> Job:
@@ -78,14 +114,13 @@ def grid_job(model: Model, query: GridQuery) -> Job:
     output = replace(model.output, output_size=size)
     _refuse_large(len(query.numbers), size)
 
-    def finish(pixels: np.ndarray) -> bytes:
-        sheet = side_by_side(list(finished(pixels, output)), query.columns)
-        return encode(sheet, query.format, output)
+    def sheet(images: Iterator[np.ndarray]) -> bytes:
+        return encode(side_by_side(list(images), query.columns), query.format, output)
 
     z = _latents(model, query, query.numbers)
     ending = "jpg" if query.format == "jpeg" else query.format
     name = f"{model.slug}-seed{query.seed}-grid.{ending}"
-    return Job(z, finish, MEDIA_TYPES[query.format], name)
+    return Job(z, output, sheet, MEDIA_TYPES[query.format], name)
 
 
 def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
@@ -102,16 +137,16 @@ def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
     z = walk(_law(model, query), keys, query.frames_per_step, query.loop, len(model.classes))
     _refuse_large(len(z), size)
 
-    def sheet(pixels: np.ndarray) -> bytes:
-        return encode(side_by_side(list(finished(pixels, output)), SHEET_COLUMNS), "jpeg", output)
+    def sheet(images: Iterator[np.ndarray]) -> bytes:
+        return encode(side_by_side(list(images), SHEET_COLUMNS), "jpeg", output)
 
-    def moving(pixels: np.ndarray) -> bytes:
-        return video(finished(pixels, output), query.format, query.fps, query.loop)
+    def moving(images: Iterator[np.ndarray]) -> bytes:
+        return video(images, query.format, query.fps, query.loop)
 
     is_sheet = query.format == "sheet"
     ending = "jpg" if is_sheet else query.format
     name = f"{model.slug}-seed{query.seed}-{query.images.replace(',', '-')}.{ending}"
-    return Job(z, sheet if is_sheet else moving, MEDIA_TYPES[query.format], name)
+    return Job(z, output, sheet if is_sheet else moving, MEDIA_TYPES[query.format], name)
 
 
 def _refuse_mp4(size: int) -> None:

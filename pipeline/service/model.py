@@ -23,14 +23,13 @@ from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_number
-from pipeline.runs import RunFolder, device_name, read_json
+from pipeline.runs import COMPARABLE, RunFolder, device_name, read_json
 from pipeline.storage import file_sha256
+from pipeline.text import legible_values
 from pipeline.training.checkpoints import Snapshot, load_snapshot
 
-SCORE_KEYS = (
-    "mifid", "fid", "kid", "n_generated", "features", "comparable_with_leaderboard",
-)  # fmt: skip
-"""What of a score is told."""
+SCORE_KEYS = ("mifid", "fid", "kid", "n_generated", "features")
+"""What of a score is told, beside whether it can be compared with the leaderboard's."""
 
 
 class Model:
@@ -138,12 +137,18 @@ class Model:
             "noise": config.values()["noise"],
             "classes": list(self.classes),
             "trained_on": self._trained_on,
-            "score": None if score is None else {key: score.get(key) for key in SCORE_KEYS},
+            "score": None if score is None else _told(score),
             "settings": {
                 section: getattr(config, section).__dict__ | {}
                 for section in ("data", "network", "training", "output")
             },
         }
+
+
+def _told(score: dict[str, Any]) -> dict[str, Any]:
+    # What does not say that it is comparable, as scores on the way, is not.
+    comparable = score.get(COMPARABLE) is True
+    return {key: score.get(key) for key in SCORE_KEYS} | {COMPARABLE: comparable}
 
 
 def load_model(path: Path, device: torch.device) -> Model:
@@ -155,14 +160,25 @@ def load_model(path: Path, device: torch.device) -> Model:
     snapshot = load_snapshot(path)
     run = RunFolder(path.resolve().parent)
     in_run = run.config.exists()
+    sha256 = file_sha256(path)
     return Model(
         snapshot,
         name=run.path.name if in_run or path.name == FILE else path.stem,
-        sha256=file_sha256(path),
+        sha256=sha256,
         device=device,
-        score=_read(run.score) if in_run else None,
+        score=_own_score(run, sha256) if in_run else None,
         trained_on=_training_data(run) if in_run else None,
     )
+
+
+def _own_score(run: RunFolder, sha256: str) -> dict[str, Any] | None:
+    """Return the run's score, unless it is known to be that of another snapshot's images."""
+    score, made = _read(run.score), _read(run.made) or {}
+    if score is None:
+        return None
+    images = made.get("images_sha256")
+    own_images = images is None or score.get("images_sha256", images) == images
+    return score if own_images and made.get("snapshot_sha256", sha256) == sha256 else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -177,4 +193,4 @@ def _training_data(run: RunFolder) -> dict[str, Any] | None:
     data = (_read(run.provenance) or {}).get("data")
     if not isinstance(data, dict):
         return None
-    return {key: data.get(key) for key in ("count", "domain", "content_hash")}
+    return {key: legible_values(data.get(key)) for key in ("count", "domain", "content_hash")}

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from pipeline.errors import ConfigError
+from pipeline.service.connection import PATIENCE as CLIENT_PATIENCE
+from pipeline.service.connection import PatientProtocol
 
 PATIENCE = 120
 """Seconds that a client has to take its answer when the server stops."""
@@ -54,11 +57,18 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
-    """Return a server that is quiet unless something fails."""
+def make_server(app: FastAPI, patience: float = CLIENT_PATIENCE) -> uvicorn.Server:
+    """Return a server that is quiet unless something fails.
+
+    Args:
+        app: what answers.
+        patience: seconds in which a client has to take a piece of its answer, or finish asking.
+    """
+    protocol = type("Protocol", (PatientProtocol, AutoHTTPProtocol), {"patience": patience})
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=protocol,
             log_level="warning",
             access_log=False,
             lifespan="on",

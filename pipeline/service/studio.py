@@ -7,21 +7,20 @@ own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 
 import torch
 
-from pipeline.errors import ServiceBusy
 from pipeline.parallel import usable_cores
+from pipeline.service.admission import Room
 from pipeline.service.batching import Batcher, Gatherer, steady_sizes
 from pipeline.service.jobs import Job
 from pipeline.service.model import Model
 
-CAPACITY = 512
-"""Images that may be waiting or being made: seconds of work, and more than any one request."""
 CPU_BATCH, GPU_BATCH = 8, 32
 """Rows of a batch at most: enough to keep the device busy, few enough to be soon done."""
 CPU_WORKERS = 4
@@ -32,52 +31,49 @@ class Studio:
     """A model, and the threads that answer requests for its images."""
 
     def __init__(
-        self, model: Model, gatherer: Gatherer | None = None, capacity: int = CAPACITY
+        self, model: Model, gatherer: Gatherer | None = None, room: Room | None = None
     ) -> None:
         """Start the threads.
 
         Args:
             model: what paints.
             gatherer: what computes; by default batches on the model's device.
-            capacity: images that may be waiting or being made; a request for more than this is
-                always refused.
+            room: how much may be made and wait to be taken at once.
         """
         self.model = model
-        self.in_progress = 0
-        self._capacity = capacity
+        self.room = room or Room()
         self._gatherer = gatherer or make_batcher(model)
         self._encoders = ThreadPoolExecutor(
             usable_cores(), "files", partial(torch.set_num_threads, 1)
         )
 
-    async def answer(self, job: Job) -> bytes:
-        """Return the file that a job makes.
+    @asynccontextmanager
+    async def answer(self, job: Job) -> AsyncIterator[bytes]:
+        """Give the file that a job makes; it counts as waiting until the context is left.
+
+        Cancelled, it makes nothing more.
 
         Raises:
-            ServiceBusy: if there is no room for its images now.
+            ServiceBusy: if there is no room for its images or its bytes now.
         """
-        with self._admitted(len(job.z)):
+        with self.room.place(len(job.z), job.most_bytes) as place:
+            content = await self._made(job)
+            self.room.made(place, len(content))
+            yield content
+
+    async def _made(self, job: Job) -> bytes:
+        left = threading.Event()
+        try:
             pixels = await asyncio.wrap_future(self._gatherer.submit(job.z))
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._encoders, job.finish, pixels)
+            return await loop.run_in_executor(self._encoders, job.finish, pixels, left)
+        finally:
+            left.set()  # a file that is being written is no longer wanted, if it is not finished
 
     def close(self) -> None:
         """Finish what was begun, and end the threads."""
         self._gatherer.close()
         self._encoders.shutdown()
-
-    @contextmanager
-    def _admitted(self, images: int) -> Iterator[None]:
-        if self.in_progress + images > self._capacity:
-            raise ServiceBusy(
-                f"{self.in_progress} images are being made; with {images} more they would be over "
-                f"the {self._capacity} that are made at once. Ask again in a moment."
-            )
-        self.in_progress += images
-        try:
-            yield
-        finally:
-            self.in_progress -= images
 
 
 def make_batcher(model: Model) -> Batcher:
@@ -89,7 +85,7 @@ def make_batcher(model: Model) -> Batcher:
     cores = usable_cores()
     on_cpu = model.device.type == "cpu"
     workers = min(cores, CPU_WORKERS) if on_cpu else 1
-    prepare = partial(torch.set_num_threads, max(1, cores // workers))
+    prepare = partial(torch.set_num_threads, max(1, min(cores, torch.get_num_threads()) // workers))
     torch.backends.cudnn.deterministic = True  # its fastest kernels add in the order of arrival
     examples = model.examples(CPU_BATCH if on_cpu else GPU_BATCH)
     with ThreadPoolExecutor(1, initializer=prepare) as thread:  # as the workers compute

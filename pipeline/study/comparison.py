@@ -57,7 +57,7 @@ def write_comparison(
     Args:
         folder: of the study.
         plan: what was run.
-        rows: its points, the best first; at least one.
+        rows: its points, the best first, and last those that lack a seed; at least one.
         verdicts: what was asked, answered.
         importance: of each setting for the score, from 0 to 1.
         notes: what the reader should know, such as points that failed.
@@ -68,7 +68,7 @@ def write_comparison(
         "criterion": MEASURES[plan.evaluation.criterion],
         "numbers": _numbers(plan, rows),
         "head": [MEASURES[name] for name in COLUMNS],
-        "rows": [(row.label, [cell(row, name) for name in COLUMNS]) for row in rows],
+        "rows": [(row.title, [cell(row, name) for name in COLUMNS]) for row in rows],
         "seeds": len({one.point.seed for row in rows for one in row.runs}),
         "evaluation": plan.evaluation,
         "verdicts": verdicts,
@@ -76,6 +76,7 @@ def write_comparison(
         "articles": [_article(i, row, plan) for i, row in enumerate(rows[:SHOWN])],
         "hidden": max(0, len(rows) - SHOWN),
         "notes": list(notes),
+        "lacking": any(row.missing for row in rows),
     }
     page = folder / "comparison.html"
     write_text(folder / "comparison.md", markdown(rows, verdicts))
@@ -98,8 +99,7 @@ def markdown(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> str:
     head = ["point", "seeds", *(MEASURES[name] for name in COLUMNS)]
     lines = [_line(head), _line(["---"] * len(head))]
     lines += [
-        _line([f"`{row.label}`", str(len(row.runs)), *(cell(row, name) for name in COLUMNS)])
-        for row in rows
+        _line([f"`{row.label}`", row.seeds, *(cell(row, name) for name in COLUMNS)]) for row in rows
     ]
     lines += ["", *(f"- {v.question.claim}: **{v.answer}**. {v.reason()}" for v in verdicts)]
     return "\n".join(lines).rstrip() + "\n"
@@ -112,12 +112,14 @@ def _line(cells: Sequence[str]) -> str:
 def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     runs = [one for row in rows for one in row.runs]
     minutes = sum(map(_own_seconds, runs)) / 60
+    criterion = plan.evaluation.criterion
+    best = None if rows[0].missing else rows[0]
     return [
         ("points", f"{len(rows):,}"),
         ("runs", f"{len(runs):,}"),
         ("training", f"{minutes:,.0f} minutes"),
-        ("best", rows[0].label),
-        (f"its {MEASURES[plan.evaluation.criterion]}", cell(rows[0], plan.evaluation.criterion)),
+        ("best", "no point has all seeds" if best is None else best.label),
+        (f"its {MEASURES[criterion]}", "–" if best is None else cell(best, criterion)),
     ]
 
 
@@ -133,7 +135,7 @@ def _article(number: int, row: Row, plan: StudyPlan) -> Article:
     share = max(1, IMAGES // len(row.runs))
     pictures = [p for one in row.runs for p in _pictures(one, share)]
     return Article(
-        row.label,
+        row.title,
         f"{MEASURES[plan.evaluation.criterion]} {cell(row, plan.evaluation.criterion)}",
         pictures,
         _curves(number, row.runs[0]),
@@ -176,7 +178,7 @@ def sheet(rows: Sequence[Row], criterion: str) -> bytes:
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT)
     for line, row in enumerate(rows):
         top = GAP + line * height
-        words = f"{row.label}   {MEASURES[criterion]} {cell(row, criterion)}"
+        words = f"{row.title}   {MEASURES[criterion]} {cell(row, criterion)}"
         draw.text((GAP, top), words, "#333333", font)
         for column, tile in enumerate(_tiles(row)):
             picture.paste(tile, (GAP + column * (TILE + GAP), top + TEXT + 2 * GAP))

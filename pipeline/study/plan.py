@@ -154,7 +154,7 @@ def load_study(name: str) -> StudyPlan:
     Raises:
         ConfigError: if there is none, or what it says makes no sense.
     """
-    path = Path(name)
+    path = Path(name).expanduser()
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
         text = shipped.read_text()

@@ -21,8 +21,9 @@ from typing import Any
 
 from pipeline.errors import Interrupted, RunError, WorkFailed
 from pipeline.generate import read_made
+from pipeline.parallel import THREADS_VARIABLE
 from pipeline.runs import RunFolder, read_json, read_scores
-from pipeline.storage import file_sha256
+from pipeline.storage import file_sha256, make_folder
 from pipeline.study.plan import Point, StudyPlan
 
 PAINTER = (sys.executable, "-m", "pipeline")
@@ -49,7 +50,7 @@ class Workshop:
     content_hash: str = ""
     """Of these images: a run on others is no point of the study."""
     threads: int | None = None
-    """Processor cores that one point may use; None for all."""
+    """Processor threads of one point; None leaves the choice to its commands."""
     weights: Path | None = None
     """Local file of Inception weights."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -112,15 +113,31 @@ class Workshop:
         """Tell whether a run has been trained on the study's images."""
         return run.config.exists() and run.read_data()["content_hash"] == self.content_hash
 
+    def is_done(self, point: Point) -> bool:
+        """Tell whether a point's folder holds its score; its images may have been deleted since."""
+        run = self.run(point)
+        try:
+            return self._is_trained_on(run) and self.has_score(run)
+        except RunError:  # damaged: `finish` says what and where
+            return False
+
     def is_scored(self, run: RunFolder) -> bool:
         """Tell whether a run's score is that of its images, and what the study asks for."""
-        if not run.score.exists() or not run.images.exists():
+        return run.images.exists() and self.has_score(run)
+
+    def has_score(self, run: RunFolder) -> bool:
+        """Tell whether a run's score is what the study asks for, and of no other images."""
+        if not run.score.exists():
             return False
-        score, evaluation = read_json(run.score), self.plan.evaluation
+        try:
+            score = read_json(run.score)
+        except RunError:  # damaged: scoring again replaces it
+            return False
+        evaluation = self.plan.evaluation
         return (
-            score.get("images_sha256") == file_sha256(run.images)
-            and score.get("features") == evaluation.features
+            score.get("features") == evaluation.features
             and score.get("n_generated") == evaluation.count
+            and (not run.images.exists() or score.get("images_sha256") == file_sha256(run.images))
         )
 
     def _is_generated(self, run: RunFolder) -> bool:
@@ -185,8 +202,8 @@ class Workshop:
         beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
         if self.threads is not None:
-            environment["OMP_NUM_THREADS"] = str(self.threads)
-        self.folder.mkdir(parents=True, exist_ok=True)
+            environment[THREADS_VARIABLE] = str(self.threads)
+        make_folder(self.folder)
         with self._log(point).open("ab") as log:
             return subprocess.Popen(
                 [*PAINTER, *map(str, words)],

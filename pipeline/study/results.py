@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,19 @@ class Row:
     means: dict[str, float]
     deviations: dict[str, float]
     """Sample standard deviations over the seeds; NaN with one seed."""
+    missing: int = 0
+    """Seeds without a score: with any, the means cannot be compared with those of other points."""
+
+    @property
+    def seeds(self) -> str:
+        """Return how many seeds there are, and of how many if not all."""
+        whole = len(self.runs) + self.missing
+        return f"{len(self.runs)} of {whole}" if self.missing else str(whole)
+
+    @property
+    def title(self) -> str:
+        """Return what the point is called, and what is missing of it."""
+        return f"{self.label} ({self.seeds} seeds)" if self.missing else self.label
 
 
 @dataclass(frozen=True)
@@ -51,10 +65,14 @@ class Verdict:
     interval: tuple[float, float]
     """Of that mean, 95 %; by Student's t over the seeds."""
     seeds: int
+    missing: int = 0
+    """Runs of the points in question that have no score."""
 
     @property
     def answer(self) -> str:
-        """Return `holds`, `the reverse holds`, or `undecided`."""
+        """Return `holds`, `the reverse holds`, or `undecided`, as long as a run is missing too."""
+        if self.missing:
+            return "undecided"
         low, high = self.interval
         if low > 0:
             return "holds"
@@ -69,7 +87,9 @@ class Verdict:
             if math.isnan(low)
             else f"95 % interval {low:.3g} to {high:.3g}, {self.seeds} seeds"
         )
-        return f"Difference in {name}: {self.difference:+.3g} ({between})."
+        found = f"Difference in {name}: {self.difference:+.3g} ({between})."
+        runs = "run is" if self.missing == 1 else "runs are"
+        return f"{found} {self.missing} {runs} missing." if self.missing else found
 
 
 def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> list[Finished]:
@@ -94,20 +114,44 @@ def _stats(run: RunFolder) -> dict[str, list[float]]:
         return {}
 
 
-def table(finished: Sequence[Finished], criterion: str) -> list[Row]:
-    """Return a row a label, the best first by the mean of the criterion."""
+def table(finished: Sequence[Finished], criterion: str, points: Sequence[Point] = ()) -> list[Row]:
+    """Return a row a label, the best first by the mean of the criterion.
+
+    Points of which a seed is missing come last, whatever their mean; so do those without one.
+
+    Args:
+        finished: what has a score.
+        criterion: by which they are ordered.
+        points: all that the study has; by default those that are finished.
+    """
     labels = dict.fromkeys(one.point.label for one in finished)
-    rows = [_row(label, [o for o in finished if o.point.label == label]) for label in labels]
-    return sorted(rows, key=lambda row: row.means[criterion])
+    lacking = Counter(point.label for point in without_score(finished, points))
+    rows = [
+        _row(label, [one for one in finished if one.point.label == label], lacking[label])
+        for label in labels
+    ]
+    return sorted(rows, key=lambda row: _place(row, criterion))
 
 
-def _row(label: str, runs: Sequence[Finished]) -> Row:
+def without_score(finished: Sequence[Finished], points: Sequence[Point]) -> list[Point]:
+    """Return the points that are not among the finished, each seed for itself."""
+    have = {(one.point.label, one.point.seed) for one in finished}
+    return [point for point in points if (point.label, point.seed) not in have]
+
+
+def _place(row: Row, criterion: str) -> tuple[bool, bool, float]:
+    mean = row.means[criterion]
+    return row.missing > 0, math.isnan(mean), 0.0 if math.isnan(mean) else mean
+
+
+def _row(label: str, runs: Sequence[Finished], missing: int) -> Row:
     values = {name: [_number(run.score, name) for run in runs] for name in MEASURES}
     return Row(
         label,
         tuple(runs),
         {name: float(np.mean(v)) for name, v in values.items()},
         {name: float(np.std(v, ddof=1)) if len(v) > 1 else math.nan for name, v in values.items()},
+        missing,
     )
 
 
@@ -118,11 +162,20 @@ def _number(score: Mapping[str, Any], name: str) -> float:
 
 def verdicts(plan: StudyPlan, finished: Sequence[Finished]) -> list[Verdict]:
     """Answer each question whose points all have a score for two seeds or one."""
-    return [v for q in plan.questions if (v := answer(q, finished)) is not None]
+    answers = [answer(question, finished, plan.grid) for question in plan.questions]
+    return [verdict for verdict in answers if verdict is not None]
 
 
-def answer(question: Question, finished: Sequence[Finished]) -> Verdict | None:
-    """Compare the two groups seed by seed; None if there is no seed with all their points."""
+def answer(
+    question: Question, finished: Sequence[Finished], points: Sequence[Point] = ()
+) -> Verdict | None:
+    """Compare the two groups seed by seed; None if there is no seed with all their points.
+
+    Args:
+        question: names the groups.
+        finished: what has a score.
+        points: all that the study has; by default those that are finished.
+    """
     wanted = {*question.lower, *question.higher}
     scores: dict[int, dict[str, float]] = {}
     for one in finished:
@@ -138,9 +191,9 @@ def answer(question: Question, finished: Sequence[Finished]) -> Verdict | None:
     differences = [d for d in differences if not math.isnan(d)]
     if not differences:
         return None
-    return Verdict(
-        question, statistics.fmean(differences), mean_interval(differences), len(differences)
-    )
+    missing = sum(point.label in wanted for point in without_score(finished, points))
+    mean, interval = statistics.fmean(differences), mean_interval(differences)
+    return Verdict(question, mean, interval, len(differences), missing)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -1,8 +1,7 @@
-"""Which points of a study are run, when, and by whom: Optuna keeps the books.
+"""Which points of a study are run, when, and by whom.
 
-Every point is a trial in an Optuna storage, so that several machines can share a study, and
-Optuna's own tools can look at it. What is finished is never done again; what was killed is taken
-up by the next call.
+What the books say is finished is never done again, as long as its run folder is there: they are
+believed only as far as the files are. What was killed is taken up by the next call.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.redaction import redact
+from pipeline.study.books import AGAIN, ERROR, FOLDER, PROCESS, valid
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.point import GivenUp, OnScore
 from pipeline.training.interruption import StopRequest
@@ -28,16 +29,8 @@ from pipeline.training.interruption import StopRequest
 if TYPE_CHECKING:
     import optuna
 
-FOLDER, PROCESS, ERROR = "folder", "process", "error"
-"""What is noted of a trial: its run folder's name, who runs it, and why it failed."""
-HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
-"""How often a trial says that it is alive, and after what silence another machine takes it up."""
-STARTUP_TRIALS = 5
-"""Points of a search that are never given up, for want of others to compare with."""
 MOST_FAILURES = 3
 """Points of a search that may fail in one call: what is wrong is wrong for the others too."""
-FEWEST_FOR_IMPORTANCE = 8
-"""Finished points from which something is said of what the score depends on."""
 LABEL_DIGITS = 6
 
 
@@ -51,6 +44,9 @@ class Executor(Protocol):
     def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
         """Do what is left to do of a point, and return its score."""
 
+    def is_done(self, point: Point) -> bool:
+        """Tell whether the files of a point are there, with its score."""
+
 
 @dataclass
 class Outcome:
@@ -63,71 +59,26 @@ class Outcome:
     given_up: int = 0
     elsewhere: int = 0
     """Points that another process, or another machine, is running."""
-
-
-def open_study(plan: StudyPlan, storage: str) -> optuna.Study:
-    """Return the Optuna study of a plan, made if it is not there.
-
-    Args:
-        plan: another grid or search makes another study in the same storage.
-        storage: an URL that Optuna takes, such as sqlite:///study.db.
-
-    Raises:
-        ConfigError: if Optuna is not installed, or the storage cannot be used.
-    """
-    import_optuna()
-    import optuna
-
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
-    try:
-        study: optuna.Study = optuna.create_study(
-            study_name=f"{plan.name}-{plan.digest}",
-            storage=optuna.storages.RDBStorage(
-                storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-            ),
-            sampler=optuna.samplers.TPESampler(seed=plan.seeds[0]),
-            pruner=pruner if plan.pruning else optuna.pruners.NopPruner(),
-            load_if_exists=True,
-        )
-        return study
-    except Exception as error:
-        # Storages are of many kinds, and each raises its own errors.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"The storage {storage} cannot be used ({reason}). Give an URL that Optuna takes, such "
-            "as sqlite:///study.db."
-        ) from None
-
-
-def import_optuna() -> None:
-    """Import Optuna and quieten it.
-
-    Raises:
-        ConfigError: if it is not installed.
-    """
-    import warnings
-
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "Studies need Optuna, which is not installed. Install it with pip install optuna."
-        ) from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Heartbeats are what several machines need, and Optuna calls them experimental.
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    missing: list[str] = field(default_factory=list)
+    """Points that another machine has finished, and whose run folders are not here."""
 
 
 def run_study(
-    plan: StudyPlan, study: optuna.Study, executor: Executor, workers: int = 1
+    plan: StudyPlan,
+    study: optuna.Study,
+    executor: Executor,
+    workers: int = 1,
+    shared: bool = False,
 ) -> Outcome:
-    """Run all points that are not finished.
+    """Run all points that are not finished, and again those whose files are gone.
 
     Args:
         plan: the study.
         study: its books.
         executor: runs single points; called from several threads if there are several workers.
         workers: points at a time.
+        shared: whether other machines may keep the same books and have run folders of their own;
+            what these have finished is not done again here.
 
     Raises:
         Interrupted: after Ctrl+C or SIGTERM; what runs has saved its state.
@@ -136,8 +87,8 @@ def run_study(
     if workers > 1 and any(point.continues for point in plan.grid):
         raise ConfigError("Points that continue others come one after the other: use --workers 1.")
     release_lost(plan, study)
+    outcome = Outcome(missing=queue_missing(plan, study, executor, shared))
     queue = Queue(plan, study)
-    outcome = Outcome()
     with StopRequest() as stop, _bar(queue) as bar, ThreadPoolExecutor(workers) as pool:
         worker = Worker(plan, study, executor, queue, outcome, bar)
         running = {pool.submit(worker.work) for _ in range(workers)}
@@ -160,13 +111,14 @@ class Queue:
         """Enqueue what no trial has finished, runs or waits for."""
         self._plan, self._study = plan, study
         self.failures = 0
-        done = {t.user_attrs.get(FOLDER) for t in study.trials if t.state.name != "FAIL"}
+        states = ("WAITING", "RUNNING", "COMPLETE")
+        done = {t.user_attrs.get(FOLDER) for t in valid(study.trials) if t.state.name in states}
         for point in plan.grid:
             if (folder := plan.folder(point)) not in done:
                 study.enqueue_trial(point.parameters, user_attrs={FOLDER: folder})
 
     def _count(self, *states: str) -> int:
-        return sum(t.state.name in states for t in self._study.trials)
+        return sum(t.state.name in states for t in valid(self._study.trials))
 
     @property
     def total(self) -> int:
@@ -176,6 +128,8 @@ class Queue:
     @property
     def finished(self) -> int:
         """Return how many of them are finished or given up."""
+        if self._plan.grid:  # what is pruned there is a point that another machine took first
+            return self._count("COMPLETE")
         return self._count("COMPLETE", "PRUNED")
 
     def take(self) -> bool:
@@ -243,7 +197,7 @@ class Worker:
             self.outcome.given_up += 1
             raise optuna.TrialPruned from None
         except WorkFailed as error:
-            trial.set_user_attr(ERROR, str(error))
+            trial.set_user_attr(ERROR, redact(str(error)))
             self.outcome.failed.append(str(error))
             self.queue.failures += 1
             raise
@@ -252,8 +206,8 @@ class Worker:
             if self.plan.search:
                 self.study.enqueue_trial(trial.params)
             raise
-        value = float(score[self.plan.evaluation.criterion])
-        return value if math.isfinite(value) else math.inf
+        value = score[self.plan.evaluation.criterion]
+        return math.inf if value is None or not math.isfinite(value) else float(value)
 
     def _point(self, trial: optuna.Trial) -> Point | None:
         """Return the trial's point, noted as Optuna wants it; None if there is none left."""
@@ -262,7 +216,8 @@ class Worker:
             drawn = {name: suggest(trial, name, d) for name, d in self.plan.search.items()}
             return searched_point(drawn, seed)
         folder = trial.user_attrs.get(FOLDER, "")
-        if any(t.number < trial.number and _is_of(t, folder) for t in self.study.trials):
+        earlier = [t for t in valid(self.study.trials) if t.number < trial.number]
+        if any(_is_of(t, folder) for t in earlier):
             return None  # two machines have enqueued the same point
         by_folder = {self.plan.folder(point): point for point in self.plan.grid}
         point = by_folder.get(folder)
@@ -271,6 +226,38 @@ class Worker:
                 name, sorted({p.parameters[name] for p in self.plan.grid}, key=repr)
             )
         return point
+
+
+def queue_missing(
+    plan: StudyPlan, study: optuna.Study, executor: Executor, shared: bool = False
+) -> list[str]:
+    """Enqueue the finished points whose files are gone; return those that other machines have."""
+    finished = {
+        plan.folder(point): (point, trial)
+        for trial in valid(study.trials)
+        if trial.state.name == "COMPLETE" and (point := point_of(plan, trial)) is not None
+    }
+    elsewhere = []
+    for folder, (point, trial) in finished.items():
+        host = str(trial.user_attrs.get(PROCESS, "")).rpartition(" ")[0]
+        if executor.is_done(point):
+            continue
+        if shared and host not in ("", socket.gethostname()):
+            elsewhere.append(f"{point.label}, seed {point.seed} ({host})")
+        else:
+            noted = {FOLDER: folder, AGAIN: trial.number}
+            study.enqueue_trial(point.parameters, user_attrs=noted)
+    return elsewhere
+
+
+def point_of(plan: StudyPlan, trial: Any) -> Point | None:
+    """Return the point of a trial; None if it is none of the plan's."""
+    if plan.grid:
+        folder = trial.user_attrs.get(FOLDER)
+        return next((point for point in plan.grid if plan.folder(point) == folder), None)
+    if set(trial.params) != set(plan.search):
+        return None
+    return searched_point({name: trial.params[name] for name in plan.search}, plan.seeds[0])
 
 
 def _is_of(trial: Any, folder: str) -> bool:
@@ -300,13 +287,8 @@ def suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
 
 def points_of_search(plan: StudyPlan, study: optuna.Study) -> list[Point]:
     """Return the points of a search that have begun, each once."""
-    points = {}
-    for trial in study.trials:
-        if set(trial.params) == set(plan.search):
-            drawn = {name: trial.params[name] for name in plan.search}
-            point = searched_point(drawn, plan.seeds[0])
-            points[plan.folder(point)] = point
-    return list(points.values())
+    found = [point for trial in study.trials if (point := point_of(plan, trial)) is not None]
+    return list({plan.folder(point): point for point in found}.values())
 
 
 def release_lost(plan: StudyPlan, study: optuna.Study) -> None:
@@ -357,21 +339,3 @@ def _reporter(trial: optuna.Trial) -> OnScore:
 def _bar(queue: Queue) -> Iterator[Any]:
     with tqdm(total=queue.total, initial=queue.finished, desc="study", unit="point") as bar:
         yield bar
-
-
-def importance(study: optuna.Study) -> dict[str, float]:
-    """Return how much the score depends on each setting, adding up to 1; none for too few points.
-
-    PED-ANOVA: Watanabe, Bansal, Hutter 2023, "PED-ANOVA: efficiently quantifying hyperparameter
-    importance in arbitrary subspaces".
-    """
-    import optuna
-
-    finished = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    varied = {name for t in finished for name in t.params} - {"seed"}
-    if len(varied) < 2 or len(finished) < FEWEST_FOR_IMPORTANCE:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    whole = sum(share for name, share in shares.items() if name in varied) or 1.0
-    return {name: float(share / whole) for name, share in shares.items() if name in varied}

@@ -6,11 +6,14 @@ with its config in the header (`snapshot.json` is a copy to read).
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors
@@ -23,10 +26,14 @@ from pipeline.config import Config, apply_settings
 from pipeline.errors import ConfigError, RunError
 from pipeline.families.registry import build_generator, enlarges
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.records import refuse_later_format
 from pipeline.storage import write_bytes, write_json
+from pipeline.text import legible
 
 STATE_FORMAT = 1
-SNAPSHOT_FORMAT = "painter-generator-1"
+SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 1
+HASH = "content_sha256"
+"""Names in a snapshot's header the hash of its numbers and of all else that the header says."""
 UPSCALER_PREFIX = "upscaler."
 
 
@@ -41,10 +48,12 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a state without executing code.
 
     Raises:
-        RunError: if the file is damaged or is not a state of this version.
+        RunError: if the file is damaged or is no state.
+        LaterVersion: if a later version wrote it.
     """
     mend = (
-        f"To train this run from the start, delete {path}; its snapshot stays as it is. "
+        f"To train this run from the start, move {path} to another folder: the snapshot is then "
+        "kept as snapshot.before.*, and so is all else that training replaces. "
         "Or choose another --run."
     )
     try:
@@ -53,8 +62,9 @@ def load_state(path: Path) -> dict[str, Any]:
         # Damaged bytes make torch raise nearly anything, with advice on unsafe loading.
         kind = type(error).__name__
         raise RunError(f"The checkpoint {path} is damaged ({kind}). {mend}") from None
-    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
-        raise RunError(f"{path} is not a checkpoint of this version of painter. {mend}")
+    if not isinstance(state, dict) or "format" not in state:
+        raise RunError(f"{path} is not a checkpoint of painter. {mend}")
+    refuse_later_format(path, state["format"], STATE_FORMAT)
     return state
 
 
@@ -94,15 +104,31 @@ def write_snapshot(path: Path, snapshot: Snapshot, half: bool = False) -> None:
         half: in float16, but for the statistics of normalisations: half the size.
     """
     tensors = _tensors(snapshot.generator, half)
-    about: dict[str, Any] = {"format": SNAPSHOT_FORMAT, "painter": __version__}
+    about: dict[str, Any] = {"format": f"{SNAPSHOT_KIND}{SNAPSHOT_FORMAT}", "painter": __version__}
     about |= _about(snapshot) | {"score": snapshot.score}
     if snapshot.upscaler is not None:
         about["upscaler"] = _about(snapshot.upscaler)
         own = _tensors(snapshot.upscaler.generator, half)
         tensors |= {UPSCALER_PREFIX + name: tensor for name, tensor in own.items()}
+    about[HASH] = content_digest(about, tensors)
     header = {"about": json.dumps(about, sort_keys=True)}
     write_bytes(path, safetensors.torch.save(tensors, header))
     write_json(path.with_suffix(".json"), about)
+
+
+def content_digest(about: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a sha256 over what a snapshot's header says, without a hash in it, and its numbers.
+
+    Args:
+        about: as it is written to JSON.
+        tensors: on the CPU, by name.
+    """
+    said = {name: value for name, value in about.items() if name != HASH}
+    total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def _about(snapshot: Snapshot) -> dict[str, Any]:
@@ -170,9 +196,23 @@ def upscaler_of(*paths: Path) -> Snapshot | None:
     return None
 
 
+@contextmanager
+def _open_tensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; that library knows only names in UTF-8, so others go by a link."""
+    if legible(str(path)) == str(path):
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / "link.safetensors"
+        link.symlink_to(path.resolve())
+        with safetensors.safe_open(link, framework="pt") as file:
+            yield file
+
+
 def _is_half(path: Path) -> bool:
     """Tell whether a snapshot is kept in float16."""
-    with safetensors.safe_open(path, framework="pt") as file:
+    with _open_tensors(path) as file:
         return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118 - not a mapping
 
 
@@ -181,11 +221,12 @@ def load_snapshot(path: Path) -> Snapshot:
 
     Raises:
         RunError: if the file is missing, damaged, or something else (a pickle, say).
+        LaterVersion: if a later version wrote it.
     """
     if not path.is_file():
         raise RunError(f"There is no snapshot {path}. `painter train` makes one.")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with _open_tensors(path) as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError) as error:
@@ -195,10 +236,11 @@ def load_snapshot(path: Path) -> Snapshot:
         ) from None
     try:
         about = json.loads(header.get("about", "{}"))
-        if not isinstance(about, dict) or about.get("format") != SNAPSHOT_FORMAT:
+        _refuse_foreign(path, about)
+        if about.get(HASH) not in (None, content_digest(about, tensors)):
             raise RunError(
-                f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_FORMAT}). "
-                "`painter train` writes snapshots."
+                f"{path} is damaged: it is not what was written, by the hash in it. Copy it again "
+                "from where it came; where it was trained, `painter train` writes it again."
             )
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
         snapshot = replace(_restored(about, own), score=about.get("score"))
@@ -210,6 +252,18 @@ def load_snapshot(path: Path) -> Snapshot:
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
+
+
+def _refuse_foreign(path: Path, about: Any) -> None:
+    """Refuse tensors that are no snapshot, or one of a later version."""
+    kind = about.get("format") if isinstance(about, dict) else None
+    number = str(kind).removeprefix(SNAPSHOT_KIND)
+    if number == kind or not number.isdecimal():
+        raise RunError(
+            f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_KIND}{SNAPSHOT_FORMAT}). "
+            "`painter train` writes snapshots."
+        )
+    refuse_later_format(path, int(number), SNAPSHOT_FORMAT)
 
 
 def _restored(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:

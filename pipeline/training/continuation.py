@@ -37,6 +37,18 @@ def continue_from(
         RunError: if `source` has no state, or `target` is another run.
         ConfigError: if the settings do not fit the networks of `source`.
     """
+    check_continuation(source, target, config, data)
+    if target.config.exists():
+        return
+    same_data = source.read_data()["content_hash"] == data["content_hash"]
+    with atomic_folder(target.path) as folder:
+        _copy(source, RunFolder(folder), config, data, same_data)
+
+
+def check_continuation(
+    source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any]
+) -> None:
+    """Raise what `continue_from` would, and write nothing."""
     source.require(source.state, "train")
     if target.config.exists():
         _refuse_other_origin(source, target)
@@ -45,9 +57,6 @@ def continue_from(
     if target.path.exists() and target.path.resolve() == source.path.resolve():
         raise RunError(f"{source.path} cannot continue itself; choose another --run.")
     _refuse_unfit(source, config)
-    same_data = source.read_data()["content_hash"] == data["content_hash"]
-    with atomic_folder(target.path) as folder:
-        _copy(source, RunFolder(folder), config, data, same_data)
 
 
 def _refuse_other_origin(source: RunFolder, target: RunFolder) -> None:

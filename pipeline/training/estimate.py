@@ -133,6 +133,7 @@ def describe(
     run_path: Path,
     device: torch.device | None = None,
     made: torch.Tensor | None = None,
+    threads: object = None,
 ) -> str:
     """Return what `train` would do and what it would take, for `--dry-run`.
 
@@ -142,6 +143,7 @@ def describe(
         run_path: the run folder; if it holds a state, what is left of the run counts.
         device: by default the GPU, else the CPU.
         made: images of a generator that an upscaler learns from.
+        threads: what to say of the processor threads; by default how many torch has.
 
     Raises:
         ConfigError: if the run has no budget.
@@ -163,6 +165,7 @@ def describe(
         "data": f"{len(images.names):,} images at {size} pixels, "
         f"{megabytes(images.pixels.nbytes)} {where}",
         "device": f"{device_name(device)}, {choose_precision(config.training.precision, device)}",
+        "threads": str(threads or torch.get_num_threads()),
         "networks": f"{' and '.join(f'{n:,}' for n in estimate.parameters)} parameters",
         "ends at": _limits(budget, config.training.batch_size),
         "speed": f"{estimate.images_per_second:,.1f} images a second, "

@@ -32,6 +32,7 @@ from pipeline.training.checkpoints import load_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.ranks import ALONE, Decision, Ranks
 from pipeline.training.recorder import Onlooker, Recorder
+from pipeline.training.recovery import make_room, mend_snapshots
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 from pipeline.training.synchronised import synchronise
@@ -111,6 +112,7 @@ def _train(
     # All ranks have read the state before the writer replaces it.
     if ranks.agree(Decision.ENDED if finished else Decision.GO_ON) is Decision.ENDED:
         if ranks.is_writer:
+            mend_snapshots(run, state, batches, config)
             say_finished(run, config)
         return state.step * config.training.batch_size
     if ranks.count > 1 and config.training.synchronised_batch_norm:
@@ -120,6 +122,7 @@ def _train(
     recorder: Recorder | Onlooker = Onlooker(state, config)
     if ranks.is_writer:
         with ranks.shared_failure():
+            make_room(run, resumed)
             run.record_sitting(config, data, precision.name, where(ranks, precision))
             recorder = Recorder(run, config, state, batches, small_score)
     bar = progress_bar(shown=ranks.is_writer)

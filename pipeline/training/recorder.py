@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import torch
@@ -12,9 +14,10 @@ from torch import nn
 from torchvision.utils import save_image
 
 from pipeline.config import Config
-from pipeline.errors import DivergedError
+from pipeline.errors import DataError, DivergedError
 from pipeline.families.adversarial.objective import mixes_images
 from pipeline.families.family import Metrics
+from pipeline.notices import say_once
 from pipeline.runs import RunFolder, RunLog
 from pipeline.storage import atomic_file
 from pipeline.training.batches import Batches
@@ -87,10 +90,11 @@ class Recorder:
 
     def begin(self, resumed: bool, precision: str) -> None:
         """Say what starts; save at once, so that a full disk shows now and saving is timed."""
-        self._run.samples.mkdir(exist_ok=True)
-        for late in self._run.samples.glob("*.png"):
-            if late.stem.isdecimal() and int(late.stem) > self.images_seen:
-                late.unlink()
+        with self._grids_are_optional():
+            self._run.samples.mkdir(exist_ok=True)
+            for late in self._run.samples.glob("*.png"):
+                if late.stem.isdecimal() and int(late.stem) > self.images_seen:
+                    late.unlink()
         if resumed:
             self._log.say(f"Resuming at {self.images_seen:,} images, in {precision}.")
         else:
@@ -204,18 +208,17 @@ class Recorder:
         self._scores.take(self._fitted_generator(), self._state, self.images_seen, self.clock)
 
     def _fitted_generator(self) -> nn.Module:
-        average = self._state.average.network
-        if not mixes_images(average):
-            return copy.deepcopy(average).eval()
-        z = self._batches.examples("calibration", CALIBRATION_IMAGES)
-        return calibrated(average, z, calibration_batch(self._config.data.image_size))
+        return fitted_generator(self._state, self._batches, self._config)
 
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:
         count = self._config.logging.sample_count
         images = generator(self._batches.examples("samples", count))
         rows = math.ceil(math.sqrt(count))
-        with atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file:
+        with (
+            self._grids_are_optional(),
+            atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file,
+        ):
             save_image(
                 images,
                 file,
@@ -225,6 +228,24 @@ class Recorder:
                 normalize=True,
                 value_range=(-1, 1),
             )
+
+    @contextmanager
+    def _grids_are_optional(self) -> Iterator[None]:
+        """Go on without a sample grid that cannot be written."""
+        try:
+            yield
+        except (OSError, DataError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            say_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
+
+
+def fitted_generator(state: TrainingState, batches: Batches, config: Config) -> nn.Module:
+    """Return the averaged generator of a state as snapshots hold it, in evaluation mode."""
+    average = state.average.network
+    if not mixes_images(average):
+        return copy.deepcopy(average).eval()
+    z = batches.examples("calibration", CALIBRATION_IMAGES)
+    return calibrated(average, z, calibration_batch(config.data.image_size))
 
 
 class Onlooker:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,7 +41,7 @@ class Scores:
         """Take up what earlier sittings noted; snapshots keep an upscaler that was given to one."""
         self._upscaler = upscaler
         self._run, self._log, self._config, self._small_score = run, log, config, small_score
-        earlier = read_scores(run.scores)
+        earlier = self._read_earlier()
         self._spent = sum(float(line["score_seconds"]) for line in earlier)
         self._last = int(earlier[-1]["images_seen"]) if earlier else 0
         self._expected = 0.0
@@ -48,6 +49,13 @@ class Scores:
             [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZED_WARNED]
         )
         self._best = math.inf if small_score is None else self._read_best(small_score.criterion)
+
+    def _read_earlier(self) -> list[dict[str, Any]]:
+        try:
+            return read_scores(self._run.scores)
+        except RunError as error:
+            self._log.say(f"{error} The training goes on as if it had no scores before.")
+            return []
 
     def _read_best(self, criterion: str) -> float:
         """Return the score of the best snapshot so far."""
@@ -61,9 +69,20 @@ class Scores:
 
     def begin(self, generator: nn.Module, device: torch.device) -> None:
         """Measure what a score will cost."""
-        if self._small_score is not None:
+        if self._small_score is None:
+            return
+        try:
             self._expected = self._small_score.seconds_expected(generator.eval(), device)
+        except Exception as error:
+            self._go_without(error)
+        finally:
             generator.train()
+
+    def _go_without(self, error: Exception) -> None:
+        """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
+        self._small_score = None
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        self._log.say(f"No more scores on the way in this sitting: {reason}. The training goes on.")
 
     def due(self, images_seen: int, seconds: float) -> bool:
         """Tell whether to score now: often enough, and at most one twentieth of the time.
@@ -86,17 +105,24 @@ class Scores:
         images_seen: int,
         clock: Callable[[], float],
     ) -> None:
-        """Score a generator in evaluation mode, note it, and keep it if it is the best so far."""
+        """Score a generator in evaluation mode, note it, and keep it if it is the best so far.
+
+        A score that fails ends the scores of this sitting, and nothing else.
+        """
         if self._small_score is None:
             return
         began = time.perf_counter()
-        score = self._small_score(generator, state.device)
-        value = float(score[self._small_score.criterion])
-        if value < self._best:
-            self._best = value
-            save_snapshot(
-                self._run.best, generator, self._config, images_seen, score, self._upscaler
-            )
+        try:
+            score = self._small_score(generator, state.device)
+            value = float(score[self._small_score.criterion])
+            if value < self._best:
+                save_snapshot(
+                    self._run.best, generator, self._config, images_seen, score, self._upscaler
+                )
+                self._best = value
+        except Exception as error:
+            self._go_without(error)
+            return
         self._warn_of_copies(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected

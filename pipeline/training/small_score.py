@@ -39,13 +39,24 @@ class SmallScore:
     def __init__(
         self, config: Config, extractor: Extractor, training: ImageSet, held_out: ImageSet | None
     ) -> None:
-        """Extract the features of the paintings, from the cache if they are there."""
+        """Extract the features of the paintings, from the cache if they are there.
+
+        Raises:
+            ScoringError: if there are too few paintings to score against.
+            DataError: if none of a set can be decoded.
+        """
         self._config = config
         self._extractor = extractor
         self._training = cached_extract(training, extractor, "features of the paintings")
         self._held_out = (
             cached_extract(held_out, extractor, "features held out") if held_out else None
         )
+
+        for features, what in ((self._training, "training"), (self._held_out, "held-out")):
+            if features is not None and len(features.names) < 2:
+                raise ScoringError(
+                    f"{len(features.names)} readable {what} painting; a score needs 2 at least"
+                )
 
     @property
     def criterion(self) -> str:
@@ -113,7 +124,12 @@ def make_small_score(
     if not makes_images(config):
         return "an upscaler makes no images of its own"
     found = _extractor(config.logging.score_features, device, weights)
-    return found if isinstance(found, str) else SmallScore(config, found, training, held_out)
+    if isinstance(found, str):
+        return found
+    try:
+        return SmallScore(config, found, training, held_out)
+    except Exception as error:  # memory, files, numbers: whatever it is, training needs no score
+        return str(error).strip() or type(error).__name__
 
 
 def _extractor(name: str, device: torch.device, weights: Path | None) -> Extractor | str:

@@ -118,7 +118,8 @@ class TrainingState:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise RunError(
                 f"The checkpoint does not fit the run's networks ({error}). "
-                "Delete its state.pt to train from the start, or choose another --run."
+                "Choose another --run, or move its state.pt to another folder to train from the "
+                "start: what training replaces is kept beside it."
             ) from None
 
     def _on_device(self, metrics: Mapping[str, Metrics]) -> dict[str, Metrics]:

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.notices import say_once
+
 
 class Curves:
-    """Writes the logged values to `RUN/tensorboard`, or does nothing without TensorBoard."""
+    """Writes the logged values to `RUN/tensorboard`, or does nothing without TensorBoard.
+
+    Whatever goes wrong there is said once, and the training goes on without these curves:
+    TensorBoard's writers, and what they import, raise errors of any kind.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
         """Start after `step`; what was written later by an earlier sitting is hidden."""
         self._writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         except ImportError:
             return
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+        except Exception as error:
+            self._give_up(error)
 
     def add(self, line: dict[str, float]) -> None:
         """Add one line of statistics under its step."""
         if self._writer is None:
             return
-        for name, value in line.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, int(line["step"]))
+        try:
+            for name, value in line.items():
+                if name != "step":
+                    self._writer.add_scalar(name, value, int(line["step"]))
+        except Exception as error:
+            self._give_up(error)
 
     def close(self) -> None:
         """Write out what is pending."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.close()
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        writer, self._writer = self._writer, None
+        say_once(f"No curves in TensorBoard: {type(error).__name__}: {error}")
+        if writer is not None:
+            with suppress(Exception):  # the reason has been said
+                writer.close()

@@ -103,8 +103,7 @@ def walk(
     """
     if len(keys) < 2:
         raise ConfigError(
-            f"A walk needs at least 2 images as key frames; found {len(keys)}. Name more with "
-            "--images."
+            f"A walk needs at least 2 images as key frames; found {len(keys)}. Name more of them."
         )
     t = torch.arange(frames_per_step, dtype=torch.float64) / frames_per_step
     starts, last = (keys, keys[:0]) if loop else (keys[:-1], keys[-1:])

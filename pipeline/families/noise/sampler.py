@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 from pipeline.config import OutputConfig
-from pipeline.families.noise.inputs import latents_of
 from pipeline.families.noise.latents import truncate
 from pipeline.families.noise.laws import NoiseLaw
-from pipeline.families.registry import make_enlargers
+from pipeline.families.registry import latents_of, make_enlargers
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import class_number, enlarge

@@ -321,8 +321,9 @@ function facts() {
   if (model.trained_on?.count) found.push(`learnt from ${model.trained_on.count.toLocaleString("en")} images`);
   found.push(`${model.images_seen.toLocaleString("en")} shown in training`);
   if (model.score?.mifid != null) {
-    const by = model.score.features ? ` (${model.score.features})` : "";
-    found.push(`MiFID ${model.score.mifid.toFixed(1)}${by}`);
+    const about = [model.score.features].filter(Boolean);
+    if (!model.score.comparable_with_leaderboard) about.push("not comparable with the leaderboard");
+    found.push(`MiFID ${model.score.mifid.toFixed(1)}${about.length ? ` (${about.join(", ")})` : ""}`);
   }
   return found.join(" · ");
 }

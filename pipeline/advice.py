@@ -1,0 +1,15 @@
+"""How messages put names and numbers: as a shell takes them, and as people say them."""
+
+from __future__ import annotations
+
+import shlex
+
+
+def quoted(word: object) -> str:
+    """Return a path or name as a shell takes it: in quotes if it has spaces or other signs."""
+    return shlex.quote(str(word))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 image`, `2 images`, `1,000 images`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

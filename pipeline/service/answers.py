@@ -1,0 +1,92 @@
+"""Answers as ASGI sends them: made while their client waits, handed over piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.service.connection import PIECE
+
+Content = AbstractAsyncContextManager[bytes]
+"""Gives the bytes of an answer; held until they are sent."""
+
+
+class MadeAnswer(Response):
+    """An answer that is made when it is to be sent, and only for who is still there."""
+
+    def __init__(
+        self, content: Callable[[], Content], headers: Mapping[str, str], media_type: str
+    ) -> None:
+        """Make nothing yet.
+
+        Args:
+            content: gives what is to be sent.
+            headers: but for length and type.
+            media_type: of the content.
+        """
+        super().__init__(headers=headers, media_type=media_type)
+        del self.headers["content-length"]
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make and send the answer; stop as soon as its client has left.
+
+        Raises:
+            ServiceBusy: if there is no room for it.
+            WorkFailed: if it cannot be made.
+        """
+        del scope  # the same for all
+        await while_wanted(self._make_and_send(send), receive)
+
+    async def _make_and_send(self, send: Send) -> None:
+        async with self._content() as content:
+            self.headers["content-length"] = str(len(content))
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            for start in range(0, len(content), PIECE):
+                piece = content[start : start + PIECE]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # Waits until the last piece has left.
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def while_wanted(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do some work for a client, and give it up when the client leaves."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(_until_left(receive))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done():
+            await tasks[0]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class HeadAsGet:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_no_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_no_body)

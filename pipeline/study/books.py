@@ -1,0 +1,160 @@
+"""The books of a study: which points have been run, by whom, and what came out. Optuna keeps them.
+
+Every point is a trial in an Optuna storage, so that several machines can share a study, and
+Optuna's own tools can look at it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ConfigError
+from pipeline.redaction import redact_word
+from pipeline.study.plan import StudyPlan
+
+if TYPE_CHECKING:
+    import optuna
+
+FOLDER, PROCESS, ERROR, AGAIN = "folder", "process", "error", "again"
+"""What is noted of a trial: its run folder's name, who runs it, why it failed, and the number of
+the trial that it does again."""
+HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
+"""How often a trial says that it is alive, and after what silence another machine takes it up."""
+STARTUP_TRIALS = 5
+"""Points of a search that are never given up, for want of others to compare with."""
+_NOT_BY_THE_FILE = {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
+"""What goes wrong for reasons outside a database file: rights, locks, disks."""
+FEWEST_FOR_IMPORTANCE = 8
+"""Finished points from which something is said of what the score depends on."""
+
+
+def open_study(plan: StudyPlan, storage: str, own: Path | None = None) -> optuna.Study:
+    """Return the Optuna study of a plan, made if it is not there.
+
+    Args:
+        plan: another grid or search makes another study in the same storage.
+        storage: an URL that Optuna takes, such as sqlite:///study.db.
+        own: the file of the storage, if nobody has named it: nothing depends on it.
+
+    Raises:
+        ConfigError: if Optuna is not installed, or the storage cannot be used.
+    """
+    import_optuna()
+    import optuna
+
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    try:
+        if own is not None:
+            _refuse_damaged(own)
+        study: optuna.Study = optuna.create_study(
+            study_name=f"{plan.name}-{plan.digest}",
+            storage=optuna.storages.RDBStorage(
+                storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+            ),
+            sampler=optuna.samplers.TPESampler(seed=plan.seeds[0]),
+            pruner=pruner if plan.pruning else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        study.get_trials(deepcopy=False)  # so that what cannot be read is told here
+        return study
+    except Exception as error:
+        # Storages are of many kinds, and each raises its own errors.
+        raise ConfigError(_advice(storage, own, error)) from None
+
+
+def _advice(storage: str, own: Path | None, error: BaseException) -> str:
+    """Return what to say of a storage that cannot be used."""
+    cause = _from_sqlite(error) or error
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if own is None:
+        shown = redact_word(storage)
+        said = reason if shown == storage else type(cause).__name__  # it may hold the password
+        return (
+            f"The storage {shown} cannot be used ({said}). Give an URL that Optuna takes, such as "
+            "sqlite:///study.db."
+        )
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _NOT_BY_THE_FILE:
+        return f"{own} cannot be used ({reason}). Mend that, or name another place by --storage."
+    return (
+        f"{own} is damaged, or of another version of Optuna ({reason}). It only notes which points "
+        "have been run: delete it, and the same command makes an empty one in its place. That "
+        "loses nothing, since the run folders beside it hold what was trained and scored."
+    )
+
+
+def _from_sqlite(error: BaseException | None) -> sqlite3.Error | None:
+    """Return the error of SQLite that others were raised from."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _refuse_damaged(file: Path) -> None:
+    """Raise DatabaseError if SQLite finds damage anywhere in a file: pages are else read late."""
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(file)) as connection:
+        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+    if found != "ok":
+        raise sqlite3.DatabaseError(" ".join(str(found).split()))
+
+
+def import_optuna() -> None:
+    """Import Optuna and quieten it.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    import warnings
+
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "Studies need Optuna, which is not installed. Install it with pip install optuna."
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Heartbeats are what several machines need, and Optuna calls them experimental.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def valid(trials: Sequence[Any]) -> list[Any]:
+    """Return the trials but for those that were to be done again."""
+    again = {trial.user_attrs.get(AGAIN) for trial in trials}
+    return [trial for trial in trials if trial.number not in again]
+
+
+def importance(study: optuna.Study, folders: Collection[str] | None = None) -> dict[str, float]:
+    """Return how much the score depends on each setting, adding up to 1; none for too few points.
+
+    Args:
+        study: the books.
+        folders: names of the run folders that count; by default all.
+
+    PED-ANOVA: Watanabe, Bansal, Hutter 2023, "PED-ANOVA: efficiently quantifying hyperparameter
+    importance in arbitrary subspaces".
+    """
+    import optuna
+
+    finished = [
+        t
+        for t in valid(study.trials)
+        if t.state == optuna.trial.TrialState.COMPLETE
+        and (folders is None or t.user_attrs.get(FOLDER) in folders)
+    ]
+    varied = {name for t in finished for name in t.params} - {"seed"}
+    if len(varied) < 2 or len(finished) < FEWEST_FOR_IMPORTANCE:
+        return {}
+    counted = optuna.create_study()
+    counted.add_trials(finished)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(counted, evaluator=evaluator)
+    whole = sum(share for name, share in shares.items() if name in varied) or 1.0
+    return {name: float(share / whole) for name, share in shares.items() if name in varied}

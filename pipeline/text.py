@@ -1,0 +1,60 @@
+"""Names from outside as text that any file, page and terminal takes.
+
+A file's name need not be UTF-8. Python keeps the bytes that are not as lone surrogates, which no
+UTF-8 file can hold; here they become `\\xNN`, as a shell shows them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import sys
+from typing import Any
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LEGIBLE = "painter-legible"
+_FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
+"""The surrogates that stand for the bytes 0x80 to 0xFF of a name."""
+
+
+def legible(text: str) -> str:
+    """Return text without lone surrogates: bytes that are not UTF-8 are written as `\\xNN`.
+
+    Other text is returned as it is, so that `legible(legible(text)) == legible(text)`.
+    """
+    return _LONE_SURROGATE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if _FIRST_BYTE <= code <= _LAST_BYTE:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}"
+
+
+def legible_values(content: Any) -> Any:
+    """Return a JSON value in which every string and key is `legible`."""
+    if isinstance(content, str):
+        return legible(content)
+    if isinstance(content, dict):
+        return {legible_values(key): legible_values(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [legible_values(value) for value in content]
+    return content
+
+
+def print_any_name() -> None:
+    """Let standard output and standard error show names that are not UTF-8, as `legible` does."""
+    codecs.register_error(_LEGIBLE, _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_LEGIBLE)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Stand in for what a stream's encoding lacks: a handler of `codecs.register_error`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = legible(error.object[error.start : error.end])
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end

@@ -1,0 +1,135 @@
+"""What a run has lost and the rest of it gives back; nothing that is replaced is destroyed.
+
+The settings are in each snapshot, the averaged generator is in the state: a run folder without
+config.json, or without its snapshot, is mended by the same `painter train`. Files in the way are
+renamed to `NAME.before.1.ENDING`, or the next number that is free.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.errors import RunError
+from pipeline.notices import say_once
+from pipeline.runs import RunFolder
+from pipeline.storage import write_json
+from pipeline.training.batches import Batches
+from pipeline.training.checkpoints import load_snapshot, save_snapshot, upscaler_of
+from pipeline.training.recorder import fitted_generator
+from pipeline.training.state import TrainingState
+
+
+def set_aside(paths: Sequence[Path]) -> list[Path]:
+    """Rename those that exist, all with one number that is free for each; return the new names."""
+    present = [path for path in paths if path.exists()]
+    for number in itertools.count(1):
+        targets = [path.with_name(f"{path.stem}.before.{number}{path.suffix}") for path in present]
+        if not any(target.exists() for target in targets):
+            break
+    for path, target in zip(present, targets, strict=True):
+        path.rename(target)
+    return targets
+
+
+def mend_records(run: RunFolder, data: dict[str, Any]) -> None:
+    """Write config.json and provenance.json of a run again if they are missing or damaged.
+
+    Args:
+        run: with a state or a snapshot; any other folder is left alone.
+        data: path, domain, count and content hash of the images that are given now.
+
+    Raises:
+        RunError: if there is no snapshot to take the settings from.
+        LaterVersion: if a later version has worked in the folder.
+    """
+    if not any(path.exists() for path in (run.state, run.snapshot, run.best)):
+        return
+    run.refuse_later_version()
+    try:
+        run.read_config()
+    except RunError as error:
+        config = _config_of_snapshot(run, error)
+        _replace(run.config, config.to_dict())
+    try:
+        earlier = run.read_provenance()
+        if "mixed" in earlier or run.read_data():
+            return
+    except RunError:
+        _replace(run.provenance, {"data": data})
+        say_once(
+            f"Whether {data['path']} holds the paintings that the run was trained on is not known."
+        )
+
+
+def _config_of_snapshot(run: RunFolder, problem: RunError) -> Config:
+    for path in (run.snapshot, run.best):
+        with suppress(RunError):
+            return load_snapshot(path).config
+    raise RunError(
+        f"{problem} No snapshot there has its settings either. Choose another --run; "
+        f"{run.path} stays as it is."
+    )
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    kept = set_aside([path])
+    write_json(path, content)
+    beside = f"; the damaged one is kept as {kept[0].name}" if kept else ""
+    say_once(f"{path} was missing or damaged and has been written again{beside}.")
+
+
+def set_damaged_aside(run: RunFolder) -> None:
+    """Rename snapshots that cannot be read, so that others are used and none is overwritten.
+
+    Raises:
+        LaterVersion: if a later version wrote one.
+    """
+    for path in (run.best, run.snapshot):
+        if not path.exists():
+            continue
+        try:
+            load_snapshot(path)
+        except RunError as error:
+            kept = set_aside(_with_json(path))
+            say_once(f"{error} It is kept as {kept[0].name}.")
+
+
+def mend_snapshots(run: RunFolder, state: TrainingState, batches: Batches, config: Config) -> None:
+    """Write the snapshot of a finished run from its state if it is missing or damaged."""
+    set_damaged_aside(run)
+    if run.snapshot.exists():
+        return
+    generator = fitted_generator(state, batches, config)
+    images_seen = state.step * config.training.batch_size
+    upscaler = upscaler_of(run.best)
+    save_snapshot(run.snapshot, generator, run.read_config(), images_seen, upscaler=upscaler)
+    say_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
+
+
+def make_room(run: RunFolder, resumed: bool) -> None:
+    """Rename what a training would replace and cannot give back: all, if it begins at the start."""
+    set_damaged_aside(run)
+    if resumed or not (_is_trained(run.snapshot) or _is_trained(run.best)):
+        return
+    kept = set_aside([
+        *_with_json(run.snapshot), *_with_json(run.best),
+        run.stats, run.scores, run.log, run.samples,
+    ])  # fmt: skip
+    say_once(
+        f"{run.path} has no {run.state.name} to go on from, so it is trained from the start. What "
+        f"was there is kept: {', '.join(path.name for path in kept)}."
+    )
+
+
+def _is_trained(snapshot: Path) -> bool:
+    """Tell whether a snapshot is more than what a start that was killed left there."""
+    return snapshot.exists() and load_snapshot(snapshot).images_seen > 0
+
+
+def _with_json(snapshot: Path) -> list[Path]:
+    return [snapshot, snapshot.with_suffix(".json")]

@@ -1,0 +1,34 @@
+"""Which score the listing of runs shows: that of the images that are there."""
+
+import json
+import os
+from pathlib import Path
+
+from pipeline.runs import RunFolder, list_runs
+from pipeline.storage import file_sha256
+
+
+def test_a_score_of_other_images_is_not_shown(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "a")
+    run.path.mkdir()
+    run.config.write_text("{}")
+    run.images.write_bytes(b"images")
+    score = {"mifid": 80.0, "features": "inception", "images_sha256": file_sha256(run.images)}
+    run.score.write_text(json.dumps(score))
+
+    def shown() -> object:
+        (row,) = list_runs(tmp_path)
+        return row["mifid"]
+
+    assert shown() == 80
+    later = run.score.stat().st_mtime + 10
+    os.utime(run.images, (later, later))  # copied, and still the same
+    assert shown() == 80
+    run.images.write_bytes(b"others")  # what a killed `generate` leaves
+    os.utime(run.images, (later, later))
+    assert shown() is None
+    run.images.unlink()
+    assert shown() == 80
+    run.images.write_bytes(b"others")
+    run.score.write_text('{"mifid": 80.0}')  # of an early version
+    assert shown() == 80
