@@ -44,7 +44,7 @@ def run_settings(
 
     Raises:
         ConfigError: for a wrong setting, one that is given twice, or seeds that mean nothing.
-        RunError: if a run's config.json is damaged.
+        RunError: if a run's settings cannot be read, from its snapshots either.
     """
     given = {name: value for name, value in options.items() if value is not None}
     refuse_given_twice(given, assignments)
@@ -71,11 +71,14 @@ def refuse_given_twice(options: Iterable[str], assignments: Iterable[str]) -> No
 
 def _earlier(begun: Iterable[Path | None]) -> RunFolder | None:
     folders = [RunFolder(path) for path in begun if path is not None]
-    return next((run for run in folders if run.config.exists()), None)
+    holds_a_run = (run for run in folders if run.config.exists() or run.snapshot.exists())
+    return next(holds_a_run, None)
 
 
 def _seeds(run: RunFolder) -> dict[str, int]:
-    config = run.read_config()
+    from pipeline.training.recovery import stored_config
+
+    config = stored_config(run)
     return {"seed": config.training.seed, "holdout_seed": config.data.holdout_seed}
 
 

@@ -52,9 +52,8 @@ def mend_records(run: RunFolder, data: dict[str, Any]) -> None:
     run.refuse_later_version()
     try:
         run.read_config()
-    except RunError as error:
-        config = _config_of_snapshot(run, error)
-        _replace(run.config, config.to_dict())
+    except RunError:
+        _replace(run.config, stored_config(run).to_dict())
     try:
         earlier = run.read_provenance()
         if "mixed" in earlier or run.read_data():
@@ -66,7 +65,16 @@ def mend_records(run: RunFolder, data: dict[str, Any]) -> None:
         )
 
 
-def _config_of_snapshot(run: RunFolder, problem: RunError) -> Config:
+def stored_config(run: RunFolder) -> Config:
+    """Return the settings of a run: those of config.json, or else of one of its snapshots.
+
+    Raises:
+        RunError: if none of them can be read.
+    """
+    try:
+        return run.read_config()
+    except RunError as error:
+        problem = error
     for path in (run.snapshot, run.best):
         with suppress(RunError):
             return load_snapshot(path).config
