@@ -255,7 +255,7 @@ def seeds_advice(changed: list[str]) -> str:
     """
     if not any(line.startswith(("seed:", "holdout_seed:")) for line in changed):
         return ""
-    return " Without --seed and --holdout-seed it goes on with the seeds that it has."
+    return " Without seeds in the command it goes on with those that it has."
 
 
 def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:

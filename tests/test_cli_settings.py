@@ -177,7 +177,7 @@ def test_a_run_that_was_begun_before_goes_on_with_its_seeds(
     # The advice is followed: both options are left out.
     message = " ".join(capsys.readouterr().err.split())
     assert re.search(
-        r"leave both options out|Without --seed and --holdout-seed it goes on", message
+        r"leave both options out|Without seeds in the command it goes on", message
     )
     assert run_command(command) == 0
     assert seeds("old") == (0, 5)
