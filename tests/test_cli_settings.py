@@ -201,7 +201,7 @@ def test_a_run_goes_on_without_its_seed_and_refuses_another(desk: Path, refused:
     assert seeds("new") == (3, 0)
     message = refused(*train("new", "--seed", "4"))
     assert "seed: 3 in the run, 4 now" in message
-    assert "Without --seed" in message
+    assert "Without seeds in the command" in message
     assert "seed: 3 in the run, 4 now" in refused(*train("new", "--set", "seed=4"))
 
 
