@@ -119,7 +119,7 @@ def work(folder: Path) -> None:
     import torch
 
     from pipeline.cli import cli
-    from pipeline.errors import PainterError
+    from pipeline.core.errors import PainterError
 
     torch.set_num_threads(1)
     drawn_images(folder / "images")

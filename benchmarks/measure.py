@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from pipeline.parallel import usable_cores
-from pipeline.runs import device_name
+from pipeline.runs.provenance import device_name
+from pipeline.system.parallel import usable_cores
 
 Values = Mapping[str, Sequence[float]]
 """Measurements of each program, one a round."""

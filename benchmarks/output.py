@@ -30,12 +30,13 @@ from PIL import Image
 from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
 from pipeline.families.registry import build_generator, latents_of, make_sampler
-from pipeline.generate import DEFAULT_BATCH, encode_jpeg, generate
 from pipeline.models.inference import FastGenerator
+from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
 from pipeline.models.samplers import enlarge
-from pipeline.parallel import in_order, usable_cores
-from pipeline.training.checkpoints import Snapshot, load_snapshot
+from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.stages.generate import DEFAULT_BATCH, generate
+from pipeline.system.parallel import in_order, usable_cores
 from submission.archive import check_archive
 from submission.rules import IMAGE_SIZE
 

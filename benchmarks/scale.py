@@ -54,9 +54,9 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
     """
     from pipeline.config import apply_settings, load_preset
     from pipeline.data.images import content_hash, load_images, open_images
-    from pipeline.memory import peak_resident
     from pipeline.models.precision import default_device
-    from pipeline.training.estimate import measure
+    from pipeline.stages.estimate import measure
+    from pipeline.system.memory import peak_resident
 
     images, before = open_images(folder), peak_resident()
     began = time.perf_counter()
@@ -85,9 +85,9 @@ def measure_training(size: int, batch: int) -> dict[str, Any]:
     import torch
 
     from pipeline.config import apply_settings, load_preset
-    from pipeline.memory import peak_resident
     from pipeline.models.precision import default_device
-    from pipeline.training.estimate import measure
+    from pipeline.stages.estimate import measure
+    from pipeline.system.memory import peak_resident
 
     device = default_device()
     config = apply_settings(load_preset("monet64"), {"image_size": size, "batch_size": batch})

@@ -57,10 +57,10 @@ class OneByOne:
 
 def serve(snapshot: Path | None, gathered: bool) -> None:
     """Serve until SIGTERM; the address is the first line printed."""
-    from pipeline.parallel import usable_cores
     from pipeline.service.app import create_app
     from pipeline.service.server import listen, run, url_of
     from pipeline.service.studio import Studio
+    from pipeline.system.parallel import usable_cores
 
     model = Model(the_snapshot(snapshot), "bench", "0" * 64, default_device())
     if not gathered:

@@ -28,8 +28,8 @@ from pipeline.data.images import decode_rgb, load_images, open_images
 from pipeline.data.painterly import draw_landscape
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
-from pipeline.memory import keep_freed_memory, peak_resident
 from pipeline.models.precision import Precision, choose_precision, default_device
+from pipeline.system.memory import keep_freed_memory, peak_resident
 from pipeline.training.batches import Batches
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState

@@ -24,14 +24,14 @@ from typing import Any
 import pipeline
 import submission
 from pipeline import __version__
-from pipeline.errors import PainterError
-from pipeline.runs import git_revision
-from pipeline.storage import zip_entry
-from submission.kernel_entry import KernelSettings
+from pipeline.core.errors import PainterError
+from pipeline.runs.provenance import git_revision
+from pipeline.system.storage import zip_entry
+from submission.kernel.entry import KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
-LEFT_OUT = ("service",)
+LEFT_OUT = ("cli", "reports", "service")
 """Folders of a package that never run in a kernel."""
 LARGEST_SCRIPT = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from kernels.bundle import Kernel, as_notebook, build
+from pipeline.core.errors import KaggleError
 from pipeline.data.sources import COMPETITION
-from pipeline.errors import KaggleError
-from pipeline.storage import write_json, write_text
-from submission.kernel_entry import KernelSettings
+from pipeline.system.storage import write_json, write_text
+from submission.kernel.entry import KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"

@@ -16,9 +16,9 @@ from kernels.pull import pull
 from kernels.push import Consent, push
 from kernels.record import KernelRecord
 from kernels.watch import FAILURES, POLL_SECONDS
-from pipeline.errors import Interrupted, KaggleUnreachable, RemoteFailed
-from pipeline.kaggle_api import KaggleClient, KernelStatus
-from pipeline.runs import read_json
+from pipeline.core.errors import Interrupted, KaggleUnreachable, RemoteFailed
+from pipeline.kaggle.api import KaggleClient, KernelStatus
+from pipeline.runs.files import read_json
 from pipeline.study.plan import Point
 from pipeline.study.point import OnScore, Workshop
 

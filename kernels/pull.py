@@ -14,10 +14,10 @@ import safetensors
 from tqdm import tqdm
 
 from kernels.record import KernelRecord, require_within_reach, write_record
-from pipeline.errors import KaggleError, RemoteFailed
-from pipeline.kaggle_api import KaggleClient, OutputFile
-from pipeline.runs import RunFolder
-from pipeline.storage import file_sha256, write_text, zip_damage
+from pipeline.core.errors import KaggleError, RemoteFailed
+from pipeline.kaggle.api import KaggleClient, OutputFile
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import file_sha256, write_text, zip_damage
 
 LOG = "kernel.log"
 ZIPS = (".zip", ".pt")

@@ -26,12 +26,12 @@ from kernels.metadata import (
 from kernels.record import RECORD, KernelRecord, read_record, within_reach, write_record
 from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
-from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
-from pipeline.kaggle_api import KaggleClient, KernelSource, Pushed
-from pipeline.retries import poll
-from pipeline.runs import RunFolder, seeds_advice
-from pipeline.storage import file_sha256
-from submission.kernel_entry import RUN_FILES
+from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
+from pipeline.core.retries import poll
+from pipeline.kaggle.api import KaggleClient, KernelSource, Pushed
+from pipeline.runs.folder import RunFolder, seeds_advice
+from pipeline.system.storage import file_sha256
+from submission.kernel.entry import RUN_FILES
 
 POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kernels.source import digest
-from pipeline.advice import quoted
-from pipeline.errors import KaggleError, RunError
-from pipeline.kaggle_api import KaggleClient, KernelSource
-from pipeline.records import from_json
-from pipeline.runs import read_json
-from pipeline.storage import write_json
+from pipeline.core.advice import quoted
+from pipeline.core.errors import KaggleError, RunError
+from pipeline.core.records import from_json
+from pipeline.kaggle.api import KaggleClient, KernelSource
+from pipeline.runs.files import read_json
+from pipeline.system.storage import write_json
 
 RECORD = "kernel.json"
 

@@ -14,14 +14,15 @@ from kernels.pull import pull
 from kernels.push import Attachment, Consent, push
 from kernels.record import KernelRecord, read_record, slug_in, write_record
 from kernels.watch import watch
-from pipeline.advice import quoted
-from pipeline.errors import KaggleError, RunError
-from pipeline.generate import DEFAULT_COUNT, Made, read_made
-from pipeline.kaggle_api import KaggleClient
-from pipeline.runs import RunFolder, read_json
-from pipeline.storage import file_sha256
-from pipeline.training.checkpoints import load_snapshot
-from submission.kernel_entry import KernelSettings
+from pipeline.core.advice import quoted
+from pipeline.core.errors import KaggleError, RunError
+from pipeline.kaggle.api import KaggleClient
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
+from pipeline.stages.generate import DEFAULT_COUNT, Made, read_made
+from pipeline.system.storage import file_sha256
+from submission.kernel.entry import KernelSettings
 
 FOLDER = "kaggle"
 MINUTES = 60.0

@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from kernels.record import KernelRecord, require_within_reach
-from pipeline.errors import KaggleUnreachable
-from pipeline.kaggle_api import KaggleClient, KernelStatus
+from pipeline.core.errors import KaggleUnreachable
+from pipeline.kaggle.api import KaggleClient, KernelStatus
 
 POLL_SECONDS = 20.0
 FAILURES = 30

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.advice import counted
+from pipeline.core.advice import counted
+from pipeline.core.errors import PainterError
 from pipeline.data.sources import COMPETITION
-from pipeline.errors import PainterError
-from pipeline.kaggle_answers import SITE
-from pipeline.kaggle_api import KaggleClient
+from pipeline.kaggle.answers import SITE
+from pipeline.kaggle.api import KaggleClient
 from pipeline.models.precision import choose_precision, default_device
-from pipeline.runs import device_name, library_version
+from pipeline.runs.provenance import device_name, library_version
 
 ENOUGH_DISK = 2 * 2**30
 """Bytes that a run with its images and a download need."""

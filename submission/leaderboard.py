@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.advice import counted
+from pipeline.core.advice import counted
+from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
+from pipeline.core.notices import say_once
 from pipeline.data.sources import COMPETITION
-from pipeline.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
-from pipeline.kaggle_api import KaggleClient, LeaderboardRow, Submission
-from pipeline.notices import say_once
-from pipeline.storage import write_text
+from pipeline.kaggle.api import KaggleClient, LeaderboardRow, Submission
+from pipeline.system.storage import write_text
 from submission.ledger import Book, Ledger, Row
 from submission.submit import update
 
@@ -328,7 +328,7 @@ def write_page(
 
 
 def _chart(lines: Sequence[Standing], features: Sequence[str]) -> str | None:
-    from pipeline.charts import Points, scatter_chart
+    from pipeline.reports.charts import Points, scatter_chart
 
     groups = []
     for name in features[:3]:

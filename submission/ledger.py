@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RunError
-from pipeline.locks import held_lock
-from pipeline.records import from_json
-from pipeline.runs import read_json
-from pipeline.storage import write_json
+from pipeline.core.errors import RunError
+from pipeline.core.records import from_json
+from pipeline.runs.files import read_json
+from pipeline.system.locks import held_lock
+from pipeline.system.storage import write_json
 
 LEDGER = Path("ledger.json")
 FORMAT = 1

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import retries
-from pipeline.data.sources import COMPETITION
-from pipeline.errors import (
+from pipeline.core import retries
+from pipeline.core.errors import (
     KaggleError,
     KaggleUnreachable,
     KaggleUnsure,
@@ -24,9 +23,11 @@ from pipeline.errors import (
     RemoteFailed,
     RunError,
 )
-from pipeline.kaggle_api import KaggleClient, Submission, SubmissionLimits
-from pipeline.runs import RunFolder, read_json
-from pipeline.storage import file_sha256
+from pipeline.data.sources import COMPETITION
+from pipeline.kaggle.api import KaggleClient, Submission, SubmissionLimits
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, refuse_violations
 from submission.ledger import Book, Ledger, Row, tag_of
 

@@ -1,4 +1,4 @@
-"""`submission.kernel_ranks` as a process of a test: five images make a submission."""
+"""`submission.kernel.ranks` as a process of a test: five images make a submission."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from submission import archive
-from submission.kernel_ranks import serve
+from submission.kernel.ranks import serve
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ from benchmarks.compare import drawn_images, train_command
 from pipeline.cli import run_command
 from pipeline.config import OutputConfig
 from pipeline.families.noise.sampler import NoiseSampler
-from pipeline.training.checkpoints import load_snapshot
+from pipeline.models.snapshots import load_snapshot
 from tests.helpers import fill
 from tests.kaggle_desk import PUSH, RUN, Desk
 from tests.kaggle_server import KaggleServer
@@ -146,7 +146,7 @@ def without_places(out: Path, here: Path) -> None:
 def about(out: Path) -> dict[str, Any]:
     """Return what was written with which version."""
     from pipeline import __version__
-    from pipeline.runs import git_revision
+    from pipeline.runs.provenance import git_revision
 
     return {"painter": __version__, "git_revision": git_revision(),
             "bytes": sum(p.stat().st_size for p in out.rglob("*") if p.is_file())}  # fmt: skip

@@ -85,8 +85,8 @@ class PainterProcess:
 def serve() -> None:
     """Take jobs from standard input until it ends."""
     from kernels import push, watch
-    from pipeline import retries
     from pipeline.cli import run_command
+    from pipeline.core import retries
     from submission import archive, submit
 
     retries.FIRST_PAUSE = SHORT

@@ -13,12 +13,12 @@ import torch
 
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
+from pipeline.models.snapshots import Snapshot
 from pipeline.service.app import create_app
 from pipeline.service.connection import PATIENCE
 from pipeline.service.model import Model
 from pipeline.service.server import listen, make_server, url_of
 from pipeline.service.studio import Studio
-from pipeline.training.checkpoints import Snapshot
 
 TINY = {
     "image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 32,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.advice import counted, quoted
+from pipeline.core.advice import counted, quoted
+from pipeline.core.errors import PainterError
 from pipeline.data.images import open_images
-from pipeline.errors import PainterError
-from pipeline.runs import RunFolder, read_json
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 

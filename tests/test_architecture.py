@@ -24,13 +24,13 @@ KERNEL_LIBRARIES = {
 """What Kaggle's image has, and what code may import at the top of a module that runs there."""
 
 ONLY_THROUGH_THE_COMMAND_LINE = {
-    "pipeline.kaggle_api",  # in a process of its own: the client reads credentials when imported
-    "pipeline.cli_kaggle",
-    "pipeline.cli_export",
-    "pipeline.cli_latents",
-    "pipeline.cli_options",
-    "pipeline.cli_service",
-    "pipeline.cli_study",
+    "pipeline.kaggle.api",  # in a process of its own: the client reads credentials when imported
+    "pipeline.cli.kaggle",
+    "pipeline.cli.export",
+    "pipeline.cli.latents",
+    "pipeline.cli.options",
+    "pipeline.cli.service",
+    "pipeline.cli.study",
     "kernels.points",
     "kernels.remake",
 }
@@ -146,7 +146,7 @@ import torch
 torch.set_num_threads(1)
 from pipeline.config import resolve
 from pipeline.data.images import content_hash, load_images, open_images
-from pipeline.generate import generate
+from pipeline.stages.generate import generate
 from pipeline.families.registry import make_sampler
 from pipeline.training.checkpoints import load_snapshot
 from pipeline.training.loop import train

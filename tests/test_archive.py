@@ -15,7 +15,7 @@ from PIL import Image
 
 import submission.archive as module
 from pipeline.cli import run_command
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 from submission.archive import Violation, check_archive, package, refuse_count
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 from tests.helpers import encoded, pack, painting

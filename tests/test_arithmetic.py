@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.arithmetic import Row, Term, compute, draw, formula
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.training.checkpoints import Snapshot, save_snapshot
+from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.stages.arithmetic import Row, Term, compute, draw, formula
 
 TINY = apply_settings(
     Config(),

@@ -10,8 +10,8 @@ from benchmarks import compare, output, service
 from benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
+from pipeline.models.snapshots import Snapshot
 from pipeline.service.studio import Studio
-from pipeline.training.checkpoints import Snapshot
 from tests.service_helpers import serving, tiny_model
 
 TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 256}

@@ -20,11 +20,13 @@ import torch_fidelity
 from kernels import bundle
 from kernels.bundle import LARGEST_SCRIPT, Kernel, as_notebook, build, literal, pack
 from pipeline.config import apply_settings, resolve
-from pipeline.errors import PainterError
-from pipeline.runs import RunFolder, git_revision, read_json
+from pipeline.core.errors import PainterError
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.provenance import git_revision
 from submission import archive
 from submission.archive import check_archive
-from submission.kernel_entry import KernelSettings
+from submission.kernel.entry import KernelSettings
 from tests.helpers import fill
 from tests.helpers import pack as pack_zip
 from tests.kernel_sandbox import code_of, run_script, start_script
@@ -123,14 +125,14 @@ def test_all_that_runs_is_packed_and_nothing_else() -> None:
         if "service" not in path.relative_to(ROOT).parts  # nothing can reach a kernel's ports
     }
     assert set(names) == expected
-    assert {"pipeline/config/presets/demo.toml", "submission/kernel_entry.py"} < set(names)
+    assert {"pipeline/config/presets/demo.toml", "submission/kernel/entry.py"} < set(names)
 
 
 def test_an_installed_painter_makes_the_same_bundle(tmp_path: Path, kernel: Kernel) -> None:
     copy_of_the_tree(tmp_path)
     shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
     program = (
-        "from kernels import bundle; from submission.kernel_entry import KernelSettings;"
+        "from kernels import bundle; from submission.kernel.entry import KernelSettings;"
         "made = bundle.build(KernelSettings('generate', attached='alice/run'));"
         "print(bundle.__file__, made.bundle_hash, made.git_revision)"
     )
@@ -215,7 +217,7 @@ def test_a_failing_step_fails_the_script_with_its_message(tmp_path: Path, kernel
     assert done.returncode == 1
     assert "painter failed: The competition gan-getting-started is not among" in done.stdout
     last = done.stdout.rstrip().splitlines()[-1]
-    assert last.startswith("pipeline.errors.DataError: The competition gan-getting-started")
+    assert last.startswith("pipeline.core.errors.DataError: The competition gan-getting-started")
     assert not list((tmp_path / "working").iterdir())
 
 

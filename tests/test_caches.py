@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.caches import cache_folder
+from pipeline.system.caches import cache_folder
 
 
 def test_the_variable_chooses_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

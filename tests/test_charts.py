@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from pipeline.charts import (
+from pipeline.reports.charts import (
     Points,
     Series,
     extremes,

@@ -8,16 +8,16 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.images import load_images, open_images
-from pipeline.errors import ConfigError, DataError
 from pipeline.families.noise.laws import Latents
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_number
-from pipeline.runs import RunFolder
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.folder import RunFolder
 from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import load_snapshot
 from tests.helpers import TINY_RUN, encoded, fill, painting
 
 CONDITIONAL = apply_settings(Config(), {"conditional": True})

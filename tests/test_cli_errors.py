@@ -13,9 +13,9 @@ from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.config import preset_names
-from pipeline.runs import read_json
+from pipeline.runs.files import read_json
 from pipeline.scoring import extractors
-from pipeline.storage import write_json
+from pipeline.system.storage import write_json
 from tests.helpers import TINY_RUN, encoded, fill, pack, painting
 from tests.scoring_helpers import QuadrantMeans
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.caches import cache_folder
 from pipeline.cli import cli, run_command
-from pipeline.cli_options import HomePath
+from pipeline.cli.options import HomePath
 from pipeline.data.sources import download
 from pipeline.study.plan import load_study
+from pipeline.system.caches import cache_folder
 from tests.helpers import TINY_RUN, fill
 
 

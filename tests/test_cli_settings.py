@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run_command
-from pipeline.cli_settings import refuse_given_twice, run_settings
-from pipeline.errors import ConfigError
-from pipeline.runs import RunFolder
+from pipeline.cli.settings import refuse_given_twice, run_settings
+from pipeline.core.errors import ConfigError
+from pipeline.runs.folder import RunFolder
 from pipeline.scoring import extractors
 from tests.helpers import TINY_RUN, fill
 from tests.scoring_helpers import QuadrantMeans
@@ -118,16 +118,16 @@ def test_an_option_without_effect_is_refused(
 def test_weights_beside_features_that_have_their_own_are_refused() -> None:
     import torch
 
-    from pipeline.errors import ScoringError
+    from pipeline.core.errors import ScoringError
 
     with pytest.raises(ScoringError, match="--weights goes with inception"):
         extractors.make_extractor("efficientnet-lite0", Path("w.pth"), torch.device("cpu"))
 
 
 def test_a_borrowed_upscaler_that_enlarges_nothing_is_refused(desk: Path) -> None:
-    from pipeline.cli_settings import refuse_useless_upscale
+    from pipeline.cli.settings import refuse_useless_upscale
     from pipeline.config import change_output
-    from pipeline.training.checkpoints import load_snapshot
+    from pipeline.models.snapshots import load_snapshot
 
     snapshot = load_snapshot(desk / "run" / "snapshot.safetensors")
     output = change_output(snapshot.config, ["upscale=lanczos"])
@@ -176,9 +176,7 @@ def test_a_run_that_was_begun_before_goes_on_with_its_seeds(
     assert run_command([*command, "--seed", "5"]) == 2
     # The advice is followed: both options are left out.
     message = " ".join(capsys.readouterr().err.split())
-    assert re.search(
-        r"leave both options out|Without seeds in the command it goes on", message
-    )
+    assert re.search(r"leave both options out|Without seeds in the command it goes on", message)
     assert run_command(command) == 0
     assert seeds("old") == (0, 5)
     assert RunFolder(Path("old")).read_config().budget.images == 16

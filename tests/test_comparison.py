@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.intervals import Interval
 from pipeline.scoring.kernel_distance import kernel_replicates

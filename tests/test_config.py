@@ -24,7 +24,7 @@ from pipeline.config import (
     settings_of,
 )
 from pipeline.config.sections import DataConfig, NetworkConfig
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.dcgan import DcganNetwork
 from pipeline.families.fastgan.settings import FastganNetwork, FastganTraining
 from pipeline.families.noise.settings import PlainData, PlainTraining

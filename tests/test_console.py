@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.console import drop_unwritten, survive_closed_streams
+from pipeline.system.console import drop_unwritten, survive_closed_streams
 from tests.helpers import TINY_RUN, fill
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,7 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Both stages in one process, as `main` runs one.
 STAGES = """
 import sys
-from pipeline.console import survive_closed_streams
+from pipeline.system.console import survive_closed_streams
 survive_closed_streams()
 from pipeline.cli import run_command
 run, *settings = sys.argv[1:]
@@ -96,7 +96,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["pipeline.cli", "click", "pipeline.generate", "torch", "numpy"])
+@pytest.mark.parametrize(
+    "module", ["pipeline.cli.app", "click", "pipeline.stages.generate", "torch", "numpy"]
+)
 def test_ctrl_c_while_libraries_are_loaded_leaves_no_traceback(tmp_path: Path, module: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", HELD_UP, module], cwd=tmp_path, text=True,

@@ -9,10 +9,11 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, RunError
-from pipeline.runs import RunFolder
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
-from pipeline.training.checkpoints import load_snapshot, load_state
+from pipeline.training.checkpoints import load_state
 from pipeline.training.continuation import continue_from
 from tests.helpers import TINY_RUN, fill
 

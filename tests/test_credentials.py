@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import credentials
-from pipeline.errors import KaggleError
+from pipeline.core import credentials
+from pipeline.core.errors import KaggleError
 from tests.kaggle_desk import PUSH, Desk, desk, painter_process
 from tests.kaggle_server import (
     COMPETITIONS,

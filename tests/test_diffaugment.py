@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.config import Config, apply_settings, load_preset
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.diffaugment import (
     DRAWS,
     DifferentiableAugmentation,

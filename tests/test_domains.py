@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.errors import DataError
 from pipeline.data.domains import ALL_DOMAINS, Pick, count_domains, pick_domain
-from pipeline.errors import DataError
 
 
 def tree(**counts: int) -> list[str]:

@@ -16,7 +16,7 @@ from kernels.record import read_record
 from pipeline.cli import run_command
 from pipeline.config import OutputConfig
 from pipeline.families.noise.sampler import NoiseSampler
-from pipeline.training.checkpoints import load_snapshot
+from pipeline.models.snapshots import load_snapshot
 from submission.ledger import Ledger
 from tests.make_fixtures import STUDY
 

@@ -11,12 +11,10 @@ import pytest
 import torch
 
 from pipeline.cli import run_command
+from pipeline.core.errors import ConfigError, RunError
 from pipeline.data.pixels import LoadedImages, keep_on_disk
-from pipeline.errors import ConfigError, RunError
-from pipeline.training import estimate as module
-from pipeline.training import loop
-from pipeline.training.budget import Budget
-from pipeline.training.estimate import (
+from pipeline.stages import estimate as module
+from pipeline.stages.estimate import (
     LONGEST_SECONDS,
     STEPS,
     WARM_UP,
@@ -26,6 +24,8 @@ from pipeline.training.estimate import (
     measure,
     megabytes,
 )
+from pipeline.training import loop
+from pipeline.training.budget import Budget
 from tests.helpers import TINY_RUN, fill
 from tests.test_training import DATA, paintings, tiny
 
@@ -157,6 +157,6 @@ def test_sizes_have_three_digits_or_whole_megabytes(size: int, text: str) -> Non
 
 
 def test_nothing_is_measured_where_another_machine_trains() -> None:
-    for path in [*(ROOT / "kernels").glob("*.py"), ROOT / "pipeline" / "cli_kaggle.py"]:
+    for path in [*(ROOT / "kernels").glob("*.py"), ROOT / "pipeline" / "cli" / "kaggle.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
-            assert getattr(node, "module", None) != "pipeline.training.estimate", path
+            assert getattr(node, "module", None) != "pipeline.stages.estimate", path

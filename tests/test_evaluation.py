@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring.comparison import compare
 from pipeline.scoring.evaluation import INTERVALS, evaluate
 from pipeline.scoring.inception_score import inception_score

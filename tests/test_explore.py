@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pipeline.data.explore import (
-    GAP,
-    THUMBNAIL,
-    contact_sheet,
-    explore,
-    round_figure,
-)
+from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import STATISTICS
-from pipeline.errors import DataError
-from pipeline.pages import thumbnail
+from pipeline.reports.pages import thumbnail
+from pipeline.stages.explore import GAP, THUMBNAIL, contact_sheet, explore, round_figure
 from tests.helpers import encoded, painting
 
 STEP = THUMBNAIL + GAP

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.explore import explore
-from pipeline.data.explore_page import write_page
 from pipeline.data.images import ImageSet
+from pipeline.reports.explore_page import write_page
+from pipeline.stages.explore import explore
 from tests.helpers import encoded, painting
 from tests.test_explore import round_canvas
 from tests.test_report import Page

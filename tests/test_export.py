@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import export as stage
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError
-from pipeline.export import card, export, model_file, model_names, recipe
+from pipeline.core.errors import ConfigError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.runs import RunFolder
-from pipeline.storage import write_json
-from pipeline.training.checkpoints import Snapshot, load_snapshot
+from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.runs.folder import RunFolder
+from pipeline.stages import export as stage
+from pipeline.stages.export import card, export, model_file, model_names, recipe
+from pipeline.system.storage import write_json
 from pipeline.training.loop import train
 
 TINY = apply_settings(

@@ -20,8 +20,8 @@ from torch_fidelity.metric_fid import (
     fid_statistics_to_metric,
 )
 
+from pipeline.core.errors import ScoringError
 from pipeline.data.images import open_images
-from pipeline.errors import ScoringError
 from pipeline.scoring import extractors
 from pipeline.scoring.extractors import (
     EXTRACTORS,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, apply_settings, family_names, load_preset
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families import dense_start, fully_connected
 from pipeline.families.family import TrainingImages
 from pipeline.families.layers.initialisation import glorot_weights

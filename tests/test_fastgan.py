@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
+from pipeline.core.errors import ConfigError
 from pipeline.data.painterly import draw_landscape
-from pipeline.errors import ConfigError
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.family import Batch
 from pipeline.families.fastgan.networks import (
@@ -35,8 +35,9 @@ from pipeline.families.registry import (
     parameter_count,
 )
 from pipeline.models.precision import Precision
+from pipeline.models.snapshots import Snapshot
 from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import Snapshot, load_state, save_state
+from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.ema import calibrated
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState

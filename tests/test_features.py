@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.core.errors import DataError
 from pipeline.data.images import open_images
-from pipeline.errors import DataError
 from pipeline.scoring.extractors import OnSeveralDevices, Outputs
 from pipeline.scoring.features import BATCH, Features, cached_extract, extract
 from tests.helpers import pack

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data.formats import describe_unread, is_image_name
 from pipeline.data.images import decode, decode_rgb, open_images
-from pipeline.errors import DataError
 from tests.helpers import encoded, fill, painting
 
 LOSSLESS = [("BMP", "bmp"), ("TIFF", "tif"), ("TIFF", "tiff"), ("PPM", "ppm"), ("PNG", "png")]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring import frechet_moments
 from pipeline.scoring.frechet_moments import FrechetToReference
 from pipeline.scoring.intervals import deal, jackknife

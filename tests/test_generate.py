@@ -12,18 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import generate as stage
 from pipeline.config import Config, OutputConfig, apply_settings
-from pipeline.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.families.noise.laws import Latents, parse_noise
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.generate import encode_jpeg, generate, generate_for_run, read_made
+from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import enlarge
-from pipeline.parallel import AHEAD, usable_cores
-from pipeline.runs import RunFolder
-from pipeline.storage import file_sha256
-from pipeline.training.checkpoints import Snapshot, save_snapshot
+from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.runs.folder import RunFolder
+from pipeline.stages import generate as stage
+from pipeline.stages.generate import generate, generate_for_run, read_made
+from pipeline.system.parallel import AHEAD, usable_cores
+from pipeline.system.storage import file_sha256
 
 CPU = torch.device("cpu")
 TINY = apply_settings(

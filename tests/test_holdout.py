@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import DataConfig
+from pipeline.core.errors import ConfigError, DataError
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet
-from pipeline.errors import ConfigError, DataError
 
 
 def paintings(count: int) -> ImageSet:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data import images as module
 from pipeline.data.images import (
@@ -20,7 +21,6 @@ from pipeline.data.images import (
     open_images,
     square,
 )
-from pipeline.errors import DataError
 from tests.helpers import encoded, fill, pack, painting
 
 

@@ -9,8 +9,8 @@ from torch_fidelity.metric_isc import (
     isc_features_to_metric,
 )
 
-from pipeline.errors import ScoringError
-from pipeline.randomness import stream
+from pipeline.core.errors import ScoringError
+from pipeline.core.randomness import stream
 from pipeline.scoring.inception_score import inception_score
 from tests.feature_helpers import EPSILON, random_set
 

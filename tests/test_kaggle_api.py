@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run_command
-from pipeline.errors import KaggleError
-from pipeline.kaggle_api import KaggleClient
+from pipeline.core.errors import KaggleError
+from pipeline.kaggle.api import KaggleClient
 from tests.helpers import encoded, pack, painting
 from tests.kaggle_server import (
     COMPETITIONS,
@@ -87,8 +87,8 @@ CLIENT = f"""
 import sys
 from pathlib import Path
 from pipeline import retries
-from pipeline.errors import PainterError
-from pipeline.kaggle_api import KaggleClient
+from pipeline.core.errors import PainterError
+from pipeline.kaggle.api import KaggleClient
 retries.FIRST_PAUSE = 0.01
 try:
     KaggleClient().download_competition({SLUG!r}, Path(sys.argv[1]))

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle_names import dataset_meant, did_you_mean, source_meant
+from pipeline.kaggle.names import dataset_meant, did_you_mean, source_meant
 
 SITE = "https://www.kaggle.com"
 

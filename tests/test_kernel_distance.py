@@ -11,7 +11,7 @@ from torch_fidelity.metric_kid import (
     kid_features_to_metric,
 )
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring.kernel_distance import KernelSums, kernel_distance, kernel_replicates
 from pipeline.scoring.pairs import visit_pairs
 from tests.feature_helpers import EPSILON, LIGHT, Array, random_set

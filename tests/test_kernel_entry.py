@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from pipeline.config import Config, apply_settings
+from pipeline.core.errors import ConfigError, DataError, PainterError, RunError, ScoringError
 from pipeline.data.images import load_images, open_images
-from pipeline.errors import ConfigError, DataError, PainterError, RunError, ScoringError
-from pipeline.runs import RunFolder, read_json
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from submission import archive, kernel_entry
+from submission import archive
 from submission.archive import check_archive
-from submission.kernel_entry import (
+from submission.kernel import entry as kernel_entry
+from submission.kernel.entry import (
     KernelSettings,
     bring_torch_fidelity,
     find_source,

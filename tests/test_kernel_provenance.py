@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import runs
 from pipeline.config import Config
-from pipeline.errors import RunError
-from pipeline.runs import RunFolder, git_revision, sitting
+from pipeline.core.errors import RunError
+from pipeline.runs import provenance
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.provenance import git_revision, sitting
 
 DATA = {"path": "paintings", "domain": None, "count": 1, "content_hash": "abc"}
 
@@ -21,7 +22,7 @@ def test_code_from_a_bundle_has_its_hash_and_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tmp_path / "bundle.json"
-    monkeypatch.setattr(runs, "BUNDLE_FILE", bundle)
+    monkeypatch.setattr(provenance, "BUNDLE_FILE", bundle)
     bundle.write_text(json.dumps({"bundle_hash": "0123", "git_revision": "abc+changes"}))
     assert git_revision() == "abc+changes"
     record = sitting("float32", "CPU")

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, PainterError, RankLost, RunError
-from pipeline.runs import RunFolder
-from pipeline.storage import write_json
+from pipeline.core.errors import ConfigError, PainterError, RankLost, RunError
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state
-from submission import archive, kernel_entry, kernel_ranks
+from submission import archive
 from submission.archive import check_archive
-from submission.kernel_ranks import device_share, serve, train_in_processes
+from submission.kernel import entry as kernel_entry
+from submission.kernel import ranks as kernel_ranks
+from submission.kernel.ranks import device_share, serve, train_in_processes
 from tests.helpers import fill
 
 CPU = torch.device("cpu")

@@ -26,9 +26,9 @@ from kernels.pull import damage
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
-from pipeline.cli_options import may_replace
-from pipeline.errors import KaggleError, RunError
-from submission.kernel_entry import KernelSettings
+from pipeline.cli.options import may_replace
+from pipeline.core.errors import KaggleError, RunError
+from submission.kernel.entry import KernelSettings
 from tests.helpers import TINY_RUN, pack
 from tests.kaggle_desk import (
     NAME,

@@ -14,10 +14,10 @@ import torch
 
 from kernels.record import read_record
 from pipeline.cli import run_command
+from pipeline.core.errors import LaterVersion, PainterError, RunError
+from pipeline.core.records import refuse_later_format
 from pipeline.data.sources import download
-from pipeline.errors import LaterVersion, PainterError, RunError
-from pipeline.records import refuse_later_format
-from pipeline.runs import list_runs
+from pipeline.runs.listing import list_runs
 from pipeline.study.plan import load_study
 from submission.ledger import Ledger
 from tests.helpers import TINY_RUN, fill

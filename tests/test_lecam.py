@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.lecam import lecam_penalty, moved
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.family import Batch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RunError
+from pipeline.core.errors import RunError
 from submission.ledger import Ledger, Row, tag_of
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.losses import gradient_penalty, make_loss, r1_penalty
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.family import Batch

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import memory
-from pipeline.memory import (
+from pipeline.system import memory
+from pipeline.system.memory import (
     PeakMemory,
     free_device_memory,
     free_host_memory,

@@ -21,7 +21,7 @@ from torch_fidelity.metric_fid import (
     fid_statistics_to_metric,
 )
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring import metrics
 from pipeline.scoring.metrics import (
     MEMORIZATION_THRESHOLD,

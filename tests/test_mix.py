@@ -12,17 +12,18 @@ from torch import nn
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, RunError
+from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.mix import mix, mixed
 from pipeline.models.inference import FastGenerator
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.models.precision import Precision
-from pipeline.report import write_report
-from pipeline.runs import RunFolder, list_runs
-from pipeline.storage import write_json
-from pipeline.training.checkpoints import Snapshot, load_snapshot, save_snapshot, write_snapshot
+from pipeline.models.snapshots import Snapshot, load_snapshot, save_snapshot, write_snapshot
+from pipeline.reports.report import write_report
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.listing import list_runs
+from pipeline.stages.mix import mix, mixed
+from pipeline.system.storage import write_json
 from pipeline.training.loop import train
 
 CPU = torch.device("cpu")

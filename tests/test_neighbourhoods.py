@@ -12,7 +12,7 @@ from torch_fidelity.metric_prc import (
     prc_features_to_metric,
 )
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring import pairs
 from pipeline.scoring.intervals import deal
 from pipeline.scoring.neighbourhoods import Radii, inside_reference, recall

@@ -18,18 +18,22 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import caches, notices
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
+from pipeline.core import notices
+from pipeline.core.errors import DataError, RunError
+from pipeline.core.notices import say_once
 from pipeline.data import pixels
-from pipeline.errors import DataError, RunError
-from pipeline.locks import WITHOUT_LOCKS, held_lock
-from pipeline.notices import say_once
-from pipeline.runs import RunFolder, RunLog, read_scores, read_stats
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.curves import read_scores, read_stats
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import RunLog
 from pipeline.scoring import extractors
-from pipeline.storage import atomic_folder, refuse_unwritable, write_text
+from pipeline.system import caches
+from pipeline.system.locks import WITHOUT_LOCKS, held_lock
+from pipeline.system.storage import atomic_folder, refuse_unwritable, write_text
 from pipeline.training import loop
-from pipeline.training.checkpoints import load_snapshot, load_state
+from pipeline.training.checkpoints import load_state
 from submission.ledger import Ledger
 from tests.helpers import TINY_RUN, fill
 from tests.scoring_helpers import QuadrantMeans

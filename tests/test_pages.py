@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.data.images import ImageSet
-from pipeline.pages import THUMBNAIL, data_uri, gallery, jpeg_uri, render, thumbnail
+from pipeline.reports.pages import THUMBNAIL, data_uri, gallery, jpeg_uri, render, thumbnail
 from tests.helpers import encoded, painting
 
 

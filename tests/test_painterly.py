@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from pipeline.core.randomness import stream
 from pipeline.data.painterly import GRID, compose, draw_landscape
-from pipeline.randomness import stream
 
 
 def pixels(image: Image.Image) -> np.ndarray:

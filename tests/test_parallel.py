@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from pipeline.parallel import AHEAD, in_order, usable_cores
+from pipeline.system.parallel import AHEAD, in_order, usable_cores
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.core.errors import DataError, WorkFailed
 from pipeline.data import images as image_module
 from pipeline.data.images import AHEAD, ImageSet, in_threads, load_images, open_images
 from pipeline.data.pixels import (
@@ -24,7 +25,6 @@ from pipeline.data.pixels import (
     keep_on_disk,
     kept_on_disk,
 )
-from pipeline.errors import DataError, WorkFailed
 from tests.helpers import encoded, fill, painting
 
 

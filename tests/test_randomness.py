@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
+from pipeline.core.randomness import stream
 from pipeline.families.noise.laws import Latents, parse_noise
-from pipeline.randomness import stream
 
 
 def test_same_place_same_numbers_whatever_was_drawn_before() -> None:

@@ -16,16 +16,16 @@ from torch import nn
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, DivergedError, Interrupted, RankLost
+from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RankLost
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision
-from pipeline.runs import RunFolder
+from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.ranks import ALONE, Decision, Ranks, add_up, join
+from pipeline.training.distributed.ranks import ALONE, Decision, Ranks, add_up, join
+from pipeline.training.distributed.synchronised import SynchronisedBatchNorm2d, synchronise
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.state import TrainingState
-from pipeline.training.synchronised import SynchronisedBatchNorm2d, synchronise
 from tests.helpers import TINY_RUN, fill
 from tests.rank_processes import PATIENCE, run_ranks
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.records import from_json
+from pipeline.core.records import from_json
 
 
 @dataclass(frozen=True)

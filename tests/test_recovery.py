@@ -12,17 +12,13 @@ import torch
 from safetensors import safe_open
 
 from pipeline.cli import run_command
-from pipeline.generate import read_made
-from pipeline.runs import RunFolder, RunLog, read_scores, read_stats
+from pipeline.models.snapshots import HASH, content_digest, load_snapshot, write_snapshot
+from pipeline.runs.curves import read_scores, read_stats
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import RunLog
 from pipeline.scoring import extractors
-from pipeline.training.checkpoints import (
-    HASH,
-    content_digest,
-    load_snapshot,
-    load_state,
-    save_state,
-    write_snapshot,
-)
+from pipeline.stages.generate import read_made
+from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.recovery import set_aside
 from submission.ledger import Ledger, Row
 from tests.helpers import TINY_RUN, fill
@@ -56,7 +52,7 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(extractors, "make_extractor", lambda *_: QuadrantMeans())
-    monkeypatch.setattr("pipeline.notices._said", set())
+    monkeypatch.setattr("pipeline.core.notices._said", set())
     return tmp_path / "run"
 
 
@@ -390,8 +386,8 @@ def test_what_is_in_the_way_is_moved_and_not_deleted(run: Path, painter: Painter
 
 
 def test_a_damaged_ledger_is_moved_away_and_fetched_again(tmp_path: Path) -> None:
-    from pipeline.errors import RunError
-    from pipeline.kaggle_api import Submission
+    from pipeline.core.errors import RunError
+    from pipeline.kaggle.api import Submission
     from submission.leaderboard import refresh
 
     found = Submission(7, "COMPLETE", 70.0, "", "[alice/x v3] x", datetime(2026, 11, 1, tzinfo=UTC),

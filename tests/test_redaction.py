@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import redaction
-from pipeline.errors import ConfigError
-from pipeline.redaction import HIDDEN, RedactedStream, redact, strike
-from pipeline.runs import RunFolder, RunLog, sitting
-from pipeline.storage import write_json, write_text
+from pipeline.core import redaction
+from pipeline.core.errors import ConfigError
+from pipeline.core.redaction import HIDDEN, RedactedStream, redact, strike
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import RunLog
+from pipeline.runs.provenance import sitting
 from pipeline.study.books import open_study
 from pipeline.study.plan import load_study
+from pipeline.system.storage import write_json, write_text
 from tests.kaggle_server import KEY, TOKEN, USER, basic
 from tests.painter_process import ROOT
 
@@ -197,7 +199,7 @@ def test_a_storage_that_cannot_be_used_is_named_without_its_password(
 
 PROGRAM = """
 import os, sys, warnings
-from pipeline.redaction import protect_output
+from pipeline.core.redaction import protect_output
 protect_output()
 protect_output()
 key = os.environ["KAGGLE_KEY"]

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from pipeline.config import Config
+from pipeline.core.errors import DataError, RunError
 from pipeline.data.images import ImageSet
-from pipeline.errors import DataError, RunError
-from pipeline.report import duration, time_lapse, write_report
-from pipeline.runs import read_stats
+from pipeline.reports.report import duration, time_lapse, write_report
+from pipeline.runs.curves import read_stats
 
 SCORE = {
     "mifid": 83.2719,
@@ -212,7 +212,7 @@ def test_outputs_that_are_no_probabilities_are_shown_whole(
         limits[name] = options["limits"]
         return "<svg></svg>"
 
-    monkeypatch.setattr("pipeline.report.line_chart", chart)
+    monkeypatch.setattr("pipeline.reports.report.line_chart", chart)
     write_report(run, None)
     assert limits["outputs"] == (0.0, 1.0)
     lines = (run / "stats.jsonl").read_text().splitlines()

@@ -5,9 +5,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from pipeline import kaggle_answers, retries
-from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure
-from pipeline.retries import asked_pause, pauses, poll
+from pipeline.core import retries
+from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.core.retries import asked_pause, pauses, poll
+from pipeline.kaggle import answers as kaggle_answers
 
 
 def test_pauses_double_within_a_quarter_and_come_to_an_end() -> None:

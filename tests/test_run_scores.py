@@ -4,8 +4,9 @@ import json
 import os
 from pathlib import Path
 
-from pipeline.runs import RunFolder, list_runs
-from pipeline.storage import file_sha256
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.listing import list_runs
+from pipeline.system.storage import file_sha256
 
 
 def test_a_score_of_other_images_is_not_shown(tmp_path: Path) -> None:

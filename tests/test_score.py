@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.errors import DataError, ScoringError
 from pipeline.data.images import ImageSet
-from pipeline.errors import DataError, ScoringError
 from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.metrics import (
     frechet_distance,

@@ -21,11 +21,11 @@ import pytest
 from PIL import Image
 
 from pipeline.cli import run_command
+from pipeline.models.snapshots import save_snapshot
 from pipeline.service.admission import Room
 from pipeline.service.app import HEADERS
 from pipeline.service.server import listen, url_of
 from pipeline.service.studio import Studio
-from pipeline.training.checkpoints import save_snapshot
 from tests.service_helpers import Held, serving, tiny_model, tiny_snapshot
 
 ROOT = Path(__file__).parent.parent

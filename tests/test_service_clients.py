@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ServiceBusy
+from pipeline.core.errors import ServiceBusy
 from pipeline.service.admission import LONGEST_WAIT, Pace, Room
 from pipeline.service.answers import HeadAsGet, while_wanted
 from pipeline.service.batching import Batcher

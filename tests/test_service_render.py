@@ -10,17 +10,17 @@ import torch
 from PIL import Image, ImageSequence
 
 from pipeline.config import OutputConfig
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.noise.sampler import NoiseSampler
-from pipeline.runs import RunFolder
+from pipeline.models.snapshots import save_snapshot
+from pipeline.runs.folder import RunFolder
 from pipeline.service import jobs
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model, load_model
 from pipeline.service.pages import PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
 from pipeline.service.render import encode, side_by_side, zipped
-from pipeline.storage import file_sha256, write_json
-from pipeline.training.checkpoints import save_snapshot
+from pipeline.system.storage import file_sha256, write_json
 from tests.helpers import painting
 from tests.service_helpers import tiny_model, tiny_snapshot
 

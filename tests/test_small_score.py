@@ -10,13 +10,15 @@ from torch import nn
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
+from pipeline.core.errors import RunError
 from pipeline.data.images import ImageSet
-from pipeline.errors import RunError
 from pipeline.families.registry import build_generator
-from pipeline.runs import RunFolder, read_scores
+from pipeline.models.snapshots import load_snapshot, save_snapshot
+from pipeline.runs.curves import read_scores
+from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import EfficientNetLite0
 from pipeline.training import loop
-from pipeline.training.checkpoints import load_snapshot, load_state, save_snapshot
+from pipeline.training.checkpoints import load_state
 from pipeline.training.scores import LARGEST_SHARE, Scores
 from pipeline.training.small_score import SmallScore, make_small_score
 from tests.helpers import TINY_RUN, encoded, fill, painting

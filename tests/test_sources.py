@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.core.errors import DataError
 from pipeline.data import sources
 from pipeline.data.images import content_hash, open_images
 from pipeline.data.sources import download
-from pipeline.errors import DataError
 from tests.helpers import encoded, fill, pack, painting
 
 SIDEWAYS = Image.Exif()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.storage import (
+from pipeline.core.errors import DataError
+from pipeline.system.storage import (
     FolderImageWriter,
     ZipImageWriter,
     atomic_file,
@@ -69,7 +69,7 @@ def test_a_failure_leaves_the_earlier_file_and_no_other(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from pipeline.storage import ZipImageWriter, write_bytes
+from pipeline.system.storage import ZipImageWriter, write_bytes
 # The kernel itself refuses to let a file grow, as a full disk does.
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 folder = Path(sys.argv[1])
@@ -252,7 +252,7 @@ def test_a_mount_point_is_not_replaced(
     mounted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: bool
 ) -> None:
     if not table:  # as on systems without one: the rename at the end is what fails
-        monkeypatch.setattr("pipeline.storage.MOUNTS", tmp_path / "none")
+        monkeypatch.setattr("pipeline.system.storage.MOUNTS", tmp_path / "none")
     (tmp_path / "link").symlink_to(mounted)
     for path in (mounted, tmp_path / "link"):
         with pytest.raises(DataError, match=r"is a mount point.*such as .*/painter"):

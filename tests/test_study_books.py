@@ -9,14 +9,14 @@ import pytest
 
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig
+from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
-from pipeline.errors import ConfigError, WorkFailed
-from pipeline.generate import record_made
-from pipeline.storage import file_sha256, write_json
+from pipeline.stages.generate import record_made
 from pipeline.study.books import open_study
 from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
 from pipeline.study.point import Workshop
 from pipeline.study.recovery import take_up
+from pipeline.system.storage import file_sha256, write_json
 from tests.helpers import encoded, fill, pack, painting
 
 GRID = """

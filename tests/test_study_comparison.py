@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.runs import STAT_KEYS, RunFolder
+from pipeline.runs.curves import STAT_KEYS
+from pipeline.runs.folder import RunFolder
 from pipeline.study.comparison import cell, markdown, write_comparison
 from pipeline.study.plan import StudyPlan, read_plan
 from pipeline.study.results import Row, read_finished, table, verdicts

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.study.plan import Dimension, load_study, read_plan, study_names
 
 GRID: dict[str, Any] = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.errors import Interrupted, WorkFailed
 from pipeline.data.images import content_hash, open_images
-from pipeline.errors import Interrupted, WorkFailed
 from pipeline.study import point as module
 from pipeline.study.plan import read_plan
 from pipeline.study.point import GivenUp, Workshop

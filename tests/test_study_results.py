@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.runs import RunFolder
+from pipeline.runs.folder import RunFolder
 from pipeline.study.plan import Point, Question, StudyPlan
 from pipeline.study.results import Finished, answer, mean_interval, read_finished, table
 

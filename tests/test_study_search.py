@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 
-from pipeline.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.study.books import FOLDER, PROCESS, importance, open_study, valid
 from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.point import GivenUp, OnScore

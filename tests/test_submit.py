@@ -9,7 +9,7 @@ import pytest
 
 from kernels.record import read_record
 from pipeline.cli import run_command
-from pipeline.runs import RunFolder
+from pipeline.runs.folder import RunFolder
 from submission.ledger import Ledger, Row
 from submission.submit import local_score
 from tests.helpers import pack

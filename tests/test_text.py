@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.notices import say_once
-from pipeline.storage import write_text
-from pipeline.text import legible, legible_values, print_any_name
+from pipeline.core.notices import say_once
+from pipeline.core.text import legible, legible_values, print_any_name
+from pipeline.system.storage import write_text
 
 LATIN = os.fsdecode(b"caf\xe9")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import parallel, threads
 from pipeline.cli import run_command
-from pipeline.parallel import allowed_cores, threads_by_environment, usable_cores
-from pipeline.runs import RunFolder
-from pipeline.threads import choose_threads, other_load, take_threads
+from pipeline.runs.folder import RunFolder
+from pipeline.system import parallel, threads
+from pipeline.system.parallel import allowed_cores, threads_by_environment, usable_cores
+from pipeline.system.threads import choose_threads, other_load, take_threads
 from tests.helpers import TINY_RUN, fill
 
 Printed = pytest.CaptureFixture[str]

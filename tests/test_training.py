@@ -19,13 +19,15 @@ import torch
 from tqdm import tqdm
 
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, DivergedError, Interrupted, RunError
+from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RunError
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision, choose_precision
-from pipeline.runs import RunFolder, list_runs
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.listing import list_runs
 from pipeline.training import loop, recorder
 from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import load_snapshot, load_state, save_state
+from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.recorder import Recorder
 from pipeline.training.state import TrainingState

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.config import IMAGE_SIZES, Config, apply_settings
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.losses import CrossEntropy
 from pipeline.families.adversarial.objective import Adversarial, judge_both
 from pipeline.families.dcgan import Generator

@@ -12,8 +12,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
+from pipeline.core.errors import ConfigError, RunError
 from pipeline.data.images import ImageSet, square
-from pipeline.errors import ConfigError, RunError
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (
@@ -30,18 +30,18 @@ from pipeline.families.upscaler.made_images import SEED, generator_hash, make_im
 from pipeline.families.upscaler.networks import shrink
 from pipeline.families.upscaler.objective import Upscaling
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
-from pipeline.runs import RunFolder
-from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import (
+from pipeline.models.snapshots import (
     Snapshot,
     attach_upscaler,
     load_snapshot,
     save_snapshot,
     write_snapshot,
 )
+from pipeline.runs.folder import RunFolder
+from pipeline.training.batches import Batches
 from pipeline.training.loop import train
 from pipeline.training.small_score import make_small_score
-from submission.kernel_entry import KernelSettings
+from submission.kernel.entry import KernelSettings
 from tests.helpers import fill
 
 CPU = torch.device("cpu")

@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import GifImagePlugin, Image, ImageSequence
 
-from pipeline import video as stage
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.errors import ConfigError, DataError, WorkFailed
+from pipeline.core.errors import ConfigError, DataError, WorkFailed
 from pipeline.families.noise.latents import walk
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.training.checkpoints import Snapshot, save_snapshot
+from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.stages import video as stage
+from pipeline.stages.video import hundredths, make_video, refuse_video, write_video
 from pipeline.training.ema import calibrated
-from pipeline.video import hundredths, make_video, refuse_video, write_video
 
 TINY = apply_settings(
     Config(),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.wall import how_far, write_wall
+from pipeline.stages.wall import how_far, write_wall
 
 
 def flat(indices: Sequence[int]) -> list[np.ndarray]:

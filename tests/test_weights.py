@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring import weights
 from pipeline.scoring.weights import download, inception_weights
 

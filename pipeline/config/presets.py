@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.config.config import Config, apply_settings, without_foreign_defaults
 from pipeline.config.schema import all_settings, flat, settings_of
 from pipeline.config.sections import OutputConfig
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

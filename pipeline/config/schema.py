@@ -26,7 +26,7 @@ from pipeline.config.sections import (
     OutputConfig,
     TrainingConfig,
 )
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 DEFAULT_FAMILY = "dcgan"
 BUILT_IN = {

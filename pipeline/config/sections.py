@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 IMAGE_SIZES = (32, 64, 128, 256)
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")

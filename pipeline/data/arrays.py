@@ -12,8 +12,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import DataError
-from pipeline.notices import say_once
+from pipeline.core.errors import DataError
+from pipeline.core.notices import say_once
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 NAMES = ("images", "arr_0")

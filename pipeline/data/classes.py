@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 import torch
 
 from pipeline.config import Config, apply_settings
+from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet
-from pipeline.errors import DataError
 
 
 def class_of(name: str) -> str:

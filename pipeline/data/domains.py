@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 DEFAULT_DOMAIN = "monet_jpg"
 """Chosen by itself when it lies beside other images, as in the competition's data."""

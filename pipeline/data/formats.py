@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
 
 LARGEST_PIXELS = 178_956_970
 """Pixels of one image: 512 MiB of RGB, a few of which are decoded at the same time. It is where

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.config import DataConfig
+from pipeline.core.errors import DataError
+from pipeline.core.randomness import stream
 from pipeline.data.images import ImageSet
-from pipeline.errors import DataError
-from pipeline.randomness import stream
 
 FEWEST = 2
 """Paintings in either part: a covariance needs two."""

@@ -24,7 +24,9 @@ import PIL
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from pipeline.advice import quoted
+from pipeline.core.advice import quoted
+from pipeline.core.errors import DataError
+from pipeline.core.notices import say_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
 from pipeline.data.domains import pick_domain
@@ -39,9 +41,7 @@ from pipeline.data.pixels import (
     keep_on_disk,
     kept_on_disk,
 )
-from pipeline.errors import DataError
-from pipeline.memory import free_host_memory
-from pipeline.notices import say_once
+from pipeline.system.memory import free_host_memory
 
 SMALLEST_SIDE = 8
 """Images with a shorter side are left out: they carry no picture."""

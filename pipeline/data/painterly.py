@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw
 
-from pipeline.randomness import stream
+from pipeline.core.randomness import stream
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

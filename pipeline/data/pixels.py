@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from pipeline.caches import cache_folder
-from pipeline.errors import DataError, WorkFailed
-from pipeline.storage import FULL, atomic_folder, refuse_unwritable, write_json
+from pipeline.core.errors import DataError, WorkFailed
+from pipeline.system.caches import cache_folder
+from pipeline.system.storage import FULL, atomic_folder, refuse_unwritable, write_json
 
 Storage = Literal["device", "host", "disk"]
 DEVICE_SHARE = 0.25

@@ -23,6 +23,8 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.core.errors import DataError, RunError
+from pipeline.core.text import legible, legible_values
 from pipeline.data.domains import ALL_DOMAINS, count_domains
 from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
@@ -38,17 +40,15 @@ from pipeline.data.images import (
 )
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
-from pipeline.errors import DataError, RunError
-from pipeline.kaggle_names import did_you_mean, source_meant
-from pipeline.runs import read_json
-from pipeline.storage import (
+from pipeline.kaggle.names import did_you_mean, source_meant
+from pipeline.runs.files import read_json
+from pipeline.system.storage import (
     atomic_folder,
     folder_to_make,
     is_clutter,
     refuse_unwritable,
     write_json,
 )
-from pipeline.text import legible, legible_values
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
@@ -116,7 +116,7 @@ def open_everything(path: Path, quiet: bool = False) -> ImageSet:
 
 
 def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
-    from pipeline.kaggle_api import KaggleClient, download_cache, remove_cache
+    from pipeline.kaggle.api import KaggleClient, download_cache, remove_cache
 
     client = KaggleClient()
     waiting = download_cache(folder)

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, OutputConfig, family_settings, register_settings
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.family import Enlarger, Family
 from pipeline.families.noise.laws import Latents
 from pipeline.models.samplers import Sampler
 
 if TYPE_CHECKING:
-    from pipeline.training.checkpoints import Snapshot
+    from pipeline.models.snapshots import Snapshot
 
 _FAMILIES: dict[str, Family] = {}
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from PIL import Image
 
 from pipeline.config import Config, OutputConfig
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 
 class Sampler(Protocol):

@@ -18,7 +18,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring.frechet_moments import FrechetToReference
 from pipeline.scoring.intervals import LEVEL, Interval, Replicates, deal
 from pipeline.scoring.kernel_distance import kernel_replicates

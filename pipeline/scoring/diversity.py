@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import ScoringError
-from pipeline.randomness import stream
+from pipeline.core.errors import ScoringError
+from pipeline.core.randomness import stream
 from pipeline.scoring.metrics import FloatArray, checked
 from pipeline.scoring.pairs import RESOLUTION, hide_diagonal, squares, visit_pairs
 

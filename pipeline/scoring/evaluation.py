@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring.diversity import (
     COPY,
     NEAR_DUPLICATE,

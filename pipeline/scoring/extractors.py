@@ -24,11 +24,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.errors import ScoringError
-from pipeline.memory import keep_freed_memory
+from pipeline.core.errors import ScoringError
 from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
+from pipeline.system.memory import keep_freed_memory
 
 OFFLINE_EXTRA = "pip install 'painter[offline]'"
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from pipeline.caches import cache_folder, keep
+from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet, content_hash, refuse_nothing_left
-from pipeline.errors import DataError
-from pipeline.parallel import in_order
 from pipeline.scoring.extractors import Extractor, Outputs
+from pipeline.system.caches import cache_folder, keep
+from pipeline.system.parallel import in_order
 
 BATCH = 16
 """Images a forward pass: larger ones are hardly faster on a CPU, and take more memory."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import ScoringError
-from pipeline.randomness import stream
+from pipeline.core.errors import ScoringError
+from pipeline.core.randomness import stream
 from pipeline.scoring.intervals import GROUPS, Replicates, Rows, sizes
 from pipeline.scoring.metrics import (
     FloatArray,

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from pipeline.errors import ScoringError
-from pipeline.randomness import stream
+from pipeline.core.errors import ScoringError
+from pipeline.core.randomness import stream
 from pipeline.scoring.metrics import FloatArray, checked
 
 SPLITS = 10

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipeline.errors import ScoringError
-from pipeline.randomness import stream
+from pipeline.core.errors import ScoringError
+from pipeline.core.randomness import stream
 
 FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]

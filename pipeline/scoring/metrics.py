@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import ScoringError
+from pipeline.core.errors import ScoringError
 from pipeline.scoring.intervals import Interval, Replicates, Rows, of_mean, of_share, sizes
 from pipeline.scoring.metrics import FloatArray, checked, refuse_unequal_width
 from pipeline.scoring.pairs import (

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.errors import ScoringError
+from pipeline.core.text import legible_values
 from pipeline.data.images import ImageSet, spread_evenly
-from pipeline.errors import ScoringError
 from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.extractors import Extractor
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.metrics import Nearest, nearest_training
-from pipeline.text import legible_values
 
 NEAREST_LISTED = 24
 NOT_COMPARABLE = (

@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from pipeline.caches import cache_folder
-from pipeline.errors import ScoringError
-from pipeline.storage import file_sha256, partial_name, remove_stale_partials, stale_partials
+from pipeline.core.errors import ScoringError
+from pipeline.system.caches import cache_folder
+from pipeline.system.storage import file_sha256, partial_name, remove_stale_partials, stale_partials
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.errors import ServiceBusy
+from pipeline.core.errors import ServiceBusy
 
 IMAGES = 512
 """Images that may be waiting or being made: seconds of work, and more than any one request."""

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
-from pipeline.errors import PainterError, ServiceBusy, WorkFailed
+from pipeline.core.errors import PainterError, ServiceBusy, WorkFailed
 from pipeline.service.answers import HeadAsGet, MadeAnswer
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
@@ -36,7 +36,7 @@ from pipeline.service.queries import (
     InterpolationQuery,
 )
 from pipeline.service.studio import Studio
-from pipeline.video import can_write_mp4
+from pipeline.stages.video import can_write_mp4
 
 LOG = logging.getLogger("uvicorn.error")
 """What the server prints."""

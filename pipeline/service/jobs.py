@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.config import OutputConfig
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.noise.latents import walk
 from pipeline.families.noise.laws import NoiseLaw, parse_noise
 from pipeline.service.model import Model
@@ -24,7 +24,7 @@ from pipeline.service.queries import (
     Look,
 )
 from pipeline.service.render import MEDIA_TYPES, encode, finished, side_by_side, video, zipped
-from pipeline.video import VIDEO_EXTRA, can_write_mp4
+from pipeline.stages.video import VIDEO_EXTRA, can_write_mp4
 
 GRID_CELL = 128
 """Side of an image in a grid in pixels at most, unless asked for."""

@@ -16,17 +16,19 @@ import torch
 
 from pipeline import __version__
 from pipeline.config import OutputConfig
-from pipeline.errors import PainterError
-from pipeline.export import FILE
+from pipeline.core.errors import PainterError
+from pipeline.core.text import legible_values
 from pipeline.families.noise.latents import truncate
 from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_number
-from pipeline.runs import COMPARABLE, RunFolder, device_name, read_json
-from pipeline.storage import file_sha256
-from pipeline.text import legible_values
-from pipeline.training.checkpoints import Snapshot, load_snapshot
+from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import COMPARABLE, RunFolder
+from pipeline.runs.provenance import device_name
+from pipeline.stages.export import FILE
+from pipeline.system.storage import file_sha256
 
 SCORE_KEYS = ("mifid", "fid", "kid", "n_generated", "features")
 """What of a score is told, beside whether it can be compared with the leaderboard's."""

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from pipeline.config import OutputConfig
-from pipeline.generate import encode_jpeg
+from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import enlarge
-from pipeline.storage import zip_entry
-from pipeline.video import write_video
+from pipeline.stages.video import write_video
+from pipeline.system.storage import zip_entry
 
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """Brushwork hardly repeats: no larger than at zlib's defaults, in a quarter of the time."""

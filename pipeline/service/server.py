@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.service.connection import PATIENCE as CLIENT_PATIENCE
 from pipeline.service.connection import PatientProtocol
 

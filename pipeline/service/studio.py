@@ -15,11 +15,11 @@ from functools import partial
 
 import torch
 
-from pipeline.parallel import usable_cores
 from pipeline.service.admission import Room
 from pipeline.service.batching import Batcher, Gatherer, steady_sizes
 from pipeline.service.jobs import Job
 from pipeline.service.model import Model
+from pipeline.system.parallel import usable_cores
 
 CPU_BATCH, GPU_BATCH = 8, 32
 """Rows of a batch at most: enough to keep the device busy, few enough to be soon done."""

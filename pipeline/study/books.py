@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ConfigError
-from pipeline.redaction import redact_word
+from pipeline.core.errors import ConfigError
+from pipeline.core.redaction import redact_word
 from pipeline.study.plan import StudyPlan
 
 if TYPE_CHECKING:

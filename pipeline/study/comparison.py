@@ -14,12 +14,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.charts import Series, line_chart, smooth, smoothing_window
 from pipeline.data.images import open_images
-from pipeline.pages import Picture, gallery, render
-from pipeline.storage import write_bytes, write_text
+from pipeline.reports.charts import Series, line_chart, smooth, smoothing_window
+from pipeline.reports.pages import Picture, gallery, render
 from pipeline.study.plan import MEASURES, StudyPlan
 from pipeline.study.results import Finished, Row, Verdict
+from pipeline.system.storage import write_bytes, write_text
 
 SHOWN = 24
 """Points shown with images and curves, at most: the best."""

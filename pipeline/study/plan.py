@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, all_settings, apply_settings, load_preset
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.registry import check_makes_images
 from pipeline.training.continuation import unfit
 

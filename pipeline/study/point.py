@@ -19,12 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Interrupted, RunError, WorkFailed
-from pipeline.generate import read_made
-from pipeline.parallel import THREADS_VARIABLE
-from pipeline.runs import RunFolder, read_json, read_scores
-from pipeline.storage import file_sha256, make_folder
+from pipeline.core.errors import Interrupted, RunError, WorkFailed
+from pipeline.runs.curves import read_scores
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
+from pipeline.stages.generate import read_made
 from pipeline.study.plan import Point, StudyPlan
+from pipeline.system.parallel import THREADS_VARIABLE
+from pipeline.system.storage import file_sha256, make_folder
 
 PAINTER = (sys.executable, "-m", "pipeline")
 ROOT = Path(__file__).parent.parent.parent

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.errors import RunError
-from pipeline.runs import RunFolder
+from pipeline.core.errors import RunError
+from pipeline.runs.folder import RunFolder
 from pipeline.study.books import FOLDER
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.study.search import searched_point

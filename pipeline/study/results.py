@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import RunError
-from pipeline.runs import RunFolder, read_json, read_stats
+from pipeline.core.errors import RunError
+from pipeline.runs.curves import read_stats
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
 from pipeline.study.plan import MEASURES, Point, Question, StudyPlan
 
 

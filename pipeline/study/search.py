@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
 
-from pipeline.errors import ConfigError, Interrupted, WorkFailed
-from pipeline.redaction import redact
+from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.core.redaction import redact
 from pipeline.study.books import AGAIN, ERROR, FOLDER, PROCESS, valid
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.point import GivenUp, OnScore

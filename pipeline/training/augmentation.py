@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import DataConfig
-from pipeline.randomness import stream
+from pipeline.core.randomness import stream
 
 ToDevice = Callable[[torch.Tensor], torch.Tensor]
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from pipeline.config import Config
+from pipeline.core.randomness import stream
 from pipeline.data.pixels import choose_storage
 from pipeline.families.family import Batch, TrainingImages
 from pipeline.families.registry import family_of
-from pipeline.memory import free_device_memory, to_device
-from pipeline.randomness import stream
+from pipeline.system.memory import free_device_memory, to_device
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.gathering import Gather, GatherAhead, gather_directly
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from pipeline.config import Config
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import IDENTITY_SECTIONS, Config, differences
-from pipeline.errors import ConfigError, RunError
-from pipeline.runs import RunFolder
-from pipeline.storage import atomic_folder, file_sha256, write_json
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import atomic_folder, file_sha256, write_json
 from pipeline.training.checkpoints import load_state, save_state
 
 FIXED = ("image_size", "channels", "class_names", "batch_size", "holdout", "holdout_seed")

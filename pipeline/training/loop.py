@@ -2,8 +2,8 @@
 
 Reads paintings as one tensor; writes a run folder (see `pipeline.runs`). Running the same
 command again resumes from `state.pt`; on the CPU the result is equal, bit for bit, to that of
-an uninterrupted run, since nothing random carries state (see `pipeline.randomness`). Several
-processes can share the work (see `pipeline.training.ranks`).
+an uninterrupted run, since nothing random carries state (see `pipeline.core.randomness`). Several
+processes can share the work (see `pipeline.training.distributed.ranks`).
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from torch import nn
 from tqdm import tqdm
 
 from pipeline.config import Config, differences
-from pipeline.errors import ConfigError, Interrupted
+from pipeline.core.errors import ConfigError, Interrupted
+from pipeline.core.randomness import stream
 from pipeline.families.family import Batch, Metrics
-from pipeline.memory import keep_freed_memory
 from pipeline.models.precision import Precision, choose_precision, default_device
-from pipeline.randomness import stream
-from pipeline.runs import RunFolder, device_name
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.provenance import device_name
+from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
+from pipeline.training.distributed.ranks import ALONE, Decision, Ranks
+from pipeline.training.distributed.synchronised import synchronise
 from pipeline.training.interruption import StopRequest
-from pipeline.training.ranks import ALONE, Decision, Ranks
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.recovery import make_room, mend_snapshots
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
-from pipeline.training.synchronised import synchronise
 
 
 def train(

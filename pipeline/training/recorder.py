@@ -14,14 +14,16 @@ from torch import nn
 from torchvision.utils import save_image
 
 from pipeline.config import Config
-from pipeline.errors import DataError, DivergedError
+from pipeline.core.errors import DataError, DivergedError
+from pipeline.core.notices import say_once
 from pipeline.families.adversarial.objective import mixes_images
 from pipeline.families.family import Metrics
-from pipeline.notices import say_once
-from pipeline.runs import RunFolder, RunLog
-from pipeline.storage import atomic_file
+from pipeline.models.snapshots import save_snapshot, upscaler_of
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import RunLog
+from pipeline.system.storage import atomic_file
 from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import save_snapshot, save_state, upscaler_of
+from pipeline.training.checkpoints import save_state
 from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, calibration_batch
 from pipeline.training.scores import Scores
 from pipeline.training.small_score import SmallScore

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.errors import RunError
-from pipeline.notices import say_once
-from pipeline.runs import RunFolder
-from pipeline.storage import write_json
+from pipeline.core.errors import RunError
+from pipeline.core.notices import say_once
+from pipeline.models.snapshots import load_snapshot, save_snapshot, upscaler_of
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import write_json
 from pipeline.training.batches import Batches
-from pipeline.training.checkpoints import load_snapshot, save_snapshot, upscaler_of
 from pipeline.training.recorder import fitted_generator
 from pipeline.training.state import TrainingState
 

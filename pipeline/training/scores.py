@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.errors import RunError
-from pipeline.runs import RunFolder, RunLog, read_scores
+from pipeline.core.errors import RunError
+from pipeline.models.snapshots import Snapshot, load_snapshot, save_snapshot
+from pipeline.runs.curves import read_scores
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import RunLog
 from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
-from pipeline.training.checkpoints import Snapshot, load_snapshot, save_snapshot
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 

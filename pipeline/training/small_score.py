@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
+from pipeline.core.errors import ScoringError
 from pipeline.data.images import ImageSet
-from pipeline.errors import ScoringError
 from pipeline.families.registry import make_sampler, makes_images
-from pipeline.generate import encode_jpeg
+from pipeline.models.jpeg import encode_jpeg
+from pipeline.models.snapshots import Snapshot
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.kernel_distance import kernel_distance
 from pipeline.scoring.memorization import count_nearer
 from pipeline.scoring.weights import cached_weights
-from pipeline.training.checkpoints import Snapshot
 
 SEED = 2**62
 """Draws other images than those that are submitted, so that choosing by them is fair."""

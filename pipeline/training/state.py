@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.errors import RunError
+from pipeline.core.errors import RunError
 from pipeline.families.family import Metrics, Objective, Phase
 from pipeline.families.registry import family_of
 from pipeline.models.precision import Precision

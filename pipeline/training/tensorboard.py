@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.notices import say_once
+from pipeline.core.notices import say_once
 
 
 class Curves:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.noise.laws import NoiseLaw
 
 _DEGENERATE = 1e-6

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.errors import ConfigError
-from pipeline.randomness import stream
+from pipeline.core.errors import ConfigError
+from pipeline.core.randomness import stream
 
 _LAW = re.compile(r"\s*(\w+)\s*\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)\s*")
 _PARAMETERS = {

@@ -12,7 +12,7 @@ from pipeline.config import (
     require,
     require_one_of,
 )
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.noise.laws import parse_noise
 
 DISCRIMINATOR_PASSES = ("auto", "separate", "joined")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pipeline.randomness import stream
+from pipeline.core.randomness import stream
 
 
 def grain(seed: int, purpose: str, position: int, shape: tuple[int, ...]) -> torch.Tensor:

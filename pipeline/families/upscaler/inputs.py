@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from pipeline.config import Config
+from pipeline.core.randomness import stream
 from pipeline.families.family import TrainingImages
 from pipeline.families.upscaler.grain import grain
 from pipeline.families.upscaler.networks import shrink
 from pipeline.families.upscaler.settings import UpscalerData, UpscalerNetwork, UpscalerTraining
-from pipeline.randomness import stream
 
 
 def crop(images: torch.Tensor, corners: np.ndarray, side: int) -> torch.Tensor:

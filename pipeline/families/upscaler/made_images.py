@@ -13,11 +13,11 @@ import torch
 from tqdm import tqdm
 
 from pipeline.config import Config, OutputConfig
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.registry import enlarges, make_sampler
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.precision import default_device
-from pipeline.training.checkpoints import Snapshot
+from pipeline.models.snapshots import Snapshot
 
 COUNT = 4096
 """Images: more than an upscaler of an hour can know by heart."""

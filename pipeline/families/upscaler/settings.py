@@ -12,7 +12,7 @@ from pipeline.config import (
     TrainingConfig,
     require,
 )
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.families.noise.settings import check_channels, check_patches
 
 UPSCALE_FACTORS = (2, 4)

@@ -1,0 +1,90 @@
+"""The command line: one click command a stage. Builds a config, calls the stage, prints.
+
+This and `__main__` are the front door: the only modules of `pipeline` that know the
+competition's packages. `painter --help`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+import click
+
+from pipeline import __version__
+from pipeline.cli.data import download, explore
+from pipeline.cli.demo import demo
+from pipeline.cli.export import export, mix
+from pipeline.cli.failures import disk_message, fail, is_out_of_memory
+from pipeline.cli.generate import generate
+from pipeline.cli.kaggle import doctor, kernel, leaderboard, submit
+from pipeline.cli.latents import arithmetic, video
+from pipeline.cli.package import check, package
+from pipeline.cli.runs import report, runs
+from pipeline.cli.score import score
+from pipeline.cli.service import serve
+from pipeline.cli.study import study
+from pipeline.cli.train import train
+from pipeline.core import redaction
+from pipeline.core.errors import PainterError
+from pipeline.core.text import print_any_name
+from pipeline.system.console import drop_unwritten, survive_closed_streams
+
+_WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="painter")
+def cli() -> None:
+    """From paintings to a scored, valid images.zip, and on to the leaderboard.
+
+    The stages, in order: download, explore, train, generate, score, package, report, submit,
+    leaderboard. `kernel` trains on Kaggle's GPUs instead.
+    """
+
+
+COMMANDS = (
+    download, explore, train, generate, score, package, check, report, runs, study, mix, export,
+    video, arithmetic, serve, kernel, submit, leaderboard, doctor, demo,
+)  # fmt: skip
+"""All commands, in the order of the stages."""
+
+for command in COMMANDS:
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; turn every known failure into one message and an exit code."""
+    survive_closed_streams()
+    print_any_name()
+    standard_output = sys.stdout
+    redaction.protect_output()
+    code = run_command(sys.argv[1:])
+    drop_unwritten(standard_output)
+    # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    sys.exit(code)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; return its exit code: 0, 1, 2 or 130."""
+    redaction.learn(arguments)
+    print_any_name()
+    try:
+        result = cli.main(args=arguments, prog_name="painter", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except PainterError as error:
+        return fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return fail("Stopped by Ctrl+C; the same command starts this stage again.", 130)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise  # a fault of the program: its traceback is what a bug report needs
+        return fail("Out of memory. Try a smaller batch_size or fewer images at a time.", 1)
+    except OSError as error:
+        return fail(disk_message(error), 2 if error.errno in _WRONG_PATH else 1)
+    return result if isinstance(result, int) else 0

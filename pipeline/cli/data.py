@@ -1,0 +1,55 @@
+"""The commands on data: download, explore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import (
+    PathOption,
+    data_option,
+    domain_option,
+)
+from pipeline.core.advice import counted
+
+
+@click.command()
+@click.option(
+    "--source", required=True, help="competition, dataset:OWNER/SLUG, sample, or a folder or zip."
+)
+@click.option("--data", type=PathOption, required=True, help="Folder to make.")
+def download(source: str, data: Path) -> None:
+    """Bring images into a data folder, with a manifest."""
+    from pipeline.data.sources import download
+
+    manifest = download(source, data)
+    where = "already in" if manifest.get("already_there") else "in"
+    count = counted(manifest["count"], "image")
+    click.echo(f"{count} ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
+    if manifest["duplicates"]:
+        click.echo(f"{counted(len(manifest['duplicates']), 'group')} of identical files")
+    for problem in manifest["unreadable"][:10]:
+        click.echo(f"left out: {problem}", err=True)
+
+
+@click.command()
+@data_option
+@domain_option
+@click.option("--out", type=PathOption, help="Folder to write to [default: DATA.explore].")
+def explore(data: Path, domain: str | None, out: Path | None) -> None:
+    """Look at the images: statistics of each pixel, file sizes, round canvases, near-duplicates."""
+    from pipeline.data.images import open_images
+    from pipeline.stages.explore import explore
+    from pipeline.system.storage import refuse_unwritable
+
+    beside = data.resolve()
+    target = out or beside.with_name(f"{beside.name}.explore")
+    refuse_unwritable(target / "explore.html")
+    statistics = explore(open_images(data, domain), target)
+    round_canvases = len(statistics["round_canvases"])
+    near_duplicates = len(statistics["near_duplicates"]["pairs"])
+    click.echo(
+        f"{counted(statistics['count'], 'image')}, {round_canvases:,} on round canvases, "
+        f"{counted(near_duplicates, 'near-duplicate')}; {target / 'explore.html'}"
+    )

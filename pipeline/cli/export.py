@@ -1,0 +1,44 @@
+"""The commands that make a model of runs: mix several into one, export one for others to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import PathOption, last_option, run_option
+
+
+@click.command()
+@run_option
+@click.option("--name", required=True, help="Name of the model: its folder, and --model NAME.")
+@click.option(
+    "--out",
+    type=PathOption,
+    default=Path("pretrained"),
+    show_default=True,
+    help="Folder of models.",
+)
+@last_option
+def export(run_path: Path, name: str, out: Path, last: bool) -> None:
+    """Write a run's generator in half precision, with a model card."""
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.export import FILE, export
+
+    folder = export(RunFolder(run_path), name, out, last)
+    size = (folder / FILE).stat().st_size
+    click.echo(f"{folder}: {size / 1e6:.1f} MB")
+
+
+@click.command()
+@click.argument("runs", type=PathOption, nargs=-1, required=True)
+@run_option
+@last_option
+def mix(runs: tuple[Path, ...], run_path: Path, last: bool) -> None:
+    """Make a run of several RUNS, whose generators share the images among them."""
+    from pipeline.models.mixture import parts
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.mix import mix
+
+    mixture = mix([RunFolder(path) for path in runs], RunFolder(run_path), last)
+    click.echo(f"{run_path}: {len(parts(mixture.generator))} generators")

@@ -1,0 +1,37 @@
+"""What a command says when the disk, the memory or the user ends it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell running out of memory, on the CPU or a GPU, from other failures."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "can't allocate memory" in str(error)
+
+
+def disk_message(error: OSError) -> str:
+    """Return what to say of a file that could not be read or written."""
+    from pipeline.system.storage import FULL, describe_disk
+
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in FULL:
+        disk = describe_disk(Path(error.filename)) if isinstance(error.filename, str) else ""
+        return (
+            f"The disk is full or the file too large{where}.{disk} Nothing half-written was kept; "
+            "free some space and give the same command again."
+        )
+    return f"{error.strerror or error}{where}."
+
+
+def fail(message: str, code: int) -> int:
+    """Print a message on standard error and return the exit code."""
+    rank = os.environ.get("RANK", "0")  # set by torchrun
+    which = "" if rank == "0" else f" (process {rank})"
+    click.echo(f"painter{which}: {message}", err=True)
+    return code

@@ -1,0 +1,93 @@
+"""The command that generates images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import (
+    PathOption,
+    options,
+    run_or_file,
+    seed_option,
+    snapshot_file,
+    snapshot_options,
+    threads_option,
+)
+from pipeline.core.advice import counted
+
+
+@click.command()
+@options(snapshot_options)
+@click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
+@seed_option
+@click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
+@click.option("--class", "wanted_class", help="Images of this class alone.")
+@click.option("--upscale", help="learned, lanczos, bicubic or bilinear [default: the snapshot's].")
+@click.option(
+    "--upscaler",
+    type=PathOption,
+    help="Run or snapshot of an upscaler: put into this snapshot, where it stays.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
+)
+@threads_option
+def generate(
+    run_path: Path | None,
+    snapshot: Path | None,
+    last: bool,
+    model: str | None,
+    count: int,
+    seed: int,
+    out: Path | None,
+    assignments: tuple[str, ...],
+    wanted_class: str | None,
+    upscale: str | None,
+    upscaler: Path | None,
+    batch_size: int,
+    threads: int | None,
+) -> None:
+    """Generate images as JPEGs in a zip or folder."""
+    from pipeline.cli.settings import refuse_given_twice, refuse_useless_upscale
+    from pipeline.config import change_output
+    from pipeline.families.registry import make_sampler
+    from pipeline.models.precision import all_devices
+    from pipeline.models.samplers import class_number
+    from pipeline.models.snapshots import load_snapshot, rewrite_snapshot, with_upscaler
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.generate import generate, generate_for_run, refuse_no_images
+    from pipeline.system.storage import refuse_image_target, refuse_unwritable
+    from pipeline.system.threads import take_threads
+
+    source = snapshot_file(run_path, snapshot, last, model)
+    if upscale is not None:
+        refuse_given_twice(["upscale"], assignments)
+        assignments = (*assignments, f"upscale={upscale}")
+    run = RunFolder(run_path) if run_path is not None else None
+    target = run.images if run and out is None else out
+    if target is None:
+        given = "--model" if snapshot is None else "--snapshot"
+        raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
+    refuse_image_target(target)
+    loaded = load_snapshot(source)
+    if upscaler is not None:
+        loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
+    output = change_output(loaded.config, assignments)
+    refuse_useless_upscale(loaded, output, upscale, upscaler is not None and model is not None)
+    refuse_no_images(count)
+    class_number(loaded.config, wanted_class)
+    if run is not None and out is None:
+        run.refuse_later_version()
+    refuse_unwritable(target)
+    take_threads(threads)
+    if upscaler is not None and model is None:  # now that nothing is left to refuse
+        rewrite_snapshot(source, loaded)
+    if run is not None and out is None:
+        generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
+    else:
+        sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class)
+        generate(sampler, count, target, output, batch_size)
+    click.echo(f"{counted(count, 'image')} in {target}")

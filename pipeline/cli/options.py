@@ -1,0 +1,143 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class HomePath(click.Path):
+    """A path in which ~ is the home folder where no shell has seen to it: `--data=~/paintings`."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return the path, with ~ or ~USER at its beginning replaced."""
+        expanded = os.path.expanduser(value)  # noqa: PTH111 - Path takes "" for the current folder
+        return super().convert(expanded, parameter, context)
+
+
+PathOption = HomePath(path_type=Path)
+data_option = click.option(
+    "--data", type=PathOption, required=True, help="Folder or zip of images."
+)
+domain_option = click.option(
+    "--domain",
+    help="Folder of the data to use, by name or path [default: monet_jpg among several].",
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."
+)
+run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+last_option = click.option(
+    "--last", is_flag=True, help="Take the run's last snapshot, not its best."
+)
+snapshot_options = [
+    click.option("--run", "run_path", type=PathOption, help="Run folder: its best snapshot."),
+    click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run."),
+    last_option,
+    click.option("--model", metavar="NAME", help="A model that comes with painter."),
+]
+config_options = [
+    click.option("--preset", required=True, help="Named settings: see the README's table."),
+    click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
+]
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
+)
+run_seed_options = [
+    click.option("--holdout", type=float, help="Share of the paintings to keep for scoring."),
+    click.option(
+        "--holdout-seed",
+        type=click.IntRange(0, 2**63 - 1),
+        help="Which paintings these are [default: 0, or as the run was begun].",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        help="The run's: everything random follows from it [default: 0, or as it was begun].",
+    ),
+]
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Processor threads [default: OMP_NUM_THREADS, or as many as there are free cores].",
+)
+extractor_options = [
+    click.option(
+        "--features",
+        default="inception",
+        show_default=True,
+        help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
+    ),
+    click.option("--weights", type=PathOption, help="Local file of Inception weights."),
+    click.option("--exact", is_flag=True, help="Features in float32 throughout; slower."),
+    click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
+]
+
+
+def snapshot_file(
+    run_path: Path | None, snapshot: Path | None, last: bool, model: str | None = None
+) -> Path:
+    """Return the file that `snapshot_options` name.
+
+    Raises:
+        click.UsageError: unless one of a run, a snapshot and a model is given; for `last` without
+            a run.
+        ConfigError: if there is no such model.
+    """
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.export import model_file
+
+    if sum(given is not None for given in (run_path, snapshot, model)) != 1:
+        raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
+    if run_path is not None:
+        run = RunFolder(run_path)
+        return run.snapshot if last else run.chosen
+    if last:
+        raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
+    return snapshot if snapshot is not None else model_file(str(model))
+
+
+def say_threads(wanted: int | None) -> None:
+    """Choose how many threads torch computes with, and say so on standard error."""
+    from pipeline.system.threads import take_threads
+
+    click.echo(f"threads: {take_threads(wanted)}", err=True)
+
+
+def run_or_file(path: Path) -> Path:
+    """Return the chosen snapshot of a run folder, or the file itself."""
+    from pipeline.runs.folder import RunFolder
+
+    return RunFolder(path).chosen if path.is_dir() else path
+
+
+def may_replace(replace: bool) -> Callable[[str], bool]:
+    """Return what answers before a kernel from elsewhere is pushed over.
+
+    Yes with --replace; else whoever sits at the terminal; else no.
+    """
+
+    def answer(found: str) -> bool:
+        return replace or (at_a_terminal() and click.confirm(f"{found} Push it?", err=True))
+
+    return answer
+
+
+def at_a_terminal() -> bool:
+    """Tell whether somebody can read a question and answer it."""
+    streams = (sys.stdin, sys.stderr)
+    return all(s is not None and not s.closed and s.isatty() for s in streams)
+
+
+def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:
+    """Apply several click options as one decorator."""
+    return lambda command: functools.reduce(lambda c, option: option(c), reversed(many), command)

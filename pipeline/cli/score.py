@@ -1,0 +1,182 @@
+"""The command that scores images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.failures import disk_message
+from pipeline.cli.options import (
+    HomePath,
+    PathOption,
+    domain_option,
+    extractor_options,
+    options,
+    say_threads,
+    threads_option,
+)
+from pipeline.core.errors import PainterError, RunError, WorkFailed
+
+
+@click.command()
+@click.argument("images", type=PathOption, nargs=-1)
+@click.option("--run", "run_path", type=PathOption, help="Score this run's images.")
+@click.option("--reference", type=PathOption, help="Paintings that give the statistics.")
+@click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
+@domain_option
+@options(extractor_options)
+@click.option(
+    "--json",
+    "json_file",
+    type=HomePath(allow_dash=True),
+    help="Write the result to FILE, or - for standard output.",
+)
+@threads_option
+def score(
+    images: tuple[Path, ...],
+    run_path: Path | None,
+    reference: Path | None,
+    training: Path | None,
+    domain: str | None,
+    features: str,
+    weights: Path | None,
+    exact: bool,
+    max_images: int | None,
+    json_file: str | None,
+    threads: int | None,
+) -> None:
+    """Score IMAGES (folders or zips), or a run: MiFID as Kaggle computes it, and more.
+
+    Several are compared: which differences are larger than the noise?
+    """
+    from pipeline.data.images import open_images
+    from pipeline.models.precision import all_devices
+    from pipeline.runs.folder import RunFolder
+    from pipeline.scoring.extractors import make_extractor
+    from pipeline.scoring.score import yardstick
+    from pipeline.system.storage import file_sha256, refuse_unwritable
+
+    if (run_path is None) == (not images):
+        raise click.UsageError("Give either IMAGES or --run DIR.")
+    if domain is not None and reference is None and training is None:
+        raise click.UsageError("--domain goes with --reference: a run has a domain of its own.")
+    if json_file not in (None, "-") and Path(json_file or "").is_dir():
+        raise click.UsageError(f"--json takes a file name or -; {json_file} is a folder.")
+    run = RunFolder(run_path) if run_path is not None else None
+    if run is not None:
+        run.require(run.images, "generate")
+        run.refuse_later_version()
+        images = (run.images,)
+        try:
+            refuse_unwritable(run.score)
+        except (PainterError, OSError):
+            click.echo(f"{run.score} cannot be written: the score will only be printed.", err=True)
+    file = None if json_file in (None, "-") else Path(json_file or "")
+    if file is not None:
+        refuse_unwritable(file)
+    paintings, held_out = paintings_of(run, reference, domain)
+    generated = {str(path): first_images(open_images(path), max_images) for path in images}
+    say_threads(threads)
+    extractor = make_extractor(features, weights, all_devices(), exact)
+    seen = open_images(training, domain) if training else None
+    against = yardstick(paintings, seen, held_out, extractor)
+    found, text = judge(generated, against, extractor)
+    if run is not None:
+        found["images_sha256"] = file_sha256(run.images)
+    click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
+    targets = (None if run is None else run.score, file)
+    write_each(found, [path for path in targets if path is not None])
+
+
+def write_each(found: dict[str, Any], paths: list[Path]) -> None:
+    """Write a result, which has been printed, to each of the files that can be written.
+
+    Raises:
+        WorkFailed: if there is one that cannot be.
+    """
+    from pipeline.system.storage import write_json
+
+    problems = []
+    for path in paths:
+        try:
+            write_json(path, found)
+        except OSError as error:
+            problems.append(disk_message(error) if error.filename else f"{path}: {error}")
+        except PainterError as error:
+            problems.append(str(error))
+    if problems:
+        raise WorkFailed(f"The result is printed, but not kept: {' '.join(problems)}")
+
+
+def judge(generated: dict[str, Any], against: Any, extractor: Any) -> tuple[dict[str, Any], str]:
+    """Return the score of one set, or the scores of several and their differences; and as text."""
+    from pipeline.scoring.score import score, score_several, summary
+
+    if len(generated) == 1:
+        (images,) = generated.values()
+        result = score(images, against, extractor)
+        return result, summary(result)
+    scores, differences = score_several(generated, against, extractor)
+    parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
+    parts.append("\n".join(difference.verdict() for difference in differences))
+    found = {"scores": scores, "differences": [asdict(d) for d in differences]}
+    return found, "\n\n".join(parts)
+
+
+def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
+    """Return the paintings to compare with, and those that the run's training has not seen."""
+    from pipeline.data.holdout import split
+    from pipeline.data.images import open_images
+
+    if reference is None:
+        if run is None:
+            raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
+        try:
+            reference, domain = training_data(run)
+        except RunError as error:
+            raise RunError(f"{error} Or say where they are: --reference DIR|ZIP") from None
+    paintings = open_images(reference, domain)
+    if run is None or not run.config.exists():
+        return paintings, None
+    return split(paintings, run.read_config().data)
+
+
+def first_images(images: Any, most: int | None) -> Any:
+    """Return the set cut to its first images."""
+    return images if most is None else images.only(images.names[:most])
+
+
+def training_data(run: Any) -> tuple[Path, str | None]:
+    """Return the path and domain of the paintings that a run was trained on.
+
+    A run that names no domain took everything there was.
+    Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
+    """
+    from pipeline.data.domains import ALL_DOMAINS
+
+    data = run.read_data()
+    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
+    if path.exists():
+        return path, domain
+    for other in sorted(Path("data").glob("*")):
+        if holds_same_images(other, domain, data["content_hash"]):
+            return other, domain
+    raise RunError(
+        f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
+        "to either place: `painter download`."
+    )
+
+
+def holds_same_images(path: Path, domain: str, content: str) -> bool:
+    """Tell whether a folder or zip holds the very images that provenance.json describes."""
+    from pipeline.data.images import content_hash, open_images
+
+    try:
+        images = open_images(path, domain, quiet=True)
+    except PainterError:
+        return False
+    return content_hash(images) == content

@@ -1,0 +1,140 @@
+"""What the options of the commands that train come to: the settings of a run.
+
+Options go over `--set`, `--set` over `--config`, that over the preset; a seed that none of them
+names is the one that the run was begun with. Options that would have no effect are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import (
+    Config,
+    OutputConfig,
+    apply_settings,
+    parse_assignment,
+    read_toml,
+    resolve,
+)
+from pipeline.core.errors import ConfigError
+from pipeline.models.snapshots import Snapshot
+from pipeline.runs.folder import RunFolder
+
+SEEDS = ("seed", "holdout_seed")
+"""Settings that a run which is taken up again, or gone on with, need not be told."""
+
+
+def run_settings(
+    preset: str,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    options: Mapping[str, Any],
+    begun: Iterable[Path | None] = (),
+) -> Config:
+    """Return the settings of a run.
+
+    Args:
+        preset: as `pipeline.config.resolve` takes it, like the next two.
+        config_file: TOML over the preset.
+        assignments: `KEY=VALUE` over that.
+        options: settings that have an option of their own; None where it was not given.
+        begun: run folders whose seeds hold if no others are named; the first that holds a run.
+
+    Raises:
+        ConfigError: for a wrong setting, one that is given twice, or seeds that mean nothing.
+        RunError: if a run's settings cannot be read, from its snapshots either.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    refuse_given_twice(given, assignments)
+    config = apply_settings(resolve(preset, config_file, assignments), given)
+    earlier = _earlier(begun)
+    named = {*given, *(parse_assignment(text)[0] for text in assignments)}
+    named |= set() if config_file is None else set(read_toml(config_file))
+    _refuse_unclear_seed(config, given, named, earlier)
+    stored = {} if earlier is None else _seeds(earlier)
+    return apply_settings(config, {n: v for n, v in stored.items() if n not in named})
+
+
+def refuse_given_twice(options: Iterable[str], assignments: Iterable[str]) -> None:
+    """Raise ConfigError if a setting is given by its own option and by `--set` as well.
+
+    `KEY=none` only takes away what a preset says.
+    """
+    set_too = {name for name, value in map(parse_assignment, assignments) if value != "none"}
+    for name in options:
+        if name in set_too:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} and --set {name}=... are the same setting. Give one.")
+
+
+def _earlier(begun: Iterable[Path | None]) -> RunFolder | None:
+    folders = [RunFolder(path) for path in begun if path is not None]
+    holds_a_run = (run for run in folders if run.config.exists() or run.snapshot.exists())
+    return next(holds_a_run, None)
+
+
+def _seeds(run: RunFolder) -> dict[str, int]:
+    from pipeline.training.recovery import stored_config
+
+    config = stored_config(run)
+    return {"seed": config.training.seed, "holdout_seed": config.data.holdout_seed}
+
+
+def _refuse_unclear_seed(
+    config: Config, given: Mapping[str, Any], named: set[str], earlier: RunFolder | None
+) -> None:
+    """Refuse a seed whose meaning has changed, and one that has none."""
+    kept = config.data.holdout
+    if "seed" in given and kept and "holdout_seed" not in named:
+        raise ConfigError(
+            "--seed is the run's seed, from which everything random in training follows; which "
+            f"images are held out, --holdout-seed says ({kept:g} of them are). Up to version 0.1.0 "
+            f"--seed said that. {_advice(given['seed'], earlier)}"
+        )
+    if "holdout_seed" in given and not kept:
+        raise ConfigError(
+            "--holdout-seed says which images --holdout keeps from training, and none are kept. "
+            "Add --holdout SHARE, such as --holdout 0.2, or leave --holdout-seed out."
+        )
+
+
+def _advice(seed: int, earlier: RunFolder | None) -> str:
+    if earlier is None:
+        return (
+            f"For what --seed {seed} was then: --holdout-seed {seed} in its place. For another "
+            f"training: --seed {seed} --holdout-seed 0."
+        )
+    stored = _seeds(earlier)
+    return (
+        f"{earlier.path} was begun with seed {stored['seed']} and holdout_seed "
+        f"{stored['holdout_seed']}: leave both options out, and it goes on with these."
+    )
+
+
+def refuse_useless_upscale(
+    snapshot: Snapshot, output: OutputConfig, upscale: str | None, borrowed: bool
+) -> None:
+    """Refuse to enlarge what is not enlarged, and an upscaler that is neither used nor kept.
+
+    Args:
+        snapshot: what makes the images.
+        output: size and filter of the images.
+        upscale: what `--upscale` says, if it is given.
+        borrowed: an upscaler is given to a model that is not written anew.
+
+    Raises:
+        ConfigError: if `--upscale` or `--upscaler` has no effect.
+    """
+    side = snapshot.config.data.image_size
+    if upscale not in (None, "learned") and output.output_size == side:
+        raise ConfigError(
+            f"--upscale is {upscale!r}, and the generator makes images of {side} pixels itself: "
+            "nothing is enlarged. Leave it out."
+        )
+    if borrowed and output.upscale != "learned":
+        raise ConfigError(
+            f"--upscaler enlarges images, and upscale is {output.upscale!r}; a model keeps no "
+            "upscaler either. Leave one of the two out."
+        )

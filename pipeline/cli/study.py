@@ -1,0 +1,202 @@
+"""The command study: many runs, and their comparison.
+
+Part of the front door, like `pipeline.cli`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import (
+    PathOption,
+    data_option,
+    domain_option,
+    replace_option,
+    threads_option,
+)
+from pipeline.core.advice import counted
+from pipeline.core.errors import ConfigError, WorkFailed
+
+if TYPE_CHECKING:
+    from pipeline.runs.folder import RunFolder
+    from pipeline.study.plan import StudyPlan
+    from pipeline.study.point import Workshop
+    from pipeline.study.search import Executor, Outcome
+
+
+@click.command()
+@click.argument("study", metavar="FILE|NAME")
+@data_option
+@domain_option
+@click.option("--out", type=PathOption, help="Folder of the study [default: runs/studies/NAME].")
+@click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
+@click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
+@click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
+@click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
+@replace_option
+@click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
+@click.option("--weights", type=PathOption, help="Local file of Inception weights.")
+@threads_option
+def study(
+    study: str,
+    data: Path,
+    domain: str | None,
+    out: Path | None,
+    workers: int | None,
+    storage: str | None,
+    on: str,
+    source: str | None,
+    replace: bool,
+    features: str | None,
+    weights: Path | None,
+    threads: int | None,
+) -> None:
+    """Run the points of a study that are not finished, and compare all.
+
+    The same command again goes on where the last one ended, or only draws the comparison anew.
+    """
+    from pipeline.data.images import content_hash, open_images
+    from pipeline.study.books import open_study
+    from pipeline.study.plan import load_study
+    from pipeline.study.point import Workshop
+    from pipeline.study.recovery import take_up
+    from pipeline.study.search import run_study
+    from pipeline.system.storage import make_folder, refuse_unwritable
+    from pipeline.system.threads import choose_threads
+
+    if replace and on == "here":
+        raise click.UsageError("--replace goes with --on kaggle.")
+    if source is not None and on == "here":
+        raise click.UsageError(
+            "--source says where Kaggle's paintings are: it goes with --on kaggle."
+        )
+    plan = with_features(load_study(study), features)
+    if weights is not None and plan.evaluation.features != "inception":
+        raise ConfigError(
+            f"--weights goes with inception; {plan.evaluation.features} brings its own weights."
+        )
+    folder = out or Path("runs") / "studies" / plan.name
+    count = workers or (2 if on == "kaggle" else 1)
+    if threads is None and count > 1 and on == "here":
+        threads = max(1, choose_threads().count // count)
+    content = content_hash(open_images(data, domain))
+    here = Workshop(plan, folder, data, domain, content, threads, weights)
+    origin = source or "competition"
+    executor: Executor = here if on == "here" else on_kaggle(here, origin, domain, replace)
+    refuse_unwritable(folder / "comparison.html")
+    make_folder(folder)
+    own = (folder / "study.db").resolve()
+    books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+    take_up(plan, books, folder)
+    outcome = run_study(plan, books, executor, count, shared=storage is not None)
+    click.echo(compare(here, executor, outcome, books))
+    if outcome.failed:
+        again = "draws others" if plan.search else "tries them again"
+        raise WorkFailed(
+            f"{counted(len(outcome.failed), 'point')} failed; the same command {again}.\n"
+            + "\n".join(outcome.failed)
+        )
+
+
+def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
+    """Return the plan with other features, if any are named."""
+    from dataclasses import replace
+
+    if features is None:
+        return plan
+    return replace(plan, evaluation=replace(plan.evaluation, features=features))
+
+
+def compare(here: Workshop, executor: Executor, outcome: Outcome, books: Any) -> str:
+    """Write the comparison of the points whose files are there, and return what to say of it."""
+    from pipeline.study.books import importance
+    from pipeline.study.comparison import markdown, write_comparison
+    from pipeline.study.results import read_finished, table, verdicts
+
+    plan = here.plan
+    done = [point for point in outcome.points if executor.is_done(point)]
+    finished = read_finished(here.folder, plan, done)
+    remarks = notes_on(outcome, [one.run for one in finished])
+    if not finished:
+        return "\n".join(["No point has a score yet.", *remarks])
+    rows = table(finished, plan.evaluation.criterion, plan.grid)
+    answers = verdicts(plan, finished)
+    complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
+    shares = importance(books, complete)
+    text = "\n".join([markdown(rows, answers), *remarks])
+    notes = [*outcome.failed, *remarks]
+    try:
+        page = write_comparison(here.folder, plan, rows, answers, shares, notes)
+    except OSError:
+        click.echo(text)
+        raise
+    return f"{text}\n{page}"
+
+
+def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
+    """Return what the reader of a comparison should know, beside what has failed."""
+    notes = []
+    if outcome.given_up:
+        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
+    if outcome.elsewhere:
+        notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
+    if outcome.missing:
+        notes.append(
+            f"Finished, but without a run folder here: {counted(len(outcome.missing), 'point')}: "
+            f"{'; '.join(outcome.missing)}. Copy them from there to compare them too."
+        )
+    if bare := [run.path.name for run in runs if not run.images.exists()]:
+        notes.append(
+            f"Images are gone, and scores are from before, of {counted(len(bare), 'run')}: "
+            f"{', '.join(bare)}."
+        )
+    return notes
+
+
+def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) -> Executor:
+    """Return what runs the points of a study on Kaggle's kernels.
+
+    Raises:
+        ConfigError: for a search or for points that continue others.
+    """
+    from kernels.points import KaggleWorkshop
+    from pipeline.cli.kaggle import make_plan
+    from pipeline.kaggle.api import KaggleClient
+    from submission.rules import MINIMUM_IMAGES
+
+    plan = here.plan
+    if plan.search and plan.pruning:
+        raise ConfigError("Kernels show no scores on their way: set pruning = false.")
+    if any(point.continues for point in plan.grid):
+        raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
+    client = KaggleClient()
+
+    def plan_of(point: Any) -> Any:
+        chosen = {**plan.settings, **point.settings}
+        return make_plan(
+            owner=client.user,
+            run_path=here.run(point).path,
+            preset=plan.preset,
+            config_file=None,
+            assignments=tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items()),
+            count=max(plan.evaluation.count, MINIMUM_IMAGES),
+            holdout=None,
+            holdout_seed=None,
+            seed=None,
+            image_seed=0,
+            source=source,
+            domain=domain,
+            minutes=None,
+            accelerator="NvidiaTeslaT4",
+            continue_from=None,
+            attach=(),
+            notebook=False,
+        )
+
+    # Points are pushed by several threads, which cannot ask.
+    return KaggleWorkshop(client, here, plan_of, may_replace=lambda found: replace)

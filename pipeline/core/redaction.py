@@ -1,0 +1,196 @@
+"""No credential in what is printed, logged or written: the last line of defence.
+
+Messages quote nothing that a credential has gone into. Should one come through all the same,
+in the words of Kaggle, of a library or in a traceback, it is struck out here, in each form in
+which it travels: as it is, escaped, and in base64.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote, unquote
+
+from pipeline.core import credentials
+
+HIDDEN = "[hidden credential]"
+"""What stands in its place; holds a space, as no credential does."""
+SHORTEST = 8
+"""Characters below which a value is not struck out: it might be a part of any word."""
+SHORTEST_PASSWORD = 12
+"""The same for the password of a URL, which may well be a common word such as postgres."""
+_URL_PASSWORD = re.compile(r"(\w://[^\s/:@\"'<>]*):([^\s\"'<>]*)@")
+_WHOLE_URL = re.compile(r"(\w://[^/:@]*):(.+)@", re.DOTALL)
+_URL_PARAMETER = re.compile(r"([?&](?:ssl)?(?:password|passwd|token)=)[^&\s\"'<>]+")
+_BREAKS = re.compile(r"[^ -~]+")
+
+
+class _Known:
+    """What is to be struck out in this process, the longest first; None until it is looked up."""
+
+    forms: tuple[str, ...] | None = None
+    words: tuple[str, ...] = ()
+
+
+def learn(words: Iterable[str] | None = None) -> None:
+    """Look up which credentials there are now: the account's, and the passwords in URLs.
+
+    Args:
+        words: of the command line, which may hold URLs; None for those of the last call.
+    """
+    if words is not None:
+        _Known.words = tuple(words)
+    names, secrets = credentials.known()
+    found = {form for secret in secrets for form in _forms_of(secret, names)}
+    for word in [*_Known.words, *credentials.proxies()]:
+        match = _WHOLE_URL.search(word)
+        if match and len(match[2]) >= SHORTEST_PASSWORD:
+            found |= _spellings(match[2]) | _spellings(unquote(match[2]))
+    apart = (form for form in found if form not in HIDDEN)
+    _Known.forms = tuple(sorted(apart, key=lambda form: (-len(form), form)))
+
+
+def strike(text: str) -> str:
+    """Return `text` without the known credentials; for files, whose other bytes must stay."""
+    for form in _known():
+        if form in text:
+            text = text.replace(form, HIDDEN)
+    return text
+
+
+def redact(text: str) -> str:
+    """Return `text` without the known credentials and without the password of any URL."""
+    text = strike(text)
+    if "://" in text:
+        text = _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+    return text
+
+
+def redact_word(word: str) -> str:
+    """Return one word of a command line likewise; a password in it may hold any character."""
+    return redact(_WHOLE_URL.sub(r"\1:***@", word))
+
+
+def protect_output() -> None:
+    """Pass all that this process prints, tracebacks too, through `redact`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, RedactedStream):
+            protected = RedactedStream(stream)
+            setattr(sys, name, protected)
+            atexit.register(protected.release)
+
+
+class RedactedStream:
+    """A text stream that strikes credentials out, also those that come in several pieces.
+
+    The end of what was written is held back while it may be the beginning of a credential.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        """Write to `stream`."""
+        self._stream = stream
+        self._held = ""
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "buffer":
+            raise AttributeError(name)  # bytes written there would go past this stream
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what cannot be the beginning of a credential."""
+        with self._lock:
+            waiting = self._held + text
+            cut = _safe_length(waiting)
+            # Noted first: should the stream fail, nothing is written twice.
+            self._held = waiting[cut:]
+            if cut:
+                self._stream.write(redact(waiting[:cut]))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def release(self) -> None:
+        """Write what is held back: nothing more comes."""
+        with self._lock:
+            waiting, self._held = self._held, ""
+            if waiting:
+                try:
+                    self._stream.write(redact(waiting))
+                    self._stream.flush()
+                except (OSError, ValueError):  # closed, or nobody reads any more
+                    return
+
+
+def _known() -> tuple[str, ...]:
+    if _Known.forms is None:
+        learn()
+    return _Known.forms or ()
+
+
+def _safe_length(text: str) -> int:
+    """Return how much of `text` no credential that is yet to be completed can touch."""
+    forms = _known()
+    cut = min((_beginning(text, form) for form in forms), default=len(text))
+    while (earlier := min(_across(text, forms, cut), default=cut)) < cut:
+        cut = earlier
+    return cut
+
+
+def _beginning(text: str, form: str) -> int:
+    """Return where the end of `text` begins that is a proper part of the beginning of `form`."""
+    start = text.find(form[0], max(0, len(text) - len(form) + 1))
+    while start != -1:
+        if form.startswith(text[start:]):
+            return start
+        start = text.find(form[0], start + 1)
+    return len(text)
+
+
+def _across(text: str, forms: Iterable[str], cut: int) -> Iterator[int]:
+    """Yield where credentials begin that stand in `text` on both sides of `cut`."""
+    for form in forms:
+        start = text.find(form, max(0, cut - len(form) + 1), cut + len(form) - 1)
+        if start != -1:
+            yield start
+
+
+def _forms_of(secret: str, names: Iterable[str]) -> set[str]:
+    """Return the forms in which a secret may appear; none if it is short."""
+    forms = set()
+    # One that cannot be sent is quoted as it stands, or only up to what cannot be sent.
+    for value in {secret, secret.strip(), *(part.strip() for part in _BREAKS.split(secret))}:
+        if len(value) >= SHORTEST:
+            forms |= _spellings(value)
+            for whole in (value, *(f"{name}:{value}" for name in names)):
+                forms |= _in_base64(whole)
+    return forms
+
+
+def _spellings(value: str) -> set[str]:
+    """Return a value as it is, and as Python, JSON and URLs write it."""
+    content = value.encode("utf-8", "surrogateescape")
+    return {
+        value,
+        repr(value)[1:-1],
+        repr(content)[2:-1],
+        json.dumps(value)[1:-1],
+        quote(content, safe=""),
+    }
+
+
+def _in_base64(value: str) -> set[str]:
+    content = value.encode("utf-8", "surrogateescape")
+    encoded = base64.b64encode(content).decode()
+    spellings = {encoded, encoded.translate(str.maketrans("+/", "-_"))}
+    return spellings | {form.rstrip("=") for form in spellings}

@@ -1,0 +1,50 @@
+"""When to try again: exponential backoff with jitter, and what a server asks for.
+
+Reads and writes nothing; `pipeline.kaggle.api` decides which calls may be repeated.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+
+TRIES = 5
+FIRST_PAUSE = 1.0
+"""Seconds before the second try; each later pause is twice as long."""
+LONGEST_WAIT = 120.0
+"""Seconds that a server may ask to wait for; beyond that the user is told instead."""
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each further try, a quarter more or less by chance."""
+    for number in range(TRIES - 1):
+        yield FIRST_PAUSE * 2**number * random.uniform(0.75, 1.25)
+
+
+def asked_pause(headers: Mapping[str, str]) -> float:
+    """Return the seconds in a Retry-After header (RFC 9110, 10.2.3), 0 without one.
+
+    Both forms are understood: a number of seconds and a date.
+    """
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        return max(
+            0.0, (email.utils.parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
+        )
+    except (ValueError, TypeError):  # absent, or neither a number nor a date with a zone
+        return 0.0
+
+
+def poll(seconds: float, until: Callable[[], bool], interval: float) -> bool:
+    """Ask `until` every `interval` seconds, at most `seconds` long; return its last answer."""
+    end = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() + interval > end:
+            return False
+        time.sleep(interval)
+    return True

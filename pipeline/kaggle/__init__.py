@@ -1,0 +1,1 @@
+"""The one wrapper round Kaggle's own client."""

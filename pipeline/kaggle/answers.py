@@ -1,0 +1,214 @@
+"""What Kaggle's answers mean: which calls to try again, and messages that name the next step.
+
+Knows HTTP and the pages of the site; `pipeline.kaggle.api` knows the calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pipeline.core import credentials, retries
+from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.core.redaction import redact
+from pipeline.kaggle.names import dataset_meant, did_you_mean
+
+SITE = "https://www.kaggle.com"
+TOKEN_PAGE = credentials.TOKEN_PAGE
+
+T = TypeVar("T")
+_replies = threading.local()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a call is about, for messages."""
+
+    name: str
+    page: str
+    when_forbidden: str
+
+
+def competition(slug: str) -> Subject:
+    """Return the subject of calls about a competition."""
+    page = f"{SITE}/competitions/{slug}"
+    return Subject(f"the competition {slug!r}", page, f"Accept the rules on {page}/rules")
+
+
+def dataset(name: str) -> Subject:
+    """Return the subject of calls about a dataset."""
+    page = f"{SITE}/datasets/{name}"
+    return Subject(f"the dataset {name!r}", page, f"Ask its owner for access: {page}")
+
+
+def kernel(name: str) -> Subject:
+    """Return the subject of calls about a kernel."""
+    page = f"{SITE}/code/{name}"
+    advice = f"Is it yours? {page} A GPU needs a verified phone number: {TOKEN_PAGE}"
+    return Subject(f"the kernel {name!r}", page, advice)
+
+
+def split_name(name: str, kind: str) -> tuple[str, str]:
+    """Return the owner and the slug of OWNER/SLUG.
+
+    Raises:
+        KaggleError: if it is anything else.
+    """
+    owner, _, slug = name.partition("/")
+    if not all(re.fullmatch(r"\w[\w.-]*", part, re.ASCII) for part in (owner, slug)):
+        meant = dataset_meant(name) if kind == "dataset" else None
+        raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.{did_you_mean(meant)}")
+    return owner, slug
+
+
+class KaggleRefusedError(KaggleError):
+    """Kaggle answered with a status that trying again does not change."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep the HTTP status."""
+        super().__init__(message)
+        self.status = status
+
+
+class _PassingError(KaggleUnreachable):
+    """What may be gone at the next try."""
+
+    def __init__(self, message: str, asked_pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.asked_pause = asked_pause
+
+
+def patiently(subject: Subject, call: Callable[[], T], repeatable: bool = True) -> T:
+    """Make a call of Kaggle's client, again where that is safe, with its chatter held back.
+
+    Args:
+        subject: what the call is about.
+        call: does it, and raises what the client raises.
+        repeatable: whether it may be made twice. A call that may not is repeated only where
+            Kaggle refused to look at it (429).
+
+    Raises:
+        KaggleError: if Kaggle refuses.
+        KaggleUnreachable: if it fails again and again.
+        KaggleUnsure: if a call that is not repeatable got no answer.
+    """
+    pauses = retries.pauses()
+    while True:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), _explained(subject, repeatable):
+                return call()
+        except _PassingError as passing:
+            pause = next(pauses, None)
+            if pause is None or passing.asked_pause > retries.LONGEST_WAIT:
+                raise KaggleUnreachable(str(passing)) from None
+            time.sleep(max(pause, passing.asked_pause))
+
+
+def note_reply() -> None:
+    """Note that a reply has come, of whatever kind: what fails from here on is about an answer."""
+    _replies.count = _reply_count() + 1
+
+
+def _reply_count() -> int:
+    """Return how many replies have come in this thread."""
+    return getattr(_replies, "count", 0)
+
+
+@contextlib.contextmanager
+def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
+    """Turn the client's exceptions into messages that name the next step.
+
+    None of their text is quoted: it may hold what was sent, credentials too.
+    """
+    import requests
+
+    earlier = _reply_count()
+    try:
+        yield
+    except requests.HTTPError as error:
+        reply = error.response
+        status = reply.status_code if reply is not None else 0
+        message = _status_message(status, subject, _words_of(reply))
+        if status == 429 or (status >= 500 and repeatable):
+            headers = reply.headers if reply is not None else {}
+            raise _PassingError(message, retries.asked_pause(headers)) from None
+        if status >= 500:
+            raise KaggleUnsure(message) from None
+        raise KaggleRefusedError(status, message) from None
+    except json.JSONDecodeError:
+        message = (
+            f"Kaggle sent a web page instead of an answer about {subject.name}. Call again later."
+        )
+        raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
+    except requests.RequestException:
+        message = (
+            f"Kaggle cannot be reached for {subject.name}. Check the network and call again; "
+            "what has arrived is kept."
+        )
+        raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
+    except SystemExit as error:
+        code = f" (exit code {error.code})" if isinstance(error.code, int) else ""
+        raise KaggleError(f"Kaggle's client refused {subject.name}{code}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _misunderstanding(error, subject, repeatable, _reply_count() > earlier) from None
+
+
+def _misunderstanding(
+    error: Exception, subject: Subject, repeatable: bool, answered: bool
+) -> KaggleError | KaggleUnreachable:
+    """Return what to raise for a reply of unknown form, or a request that could not be made."""
+    where = _origin(error)
+    if not answered:
+        message = (
+            f"Nothing was heard of {subject.name}: Kaggle's client could not make the request "
+            f"({where}). Is there a character that cannot be sent in {credentials.in_use()}, "
+            "or in the address of a proxy?"
+        )
+        return KaggleError(message) if repeatable else KaggleUnsure(message)
+    message = (
+        f"Kaggle's answer about {subject.name} was not understood ({where}). A newer client "
+        "may understand it: pip install --upgrade kaggle"
+    )
+    return KaggleUnreachable(message) if repeatable else KaggleUnsure(message)
+
+
+def _origin(error: Exception) -> str:
+    """Return the kind of an exception and the function that raised it, for reports of faults."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {frames[-1].name}" if frames else type(error).__name__
+
+
+def _words_of(reply: Any) -> str:
+    """Return what Kaggle says in an error reply, or nothing if it is not in the API's form."""
+    try:
+        words = str(reply.json().get("message", "")).strip()
+    except (ValueError, AttributeError):
+        return ""
+    return f' Kaggle says: "{redact(words)[:300]}"' if words else ""
+
+
+def _status_message(status: int, subject: Subject, words: str) -> str:
+    name = subject.name
+    if status == 401:
+        return (
+            f"Kaggle does not accept {credentials.in_use()} (401). Create a new token: "
+            f"{TOKEN_PAGE}{credentials.in_the_way()}"
+        )
+    if status == 403:
+        return f"Kaggle refuses {name} (403). {subject.when_forbidden}{words}"
+    if status == 404:
+        known = name.removeprefix("the ")
+        return f"Kaggle knows no {known} (404). Look it up: {subject.page}{words}"
+    if status == 429:
+        return f"Kaggle has had too many requests (429) for {name}. Wait a minute, call again."
+    if status >= 500:
+        return f"Kaggle answered {status} for {name}. Call again later; its status: {SITE}"
+    return f"Kaggle refuses {name} ({status}). See {subject.page}{words}"

@@ -1,0 +1,1 @@
+"""A trained generator and how it is used."""

@@ -1,0 +1,185 @@
+"""The page of the explore stage: what is known about a set of images, in one HTML file.
+
+Writes `explore.html`, which loads nothing. Its numbers are those of `statistics.json`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.pixel_statistics import CHANNELS, STATISTICS
+from pipeline.reports.charts import histogram_chart
+from pipeline.reports.pages import Picture, gallery, jpeg_uri, render, thumbnail
+from pipeline.system.storage import write_text
+
+SAMPLES = 48
+"""Images shown, at even distances through the set."""
+CANVASES = 48
+"""Round canvases shown, at most."""
+PAIRS = 24
+"""Near-duplicates shown, at most."""
+LINES = 20
+"""Unreadable files named, and rows of each table, at most."""
+LARGEST = 512
+"""Pixels; the longer side of a picture in the page."""
+TITLES = {
+    "minimum": ("Minimum", "the darkest that each pixel becomes"),
+    "maximum": ("Maximum", "the brightest; a plain ground round a canvas shows"),
+    "mean": ("Mean", "the average picture; a horizon shows"),
+    "variance": ("Variance", "where the images differ most"),
+    "std": ("Standard deviation", "its root, in levels"),
+}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One statistic of the pixels: in colour, and a channel at a time."""
+
+    title: str
+    meaning: str
+    colour: Picture
+    channels: tuple[Picture, ...]
+
+
+def write_page(
+    path: Path,
+    images: ImageSet,
+    statistics: Mapping[str, Any],
+    file_bytes: Sequence[int],
+    pictures: Mapping[str, Image.Image],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: of the HTML file.
+        images: from which a few are shown.
+        statistics: what `statistics.json` holds.
+        file_bytes: sizes of the readable files.
+        pictures: of the pixels' statistics, named as `pixel_statistics.draw` names them.
+    """
+    found = [canvas["name"] for canvas in statistics["round_canvases"]]
+    content = {
+        "name": _name(images),
+        "command": _command(images),
+        "numbers": _key_numbers(statistics),
+        "samples": gallery(images, spread_evenly(images.names, SAMPLES), "Image"),
+        "statistics": [_statistic(name, statistics["pixels"], pictures) for name in STATISTICS],
+        "pixels": statistics["pixels"],
+        "histogram": _histogram(file_bytes, statistics["file_bytes"]),
+        "file_bytes": _file_rows(statistics["file_bytes"]),
+        "canvases": gallery(images, spread_evenly(found, CANVASES), "Round canvas"),
+        "canvas_count": len(found),
+        "pairs": [_pair(images, pair) for pair in statistics["near_duplicates"]["pairs"][:PAIRS]],
+        "near_duplicates": statistics["near_duplicates"],
+        "tables": _tables(statistics),
+        "unreadable": statistics["unreadable"][:LINES],
+        "unreadable_count": len(statistics["unreadable"]),
+    }
+    write_text(path, render("explore.html", content))
+
+
+def _name(images: ImageSet) -> str:
+    return " · ".join(filter(None, [Path(images.label).name, images.domain]))
+
+
+def _command(images: ImageSet) -> str:
+    words = ["painter", "explore", "--data", images.label]
+    return shlex.join([*words, "--domain", images.domain] if images.domain else words)
+
+
+def _key_numbers(statistics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    sizes = list(statistics["sizes"])
+    more = f" and {len(sizes) - 1} more" if len(sizes) > 1 else ""
+    return [
+        ("images", f"{statistics['count']:,}"),
+        ("pixels", sizes[0].replace("x", " × ") + more),
+        ("in all", _megabytes(statistics["file_bytes"]["total"])),
+        ("round canvases", f"{len(statistics['round_canvases']):,}"),
+        ("near-duplicates", f"{len(statistics['near_duplicates']['pairs']):,}"),
+        ("unreadable files", f"{len(statistics['unreadable']):,}"),
+    ]
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else _kilobytes(count)
+
+
+def _kilobytes(count: float) -> str:
+    return f"{count / 1e3:,.1f} kB"
+
+
+def _statistic(
+    name: str, numbers: Mapping[str, Any], pictures: Mapping[str, Image.Image]
+) -> Statistic:
+    title, meaning = TITLES[name]
+    one = numbers[name]
+    highest = max(one[channel]["highest"] for channel in CHANNELS)
+    scale = f"white is {highest:,.0f}" if name in ("variance", "std") else "black 0, white 255"
+    return Statistic(
+        title,
+        meaning,
+        Picture(_small(pictures[name]), f"{title} of each pixel, in colour", scale),
+        tuple(
+            Picture(
+                _small(pictures[f"{name}_{channel}"]),
+                f"{title} of each pixel, {channel} alone",
+                f"{channel} {one[channel]['lowest']:,.0f} to {one[channel]['highest']:,.0f}",
+            )
+            for channel in CHANNELS
+        ),
+    )
+
+
+def _small(picture: Image.Image) -> str:
+    picture = picture.copy()
+    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    return jpeg_uri(picture)
+
+
+def _histogram(file_bytes: Sequence[int], summary: Mapping[str, float]) -> str:
+    return histogram_chart(
+        "file-sizes",
+        [size / 1000 for size in file_bytes],
+        description=(
+            f"Histogram of {len(file_bytes):,} file sizes, from {_kilobytes(summary['min'])} to "
+            f"{_kilobytes(summary['max'])}, median {_kilobytes(summary['median'])}."
+        ),
+        x_label="file size (kB)",
+        y_label="images",
+    )
+
+
+def _file_rows(summary: Mapping[str, float]) -> list[tuple[str, str]]:
+    rows = [(name, _kilobytes(summary[name])) for name in ("min", "median", "mean", "max")]
+    return [*rows, ("total", _megabytes(summary["total"]))]
+
+
+def _pair(images: ImageSet, pair: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": pair["name"],
+        "source": thumbnail(images, pair["name"]),
+        "earlier": pair["earlier"],
+        "earlier_source": thumbnail(images, pair["earlier"]),
+        "distance": f"{pair['distance']:.2f}",
+    }
+
+
+def _tables(statistics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    rgb = statistics["rgb"]
+    colours = [
+        (channel, f"{mean:.1f} ± {std:.1f}")
+        for channel, mean, std in zip(CHANNELS, rgb["mean"], rgb["std"], strict=True)
+    ]
+    titles = {"sizes": "Size in pixels", "formats": "Format", "modes": "Kind of pixels"}
+    counts = [
+        (title, [(value, f"{count:,}") for value, count in statistics[key].items()][:LINES])
+        for key, title in titles.items()
+    ]
+    return [*counts, ("Levels over all pixels, mean ± deviation", colours)]

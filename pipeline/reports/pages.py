@@ -1,0 +1,87 @@
+"""What the HTML pages have in common: pictures inside the page, and the filling of templates.
+
+Makes strings. A page is one file that loads nothing: pictures are data: URIs, the style comes
+from `templates/page.css`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from pipeline.core.errors import DataError
+from pipeline.core.text import legible
+from pipeline.data.images import ImageSet, decode_rgb, square
+
+THUMBNAIL = 160
+"""Side of a small picture in pixels: sharp on a phone, a few kilobytes."""
+QUALITY = 84
+"""Of JPEGs in a page: no difference at their size, a few kilobytes each."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in the page."""
+
+    source: str
+    """A data: URI."""
+    alt: str
+    caption: str = ""
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return an image file's bytes as a data: URI; `kind` is jpeg, png or gif."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def jpeg_uri(image: Image.Image) -> str:
+    """Return an RGB or greyscale image as the data: URI of a JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return data_uri(buffer.getvalue(), "jpeg")
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """Fill a template of `reports/templates`; text is escaped, a missing name is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pipeline.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(content)
+
+
+def thumbnail(images: ImageSet | None, name: str) -> str | None:
+    """Return a small square of an image as a data: URI; None if it is gone or cannot be read.
+
+    `name` may be as `legible` writes it.
+    """
+    stored = None if images is None else _stored_name(images, name)
+    if images is None or stored is None:
+        return None
+    try:
+        image = decode_rgb(images.read_bytes(stored))
+    except (DataError, OSError):
+        return None
+    return jpeg_uri(Image.fromarray(square(image, THUMBNAIL)))
+
+
+def _stored_name(images: ImageSet, name: str) -> str | None:
+    if name in images.names:
+        return name
+    return next((stored for stored in images.names if legible(stored) == name), None)
+
+
+def gallery(images: ImageSet, names: Iterable[str], kind: str) -> list[Picture]:
+    """Return small squares of the named images, `kind` and name beside each; none of lost ones."""
+    sources = ((name, thumbnail(images, name)) for name in names)
+    return [Picture(source, f"{kind} {name}") for name, source in sources if source is not None]

@@ -1,0 +1,89 @@
+"""The curves and scores that a run has written, read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import RunError
+from pipeline.runs.folder import RunFolder
+
+STAT_KEYS = (
+    "step",
+    "images_seen",
+    "seconds",
+    "loss_d",
+    "loss_g",
+    "d_real",
+    "d_fake_before",
+    "d_fake_after",
+    "images_per_second",
+)
+
+
+def read_stats(path: Path) -> dict[str, list[float]]:
+    """Return the columns of `stats.jsonl`; what is null there is NaN here.
+
+    A last line that breaks off is left out: the run may be writing it.
+
+    Raises:
+        RunError: if the file is missing, holds no complete line, or any other line is broken.
+    """
+    try:
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    except FileNotFoundError:
+        raise RunError(
+            f"There is no {path}, in which `painter train` notes its curves as it goes."
+        ) from None
+    rows: list[dict[str, float]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(_stats_row(line))
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):
+                break
+            raise RunError(
+                f"{path}, line {number}, is not a line of statistics ({error}). Delete that line; "
+                "the others stay as they are."
+            ) from None
+    if not rows:
+        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
+    return {key: [row[key] for row in rows] for key in STAT_KEYS}
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of `scores.jsonl`, none if there is no file.
+
+    A last line that breaks off is left out: the run may be writing it.
+
+    Raises:
+        RunError: if any other line is broken.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    rows = []
+    for number, line in enumerate(filter(None, lines), 1):
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            if number == len(lines):
+                break
+            raise RunError(f"{path}, line {number}, is not a score. Delete that line.") from None
+    return rows
+
+
+def _stats_row(line: bytes) -> dict[str, float]:
+    row = json.loads(line.decode())
+    return {key: math.nan if row[key] is None else float(row[key]) for key in STAT_KEYS}
+
+
+def seconds_of_training(run: RunFolder, images_seen: int) -> float:
+    """Return the training time up to some number of images; 0 if the run has no curves."""
+    if not run.stats.exists():
+        return 0.0
+    columns = read_stats(run.stats)
+    pairs = zip(columns["images_seen"], columns["seconds"], strict=True)
+    return max((seconds for images, seconds in pairs if images <= images_seen), default=0.0)

@@ -1,0 +1,52 @@
+"""The JSON files of a run, read with advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import RunError
+from pipeline.core.records import FORMAT, refuse_later_format
+
+MADE_BY = {
+    "config.json": "train", "provenance.json": "train", "images.json": "generate",
+    "score.json": "score",
+}  # fmt: skip
+
+
+"""The commands that write the JSON files of a run."""
+
+
+def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
+    """Return the object in a JSON file of a run, or of another part of painter.
+
+    Args:
+        path: the file.
+        known: the latest format of such files that this version knows.
+
+    Raises:
+        RunError: if it is missing or damaged.
+        LaterVersion: if it is in a later format.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        how = (
+            _how_to_make(path) if path.name in MADE_BY else "The command that makes it was not run."
+        )
+        raise RunError(f"There is no {path}. {how}") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is not JSON ({error}). {_how_to_make(path)}") from None
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise RunError(f"{path} holds a {kind}; expected a JSON object. {_how_to_make(path)}")
+    refuse_later_format(path, content.get("format", FORMAT), known)
+    return content
+
+
+def _how_to_make(path: Path) -> str:
+    """Return which command writes a file that is missing, and replaces it where it is damaged."""
+    if path.name not in MADE_BY:
+        return "Move it away, and give the command again that made it."
+    return f"`painter {MADE_BY[path.name]} --run {path.parent}` makes it again."

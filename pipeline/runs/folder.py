@@ -1,0 +1,233 @@
+"""A run folder: where everything about one training lives, the same wherever it was made.
+
+config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
+samples/     images.zip(+json)  score.json          report.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config, differences
+from pipeline.core.advice import quoted
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.records import FORMAT, refuse_later_format
+from pipeline.runs.files import read_json
+from pipeline.runs.provenance import sitting
+from pipeline.system.locks import held_lock
+from pipeline.system.storage import is_clutter, make_folder, write_json
+
+LOCK_NAME = ".lock"
+COMPARABLE = "comparable_with_leaderboard"
+"""In a score: whether its features are those of the leaderboard's own network."""
+
+
+class RunFolder:
+    """Names and small readers and writers of the files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is created."""
+        self.path = path
+        self.config = path / "config.json"
+        self.provenance = path / "provenance.json"
+        self.log = path / "log.txt"
+        self.stats = path / "stats.jsonl"
+        self.state = path / "state.pt"
+        self.scores = path / "scores.jsonl"
+        self.snapshot = path / "snapshot.safetensors"
+        self.best = path / "best.safetensors"
+        self.samples = path / "samples"
+        self.wall = path / "wall.jpg"
+        self.images = path / "images.zip"
+        self.made = path / "images.json"
+        self.score = path / "score.json"
+        self.report = path / "report.html"
+
+    @property
+    def chosen(self) -> Path:
+        """Return the snapshot that is used: the best by small scores, else the last."""
+        return self.best if self.best.exists() else self.snapshot
+
+    def read_config(self) -> Config:
+        """Return the run's config.
+
+        Raises:
+            RunError: if the folder holds no run, or its config.json is damaged.
+        """
+        try:
+            sections = read_json(self.config)
+            sections.pop("format", None)
+            return Config.from_saved(sections)
+        except ConfigError as error:
+            raise RunError(f"{self.config} does not fit this version of painter: {error}") from None
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Return what the run was made from, and with."""
+        return read_json(self.provenance)
+
+    def read_data(self) -> dict[str, Any]:
+        """Return path, domain, count and content hash of the run's training images.
+
+        Raises:
+            RunError: if provenance.json is missing or lacks them.
+        """
+        data = self.read_provenance().get("data")
+        if not isinstance(data, dict) or not {"path", "domain", "count", "content_hash"} <= set(
+            data
+        ):
+            raise RunError(
+                f"{self.provenance} does not name the run's data. The same `painter train` "
+                "writes it again."
+            )
+        return data
+
+    def read_threads(self) -> int | None:
+        """Return how many processor threads the run has trained with last; None if it has not."""
+        if not self.config.exists() or not self.provenance.exists():
+            return None
+        sittings = self.read_provenance().get("sittings")
+        last = sittings[-1] if isinstance(sittings, list) and sittings else None
+        threads = last.get("threads") if isinstance(last, dict) else None
+        return threads if isinstance(threads, int) and threads > 0 else None
+
+    def refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
+        """Check that the folder is free, or holds a run of the same settings and data.
+
+        Args:
+            config: the resolved settings.
+            data: path, domain, count and content hash of the training images.
+
+        Raises:
+            RunError: naming what differs, or the files in the way.
+            LaterVersion: if a later version of painter has worked in the folder.
+        """
+        self.refuse_later_version()
+        if self.config.exists():
+            self._refuse_differences(config, data)
+        else:
+            self.refuse_other_files()
+
+    def refuse_other_files(self) -> None:
+        """Raise RunError if the folder holds something else than a run."""
+        if not self.config.exists() and self._foreign_files():
+            raise RunError(
+                f"{self.path} is not empty and holds no run (no config.json). "
+                "Choose another --run, or move what is in it to another folder first."
+            )
+
+    def refuse_later_version(self) -> None:
+        """Check that no later version has written what a stage would replace or add to.
+
+        The snapshots and the state are checked where they are loaded.
+
+        Raises:
+            LaterVersion: naming the file.
+        """
+        for path in (self.config, self.provenance, self.made, self.score):
+            with suppress(RunError, OSError):  # missing or damaged: whoever needs it says so
+                read_json(path)
+        for path in (self.stats, self.scores):
+            _refuse_later_lines(path)
+
+    def _foreign_files(self) -> bool:
+        """Tell whether a folder without a config holds more than a killed start left there."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; --run takes a folder.")
+        own = (self.provenance.name, self.wall.name)
+        # Hidden and dunder names are the system's, Jupyter's and Kaggle's: .DS_Store,
+        # .ipynb_checkpoints, .virtual_documents, __notebook__.ipynb; also painter's lock and
+        # what it was killed in the middle of writing.
+        return self.path.exists() and any(
+            p.name not in own and not p.name.startswith((".", "__")) and not is_clutter(p.name)
+            for p in self.path.iterdir()
+        )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder; a dead process holds no lock.
+
+        Raises:
+            RunError: if another process trains there now.
+        """
+        make_folder(self.path)
+        with held_lock(self.path / LOCK_NAME, wait=False) as held:
+            if not held:
+                raise RunError(
+                    f"Another process is at work in {self.path}. Wait for it, stop it, or choose "
+                    "another --run."
+                )
+            yield
+
+    def record_sitting(
+        self, config: Config, data: dict[str, Any], precision: str, device: str
+    ) -> None:
+        """Write the config and what this process is about to train with and on.
+
+        Args:
+            config: the resolved settings.
+            data: path, domain, count and content hash of the training images.
+            precision: the resolved number format.
+            device: the name of the device.
+        """
+        earlier = self.read_provenance() if self.config.exists() else {}
+        sittings = [*earlier.get("sittings", []), sitting(precision, device)]
+        # The provenance comes first: a folder with config.json has both, even after kill -9.
+        write_json(self.provenance, earlier | {"data": data, "sittings": sittings})
+        write_json(self.config, config.to_dict())
+
+    def _refuse_differences(self, config: Config, data: dict[str, Any]) -> None:
+        if "mixed" in self.read_provenance():
+            raise RunError(
+                f"{self.path} holds a mixture of runs, which is not trained itself. Train one of "
+                "its runs on, or choose another --run."
+            )
+        changed = differences(self.read_config(), config)
+        old = self.read_data()
+        if old["content_hash"] != data["content_hash"]:
+            changed.append(
+                f"data: {old['count']} images from {old['path']} in the run, "
+                f"{data['count']} others from {data['path']} now"
+            )
+        before, now = (known.get("generator", {}) for known in (old, data))
+        if before.get("sha256") != now.get("sha256"):
+            changed.append(
+                f"generator: {before.get('path', 'none')} in the run, {now.get('path', 'none')} now"
+            )
+        if changed:
+            raise RunError(
+                f"{self.path} holds a run with other settings:\n  "
+                + "\n  ".join(changed)
+                + "\nChoose another --run, or give the same settings to take it up again."
+                + seeds_advice(changed)
+            )
+
+    def require(self, file: Path, command: str) -> None:
+        """Raise RunError unless `file` exists, naming the command that makes it."""
+        if not file.exists():
+            raise RunError(
+                f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
+            )
+
+
+def seeds_advice(changed: list[str]) -> str:
+    """Return what to say of a run's seeds beside lines of `differences`; nothing if none differs.
+
+    A command that was given to an earlier version had another meaning of --seed.
+    """
+    if not any(line.startswith(("seed:", "holdout_seed:")) for line in changed):
+        return ""
+    return " Without seeds in the command it goes on with those that it has."
+
+
+def _refuse_later_lines(path: Path) -> None:
+    """Check the first line of statistics or scores, as `read_json` does a whole file."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        line = file.readline()
+    with suppress(ValueError, AttributeError):  # broken: whoever reads all of them says so
+        refuse_later_format(path, json.loads(line).get("format", FORMAT))

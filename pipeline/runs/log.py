@@ -1,0 +1,79 @@
+"""What a run writes down on its way: stats.jsonl, scores.jsonl, log.txt."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from tqdm import tqdm
+
+from pipeline.core.notices import say_once
+from pipeline.core.redaction import redact
+from pipeline.core.text import legible
+from pipeline.runs.folder import RunFolder
+
+
+class RunLog:
+    """`stats.jsonl` and `scores.jsonl` for machines, `log.txt` for people; cut back on resuming."""
+
+    def __init__(self, run: RunFolder, sizes: dict[str, int]) -> None:
+        """Open all for appending, at most `sizes` bytes long (those at the checkpoint)."""
+        self._files = {}
+        logs = (("stats", run.stats), ("log", run.log), ("scores", run.scores))
+        for name, path in logs:
+            file = path.open("a+b", buffering=0)
+            file.truncate(_end_of_line(file, min(sizes.get(name, 0), path.stat().st_size)))
+            self._files[name] = file
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes written so far, for the checkpoint."""
+        return {name: file.seek(0, os.SEEK_END) for name, file in self._files.items()}
+
+    def statistics(self, line: dict[str, float]) -> None:
+        """Append one JSON object to stats.jsonl."""
+        self._append("stats", json.dumps(line) + "\n")
+
+    def score(self, line: dict[str, Any]) -> None:
+        """Append one JSON object to scores.jsonl."""
+        self._append("scores", json.dumps(line) + "\n")
+
+    def say(self, text: str) -> None:
+        """Append a dated line to log.txt and show it above the progress bar."""
+        text = redact(text)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._append("log", f"{now} {text}\n")
+        tqdm.write(text, file=sys.stderr)
+
+    def _append(self, name: str, text: str) -> None:
+        """Write all of `text` unbuffered; what cannot be written costs the training nothing.
+
+        A full disk takes a part first and then refuses: that part is cut off again.
+        """
+        file, content = self._files[name], memoryview(legible(text).encode())
+        whole = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError as error:
+            with suppress(OSError):
+                file.truncate(whole)
+            what = f"{file.name} cannot be written ({error.strerror or error})"
+            say_once(f"{what}: lines are missing there. The training goes on.")
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+
+def _end_of_line(file: BinaryIO, size: int) -> int:
+    """Return where the last whole line within the first `size` bytes ends.
+
+    Less than `size` where lines before were deleted by hand.
+    """
+    file.seek(0)
+    return file.read(size).rfind(b"\n") + 1

@@ -1,0 +1,1 @@
+"""One composition a stage, which the command line, a kernel, a study and the dry run call."""

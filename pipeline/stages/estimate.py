@@ -1,0 +1,228 @@
+"""What a run will take on this machine: `painter train --dry-run`.
+
+Takes a few real training steps on the run's own images, in memory, and writes no run folder.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+
+from pipeline.config import Config
+from pipeline.data.classes import class_labels
+from pipeline.data.pixels import LoadedImages, choose_storage
+from pipeline.families.registry import parameter_count
+from pipeline.models.precision import Precision, choose_precision, default_device
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.provenance import device_name
+from pipeline.system.memory import PeakMemory, free_device_memory
+from pipeline.training.batches import Batches
+from pipeline.training.budget import Budget
+from pipeline.training.checkpoints import load_state
+from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.state import TrainingState
+
+WARM_UP = 2
+"""First steps that do not count: they choose algorithms and allocate memory."""
+STEPS = 6
+"""Steps that count."""
+LONGEST_SECONDS = 10.0
+"""No further step is begun after these, so that large networks are measured by fewer."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a few steps have shown."""
+
+    steps: int
+    """How many were measured."""
+    seconds_a_step: float
+    """Median of these."""
+    batch_size: int
+    """Images a step."""
+    memory: int
+    """Bytes that training takes at its peak: on the GPU, or by which the process grows."""
+    state: int
+    """Bytes of `state.pt`."""
+    snapshot: int
+    """Bytes of a snapshot's weights."""
+    parameters: tuple[int, ...]
+    """Trainable numbers of each network."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second."""
+        return self.batch_size / self.seconds_a_step
+
+
+def measure(
+    config: Config,
+    pixels: torch.Tensor,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+    labels: torch.Tensor | None = None,
+    made: torch.Tensor | None = None,
+) -> Estimate:
+    """Take a few training steps and return what they cost; nothing is kept.
+
+    Args:
+        config: the settings of the run.
+        pixels: images, uint8 (N, C, S, S); which ones plays no part.
+        device: where to train.
+        clock: seconds that go forward.
+        labels: classes of the images, int64 (N,), if the config names classes.
+        made: images of a generator, as `Batches` takes them.
+    """
+    precision = Precision(choose_precision(config.training.precision, device), device)
+    times: list[float] = []
+    with PeakMemory(device) as peak:
+        state = TrainingState.fresh(config, precision)
+        batches = Batches(pixels, config, device, labels=labels, made=made)
+        settings = StepSettings.from_config(config)
+        began = clock()
+        while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
+            before = clock()
+            train_step(state, batches(state.step + 1), precision, settings)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(clock() - before)
+        memory = peak.taken
+    counted = times[WARM_UP:] or times[-1:]
+    return Estimate(
+        len(counted),
+        statistics.median(counted),
+        config.training.batch_size,
+        memory,
+        saved_size(state.to_dict()),
+        saved_size(state.average.network.state_dict()),
+        tuple(map(parameter_count, state.networks.values())),
+    )
+
+
+class _Counter(io.RawIOBase):
+    """A file that forgets what is written and counts it."""
+
+    size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        length = memoryview(content).nbytes
+        self.size += length
+        return length
+
+
+def saved_size(content: dict[str, Any]) -> int:
+    """Return the bytes that a file of these tensors has, without writing one."""
+    counter = _Counter()
+    torch.save(content, cast(IO[bytes], counter))
+    return counter.size
+
+
+def describe(
+    config: Config,
+    images: LoadedImages,
+    run_path: Path,
+    device: torch.device | None = None,
+    made: torch.Tensor | None = None,
+    threads: object = None,
+) -> str:
+    """Return what `train` would do and what it would take, for `--dry-run`.
+
+    Args:
+        config: the resolved settings.
+        images: the paintings to train on.
+        run_path: the run folder; if it holds a state, what is left of the run counts.
+        device: by default the GPU, else the CPU.
+        made: images of a generator that an upscaler learns from.
+        threads: what to say of the processor threads; by default how many torch has.
+
+    Raises:
+        ConfigError: if the run has no budget.
+        RunError: if the run's state is damaged.
+    """
+    device = device or default_device()
+    budget = Budget.from_config(config, len(images.names))
+    run = RunFolder(run_path)
+    saved = load_state(run.state) if run.state.exists() else None
+    where = _where_kept(images, device)
+    labels = class_labels(images.names, config)
+    estimate = measure(config, images.pixels, device, labels=labels, made=made)
+    step, seconds = (int(saved["step"]), float(saved["seconds"])) if saved else (0, 0.0)
+    if saved:
+        budget = budget.on_top_of(saved.get("first_step", 0), saved.get("first_seconds", 0.0))
+    size = config.data.image_size
+    lines = {
+        "run": f"{run_path}" + (f" (resumes at step {step:,})" if saved else ""),
+        "data": f"{len(images.names):,} images at {size} pixels, "
+        f"{megabytes(images.pixels.nbytes)} {where}",
+        "device": f"{device_name(device)}, {choose_precision(config.training.precision, device)}",
+        "threads": str(threads or torch.get_num_threads()),
+        "networks": f"{' and '.join(f'{n:,}' for n in estimate.parameters)} parameters",
+        "ends at": _limits(budget, config.training.batch_size),
+        "speed": f"{estimate.images_per_second:,.1f} images a second, "
+        f"{estimate.seconds_a_step:.3g} s a step (median of {estimate.steps})",
+        "takes": expected(estimate, budget, len(images.names), step, seconds),
+        "memory": f"{megabytes(estimate.memory)} to train"
+        + ("" if device.type == "cuda" else ", besides the images"),
+        "disk": f"state.pt {megabytes(estimate.state)}, "
+        f"a snapshot {megabytes(estimate.snapshot)}; the last and the best are kept",
+    }
+    table = [f"{name:8} {text}" for name, text in lines.items()]
+    return "\n".join([*table, json.dumps(config.to_dict(), indent=2)])
+
+
+def expected(
+    estimate: Estimate, budget: Budget, dataset_size: int, step: int = 0, seconds: float = 0.0
+) -> str:
+    """Return how long a run goes on and how many images it sees meanwhile.
+
+    Saving, samples and small scores are not counted; timed checkpoints take a twentieth at most,
+    and so do scores.
+
+    Args:
+        estimate: the pace.
+        budget: when the run ends.
+        dataset_size: images in the training set.
+        step: steps that earlier sittings have taken.
+        seconds: training seconds of these.
+    """
+    left = budget.seconds_left(step, seconds, estimate.seconds_a_step)
+    if budget.ended(step, seconds, 0):
+        return "nothing is left to train"
+    steps = max(1, round(left / estimate.seconds_a_step))
+    images = steps * estimate.batch_size
+    return (
+        f"about {left / 60:,.1f} minutes: {images:,} images in {steps:,} steps, "
+        f"{images / dataset_size:,.1f} passes over the data"
+    )
+
+
+def _limits(budget: Budget, batch_size: int) -> str:
+    limits = []
+    if budget.steps is not None:
+        limits.append(f"{budget.steps * batch_size:,} images")
+    if budget.seconds is not None:
+        limits.append(f"{budget.seconds / 60:g} minutes")
+    return " or ".join(limits)
+
+
+def _where_kept(images: LoadedImages, device: torch.device) -> str:
+    if choose_storage(images.pixels.nbytes, free_device_memory(device), 0) == "device":
+        return "on the GPU"
+    return "in memory" if images.file is None else f"in {images.file}"
+
+
+def megabytes(size: int) -> str:
+    """Return a size in MB (10**6 bytes), with three digits or all before the point."""
+    value = size / 1e6
+    return f"{value:,.0f} MB" if value >= 100 else f"{value:.3g} MB"

@@ -1,0 +1,205 @@
+"""The export stage: a run's generator in half precision with a model card, for others to use.
+
+Reads a run folder; writes `FOLDER/NAME/`: `snapshot.safetensors` (the averaged generator and its
+upscaler in float16, statistics of normalisations in float32), `snapshot.json` (all settings) and
+`README.md`, the card: data, recipe, cost, scores, limits (Mitchell et al. 2019, "Model cards for
+model reporting"). `painter export --run RUN --name NAME`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.core.advice import quoted
+from pipeline.core.errors import ConfigError
+from pipeline.families.registry import check_makes_images, family_of, parameter_count
+from pipeline.models.mixture import parts
+from pipeline.models.snapshots import Snapshot, load_snapshot, write_snapshot
+from pipeline.runs.curves import seconds_of_training
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import COMPARABLE, RunFolder
+from pipeline.system.storage import atomic_folder, refuse_unwritable, write_text
+
+FILE = "snapshot.safetensors"
+CARD = "README.md"
+SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features", COMPARABLE)
+"""What a shipped snapshot says of its images."""
+SHIPPED = Path(__file__).resolve().parents[2] / "pretrained"
+"""Where the models are that come with painter."""
+SHOWN = "monet-dcgan"
+"""The model whose images the demo begins with."""
+
+
+def model_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the models in a folder; by default of those that come with painter."""
+    return sorted(path.parent.name for path in (folder or SHIPPED).glob(f"*/{FILE}"))
+
+
+def model_file(name: str, folder: Path | None = None) -> Path:
+    """Return the snapshot of a model.
+
+    Raises:
+        ConfigError: if there is none; the message lists those that exist.
+    """
+    names = model_names(folder)
+    if name not in names:
+        known = ", ".join(names) or "none come with this version"
+        raise ConfigError(f"There is no model {name!r}. Models: {known}.")
+    return (folder or SHIPPED) / name / FILE
+
+
+def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
+    """Write a model's folder and return it.
+
+    Args:
+        run: trained; its scores and curves go into the card.
+        name: of the model and its folder.
+        folder: where models are.
+        last: take the last snapshot, not the best.
+
+    Raises:
+        RunError: if the run has no snapshot.
+        ConfigError: if the name is no plain file name, or taken, or the run is an upscaler's.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"--name is {name!r}; expected a plain file name.")
+    target = folder / name
+    if target.exists():
+        raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
+    refuse_unwritable(target)
+    snapshot = load_snapshot(run.snapshot if last else run.chosen)
+    check_makes_images(snapshot.config)
+    snapshot = replace(snapshot, score=_own_score(snapshot, run))
+    with atomic_folder(target) as unfinished:
+        write_snapshot(unfinished / FILE, snapshot, half=True)
+        size = (unfinished / FILE).stat().st_size
+        write_text(unfinished / CARD, card(name, snapshot, run, size))
+    return target
+
+
+def _own_score(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
+    """Return what to say of a model's images: the run's score, else that of the training.
+
+    The latter was taken with a filter, so it says nothing of images that an upscaler enlarges.
+    """
+    if run.score.exists():
+        score = read_json(run.score)
+        return {name: score[name] for name in SCORES if name in score}
+    return snapshot.score if snapshot.upscaler is None else None
+
+
+def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
+    """Return the model card in Markdown.
+
+    Args:
+        name: of the model.
+        snapshot: what is shipped.
+        run: where it comes from.
+        size: bytes of the shipped file.
+    """
+    sections = [
+        f"# {name}",
+        f"`painter generate --model {quoted(name)} --count 7000 --out images.zip`",
+        "## What it is",
+        _networks(snapshot, size),
+        "## Data and cost",
+        _training(snapshot, run),
+        "## Scores",
+        _scores(run),
+        "## Recipe",
+        "```toml\n" + recipe(snapshot.config) + "\n```",
+        *(
+            ["## Recipe of the upscaler", "```toml\n" + recipe(snapshot.upscaler.config) + "\n```"]
+            if snapshot.upscaler
+            else []
+        ),
+        "## Limits",
+        "It paints what its training paintings have in common, from noise, and knows nothing else. "
+        "Scores are computed against the paintings named above, which are not those of the "
+        "leaderboard. The paintings' own rights apply to them; Monet's are in the public domain.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _networks(snapshot: Snapshot, size: int) -> str:
+    config = snapshot.config
+    count = len(parts(snapshot.generator))
+    what = "A generator" if count == 1 else f"{count} generators, of which z picks one an image,"
+    text = (
+        f"{what} of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "
+        f"parameters) {_start(config)}to "
+        f"{config.data.image_size} pixels"
+    )
+    if snapshot.upscaler is not None:
+        count = parameter_count(snapshot.upscaler.generator)
+        text += f", enlarged to {config.output.output_size} by an upscaler ({count:,} parameters)"
+    return text + f". {size / 1e6:.1f} MB in half precision."
+
+
+def _start(config: Config) -> str:
+    """Return what a generator starts from, in words."""
+    latents = family_of(config).latents
+    if latents is None:
+        return ""
+    return f"from {latents(config).size} numbers `{config.values()['noise']}` "
+
+
+def _training(snapshot: Snapshot, run: RunFolder) -> str:
+    data = run.read_data()
+    seconds = seconds_of_training(run, snapshot.images_seen)
+    about = run.read_provenance()
+    sittings = about.get("sittings", [])
+    device = sittings[-1].get("device", "unknown") if sittings else "unknown"
+    text = (
+        f"- {data['count']:,} images (content hash `{data['content_hash'][:16]}`).\n"
+        f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
+    )
+    if members := about.get("mixed"):
+        seen = ", ".join(f"{member['images_seen']:,}" for member in members)
+        text += f"\n- Of these, the generators have seen {seen}."
+    if snapshot.upscaler is not None:
+        text += f"\n- The upscaler has seen {snapshot.upscaler.images_seen:,} crops."
+    return text
+
+
+def _scores(run: RunFolder) -> str:
+    """Return the run's score as a table."""
+    if not run.score.exists():
+        return "None: `painter score` has not been run on this run's images."
+    score = read_json(run.score)
+    rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
+    for key in ("mifid", "fid", "kid", "precision", "recall", "coverage", "near_duplicates"):
+        if score.get(key) is not None:
+            rows.append(f"| {key} | {score[key]:.4g} | {_interval(score.get(f'{key}_interval'))} |")
+    features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
+    about = f"{features} against {score['n_reference']:,} paintings; "
+    return (
+        "\n".join(rows)
+        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a painting."
+    )
+
+
+def _interval(interval: list[float] | None) -> str:
+    return "" if interval is None else "{:.4g} to {:.4g}".format(*interval)
+
+
+def recipe(config: Config) -> str:
+    """Return the settings of the training as TOML that `painter train --config` takes."""
+    lines: list[str] = []
+    for section in ("data", "network", "training"):
+        lines.append(f"[{section}]")
+        values = config.to_dict()[section]
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,156 @@
+"""The generate stage: snapshot and seed to image files, streamed.
+
+Reads a snapshot; writes a zip or a folder of JPEGs `1.jpg` to `N.jpg`, straight into place, in
+memory that does not grow with N. For a run, `images.json` says how its images.zip was made, so
+that it can be made again elsewhere. `painter generate --run RUN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from pipeline.config import OutputConfig
+from pipeline.core.errors import ConfigError, DataError, RunError
+from pipeline.families.registry import make_sampler
+from pipeline.models.jpeg import encode_jpeg
+from pipeline.models.samplers import Sampler
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
+from pipeline.system.parallel import in_order, usable_cores
+from pipeline.system.storage import file_sha256, free_bytes, open_image_writer, write_json
+
+DEFAULT_COUNT = 7000
+DEFAULT_BATCH = 64
+MEASURED = 16
+"""Images whose files tell how large all will be."""
+
+
+def generate(
+    sampler: Sampler, count: int, out: Path, output: OutputConfig, batch_size: int = DEFAULT_BATCH
+) -> None:
+    """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
+
+    A batch is made, enlarged and encoded in one thread, on one core; as many threads as cores are
+    at it. So nothing waits for a slower stage, and a GPU gets the next batch while the last one is
+    being encoded.
+
+    Args:
+        sampler: gives the images; called from several threads at once.
+        count: how many; at least 1.
+        out: a name ending in .zip, or a folder.
+        output: JPEG quality and chroma subsampling.
+        batch_size: images at a time; changes speed and memory, not the images.
+
+    Raises:
+        ConfigError: if `count` is below 1.
+        DataError: if `out` is a folder with other files in it, or the disk has no room for so many.
+    """
+    refuse_no_images(count)
+    refuse_no_room(sampler, count, out, output)
+    batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
+
+    def make(indices: range) -> list[bytes]:
+        return [encode_jpeg(image, output) for image in sampler(indices)]
+
+    with (
+        open_image_writer(out) as writer,
+        tqdm(total=count, desc="generate", unit="img") as bar,
+        closing(in_order(make, batches, usable_cores())) as made,
+    ):
+        for files in made:
+            for file in files:
+                writer.add(f"{bar.n + 1}.jpg", file)
+                bar.update()
+
+
+def refuse_no_images(count: int) -> None:
+    """Raise ConfigError if `count` is below 1."""
+    if count < 1:
+        raise ConfigError(f"count is {count}; expected at least 1 image.")
+
+
+def refuse_no_room(sampler: Sampler, count: int, out: Path, output: OutputConfig) -> None:
+    """Raise DataError if so many images need more room than the disk has left.
+
+    A few are made for a measure, unless the room would suffice for all of them uncompressed.
+    """
+    free = free_bytes(out)
+    if count * 3 * output.output_size**2 <= free:
+        return
+    measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, MEASURED)))]
+    needed = count * sum(measured) // len(measured)
+    if needed > free:
+        raise DataError(
+            f"{count:,} images need about {needed / 1e9:,.1f} GB, and the disk of {out} has "
+            f"{free / 1e9:,.1f} GB left. Take a smaller --count, or an --out on another disk."
+        )
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a run's images.zip was made."""
+
+    images_sha256: str
+    snapshot_sha256: str
+    count: int
+    seed: int
+    output: dict[str, Any]
+    wanted_class: str | None = None
+
+
+def generate_for_run(
+    run: RunFolder,
+    snapshot: Path,
+    count: int,
+    seed: int,
+    output: OutputConfig,
+    devices: torch.device | Sequence[torch.device],
+    batch_size: int = DEFAULT_BATCH,
+    wanted_class: str | None = None,
+) -> None:
+    """Write the images.zip of a run from one of its snapshots, and images.json beside it.
+
+    The score of earlier images is removed: a score belongs to the images that it was computed
+    from.
+
+    Raises:
+        RunError: if there is no snapshot.
+        ConfigError: if `count` is below 1.
+    """
+    sampler = make_sampler(load_snapshot(snapshot), seed, devices, output, wanted_class)
+    generate(sampler, count, run.images, output, batch_size)
+    run.score.unlink(missing_ok=True)
+    record_made(run, snapshot, count, seed, output, wanted_class)
+
+
+def record_made(
+    run: RunFolder,
+    snapshot: Path,
+    count: int,
+    seed: int,
+    output: OutputConfig,
+    wanted_class: str | None = None,
+) -> None:
+    """Write images.json: from which snapshot and with which settings images.zip was made."""
+    hashes = (file_sha256(run.images), file_sha256(snapshot))
+    made = Made(*hashes, count, seed, asdict(output), wanted_class)
+    write_json(run.made, asdict(made))
+
+
+def read_made(run: RunFolder) -> Made | None:
+    """Return how the run's images.zip was made, or None if that is not known of this very file."""
+    if not run.images.exists() or not run.made.exists():
+        return None
+    try:
+        made = Made(**read_json(run.made))
+    except (TypeError, RunError):  # of another version, or damaged
+        return None
+    return made if made.images_sha256 == file_sha256(run.images) else None

@@ -1,0 +1,208 @@
+"""The video stage: a walk through latent space as a GIF or MP4, streamed.
+
+Reads a snapshot; writes one file, frame by frame, in memory that does not grow with their number.
+GIF through Pillow; MP4 (H.264) through imageio-ffmpeg, the extra `video`, which brings its own
+encoder. `painter video --run RUN --out walk.gif`.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import numpy as np
+from PIL import GifImagePlugin, Image
+from tqdm import tqdm
+
+from pipeline.core.errors import ConfigError, WorkFailed
+from pipeline.families.noise.latents import walk
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.system.storage import atomic_file
+
+DEFAULT_BATCH = 16
+VIDEO_EXTRA = "pip install imageio-ffmpeg"
+"""What brings the encoder: the extra `video`."""
+_FASTEST_GIF = 50
+"""Frames a second; browsers slow down a GIF that shows a frame for less than 2 hundredths."""
+_REPEAT_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
+
+
+def make_video(
+    sampler: NoiseSampler,
+    images: Sequence[int],
+    out: Path,
+    frames_per_step: int,
+    fps: float,
+    loop: bool,
+    batch_size: int = DEFAULT_BATCH,
+) -> int:
+    """Write a walk with a sampler's images as key frames.
+
+    Args:
+        sampler: its law of noise decides between arcs and straight lines.
+        images: indices of the key frames, as `generate` counts them from 0; at least 2.
+        out: a name ending in .gif or .mp4.
+        frames_per_step: frames from one key frame to the next; at least 1.
+        fps: frames a second; at most 50 in a GIF.
+        loop: come back to the first key frame; a GIF then repeats for ever.
+        batch_size: frames at a time; changes speed and memory, not the frames.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ConfigError: as `refuse_video`, and if there are fewer than two key frames.
+        DataError: if `out` is a folder.
+    """
+    refuse_video(out, sampler.output_size, fps)
+    latents = walk(sampler.law, sampler.latents(images), frames_per_step, loop, sampler.classes)
+
+    def frames() -> Iterator[np.ndarray]:
+        for start in range(0, len(latents), batch_size):
+            yield from sampler.images_of(latents[start : start + batch_size])
+
+    with tqdm(frames(), total=len(latents), desc="video", unit="frame") as shown:
+        write_video(iter(shown), out, fps, loop)
+    return len(latents)
+
+
+def refuse_video(out: Path, side: int, fps: float) -> None:
+    """Refuse what cannot be written, before anything is computed.
+
+    Args:
+        out: the file to write.
+        side: of the frames, in pixels.
+        fps: frames a second.
+
+    Raises:
+        ConfigError: for a name that ends neither in .gif nor in .mp4, an MP4 of odd size or without
+            an encoder, or more frames a second than a GIF can show.
+    """
+    kind = out.suffix.lower()
+    if kind not in (".gif", ".mp4"):
+        raise ConfigError(f"--out is {out}; expected a name ending in .gif or .mp4.")
+    if kind == ".gif" and fps > _FASTEST_GIF:
+        raise ConfigError(
+            f"fps is {fps:g}; a GIF shows at most {_FASTEST_GIF} frames a second. Choose fewer, or "
+            "an --out ending in .mp4."
+        )
+    if kind == ".mp4":
+        if side % 2:
+            raise ConfigError(f"size is {side}; an MP4 needs an even number of pixels.")
+        _encoder()
+
+
+def write_video(frames: Iterator[np.ndarray], out: Path, fps: float, repeat: bool) -> None:
+    """Write frames as a GIF or MP4, whichever the name says, atomically.
+
+    Args:
+        frames: uint8 (S, S, 3), 0 to 255, at least one; read one at a time.
+        out: what `refuse_video` lets pass.
+        fps: frames a second.
+        repeat: whether a GIF plays for ever, or once; an MP4 leaves that to its player.
+
+    Raises:
+        ConfigError: if the encoder is not installed.
+        DataError: if `out` is a folder.
+        WorkFailed: if the encoder fails.
+    """
+    with atomic_file(out) as file:
+        if out.suffix.lower() == ".gif":
+            _write_gif(frames, file, fps, repeat)
+        else:
+            _write_mp4(frames, file.name, fps)
+
+
+def _write_gif(frames: Iterator[np.ndarray], file: BinaryIO, fps: float, repeat: bool) -> None:
+    """Write the container by hand, since Pillow's own keeps all frames in memory until the end.
+
+    A palette of 256 colours a frame, without dithering: its grain would flicker.
+    """
+    first = next(frames)
+    height, width, _ = first.shape
+    without_palette = 0x70
+    file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, without_palette, 0, 0))
+    if repeat:
+        file.write(_REPEAT_FOREVER)
+    for index, frame in enumerate(chain([first], frames)):
+        picture = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT)
+        parts = GifImagePlugin.getdata(
+            picture, duration=10 * hundredths(index, fps), include_color_table=True
+        )
+        file.write(b"".join(parts))
+    file.write(b";")
+
+
+def hundredths(index: int, fps: float) -> int:
+    """Return how long a GIF shows a frame, in its unit, so that the sum keeps pace with `fps`."""
+    return round(100 * (index + 1) / fps) - round(100 * index / fps)
+
+
+def _write_mp4(frames: Iterator[np.ndarray], file: str, fps: float) -> None:
+    """Pipe frames through the encoder, as H.264 with thinned-out colour: what every player plays.
+
+    Args:
+        frames: uint8 (S, S, 3), S even.
+        file: name to write, of any ending.
+        fps: frames a second.
+
+    Raises:
+        WorkFailed: if the encoder fails, with what it says.
+    """
+    first = next(frames)
+    height, width, _ = first.shape
+    command = [
+        _encoder(), "-y", "-loglevel", "error",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
+        "-f", "mp4", file,
+    ]  # fmt: skip
+    with (
+        TemporaryFile() as said,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+        ) as encoder,
+    ):
+        try:
+            with suppress(BrokenPipeError):  # it has ended early: its exit code says so below
+                for frame in chain([first], frames):
+                    encoder.stdin.write(frame.tobytes())  # type: ignore[union-attr]  # it is a pipe
+                encoder.stdin.close()  # type: ignore[union-attr]
+        except BaseException:
+            encoder.kill()
+            raise
+        if encoder.wait() != 0:
+            said.seek(0)
+            text = said.read().decode(errors="replace").strip()
+            raise WorkFailed(f"The video encoder failed: {text or encoder.returncode}")
+
+
+def can_write_mp4() -> bool:
+    """Return whether the encoder of MP4 is installed."""
+    try:
+        _encoder()
+    except ConfigError:
+        return False
+    return True
+
+
+def _encoder() -> str:
+    """Return the path of the ffmpeg that imageio-ffmpeg brings.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "An MP4 needs imageio-ffmpeg, which is not installed. Either install it with "
+            f"{VIDEO_EXTRA}, or choose an --out ending in .gif."
+        ) from None
+    return str(get_ffmpeg_exe())

@@ -1,0 +1,1 @@
+"""The machine that painter runs on: files, caches, locks, streams, memory, cores."""

@@ -1,0 +1,32 @@
+"""Where things live that can be made or downloaded again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.core.errors import DataError
+from pipeline.core.notices import say_once
+from pipeline.system.storage import write_bytes
+
+
+def cache_folder() -> Path:
+    """Return PAINTER_CACHE, or painter's folder where the platform keeps caches."""
+    chosen = os.environ.get("PAINTER_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("painter"))
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the cache, or say once that it cannot be: then it is made anew next time."""
+    try:
+        write_bytes(path, content)
+    except (OSError, DataError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        say_once(
+            f"The cache {cache_folder()} cannot be written ({reason}), so nothing is kept there. "
+            "Set PAINTER_CACHE to another folder."
+        )

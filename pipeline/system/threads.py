@@ -1,0 +1,111 @@
+"""How many processor threads one computation of torch is split into, chosen when a command starts.
+
+Threads that share a computation wait for each other by spinning: where other programs hold the
+cores, two are several times slower than one. So only cores that are free count. How often sums are
+split moves their last bits, so a run keeps the number that it began with.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
+
+LOOKS = 15
+LOOK_SECONDS = 0.02
+"""Between looks at what else runs: a third of a second in all."""
+SPARE = 0.25
+"""Of a core: what other work may take of one that still counts as free."""
+_LOAD = Path("/proc/loadavg")
+
+
+@dataclass(frozen=True)
+class Threads:
+    """A number of threads, and why it was chosen."""
+
+    count: int
+    why: str
+
+    def __str__(self) -> str:
+        """Return both as one line."""
+        return f"{self.count} thread{'s' * (self.count > 1)}, {self.why}"
+
+
+def take_threads(wanted: int | None = None, begun_with: int | None = None) -> Threads:
+    """Choose the threads, and make torch compute with so many.
+
+    What is wanted also holds for the commands that this process starts.
+
+    Args:
+        wanted: what the user asks for, if anything.
+        begun_with: what the run that is taken up again has computed with.
+    """
+    threads = choose_threads(wanted, begun_with)
+    if wanted is not None:
+        os.environ[THREADS_VARIABLE] = str(wanted)
+    torch.set_num_threads(threads.count)
+    return threads
+
+
+def choose_threads(wanted: int | None = None, begun_with: int | None = None) -> Threads:
+    """Return what `take_threads` takes: what is wanted, else the run's, the variable's, the load's.
+
+    A run's number counts only where so many cores are allowed: on a smaller machine its bits
+    are others in any case.
+    """
+    cores = allowed_cores()
+    if wanted is not None:
+        beyond = f", on {cores} that may be used" if wanted > cores else ""
+        other = begun_with is not None and begun_with != wanted
+        rounding = f"; the run had {begun_with}, which rounds otherwise" if other else ""
+        return Threads(wanted, f"as --threads says{beyond}{rounding}")
+    free = _by_environment_or_load(cores)
+    if begun_with is None or begun_with == free.count:
+        return free
+    if begun_with > cores:
+        return Threads(free.count, f"{free.why}; the run had {begun_with}")
+    why = f"as the run has had, so that its result is the same (--threads {free.count} sets others"
+    return Threads(begun_with, f"{why}: {free.why})")
+
+
+def _by_environment_or_load(cores: int) -> Threads:
+    wished = threads_by_environment()
+    if wished is not None:
+        return Threads(wished, f"as {THREADS_VARIABLE} says")
+    load = other_load() if cores > 1 else 0.0
+    free = math.floor((os.cpu_count() or 1) - load + SPARE)
+    count = max(1, min(cores, free))
+    if count == cores:
+        return Threads(count, f"as {cores} core{'s are' if cores > 1 else ' is'} free")
+    return Threads(count, f"as other work keeps {load:.1f} of {os.cpu_count()} cores busy")
+
+
+def other_load() -> float:
+    """Return how many cores other programs keep busy.
+
+    The average of the last minute also counts what has just ended, such as the stage before; what
+    runs right now leaves out what pauses. The smaller one counts, the average alone where nothing
+    says what runs; 0 where nothing says anything.
+    """
+    loads = []
+    with suppress(OSError, AttributeError):
+        loads.append(os.getloadavg()[0])
+    with suppress(OSError, ValueError, IndexError):
+        loads.append(_running_now())
+    return min(loads, default=0.0)
+
+
+def _running_now() -> float:
+    """Return how many threads run or wait for a core, but for this one: the mean of some looks."""
+    counts = []
+    for _ in range(LOOKS):
+        counts.append(int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
+        time.sleep(LOOK_SECONDS)
+    return max(0.0, sum(counts) / len(counts))

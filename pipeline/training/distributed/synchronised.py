@@ -1,0 +1,120 @@
+"""BatchNorm whose statistics are those of the global batch, over all ranks.
+
+Then the result of a training does not depend on the number of ranks. torch's own SyncBatchNorm
+does the same on GPUs alone; this one runs wherever the ranks do, also on CPUs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.training.distributed.ranks import add_up, gather
+
+_ALL_BUT_CHANNELS = (0, 2, 3)
+
+
+class SynchronisedBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm over equal shares of a batch that several ranks hold."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise (n, C, H, W) by the statistics of all ranks' images."""
+        if not self.training:
+            return super().forward(images)
+        mean, variance, count = global_statistics(images.detach())
+        self._follow(mean, variance * (count / max(count - 1, 1)))
+        normalised: torch.Tensor = _Normalise.apply(
+            images, self.weight, self.bias, mean, variance, count, self.eps
+        )
+        return normalised
+
+    @torch.no_grad()
+    def _follow(self, mean: torch.Tensor, unbiased: torch.Tensor) -> None:
+        """Move the running statistics, as `nn.BatchNorm2d` does."""
+        if self.running_mean is None or self.running_var is None:
+            return
+        share = self.momentum
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+            share = 1 / float(self.num_batches_tracked) if share is None else share
+        self.running_mean.lerp_(mean.to(self.running_mean), share or 0.0)
+        self.running_var.lerp_(unbiased.to(self.running_var), share or 0.0)
+
+
+def synchronise(network: nn.Module) -> None:
+    """Turn every `nn.BatchNorm2d` of a network into one over all ranks, in place.
+
+    Only the class changes: parameters, buffers and names stay, so optimisers still hold them and
+    checkpoints fit any number of ranks.
+    """
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SynchronisedBatchNorm2d
+
+
+@torch.no_grad()
+def global_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return mean (C,), biased variance (C,) and count over the images of all ranks.
+
+    Means and variances are combined as in Chan, Golub, LeVeque 1979, "Updating formulae and a
+    pairwise algorithm for computing sample variances": no difference of large sums.
+
+    Args:
+        images: (n, C, H, W), as many in every rank.
+    """
+    variance, mean = torch.var_mean(_wide(images), _ALL_BUT_CHANNELS, correction=0)
+    every = gather(torch.stack([mean, variance]))
+    means, variances = every[:, 0], every[:, 1]
+    mean = means.mean(0)
+    variance = variances.mean(0) + (means - mean).square().mean(0)
+    return mean, variance, len(every) * images.numel() // images.shape[1]
+
+
+class _Normalise(torch.autograd.Function):
+    """(x - mean) / sqrt(variance + eps) * weight + bias, with x also inside the statistics.
+
+    Ioffe, Szegedy 2015, "Batch normalization", section 3. With y the normalised x, and means
+    taken over all ranks: dx = weight / deviation * (dy - mean(dy) - y * mean(dy * y)).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        mean: torch.Tensor,
+        variance: torch.Tensor,
+        count: int,
+        eps: float,
+    ) -> torch.Tensor:
+        ctx.count = count
+        ctx.save_for_backward(images, weight, mean, (variance + eps).rsqrt())
+        return F.batch_norm(images, mean, variance, weight, bias, training=False, eps=eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        images, weight, mean, scale = ctx.saved_tensors
+        dy = _wide(gradient)
+        y = (_wide(images) - _spread(mean)) * _spread(scale)
+        sums = torch.stack([dy.sum(_ALL_BUT_CHANNELS), (dy * y).sum(_ALL_BUT_CHANNELS)])
+        # The parameters' gradients stay this rank's own: they are averaged with all others.
+        bias_gradient, weight_gradient = sums.clone().unbind()
+        means = add_up(sums) / ctx.count
+        dx = dy - _spread(means[0]) - y * _spread(means[1])
+        dx = (dx * _spread(weight * scale)).to(images.dtype)
+        return dx, weight_gradient, bias_gradient, None, None, None, None
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    """Return at least 32 bits a number: sums over a batch need them."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def _spread(values: torch.Tensor) -> torch.Tensor:
+    return values[:, None, None]
