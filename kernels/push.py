@@ -26,6 +26,7 @@ from kernels.metadata import (
 from kernels.record import RECORD, KernelRecord, read_record, within_reach, write_record
 from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
+from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.core.retries import poll
 from pipeline.kaggle.api import KaggleClient, KernelSource, Pushed
@@ -216,7 +217,7 @@ def same_kernel_there(
     if status.ended and known.pulled is None:
         raise KaggleError(
             f"{known.label} is complete, and a new version would hide its output. Fetch it first: "
-            f"`painter kernel pull --run {folder}`. Or give the run folder another name."
+            f"`painter kernel pull --run {quoted(folder)}`. Or give the run folder another name."
         )
     return False
 

@@ -546,7 +546,7 @@ def pushed_over(desk: Desk) -> None:
     pushed_and_complete(desk)
     other = output() | {"images.zip": pack(desk.folder / "o.zip", {"1.jpg": b"other"}).read_bytes()}
     desk.server.runner = Scripted(files=other, log=["from elsewhere"], polls=0)
-    desk.works(*ELSEWHERE, "--replace", "--seed", "2")
+    desk.works(*ELSEWHERE, "--replace", "--image-seed", "2")
 
 
 def test_a_kernel_from_elsewhere_is_not_pushed_over_without_asking(desk: Desk) -> None:
@@ -594,11 +594,11 @@ def test_a_version_that_was_replaced_is_submitted_by_its_number(desk: Desk) -> N
 def test_work_whose_version_was_replaced_is_not_done_again(desk: Desk) -> None:
     pushed_over(desk)
     assert "is on Kaggle already" in desk.works(*PUSH)
-    assert "Fetch it first" in desk.fails(2, *PUSH, "--seed", "5")
+    assert "Fetch it first" in desk.fails(2, *PUSH, "--image-seed", "5")
     desk.works(*PULL)
-    assert "version 2 was not pushed from runs/first" in desk.fails(2, *PUSH, "--seed", "5")
+    assert "version 2 was not pushed from runs/first" in desk.fails(2, *PUSH, "--image-seed", "5")
     assert pushes(desk) == 2
-    desk.works(*PUSH, "--seed", "5", "--replace")
+    desk.works(*PUSH, "--image-seed", "5", "--replace")
     record = read_record(desk.run)
     assert record is not None
     assert record.version == 3
@@ -608,7 +608,7 @@ def test_a_version_that_still_runs_is_not_forgotten_for_a_later_one(desk: Desk) 
     desk.server.runner = Held()
     desk.works(*PUSH)
     desk.server.push_elsewhere(NAME, Scripted(polls=0))
-    message = desk.fails(2, *PUSH, "--seed", "5", "--replace")
+    message = desk.fails(2, *PUSH, "--image-seed", "5", "--replace")
     assert "version 1 is RUNNING with other settings" in message
     assert "is on Kaggle already" in desk.works(*PUSH)
 
@@ -648,7 +648,7 @@ def test_a_kernel_of_an_earlier_version_is_found_by_its_record(desk: Desk) -> No
     assert "is on Kaggle already" in desk.works(*instead_of_first(PUSH, "runs/v2.0"))
     desk.works(*instead_of_first(PULL, "runs/v2.0"))
     assert (run / "images.zip").read_bytes() == images()
-    desk.works(*instead_of_first(PUSH, "runs/v2.0"), "--seed", "2")
+    desk.works(*instead_of_first(PUSH, "runs/v2.0"), "--image-seed", "2")
     assert set(desk.server.kernels) == {name}
     assert "was not pushed from" in desk.fails(2, *instead_of_first(PUSH, "runs/v2-0"))
 

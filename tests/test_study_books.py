@@ -156,7 +156,7 @@ def test_a_lost_point_that_fails_is_not_ranked(
     first, second = [line for line in shown.out.splitlines() if line.startswith("| `")]
     assert first.startswith("| `uniform(-1, 1)` | 2 |")
     assert second.startswith("| `normal(0, 1)` | 1 of 2 |")
-    assert "1 points failed" in shown.err
+    assert "1 point failed" in shown.err
 
 
 def test_images_that_are_gone_are_said_to_be(
@@ -170,7 +170,7 @@ def test_images_that_are_gone_are_said_to_be(
     assert desk.run() == 0
     assert desk.calls() == []
     shown = capsys.readouterr().out
-    assert "The images of 1 runs are gone, their scores are from before: uniform" in shown
+    assert "Images are gone, and scores are from before, of 1 run: uniform" in shown
 
 
 # --- Damage of all kinds

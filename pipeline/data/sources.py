@@ -96,7 +96,7 @@ def _refuse_no_source(source: str) -> None:
     """Refuse what is none of the sources, and say which one it may mean."""
     if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
         return
-    if not source.startswith("dataset:") and Path(source).exists():
+    if not source.startswith("dataset:") and Path(source).expanduser().exists():
         return
     meant = source_meant(source, COMPETITION)
     if meant is None and "://" in source:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.advice import quoted
 from pipeline.core.errors import RunError
 from pipeline.core.records import FORMAT, refuse_later_format
 
@@ -49,4 +50,4 @@ def _how_to_make(path: Path) -> str:
     """Return which command writes a file that is missing, and replaces it where it is damaged."""
     if path.name not in MADE_BY:
         return "Move it away, and give the command again that made it."
-    return f"`painter {MADE_BY[path.name]} --run {path.parent}` makes it again."
+    return f"`painter {MADE_BY[path.name]} --run {quoted(path.parent)}` makes it again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def _row(run: RunFolder) -> dict[str, Any]:
 
 def _images_of_snapshot(run: RunFolder) -> float:
     """Return the training images that the last snapshot has seen, 0 if that is not known."""
-    about = run.snapshot.with_suffix(".json")
-    found = read_json(about).get("images_seen") if about.exists() else None
+    try:
+        found = json.loads(run.snapshot.with_suffix(".json").read_text())["images_seen"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
     return float(found) if isinstance(found, int) else 0.0
 
 
