@@ -279,6 +279,30 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
         pass
 
 
+HOLDER = """
+import sys
+from pathlib import Path
+from pipeline.system.locks import held_lock
+
+with held_lock(Path(sys.argv[1]), wait=False) as held:
+    print(held, flush=True)
+    input()
+"""
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "a")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with held_lock(tmp_path / "a", wait=False) as held:
+            assert not held
+        process.kill()
+    with held_lock(tmp_path / "a", wait=False) as held:
+        assert held
+
+
 def test_what_was_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("one", "one", "two", "one"):
         say_once(text)

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Protocol, Self
 from pipeline.core.errors import DataError
 from pipeline.core.redaction import strike
 from pipeline.core.text import legible
+from pipeline.system.processes import is_running
 
 PARTIAL_SUFFIX = ".partial"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -145,7 +146,7 @@ def stale_partials(path: Path) -> Iterator[Path]:
     """Yield what processes that were killed left half-written under temporary names."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
         owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
-        if owner.isdecimal() and not _is_alive(int(owner)):
+        if owner.isdecimal() and not is_running(int(owner)):
             yield partial
 
 
@@ -163,16 +164,6 @@ def _put_back(aside: Path, path: Path) -> None:
     for old in path.parent.glob(f".{glob.escape(aside.name)}.*{PARTIAL_SUFFIX}"):
         old.rename(path)
         return
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
 
 
 def _refuse_folder(path: Path) -> None:
