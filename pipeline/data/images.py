@@ -12,9 +12,7 @@ import math
 import stat
 import threading
 import zipfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -22,7 +20,6 @@ from typing import TypeVar
 import numpy as np
 import PIL
 from PIL import ExifTags, Image
-from tqdm import tqdm
 
 from pipeline.core.advice import quoted
 from pipeline.core.errors import DataError
@@ -42,6 +39,7 @@ from pipeline.data.pixels import (
     kept_on_disk,
 )
 from pipeline.system.memory import free_host_memory
+from pipeline.system.parallel import in_threads
 
 SMALLEST_SIDE = 8
 """Images with a shorter side are left out: they carry no picture."""
@@ -49,8 +47,6 @@ LARGEST_FILE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
 LARGEST_ARCHIVE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
-AHEAD = 64
-"""Results that threads may have ready before they are taken."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -329,29 +325,6 @@ def square(image: Image.Image, size: int) -> np.ndarray:
         box = (left, top, left + side, top + side)
         image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(image)
-
-
-def in_threads(work: Callable[[str], T], names: Sequence[str], description: str) -> Iterator[T]:
-    """Yield `work` of each name, in order, from a few threads (decoding frees the lock).
-
-    At most `AHEAD` results wait to be taken, however many names there are.
-    """
-    waiting: deque[Future[T]] = deque()
-    bar = tqdm(total=len(names), desc=description, unit="img", leave=False)
-    with ThreadPoolExecutor() as pool, bar:
-        for name in names:
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-                bar.update()
-            waiting.append(pool.submit(work, name))
-        while waiting:
-            yield waiting.popleft().result()
-            bar.update()
-
-
-def map_threads(work: Callable[[str], T], names: Iterable[str], description: str) -> list[T]:
-    """Return `work` of each name, in order, from a few threads."""
-    return list(in_threads(work, list(names), description))
 
 
 def load_images(
