@@ -10,7 +10,8 @@ import pytest
 from pipeline.core.errors import DataError
 from pipeline.data import images as module
 from pipeline.data.arrays import load_array
-from pipeline.data.images import content_hash, decode_rgb, load_images, open_images
+from pipeline.data.decoding import decode_rgb
+from pipeline.data.images import content_hash, load_images, open_images
 from pipeline.scoring.features import extract
 from tests.scoring_helpers import QuadrantMeans, noise, quadrant_means
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.data.images import ImageSet, square
+from pipeline.data.decoding import square
+from pipeline.data.images import ImageSet
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (

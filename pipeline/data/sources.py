@@ -25,30 +25,23 @@ from PIL import Image
 
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.text import legible, legible_values
+from pipeline.data.decoding import decode, to_rgb, turn_to_upright
 from pipeline.data.domains import ALL_DOMAINS, count_domains
 from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
     ImageSet,
     combined_hash,
     content_hash,
-    decode,
     open_images,
     refuse_nothing_left,
-    to_rgb,
-    turn_to_upright,
 )
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
 from pipeline.kaggle.names import did_you_mean, source_meant
 from pipeline.runs.files import read_json
 from pipeline.system.parallel import in_threads
-from pipeline.system.storage import (
-    atomic_folder,
-    folder_to_make,
-    is_clutter,
-    refuse_unwritable,
-    write_json,
-)
+from pipeline.system.places import folder_to_make, is_clutter
+from pipeline.system.storage import atomic_folder, refuse_unwritable, write_json
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300

@@ -25,13 +25,9 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
 from pipeline.core.text import legible_values
 from pipeline.data import canvases, near_duplicates, pixel_statistics
+from pipeline.data.decoding import decode, to_rgb
 from pipeline.data.formats import FORMATS
-from pipeline.data.images import (
-    ImageSet,
-    decode,
-    spread_evenly,
-    to_rgb,
-)
+from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.reports.charts import histogram_bins
 from pipeline.reports.explore_page import write_page
