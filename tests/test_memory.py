@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.system import memory
 from pipeline.system.memory import (
@@ -16,8 +15,8 @@ from pipeline.system.memory import (
     free_host_memory,
     keep_freed_memory,
 )
+from tests.factories import CPU
 
-CPU = torch.device("cpu")
 MEGABYTE = 2**20
 
 
