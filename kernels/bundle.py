@@ -26,7 +26,7 @@ import submission
 from pipeline import __version__
 from pipeline.core.errors import PainterError
 from pipeline.runs.provenance import git_revision
-from pipeline.system.storage import zip_entry
+from pipeline.system.image_writers import zip_entry
 from submission.kernel.entry import KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")

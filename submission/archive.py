@@ -23,8 +23,9 @@ from pipeline.core.errors import DataError
 from pipeline.data.formats import open_header
 from pipeline.data.images import LARGEST_FILE, refuse_single_image
 from pipeline.data.listing import list_files
+from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import in_order, usable_cores
-from pipeline.system.storage import ZipImageWriter, is_clutter
+from pipeline.system.places import is_clutter
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 _EXAMPLES = 3

@@ -19,7 +19,7 @@ FRONT_DOOR = (
     "pipeline/__main__.py",
 )
 KERNEL_LIBRARIES = {
-    "torch", "torchvision", "numpy", "scipy", "PIL", "tqdm", "safetensors",
+    "torch", "torchvision", "numpy", "scipy", "PIL", "tqdm", "safetensors", "filelock",
 }  # fmt: skip
 """What Kaggle's image has, and what code may import at the top of a module that runs there."""
 

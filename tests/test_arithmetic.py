@@ -4,33 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from pipeline.cli import run_command
-from pipeline.config import Config, apply_settings
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.models.snapshots import save_snapshot
 from pipeline.stages.arithmetic import Row, Term, compute, draw, formula
+from tests.factories import tiny_generator_config, untrained_sampler
 
-TINY = apply_settings(
-    Config(),
-    {
-        "image_size": 32,
-        "generator_channels": 8,
-        "latent_size": 8,
-        "output_size": 32,
-        "precision": "float32",
-    },
-)
+TINY = tiny_generator_config(output_size=32, precision="float32")
 TERMS = [Term(1, (0, 1, 2)), Term(-1, (3, 4, 5)), Term(1, (6, 7))]
 
 
 def sampler() -> NoiseSampler:
-    torch.manual_seed(0)
-    generator = build_generator(TINY).eval()
-    return NoiseSampler(Snapshot(generator, TINY, 0), 0, torch.device("cpu"))
+    return untrained_sampler(TINY)
 
 
 def apart(first: np.ndarray, second: np.ndarray) -> int:

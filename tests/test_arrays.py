@@ -10,8 +10,10 @@ import pytest
 from pipeline.core.errors import DataError
 from pipeline.data import images as module
 from pipeline.data.arrays import load_array
-from pipeline.data.images import content_hash, decode_rgb, load_images, open_images
+from pipeline.data.decoding import decode_rgb
+from pipeline.data.images import content_hash, load_images, open_images
 from pipeline.scoring.features import extract
+from tests.factories import Hostile
 from tests.scoring_helpers import QuadrantMeans, noise, quadrant_means
 
 PIXELS = np.stack([noise(seed, 24, 16) for seed in range(12)])
@@ -110,16 +112,6 @@ def test_what_is_no_array_of_images_is_refused_with_the_reason(
     (np.save if suffix == ".npy" else np.savez)(path, array)
     with pytest.raises(DataError, match=rf"a\{suffix} .*{reason}"):
         open_images(path)
-
-
-class Hostile:
-    """Pickled, it makes a file when it is loaded without care."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return Path.touch, (self.marker,)
 
 
 @pytest.mark.parametrize("form", ["pickle", "npy", "npz"])

@@ -12,6 +12,7 @@ from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshots import Snapshot
 from pipeline.service.studio import Studio
+from tests.factories import CPU
 from tests.service_helpers import serving, tiny_model
 
 TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 256}
@@ -50,7 +51,7 @@ def test_programs_alternate_and_ratios_are_taken_round_by_round() -> None:
 
 
 def test_the_machine_is_one_line_with_the_version_of_torch() -> None:
-    found = machine(torch.device("cpu"), "bfloat16")
+    found = machine(CPU, "bfloat16")
     assert torch.__version__ in found
     assert found.endswith("bfloat16")
     assert "\n" not in found

@@ -27,6 +27,7 @@ from pipeline.runs.provenance import git_revision
 from submission import archive
 from submission.archive import check_archive
 from submission.kernel.entry import KernelSettings
+from tests import factories
 from tests.helpers import fill
 from tests.helpers import pack as pack_zip
 from tests.kernel_sandbox import code_of, run_script, start_script
@@ -34,11 +35,13 @@ from tests.scoring_helpers import batch, write_random_inception
 
 ROOT = Path(__file__).parent.parent
 PACKED = ("pipeline", "submission")
-TINY: dict[str, Any] = {
-    "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-    "batch_size": 4, "images": 8, "sample_count": 4, "minutes": None, "precision": "float32",
+TINY = factories.TINY | {
+    "images": 8,
+    "sample_count": 4,
+    "minutes": None,
+    "precision": "float32",
     "jpeg_quality": 30,
-}  # fmt: skip
+}
 LEFT = {
     "config.json", "provenance.json", "log.txt", "stats.jsonl", "state.pt",
     "snapshot.safetensors", "snapshot.json", "samples", "scores.jsonl", "images.zip", "images.json",

@@ -18,11 +18,11 @@ from pipeline.models.samplers import class_number
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.training.batches import Batches
+from tests.factories import CPU
 from tests.helpers import TINY_RUN, encoded, fill, painting
 
 CONDITIONAL = apply_settings(Config(), {"conditional": True})
 NAMED = apply_settings(Config(), {"conditional": True, "class_names": ("cat", "dog", "owl")})
-CPU = torch.device("cpu")
 
 
 @pytest.fixture

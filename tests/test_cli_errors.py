@@ -16,6 +16,7 @@ from pipeline.config import preset_names
 from pipeline.runs.files import read_json
 from pipeline.scoring import extractors
 from pipeline.system.storage import write_json
+from tests.factories import Hostile, finished_run
 from tests.helpers import TINY_RUN, encoded, fill, pack, painting
 from tests.scoring_helpers import QuadrantMeans
 
@@ -56,10 +57,7 @@ def refused(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with paintings in `data` and a finished run of them in `run`."""
-    folder = tmp_path_factory.mktemp("trained")
-    fill(folder / "data")
-    assert run_command(train(folder / "data", folder / "run")) == 0
-    return folder
+    return finished_run(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture
@@ -305,16 +303,6 @@ def test_a_cut_off_checkpoint_says_how_to_go_on(refused: Refused, run: Path, kee
 def test_a_checkpoint_that_is_something_else_says_how_to_go_on(refused: Refused, run: Path) -> None:
     (run / "state.pt").write_bytes(b"this is a text")
     assert "move run/state.pt to another folder" in refused(*train("data"))
-
-
-class Hostile:
-    """Unpickling it makes a file."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (os.mkdir, (str(self.marker),))
 
 
 @pytest.mark.parametrize("name", ["state.pt", "snapshot.safetensors"])

@@ -13,7 +13,7 @@ from pipeline.cli.settings import refuse_given_twice, run_settings
 from pipeline.core.errors import ConfigError
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring import extractors
-from tests.helpers import TINY_RUN, fill
+from tests.factories import CPU, finished_run, train_command
 from tests.scoring_helpers import QuadrantMeans
 
 Refused = Callable[..., str]
@@ -21,19 +21,14 @@ Settings = dict[str, int | float]
 
 
 def train(run: str, *more: str) -> list[str]:
-    return ["train", "--data", "data", "--run", run, "--preset", "demo", *TINY_RUN, *more]
+    return train_command(*more, run=run)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with paintings in `data` and a finished run of them in `run`."""
     folder = tmp_path_factory.mktemp("trained")
-    fill(folder / "data", 10)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(folder)
-        assert run_command(train("run")) == 0
-        assert run_command(["generate", "--run", "run", "--count", "4"]) == 0
-    return folder
+    return finished_run(folder, ["generate", "--run", "run", "--count", "4"], count=10)
 
 
 @pytest.fixture
@@ -116,12 +111,11 @@ def test_an_option_without_effect_is_refused(
 
 
 def test_weights_beside_features_that_have_their_own_are_refused() -> None:
-    import torch
 
     from pipeline.core.errors import ScoringError
 
     with pytest.raises(ScoringError, match="--weights goes with inception"):
-        extractors.make_extractor("efficientnet-lite0", Path("w.pth"), torch.device("cpu"))
+        extractors.make_extractor("efficientnet-lite0", Path("w.pth"), CPU)
 
 
 def test_a_borrowed_upscaler_that_enlarges_nothing_is_refused(desk: Path) -> None:

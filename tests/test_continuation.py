@@ -8,38 +8,26 @@ import pytest
 import torch
 
 from pipeline.cli import run_command
-from pipeline.config import Config, apply_settings
+from pipeline.config import Config
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.continuation import continue_from
+from tests.factories import CPU, data_about, noise_paintings, tiny_config
 from tests.helpers import TINY_RUN, fill
 
-DATA: dict[str, Any] = {"path": "data", "domain": None, "count": 8, "content_hash": "abc"}
-CPU = torch.device("cpu")
+DATA = data_about(8, path="data")
 
 
 def tiny(**changes: Any) -> Config:
-    settings: dict[str, Any] = {
-        "image_size": 32,
-        "generator_channels": 4,
-        "discriminator_channels": 4,
-        "latent_size": 4,
-        "batch_size": 4,
-        "images": 16,
-        "log_every": 1,
-        "sample_every": 8,
-        "sample_count": 4,
-        "precision": "float32",
-    }
-    return apply_settings(Config(), settings | changes)
+    settings = {"images": 16, "log_every": 1, "sample_every": 8, "sample_count": 4}
+    return tiny_config(precision="float32", **(settings | changes))
 
 
 def paintings() -> torch.Tensor:
-    numbers = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (8, 3, 32, 32), generator=numbers, dtype=torch.uint8)
+    return noise_paintings(8)
 
 
 def train(config: Config, folder: Path) -> RunFolder:

@@ -1,7 +1,6 @@
 """Differentiable augmentation: by hand on small images, its gradient, and its strength."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -21,13 +20,12 @@ from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
+from tests import factories
+from tests.factories import CPU
 
 ALL = ("colour", "translation", "cutout")
 ONE, NONE = torch.tensor(1.0), torch.tensor(0.0)
-TINY: dict[str, Any] = {
-    "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-    "batch_size": 4, "images": 48, "precision": "float32",
-}  # fmt: skip
+TINY = factories.TINY | {"images": 48, "precision": "float32"}
 
 
 def pictures(count: int = 3, side: int = 8) -> torch.Tensor:
@@ -118,14 +116,14 @@ def test_the_strength_follows_the_signs() -> None:
 def test_the_ramp_says_how_fast(ramp: int, expected: float) -> None:
     settings = {"diffaugment": ALL, "diffaugment_target": 0.6, "diffaugment_ramp": ramp}
     config = apply_settings(Config(), TINY | settings)
-    state = TrainingState.fresh(config, Precision("float32", torch.device("cpu")))
+    state = TrainingState.fresh(config, Precision("float32", CPU))
     state.objective.follow({"d_real_sign": ONE}, 64)
     # One float32 rounding of a number below 1.
     assert strength_of(state).item() == pytest.approx(expected, abs=1e-7)
 
 
 def trained(config: Config, steps: int, state: TrainingState | None = None) -> TrainingState:
-    precision = Precision("float32", torch.device("cpu"))
+    precision = Precision("float32", CPU)
     state = state or TrainingState.fresh(config, precision)
     pixels = (pictures(10, 32) * 127 + 128).byte()
     batches = Batches(pixels, config, precision.device)
@@ -146,7 +144,7 @@ def test_an_adapting_strength_starts_at_zero_and_is_resumed() -> None:
     for _ in range(3):
         state.objective.follow({"d_real_sign": ONE}, 20_000)  # as if it knew every painting
     assert 0.2 < strength_of(state).item() < 0.4
-    precision = Precision("float32", torch.device("cpu"))
+    precision = Precision("float32", CPU)
     resumed = TrainingState.fresh(config, precision)
     assert strength_of(resumed).item() == 0
     resumed.load(copy.deepcopy(state.to_dict()))
@@ -174,7 +172,7 @@ def test_it_changes_the_training_of_both_networks() -> None:
 def test_rows_of_a_batch_get_their_own_numbers() -> None:
     config = apply_settings(Config(), TINY | {"diffaugment": ALL})
     pixels = (pictures(10, 32) * 127 + 128).byte()
-    cpu = torch.device("cpu")
+    cpu = CPU
     whole, part = Batches(pixels, config, cpu)(3), Batches(pixels, config, cpu, slice(1, 3))(3)
     numbers = whole.draws["diffaugment"]
     assert numbers.shape == (3, 4, DRAWS)
@@ -198,7 +196,7 @@ def test_a_run_that_begins_to_adapt_begins_at_zero() -> None:
     fixed = apply_settings(Config(), TINY | {"diffaugment": ALL})
     adapting = apply_settings(fixed, {"diffaugment_target": 0.5})
     saved = copy.deepcopy(trained(fixed, 1).to_dict())
-    state = TrainingState.fresh(adapting, Precision("float32", torch.device("cpu")))
+    state = TrainingState.fresh(adapting, Precision("float32", CPU))
     state.load(saved)
     assert strength_of(state).item() == 0
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.torch
-import torch
 from PIL import Image
 
 from benchmarks.compare import train_command
@@ -18,6 +17,7 @@ from pipeline.config import OutputConfig
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.models.snapshots import load_snapshot
 from submission.ledger import Ledger
+from tests.factories import CPU
 from tests.make_fixtures import STUDY
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -57,7 +57,7 @@ def test_a_snapshot_makes_the_images_that_it_made(path: Path) -> None:
     learned = loaded.upscaler is not None
     side = expected.shape[1]
     output = OutputConfig(output_size=side, upscale="learned" if learned else "lanczos")
-    images = NoiseSampler(loaded, 3, torch.device("cpu"), output)(range(8))
+    images = NoiseSampler(loaded, 3, CPU, output)(range(8))
     found = np.concatenate(images).astype(int)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= PROCESSOR_PIXELS

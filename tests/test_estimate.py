@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.cli import run_command
 from pipeline.core.errors import ConfigError, RunError
@@ -26,17 +25,17 @@ from pipeline.stages.estimate import (
 )
 from pipeline.training import loop
 from pipeline.training.budget import Budget
+from tests.factories import CPU, noise_paintings
 from tests.helpers import TINY_RUN, fill
-from tests.test_training import DATA, paintings, tiny
+from tests.test_training import DATA, tiny
 
-CPU = torch.device("cpu")
 ROOT = Path(__file__).parent.parent
 MADE_UP = Estimate(6, 0.5, 64, 10**9, 9 * 10**7, 10**7, (10, 20))
 """128 images a second."""
 
 
 def loaded() -> LoadedImages:
-    pixels = paintings()
+    pixels = noise_paintings()
     return LoadedImages(pixels, tuple(f"{n}.jpg" for n in range(len(pixels))), ())
 
 
@@ -47,7 +46,7 @@ def ticks(seconds: float) -> Iterator[float]:
 
 def test_some_steps_are_measured_after_a_warm_up() -> None:
     clock = ticks(0.25)
-    found = measure(tiny(), paintings(), CPU, lambda: next(clock))
+    found = measure(tiny(), noise_paintings(), CPU, lambda: next(clock))
     # The clock is read before and after a step: one tick apart.
     assert (found.steps, found.seconds_a_step) == (STEPS, 0.25)
     assert found.images_per_second == 16
@@ -58,14 +57,14 @@ def test_some_steps_are_measured_after_a_warm_up() -> None:
 def test_large_networks_are_measured_by_fewer_steps_and_at_least_one(seconds: float) -> None:
     # One reading of the clock a tick: the limit is looked at before each step, after the first.
     readings = itertools.chain([0.0, 0.0], ticks(seconds))
-    found = measure(tiny(), paintings(), CPU, lambda: next(readings))
+    found = measure(tiny(), noise_paintings(), CPU, lambda: next(readings))
     assert 1 <= found.steps < WARM_UP + STEPS
     assert found.seconds_a_step == seconds
 
 
 def test_the_sizes_are_those_of_the_files_that_a_run_writes(tmp_path: Path) -> None:
-    found = measure(tiny(), paintings(), CPU)
-    loop.train(tiny(), paintings(), DATA, tmp_path / "run", CPU)
+    found = measure(tiny(), noise_paintings(), CPU)
+    loop.train(tiny(), noise_paintings(), DATA, tmp_path / "run", CPU)
     # The file also holds its format and the sizes of logs: well below a kilobyte, rounded up to
     # whole blocks of an archive.
     assert abs((tmp_path / "run" / "state.pt").stat().st_size - found.state) < 2000
@@ -109,7 +108,7 @@ def test_a_dry_run_names_what_counts_and_writes_nothing(
 def test_a_real_dry_run_leaves_the_folder_alone_and_the_run_as_it_would_be(tmp_path: Path) -> None:
     describe(tiny(), loaded(), tmp_path / "run", CPU)
     assert not list(tmp_path.iterdir())
-    loop.train(tiny(images=16), paintings(), DATA, tmp_path / "run", CPU)
+    loop.train(tiny(images=16), noise_paintings(), DATA, tmp_path / "run", CPU)
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert "(resumes at step 4)" in describe(tiny(), loaded(), tmp_path / "run", CPU)
     assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
@@ -135,7 +134,7 @@ def test_a_dry_run_says_which_file_holds_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
-    rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(paintings()))
+    rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(noise_paintings()))
     kept = keep_on_disk(rows, 10, (3, 32, 32), "key")
     assert f"0.0307 MB in {kept.file}" in describe(tiny(), kept, tmp_path / "run", CPU)
 

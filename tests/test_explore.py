@@ -15,6 +15,7 @@ from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import STATISTICS
 from pipeline.reports.pages import thumbnail
 from pipeline.stages.explore import GAP, THUMBNAIL, contact_sheet, explore, round_figure
+from tests import factories
 from tests.helpers import encoded, painting
 
 STEP = THUMBNAIL + GAP
@@ -36,7 +37,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def image_set(files: dict[str, bytes]) -> ImageSet:
-    return ImageSet(tuple(sorted(files)), files.__getitem__, "the test's images")
+    return factories.image_set(dict(sorted(files.items())))
 
 
 def test_statistics_are_exact(tmp_path: Path) -> None:

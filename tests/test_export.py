@@ -20,16 +20,10 @@ from pipeline.stages import export as stage
 from pipeline.stages.export import card, export, model_file, model_names, recipe
 from pipeline.system.storage import write_json
 from pipeline.training.loop import train
+from tests.factories import CPU, data_about, tiny_config
 
-TINY = apply_settings(
-    Config(),
-    {
-        "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-        "batch_size": 4, "images": 8, "output_size": 32, "diffaugment": ["colour", "cutout"],
-        "log_every": 1,
-    },
-)  # fmt: skip
-DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc" * 20}
+TINY = tiny_config(output_size=32, diffaugment=["colour", "cutout"], log_every=1, images=8)
+DATA = data_about(10, content_hash="abc" * 20)
 SCORE = {
     "mifid": 120.5, "fid": 120.5, "fid_interval": [119.0, 122.0], "kid": 0.05, "recall": None,
     "features": "efficientnet-lite0", "n_generated": 1500, "n_reference": 300, "memorized_count": 2,
@@ -40,7 +34,7 @@ SCORE = {
 def run(tmp_path: Path) -> RunFolder:
     torch.manual_seed(0)
     pixels = (torch.rand(10, 3, 32, 32) * 255).byte()
-    train(TINY, pixels, DATA, tmp_path / "run", torch.device("cpu"))
+    train(TINY, pixels, DATA, tmp_path / "run", CPU)
     folder = RunFolder(tmp_path / "run")
     write_json(folder.score, SCORE)
     return folder
@@ -53,10 +47,7 @@ def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) 
     }  # fmt: skip
     assert model_names(tmp_path / "models") == ["tiny"]
     shipped = load_snapshot(model_file("tiny", tmp_path / "models"))
-    before, after = (
-        NoiseSampler(s, 0, torch.device("cpu"))([0, 1])
-        for s in (load_snapshot(run.chosen), shipped)
-    )
+    before, after = (NoiseSampler(s, 0, CPU)([0, 1]) for s in (load_snapshot(run.chosen), shipped))
     # Weights of 11 bits: about one level of 255.
     assert np.abs(np.stack(before).astype(int) - np.stack(after)).mean() < 1
     assert shipped.score is not None

@@ -1,7 +1,6 @@
 """The feature networks against the packages that they come from."""
 
 import io
-import os
 import pickle
 import sys
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from pipeline.scoring.extractors import (
 )
 from pipeline.scoring.features import extract
 from pipeline.scoring.score import score, yardstick
+from tests.factories import CPU, Hostile
 from tests.scoring_helpers import (
     batch,
     noise,
@@ -41,8 +41,6 @@ from tests.scoring_helpers import (
     write_folder,
     write_random_inception,
 )
-
-CPU = torch.device("cpu")
 
 # As a share of the largest feature. The order of summation depends on the memory layout and the
 # batch, so each of some 50 layers differs by a few float32 roundings (6e-8), and a network of
@@ -225,16 +223,6 @@ def test_without_a_file_the_released_weights_are_asked_for(
 
 
 # Files that are not what they should be.
-
-
-class Hostile:
-    """Pickled, it makes a file when it is loaded without care."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return os.mkdir, (str(self.marker),)
 
 
 @pytest.mark.parametrize("form", ["torch", "torch-legacy", "pickle"])

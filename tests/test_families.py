@@ -23,6 +23,7 @@ from pipeline.families.registry import (
     latents_of,
     makes_images,
 )
+from tests.factories import CPU
 
 FAMILIES = ["dcgan", "dense-start", "fully-connected"]
 TINY = {"generator_channels": 4, "discriminator_channels": 4, "latent_size": 5}
@@ -225,7 +226,7 @@ def test_what_a_family_can_do_is_said_by_its_entry() -> None:
 
 def test_inputs_from_noise_are_a_function_of_seed_and_step() -> None:
     config = apply_settings(Config(), TINY | {"batch_size": 6})
-    images = TrainingImages(torch.zeros, torch.device("cpu"))
+    images = TrainingImages(torch.zeros, CPU)
     inputs = NoiseInputs(config, images)
     real = torch.zeros(2, 3, 64, 64)
     whole, part = inputs.batch(real, 3, slice(None)), inputs.batch(real, 3, slice(2, 4))

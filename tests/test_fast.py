@@ -15,9 +15,9 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.fast import FastInception, fold_efficientnet, resize_like_tensorflow1
 from pipeline.scoring.metrics import frechet_distance
+from tests.factories import CPU
 from tests.scoring_helpers import batch, noise, patches, write_random_inception
 
-CPU = torch.device("cpu")
 NAMES = ("inception", "efficientnet-lite0")
 
 # As a share of the largest feature, as in test_extractors: folding changes the order in which

@@ -41,8 +41,8 @@ from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.ema import calibrated
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
+from tests.factories import CPU
 
-CPU = torch.device("cpu")
 TINY = apply_settings(
     load_preset("paint256"),
     {

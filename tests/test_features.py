@@ -12,6 +12,7 @@ from pipeline.core.errors import DataError
 from pipeline.data.images import open_images
 from pipeline.scoring.extractors import OnSeveralDevices, Outputs
 from pipeline.scoring.features import BATCH, Features, cached_extract, extract
+from tests.factories import Hostile
 from tests.helpers import pack
 from tests.scoring_helpers import (
     QuadrantMeans,
@@ -230,16 +231,6 @@ def test_a_cache_file_that_would_run_code_is_not_unpickled(tmp_path: Path, cache
         np.savez(target, values=np.array([Hostile(marker)]), names=[""], unreadable=[""])
     assert_same(cached_extract(images, QuadrantMeans(), "a"), first)
     assert not marker.exists()
-
-
-class Hostile:
-    """Pickled, it makes a file when it is loaded without care."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return Path.touch, (self.marker,)
 
 
 class WithLogits(QuadrantMeans):

@@ -9,8 +9,9 @@ from PIL import Image
 
 from pipeline.core.errors import DataError
 from pipeline.data import formats
+from pipeline.data.decoding import decode, decode_rgb
 from pipeline.data.formats import describe_unread, is_image_name
-from pipeline.data.images import decode, decode_rgb, open_images
+from pipeline.data.images import open_images
 from tests.helpers import encoded, fill, painting
 
 LOSSLESS = [("BMP", "bmp"), ("TIFF", "tif"), ("TIFF", "tiff"), ("PPM", "ppm"), ("PNG", "png")]

@@ -13,9 +13,8 @@ from pipeline.training import batches as module
 from pipeline.training import loop
 from pipeline.training.batches import Batches
 from pipeline.training.gathering import GatherAhead, gather_directly
-from tests.test_training import DATA, assert_equal_runs, paintings, tiny
-
-CPU = torch.device("cpu")
+from tests.factories import CPU, noise_paintings
+from tests.test_training import DATA, assert_equal_runs, tiny
 
 
 def places(step: int) -> np.ndarray:
@@ -23,7 +22,7 @@ def places(step: int) -> np.ndarray:
 
 
 def mapped() -> torch.Tensor:
-    rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(paintings()))
+    rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(noise_paintings()))
     return keep_on_disk(rows, 10, (3, 32, 32), "key").pixels
 
 
@@ -34,10 +33,13 @@ def ahead(self: Batches, pixels: torch.Tensor) -> GatherAhead:
 
 @pytest.mark.parametrize("steps", [[1, 2, 3], [5, 1, 2, 2, 9], [3]])
 def test_gathering_ahead_gives_what_direct_gathering_gives(steps: list[int]) -> None:
-    direct, early = gather_directly(paintings(), places), GatherAhead(paintings(), places, CPU)
+    direct, early = (
+        gather_directly(noise_paintings(), places),
+        GatherAhead(noise_paintings(), places, CPU),
+    )
     for step in steps:
         assert torch.equal(early(step), direct(step))
-        assert torch.equal(direct(step), paintings()[places(step)])
+        assert torch.equal(direct(step), noise_paintings()[places(step)])
 
 
 def test_the_next_step_is_gathered_before_it_is_asked_for() -> None:
@@ -47,7 +49,7 @@ def test_the_next_step_is_gathered_before_it_is_asked_for() -> None:
         asked.append(step)
         return places(step)
 
-    gather = GatherAhead(paintings(), noted, CPU)
+    gather = GatherAhead(noise_paintings(), noted, CPU)
     gather(1)
     gather(2)  # one thread: that of step 2 was the second thing it did
     assert asked[:2] == [1, 2]
@@ -60,13 +62,13 @@ def test_a_failure_in_the_thread_comes_out_where_its_step_is_asked_for() -> None
             raise OSError("the disk went away")
         return places(step)
 
-    gather = GatherAhead(paintings(), until_two, CPU)
+    gather = GatherAhead(noise_paintings(), until_two, CPU)
     gather(1)
     with pytest.raises(OSError, match="went away"):
         gather(2)
 
 
-@pytest.mark.parametrize("source", [paintings, mapped])
+@pytest.mark.parametrize("source", [noise_paintings, mapped])
 @pytest.mark.parametrize("gatherer", [None, ahead])
 def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
     tmp_path: Path,
@@ -74,7 +76,7 @@ def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
     source: Callable[[], torch.Tensor],
     gatherer: Any,
 ) -> None:
-    loop.train(tiny(), paintings(), DATA, tmp_path / "memory", CPU)
+    loop.train(tiny(), noise_paintings(), DATA, tmp_path / "memory", CPU)
     if gatherer is not None:
         monkeypatch.setattr(Batches, "_gatherer", gatherer)
     loop.train(tiny(), source(), DATA, tmp_path / "other", CPU)
@@ -84,9 +86,9 @@ def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_that_is_too_small_gets_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
-    roomy = Batches(paintings(), tiny(), gpu)
+    roomy = Batches(noise_paintings(), tiny(), gpu)
     monkeypatch.setattr(module, "free_device_memory", lambda _: 0)
-    for pixels in (paintings(), mapped()):
+    for pixels in (noise_paintings(), mapped()):
         full = Batches(pixels, tiny(), gpu)
         assert isinstance(full._images, GatherAhead)
         for step in (1, 2, 3, 7, 8):

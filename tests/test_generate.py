@@ -25,19 +25,15 @@ from pipeline.stages import generate as stage
 from pipeline.stages.generate import generate, generate_for_run, read_made
 from pipeline.system.parallel import AHEAD, usable_cores
 from pipeline.system.storage import file_sha256
+from tests.factories import CPU, tiny_generator_config, untrained_sampler
 
-CPU = torch.device("cpu")
-TINY = apply_settings(
-    Config(), {"image_size": 32, "generator_channels": 8, "latent_size": 8, "output_size": 64}
-)
+TINY = tiny_generator_config(output_size=64)
 
 
 def sampler(
     seed: int = 0, config: Config = TINY, devices: Sequence[torch.device] = (CPU,)
 ) -> NoiseSampler:
-    torch.manual_seed(0)
-    generator = build_generator(config).eval()
-    return NoiseSampler(Snapshot(generator, config, 0), seed, devices)
+    return untrained_sampler(config, seed, devices)
 
 
 def read_zip(path: Path) -> dict[str, bytes]:

@@ -14,13 +14,8 @@ from PIL import Image
 from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data import images as module
-from pipeline.data.images import (
-    content_hash,
-    decode_rgb,
-    load_images,
-    open_images,
-    square,
-)
+from pipeline.data.decoding import decode_rgb, square
+from pipeline.data.images import content_hash, load_images, open_images
 from tests.helpers import encoded, fill, pack, painting
 
 

@@ -7,13 +7,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.models.inference import DoublingConvolution, FastGenerator, InFloat32
 from pipeline.models.precision import Precision
+from tests.factories import CPU, tiny_generator_config
 
-CPU = torch.device("cpu")
-TINY = apply_settings(Config(), {"image_size": 64, "generator_channels": 8, "latent_size": 8})
+TINY = tiny_generator_config(image_size=64)
 
 
 def trained(seed: int = 0) -> nn.Module:

@@ -30,19 +30,12 @@ from submission.kernel.entry import (
     refuse_old_gpu,
     reserve_seconds,
 )
+from tests import factories
+from tests.factories import CPU
 from tests.helpers import fill, pack
 from tests.scoring_helpers import QuadrantMeans
 
-TINY: dict[str, Any] = {
-    "image_size": 32,
-    "generator_channels": 4,
-    "discriminator_channels": 4,
-    "latent_size": 4,
-    "batch_size": 4,
-    "images": 8,
-    "sample_count": 4,
-    "precision": "float32",
-}
+TINY = factories.TINY | {"images": 8, "sample_count": 4, "precision": "float32"}
 NEWER = "competitions/gan-getting-started"
 OLDER = "gan-getting-started"
 LEFT = {
@@ -453,7 +446,7 @@ def test_with_weights_the_run_is_scored_against_its_paintings(
     before = os.environ["PAINTER_CACHE"]
     monkeypatch.setattr(kernel_entry, "make_extractor", make)
     run = train(inputs, working)
-    assert asked == [("inception", weights, (torch.device("cpu"),))]
+    assert asked == [("inception", weights, (CPU,))]
     result = read_json(run.score)
     assert (result["n_generated"], result["n_reference"]) == (5, 4)
     assert result["images_sha256"] == hashlib.sha256(run.images.read_bytes()).hexdigest()

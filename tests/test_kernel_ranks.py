@@ -18,19 +18,11 @@ from submission.archive import check_archive
 from submission.kernel import entry as kernel_entry
 from submission.kernel import ranks as kernel_ranks
 from submission.kernel.ranks import device_share, serve, train_in_processes
+from tests import factories
+from tests.factories import CPU
 from tests.helpers import fill
 
-CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "image_size": 32,
-    "generator_channels": 4,
-    "discriminator_channels": 4,
-    "latent_size": 4,
-    "batch_size": 4,
-    "images": 8,
-    "sample_count": 4,
-    "precision": "float32",
-}
+TINY = factories.TINY | {"images": 8, "sample_count": 4, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)

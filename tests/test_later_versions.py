@@ -20,36 +20,25 @@ from pipeline.data.sources import download
 from pipeline.runs.listing import list_runs
 from pipeline.study.plan import load_study
 from submission.ledger import Ledger
-from tests.helpers import TINY_RUN, fill
+from tests.factories import contents, finished_run, train_command
 
-
-def train(*more: str) -> list[str]:
-    return [
-        "train", "--data", "data", "--run", "run", "--preset", "demo", *TINY_RUN, *more
-    ]  # fmt: skip
-
-
-LONGER = train("--set", "images=16")
+LONGER = train_command("--set", "images=16")
 GENERATE = ["generate", "--run", "run", "--count", "2"]
 SCORE = ["score", "--run", "run", "--features", "efficientnet-lite0"]
 REPORT = ["report", "--run", "run"]
 UPSCALER = [*GENERATE, "--upscaler", "run"]
 COMMANDS = [
-    ("config.json", [train(), LONGER, GENERATE, SCORE, REPORT]),
-    ("provenance.json", [train(), LONGER, GENERATE, SCORE, REPORT]),
-    ("state.pt", [train(), LONGER]),
-    ("snapshot.safetensors", [train(), LONGER, [*GENERATE, "--last"]]),
-    ("best.safetensors", [train(), LONGER, GENERATE, UPSCALER]),
+    ("config.json", [train_command(), LONGER, GENERATE, SCORE, REPORT]),
+    ("provenance.json", [train_command(), LONGER, GENERATE, SCORE, REPORT]),
+    ("state.pt", [train_command(), LONGER]),
+    ("snapshot.safetensors", [train_command(), LONGER, [*GENERATE, "--last"]]),
+    ("best.safetensors", [train_command(), LONGER, GENERATE, UPSCALER]),
     ("images.json", [LONGER, GENERATE, SCORE]),
     ("score.json", [LONGER, GENERATE, SCORE, REPORT]),
     ("stats.jsonl", [LONGER, GENERATE]),
     ("scores.jsonl", [LONGER, GENERATE]),
 ]
 CASES = [(name, command) for name, commands in COMMANDS for command in commands]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def raise_format(path: Path) -> None:
@@ -76,12 +65,7 @@ def raise_format(path: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with paintings in `data`, and in `run` each file that a run can have."""
     folder = tmp_path_factory.mktemp("trained")
-    fill(folder / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert run_command(train()) == 0
-        assert run_command(GENERATE) == 0
-    run = folder / "run"
+    run = finished_run(folder, GENERATE) / "run"
     for ending in ("safetensors", "json"):
         shutil.copy(run / f"snapshot.{ending}", run / f"best.{ending}")
     (run / "score.json").write_text(json.dumps({"mifid": 100.0, "features": "inception"}))
@@ -119,7 +103,7 @@ def test_a_snapshot_is_left_alone_by_a_training_from_the_start(
     (tmp_path / "run" / "state.pt").unlink()
     raise_format(tmp_path / "run" / name)
     before = contents(tmp_path)
-    assert run_command(train()) == 2
+    assert run_command(train_command()) == 2
     assert contents(tmp_path) == before
 
 

@@ -18,17 +18,15 @@ from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
+from tests import factories
+from tests.factories import CPU, noise_paintings, tiny_config
 
-TINY: dict[str, Any] = {
-    "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-    "batch_size": 4, "images": 48, "precision": "float32", "loss": "hinge", "lecam_weight": 0.3,
-}  # fmt: skip
-CPU = torch.device("cpu")
-PRECISION = Precision("float32", torch.device("cpu"))
+TINY = factories.TINY | {"images": 48, "precision": "float32", "loss": "hinge", "lecam_weight": 0.3}
+PRECISION = Precision("float32", CPU)
 
 
 def tiny(**changes: Any) -> Config:
-    return apply_settings(Config(), TINY | changes)
+    return tiny_config(TINY, **changes)
 
 
 def test_each_kind_is_pulled_to_the_others_anchor() -> None:
@@ -101,8 +99,7 @@ def test_every_family_from_noise_has_it(changes: dict[str, Any]) -> None:
 
 
 def trained(config: Config, steps: int, state: TrainingState | None = None) -> TrainingState:
-    numbers = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=numbers)
+    pixels = noise_paintings()
     state = state or TrainingState.fresh(config, PRECISION)
     batches = Batches(pixels, config, CPU)
     for _ in range(steps):

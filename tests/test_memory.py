@@ -3,10 +3,10 @@
 import ctypes
 import mmap
 import os
+import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.system import memory
 from pipeline.system.memory import (
@@ -15,8 +15,8 @@ from pipeline.system.memory import (
     free_host_memory,
     keep_freed_memory,
 )
+from tests.factories import CPU
 
-CPU = torch.device("cpu")
 MEGABYTE = 2**20
 
 
@@ -50,7 +50,16 @@ def test_an_older_container_too_and_never_less_than_nothing(machine: Path) -> No
     assert free_host_memory() == 0
 
 
-def test_without_a_word_from_the_system_half_of_all_memory_counts(machine: Path) -> None:
+def test_on_other_systems_psutil_says_what_is_available(machine: Path) -> None:
+    (machine / "meminfo").unlink()
+    everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < free_host_memory() < everything
+
+
+def test_without_a_word_from_the_system_half_of_all_memory_counts(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)  # its import fails
     (machine / "meminfo").unlink()
     everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert free_host_memory() == everything // 2

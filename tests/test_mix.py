@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.cli import run_command
-from pipeline.config import Config, apply_settings
+from pipeline.config import apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
@@ -25,22 +25,11 @@ from pipeline.runs.listing import list_runs
 from pipeline.stages.mix import mix, mixed
 from pipeline.system.storage import write_json
 from pipeline.training.loop import train
+from tests.factories import CPU, data_about, tiny_config
 
-CPU = torch.device("cpu")
-TINY = apply_settings(
-    Config(),
-    {
-        "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-        "batch_size": 4, "images": 8, "output_size": 32, "log_every": 1,
-    },
-)  # fmt: skip
+TINY = tiny_config(images=8, output_size=32, log_every=1)
 UPSCALER: dict[str, Any] = {"family": "upscaler", "latent_size": 16, "generator_channels": 4}
-DATA: dict[str, Any] = {
-    "path": "paintings",
-    "domain": None,
-    "count": 10,
-    "content_hash": "abc" * 20,
-}
+DATA = data_about(10, content_hash="abc" * 20)
 
 
 class Plain(nn.Module):

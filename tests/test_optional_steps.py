@@ -35,16 +35,22 @@ from pipeline.system.storage import atomic_folder, refuse_unwritable, write_text
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from submission.ledger import Ledger
+from tests import factories
+from tests.factories import CPU, data_about, finished_run, noise_paintings
 from tests.helpers import TINY_RUN, fill
 from tests.scoring_helpers import QuadrantMeans
 
 ROOT = Path(__file__).parent.parent
-TINY: dict[str, Any] = {
-    "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-    "batch_size": 4, "images": 48, "log_every": 2, "sample_every": 16, "sample_count": 4,
-    "precision": "float32", "score_every": 8, "score_images": 50,
-}  # fmt: skip
-DATA = {"path": "paintings", "domain": None, "count": 6, "content_hash": "abc"}
+TINY = factories.TINY | {
+    "images": 48,
+    "log_every": 2,
+    "sample_every": 16,
+    "sample_count": 4,
+    "precision": "float32",
+    "score_every": 8,
+    "score_images": 50,
+}
+DATA = data_about(6)
 
 
 @pytest.fixture(autouse=True)
@@ -54,10 +60,9 @@ def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(run: Path, small_score: Any = None, **changes: Any) -> int:
-    numbers = torch.Generator().manual_seed(1)
-    paintings = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=numbers)
+    paintings = noise_paintings(6, seed=1)
     config = apply_settings(Config(), TINY | changes)
-    return loop.train(config, paintings, DATA, run, torch.device("cpu"), small_score)
+    return loop.train(config, paintings, DATA, run, CPU, small_score)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -279,6 +284,30 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
         pass
 
 
+HOLDER = """
+import sys
+from pathlib import Path
+from pipeline.system.locks import held_lock
+
+with held_lock(Path(sys.argv[1]), wait=False) as held:
+    print(held, flush=True)
+    input()
+"""
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "a")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with held_lock(tmp_path / "a", wait=False) as held:
+            assert not held
+        process.kill()
+    with held_lock(tmp_path / "a", wait=False) as held:
+        assert held
+
+
 def test_what_was_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("one", "one", "two", "one"):
         say_once(text)
@@ -292,10 +321,7 @@ def test_what_was_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> 
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with paintings, a finished run with images, and a file in the way."""
     folder = tmp_path_factory.mktemp("trained")
-    fill(folder / "data")
-    command = ["train", "--data", str(folder / "data"), "--run", str(folder / "run")]
-    assert run_command([*command, "--preset", "demo", *TINY_RUN]) == 0
-    assert run_command(["generate", "--run", str(folder / "run"), "--count", "4"]) == 0
+    finished_run(folder, ["generate", "--run", "run", "--count", "4"])
     (folder / "file").touch()
     return folder
 

@@ -7,8 +7,8 @@ import jinja2
 import pytest
 from PIL import Image
 
-from pipeline.data.images import ImageSet
 from pipeline.reports.pages import THUMBNAIL, data_uri, gallery, jpeg_uri, render, thumbnail
+from tests.factories import image_set
 from tests.helpers import encoded, painting
 
 
@@ -16,10 +16,6 @@ def opened(uri: str) -> Image.Image:
     head, _, content = uri.partition(",")
     assert head == "data:image/jpeg;base64"
     return Image.open(io.BytesIO(base64.b64decode(content)))
-
-
-def image_set(files: dict[str, bytes]) -> ImageSet:
-    return ImageSet(tuple(files), files.__getitem__, "the test's images")
 
 
 def test_data_uri() -> None:

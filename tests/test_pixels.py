@@ -15,7 +15,7 @@ import torch
 
 from pipeline.core.errors import DataError, WorkFailed
 from pipeline.data import images as image_module
-from pipeline.data.images import AHEAD, ImageSet, in_threads, load_images, open_images
+from pipeline.data.images import ImageSet, load_images, open_images
 from pipeline.data.pixels import (
     DEVICE_SHARE,
     HOST_SHARE,
@@ -25,6 +25,7 @@ from pipeline.data.pixels import (
     keep_on_disk,
     kept_on_disk,
 )
+from pipeline.system.parallel import READ_AHEAD, in_threads
 from tests.helpers import encoded, fill, painting
 
 
@@ -200,7 +201,7 @@ def test_threads_run_ahead_of_what_is_taken_by_a_bounded_number() -> None:
     results = in_threads(lambda n: started.append(n) or n, [str(n) for n in range(500)], "work")  # type: ignore[func-returns-value]  # notes and returns the name
     taken = [next(results) for _ in range(10)]
     assert taken == [str(n) for n in range(10)]
-    assert len(started) <= 10 + AHEAD
+    assert len(started) <= 10 + READ_AHEAD
     assert [*taken, *results] == [str(n) for n in range(500)]
 
 

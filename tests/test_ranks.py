@@ -26,16 +26,13 @@ from pipeline.training.distributed.ranks import ALONE, Decision, Ranks, add_up, 
 from pipeline.training.distributed.synchronised import SynchronisedBatchNorm2d, synchronise
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.state import TrainingState
+from tests import factories
+from tests.factories import CPU, data_about, noise_paintings
 from tests.helpers import TINY_RUN, fill
 from tests.rank_processes import PATIENCE, run_ranks
 
 ROOT = Path(__file__).parent.parent
-CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "image_size": 32,
-    "generator_channels": 4,
-    "discriminator_channels": 4,
-    "latent_size": 4,
+TINY = factories.TINY | {
     "batch_size": 6,
     "images": 30,
     "log_every": 1,
@@ -43,13 +40,12 @@ TINY: dict[str, Any] = {
     "sample_count": 4,
     "precision": "float32",
 }
-DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc"}
+DATA = data_about(10)
 
 
 def train(ranks: Ranks, run: Path, **changes: Any) -> int:
     """Train a tiny network on ten images of noise."""
-    numbers = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=numbers)
+    pixels = noise_paintings()
     config = apply_settings(Config(), TINY | changes)
     return loop.train(config, pixels, DATA, run, CPU, ranks=ranks)
 

@@ -21,29 +21,23 @@ from pipeline.stages.generate import read_made
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.recovery import set_aside
 from submission.ledger import Ledger, Row
-from tests.helpers import TINY_RUN, fill
+from tests.factories import contents, finished_run, train_command
+from tests.helpers import fill
 from tests.scoring_helpers import QuadrantMeans
 
 Painter = Callable[..., str]
 IDENTICAL = ("snapshot.safetensors", "snapshot.json")
+LOGGED = ("--set", "log_every=1")
 
 
 def train(*more: str) -> list[str]:
-    return [
-        "train", "--data", "data", "--run", "run", "--preset", "demo", *TINY_RUN,
-        "--set", "log_every=1", *more,
-    ]  # fmt: skip
+    return train_command(*LOGGED, *more)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with paintings in `data`, and a finished run of them in `run`."""
-    folder = tmp_path_factory.mktemp("trained")
-    fill(folder / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert run_command(train()) == 0
-    return folder
+    return finished_run(tmp_path_factory.mktemp("trained"), options=LOGGED)
 
 
 @pytest.fixture
@@ -68,10 +62,6 @@ def painter(capsys: pytest.CaptureFixture[str]) -> Painter:
         return said.out + said.err
 
     return call
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def flip(path: Path, place: int = -5) -> None:

@@ -23,6 +23,7 @@ from pipeline.scoring.score import (
     yardstick,
 )
 from pipeline.scoring.score import score as score_against
+from tests import factories
 from tests.scoring_helpers import QuadrantMeans, noise, png, quadrant_means
 
 OWN_KEYS = {
@@ -63,7 +64,7 @@ def score(
 def image_set(seeds: range, label: str = "set", **extra: bytes) -> ImageSet:
     files = {f"{label}{seed}.png": png(colours(seed)) for seed in seeds}
     files |= {f"{name}.png": content for name, content in extra.items()}
-    return ImageSet(tuple(sorted(files)), files.__getitem__, label)
+    return factories.image_set(dict(sorted(files.items())), label)
 
 
 def features(seeds: range) -> np.ndarray:

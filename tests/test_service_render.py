@@ -21,6 +21,7 @@ from pipeline.service.pages import PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
 from pipeline.service.render import encode, side_by_side, zipped
 from pipeline.system.storage import file_sha256, write_json
+from tests.factories import CPU
 from tests.helpers import painting
 from tests.service_helpers import tiny_model, tiny_snapshot
 
@@ -71,7 +72,7 @@ def test_images_lie_side_by_side_row_by_row() -> None:
 
 def test_image_k_of_seed_s_is_file_k_of_generate(model: Model) -> None:
     job = images_job(model, ImagesQuery(seed=3, images="5,2"))
-    sampler = NoiseSampler(tiny_snapshot(), 3, torch.device("cpu"))
+    sampler = NoiseSampler(tiny_snapshot(), 3, CPU)
     with zipfile.ZipFile(io.BytesIO(made(model, job))) as archive:
         assert archive.namelist() == ["5.png", "2.png"]
         for number in (5, 2):
@@ -155,15 +156,15 @@ def test_a_model_tells_what_the_folder_says_of_it(tmp_path: Path) -> None:
     run.path.mkdir()
     snapshot = tiny_snapshot()
     save_snapshot(run.snapshot, snapshot.generator, snapshot.config, 77)
-    alone = load_model(run.snapshot, torch.device("cpu")).about()
+    alone = load_model(run.snapshot, CPU).about()
     assert (alone["name"], alone["score"], alone["trained_on"]) == ("my run", None, None)
     (tmp_path / "other.safetensors").write_bytes(run.snapshot.read_bytes())
-    assert load_model(tmp_path / "other.safetensors", torch.device("cpu")).name == "other"
+    assert load_model(tmp_path / "other.safetensors", CPU).name == "other"
     write_json(run.config, snapshot.config.to_dict())
     write_json(run.score, {"mifid": 12.5, "features": "inception", "n_generated": 7000})
     data = {"path": "/home/me/paintings", "count": 300, "domain": None, "content_hash": "ab"}
     write_json(run.provenance, {"data": data})
-    model = load_model(run.snapshot, torch.device("cpu"))
+    model = load_model(run.snapshot, CPU)
     about = model.about()
     assert (model.slug, about["name"], about["images_seen"]) == ("my-run", "my run", 77)
     assert about["score"]["mifid"] == 12.5
@@ -171,7 +172,7 @@ def test_a_model_tells_what_the_folder_says_of_it(tmp_path: Path) -> None:
     assert about["trained_on"] == {"count": 300, "domain": None, "content_hash": "ab"}
     assert "/home/me" not in str(about)
     run.score.write_text("{")  # damaged: it informs, nothing depends on it
-    assert load_model(run.snapshot, torch.device("cpu")).about()["score"] is None
+    assert load_model(run.snapshot, CPU).about()["score"] is None
 
 
 def test_a_score_of_other_images_is_not_the_model_s(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_score_of_other_images_is_not_the_model_s(tmp_path: Path) -> None:
         ({}, True),  # as earlier versions left it
     ):
         write_json(run.made, made)
-        found = load_model(run.snapshot, torch.device("cpu")).about()["score"]
+        found = load_model(run.snapshot, CPU).about()["score"]
         assert (found is not None) == belongs
         assert found is None or found["comparable_with_leaderboard"] is True
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.cli import run_command
-from pipeline.config import Config, apply_settings
+from pipeline.config import apply_settings
 from pipeline.core.errors import RunError
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import build_generator
@@ -21,32 +21,20 @@ from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.scores import LARGEST_SHARE, Scores
 from pipeline.training.small_score import SmallScore, make_small_score
+from tests import factories
+from tests.factories import CPU, data_about, noise_paintings, tiny_config
 from tests.helpers import TINY_RUN, encoded, fill, painting
 from tests.scoring_helpers import QuadrantMeans
 
-CPU = torch.device("cpu")
-CONFIG = apply_settings(
-    Config(),
-    {
-        "image_size": 32,
-        "generator_channels": 4,
-        "discriminator_channels": 4,
-        "latent_size": 4,
-        "batch_size": 4,
-        "images": 48,
-        "precision": "float32",
-        "score_every": 8,
-        "score_images": 50,
-        "output_size": 32,
-        "sample_count": 4,
-    },
+CONFIG = tiny_config(
+    images=48, precision="float32", score_every=8, score_images=50, output_size=32, sample_count=4
 )
-DATA = {"path": "paintings", "domain": None, "count": 6, "content_hash": "abc"}
+DATA = data_about(6)
 
 
 def image_set(count: int, first: int = 0) -> ImageSet:
     files = {f"{n}.jpg": encoded(painting(seed=first + n)) for n in range(count)}
-    return ImageSet(tuple(files), files.__getitem__, "paintings")
+    return factories.image_set(files, "paintings")
 
 
 def generator() -> nn.Module:
@@ -75,8 +63,7 @@ class Scripted:
 
 
 def train(run: Path, small_score: Any, **changes: Any) -> None:
-    pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8,
-                           generator=torch.Generator().manual_seed(1))  # fmt: skip
+    pixels = noise_paintings(6, seed=1)
     config = apply_settings(CONFIG, changes)
     loop.train(config, pixels, DATA, run, CPU, small_score)
 

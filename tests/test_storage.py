@@ -10,18 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.system.storage import (
-    FolderImageWriter,
-    ZipImageWriter,
-    atomic_file,
-    atomic_folder,
-    folder_to_make,
-    make_folder,
-    open_image_writer,
-    target_of,
-    write_json,
-    write_text,
-)
+from pipeline.system.image_writers import FolderImageWriter, ZipImageWriter, open_image_writer
+from pipeline.system.places import folder_to_make, make_folder, target_of
+from pipeline.system.storage import atomic_file, atomic_folder, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -252,7 +243,7 @@ def test_a_mount_point_is_not_replaced(
     mounted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: bool
 ) -> None:
     if not table:  # as on systems without one: the rename at the end is what fails
-        monkeypatch.setattr("pipeline.system.storage.MOUNTS", tmp_path / "none")
+        monkeypatch.setattr("pipeline.system.places.MOUNTS", tmp_path / "none")
     (tmp_path / "link").symlink_to(mounted)
     for path in (mounted, tmp_path / "link"):
         with pytest.raises(DataError, match=r"is a mount point.*such as .*/painter"):

@@ -13,7 +13,8 @@ from pipeline.runs.folder import RunFolder
 from pipeline.system import parallel, threads
 from pipeline.system.parallel import allowed_cores, threads_by_environment, usable_cores
 from pipeline.system.threads import choose_threads, other_load, take_threads
-from tests.helpers import TINY_RUN, fill
+from tests.factories import train_command
+from tests.helpers import fill
 
 Printed = pytest.CaptureFixture[str]
 
@@ -140,10 +141,6 @@ def test_what_is_wanted_holds_for_torch_and_for_the_commands_that_are_started(
 # --- Through the command line
 
 
-def train(*more: str) -> list[str]:
-    return ["train", "--data", "data", "--run", "run", "--preset", "demo", *TINY_RUN, *more]
-
-
 def sittings(run: Path) -> list[int]:
     provenance = json.loads((run / "provenance.json").read_text())
     return [sitting["threads"] for sitting in provenance["sittings"]]
@@ -155,11 +152,11 @@ def test_a_run_keeps_the_number_that_it_began_with(
     fill(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     machine(monkeypatch, 2, 0.0)
-    assert run_command(train()) == 0
+    assert run_command(train_command()) == 0
     assert "threads: 2 threads, as 2 cores are free" in capsys.readouterr().err
     machine_is_busy = 1.7
     monkeypatch.setattr(threads, "other_load", lambda: machine_is_busy)
-    longer = train("--set", "images=16")
+    longer = train_command("--set", "images=16")
     assert run_command(longer) == 0
     assert "threads: 2 threads, as the run has had" in capsys.readouterr().err
     assert run_command([*longer[:-1], "images=24", "--threads", "1"]) == 0
@@ -178,12 +175,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one_whatever_the_load_is_then(
     fill(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     machine(monkeypatch, 2, 2.0 - number)
-    whole = train("--set", "images=16")
+    whole = train_command("--set", "images=16")
     whole[whole.index("run")] = "whole"
     assert run_command(whole) == 0
-    assert run_command(train()) == 0
+    assert run_command(train_command()) == 0
     monkeypatch.setattr(threads, "other_load", lambda: number - 1.0)
-    assert run_command(train("--set", "images=16")) == 0
+    assert run_command(train_command("--set", "images=16")) == 0
     assert sittings(tmp_path / "run") == [number, number]
     # Its header also holds the budget, which is the same in both.
     ends = [(tmp_path / name / "snapshot.safetensors").read_bytes() for name in ("run", "whole")]
@@ -196,7 +193,7 @@ def test_the_dry_run_says_how_many_threads_and_why(
     fill(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     machine(monkeypatch, 2, 1.3)
-    assert run_command(train("--dry-run")) == 0
+    assert run_command(train_command("--dry-run")) == 0
     line = "threads  1 thread, as other work keeps 1.3 of 2 cores busy\n"
     assert line in capsys.readouterr().out
 

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from tqdm import tqdm
 
-from pipeline.config import Config, apply_settings
+from pipeline.config import Config
 from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RunError
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision, choose_precision
@@ -32,20 +32,17 @@ from pipeline.training.interruption import StopRequest
 from pipeline.training.recorder import Recorder
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
+from tests import factories
+from tests.factories import CPU, data_about, noise_paintings, tiny_config
 
-TINY: dict[str, Any] = {
-    "image_size": 32,
-    "generator_channels": 4,
-    "discriminator_channels": 4,
-    "latent_size": 4,
-    "batch_size": 4,
+TINY = factories.TINY | {
     "images": 48,
     "log_every": 2,
     "sample_every": 16,
     "sample_count": 4,
     "precision": "float32",
 }
-DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc"}
+DATA = data_about(10)
 KEYS = {
     "step", "images_seen", "seconds", "loss_d", "loss_g", "d_real", "d_fake_before",
     "d_fake_after", "d_real_sign", "images_per_second",
@@ -53,16 +50,11 @@ KEYS = {
 
 
 def tiny(**changes: Any) -> Config:
-    return apply_settings(Config(), TINY | changes)
-
-
-def paintings() -> torch.Tensor:
-    numbers = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (10, 3, 32, 32), dtype=torch.uint8, generator=numbers)
+    return tiny_config(TINY, **changes)
 
 
 def train(run: Path, **changes: Any) -> int:
-    return loop.train(tiny(**changes), paintings(), DATA, run, torch.device("cpu"))
+    return loop.train(tiny(**changes), noise_paintings(), DATA, run, CPU)
 
 
 def statistics(run: Path) -> list[dict[str, float]]:
@@ -235,7 +227,7 @@ def test_another_config_or_other_data_is_refused_with_the_difference(tmp_path: P
         train(tmp_path / "run", learning_rate=1e-3)
     data = DATA | {"content_hash": "xyz", "path": "elsewhere"}
     with pytest.raises(RunError, match="10 others from elsewhere"):
-        loop.train(tiny(), paintings(), data, tmp_path / "run")
+        loop.train(tiny(), noise_paintings(), data, tmp_path / "run")
     assert train(tmp_path / "run", images=56) == 56  # a budget may grow
 
 
@@ -315,8 +307,8 @@ def test_a_snapshot_is_the_same_generator_after_a_round_trip(tmp_path: Path) -> 
 @pytest.mark.parametrize("precision", ["float16", "float32", "auto"])
 def test_training_on_a_gpu_resumes(tmp_path: Path, precision: str) -> None:
     gpu = torch.device("cuda")
-    loop.train(tiny(images=16, precision=precision), paintings(), DATA, tmp_path, gpu)
-    loop.train(tiny(precision=precision), paintings(), DATA, tmp_path, gpu)
+    loop.train(tiny(images=16, precision=precision), noise_paintings(), DATA, tmp_path, gpu)
+    loop.train(tiny(precision=precision), noise_paintings(), DATA, tmp_path, gpu)
     assert statistics(tmp_path)[-1]["images_seen"] == 48
 
 
@@ -326,7 +318,7 @@ def test_steady_steps_never_wait_for_the_gpu(precision: str) -> None:
     gpu, config = torch.device("cuda"), tiny()
     how = Precision(choose_precision(precision, gpu), gpu)
     state = TrainingState.fresh(config, how)
-    batches = Batches(paintings(), config, gpu)
+    batches = Batches(noise_paintings(), config, gpu)
     settings = loop.StepSettings.from_config(config)
     for _ in range(3):  # the first steps choose algorithms and allocate
         loop.train_step(state, batches(state.step + 1), how, settings)

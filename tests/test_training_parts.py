@@ -23,8 +23,7 @@ from pipeline.training.ema import (
 )
 from pipeline.training.loop import frozen
 from pipeline.training.state import TrainingState
-
-CPU = torch.device("cpu")
+from tests.factories import CPU
 
 
 class ConstantLogit(nn.Module):
@@ -234,7 +233,7 @@ def test_float16_on_a_cpu_is_refused_and_auto_resolves() -> None:
 
 def test_all_devices_are_every_gpu_or_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert all_devices() == (torch.device("cpu"),)
+    assert all_devices() == (CPU,)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_devices() == (torch.device("cuda:0"), torch.device("cuda:1"))

@@ -13,7 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.data.images import ImageSet, square
+from pipeline.data.decoding import square
+from pipeline.data.images import ImageSet
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (
@@ -42,9 +43,9 @@ from pipeline.training.batches import Batches
 from pipeline.training.loop import train
 from pipeline.training.small_score import make_small_score
 from submission.kernel.entry import KernelSettings
+from tests.factories import CPU, data_about, tiny_config
 from tests.helpers import fill
 
-CPU = torch.device("cpu")
 TINY = apply_settings(
     load_preset("upscaler64to256"),
     {
@@ -53,14 +54,8 @@ TINY = apply_settings(
         "sample_count": 2, "log_every": 1,
     },
 )  # fmt: skip
-TINY_GENERATOR = apply_settings(
-    Config(),
-    {
-        "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
-        "output_size": 128, "precision": "float32",
-    },
-)  # fmt: skip
-DATA = {"path": "paintings", "domain": None, "count": 5, "content_hash": "abc"}
+TINY_GENERATOR = tiny_config(output_size=128, precision="float32")
+DATA = data_about(5)
 
 
 def paintings(count: int = 5, side: int = 64) -> torch.Tensor:

@@ -12,32 +12,21 @@ import torch
 from PIL import GifImagePlugin, Image, ImageSequence
 
 from pipeline.cli import run_command
-from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, DataError, WorkFailed
 from pipeline.families.noise.latents import walk
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.models.snapshots import save_snapshot
 from pipeline.stages import video as stage
 from pipeline.stages.video import hundredths, make_video, refuse_video, write_video
 from pipeline.training.ema import calibrated
+from tests.factories import tiny_generator_config, untrained_sampler
 
-TINY = apply_settings(
-    Config(),
-    {
-        "image_size": 32,
-        "generator_channels": 8,
-        "latent_size": 8,
-        "output_size": 32,
-        "precision": "float32",
-    },
-)
+TINY = tiny_generator_config(output_size=32, precision="float32")
 
 
 def sampler(seed: int = 0) -> NoiseSampler:
-    torch.manual_seed(0)
-    generator = build_generator(TINY).eval()
-    return NoiseSampler(Snapshot(generator, TINY, 0), seed, torch.device("cpu"))
+    return untrained_sampler(TINY, seed)
 
 
 def greys(values: Sequence[int], side: int = 16) -> Iterator[np.ndarray]:

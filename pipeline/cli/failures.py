@@ -17,7 +17,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def disk_message(error: OSError) -> str:
     """Return what to say of a file that could not be read or written."""
-    from pipeline.system.storage import FULL, describe_disk
+    from pipeline.system.places import describe_disk
+    from pipeline.system.storage import FULL
 
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in FULL:

@@ -59,7 +59,8 @@ def generate(
     from pipeline.models.snapshots import load_snapshot, rewrite_snapshot, with_upscaler
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.generate import generate, generate_for_run, refuse_no_images
-    from pipeline.system.storage import refuse_image_target, refuse_unwritable
+    from pipeline.system.image_writers import refuse_image_target
+    from pipeline.system.storage import refuse_unwritable
     from pipeline.system.threads import take_threads
 
     source = snapshot_file(run_path, snapshot, last, model)

@@ -66,7 +66,8 @@ def study(
     from pipeline.study.point import Workshop
     from pipeline.study.recovery import take_up
     from pipeline.study.search import run_study
-    from pipeline.system.storage import make_folder, refuse_unwritable
+    from pipeline.system.places import make_folder
+    from pipeline.system.storage import refuse_unwritable
     from pipeline.system.threads import choose_threads
 
     if replace and on == "here":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
@@ -27,6 +26,7 @@ from pipeline.config.sections import (
     TrainingConfig,
 )
 from pipeline.core.errors import ConfigError
+from pipeline.core.records import fits, options_of
 
 DEFAULT_FAMILY = "dcgan"
 BUILT_IN = {
@@ -173,7 +173,7 @@ def typed(setting: Setting, value: Any) -> Any:
         ConfigError: if it is of another one, or no finite number.
     """
     name, hint = setting.name, setting.hint
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = options_of(hint)
     if type(None) in options and value in (None, "none"):
         return None
     if float in options and type(value) is int:
@@ -184,7 +184,7 @@ def typed(setting: Setting, value: Any) -> Any:
         if all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ConfigError(f"{name} is {value!r}; expected a list of texts.")
-    if type(value) in options:
+    if fits(value, hint):
         return value
     expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")

@@ -51,8 +51,19 @@ def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
 
 
 def _refuse_other_type(name: str, value: Any, hint: Any) -> None:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    allowed = {typing.get_origin(option) or option for option in options}
-    if type(value) in allowed or (type(value) is int and float in allowed):
-        return
-    raise TypeError(f"{name} is {value!r}")
+    if not fits(value, hint):
+        raise TypeError(f"{name} is {value!r}")
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Tell whether a value has a type that a hint allows; whole numbers may stand for others.
+
+    What containers hold is not looked at. True and False are no numbers.
+    """
+    allowed = {typing.get_origin(option) or option for option in options_of(hint)}
+    return type(value) in allowed or (type(value) is int and float in allowed)
+
+
+def options_of(hint: Any) -> tuple[Any, ...]:
+    """Return the types that a hint allows: those of a union, else the hint itself."""
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

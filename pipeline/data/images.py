@@ -12,23 +12,21 @@ import math
 import stat
 import threading
 import zipfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image
-from tqdm import tqdm
+from PIL import Image
 
 from pipeline.core.advice import quoted
 from pipeline.core.errors import DataError
 from pipeline.core.notices import say_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
+from pipeline.data.decoding import SMALLEST_SIDE, decode_rgb, square
 from pipeline.data.domains import pick_domain
 from pipeline.data.formats import IMAGE_SUFFIXES, is_image_name
 from pipeline.data.listing import list_files
@@ -42,25 +40,12 @@ from pipeline.data.pixels import (
     kept_on_disk,
 )
 from pipeline.system.memory import free_host_memory
+from pipeline.system.parallel import in_threads
 
-SMALLEST_SIDE = 8
-"""Images with a shorter side are left out: they carry no picture."""
 LARGEST_FILE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
 LARGEST_ARCHIVE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
-AHEAD = 64
-"""Results that threads may have ready before they are taken."""
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF's orientations."""
 
 T = TypeVar("T")
 
@@ -269,89 +254,6 @@ def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> Non
             f"{path} would unpack to {total:,} bytes (at most {LARGEST_ARCHIVE:,}). "
             "Nothing was unpacked."
         )
-
-
-def decode(content: bytes) -> Image.Image:
-    """Decode an image file completely, whatever its mode, still unrotated.
-
-    Raises:
-        DataError: if it is not a whole image of a kind that is read, has a side below 8 pixels
-            or too many pixels; the message lacks the name.
-    """
-    return formats.decode(content, SMALLEST_SIDE)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image upright and in RGB; transparent parts lie on white."""
-    turn = turn_to_upright(image)
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode.startswith("I"):
-        # 16 bits of grey, which Pillow's own conversion would cut off at 255.
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    image = image.convert("RGB")
-    image.info.clear()  # a rotation noted there has been carried out
-    return image
-
-
-def turn_to_upright(image: Image.Image) -> Image.Transpose | None:
-    """Return what EXIF says must be done to see the image upright, or None."""
-    try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        # Damaged EXIF data (Pillow raises many kinds) says nothing; the picture may be whole.
-        return None
-
-
-def decode_rgb(content: bytes) -> Image.Image:
-    """Decode an image file to upright RGB.
-
-    Raises:
-        DataError: if it is not a whole image of a known kind; the message lacks the name.
-    """
-    return to_rgb(decode(content))
-
-
-def square(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the shorter side to `size` with antialiasing and cut the centre square.
-
-    Returns:
-        uint8 array, 0 to 255: (size, size, 3) of RGB, (size, size) of grey.
-    """
-    if image.size != (size, size):
-        # One resampling of the centred box; Pillow's bicubic filter antialiases.
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image)
-
-
-def in_threads(work: Callable[[str], T], names: Sequence[str], description: str) -> Iterator[T]:
-    """Yield `work` of each name, in order, from a few threads (decoding frees the lock).
-
-    At most `AHEAD` results wait to be taken, however many names there are.
-    """
-    waiting: deque[Future[T]] = deque()
-    bar = tqdm(total=len(names), desc=description, unit="img", leave=False)
-    with ThreadPoolExecutor() as pool, bar:
-        for name in names:
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-                bar.update()
-            waiting.append(pool.submit(work, name))
-        while waiting:
-            yield waiting.popleft().result()
-            bar.update()
-
-
-def map_threads(work: Callable[[str], T], names: Iterable[str], description: str) -> list[T]:
-    """Return `work` of each name, in order, from a few threads."""
-    return list(in_threads(work, list(names), description))
 
 
 def load_images(

@@ -25,30 +25,23 @@ from PIL import Image
 
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.text import legible, legible_values
+from pipeline.data.decoding import decode, to_rgb, turn_to_upright
 from pipeline.data.domains import ALL_DOMAINS, count_domains
 from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
     ImageSet,
     combined_hash,
     content_hash,
-    decode,
-    map_threads,
     open_images,
     refuse_nothing_left,
-    to_rgb,
-    turn_to_upright,
 )
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
 from pipeline.kaggle.names import did_you_mean, source_meant
 from pipeline.runs.files import read_json
-from pipeline.system.storage import (
-    atomic_folder,
-    folder_to_make,
-    is_clutter,
-    refuse_unwritable,
-    write_json,
-)
+from pipeline.system.parallel import in_threads
+from pipeline.system.places import folder_to_make, is_clutter
+from pipeline.system.storage import atomic_folder, refuse_unwritable, write_json
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
@@ -198,7 +191,7 @@ def _draw_samples(target: Path) -> list[_Imported]:
         return _store(target, name, buffer.getvalue(), (256, 256))
 
     names = [f"{index:03d}.jpg" for index in range(SAMPLE_COUNT)]
-    return map_threads(draw, names, "draw")
+    return list(in_threads(draw, names, "draw"))
 
 
 def _import(images: ImageSet, target: Path) -> list[_Imported]:
@@ -218,7 +211,7 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
         new = _free_name(name, taken)
         return _store(target, new, buffer.getvalue(), converted.size, converted=True)
 
-    imported = map_threads(bring, images.names, "import")
+    imported = list(in_threads(bring, images.names, "import"))
     problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
     refuse_nothing_left(images, len(imported) - len(problems), problems)
     return imported

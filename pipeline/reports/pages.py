@@ -16,7 +16,8 @@ from PIL import Image
 
 from pipeline.core.errors import DataError
 from pipeline.core.text import legible
-from pipeline.data.images import ImageSet, decode_rgb, square
+from pipeline.data.decoding import decode_rgb, square
+from pipeline.data.images import ImageSet
 
 THUMBNAIL = 160
 """Side of a small picture in pixels: sharp on a phone, a few kilobytes."""

@@ -23,7 +23,8 @@ from pipeline.config import DataConfig
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
-from pipeline.data.images import ImageSet, decode_rgb, open_images, spread_evenly
+from pipeline.data.decoding import decode_rgb
+from pipeline.data.images import ImageSet, open_images, spread_evenly
 from pipeline.reports.charts import Series, line_chart, short_number, smooth, smoothing_window
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, render, thumbnail
 from pipeline.runs.curves import read_scores, read_stats

@@ -19,7 +19,8 @@ from pipeline.core.records import FORMAT, refuse_later_format
 from pipeline.runs.files import read_json
 from pipeline.runs.provenance import sitting
 from pipeline.system.locks import held_lock
-from pipeline.system.storage import is_clutter, make_folder, write_json
+from pipeline.system.places import is_clutter, make_folder
+from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"
 COMPARABLE = "comparable_with_leaderboard"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,10 @@ from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet, content_hash, refuse_nothing_left
 from pipeline.scoring.extractors import Extractor, Outputs
 from pipeline.system.caches import cache_folder, keep
-from pipeline.system.parallel import in_order
+from pipeline.system.parallel import READ_AHEAD, in_order, read_ahead
 
 BATCH = 16
 """Images a forward pass: larger ones are hardly faster on a CPU, and take more memory."""
-_CHUNK = 64
 _NO_LOGITS = np.empty((0, 0), np.float32)
 """Stands for None in a cache file."""
 
@@ -86,7 +85,7 @@ def extract(
 def _prepared_chunks(
     images: ImageSet, extractor: Extractor
 ) -> Iterator[list[tuple[str, np.ndarray | str]]]:
-    """Yield chunks of (name, array or reason), decoding the next chunk meanwhile."""
+    """Yield chunks of (name, array or reason), decoding the next ones meanwhile."""
 
     def prepare(name: str) -> tuple[str, np.ndarray | str]:
         try:
@@ -94,12 +93,9 @@ def _prepared_chunks(
         except DataError as error:
             return name, f"{name} {error}"
 
-    chunks = [images.names[i : i + _CHUNK] for i in range(0, len(images), _CHUNK)]
-    with ThreadPoolExecutor() as pool:
-        ahead = [pool.submit(prepare, name) for name in chunks[0]]
-        for following in [*chunks[1:], ()]:
-            current, ahead = ahead, [pool.submit(prepare, name) for name in following]
-            yield [future.result() for future in current]
+    with closing(read_ahead(prepare, images.names)) as prepared:
+        while chunk := list(islice(prepared, READ_AHEAD)):
+            yield chunk
 
 
 def _batches(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:

@@ -17,7 +17,7 @@ from pipeline.config import OutputConfig
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import enlarge
 from pipeline.stages.video import write_video
-from pipeline.system.storage import zip_entry
+from pipeline.system.image_writers import zip_entry
 
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """Brushwork hardly repeats: no larger than at zlib's defaults, in a quarter of the time."""

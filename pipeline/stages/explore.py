@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,18 +25,13 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
 from pipeline.core.text import legible_values
 from pipeline.data import canvases, near_duplicates, pixel_statistics
+from pipeline.data.decoding import decode, to_rgb
 from pipeline.data.formats import FORMATS
-from pipeline.data.images import (
-    ImageSet,
-    decode,
-    in_threads,
-    map_threads,
-    spread_evenly,
-    to_rgb,
-)
+from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.reports.charts import histogram_bins
 from pipeline.reports.explore_page import write_page
+from pipeline.system.parallel import in_threads
 from pipeline.system.storage import write_bytes, write_json
 
 SHEET_IMAGES = 64
@@ -77,7 +73,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
     Raises:
         DataError: if no image can be decoded, or one can be no more at the second reading.
     """
-    results = map_threads(lambda name: read_facts(images, name), images.names, "explore")
+    results = list(in_threads(partial(read_facts, images), images.names, "explore"))
     facts = [r for r in results if isinstance(r, Facts)]
     unreadable = [r for r in results if isinstance(r, str)]
     if not facts:

@@ -24,8 +24,10 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.system.image_writers import open_image_writer
 from pipeline.system.parallel import in_order, usable_cores
-from pipeline.system.storage import file_sha256, free_bytes, open_image_writer, write_json
+from pipeline.system.places import free_bytes
+from pipeline.system.storage import file_sha256, write_json
 
 DEFAULT_COUNT = 7000
 DEFAULT_BATCH = 64

@@ -26,7 +26,8 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import read_made
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.system.parallel import THREADS_VARIABLE
-from pipeline.system.storage import file_sha256, make_folder
+from pipeline.system.places import make_folder
+from pipeline.system.storage import file_sha256
 
 PAINTER = (sys.executable, "-m", "pipeline")
 ROOT = Path(__file__).parent.parent.parent

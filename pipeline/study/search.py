@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from pipeline.core.redaction import redact
 from pipeline.study.books import AGAIN, ERROR, FOLDER, PROCESS, valid
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.point import GivenUp, OnScore
+from pipeline.system.processes import is_running
 from pipeline.training.interruption import StopRequest
 
 if TYPE_CHECKING:
@@ -303,26 +303,16 @@ def release_lost(plan: StudyPlan, study: optuna.Study) -> None:
         if trial.state != optuna.trial.TrialState.RUNNING:
             continue
         host, _, process = str(trial.user_attrs.get(PROCESS, "")).rpartition(" ")
-        if host not in ("", socket.gethostname()) or _is_alive(process):
+        if host not in ("", socket.gethostname()) or _runs_elsewhere(process):
             continue
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         if plan.search and set(trial.params) == set(plan.search):
             study.enqueue_trial(trial.params)  # the points of a grid are enqueued anyway
 
 
-def _is_alive(process: str) -> bool:
+def _runs_elsewhere(process: str) -> bool:
     """Tell whether another process of this number runs."""
-    if not process.isdecimal() or int(process) == os.getpid():
-        return False
-    return Path(f"/proc/{process}").exists() if Path("/proc").exists() else _answers(int(process))
-
-
-def _answers(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    return process.isdecimal() and int(process) != os.getpid() and is_running(int(process))
 
 
 def _reporter(trial: optuna.Trial) -> OnScore:

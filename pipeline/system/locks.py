@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from pipeline.core.notices import say_once
 
@@ -19,7 +20,7 @@ def held_lock(path: Path, wait: bool) -> Iterator[bool]:
     """Hold the lock of a file inside the block; where there are no locks, say so and go on.
 
     Args:
-        path: made if missing, in a folder that is there.
+        path: made if missing, with the folders above it; stays when the lock ends.
         wait: for another process that holds it.
 
     Yields:
@@ -28,17 +29,22 @@ def held_lock(path: Path, wait: bool) -> Iterator[bool]:
     Raises:
         OSError: if the file cannot be opened.
     """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-            say_once(
-                f"The file system of {path.parent} has no locks ({error.strerror}): see to it "
-                "that no other process of painter works there at the same time."
-            )
+    # No file whose being there is the lock: it would outlive a process that is killed.
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:  # the latter: filelock before 3.29
+        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+            raise
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        say_once(
+            f"The file system of {path.parent} has no locks ({reason}): see to it "
+            "that no other process of painter works there at the same time."
+        )
+    try:
         yield True
+    finally:
+        lock.release()

@@ -33,14 +33,22 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 def free_host_memory() -> int:
     """Return the bytes that a process may still take without swapping.
 
-    Inside a container its limit counts too. Where the system does not say what is free (macOS),
-    half of all memory is taken for free.
+    Inside a container its limit counts too.
     """
     available = _fields(MEMORY_INFO).get("MemAvailable")
     if available is None:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        available = _available_elsewhere()
     left = _left_in_container()
     return available if left is None else max(0, min(available, left))
+
+
+def _available_elsewhere() -> int:
+    """Return what psutil calls available where Linux does not say it; half of all without it."""
+    try:
+        import psutil
+    except ImportError:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return int(psutil.virtual_memory().available)
 
 
 def free_device_memory(device: torch.device) -> int:

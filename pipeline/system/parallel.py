@@ -8,20 +8,22 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from tqdm import tqdm
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 2
 """Results that may wait for their turn, beyond one a worker."""
-
+READ_AHEAD = 64
+"""Images that threads may have read and decoded before they are taken."""
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 """Says to torch and to painter how many threads to compute with; `--threads` sets it."""
@@ -77,35 +79,57 @@ def threads_by_environment() -> int | None:
 
 
 def in_order(
-    function: Callable[[T], R], items: Iterable[T], workers: int
+    function: Callable[[T], R],
+    items: Iterable[T],
+    workers: int,
+    ahead: int = AHEAD,
+    one_core_each: bool = True,
 ) -> Generator[R, None, None]:
     """Yield function(item) of each item in order, computed ahead in threads.
 
-    At most workers + AHEAD items are begun and not yet taken. Inside the threads torch uses one
-    core each: several threads that each wait for all cores are slower than one. Close it
-    (`contextlib.closing`) where the caller may stop early: that waits for what has begun, and
-    begins nothing more.
+    At most workers + ahead items are begun and not yet taken. Close it (`contextlib.closing`)
+    where the caller may stop early: that waits for what has begun, and begins nothing more.
 
     Args:
         function: called from several threads at once.
         items: read only as far as needed.
         workers: number of threads; at least 1.
+        ahead: results that may wait for their turn, beyond one a worker.
+        one_core_each: let torch use one core in each thread: several threads that each wait for
+            all cores are slower than one. Off where torch computes beside them meanwhile.
 
     Raises:
         Exception: what `function` raised, in the place of its result; no further item is begun.
     """
     waiting: deque[Future[R]] = deque()
-    with _one_core_each() as prepare:
+    with _one_core_each() if one_core_each else nullcontext() as prepare:
         pool = ThreadPoolExecutor(workers, initializer=prepare)
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= workers + AHEAD:
+                if len(waiting) >= workers + ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def read_ahead(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+    """Yield function(item) of each item in order, for work that reads and decodes files.
+
+    At most `READ_AHEAD` results wait to be taken, however many items there are; else as
+    `in_order`. The threads are more than the cores, as some wait for the disk.
+    """
+    workers = min(READ_AHEAD // 2, (os.cpu_count() or 1) + 4)
+    return in_order(function, items, workers, READ_AHEAD - workers, one_core_each=False)
+
+
+def in_threads(work: Callable[[T], R], items: Collection[T], description: str) -> Iterator[R]:
+    """Yield `work` of each item, in order and behind a bar, as `read_ahead` does it."""
+    with closing(read_ahead(work, items)) as results:
+        bar = tqdm(results, total=len(items), desc=description, unit="img", leave=False)
+        yield from bar
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""Images written one at a time into a zip or a folder that appears when all are there."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from pipeline.core.errors import DataError
+from pipeline.system.places import (
+    is_clutter,
+    named_like_a_file,
+    refuse_folder,
+    target_of,
+)
+from pipeline.system.storage import atomic_file, atomic_folder
+
+
+class ImageWriter(Protocol):
+    """Takes encoded images one at a time; a context manager that commits on success."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write one image file."""
+
+
+class ZipImageWriter:
+    """Streams images into a stored zip with fixed dates: the same images, the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._target = atomic_file(path)
+
+    def __enter__(self) -> Self:
+        self._zip = zipfile.ZipFile(self._target.__enter__(), "w", zipfile.ZIP_STORED)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._zip.close()
+        except BaseException as failure:
+            self._target.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._target.__exit__(kind, error, trace)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write one image file."""
+        self._zip.writestr(zip_entry(name), content)
+
+
+def zip_entry(name: str) -> zipfile.ZipInfo:
+    """Return a zip's entry of fixed date and mode, so that the same files make the same zip."""
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+class FolderImageWriter:
+    """Writes images into a folder that appears when all of them are there."""
+
+    def __init__(self, path: Path) -> None:
+        self._target = atomic_folder(path)
+
+    def __enter__(self) -> Self:
+        self._folder = self._target.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._target.__exit__(kind, error, trace)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write one image file."""
+        (self._folder / name).write_bytes(content)
+
+
+def refuse_foreign_folder(path: Path) -> None:
+    """Refuse to replace a folder that holds anything but numbered images of an earlier call.
+
+    Raises:
+        DataError: if `path` is a file, or a folder with other files in it.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise DataError(
+            f"{path} is a file; expected a folder name or a name ending in .zip. "
+            "Choose another --out."
+        )
+    others = [
+        p.name
+        for p in path.iterdir()
+        if not (p.suffix == ".jpg" and p.stem.isdigit())
+        and not (is_clutter(p.name) and p.is_file())
+    ]
+    if others:
+        raise DataError(
+            f"The folder {path} already holds other files ({others[0]!r}, {len(others)} in all); "
+            "images would replace them. Choose another --out, or move them away first."
+        )
+
+
+def refuse_image_target(path: Path) -> None:
+    """Refuse what no images can be written to, before any are made.
+
+    Raises:
+        DataError: if the name promises a file other than a zip, or is a folder's that ends in .zip;
+            and as `refuse_foreign_folder` and `target_of`.
+    """
+    target_of(path)
+    if is_zip_name(path):
+        refuse_folder(path)
+    elif named_like_a_file(path):
+        raise DataError(
+            f"{path}: images are written into a zip or a folder, not into a {path.suffix} file. "
+            "Choose a name ending in .zip, or a folder's without an ending."
+        )
+    else:
+        refuse_foreign_folder(path)
+
+
+def is_zip_name(path: Path) -> bool:
+    """Tell whether a name ends in .zip."""
+    return path.suffix.lower() == ".zip"
+
+
+def open_image_writer(path: Path) -> ImageWriter:
+    """Return a zip writer for a name ending in .zip, else a folder writer.
+
+    Raises:
+        DataError: as `refuse_image_target`.
+    """
+    refuse_image_target(path)
+    return ZipImageWriter(path) if is_zip_name(path) else FolderImageWriter(path)
