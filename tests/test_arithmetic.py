@@ -11,7 +11,8 @@ from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import save_snapshot
 from pipeline.stages.arithmetic import Row, Term, compute, draw, formula
 
 TINY = apply_settings(

@@ -17,7 +17,8 @@ from pipeline.core.errors import ConfigError, DataError, WorkFailed
 from pipeline.families.noise.latents import walk
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import save_snapshot
 from pipeline.stages import video as stage
 from pipeline.stages.video import hundredths, make_video, refuse_video, write_video
 from pipeline.training.ema import calibrated

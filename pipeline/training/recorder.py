@@ -16,8 +16,8 @@ from torchvision.utils import save_image
 from pipeline.config import Config
 from pipeline.core.errors import DataError, DivergedError
 from pipeline.core.notices import say_once
-from pipeline.families.adversarial.objective import mixes_images
 from pipeline.families.family import Metrics
+from pipeline.families.layers.normalisation import mixes_images
 from pipeline.models.snapshots import save_snapshot, upscaler_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog

@@ -19,6 +19,7 @@ from pipeline.families.adversarial.diffaugment import (
 from pipeline.families.adversarial.lecam import lecam_penalty, moved
 from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
 from pipeline.families.family import Batch, Metrics, Networks, Phase
+from pipeline.families.layers.normalisation import mixes_images
 from pipeline.families.noise.settings import NoiseTraining, PlainTraining
 
 CPU = torch.device("cpu")
@@ -259,8 +260,3 @@ def judge_both(
     else:
         real_output, fake_output = discriminator(real), discriminator(fake)
     return real_output.float(), fake_output.float()
-
-
-def mixes_images(network: nn.Module) -> bool:
-    """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
