@@ -119,14 +119,14 @@ class Adversarial:
         return self.generator_loss(discriminator, batch, generated)
 
     def follow(self, metrics: Metrics, images: int) -> None:
-        """Adapt the strength and the anchors to what the discriminator says."""
+        """Adapt the strength and the anchors, in their place, to what the discriminator says."""
         if self.target is not None:
             change = images / self.ramp
             signs = metrics["d_real_sign"]
-            self.strength = adapted(self.strength, signs, self.target, change)
+            self.strength.copy_(adapted(self.strength, signs, self.target, change))
         if "d_real_logit" in metrics:
             means = torch.stack([metrics["d_real_logit"], metrics["d_fake_logit"]])
-            self.anchors = moved(self.anchors, means)
+            self.anchors.copy_(moved(self.anchors, means))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the anchors, and the strength if it adapts: a fixed one is a setting."""
@@ -134,11 +134,11 @@ class Adversarial:
         return {"anchors": self.anchors} | adapting
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take over a saved state."""
+        """Take over a saved state, into the tensors that are there."""
         if self.target is not None and "strength" in saved:
-            self.strength = saved["strength"].to(self.strength.device)
+            self.strength.copy_(saved["strength"])
         if "anchors" in saved:
-            self.anchors = saved["anchors"].to(self.anchors.device)
+            self.anchors.copy_(saved["anchors"])
 
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
