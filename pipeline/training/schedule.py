@@ -47,11 +47,11 @@ class Schedule:
         Args:
             used: share of the budget that is used before the step, 0 to 1.
         """
-        fallen = used - (1 - self.share)
-        if self.is_constant or fallen <= 0:
+        left = 1 - used
+        if self.is_constant or left >= self.share:
             return 1.0
-        way = min(1.0, fallen / self.share)
-        return 1 - way if self.kind == "linear" else (1 + math.cos(math.pi * way)) / 2
+        way_left = left / self.share
+        return way_left if self.kind == "linear" else (1 - math.cos(math.pi * way_left)) / 2
 
 
 def described(training: TrainingConfig) -> str:
