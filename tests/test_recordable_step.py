@@ -6,6 +6,7 @@ values, and nothing is random but torch's generator, which was seeded before.
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ STEPS = 4
 the generator's."""
 
 
-class Recordable(TorchDispatchMode):
+class Recordable(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Fails where numbers are read back, or where a shape follows from numbers."""
 
     def __torch_dispatch__(
@@ -47,6 +48,12 @@ class Recordable(TorchDispatchMode):
             reads = True
         assert not reads, f"{func} cannot be recorded"
         return func(*args, **(kwargs or {}))
+
+
+def recordable() -> AbstractContextManager[Any]:
+    """Return the guard."""
+    guard: AbstractContextManager[Any] = Recordable()  # type: ignore[no-untyped-call]  # see above
+    return guard
 
 
 def fail(*_: Any, **__: Any) -> Any:
@@ -106,7 +113,7 @@ def steps(
     for _ in range(STEPS):
         batch, now = batches(state.step + 1), scalars(state)
         seed_dropout(settings, state.step)
-        with pytest.MonkeyPatch.context() as patch, Recordable():
+        with pytest.MonkeyPatch.context() as patch, recordable():
             forbid_all_else(patch)
             take_step(state, batch, precision, now)
             state.step += 1
@@ -146,7 +153,7 @@ def test_so_it_is_in_16_bits_and_with_scaled_losses(name: str) -> None:
 )
 def test_the_guard_sees_what_cannot_be_recorded(read: Callable[[torch.Tensor], Any]) -> None:
     numbers = torch.ones(3)
-    with pytest.MonkeyPatch.context() as patch, Recordable():
+    with pytest.MonkeyPatch.context() as patch, recordable():
         forbid_all_else(patch)
         with pytest.raises(AssertionError, match="recorded"):
             read(numbers)
@@ -171,7 +178,7 @@ def test_a_step_recorded_on_a_gpu_computes_what_it_computed(name: str) -> None:
     gpu, config = torch.device("cuda"), config_of(name)
     state, batches, precision = set_up(config, gpu)
     settings = StepSettings.from_config(config)
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):  # the first steps choose algorithms and allocate
         for _ in range(STEPS - 1):

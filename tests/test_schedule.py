@@ -18,10 +18,12 @@ from pipeline.core.errors import ConfigError, Interrupted
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.estimate import describe
 from pipeline.training import loop, recorder
+from pipeline.training.batches import Batches
 from pipeline.training.continuation import continue_from
 from pipeline.training.distributed.ranks import Ranks
 from pipeline.training.recorder import Recorder
 from pipeline.training.schedule import Schedule, described
+from pipeline.training.state import TrainingState
 from tests.rank_processes import run_ranks
 from tests.test_estimate import loaded
 from tests.test_training import DATA, assert_equal_runs, happens_after, paintings, tiny, train
@@ -92,8 +94,8 @@ def test_every_phase_takes_the_factor_times_its_own_rate(tmp_path: Path, family:
                 "discriminator_channels": 2, "batch_size": 2, "precision": "float32"}  # fmt: skip
     config = apply_settings(Config(), settings | {"discriminator_learning_rate": 1e-3})
     precision = loop.precision_of(config, torch.device("cpu"))
-    state = loop.TrainingState.fresh(config, precision)
-    batches = loop.Batches(paintings(), config, precision.device)
+    state = TrainingState.fresh(config, precision)
+    batches = Batches(paintings(), config, precision.device)
     state.rate = 0.25
     loop.train_step(state, batches(1), precision, loop.StepSettings.from_config(config))
     found = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}
@@ -169,7 +171,7 @@ def rates_of_a_rank(ranks: Ranks, run: Path) -> list[float]:
         taken.append(state.rate)
         return take(state, *arguments)
 
-    loop.train_step = train_step
+    loop.train_step = train_step  # type: ignore[assignment]  # a process of its own
     config = tiny(images=None, minutes=2.0, learning_rate_decay_share=1.0, **LINEAR)
     loop.train(config, paintings(), DATA, run, torch.device("cpu"), ranks=ranks)
     return taken
