@@ -34,7 +34,8 @@ from pipeline.models.inference import FastGenerator
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
 from pipeline.models.samplers import enlarge
-from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import DEFAULT_BATCH, generate
 from pipeline.system.parallel import in_order, usable_cores
 from submission.archive import check_archive

@@ -15,7 +15,7 @@ from pipeline.config import Config, apply_settings
 from pipeline.data.images import ImageSet
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 from tests.helpers import TINY_RUN, fill
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 from pipeline.service.app import create_app
 from pipeline.service.connection import PATIENCE
 from pipeline.service.model import Model

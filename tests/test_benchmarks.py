@@ -10,7 +10,7 @@ from benchmarks import compare, output, service
 from benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 from pipeline.service.studio import Studio
 from tests.factories import CPU
 from tests.service_helpers import serving, tiny_model

@@ -14,7 +14,8 @@ from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import export as stage
 from pipeline.stages.export import card, export, model_file, model_names, recipe

@@ -35,7 +35,7 @@ from pipeline.families.registry import (
     parameter_count,
 )
 from pipeline.models.precision import Precision
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.ema import calibrated

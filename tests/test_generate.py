@@ -19,7 +19,8 @@ from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import enlarge
-from pipeline.models.snapshots import Snapshot, save_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import save_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import generate as stage
 from pipeline.stages.generate import generate, generate_for_run, read_made

@@ -18,7 +18,8 @@ from pipeline.families.registry import build_generator
 from pipeline.models.inference import FastGenerator
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.models.precision import Precision
-from pipeline.models.snapshots import Snapshot, load_snapshot, save_snapshot, write_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot, save_snapshot, write_snapshot
 from pipeline.reports.report import write_report
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.listing import list_runs

@@ -279,7 +279,9 @@ def train_pulled(ranks: Ranks, run: Path) -> Any:
 def test_the_anchors_of_the_lecam_penalty_are_those_of_all_ranks(tmp_path: Path) -> None:
     train_pulled(ALONE, tmp_path / "one")
     run_ranks(2, train_pulled, tmp_path / "two")
-    one, two = (load_state(tmp_path / name / "state.pt")["anchors"] for name in ("one", "two"))
+    one, two = (
+        load_state(tmp_path / name / "state.pt")["objective"]["anchors"] for name in ("one", "two")
+    )
     # A hundredth of the mean logits of three steps, which differ by 0.1 between halves of a batch;
     # a leaky unit that rounding tips over moves them by less than 0.001.
     torch.testing.assert_close(one, two, rtol=0, atol=1e-5)

@@ -102,7 +102,7 @@ def test_average_follows_the_recursion_with_a_warm_up() -> None:
     expected = 1.0
     for step, weight in enumerate([3.0, -2.0, 5.0, 7.0, 11.0, 4.0, 9.0, 8.0, 6.0, 2.0], 1):
         generator.weight.data.fill_(weight)
-        average.update(generator, step)
+        average.update(generator, average.weight(step))
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * weight
         assert next(average.network.parameters()).item() == pytest.approx(expected, rel=1e-6)

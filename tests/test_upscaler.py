@@ -31,13 +31,8 @@ from pipeline.families.upscaler.made_images import SEED, generator_hash, make_im
 from pipeline.families.upscaler.networks import shrink
 from pipeline.families.upscaler.objective import Upscaling
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
-from pipeline.models.snapshots import (
-    Snapshot,
-    attach_upscaler,
-    load_snapshot,
-    save_snapshot,
-    write_snapshot,
-)
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.training.batches import Batches
 from pipeline.training.loop import train

@@ -19,7 +19,7 @@ from pipeline.config import (
     resolve,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 from pipeline.runs.folder import RunFolder
 
 SEEDS = ("seed", "holdout_seed")

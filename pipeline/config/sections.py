@@ -12,6 +12,7 @@ SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
 UPSCALES = ("learned", *UPSCALE_FILTERS)
 LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
+LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
 CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
@@ -92,6 +93,10 @@ class TrainingConfig:
     """Adam's step size, for both networks."""
     discriminator_learning_rate: float | None = None
     """Adam's step size for the discriminator, if it has its own."""
+    learning_rate_schedule: str = "constant"
+    """constant; linear: to zero over the last share of the budget; or cosine, over the same."""
+    learning_rate_decay_share: float = 0.5
+    """The last share of the budget, in which the learning rates fall; 1 is all of it."""
     beta1: float = 0.5
     """Adam's decay of the first moment."""
     beta2: float = 0.999
@@ -120,6 +125,11 @@ class TrainingConfig:
         for name in ("learning_rate", "discriminator_learning_rate"):
             value = getattr(self, name)
             require(value is None or 0 < value <= 1, name, value, "above 0, at most 1")
+        require_one_of(
+            LEARNING_RATE_SCHEDULES, "learning_rate_schedule", self.learning_rate_schedule
+        )
+        share = self.learning_rate_decay_share
+        require(0 <= share <= 1, "learning_rate_decay_share", share, "from 0 to 1")
         require_one_of(LOSSES, "loss", self.loss)
         steps = self.discriminator_steps
         require(1 <= steps <= 100, "discriminator_steps", steps, "from 1 to 100")

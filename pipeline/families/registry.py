@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,9 +12,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.families.family import Enlarger, Family
 from pipeline.families.noise.laws import Latents
 from pipeline.models.samplers import Sampler
-
-if TYPE_CHECKING:
-    from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 
 _FAMILIES: dict[str, Family] = {}
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,32 +27,13 @@ from pipeline.core.records import refuse_later_format
 from pipeline.core.text import legible
 from pipeline.families.registry import build_generator, enlarges
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.models.snapshot import Snapshot
 from pipeline.system.storage import write_bytes, write_json
 
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 1
-
-
 HASH = "content_sha256"
-
-
 """Names in a snapshot's header the hash of its numbers and of all else that the header says."""
-
-
 UPSCALER_PREFIX = "upscaler."
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A generator in evaluation mode on the CPU, and what is known about it."""
-
-    generator: nn.Module
-    """Of the family that the config names, or a `Mixture` of such."""
-    config: Config
-    images_seen: int
-    score: dict[str, Any] | None = None
-    """The small score by which it was chosen."""
-    upscaler: Snapshot | None = None
-    """What enlarges its images, if it has one."""
 
 
 def save_snapshot(

@@ -23,7 +23,8 @@ from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_number
-from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import COMPARABLE, RunFolder
 from pipeline.runs.provenance import device_name

@@ -28,6 +28,7 @@ from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
 from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.schedule import described
 from pipeline.training.state import TrainingState
 
 WARM_UP = 2
@@ -85,7 +86,9 @@ def measure(
     times: list[float] = []
     with PeakMemory(device) as peak:
         state = TrainingState.fresh(config, precision)
-        batches = Batches(pixels, config, device, labels=labels, made=made)
+        batches = Batches(
+            pixels, config, device, labels=labels, made=made, objective=state.objective
+        )
         settings = StepSettings.from_config(config)
         began = clock()
         while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
@@ -168,6 +171,7 @@ def describe(
         "device": f"{device_name(device)}, {choose_precision(config.training.precision, device)}",
         "threads": str(threads or torch.get_num_threads()),
         "networks": f"{' and '.join(f'{n:,}' for n in estimate.parameters)} parameters",
+        "rate": described(config.training),
         "ends at": _limits(budget, config.training.batch_size),
         "speed": f"{estimate.images_per_second:,.1f} images a second, "
         f"{estimate.seconds_a_step:.3g} s a step (median of {estimate.steps})",

@@ -18,7 +18,8 @@ from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import check_makes_images, family_of, parameter_count
 from pipeline.models.mixture import parts
-from pipeline.models.snapshots import Snapshot, load_snapshot, write_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import COMPARABLE, RunFolder

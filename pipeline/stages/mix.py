@@ -16,7 +16,8 @@ from pipeline.config import Config, apply_settings, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import latents_of
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
-from pipeline.models.snapshots import Snapshot, load_snapshot, write_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import (

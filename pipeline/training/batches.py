@@ -10,7 +10,7 @@ import torch
 from pipeline.config import Config
 from pipeline.core.randomness import stream
 from pipeline.data.pixels import choose_storage
-from pipeline.families.family import Batch, TrainingImages
+from pipeline.families.family import Batch, Objective, TrainingImages
 from pipeline.families.registry import family_of
 from pipeline.system.memory import free_device_memory, to_device
 from pipeline.training.augmentation import Augmentation
@@ -33,6 +33,7 @@ class Batches:
         rows: slice = slice(None),
         labels: torch.Tensor | None = None,
         made: torch.Tensor | None = None,
+        objective: Objective | None = None,
     ) -> None:
         """Move the paintings to the device if they fit there, else gather them step by step.
 
@@ -43,6 +44,8 @@ class Batches:
             rows: of each global batch, what is made here.
             labels: classes of the images, int64 (N,), if they have any.
             made: other images that the family's inputs take, uint8 (M, 3, s, s).
+            objective: of the training, which says what numbers it needs; by default a new one of
+                the config's family.
         """
         self._count = len(pixels)
         self._device = device
@@ -53,7 +56,7 @@ class Batches:
         self._labels = labels
         family = family_of(config)
         self._inputs = family.inputs(config, TrainingImages(self._first_images, device, made))
-        self._draws = family.objective(config, device).draws(self._batch_size)
+        self._draws = (objective or family.objective(config, device)).draws(self._batch_size)
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
         self._images = self._gatherer(pixels)
         self._pixels = pixels

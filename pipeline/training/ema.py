@@ -29,11 +29,22 @@ class AveragedGenerator:
         self._decay = decay
         self._own: list[torch.Tensor] = list(self.network.parameters())
 
-    def update(self, generator: nn.Module, step: int) -> None:
-        """Move towards `generator` after step number `step`, counted from 1."""
-        decay = min(self._decay, (1 + step) / (10 + step))
+    def weight(self, step: int) -> float:
+        """Return the share of the generator in its average after step number `step`, from 1."""
+        return 1 - min(self._decay, (1 + step) / (10 + step))
+
+    def update(self, generator: nn.Module, weight: float | torch.Tensor) -> None:
+        """Move towards `generator` by a share of the way, above 0 and at most 1.
+
+        Args:
+            generator: the one that is averaged.
+            weight: a number, or a scalar in float32 on the device, which gives the same.
+        """
         source = [p.detach() for p in generator.parameters()]
-        torch._foreach_lerp_(self._own, source, 1 - decay)
+        if isinstance(weight, torch.Tensor):
+            torch._foreach_lerp_(self._own, source, [weight] * len(source))
+        else:
+            torch._foreach_lerp_(self._own, source, weight)
 
 
 def calibration_batch(image_size: int) -> int:

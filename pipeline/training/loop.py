@@ -30,11 +30,12 @@ from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.distributed.ranks import ALONE, Decision, Ranks
+from pipeline.training.distributed.ranks import ALONE, Agreement, Decision, Ranks
 from pipeline.training.distributed.synchronised import synchronise
 from pipeline.training.interruption import StopRequest
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.recovery import make_room, mend_snapshots
+from pipeline.training.schedule import Schedule
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 
@@ -50,7 +51,7 @@ def train(
     labels: torch.Tensor | None = None,
     made: torch.Tensor | None = None,
 ) -> int:
-    """Train until the budget is used; resume if the run folder has a state.
+    """Train until the budget is used; resume if there is a state. Returns the images seen.
 
     Args:
         config: the resolved settings.
@@ -58,43 +59,46 @@ def train(
         data: path, domain, count and content hash of the paintings, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
-        small_score: scores the generator on the way; the best snapshot is kept. Only the
-            writer uses it.
+        small_score: the writer's, to score the generator on the way and keep the best snapshot.
         ranks: the processes that share the work.
         labels: classes of the paintings, int64 (N,), if the config names classes.
         made: small images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too.
 
-    Returns:
-        The number of training images seen in the whole run.
-
     Raises:
-        RunError: if the folder holds another run, its state is damaged, or another process
-            trains in it.
-        ConfigError: if the budget does not suffice for one step, images are to be enlarged by an
-            upscaler, or the ranks cannot take equal
-            shares of a batch.
-        DivergedError: if a loss is not finite; the last good checkpoint is kept.
+        RunError: if the folder holds another run or a damaged state, or another process trains.
+        ConfigError: for less than a step, an upscaler in the output, or unequal shares of a batch.
+        DivergedError, RankLost: if a loss is not finite, another rank is lost; a state is kept.
         Interrupted: after Ctrl+C or SIGTERM; the state has been saved.
-        RankLost: if another rank has ended; the last checkpoint is kept.
     """
+    refuse_learned_upscaling(config)
+    keep_freed_memory()
+    precision = precision_of(config, device or default_device())
+    budget, rows = Budget.from_config(config, len(pixels)), ranks.rows(config.training.batch_size)
+    run = RunFolder(run_path)
+    run.refuse_other_run(config, data)
+    state = TrainingState.fresh(config, precision)
+    batches = Batches(pixels, config, precision.device, rows, labels, made, state.objective)
+    with locked_by_writer(run, ranks):
+        return _train(config, state, batches, data, run, precision, budget, small_score, ranks)
+
+
+def precision_of(config: Config, device: torch.device) -> Precision:
+    """Return how a run computes on a device."""
+    return Precision(choose_precision(config.training.precision, device), device)
+
+
+def refuse_learned_upscaling(config: Config) -> None:
+    """Raise ConfigError if images are to be enlarged by an upscaler, which is given later."""
     if config.output.upscale == "learned":
         raise ConfigError(
             "upscale is 'learned', and a run in training has no upscaler. Train with a filter, "
             "such as upscale=lanczos; `painter generate --upscaler` then gives it one."
         )
-    device = device or default_device()
-    keep_freed_memory()
-    precision = Precision(choose_precision(config.training.precision, device), device)
-    budget = Budget.from_config(config, len(pixels))
-    batches = Batches(pixels, config, device, ranks.rows(config.training.batch_size), labels, made)
-    run = RunFolder(run_path)
-    run.refuse_other_run(config, data)
-    with locked_by_writer(run, ranks):
-        return _train(config, batches, data, run, precision, budget, small_score, ranks)
 
 
 def _train(
     config: Config,
+    state: TrainingState,
     batches: Batches,
     data: dict[str, Any],
     run: RunFolder,
@@ -103,8 +107,7 @@ def _train(
     small_score: SmallScore | None,
     ranks: Ranks,
 ) -> int:
-    # --- Build, or take up where the last sitting ended.
-    state = TrainingState.fresh(config, precision)
+    # --- Take up where the last sitting ended, if there was one.
     resumed = run.state.exists()
     if resumed:
         state.load(load_state(run.state))
@@ -120,6 +123,7 @@ def _train(
         for network in state.networks.values():
             synchronise(network)
     steps = StepSettings.from_config(config, ranks)
+    schedule = Schedule.from_config(config.training)
     recorder: Recorder | Onlooker = Onlooker(state, config)
     if ranks.is_writer:
         with ranks.shared_failure():
@@ -133,7 +137,8 @@ def _train(
         with StopRequest() as stop:
             with ranks.shared_failure():
                 recorder.begin(resumed, precision.name)
-            while (decision := ranks.agree(wish(stop, budget, recorder))) is Decision.GO_ON:
+            while (all_want := consult(ranks, stop, budget, recorder)).decision is Decision.GO_ON:
+                state.rate = schedule.factor(all_want.progress)
                 batch = batches(state.step + 1)
                 logged = train_step(state, batch, precision, steps, ranks)
                 with ranks.shared_failure():
@@ -144,12 +149,12 @@ def _train(
 
         # --- Save, whether the budget is used or the user wants to stop.
         with ranks.shared_failure():
-            recorder.finish(interrupted=decision is Decision.STOPPED)
+            recorder.finish(interrupted=all_want.decision is Decision.STOPPED)
         ranks.agree()
     finally:
         bar.close()
         recorder.close()
-    if decision is Decision.STOPPED:
+    if all_want.decision is Decision.STOPPED:
         raise Interrupted(
             f"Stopped after {recorder.images_seen:,} images; the state is saved in {run.path}. "
             "The same command goes on from there."
@@ -160,6 +165,14 @@ def _train(
             f"takes {state.reserve:.1f} seconds here."
         )
     return recorder.images_seen
+
+
+def consult(
+    ranks: Ranks, stop: StopRequest, budget: Budget, recorder: Recorder | Onlooker
+) -> Agreement:
+    """Return what all ranks do before the next step, and the used share of the budget by then."""
+    used = budget.used(recorder.steps, recorder.clock())
+    return ranks.agree_at(wish(stop, budget, recorder), used)
 
 
 def wish(stop: StopRequest, budget: Budget, recorder: Recorder | Onlooker) -> Decision:
@@ -206,12 +219,45 @@ def train_step(
     settings: StepSettings,
     ranks: Ranks = ALONE,
 ) -> Metrics:
-    """Take one step; return what can be logged, still on the device.
+    """Take one step, at the learning rates of now; return what can be logged, on the device.
 
     All phases of the objective share what the generator makes in the step. Not every phase takes
     place in every step.
     """
     seed_dropout(settings, state.step)
+    scalars = StepScalars(state.rate, state.average.weight(state.step + 1))
+    take_step(state, batch, precision, scalars, ranks)
+    state.step += 1
+    return state.all_metrics()
+
+
+@dataclass(frozen=True)
+class StepScalars:
+    """The numbers that change from step to step beside the batch, made before it.
+
+    Each may be a scalar on the device: float32, or for the rate on a CPU float64, with which the
+    step is the same.
+    """
+
+    rate: float | torch.Tensor
+    """Factor of all learning rates."""
+    average_weight: float | torch.Tensor
+    """Share of the generator after the step in its moving average."""
+
+
+def take_step(
+    state: TrainingState,
+    batch: Batch,
+    precision: Precision,
+    scalars: StepScalars,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Let each phase that is due learn from a batch; what can be logged goes to `state.metrics`.
+
+    This is what can be recorded and repeated: nothing in it reads a number back from the device or
+    branches on one, and nothing is random but torch's generator, seeded before it. Which of its
+    parts are due follows from the number of the step alone.
+    """
     objective = state.objective
     with precision.autocast():
         generated = objective.generate(state.networks, batch)
@@ -223,14 +269,13 @@ def train_step(
         others = [n for name, n in state.networks.items() if name not in phase.trains]
         with precision.autocast(), frozen(others):
             loss, logged = objective.phase_loss(phase.name, state.networks, batch, generated)
-        minimise(loss, state.optimizers[phase.name], state.scaler, ranks)
+        optimizer = state.optimizers[phase.name]
+        optimizer.param_groups[0]["lr"] = phase.learning_rate * scalars.rate
+        minimise(loss, optimizer, state.scaler, ranks)
         if "generator" in phase.trains:
-            state.average.update(state.generator, state.step + 1)
+            state.average.update(state.generator, scalars.average_weight)
         state.metrics[phase.name] = {f"loss_{phase.short}": loss.detach()} | logged
-
     state.scaler.update()
-    state.step += 1
-    return state.all_metrics()
 
 
 def seed_dropout(settings: StepSettings, step: int) -> None:

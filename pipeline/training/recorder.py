@@ -16,8 +16,8 @@ from torchvision.utils import save_image
 from pipeline.config import Config
 from pipeline.core.errors import DataError, DivergedError
 from pipeline.core.notices import say_once
-from pipeline.families.adversarial.objective import mixes_images
 from pipeline.families.family import Metrics
+from pipeline.families.layers.normalisation import mixes_images
 from pipeline.models.snapshots import save_snapshot, upscaler_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
@@ -25,6 +25,7 @@ from pipeline.system.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_state
 from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, calibration_batch
+from pipeline.training.schedule import Schedule
 from pipeline.training.scores import Scores
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
@@ -156,11 +157,19 @@ class Recorder:
             "images_seen": self.images_seen,
             "seconds": round(self.clock(), 3),
             **values,
+            **self._learning_rate(),
             "images_per_second": round(self.images_per_second, 1),
         }
         self._log.statistics(line)
         self._curves.add(line)
         self._last_line = (self._state.step, self.clock())
+
+    def _learning_rate(self) -> dict[str, float]:
+        """Return the learning rate of the last step, if a schedule changes it."""
+        training = self._config.training
+        if Schedule.from_config(training).is_constant:
+            return {}
+        return {"learning_rate": float(f"{training.learning_rate * self._state.rate:.6g}")}
 
     def _refuse_not_finite(self) -> None:
         if not bool(self._not_finite):

@@ -15,7 +15,8 @@ from torch import nn
 
 from pipeline.config import Config
 from pipeline.core.errors import RunError
-from pipeline.models.snapshots import Snapshot, load_snapshot, save_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog

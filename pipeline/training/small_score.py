@@ -19,7 +19,7 @@ from pipeline.core.errors import ScoringError
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import make_sampler, makes_images
 from pipeline.models.jpeg import encode_jpeg
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.features import Features, cached_extract, extract

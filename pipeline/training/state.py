@@ -37,6 +37,8 @@ class TrainingState:
     log_sizes: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, Metrics] = field(default_factory=dict)
     """What each phase logged when it last took place: not all do in each step."""
+    rate: float = 1.0
+    """Factor of all learning rates in a step, as the schedule has it before the step."""
     first_step: int = 0
     """Steps inherited from the run that this one continues."""
     first_seconds: float = 0.0

@@ -42,7 +42,8 @@ from pipeline.data.sources import COMPETITION
 from pipeline.families.registry import check_makes_images, make_sampler
 from pipeline.kaggle.names import did_you_mean, source_meant
 from pipeline.models.precision import all_devices, default_device
-from pipeline.models.snapshots import Snapshot, load_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import LOCK_NAME, RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.scoring.extractors import make_extractor

@@ -19,6 +19,7 @@ from pipeline.families.adversarial.diffaugment import (
 from pipeline.families.adversarial.lecam import lecam_penalty, moved
 from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
 from pipeline.families.family import Batch, Metrics, Networks, Phase
+from pipeline.families.layers.normalisation import mixes_images
 from pipeline.families.noise.settings import NoiseTraining, PlainTraining
 
 CPU = torch.device("cpu")
@@ -118,14 +119,14 @@ class Adversarial:
         return self.generator_loss(discriminator, batch, generated)
 
     def follow(self, metrics: Metrics, images: int) -> None:
-        """Adapt the strength and the anchors to what the discriminator says."""
+        """Adapt the strength and the anchors, in their place, to what the discriminator says."""
         if self.target is not None:
             change = images / self.ramp
             signs = metrics["d_real_sign"]
-            self.strength = adapted(self.strength, signs, self.target, change)
+            self.strength.copy_(adapted(self.strength, signs, self.target, change))
         if "d_real_logit" in metrics:
             means = torch.stack([metrics["d_real_logit"], metrics["d_fake_logit"]])
-            self.anchors = moved(self.anchors, means)
+            self.anchors.copy_(moved(self.anchors, means))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the anchors, and the strength if it adapts: a fixed one is a setting."""
@@ -133,11 +134,11 @@ class Adversarial:
         return {"anchors": self.anchors} | adapting
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take over a saved state."""
+        """Take over a saved state, into the tensors that are there."""
         if self.target is not None and "strength" in saved:
-            self.strength = saved["strength"].to(self.strength.device)
+            self.strength.copy_(saved["strength"])
         if "anchors" in saved:
-            self.anchors = saved["anchors"].to(self.anchors.device)
+            self.anchors.copy_(saved["anchors"])
 
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
@@ -259,8 +260,3 @@ def judge_both(
     else:
         real_output, fake_output = discriminator(real), discriminator(fake)
     return real_output.float(), fake_output.float()
-
-
-def mixes_images(network: nn.Module) -> bool:
-    """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -1,4 +1,4 @@
-"""Normalisations of a discriminator's layers."""
+"""Normalisations of a discriminator's layers, and which of them mix the images of a batch."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def normalised(layer: nn.Module, channels: int, kind: str) -> list[nn.Module]:
     if kind == "layer":
         return [layer, nn.GroupNorm(1, channels)]
     return [spectral_norm(layer)] if kind == "spectral" else [layer]
+
+
+def mixes_images(network: nn.Module) -> bool:
+    """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -14,7 +14,7 @@ from pipeline.families.registry import latents_of, make_enlargers
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import class_number, enlarge
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 
 
 class NoiseSampler:

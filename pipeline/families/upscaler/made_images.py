@@ -17,7 +17,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.families.registry import enlarges, make_sampler
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.precision import default_device
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 
 COUNT = 4096
 """Images: more than an upscaler of an hour can know by heart."""

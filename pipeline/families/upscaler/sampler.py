@@ -8,7 +8,7 @@ from pipeline.families.upscaler.grain import grain
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
-from pipeline.models.snapshots import Snapshot
+from pipeline.models.snapshot import Snapshot
 
 UPSCALER_BATCH = 8
 """Images an upscaler takes at a time: its large layers then stay in a CPU's cache."""

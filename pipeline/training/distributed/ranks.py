@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import distributed as dist
@@ -39,6 +39,14 @@ class Decision(IntEnum):
     """The user, or torchrun, asked to stop."""
     FAILED = 3
     """The writer raised an error that all are to raise."""
+
+
+class Agreement(NamedTuple):
+    """What all ranks do next."""
+
+    decision: Decision
+    progress: float
+    """The used share of the budget, as the writer's clock has it."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +108,33 @@ class Ranks:
             PainterError: what the writer raised in `shared_failure`.
             RankLost: if another rank has ended.
         """
+        return self.agree_at(decision).decision
+
+    def agree_at(self, decision: Decision = Decision.GO_ON, progress: float = 0.0) -> Agreement:
+        """Wait for all ranks; return the highest of their decisions, and of their progress.
+
+        Both go in one message.
+
+        Args:
+            decision: what this rank wants.
+            progress: the used share of the budget, as far as this rank knows: only the writer
+                has a clock, so it is never behind.
+
+        Raises:
+            PainterError: what the writer raised in `shared_failure`.
+            RankLost: if another rank has ended.
+        """
         if self.count == 1:
-            return decision
-        wish = torch.tensor(int(decision))
+            return Agreement(decision, progress)
+        wish = torch.tensor([float(decision), progress], dtype=torch.float64)
         with _named_loss():
             dist.all_reduce(wish, dist.ReduceOp.MAX, self.decisions)
-            if wish.item() == Decision.FAILED and not self.is_writer:
+            agreed, furthest = wish.tolist()
+            if agreed == Decision.FAILED and not self.is_writer:
                 box: list[PainterError | None] = [None]
                 self._broadcast(box)
                 raise box[0] or RankLost("The first process failed.")
-        return Decision(int(wish.item()))
+        return Agreement(Decision(int(agreed)), furthest)
 
     @contextmanager
     def shared_failure(self) -> Iterator[None]:

@@ -37,12 +37,14 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         """Move the running statistics, as `nn.BatchNorm2d` does."""
         if self.running_mean is None or self.running_var is None:
             return
-        share = self.momentum
+        share: float | torch.Tensor | None = self.momentum
         if self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
-            share = 1 / float(self.num_batches_tracked) if share is None else share
-        self.running_mean.lerp_(mean.to(self.running_mean), share or 0.0)
-        self.running_var.lerp_(unbiased.to(self.running_var), share or 0.0)
+            if share is None:  # a plain average over all batches so far
+                share = self.num_batches_tracked.to(self.running_mean).reciprocal()
+        share = 0.0 if share is None else share
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_(unbiased.to(self.running_var), share)
 
 
 def synchronise(network: nn.Module) -> None:
