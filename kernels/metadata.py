@@ -17,7 +17,7 @@ from kernels.bundle import Kernel, as_notebook, build
 from pipeline.core.errors import KaggleError
 from pipeline.data.sources import COMPETITION
 from pipeline.system.storage import write_json, write_text
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"

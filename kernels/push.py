@@ -31,7 +31,7 @@ from pipeline.core.retries import poll
 from pipeline.kaggle.api import KaggleClient, KernelSource, Pushed
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
-from submission.kernel.entry import RUN_FILES
+from submission.kernel.inputs import RUN_FILES
 
 POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0

@@ -318,7 +318,7 @@ def make_plan(
     from pipeline.cli.settings import refuse_given_twice, run_settings
     from pipeline.kaggle.answers import split_name
     from pipeline.runs.folder import RunFolder
-    from submission.kernel.entry import KernelSettings, reserve_seconds
+    from submission.kernel.settings import KernelSettings, reserve_seconds
 
     given = {"holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
     config = run_settings(preset, config_file, assignments, given, (resumes, continue_from))
