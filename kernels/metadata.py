@@ -62,8 +62,9 @@ class Plan:
         """Return the datasets to attach."""
         source = self.settings.source
         own = [source.removeprefix("dataset:")] if source.startswith("dataset:") else []
-        earlier = [self.settings.attached] if self.settings.attached else []
-        return [*own, *earlier, *self.attach]
+        settings = self.settings
+        uploaded = (settings.attached, settings.attached_upscaler, settings.generator)
+        return [*own, *(name for name in uploaded if name is not None), *self.attach]
 
     @property
     def uses_gpu(self) -> bool:

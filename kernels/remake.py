@@ -108,7 +108,7 @@ def remake(
     made_there = RunFolder(run.path / FOLDER)
     known = read_record(made_there.path)
     again = known is not None and (known.name, known.version) in useless
-    record, new = push(client, plan, made_there.path, attachment, again, may_replace)
+    record, new = push(client, plan, made_there.path, (attachment,), again, may_replace)
     say(f"{record.label} {'was pushed' if new else 'is there already'}: {record.url}")
     if record.pulled is None or not made_there.images.exists():
         watch(client, record)
