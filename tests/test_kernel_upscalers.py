@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kernels.bundle import build
 from kernels.metadata import Plan
 from kernels.push import work_digest
 from kernels.upscalers import UpscalerChoice, describe_minutes, snapshot_of
@@ -24,11 +25,14 @@ from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
 from submission.kernel import entry as kernel_entry
+from submission.kernel import ranks as kernel_ranks
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.settings import KernelSettings
+from submission.kernel.training import Orders
 from tests.helpers import fill
 from tests.kaggle_desk import RUN, Desk, desk, output, painter_process, train_here
 from tests.kaggle_state import Scripted
+from tests.kernel_sandbox import run_script
 from tests.test_upscaler import TINY, TINY_GENERATOR, snapshots
 
 __all__ = ["desk", "painter_process"]  # fixtures
@@ -140,6 +144,47 @@ def test_a_generator_and_its_upscaler_are_trained_in_one_kernel(
     assert made.output["upscale"] == "learned"
     assert not list(working.rglob(".lock"))
     assert capsys.readouterr().out.count("trained: 8 images seen") == 2
+
+
+def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
+    inputs: Path, tmp_path: Path
+) -> None:
+    source = build(KernelSettings.from_dict(chain())).script
+    call = "run(SETTINGS, INPUT, WORKING)"
+    source = source.replace(
+        call,
+        "import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n"
+        f"from pipeline.families.upscaler import made_images\nmade_images.COUNT = 6\n{call}",
+    )
+    done = run_script(source, inputs, tmp_path / "working")
+    assert done.returncode == 0, done.stdout
+    run = RunFolder(tmp_path / "working")
+    assert load_snapshot(run.chosen).upscaler is not None
+    assert (run.path / "upscaler" / "state.pt").exists()
+    assert check_archive(run.images) == []
+
+
+def test_both_are_trained_on_all_gpus(
+    inputs: Path,
+    working: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    started: list[dict[str, Any]] = []
+
+    def torchrun(count: int, orders: Path) -> list[str]:
+        started.append(json.loads(orders.read_text()))
+        return ["sh", "-c", "exit 1"]  # one goes on; what several do, tests/test_kernel_ranks.py
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(kernel_ranks, "torchrun", torchrun)
+    kernel_entry.run(chain(), inputs, working)
+    first, second = (Orders(**values) for values in started)
+    assert (first.run, second.run) == (str(working), str(working / "upscaler"))
+    assert second.plan().config == UPSCALER
+    assert second.generator == str(RunFolder(working).chosen)
+    assert second.ends - first.ends == pytest.approx(60)  # seconds of the upscaler
+    assert capsys.readouterr().out.count("One GPU goes on.") == 2
 
 
 def test_both_go_on_with_what_is_attached(
@@ -308,8 +353,9 @@ def test_both_states_of_a_run_with_its_upscaler_are_uploaded(desk: Desk) -> None
     fitting = apply_settings(config, {"image_size": 64})
     settings = choice.settings(fitting, "alice", Path(RUN), run)
     assert settings["attached_upscaler"] == "alice/painter-first-upscaler"
-    asked = {"config": fitting.to_dict(), "attached": "alice/painter-first-state"}
-    plan = Plan("painter-first", KernelSettings("train", **asked, **settings))
+    state = "alice/painter-first-state"
+    chosen = KernelSettings("train", fitting.to_dict(), attached=state, **settings)
+    plan = Plan("painter-first", chosen)
     assert plan.datasets == ["alice/painter-first-state", "alice/painter-first-upscaler"]
     found = choice.attachments(plan, run)
     assert [attachment.name for attachment in found] == plan.datasets
