@@ -6,6 +6,7 @@ Part of the front door, like `pipeline.cli`: builds a plan, calls the stage, pri
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from pipeline.cli.options import (
     run_seed_options,
 )
 from pipeline.core.advice import counted, quoted
-from pipeline.core.errors import KaggleError, PainterError, RemoteFailed
+from pipeline.core.errors import KaggleError, PainterError, RemoteFailed, RunError
 
 if TYPE_CHECKING:
     from kernels.metadata import Plan
@@ -300,11 +301,12 @@ def say_upscaler(run: RunFolder) -> None:
     """Tell what to do with an upscaler, which has no images of its own."""
     from pipeline.families.registry import makes_images
 
-    if run.config.exists() and not makes_images(run.read_config()):
-        click.echo(
-            "An upscaler makes no images, so there is none to submit. Give it to a generator: "
-            f"painter generate --run RUN --upscaler {quoted(run.path)}"
-        )
+    with suppress(RunError):  # no run's config, or a damaged one: not for `pull` to judge
+        if not makes_images(run.read_config()):
+            click.echo(
+                "An upscaler makes no images, so there is none to submit. Give it to a generator: "
+                f"painter generate --run RUN --upscaler {quoted(run.path)}"
+            )
 
 
 def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
