@@ -27,7 +27,7 @@ from pipeline import __version__
 from pipeline.core.errors import PainterError
 from pipeline.runs.provenance import git_revision
 from pipeline.system.image_writers import zip_entry
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""

@@ -17,7 +17,7 @@ from kernels.bundle import Kernel, as_notebook, build
 from pipeline.core.errors import KaggleError
 from pipeline.data.sources import COMPETITION
 from pipeline.system.storage import write_json, write_text
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"
@@ -62,8 +62,9 @@ class Plan:
         """Return the datasets to attach."""
         source = self.settings.source
         own = [source.removeprefix("dataset:")] if source.startswith("dataset:") else []
-        earlier = [self.settings.attached] if self.settings.attached else []
-        return [*own, *earlier, *self.attach]
+        settings = self.settings
+        uploaded = (settings.attached, settings.attached_upscaler, settings.generator)
+        return [*own, *(name for name in uploaded if name is not None), *self.attach]
 
     @property
     def uses_gpu(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from pipeline.core.retries import poll
 from pipeline.kaggle.api import KaggleClient, KernelSource, Pushed
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
-from submission.kernel.entry import RUN_FILES
+from submission.kernel.inputs import RUN_FILES
 
 POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0
@@ -58,7 +58,7 @@ def push(
     client: KaggleClient,
     plan: Plan,
     folder: Path,
-    attachment: Attachment | None = None,
+    attachments: Sequence[Attachment] = (),
     again: bool = False,
     may_replace: Consent = lambda question: False,
 ) -> tuple[KernelRecord, bool]:
@@ -68,7 +68,7 @@ def push(
         client: the account that the kernel belongs to.
         plan: what to push.
         folder: where the record lies; only one process at a time pushes from it.
-        attachment: uploaded first, once it is clear that the kernel will be pushed.
+        attachments: uploaded first, once it is clear that the kernel will be pushed.
         again: push although the same work was done before.
         may_replace: asked before a push over a version that was not pushed from `folder`.
 
@@ -96,7 +96,7 @@ def push(
             task=plan.settings.task,
             minutes=plan.settings.minutes,
             source_sha256=digest(source),
-            work_sha256=work_digest(plan, client.user, kernel.bundle_hash, attachment),
+            work_sha256=work_digest(plan, client.user, kernel.bundle_hash, attachments),
             bundle_hash=kernel.bundle_hash,
             pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -111,21 +111,22 @@ def push(
         refuse_from_elsewhere(folder, wanted.name, latest, may_replace)
         if plan.uses_gpu:
             refuse_quota(client, plan.settings.minutes)
-        if attachment is not None:
+        for attachment in attachments:
             upload(client, attachment)
         return _send(client, Path(scratch), plan, folder, wanted, known), True
 
 
-def work_digest(plan: Plan, owner: str, bundle_hash: str, attachment: Attachment | None) -> str:
+def work_digest(plan: Plan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]) -> str:
     """Return a hash of what decides the output of a kernel.
 
     For training that includes the code; generating from a snapshot is the same whatever the
     version of painter.
     """
+    hashes = [attachment.sha256 for attachment in attachments]
     decides = {
         "settings": plan.settings.to_dict(),
         "metadata": describe(plan, owner),
-        "attached": attachment.sha256 if attachment else None,
+        "attached": hashes if len(hashes) > 1 else next(iter(hashes), None),
         "code": bundle_hash if plan.settings.task == "train" else None,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -16,13 +16,14 @@ from kernels.record import KernelRecord, read_record, slug_in, write_record
 from kernels.watch import watch
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RunError
+from pipeline.families.registry import check_makes_images
 from pipeline.kaggle.api import KaggleClient
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT, Made, read_made
 from pipeline.system.storage import file_sha256
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 
 FOLDER = "kaggle"
 MINUTES = 60.0
@@ -38,6 +39,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
     Raises:
         RunError: if the run has no snapshot, or its images come from an earlier one or are of
             one class.
+        ConfigError: if it is an upscaler, which makes none.
     """
     run.require(run.snapshot, "train")
     made = read_made(run)
@@ -48,6 +50,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
         )
     path = run.chosen if made is None else source_of(run, made)
     snapshot = load_snapshot(path)
+    check_makes_images(snapshot.config)
     sha256 = file_sha256(path)
     name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
     settings = KernelSettings(
@@ -105,7 +108,7 @@ def remake(
     made_there = RunFolder(run.path / FOLDER)
     known = read_record(made_there.path)
     again = known is not None and (known.name, known.version) in useless
-    record, new = push(client, plan, made_there.path, attachment, again, may_replace)
+    record, new = push(client, plan, made_there.path, (attachment,), again, may_replace)
     say(f"{record.label} {'was pushed' if new else 'is there already'}: {record.url}")
     if record.pulled is None or not made_there.images.exists():
         watch(client, record)

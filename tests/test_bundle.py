@@ -26,7 +26,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import git_revision
 from submission import archive
 from submission.archive import check_archive
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 from tests import factories
 from tests.helpers import fill
 from tests.helpers import pack as pack_zip
@@ -135,7 +135,7 @@ def test_an_installed_painter_makes_the_same_bundle(tmp_path: Path, kernel: Kern
     copy_of_the_tree(tmp_path)
     shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
     program = (
-        "from kernels import bundle; from submission.kernel.entry import KernelSettings;"
+        "from kernels import bundle; from submission.kernel.settings import KernelSettings;"
         "made = bundle.build(KernelSettings('generate', attached='alice/run'));"
         "print(bundle.__file__, made.bundle_hash, made.git_revision)"
     )

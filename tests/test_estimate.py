@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run_command
+from pipeline.config import Config
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.data.pixels import LoadedImages, keep_on_disk
+from pipeline.runs.folder import RunFolder
 from pipeline.stages import estimate as module
 from pipeline.stages.estimate import (
     LONGEST_SECONDS,
@@ -23,6 +25,7 @@ from pipeline.stages.estimate import (
     measure,
     megabytes,
 )
+from pipeline.stages.train import PreparedTraining
 from pipeline.training import loop
 from pipeline.training.budget import Budget
 from tests.factories import CPU, noise_paintings
@@ -37,6 +40,13 @@ MADE_UP = Estimate(6, 0.5, 64, 10**9, 9 * 10**7, 10**7, (10, 20))
 def loaded() -> LoadedImages:
     pixels = noise_paintings()
     return LoadedImages(pixels, tuple(f"{n}.jpg" for n in range(len(pixels))), ())
+
+
+def prepared(
+    folder: Path, config: Config | None = None, images: LoadedImages | None = None
+) -> PreparedTraining:
+    run = RunFolder(folder / "run")
+    return PreparedTraining(config or tiny(), run, images or loaded(), DATA, device=CPU)
 
 
 def ticks(seconds: float) -> Iterator[float]:
@@ -92,7 +102,7 @@ def test_a_dry_run_names_what_counts_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
-    text = describe(tiny(images=640), loaded(), tmp_path / "run", CPU)
+    text = describe(prepared(tmp_path, tiny(images=640)))
     table, settings = text.split("\n{", 1)
     lines = dict(line.split(maxsplit=1) for line in table.splitlines() if line[:4] != "ends")
     assert lines["data"] == "10 images at 32 pixels, 0.0307 MB in memory"
@@ -106,11 +116,11 @@ def test_a_dry_run_names_what_counts_and_writes_nothing(
 
 
 def test_a_real_dry_run_leaves_the_folder_alone_and_the_run_as_it_would_be(tmp_path: Path) -> None:
-    describe(tiny(), loaded(), tmp_path / "run", CPU)
+    describe(prepared(tmp_path))
     assert not list(tmp_path.iterdir())
     loop.train(tiny(images=16), noise_paintings(), DATA, tmp_path / "run", CPU)
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    assert "(resumes at step 4)" in describe(tiny(), loaded(), tmp_path / "run", CPU)
+    assert "(resumes at step 4)" in describe(prepared(tmp_path))
     assert before == {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
 
 
@@ -136,16 +146,16 @@ def test_a_dry_run_says_which_file_holds_the_images(
     monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(noise_paintings()))
     kept = keep_on_disk(rows, 10, (3, 32, 32), "key")
-    assert f"0.0307 MB in {kept.file}" in describe(tiny(), kept, tmp_path / "run", CPU)
+    assert f"0.0307 MB in {kept.file}" in describe(prepared(tmp_path, images=kept))
 
 
 def test_a_dry_run_refuses_what_a_run_would_refuse(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no budget"):
-        describe(tiny(images=None), loaded(), tmp_path / "run", CPU)
+        describe(prepared(tmp_path, tiny(images=None)))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "state.pt").write_bytes(b"broken")
     with pytest.raises(RunError, match="damaged"):
-        describe(tiny(), loaded(), tmp_path / "run", CPU)
+        describe(prepared(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -17,19 +17,18 @@ from pipeline.core.errors import ConfigError, DataError, PainterError, RunError,
 from pipeline.data.images import load_images, open_images
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.stages.train import TrainingPlan, open_data
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
 from submission.kernel import entry as kernel_entry
-from submission.kernel.entry import (
-    KernelSettings,
-    bring_torch_fidelity,
-    find_source,
-    find_weights,
-    refuse_old_gpu,
-    reserve_seconds,
-)
+from submission.kernel import inputs as kernel_inputs
+from submission.kernel import machine, scoring
+from submission.kernel.inputs import find_source
+from submission.kernel.machine import refuse_old_gpu
+from submission.kernel.scoring import bring_torch_fidelity, find_weights
+from submission.kernel.settings import KernelSettings, reserve_seconds
 from tests import factories
 from tests.factories import CPU
 from tests.helpers import fill, pack
@@ -80,7 +79,7 @@ def attach(run: RunFolder, folder: Path) -> None:
     """Lay a run's files out as a dataset."""
     folder.mkdir(parents=True)
     for path in run.path.iterdir():
-        if path.name in kernel_entry.RUN_FILES:
+        if path.name in kernel_inputs.RUN_FILES:
             shutil.copy(path, folder)
 
 
@@ -168,7 +167,7 @@ def test_paintings_in_a_wrapping_folder_are_those_that_a_run_elsewhere_was_train
         fill(top / "monet_jpg", 4)
         fill(top / "photo_jpg", 6)
     known = [
-        kernel_entry.describe_data(path, open_images(path))
+        open_data(TrainingPlan(Config(), path, RunFolder(tmp_path / "run"))).about
         for source in ("competition", "dataset:alice/paintings")
         for path in [find_source(tmp_path, source)]
     ]
@@ -243,7 +242,7 @@ def test_an_attached_run_that_kaggle_left_zipped_is_taken_up(
     inputs: Path, tmp_path: Path, working: Path
 ) -> None:
     first = train(inputs, tmp_path / "first")
-    there = [n for n in kernel_entry.RUN_FILES if (first.path / n).exists()]
+    there = [n for n in kernel_inputs.RUN_FILES if (first.path / n).exists()]
     files = {f"run/{n}": (first.path / n).read_bytes() for n in there}
     (inputs / "state").mkdir()
     pack(inputs / "state" / "run.zip", files | {"../evil.txt": b"no"})
@@ -444,7 +443,7 @@ def test_with_weights_the_run_is_scored_against_its_paintings(
         return QuadrantMeans()
 
     before = os.environ["PAINTER_CACHE"]
-    monkeypatch.setattr(kernel_entry, "make_extractor", make)
+    monkeypatch.setattr(scoring, "make_extractor", make)
     run = train(inputs, working)
     assert asked == [("inception", weights, (CPU,))]
     result = read_json(run.score)
@@ -521,7 +520,7 @@ def test_a_gpu_that_torch_supports_is_taken(
 def test_a_gpu_older_than_torch_supports_is_refused_with_what_to_push_instead(
     inputs: Path, working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_entry, "default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(machine, "default_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla P100-PCIE-16GB")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 0))
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_70", "sm_75", "compute_90"])

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from submission import archive
 from submission.archive import check_archive
 from submission.kernel import entry as kernel_entry
 from submission.kernel import ranks as kernel_ranks
+from submission.kernel.job import Job
 from submission.kernel.ranks import device_share, serve, train_in_processes
+from submission.kernel.settings import KernelSettings
 from tests import factories
 from tests.factories import CPU
 from tests.helpers import fill
@@ -98,9 +101,9 @@ def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Pat
     for folder in (run.path, scratch):
         folder.mkdir()
     (run.path / "thesis.txt").write_text("mine")
-    chosen = kernel_entry.KernelSettings.from_dict(settings())
-    job = kernel_entry.Job(chosen, inputs, run, scratch, CPU, time.monotonic() + 300)
-    write_json(scratch / "orders.json", job.to_dict())
+    chosen = KernelSettings.from_dict(settings())
+    job = Job(chosen, inputs, run, scratch, CPU, time.monotonic() + 300)
+    write_json(scratch / "orders.json", asdict(kernel_entry.orders_of(job)))
     with pytest.raises(SystemExit) as end:
         serve(scratch / "orders.json")
     assert end.value.code == RunError.exit_code

@@ -28,7 +28,7 @@ from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
 from pipeline.cli.options import may_replace
 from pipeline.core.errors import KaggleError, RunError
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 from tests.helpers import TINY_RUN, pack
 from tests.kaggle_desk import (
     NAME,

@@ -26,7 +26,7 @@ from pipeline.training.schedule import Schedule, described
 from pipeline.training.state import TrainingState
 from tests.factories import noise_paintings
 from tests.rank_processes import run_ranks
-from tests.test_estimate import loaded
+from tests.test_estimate import prepared
 from tests.test_training import DATA, assert_equal_runs, happens_after, tiny, train
 
 RATE = 2e-4
@@ -193,4 +193,4 @@ def test_the_schedule_is_told_in_words_and_by_a_dry_run(tmp_path: Path) -> None:
     assert described(cosine.training).endswith(
         "along a cosine to zero over the last 1 of the budget"
     )
-    assert f"rate     {words}\n" in describe(falling, loaded(), tmp_path / "run")
+    assert f"rate     {words}\n" in describe(prepared(tmp_path, falling))

@@ -37,7 +37,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.training.batches import Batches
 from pipeline.training.loop import train
 from pipeline.training.small_score import make_small_score
-from submission.kernel.entry import KernelSettings
+from submission.kernel.settings import KernelSettings
 from tests.factories import CPU, data_about, tiny_config
 from tests.helpers import fill
 
@@ -415,8 +415,8 @@ def test_an_upscaler_is_refused_where_a_generator_is_needed(tmp_path: Path) -> N
     _, upscaler = snapshots(tmp_path)
     with pytest.raises(ConfigError, match="makes no images of its own"):
         make_sampler(load_snapshot(upscaler), 0, CPU)
-    with pytest.raises(ConfigError, match="makes no images of its own"):
-        KernelSettings("train", config=TINY.to_dict())
+    with pytest.raises(ConfigError, match=r"The generator is an upscaler; expected a generator"):
+        KernelSettings("train", TINY.to_dict(), upscaler=TINY.to_dict(), upscaler_minutes=1.0)
     config = apply_settings(TINY, {"score_every": 100})
     reason = make_small_score(config, ImageSet((), lambda _: b"", "none"), None, CPU)
     assert reason == "an upscaler makes no images of its own"

@@ -6,6 +6,7 @@ Part of the front door, like `pipeline.cli`: builds a plan, calls the stage, pri
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,17 @@ from pipeline.cli.options import (
     options,
     replace_option,
     run_option,
+    run_or_file,
     run_seed_options,
 )
 from pipeline.core.advice import counted, quoted
-from pipeline.core.errors import KaggleError, PainterError, RemoteFailed
+from pipeline.core.errors import KaggleError, PainterError, RemoteFailed, RunError
 
 if TYPE_CHECKING:
     from kernels.metadata import Plan
     from kernels.push import Consent
     from kernels.record import KernelRecord
+    from kernels.upscalers import UpscalerChoice
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission.ledger import Ledger, Row
@@ -73,6 +76,22 @@ kernel_options = [
         metavar="OWNER/SLUG",
         help="A dataset, such as one "
         "with torch-fidelity's wheel and the Inception weights: the kernel then scores.",
+    ),
+    click.option(
+        "--generator",
+        "generator_path",
+        type=PathOption,
+        help="Run or snapshot whose images an upscaler learns to enlarge too.",
+    ),
+    click.option(
+        "--upscaler-preset",
+        metavar="NAME",
+        help="Train an upscaler after the generator, and for it.",
+    ),
+    click.option(
+        "--upscaler-minutes",
+        type=float,
+        help="Training time of that upscaler [default: its preset's].",
     ),
     click.option("--notebook", is_flag=True, help="As an .ipynb, to read and fork."),
 ]
@@ -126,11 +145,9 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     if dry_run:
         click.echo(describe_plan(plan, client.user))
         return
-    attachment = None
-    if continue_from is not None and plan.settings.attached is not None:
-        attachment = pushing.state_of(RunFolder(continue_from), plan.settings.attached)
+    attachments = upscalers_of(**choices).attachments(plan, continue_from)
     consent = may_replace(replace)
-    record, new = pushing.push(client, plan, run_path, attachment, may_replace=consent)
+    record, new = pushing.push(client, plan, run_path, attachments, may_replace=consent)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         raise_if_failed(record, watch_kernel(client, record), run_path)
@@ -161,12 +178,14 @@ def pull(run_path: Path | None) -> None:
     from kernels.pull import pull as pull_output
     from kernels.record import require_record
     from pipeline.kaggle.api import KaggleClient
+    from pipeline.runs.folder import RunFolder
 
     run_path = run_path or pushed_last()
     record = require_record(run_path)
     pulled = pull_output(KaggleClient(), record, run_path)
     size = sum((pulled.pulled or {}).values())
     click.echo(f"{run_path}: {len(pulled.pulled or {})} files, {size / 1e6:.1f} MB, {pulled.label}")
+    say_upscaler(RunFolder(run_path))
 
 
 @click.command()
@@ -278,6 +297,18 @@ def pushed_last() -> Path:
     return latest_record(Path("runs"))
 
 
+def say_upscaler(run: RunFolder) -> None:
+    """Tell what to do with an upscaler, which has no images of its own."""
+    from pipeline.families.registry import makes_images
+
+    with suppress(RunError):  # no run's config, or a damaged one: not for `pull` to judge
+        if not makes_images(run.read_config()):
+            click.echo(
+                "An upscaler makes no images, so there is none to submit. Give it to a generator: "
+                f"painter generate --run RUN --upscaler {quoted(run.path)}"
+            )
+
+
 def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
     """Raise RemoteFailed unless the kernel is complete."""
     if status.state != "COMPLETE":
@@ -305,6 +336,9 @@ def make_plan(
     continue_from: Path | None,
     attach: tuple[str, ...],
     notebook: bool,
+    generator_path: Path | None = None,
+    upscaler_preset: str | None = None,
+    upscaler_minutes: float | None = None,
     resumes: Path | None = None,
 ) -> Plan:
     """Turn the options of `kernel build` and `kernel push` into a plan.
@@ -316,9 +350,10 @@ def make_plan(
     from kernels.push import refuse_other_settings
     from kernels.record import slug_in
     from pipeline.cli.settings import refuse_given_twice, run_settings
+    from pipeline.families.registry import makes_images
     from pipeline.kaggle.answers import split_name
     from pipeline.runs.folder import RunFolder
-    from submission.kernel.entry import KernelSettings, reserve_seconds
+    from submission.kernel.settings import KernelSettings, reserve_seconds
 
     given = {"holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
     config = run_settings(preset, config_file, assignments, given, (resumes, continue_from))
@@ -327,8 +362,11 @@ def make_plan(
     if continue_from is not None:
         refuse_other_settings(RunFolder(continue_from), config)
     wanted = None if minutes is not None else config.budget.minutes
+    choice = upscalers_of(generator_path, upscaler_preset, upscaler_minutes)
+    upscalers = choice.settings(config, owner, run_path, continue_from)
     if minutes is None and wanted is not None:
-        needed = wanted + reserve_seconds(count, MOST_MINUTES) / 60 + STARTING_MINUTES
+        needed = wanted + (upscalers["upscaler_minutes"] or 0.0) + STARTING_MINUTES
+        needed += reserve_seconds(count if makes_images(config) else 0, MOST_MINUTES) / 60
         minutes = min(math.ceil(needed), MOST_MINUTES)
     whole = MOST_MINUTES if minutes is None else minutes
     refuse_minutes(whole)
@@ -344,11 +382,25 @@ def make_plan(
         train_minutes=wanted,
         # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
         attached=f"{owner}/{slug_of(run_path, 'state')}" if continue_from else None,
+        **upscalers,
     )
     for name in attach:
         split_name(name, "dataset")
     slug = slug_in(run_path, owner) or slug_of(run_path)
     return Plan(slug, settings, accelerator_of(accelerator), attach, notebook)
+
+
+def upscalers_of(
+    generator_path: Path | None = None,
+    upscaler_preset: str | None = None,
+    upscaler_minutes: float | None = None,
+    **_: Any,
+) -> UpscalerChoice:
+    """Return what the options of `kernel build` and `kernel push` say of upscalers."""
+    from kernels.upscalers import UpscalerChoice
+
+    generator = None if generator_path is None else run_or_file(generator_path)
+    return UpscalerChoice(generator, upscaler_preset, upscaler_minutes)
 
 
 def describe_plan(plan: Plan, owner: str) -> str:
@@ -357,6 +409,7 @@ def describe_plan(plan: Plan, owner: str) -> str:
 
     from kernels.bundle import build as build_kernel
     from kernels.metadata import describe, session_seconds
+    from kernels.upscalers import describe_minutes
 
     made = build_kernel(plan.settings)
     config = plan.settings.training_config()
@@ -364,6 +417,7 @@ def describe_plan(plan: Plan, owner: str) -> str:
         [
             json.dumps(describe(plan, owner), indent=2),
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_seconds(plan)} s)",
+            *describe_minutes(plan),
             f"seeds     {config.training.seed} to train, {plan.settings.seed} for the images",
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
@@ -430,7 +484,9 @@ def waiting_for_score(
     if record is None:
         plan, attachment = remake_plan(client, run)
         record = read_record(run.path / FOLDER)
-        if record is None or record.work_sha256 != work_digest(plan, client.user, "", attachment):
+        if record is None or record.work_sha256 != work_digest(
+            plan, client.user, "", (attachment,)
+        ):
             return None
     for row in ledger.rows():
         same = (row.kernel, row.version) == (record.name, record.version)

@@ -10,7 +10,6 @@ from pipeline.cli.options import (
     PathOption,
     run_option,
 )
-from pipeline.cli.score import training_data
 from pipeline.core.errors import PainterError, RunError
 
 
@@ -21,6 +20,7 @@ def report(run_path: Path) -> None:
     from pipeline.data.images import open_images
     from pipeline.reports.report import write_report
     from pipeline.runs.folder import RunFolder
+    from pipeline.stages.score import training_data
     from pipeline.system.storage import refuse_unwritable
 
     run = RunFolder(run_path)

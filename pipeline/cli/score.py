@@ -57,8 +57,9 @@ def score(
     from pipeline.models.precision import all_devices
     from pipeline.runs.folder import RunFolder
     from pipeline.scoring.extractors import make_extractor
-    from pipeline.scoring.score import yardstick
-    from pipeline.system.storage import file_sha256, refuse_unwritable
+    from pipeline.scoring.score import summary, yardstick
+    from pipeline.stages.score import first_images, score_run
+    from pipeline.system.storage import refuse_unwritable
 
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
@@ -84,9 +85,11 @@ def score(
     extractor = make_extractor(features, weights, all_devices(), exact)
     seen = open_images(training, domain) if training else None
     against = yardstick(paintings, seen, held_out, extractor)
-    found, text = judge(generated, against, extractor)
-    if run is not None:
-        found["images_sha256"] = file_sha256(run.images)
+    if run is None:
+        found, text = judge(generated, against, extractor)
+    else:
+        found = score_run(run, generated[str(run.images)], against, extractor)
+        text = summary(found)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
     targets = (None if run is None else run.score, file)
     write_each(found, [path for path in targets if path is not None])
@@ -131,6 +134,7 @@ def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[
     """Return the paintings to compare with, and those that the run's training has not seen."""
     from pipeline.data.holdout import split
     from pipeline.data.images import open_images
+    from pipeline.stages.score import training_data
 
     if reference is None:
         if run is None:
@@ -143,40 +147,3 @@ def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[
     if run is None or not run.config.exists():
         return paintings, None
     return split(paintings, run.read_config().data)
-
-
-def first_images(images: Any, most: int | None) -> Any:
-    """Return the set cut to its first images."""
-    return images if most is None else images.only(images.names[:most])
-
-
-def training_data(run: Any) -> tuple[Path, str | None]:
-    """Return the path and domain of the paintings that a run was trained on.
-
-    A run that names no domain took everything there was.
-    Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
-    """
-    from pipeline.data.domains import ALL_DOMAINS
-
-    data = run.read_data()
-    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
-    if path.exists():
-        return path, domain
-    for other in sorted(Path("data").glob("*")):
-        if holds_same_images(other, domain, data["content_hash"]):
-            return other, domain
-    raise RunError(
-        f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
-        "to either place: `painter download`."
-    )
-
-
-def holds_same_images(path: Path, domain: str, content: str) -> bool:
-    """Tell whether a folder or zip holds the very images that provenance.json describes."""
-    from pipeline.data.images import content_hash, open_images
-
-    try:
-        images = open_images(path, domain, quiet=True)
-    except PainterError:
-        return False
-    return content_hash(images) == content

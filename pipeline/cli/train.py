@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,11 @@ from pipeline.cli.options import (
     run_seed_options,
     threads_option,
 )
+
+if TYPE_CHECKING:
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.train import PreparedTraining
+    from pipeline.training.small_score import SmallScore
 
 
 @click.command()
@@ -64,63 +69,35 @@ def train(
     Under torchrun, several devices share each batch.
     """
     from pipeline.cli.settings import run_settings
-    from pipeline.data.classes import class_labels, name_classes
-    from pipeline.data.holdout import split
-    from pipeline.data.images import content_hash, load_images, open_images
-    from pipeline.families.upscaler.made_images import make_images
-    from pipeline.models.precision import default_device
     from pipeline.runs.folder import RunFolder
+    from pipeline.stages import train as stage
     from pipeline.stages.estimate import describe
-    from pipeline.system.threads import take_threads
-    from pipeline.training.continuation import check_continuation
     from pipeline.training.distributed.ranks import join
-    from pipeline.training.loop import train
-    from pipeline.training.small_score import make_small_score
 
     given = {"minutes": minutes, "holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
-    config = run_settings(preset, config_file, assignments, given, (run_path, earlier_path))
+    plan = stage.TrainingPlan(
+        config=run_settings(preset, config_file, assignments, given, (run_path, earlier_path)),
+        data=data,
+        run=RunFolder(run_path),
+        domain=domain,
+        earlier=None if earlier_path is None else RunFolder(earlier_path),
+        generator=None if generator_path is None else run_or_file(generator_path),
+        threads=threads,
+    )
     ranks = context.with_resource(join())
-    ranks.rows(config.training.batch_size)  # refused before anything is loaded
-    images = open_images(data, domain)
-    config = name_classes(config, images)
-    content = content_hash(images)
-    about = {
-        "path": str(data.resolve()),
-        "domain": images.domain,
-        "count": len(images),
-        "content_hash": content,
-    }
-    generator = None if generator_path is None else load_generator(generator_path, about)
-    run = RunFolder(run_path)
-    make_ready(run, config, about, ranks, dry_run)
-    earlier = None if earlier_path is None else RunFolder(earlier_path)
-    taken = take_threads(threads, threads_begun_with(run, earlier) if ranks.count == 1 else None)
-    made = None if generator is None else make_images(generator, config)
-    training, held_out = split(images, config.data)
-    loaded = load_images(training, config.data.image_size, content, config.data.channels)
-    labels = class_labels(loaded.names, config)
+    prepared = stage.prepare(plan, ranks, dry_run)
     if ranks.is_writer:
-        say_loaded(loaded, taken)
+        say_loaded(prepared)
     if dry_run:
         if ranks.is_writer:
-            if earlier is not None:
-                check_continuation(earlier, run, config, about)
-            click.echo(describe(config, loaded, run_path, made=made, threads=taken))
+            click.echo(describe(prepared))
         return
-    begin(earlier, run, config, about, ranks)
-    scorer = (
-        make_small_score(config, training, held_out, default_device()) if ranks.is_writer else None
-    )
-    if isinstance(scorer, str):
-        click.echo(f"No scores on the way, so the last snapshot is used: {scorer}", err=True)
-    small_score = None if isinstance(scorer, str) else scorer
-    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
-    seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels, made)
+    seen = stage.train(prepared, ranks, small_score)
     if ranks.is_writer:
-        say_trained(run, seen)
+        say_trained(plan.run, seen)
 
 
-def say_trained(run: Any, seen: int) -> None:
+def say_trained(run: RunFolder, seen: int) -> None:
     """Tell how far a run has come, and which of its snapshots is used."""
     click.echo(f"{run.path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
@@ -128,61 +105,28 @@ def say_trained(run: Any, seen: int) -> None:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
-def make_ready(run: Any, config: Any, about: dict[str, Any], ranks: Any, dry_run: bool) -> None:
-    """Try to write into a run folder, mend its records, and refuse it if it is another's.
+def small_score(prepared: PreparedTraining) -> SmallScore | None:
+    """Return what scores the training on its way, or tell why nothing does."""
+    from pipeline.stages.train import small_score_of
 
-    One process does that for all, and none in a dry run.
-    """
-    from pipeline.system.storage import refuse_unwritable
-    from pipeline.training.recovery import mend_records
-
-    with ranks.shared_failure():
-        if ranks.is_writer and not dry_run:
-            refuse_unwritable(run.state)
-            mend_records(run, about)
-    ranks.agree()
-    run.refuse_other_run(config, about)
+    found = small_score_of(prepared)
+    if isinstance(found, str):
+        click.echo(f"No scores on the way, so the last snapshot is used: {found}", err=True)
+        return None
+    return found
 
 
-def threads_begun_with(run: Any, earlier: Any) -> int | None:
-    """Return the processor threads of a run that is taken up again, or gone on with."""
-    begun: int | None = run.read_threads()
-    return begun if begun is not None or earlier is None else earlier.read_threads()
-
-
-def begin(earlier: Any, run: Any, config: Any, about: dict[str, Any], ranks: Any) -> None:
-    """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
-    from pipeline.training.continuation import continue_from
-
-    if earlier is None:
-        return
-    with ranks.shared_failure():
-        if ranks.is_writer:
-            continue_from(earlier, run, config, about)
-    ranks.agree()
-
-
-def load_generator(generator: Path, about: dict[str, Any]) -> Any:
-    """Return the snapshot whose images an upscaler learns from, and note in `about` whose."""
-    from pipeline.families.upscaler.made_images import generator_hash
-    from pipeline.models.snapshots import load_snapshot
-
-    path = run_or_file(generator)
-    snapshot = load_snapshot(path)
-    about["generator"] = {"path": str(path.resolve()), "sha256": generator_hash(snapshot)}
-    return snapshot
-
-
-def say_loaded(loaded: Any, threads: Any) -> None:
+def say_loaded(prepared: PreparedTraining) -> None:
     """Tell the threads, what was left out, and where images are that memory does not hold."""
-    click.echo(f"threads: {threads}", err=True)
+    loaded = prepared.images
+    click.echo(f"threads: {prepared.threads}", err=True)
     for problem in loaded.unreadable[:10]:
         click.echo(f"left out: {problem}", err=True)
     if loaded.file is not None:
         click.echo(f"more than memory holds, kept decoded in {loaded.file}", err=True)
 
 
-def chosen_snapshot(run: Any) -> str:
+def chosen_snapshot(run: RunFolder) -> str:
     """Return which snapshot of a run is used from here on, and why."""
     from pipeline.models.snapshots import load_snapshot
 

@@ -11,18 +11,16 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
 
 from pipeline.config import Config
-from pipeline.data.classes import class_labels
 from pipeline.data.pixels import LoadedImages, choose_storage
 from pipeline.families.registry import parameter_count
-from pipeline.models.precision import Precision, choose_precision, default_device
-from pipeline.runs.folder import RunFolder
+from pipeline.models.precision import Precision, choose_precision
 from pipeline.runs.provenance import device_name
+from pipeline.stages.train import PreparedTraining
 from pipeline.system.memory import PeakMemory, free_device_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
@@ -131,41 +129,27 @@ def saved_size(content: dict[str, Any]) -> int:
     return counter.size
 
 
-def describe(
-    config: Config,
-    images: LoadedImages,
-    run_path: Path,
-    device: torch.device | None = None,
-    made: torch.Tensor | None = None,
-    threads: object = None,
-) -> str:
+def describe(prepared: PreparedTraining) -> str:
     """Return what `train` would do and what it would take, for `--dry-run`.
 
-    Args:
-        config: the resolved settings.
-        images: the paintings to train on.
-        run_path: the run folder; if it holds a state, what is left of the run counts.
-        device: by default the GPU, else the CPU.
-        made: images of a generator that an upscaler learns from.
-        threads: what to say of the processor threads; by default how many torch has.
+    If the run folder holds a state, what is left of the run counts.
 
     Raises:
         ConfigError: if the run has no budget.
         RunError: if the run's state is damaged.
     """
-    device = device or default_device()
+    config, images, device = prepared.config, prepared.images, prepared.device
+    run, threads = prepared.run, prepared.threads
     budget = Budget.from_config(config, len(images.names))
-    run = RunFolder(run_path)
     saved = load_state(run.state) if run.state.exists() else None
     where = _where_kept(images, device)
-    labels = class_labels(images.names, config)
-    estimate = measure(config, images.pixels, device, labels=labels, made=made)
+    estimate = measure(config, images.pixels, device, labels=prepared.labels, made=prepared.made)
     step, seconds = (int(saved["step"]), float(saved["seconds"])) if saved else (0, 0.0)
     if saved:
         budget = budget.on_top_of(saved.get("first_step", 0), saved.get("first_seconds", 0.0))
     size = config.data.image_size
     lines = {
-        "run": f"{run_path}" + (f" (resumes at step {step:,})" if saved else ""),
+        "run": f"{run.path}" + (f" (resumes at step {step:,})" if saved else ""),
         "data": f"{len(images.names):,} images at {size} pixels, "
         f"{megabytes(images.pixels.nbytes)} {where}",
         "device": f"{device_name(device)}, {choose_precision(config.training.precision, device)}",

@@ -21,6 +21,8 @@ from pipeline.core.errors import PainterError, RankLost
 from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
 from pipeline.system.storage import write_json
 from pipeline.training.distributed.ranks import join
+from submission.kernel.machine import kept_apart
+from submission.kernel.training import Orders, train_share
 
 CODE = Path(__file__).parents[2]
 """The folder that holds the packages, unpacked or installed."""
@@ -36,7 +38,7 @@ def train_in_processes(orders: Mapping[str, Any], count: int, scratch: Path) -> 
     """Train in `count` processes; what they print appears in this process's output.
 
     Args:
-        orders: what `submission.kernel.entry.Job.to_dict` returns.
+        orders: the fields of `submission.kernel.training.Orders`.
         count: processes, as many as there are GPUs to use.
         scratch: a folder for the orders and for what a process says of its failure.
 
@@ -103,12 +105,10 @@ def _failure(scratch: Path, count: int, code: int) -> PainterError:
 
 def serve(orders: Path) -> None:
     """Train this process's share; a failure is left beside the orders for the kernel."""
-    from submission.kernel.entry import Job, kept_apart, train_share
-
     with kept_apart(orders.parent):
         try:
             with join() as ranks:
-                train_share(Job.from_dict(json.loads(orders.read_text())), ranks)
+                train_share(Orders(**json.loads(orders.read_text())), ranks)
         except PainterError as error:
             _leave(orders.parent, error)
             sys.exit(error.exit_code)

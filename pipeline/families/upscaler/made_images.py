@@ -39,7 +39,7 @@ def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> t
     """
     count = COUNT if count is None else count
     side = loaded.config.data.image_size
-    _refuse_unfit(config, loaded.config)
+    refuse_unfit(config, loaded.config)
     output = OutputConfig(output_size=side, upscale="bicubic")  # of that size: nothing is enlarged
     sampler = make_sampler(loaded, SEED, default_device(), output)
     images: list[np.ndarray] = []
@@ -48,18 +48,28 @@ def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> t
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def _refuse_unfit(config: Config, generator: Config) -> None:
+def refuse_unfit(config: Config, generator: Config, called: str = "--generator") -> None:
+    """Check that an upscaler can be trained for a generator.
+
+    Args:
+        config: of the upscaler's training.
+        generator: of the generator.
+        called: what a message calls the generator.
+
+    Raises:
+        ConfigError: if the first is no upscaler, the second is one, or the sizes do not fit.
+    """
     if not enlarges(config):
         raise ConfigError(
-            f"--generator is for training an upscaler; this is family {config.family!r}."
+            f"{called} is for training an upscaler; this is family {config.family!r}."
         )
     if enlarges(generator):
-        raise ConfigError("--generator is an upscaler; expected a generator.")
+        raise ConfigError(f"{called} is an upscaler; expected a generator.")
     assert isinstance(config.network, UpscalerNetwork)
     expected = config.data.image_size // config.network.upscale_factor
     if generator.data.image_size != expected:
         raise ConfigError(
-            f"--generator makes images of {generator.data.image_size} pixels; an upscaler from "
+            f"{called} makes images of {generator.data.image_size} pixels; an upscaler from "
             f"{expected} to {config.data.image_size} is trained. Change upscale_factor."
         )
 

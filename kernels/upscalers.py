@@ -1,0 +1,139 @@
+"""Upscalers on Kaggle: alone, with the images of a generator, or after a generator and for it.
+
+Turns the options of `painter kernel push` into settings of the kernel and into what is uploaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernels.metadata import Plan, slug_of
+from kernels.push import Attachment, state_of
+from pipeline.config import Config, apply_settings, resolve
+from pipeline.core.errors import ConfigError
+from pipeline.families.upscaler.made_images import refuse_unfit
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import file_sha256
+from submission.kernel.settings import UPSCALER
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class UpscalerChoice:
+    """What the options say of upscalers."""
+
+    generator: Path | None = None
+    """Snapshot whose images the upscaler that is trained learns to enlarge too."""
+    preset: str | None = None
+    """Of the upscaler that is trained after the generator."""
+    minutes: float | None = None
+    """Training minutes of that; None for those of its preset."""
+
+    def config_for(self, generator: Config) -> Config | None:
+        """Return the settings of the upscaler that is trained after a generator, if there is one.
+
+        It has the seed of the generator, and the same paintings are held out.
+
+        Raises:
+            ConfigError: if minutes are given without a preset, or nothing gives any.
+        """
+        if self.preset is None:
+            if self.minutes is not None:
+                raise ConfigError(
+                    "--upscaler-minutes goes with --upscaler-preset: the upscaler that is trained "
+                    "after the generator."
+                )
+            return None
+        same = {
+            "seed": generator.training.seed,
+            "holdout": generator.data.holdout,
+            "holdout_seed": generator.data.holdout_seed,
+        }
+        config = apply_settings(resolve(self.preset, None, ()), same)
+        if self.minutes_of(config) is None:
+            raise ConfigError(
+                f"The preset {self.preset} says nothing of minutes. Give --upscaler-minutes."
+            )
+        return config
+
+    def minutes_of(self, upscaler: Config | None) -> float | None:
+        """Return the training minutes of an upscaler that is trained after a generator."""
+        return self.minutes if self.minutes or upscaler is None else upscaler.budget.minutes
+
+    def settings(
+        self, config: Config, owner: str, run: Path, continue_from: Path | None
+    ) -> dict[str, Any]:
+        """Return the fields of `KernelSettings` that are about upscalers.
+
+        Args:
+            config: of what is trained first, or alone.
+            owner: of the datasets.
+            run: what is uploaded is named after this folder.
+            continue_from: the run that goes on, with the upscaler in it, if there is one.
+
+        Raises:
+            ConfigError: if upscaler and generator do not fit.
+            RunError: if the generator's snapshot is missing or damaged.
+        """
+        if self.generator is not None:
+            refuse_unfit(config, load_snapshot(self.generator).config)
+        upscaler = self.config_for(config)
+        goes_on = upscaler is not None and _earlier(continue_from) is not None
+        return {
+            "generator": f"{owner}/{slug_of(run, 'generator')}" if self.generator else None,
+            "upscaler": None if upscaler is None else upscaler.to_dict(),
+            "upscaler_minutes": self.minutes_of(upscaler),
+            "attached_upscaler": f"{owner}/{slug_of(run, UPSCALER)}" if goes_on else None,
+        }
+
+    def attachments(self, plan: Plan, continue_from: Path | None) -> tuple[Attachment, ...]:
+        """Return what the kernel of a plan needs of earlier runs and of the generator.
+
+        Raises:
+            RunError: if there is no state to go on from.
+        """
+        settings, found = plan.settings, []
+        if continue_from is not None and settings.attached is not None:
+            found.append(state_of(RunFolder(continue_from), settings.attached))
+        earlier = _earlier(continue_from)
+        if earlier is not None and settings.attached_upscaler is not None:
+            found.append(state_of(earlier, settings.attached_upscaler))
+        if self.generator is not None and settings.generator is not None:
+            found.append(snapshot_of(self.generator, settings.generator))
+        return tuple(found)
+
+
+def _earlier(run: Path | None) -> RunFolder | None:
+    """Return the upscaler that was trained for a run, if one was."""
+    upscaler = None if run is None else RunFolder(run / UPSCALER)
+    return upscaler if upscaler is not None and upscaler.state.exists() else None
+
+
+def snapshot_of(path: Path, name: str) -> Attachment:
+    """Return a snapshot as a dataset of its own.
+
+    Raises:
+        ConfigError: if its file has another ending, by which the kernel finds it.
+    """
+    if path.suffix != SUFFIX:
+        raise ConfigError(f"--generator is {path}; expected a name that ends in {SUFFIX}.")
+    sha256 = file_sha256(path)
+    return Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
+
+
+def describe_minutes(plan: Plan) -> list[str]:
+    """Return lines on how a kernel's minutes are shared out, if an upscaler is trained."""
+    settings = plan.settings
+    if settings.upscaler is None:
+        return []
+    reserved = settings.reserved_seconds / 60
+    rest = settings.minutes - reserved - settings.upscaler_seconds / 60
+    first = rest if settings.train_minutes is None else min(rest, settings.train_minutes)
+    return [
+        f"shared    {first:.4g} for the generator at most, then {settings.upscaler_minutes:g} for "
+        f"the upscaler at most; {reserved:.3g} kept to generate, check and score"
+    ]

@@ -1,0 +1,72 @@
+"""The score stage: a run's images against the paintings that it was trained on.
+
+Reads `images.zip`, config and provenance of a run folder, and the paintings. The command line and
+a kernel are its callers; they write `score.json`. `painter score --run RUN`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import PainterError, RunError
+from pipeline.data.domains import ALL_DOMAINS
+from pipeline.data.images import ImageSet, content_hash, open_images
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring.extractors import Extractor
+from pipeline.scoring.score import Yardstick, score
+from pipeline.system.storage import file_sha256
+
+
+def score_run(
+    run: RunFolder, generated: ImageSet, against: Yardstick, extractor: Extractor
+) -> dict[str, Any]:
+    """Return the score of a run's images, and the hash of images.zip.
+
+    Args:
+        run: whose images.zip they are from.
+        generated: all of its images, or the first.
+        against: what they are compared with.
+        extractor: gives their features.
+
+    Raises:
+        ScoringError: if there are too few images.
+        DataError: if none can be decoded.
+    """
+    return score(generated, against, extractor) | {"images_sha256": file_sha256(run.images)}
+
+
+def first_images(images: ImageSet, most: int | None) -> ImageSet:
+    """Return the set cut to its first images."""
+    return images if most is None else images.only(images.names[:most])
+
+
+def training_data(run: RunFolder) -> tuple[Path, str]:
+    """Return the path and domain of the paintings that a run was trained on.
+
+    A run that names no domain took everything there was.
+    Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
+
+    Raises:
+        RunError: if they are in neither place.
+    """
+    data = run.read_data()
+    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
+    if path.exists():
+        return path, domain
+    for other in sorted(Path("data").glob("*")):
+        if holds_same_images(other, domain, data["content_hash"]):
+            return other, domain
+    raise RunError(
+        f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
+        "to either place: `painter download`."
+    )
+
+
+def holds_same_images(path: Path, domain: str, content: str) -> bool:
+    """Tell whether a folder or zip holds the very images that provenance.json describes."""
+    try:
+        images = open_images(path, domain, quiet=True)
+    except PainterError:
+        return False
+    return content_hash(images) == content

@@ -1,0 +1,227 @@
+"""The train stage: from a folder of paintings to a trained run folder.
+
+The one composition of a training: the command line, its dry run and a kernel are thin callers. What
+is to be trained is a `TrainingPlan`; `open_data` looks at the images, `prepare` loads all that
+`train` needs, in memory, and `train` writes the run folder. `painter train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.config import Config
+from pipeline.data.classes import class_labels, name_classes
+from pipeline.data.holdout import split
+from pipeline.data.images import ImageSet, content_hash, load_images, open_images
+from pipeline.data.pixels import LoadedImages
+from pipeline.families.upscaler.made_images import generator_hash, make_images
+from pipeline.models.precision import default_device
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import refuse_unwritable
+from pipeline.system.threads import Threads, take_threads
+from pipeline.training import loop
+from pipeline.training.continuation import check_continuation, continue_from
+from pipeline.training.distributed.ranks import ALONE, Ranks
+from pipeline.training.recovery import mend_records
+from pipeline.training.small_score import SmallScore, make_small_score
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What is to be trained, on what, and where."""
+
+    config: Config
+    data: Path
+    """Folder, zip or array of images."""
+    run: RunFolder
+    domain: str | None = None
+    """Which folder of the data; None picks one."""
+    earlier: RunFolder | None = None
+    """The run whose networks and history a new run takes over."""
+    generator: Path | None = None
+    """Snapshot of a generator whose images an upscaler learns to enlarge too."""
+    threads: int | None = None
+    """Processor threads; None leaves the choice to the run, or to the load."""
+    device: torch.device = field(default_factory=default_device)
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """The images of a training, of which none is decoded yet."""
+
+    config: Config
+    """That of the plan, with the classes of the data."""
+    images: ImageSet
+    about: dict[str, Any]
+    """Path, domain, count and content hash of the images, and the generator, for the records."""
+    generator: Snapshot | None
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """All that a training needs, in memory; nothing is written yet."""
+
+    config: Config
+    run: RunFolder
+    images: LoadedImages
+    """What is trained on."""
+    about: dict[str, Any]
+    """As `OpenedData` has it."""
+    labels: torch.Tensor | None = None
+    """Classes of the images, int64 (N,), if the config names classes."""
+    made: torch.Tensor | None = None
+    """Images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too."""
+    training: ImageSet | None = None
+    """The files of the images."""
+    held_out: ImageSet | None = None
+    earlier: RunFolder | None = None
+    threads: Threads | None = None
+    device: torch.device = field(default_factory=default_device)
+
+
+def open_data(plan: TrainingPlan) -> OpenedData:
+    """Look at the images and at the generator that a training is to learn from.
+
+    Raises:
+        DataError: if there are no such images, or their classes do not suffice.
+        RunError: if the generator is missing or damaged.
+    """
+    images = open_images(plan.data, plan.domain)
+    config = name_classes(plan.config, images)
+    about: dict[str, Any] = {
+        "path": str(plan.data.resolve()),
+        "domain": images.domain,
+        "count": len(images),
+        "content_hash": content_hash(images),
+    }
+    if plan.generator is None:
+        return OpenedData(config, images, about, None)
+    generator = load_snapshot(plan.generator)
+    name = {"path": str(plan.generator.resolve()), "sha256": generator_hash(generator)}
+    return OpenedData(config, images, about | {"generator": name}, generator)
+
+
+def prepare(plan: TrainingPlan, ranks: Ranks = ALONE, dry_run: bool = False) -> PreparedTraining:
+    """Load all that a training needs, and refuse what cannot be trained.
+
+    Args:
+        plan: what is to be trained.
+        ranks: the processes that share the work.
+        dry_run: try nothing out on the disk, and mend nothing.
+
+    Raises:
+        RunError: if the folder holds another run.
+        ConfigError: if the ranks cannot share a batch, or the generator does not fit.
+        DataError: if the images do not suffice, or the run folder cannot be written.
+    """
+    ranks.rows(plan.config.training.batch_size)  # refused before anything is loaded
+    opened = open_data(plan)
+    config, about = opened.config, opened.about
+    make_ready(plan.run, config, about, ranks, dry_run)
+    if dry_run and ranks.is_writer and plan.earlier is not None:
+        check_continuation(plan.earlier, plan.run, config, about)
+    threads = take_threads(plan.threads, threads_begun_with(plan) if ranks.count == 1 else None)
+    made = None if opened.generator is None else make_images(opened.generator, config)
+    training, held_out = split(opened.images, config.data)
+    size, channels = config.data.image_size, config.data.channels
+    loaded = load_images(training, size, about["content_hash"], channels)
+    return PreparedTraining(
+        config=config,
+        run=plan.run,
+        images=loaded,
+        about=about | {"count": len(loaded.names) + (len(held_out) if held_out else 0)},
+        labels=class_labels(loaded.names, config),
+        made=made,
+        training=training,
+        held_out=held_out,
+        earlier=plan.earlier,
+        threads=threads,
+        device=plan.device,
+    )
+
+
+def no_score(prepared: PreparedTraining) -> SmallScore | None:
+    """Score nothing on the way."""
+
+
+def train(
+    prepared: PreparedTraining,
+    ranks: Ranks = ALONE,
+    scorer: Callable[[PreparedTraining], SmallScore | None] = no_score,
+) -> int:
+    """Begin or take up a run, and train until its budget is used; return the images seen.
+
+    Args:
+        prepared: what `prepare` returns.
+        ranks: the processes that share the work.
+        scorer: gives what scores the run on its way, if anything does; only the writer asks.
+
+    Raises:
+        RunError: if the run cannot continue the earlier one.
+        PainterError: what `pipeline.training.loop.train` raises.
+    """
+    begin(prepared, ranks)
+    small_score = scorer(prepared) if ranks.is_writer else None
+    return loop.train(
+        prepared.config,
+        prepared.images.pixels,
+        prepared.about,
+        prepared.run.path,
+        device=prepared.device,
+        small_score=small_score,
+        ranks=ranks,
+        labels=prepared.labels,
+        made=prepared.made,
+    )
+
+
+def small_score_of(prepared: PreparedTraining, weights: Path | None = None) -> SmallScore | str:
+    """Return what scores a training on its way, or the reason why nothing does.
+
+    Args:
+        prepared: the training.
+        weights: local file of Inception weights.
+    """
+    if prepared.training is None:
+        return "the files of the images are not known"
+    return make_small_score(
+        prepared.config, prepared.training, prepared.held_out, prepared.device, weights
+    )
+
+
+def make_ready(
+    run: RunFolder, config: Config, about: dict[str, Any], ranks: Ranks, dry_run: bool
+) -> None:
+    """Try to write into a run folder, mend its records, and refuse it if it is another's.
+
+    One process does that for all, and none in a dry run.
+    """
+    with ranks.shared_failure():
+        if ranks.is_writer and not dry_run:
+            refuse_unwritable(run.state)
+            mend_records(run, about)
+    ranks.agree()
+    run.refuse_other_run(config, about)
+
+
+def threads_begun_with(plan: TrainingPlan) -> int | None:
+    """Return the processor threads of a run that is taken up again, or gone on with."""
+    begun = plan.run.read_threads()
+    return begun if begun is not None or plan.earlier is None else plan.earlier.read_threads()
+
+
+def begin(prepared: PreparedTraining, ranks: Ranks = ALONE) -> None:
+    """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
+    if prepared.earlier is None:
+        return
+    with ranks.shared_failure():
+        if ranks.is_writer:
+            continue_from(prepared.earlier, prepared.run, prepared.config, prepared.about)
+    ranks.agree()

@@ -1,0 +1,36 @@
+"""One kernel at work: what it is to do, where, on what, and until when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline.models.precision import all_devices
+from pipeline.runs.folder import RunFolder
+from submission.kernel.settings import KernelSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kernel at work: what it is to do, where, on what, and until when."""
+
+    settings: KernelSettings
+    inputs: Path
+    run: RunFolder
+    scratch: Path
+    device: torch.device
+    ends: float
+    """Reading of `time.monotonic` at which the kernel's minutes are over."""
+
+    @property
+    def devices(self) -> Sequence[torch.device]:
+        """Where independent batches may run: all GPUs if there is one that works, else the CPU."""
+        return all_devices() if self.device.type == "cuda" else (self.device,)
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the kernel's limit."""
+        return self.ends - time.monotonic()

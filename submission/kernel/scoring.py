@@ -1,0 +1,104 @@
+"""The scores of a kernel, if it has what they need."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from pipeline.core.errors import ScoringError
+from pipeline.data.holdout import split
+from pipeline.data.images import open_images
+from pipeline.families.registry import makes_images
+from pipeline.scoring.extractors import make_extractor
+from pipeline.scoring.score import summary, yardstick
+from pipeline.stages.score import score_run
+from pipeline.stages.train import PreparedTraining, small_score_of
+from pipeline.system.storage import write_json
+from pipeline.training.small_score import SmallScore
+from submission.kernel.inputs import find_source
+from submission.kernel.job import Job
+from submission.kernel.machine import say
+
+WEIGHTS = ("weights-inception-2015-12-05*.pth", "pt_inception-2015-12-05*.pth")
+"""Names under which the leaderboard's Inception weights are handed round."""
+
+
+def score_if_possible(job: Job) -> None:
+    """Score images.zip against the paintings, or say why that is skipped.
+
+    A score is worth having but not worth losing a trained run for.
+    """
+    try:
+        bring_torch_fidelity(job.inputs)
+        weights = find_weights(job.inputs)
+        refuse_late_score(job)
+        extractor = make_extractor("inception", weights, job.devices)
+        source = find_source(job.inputs, job.settings.source)
+        paintings = open_images(source, job.settings.domain)
+        training, held_out = split(paintings, job.settings.training_config().data)
+        against = yardstick(training, None, held_out, extractor)
+        result = score_run(job.run, open_images(job.run.images), against, extractor)
+        say(f"score: {summary(result)}")
+        write_json(job.run.score, result)
+    except Exception as error:  # memory, files, numbers: whatever it is, the images are made
+        say(f"score: skipped ({str(error).strip() or type(error).__name__})")
+
+
+def small_score_if_possible(prepared: PreparedTraining, inputs: Path) -> SmallScore | None:
+    """Return what scores the training on its way, or say why nothing does."""
+    if not makes_images(prepared.config):
+        return None
+    try:
+        bring_torch_fidelity(inputs)
+        found = small_score_of(prepared, find_weights(inputs))
+    except ScoringError as error:
+        found = str(error)
+    if isinstance(found, str):
+        say(f"scores on the way: none ({found})")
+        return None
+    return found
+
+
+def find_weights(inputs: Path) -> Path:
+    """Return the file of Inception weights among the inputs.
+
+    Raises:
+        ScoringError: if there is none.
+    """
+    found = sorted(p for pattern in WEIGHTS for p in inputs.rglob(pattern))
+    if not found:
+        raise ScoringError(f"no Inception weights in {inputs}: {' or '.join(WEIGHTS)}")
+    return found[0]
+
+
+def bring_torch_fidelity(inputs: Path) -> None:
+    """Make torch-fidelity importable: installed, or from a wheel among the inputs.
+
+    Raises:
+        ScoringError: if there is neither.
+    """
+    if importlib.util.find_spec("torch_fidelity") is not None:
+        return
+    wheels = sorted(inputs.rglob("torch_fidelity-*.whl"))
+    # A wheel is a zip; a site that unpacks it leaves the package's folder.
+    places = [*wheels, *(p.parent.parent for p in inputs.rglob("torch_fidelity/__init__.py"))]
+    if not places:
+        raise ScoringError(f"torch-fidelity is not installed, and no wheel of it is in {inputs}")
+    sys.path.insert(0, str(places[0]))
+    importlib.invalidate_caches()
+
+
+def refuse_late_score(job: Job) -> None:
+    """Raise ScoringError if the score may not be ready before the kernel's limit.
+
+    Measured: 44 images a second on two CPU cores, and loading takes seconds. A kernel that is
+    cut off at its limit loses everything.
+    """
+    needed = 20 + job.settings.count * (0.01 if job.device.type == "cuda" else 0.03)
+    left = job.seconds_left()
+    if left < needed:
+        raise ScoringError(
+            f"{max(0, left):.0f} seconds are left, and it may take {needed:.0f}; "
+            "give the kernel more minutes, or fewer to training"
+        )

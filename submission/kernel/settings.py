@@ -1,0 +1,212 @@
+"""What one kernel is to do: the SETTINGS at the top of its file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pipeline.config import Config, OutputConfig, apply_settings, flatten
+from pipeline.core.errors import ConfigError
+from pipeline.data.sources import COMPETITION
+from pipeline.families.registry import enlarges, makes_images
+from pipeline.families.upscaler.made_images import refuse_unfit
+from pipeline.kaggle.names import did_you_mean, source_meant
+from submission.archive import refuse_count
+from submission.rules import IMAGE_SIZE
+
+TRAIN = "train"
+GENERATE = "generate"
+DATASET = "dataset:"
+UPSCALER = "upscaler"
+"""Folder, in the run folder of a generator, of the upscaler that was trained for it."""
+_DATASET_NAME = r"\w[\w.-]*/\w[\w.-]*"
+
+
+@dataclass(frozen=True)
+class KernelSettings:
+    """What one kernel is to do: the SETTINGS at the top of its file."""
+
+    task: str
+    """`train` (and generate, score, package), or `generate` from an attached snapshot."""
+    config: dict[str, Any] | None = None
+    """Sections of the run's config, for `train`."""
+    output: dict[str, Any] | None = None
+    """The section [output] for `generate`; None takes what the snapshot was trained with."""
+    source: str = "competition"
+    """The paintings: `competition` or `dataset:OWNER/SLUG`."""
+    domain: str | None = None
+    """Folder of the paintings, by name or path; None picks monet_jpg among several."""
+    count: int = 7000
+    """Images to generate."""
+    seed: int = 0
+    """Which images, as `--image-seed` says; the training's seed stands in `config`."""
+    minutes: float = 300.0
+    """Limit of the whole kernel."""
+    train_minutes: float | None = None
+    """Training minutes of this sitting; None means all the time there is."""
+    attached: str | None = None
+    """Dataset OWNER/SLUG with an earlier run to go on with, or with the snapshot."""
+    generator: str | None = None
+    """Dataset OWNER/SLUG with the snapshot whose images an upscaler learns to enlarge too."""
+    upscaler: dict[str, Any] | None = None
+    """Sections of the config of an upscaler that is trained after the generator, for it."""
+    upscaler_minutes: float | None = None
+    """Training minutes of that upscaler."""
+    attached_upscaler: str | None = None
+    """Dataset OWNER/SLUG with the earlier run of that upscaler to go on with."""
+
+    def __post_init__(self) -> None:
+        """Check all that can be known before hours of training."""
+        _check_types(self)
+        _require(self.task in (TRAIN, GENERATE), "task", self.task, f"{TRAIN!r} or {GENERATE!r}")
+        _require(
+            self.source == "competition"
+            or (self.source.startswith(DATASET) and _is_dataset(self.source.removeprefix(DATASET))),
+            "source",
+            self.source,
+            f"'competition' or '{DATASET}OWNER/SLUG'"
+            + did_you_mean(source_meant(self.source, COMPETITION)),
+        )
+        for name in ("attached", "generator", "attached_upscaler"):
+            value = getattr(self, name)
+            _require(value is None or _is_dataset(value), name, value, "OWNER/SLUG or None")
+        for name in ("minutes", "train_minutes", "upscaler_minutes"):
+            value = getattr(self, name)
+            _require(value is None or 0 < value < math.inf, name, value, "above 0")
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        refuse_count(self.count)
+        self._check_task()
+
+    def _check_task(self) -> None:
+        """Check what goes with the task, and that the images will have the right size."""
+        if self.task == TRAIN:
+            _require(self.output is None, "output", self.output, "None: it stands in config")
+            config = self.training_config()
+            if makes_images(config):
+                refuse_size(config.output)
+            self._check_upscaler(config)
+            return
+        for name in ("config", *_OF_UPSCALERS):
+            value = getattr(self, name)
+            _require(value is None, name, value, "None with task 'generate'")
+        _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")
+        self.change_output(Config())
+
+    def _check_upscaler(self, config: Config) -> None:
+        """Check what goes with an upscaler, alone or after its generator."""
+        fits = self.generator is None or enlarges(config)
+        _require(fits, "generator", self.generator, "None unless an upscaler is trained")
+        if self.upscaler is None:
+            for name in ("upscaler_minutes", "attached_upscaler"):
+                value = getattr(self, name)
+                _require(value is None, name, value, "None without upscaler")
+            return
+        _require(self.upscaler_minutes is not None, "upscaler_minutes", None, "a number")
+        refuse_unfit(Config.from_saved(self.upscaler), config, "The generator")
+        spent = (self.reserved_seconds + self.upscaler_seconds) / 60
+        if spent >= self.minutes:
+            raise ConfigError(
+                f"The kernel has {self.minutes:g} minutes; {self.upscaler_minutes:g} are the "
+                f"upscaler's, and {self.reserved_seconds / 60:.3g} are kept to generate: nothing "
+                "is left for the generator. Give the kernel more, or the upscaler less "
+                "(--upscaler-minutes)."
+            )
+
+    @property
+    def reserved_seconds(self) -> float:
+        """Return what is kept free of training for what comes after it."""
+        makes = self.config is None or makes_images(self.training_config())
+        return reserve_seconds(self.count if makes else 0, self.minutes)
+
+    @property
+    def upscaler_seconds(self) -> float:
+        """Return what is kept free for an upscaler that is trained after the generator."""
+        return 60 * (self.upscaler_minutes or 0.0)
+
+    def training_config(self) -> Config:
+        """Return the config to train with.
+
+        Raises:
+            ConfigError: if there is none, or it does not fit this version.
+        """
+        _require(self.config is not None, "config", None, "the run's settings with task 'train'")
+        return Config.from_saved(self.config or {})
+
+    def change_output(self, config: Config) -> OutputConfig:
+        """Return the output settings of a snapshot with those of the kernel over them."""
+        changed = apply_settings(config, flatten({"output": self.output or {}})).output
+        refuse_size(changed)
+        return changed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as the kernel's file holds them; of upscalers only what is set."""
+        values = asdict(self)
+        return {n: v for n, v in values.items() if v is not None or n not in _OF_UPSCALERS}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> KernelSettings:
+        """Build settings from what the kernel's file holds.
+
+        Raises:
+            ConfigError: for an unknown key, a wrong type, or a value out of range.
+            DataError: if a submission may not have so many images.
+        """
+        known = [f.name for f in fields(KernelSettings)]
+        unknown = [key for key in values if key not in known]
+        if unknown:
+            raise ConfigError(f"There is no setting {unknown[0]!r}; there are {', '.join(known)}.")
+        return KernelSettings(**{"task": None, **values})
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "task": (str,),
+    "config": (dict, type(None)),
+    "output": (dict, type(None)),
+    "source": (str,),
+    "domain": (str, type(None)),
+    "count": (int,),
+    "seed": (int,),
+    "minutes": (int, float),
+    "train_minutes": (int, float, type(None)),
+    "attached": (str, type(None)),
+    "generator": (str, type(None)),
+    "upscaler": (dict, type(None)),
+    "upscaler_minutes": (int, float, type(None)),
+    "attached_upscaler": (str, type(None)),
+}
+_OF_UPSCALERS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
+"""Settings that version 0.1.0 did not have."""
+
+
+def _check_types(settings: KernelSettings) -> None:
+    for name, types in _TYPES.items():
+        expected = " or ".join("None" if t is type(None) else t.__name__ for t in types)
+        value = getattr(settings, name)
+        _require(type(value) in types, name, value, expected)
+
+
+def _require(holds: bool, name: str, found: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} is {found!r}; expected {expected}.")
+
+
+def _is_dataset(name: str) -> bool:
+    return re.fullmatch(_DATASET_NAME, name) is not None
+
+
+def refuse_size(output: OutputConfig) -> None:
+    """Raise ConfigError unless the images will have the size that the competition takes."""
+    side = IMAGE_SIZE[0]
+    _require(output.output_size == side, "output_size", output.output_size, f"{side} here")
+
+
+def reserve_seconds(count: int, minutes: float) -> float:
+    """Return what is kept free of training for generating, checking and scoring `count` images.
+
+    One minute for loading, and 0.02 seconds an image: several times what a GPU takes. Never more
+    than a quarter of the kernel's minutes.
+    """
+    return min(60 + 0.02 * count, minutes * 60 / 4)
