@@ -15,7 +15,7 @@ NOON = datetime(2026, 11, 21, 12)  # noqa: DTZ001 - as the client gives them
 
 def push_reply(**fields: Any) -> SimpleNamespace:
     kinds = ("competition_sources", "dataset_sources", "kernel_sources", "model_sources", "tags")
-    reply = {f"invalid_{kind}": [] for kind in kinds}
+    reply: dict[str, Any] = {f"invalid_{kind}": [] for kind in kinds}
     about = {"error": "", "version_number": 3, "url": "https://x/code/alice/other", "ref": ""}
     return SimpleNamespace(**{**reply, **about, **fields})
 
