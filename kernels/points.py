@@ -6,7 +6,6 @@ Kaggle runs two GPU kernels of a user at a time, so two workers are what a study
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +14,11 @@ from kernels.metadata import Plan
 from kernels.pull import pull
 from kernels.push import Consent, push
 from kernels.record import KernelRecord
-from kernels.watch import FAILURES, POLL_SECONDS
-from pipeline.core.errors import Interrupted, KaggleUnreachable, RemoteFailed
-from pipeline.kaggle.api import KaggleClient, KernelStatus
+from kernels.watch import POLL_SECONDS
+from pipeline.core.errors import Interrupted, RemoteFailed
+from pipeline.core.polling import FAILURES, poll
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import KernelStatus
 from pipeline.runs.files import read_json
 from pipeline.study.plan import Point
 from pipeline.study.point import OnScore, Workshop
@@ -35,7 +36,6 @@ class KaggleWorkshop:
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
     plan_of: Callable[[Point], Plan]
     """What to push for a point."""
-    interval: float = POLL_SECONDS
     lock: threading.Lock = field(default_factory=threading.Lock)
     """The client serves one thread at a time."""
     may_replace: Consent = lambda question: False
@@ -77,18 +77,13 @@ class KaggleWorkshop:
         return self.here.has_score(self.here.run(point))
 
     def _wait(self, record: KernelRecord) -> KernelStatus:
-        failures = 0
-        while True:
+        """Return how a kernel ended, once it has."""
+
+        def ended() -> KernelStatus | None:
             if self.stopping.is_set():
                 raise Interrupted(f"{record.label} goes on; the same command comes back to it.")
-            try:
-                with self.lock:
-                    status = self.client.kernel_status(record.name, record.version or 0)
-                failures = 0
-                if status.ended:
-                    return status
-            except KaggleUnreachable:
-                failures += 1
-                if failures >= FAILURES:
-                    raise
-            time.sleep(self.interval)
+            with self.lock:
+                status = self.client.kernel_status(record.name, record.version or 0)
+            return status if status.ended else None
+
+        return poll(ended, POLL_SECONDS, self.client.clock, failures=FAILURES)

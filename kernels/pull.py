@@ -16,7 +16,8 @@ from tqdm import tqdm
 from kernels.record import KernelRecord, require_within_reach, write_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed
-from pipeline.kaggle.api import KaggleClient, OutputFile
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import OutputFile
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256, write_text, zip_damage
 
@@ -44,9 +45,9 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
             f"{record.label} is {status.state}. Pull when it has ended: "
             f"`painter kernel watch --run {quoted(folder)}`."
         )
-    files, log = client.kernel_output(record.name, record.version or 0)
-    files = [f for f in files if _wanted(f.name)]
-    write_text(folder / LOG, "".join(log))
+    output = client.kernel_output(record.name, record.version or 0)
+    files = [f for f in output.files if _wanted(f.name)]
+    write_text(folder / LOG, output.log)
     staging = folder / f".pull-{record.version}"
     missing = [f for f in files if not _present(folder / f.name, record, f.name)]
     for file in tqdm(missing, desc="pull", unit="file"):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +29,9 @@ from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
-from pipeline.core.retries import poll
-from pipeline.kaggle.api import KaggleClient, KernelSource, Pushed
+from pipeline.core.polling import poll
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import KernelSource, Pushed
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
 from submission.kernel.inputs import RUN_FILES
@@ -73,8 +75,7 @@ def push(
         may_replace: asked before a push over a version that was not pushed from `folder`.
 
     Returns:
-        The record, and whether the push is new: a kernel that Kaggle is running, or has run, with
-        the same settings is left alone.
+        The record, and whether the push is new: one that does, or has done, the same is left alone.
 
     Raises:
         KaggleError: if the quota does not suffice, another version of this kernel is under way,
@@ -82,38 +83,47 @@ def push(
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
     refuse_minutes(plan.settings.minutes)
+    with _workplace(folder) as scratch:
+        wanted = _write(client.user, plan, folder, scratch, attachments)
+        latest = client.latest_kernel(wanted.name)
+        wanted = wanted.but(version_before=latest.version if latest else 0)
+        known = settled(folder, latest)
+        if known and not again and same_kernel_there(client, folder, known, wanted, latest):
+            return known, False
+        refuse_under_way(client, wanted.name, known, latest)
+        refuse_from_elsewhere(folder, wanted.name, latest, may_replace)
+        refuse_quota(client, plan)
+        for attachment in attachments:
+            upload(client, attachment)
+        return _send(client, scratch, plan, folder, wanted, known), True
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Keep other processes from pushing from a folder; yield one for the kernel's files."""
     with (
         RunFolder(folder).locked(),
         tempfile.TemporaryDirectory(prefix="painter-kernel-") as scratch,
     ):
-        kernel = write_kernel(plan, client.user, Path(scratch), origin_of(folder))
-        source = (Path(scratch) / code_file(plan)).read_text()
-        latest = client.latest_kernel(f"{client.user}/{plan.slug}")
-        wanted = KernelRecord(
-            name=f"{client.user}/{plan.slug}",
-            version=None,
-            version_before=latest.version if latest else 0,
-            task=plan.settings.task,
-            minutes=plan.settings.minutes,
-            source_sha256=digest(source),
-            work_sha256=work_digest(plan, client.user, kernel.bundle_hash, attachments),
-            bundle_hash=kernel.bundle_hash,
-            pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        known = settled(folder, latest)
-        if (
-            known is not None
-            and not again
-            and same_kernel_there(client, folder, known, wanted, latest)
-        ):
-            return known, False
-        refuse_under_way(client, wanted.name, known, latest)
-        refuse_from_elsewhere(folder, wanted.name, latest, may_replace)
-        if plan.uses_gpu:
-            refuse_quota(client, plan.settings.minutes)
-        for attachment in attachments:
-            upload(client, attachment)
-        return _send(client, Path(scratch), plan, folder, wanted, known), True
+        yield Path(scratch)
+
+
+def _write(
+    owner: str, plan: Plan, folder: Path, scratch: Path, attachments: Sequence[Attachment]
+) -> KernelRecord:
+    """Write what is pushed into `scratch`; return the record of a push that is not made yet."""
+    kernel = write_kernel(plan, owner, scratch, origin_of(folder))
+    return KernelRecord(
+        name=f"{owner}/{plan.slug}",
+        version=None,
+        version_before=0,
+        task=plan.settings.task,
+        minutes=plan.settings.minutes,
+        source_sha256=digest((scratch / code_file(plan)).read_text()),
+        work_sha256=work_digest(plan, owner, kernel.bundle_hash, attachments),
+        bundle_hash=kernel.bundle_hash,
+        pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def work_digest(plan: Plan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]) -> str:
@@ -277,9 +287,11 @@ def pushed_from_here(folder: Path, name: str, latest: KernelSource) -> bool:
     return latest.version == (record.version or record.version_before)
 
 
-def refuse_quota(client: KaggleClient, minutes: float) -> None:
+def refuse_quota(client: KaggleClient, plan: Plan) -> None:
     """Raise KaggleError if less GPU time is left than the kernel may take."""
-    quota = client.gpu_quota()
+    if not plan.uses_gpu:
+        return
+    quota, minutes = client.gpu_quota(), plan.settings.minutes
     if quota is None or quota.left_minutes >= minutes:
         return
     refresh = f"{quota.refreshes:%Y-%m-%d %H:%M} UTC" if quota.refreshes else "within a week"
@@ -337,9 +349,14 @@ def upload(client: KaggleClient, attachment: Attachment) -> None:
         KaggleUnreachable: if Kaggle takes longer than 20 minutes.
     """
     client.upload_dataset(attachment.name, list(attachment.files), attachment.notes)
-    ready = poll(DATASET_SECONDS, lambda: client.dataset_ready(attachment.name), POLL_SECONDS)
-    if not ready:
+
+    def ready() -> bool | None:
+        return client.dataset_ready(attachment.name) or None
+
+    try:
+        poll(ready, POLL_SECONDS, client.clock, DATASET_SECONDS)
+    except TimeoutError:
         raise KaggleUnreachable(
             f"Kaggle has not made the dataset {attachment.name} ready within "
             f"{DATASET_SECONDS / 60:.0f} minutes. Call again later."
-        )
+        ) from None

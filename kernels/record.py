@@ -14,7 +14,8 @@ from kernels.source import digest
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RunError
 from pipeline.core.records import from_json
-from pipeline.kaggle.api import KaggleClient, KernelSource
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import KernelSource
 from pipeline.runs.files import read_json
 from pipeline.system.storage import write_json
 

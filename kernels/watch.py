@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from kernels.record import KernelRecord, require_within_reach
-from pipeline.core.errors import KaggleUnreachable
-from pipeline.kaggle.api import KaggleClient, KernelStatus
+from pipeline.core.advice import quoted
+from pipeline.core.errors import KaggleUnreachable, RemoteFailed
+from pipeline.core.polling import FAILURES, poll
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import KernelStatus
 
 POLL_SECONDS = 20.0
-FAILURES = 30
-"""Times in a row that Kaggle may be out of reach before watching ends."""
 
 
 class LogLines:
@@ -52,9 +53,7 @@ class LogLines:
         self._rest = ""
 
 
-def watch(
-    client: KaggleClient, record: KernelRecord, interval: float | None = None
-) -> KernelStatus:
+def watch(client: KaggleClient, record: KernelRecord) -> KernelStatus:
     """Show status, time used and log lines on standard output until the kernel ends.
 
     Kaggle streams the log of the latest version alone: that of one which another has replaced
@@ -64,38 +63,54 @@ def watch(
         KaggleError: if Kaggle gives nothing of this version any more.
         KaggleUnreachable: if Kaggle is out of reach for long.
     """
-    interval = POLL_SECONDS if interval is None else interval
     first = require_within_reach(client, record)
-    bar = _bar(record)
-    log = LogLines(lambda line: bar.write(line, file=sys.stdout))
-    state, failures = "", 0
-    try:
-        while True:
-            try:
-                status = client.kernel_status(record.name, record.version or 0)
-                failures = 0
-            except KaggleUnreachable:
-                failures += 1
-                if failures >= FAILURES:
-                    raise
-                time.sleep(interval)
-                continue
-            if status.state != state:
-                state = status.state
-                bar.write(f"{record.label}: {state}", file=sys.stdout)
-            _show_time(bar, record, state)
-            if state != "QUEUED" and first == record.version:
-                log.follow(client, record.name)
-            if status.ended:
-                break
-            time.sleep(interval)
-        log.finish()
-    finally:
-        bar.close()
+    with _bar(record) as bar:
+        screen = _Screen(record, bar)
+
+        def ended() -> KernelStatus | None:
+            status = client.kernel_status(record.name, record.version or 0)
+            screen.show(status)
+            if status.state != "QUEUED" and first == record.version:
+                screen.log.follow(client, record.name)
+            return status if status.ended else None
+
+        status = poll(ended, POLL_SECONDS, client.clock, failures=FAILURES)
+        screen.log.finish()
     latest = require_within_reach(client, record)
     if latest != record.version:
         tqdm.write(_about_the_log(record, first, latest), file=sys.stdout)
     return status
+
+
+def require_complete(record: KernelRecord, status: KernelStatus, run_path: Path) -> None:
+    """Raise RemoteFailed unless the kernel is complete."""
+    if status.state != "COMPLETE":
+        raise RemoteFailed(
+            f"{record.label} ended with {status.state}: {status.failure or 'no message'}. "
+            f"What it left: painter kernel pull --run {quoted(run_path)}"
+        )
+
+
+class _Screen:
+    """What is shown of a kernel: a bar with its time, and above it what changes."""
+
+    def __init__(self, record: KernelRecord, bar: Any) -> None:
+        self._record = record
+        self._bar = bar
+        self._state = ""
+        self.log = LogLines(self._write)
+
+    def show(self, status: KernelStatus) -> None:
+        """Show a state that is new, and the time that has passed since the push."""
+        if status.state != self._state:
+            self._state = status.state
+            self._write(f"{self._record.label}: {status.state}")
+        since = datetime.now(UTC) - datetime.fromisoformat(self._record.pushed_at)
+        self._bar.n = min(since.total_seconds() / 60, self._record.minutes)
+        self._bar.set_description_str(f"{self._record.name} {status.state}")
+
+    def _write(self, line: str) -> None:
+        self._bar.write(line, file=sys.stdout)
 
 
 def _about_the_log(record: KernelRecord, first: int, latest: int) -> str:
@@ -110,9 +125,3 @@ def _about_the_log(record: KernelRecord, first: int, latest: int) -> str:
 def _bar(record: KernelRecord) -> Any:
     layout = "{desc} {n:.0f} of {total:.0f} minutes |{bar}|"
     return tqdm(total=record.minutes, desc=record.name, bar_format=layout, leave=False)
-
-
-def _show_time(bar: Any, record: KernelRecord, state: str) -> None:
-    since = datetime.now(UTC) - datetime.fromisoformat(record.pushed_at)
-    bar.n = min(since.total_seconds() / 60, record.minutes)
-    bar.set_description_str(f"{record.name} {state}")

@@ -17,7 +17,8 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
 from pipeline.core.notices import say_once
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.api import KaggleClient, LeaderboardRow, Submission
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import LeaderboardRow, Submission
 from pipeline.system.storage import write_text
 from submission.ledger import Book, Ledger, Row
 from submission.submit import update

@@ -8,11 +8,9 @@ up on the site by the tag in its description before another could be made.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.core import retries
 from pipeline.core.errors import (
@@ -23,8 +21,10 @@ from pipeline.core.errors import (
     RemoteFailed,
     RunError,
 )
+from pipeline.core.polling import FAILURES, poll
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.api import KaggleClient, Submission, SubmissionLimits
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import Submission, SubmissionLimits
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256
@@ -33,8 +33,6 @@ from submission.ledger import Book, Ledger, Row, tag_of
 
 FILE_NAME = "images.zip"
 POLL_SECONDS = 30.0
-FAILURES = 30
-"""Times in a row that Kaggle may be out of reach before waiting ends."""
 LONGEST_MESSAGE = 200
 COUNTED_SECONDS = 600.0
 """How long the site's list may lag behind its count of submissions."""
@@ -61,7 +59,7 @@ def prepare(entry: Entry, message: str) -> Row:
         DataError: listing each kind of violation of the rules.
     """
     refuse_violations(entry.images, check_archive(entry.images))
-    score = local_score(entry.run) if entry.scored else {}
+    score = local_score(entry.run) if entry.scored else None
     name = entry.run.path.resolve().name
     return Row(
         kernel=entry.kernel,
@@ -70,25 +68,36 @@ def prepare(entry: Entry, message: str) -> Row:
         description=f"{tag_of(entry.kernel, entry.version)} {(message or name)[:LONGEST_MESSAGE]}",
         images_sha256=file_sha256(entry.images),
         local_sha256=file_sha256(entry.run.images) if entry.run.images.exists() else None,
-        mifid=score.get("mifid"),
-        features=score.get("features"),
-        n_generated=score.get("n_generated"),
+        mifid=None if score is None else score.mifid,
+        features=None if score is None else score.features,
+        n_generated=None if score is None else score.n_generated,
     )
 
 
-def local_score(run: RunFolder) -> dict[str, Any]:
-    """Return the run's score.json if it can be read and belongs to its images, else nothing."""
+@dataclass(frozen=True)
+class LocalScore:
+    """What a submission takes over of a run's score.json."""
+
+    mifid: float
+    features: str | None
+    n_generated: int | None
+
+
+def local_score(run: RunFolder) -> LocalScore | None:
+    """Return the run's score if it can be read and belongs to its images, else None."""
     if not run.score.exists():
-        return {}
+        return None
     try:
         score = read_json(run.score)
     except (RunError, LaterVersion):
-        return {}
+        return None
     scored = score.get("images_sha256")
     if scored and run.images.exists() and scored != file_sha256(run.images):
-        return {}
+        return None
     mifid = score.get("mifid")
-    return score if isinstance(mifid, int | float) and math.isfinite(mifid) else {}
+    if not isinstance(mifid, int | float) or not math.isfinite(mifid):
+        return None
+    return LocalScore(mifid, score.get("features"), score.get("n_generated"))
 
 
 def settle(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
@@ -167,7 +176,7 @@ def refuse_none_left(client: KaggleClient) -> SubmissionLimits:
 
 def _send(client: KaggleClient, book: Book, row: Row) -> Row:
     try:
-        ref, _ = client.submit(COMPETITION, row.kernel, row.version, FILE_NAME, row.description)
+        row.ref = client.submit(COMPETITION, row.kernel, row.version, FILE_NAME, row.description)
     except KaggleUnsure as unsure:
         found = _look_up_patiently(client, row)
         if found is None:
@@ -180,7 +189,7 @@ def _send(client: KaggleClient, book: Book, row: Row) -> Row:
         book.rows.remove(row)  # refused: nothing was counted
         book.save()
         raise
-    row.ref, row.status = ref, "PENDING"
+    row.status = "PENDING"
     book.save()
     return row
 
@@ -196,7 +205,7 @@ def look_up(client: KaggleClient, row: Row) -> Submission | None:
 def _look_up_patiently(client: KaggleClient, row: Row) -> Submission | None:
     """Look a submission up, again after pauses: the list may lag behind."""
     for pause in [0.0, *retries.pauses()]:
-        time.sleep(pause)
+        client.clock.sleep(pause)
         try:
             found = look_up(client, row)
         except KaggleUnreachable:
@@ -225,17 +234,19 @@ def update(row: Row, found: Submission) -> None:
         row.submitted = found.date.isoformat(timespec="seconds")
 
 
-def wait_until_scored(
-    client: KaggleClient, ledger: Ledger, row: Row, interval: float | None = None
-) -> Row:
+def wait_until_scored(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
     """Ask until Kaggle has scored the submission; keep the score in the ledger.
 
     Raises:
         RemoteFailed: with Kaggle's reason, if scoring failed.
         KaggleUnreachable: if Kaggle is out of reach for long; the same command goes on waiting.
     """
-    interval = POLL_SECONDS if interval is None else interval
-    found = _wait(client, row.ref or 0, interval)
+
+    def scored() -> Submission | None:
+        found = client.submission(COMPETITION, row.ref or 0)
+        return None if found.status == "PENDING" else found
+
+    found = poll(scored, POLL_SECONDS, client.clock, failures=FAILURES)
     update(row, found)
     with ledger.opened() as book:
         kept = book.find(row.kernel, row.version)
@@ -247,21 +258,6 @@ def wait_until_scored(
             f"Kaggle could not score submission {row.ref}: {found.error or 'no reason given'}"
         )
     return row
-
-
-def _wait(client: KaggleClient, ref: int, interval: float) -> Submission:
-    failures = 0
-    while True:
-        try:
-            found = client.submission(COMPETITION, ref)
-            if found.status != "PENDING":
-                return found
-            failures = 0
-        except KaggleUnreachable:
-            failures += 1
-            if failures >= FAILURES:
-                raise
-        time.sleep(interval)
 
 
 def summary(row: Row) -> str:

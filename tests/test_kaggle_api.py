@@ -86,12 +86,12 @@ def message_of(done: subprocess.CompletedProcess[str], folder: Path) -> str:
 CLIENT = f"""
 import sys
 from pathlib import Path
-from pipeline import retries
 from pipeline.core.errors import PainterError
+from pipeline.core.polling import Clock
 from pipeline.kaggle.api import KaggleClient
-retries.FIRST_PAUSE = 0.01
+at_once = Clock(sleep=lambda seconds: None)
 try:
-    KaggleClient().download_competition({SLUG!r}, Path(sys.argv[1]))
+    KaggleClient(at_once).download_competition({SLUG!r}, Path(sys.argv[1]))
 except PainterError as error:
     print(error)
 """

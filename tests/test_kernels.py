@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kernels import push
 from kernels.bundle import as_notebook, build
 from kernels.metadata import (
     CPU,
@@ -23,12 +24,14 @@ from kernels.metadata import (
     title_of,
 )
 from kernels.pull import damage
+from kernels.push import Attachment, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
 from pipeline.cli.options import may_replace
-from pipeline.core.errors import KaggleError, RunError
+from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
 from submission.kernel.settings import KernelSettings
+from tests.clock import StandingTime
 from tests.helpers import TINY_RUN, pack
 from tests.kaggle_desk import (
     NAME,
@@ -489,6 +492,43 @@ def test_title_and_slug_agree_for_any_name(name: str, purpose: str) -> None:
 
 def test_long_names_that_begin_alike_have_different_slugs() -> None:
     assert slug_of(Path("a" * 60 + "1")) != slug_of(Path("a" * 60 + "2"))
+
+
+# --- A dataset that travels along
+
+
+class Datasets:
+    """A client that has taken a dataset, and is done with it after some questions."""
+
+    def __init__(self, questions: int) -> None:
+        self.time = StandingTime()
+        self.clock = self.time.clock
+        self.questions = questions
+        self.uploaded: list[str] = []
+
+    def upload_dataset(self, name: str, files: list[Path], notes: str) -> None:
+        self.uploaded.append(name)
+
+    def dataset_ready(self, name: str) -> bool:
+        self.questions -= 1
+        return self.questions <= 0
+
+
+STATE = Attachment("alice/state", (Path("training_state.pt"),), "state", "0" * 64)
+
+
+def test_an_uploaded_dataset_is_waited_for() -> None:
+    client = Datasets(questions=4)
+    upload(client, STATE)  # type: ignore[arg-type]  # all it needs
+    assert client.uploaded == ["alice/state"]
+    assert client.time.slept == [push.POLL_SECONDS] * 3
+
+
+def test_a_dataset_that_does_not_get_ready_is_told() -> None:
+    client = Datasets(questions=10**6)
+    with pytest.raises(KaggleUnreachable, match=r"alice/state ready within 20 minutes"):
+        upload(client, STATE)  # type: ignore[arg-type]
+    assert sum(client.time.slept) == push.DATASET_SECONDS
 
 
 # --- watch

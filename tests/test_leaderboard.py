@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.kaggle.api import LeaderboardRow, Submission
+from pipeline.kaggle.records import LeaderboardRow, Submission
 from submission.leaderboard import (
     WINDOW_DAYS,
     Known,

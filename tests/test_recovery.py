@@ -377,7 +377,7 @@ def test_what_is_in_the_way_is_moved_and_not_deleted(run: Path, painter: Painter
 
 def test_a_damaged_ledger_is_moved_away_and_fetched_again(tmp_path: Path) -> None:
     from pipeline.core.errors import RunError
-    from pipeline.kaggle.api import Submission
+    from pipeline.kaggle.records import Submission
     from submission.leaderboard import refresh
 
     found = Submission(7, "COMPLETE", 70.0, "", "[alice/x v3] x", datetime(2026, 11, 1, tzinfo=UTC),

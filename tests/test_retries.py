@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.core import retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
-from pipeline.core.retries import asked_pause, pauses, poll
+from pipeline.core.retries import asked_pause, pauses
 from pipeline.kaggle import answers as kaggle_answers
+from tests.clock import StandingTime
 
 
 def test_pauses_double_within_a_quarter_and_come_to_an_end() -> None:
@@ -32,12 +33,6 @@ def test_anything_else_asks_for_no_pause(text: str) -> None:
     assert asked_pause({}) == 0
 
 
-def test_poll_asks_until_the_answer_is_yes() -> None:
-    answers = iter([False, False, True])
-    assert poll(10, lambda: next(answers), 0.001)
-    assert not poll(0.003, lambda: False, 0.002)
-
-
 @pytest.mark.parametrize("name", ["a", "a/", "/b", "a/b/c", ""])
 def test_names_have_an_owner_and_a_slug(name: str) -> None:
     with pytest.raises(KaggleError, match="OWNER/SLUG"):
@@ -45,10 +40,10 @@ def test_names_have_an_owner_and_a_slug(name: str) -> None:
     assert kaggle_answers.split_name("a/b", "kernel") == ("a", "b")
 
 
-def test_what_may_have_been_done_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_have_been_done_is_not_tried_again() -> None:
     import requests
 
-    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
+    time = StandingTime()
     subject = kaggle_answers.kernel("alice/x")
     calls = []
 
@@ -57,8 +52,11 @@ def test_what_may_have_been_done_is_not_tried_again(monkeypatch: pytest.MonkeyPa
         raise requests.ConnectionError
 
     with pytest.raises(KaggleUnsure):
-        kaggle_answers.patiently(subject, fails, repeatable=False)
+        kaggle_answers.patiently(subject, fails, repeatable=False, clock=time.clock)
     assert len(calls) == 1
     with pytest.raises(KaggleUnreachable):
-        kaggle_answers.patiently(subject, fails)
+        kaggle_answers.patiently(subject, fails, clock=time.clock)
     assert len(calls) == 1 + retries.TRIES
+    # Each pause is twice the one before, a quarter more or less.
+    assert all(0.75 <= pause / 2**number <= 1.25 for number, pause in enumerate(time.slept))
+    assert len(time.slept) == retries.TRIES - 1

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import Interrupted, WorkFailed
+from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
 from pipeline.study import point as module
 from pipeline.study.plan import read_plan
@@ -70,11 +71,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     script = tmp_path / "painter.py"
     script.write_text(PAINTER)
     monkeypatch.setattr(module, "PAINTER", (sys.executable, str(script)))
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.02)
     folder = tmp_path / "study"
     folder.mkdir()
     (folder / "mode.txt").write_text("works")
-    return Workshop(PLAN, folder, Path("data"), None, "abc", threads=1)
+    quick = Clock(sleep=lambda seconds: time.sleep(0.02))
+    return Workshop(PLAN, folder, Path("data"), None, "abc", threads=1, clock=quick)
 
 
 def calls(shop: Workshop) -> list[list[str]]:

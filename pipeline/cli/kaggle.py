@@ -5,8 +5,8 @@ Part of the front door, like `pipeline.cli`: builds a plan, calls the stage, pri
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from pipeline.cli.options import (
     run_seed_options,
 )
 from pipeline.core.advice import counted, quoted
-from pipeline.core.errors import KaggleError, PainterError, RemoteFailed, RunError
+from pipeline.core.errors import KaggleError, PainterError, RunError
 
 if TYPE_CHECKING:
     from kernels.metadata import Plan
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission.ledger import Ledger, Row
-    from submission.submit import Entry
-
-STARTING_MINUTES = 5.0
-"""What a kernel takes, at most, to start and to read the paintings."""
 
 kernel_options = [
     *config_options,
@@ -115,7 +111,7 @@ def build(out: Path, **choices: Any) -> None:
     except PainterError as error:
         owner = "YOUR-USER-NAME"
         click.echo(f"Without credentials the id says {owner}. {error}", err=True)
-    plan = make_plan(owner, Path(choices["preset"]), **choices)
+    plan = make_plan(owner, Path(choices["preset"]), choices)
     made = write_kernel(plan, owner, out)
     source = out / code_file(plan)
     size = source.stat().st_size / 1000
@@ -132,13 +128,15 @@ def build(out: Path, **choices: Any) -> None:
 def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: Any) -> None:
     """Push a kernel that trains, generates, scores and packs; Kaggle starts it."""
     from kernels import push as pushing
+    from kernels.planning import describe_plan
+    from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
 
     refuse_waiting_for_nothing(dry_run, wait)
     client = KaggleClient()
-    plan = make_plan(client.user, run_path, resumes=run_path, **choices)
+    plan = make_plan(client.user, run_path, choices, resumes=run_path)
     run = RunFolder(run_path)
     continue_from = choices["continue_from"]
     pushing.refuse_other_run(run, plan.settings.training_config(), continue_from)
@@ -150,7 +148,7 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     record, new = pushing.push(client, plan, run_path, attachments, may_replace=consent)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
-        raise_if_failed(record, watch_kernel(client, record), run_path)
+        require_complete(record, watch_kernel(client, record), run_path)
         click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
     else:
         click.echo(f"painter kernel watch --run {quoted(run_path)} shows how far it is")
@@ -161,13 +159,14 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
 def watch(run_path: Path | None) -> None:
     """Show status, time and log of a pushed kernel until it ends."""
     from kernels.record import require_record
+    from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle.api import KaggleClient
 
     run_path = run_path or pushed_last()
     record = require_record(run_path)
     client = KaggleClient()
-    raise_if_failed(record, watch_kernel(client, record), run_path)
+    require_complete(record, watch_kernel(client, record), run_path)
     click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
 
 
@@ -196,6 +195,7 @@ def pull(run_path: Path | None) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
 def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
+    from kernels import entries
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission import submit as submitting
@@ -207,26 +207,15 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     ledger = Ledger()
     row = None if dry_run else submitting.settle(client, ledger, run)
     if row is None:
-        record = trained_on_kaggle(client, run)
-        row = waiting_for_score(client, run, record, ledger) if wait and not dry_run else None
+        record = entries.trained_on_kaggle(client, run)
+        if wait and not dry_run:
+            row = entries.waiting_for_score(client, run, record, ledger)
     if row is not None and not row.description.endswith(message[: submitting.LONGEST_MESSAGE]):
         click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
-        left = submitting.refuse_none_left(client).allowed_now
-        if dry_run and record is None:
-            click.echo(describe_remake(client, run, left, message))
+        row = submit_anew(client, ledger, run, record, message, may_replace(replace), dry_run)
+        if row is None:
             return
-        entry = entry_of(client, run, record, ledger, may_replace(replace))
-        row = submitting.prepare(entry, message)
-        local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-        click.echo(f"{run_path}: local MiFID {local}; {counted(left, 'submission')} left today")
-        if dry_run:
-            click.echo(
-                f"Would submit images.zip of {entry.kernel} version {entry.version}: "
-                f"{row.description}"
-            )
-            return
-        row = submitting.submit(client, ledger, row)
     click.echo(submitting.summary(row))
     if wait and row.status == "PENDING":
         click.echo(
@@ -234,6 +223,35 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
         )
         row = submitting.wait_until_scored(client, ledger, row)
         click.echo(submitting.summary(row))
+
+
+def submit_anew(
+    client: KaggleClient,
+    ledger: Ledger,
+    run: RunFolder,
+    record: KernelRecord | None,
+    message: str,
+    consent: Consent,
+    dry_run: bool,
+) -> Row | None:
+    """Submit a run's images, or say what would be sent and return None."""
+    from kernels import entries
+    from submission import submit as submitting
+
+    left = submitting.refuse_none_left(client).allowed_now
+    if dry_run and record is None:
+        click.echo(entries.describe_remake(client, run, left, message))
+        return None
+    entry = entries.entry_of(client, run, record, ledger, consent, click.echo, warn)
+    row = submitting.prepare(entry, message)
+    local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
+    click.echo(f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today")
+    if dry_run:
+        click.echo(
+            f"Would submit images.zip of {entry.kernel} version {entry.version}: {row.description}"
+        )
+        return None
+    return submitting.submit(client, ledger, row)
 
 
 @click.command()
@@ -309,85 +327,26 @@ def say_upscaler(run: RunFolder) -> None:
             )
 
 
-def raise_if_failed(record: KernelRecord, status: Any, run_path: Path) -> None:
-    """Raise RemoteFailed unless the kernel is complete."""
-    if status.state != "COMPLETE":
-        raise RemoteFailed(
-            f"{record.label} ended with {status.state}: {status.failure or 'no message'}. "
-            f"What it left: painter kernel pull --run {quoted(run_path)}"
-        )
-
-
 def make_plan(
-    owner: str,
-    run_path: Path,
-    preset: str,
-    config_file: Path | None,
-    assignments: tuple[str, ...],
-    count: int,
-    holdout: float | None,
-    holdout_seed: int | None,
-    seed: int | None,
-    image_seed: int,
-    source: str,
-    domain: str | None,
-    minutes: float | None,
-    accelerator: str,
-    continue_from: Path | None,
-    attach: tuple[str, ...],
-    notebook: bool,
-    generator_path: Path | None = None,
-    upscaler_preset: str | None = None,
-    upscaler_minutes: float | None = None,
-    resumes: Path | None = None,
+    owner: str, run_path: Path, choices: dict[str, Any], resumes: Path | None = None
 ) -> Plan:
     """Turn the options of `kernel build` and `kernel push` into a plan.
 
     Seeds that are not named are those of the run `resumes`, or of the one to continue from.
     With --minutes the kernel trains as long as these allow; without, as long as the preset says.
     """
-    from kernels.metadata import MOST_MINUTES, Plan, accelerator_of, refuse_minutes, slug_of
-    from kernels.push import refuse_other_settings
-    from kernels.record import slug_in
+    from kernels.planning import Order, plan_training
     from pipeline.cli.settings import refuse_given_twice, run_settings
-    from pipeline.families.registry import makes_images
-    from pipeline.kaggle.answers import split_name
-    from pipeline.runs.folder import RunFolder
-    from submission.kernel.settings import KernelSettings, reserve_seconds
 
-    given = {"holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
-    config = run_settings(preset, config_file, assignments, given, (resumes, continue_from))
-    if minutes is not None:
+    chosen = {f.name: choices[f.name] for f in fields(Order) if f.name in choices}
+    order = Order(**chosen, upscalers=upscalers_of(**choices))
+    given = {name: choices[name] for name in ("holdout", "holdout_seed", "seed")}
+    begun = (resumes, order.continue_from)
+    assignments = choices["assignments"]
+    config = run_settings(choices["preset"], choices["config_file"], assignments, given, begun)
+    if order.minutes is not None:
         refuse_given_twice(["minutes"], assignments)
-    if continue_from is not None:
-        refuse_other_settings(RunFolder(continue_from), config)
-    wanted = None if minutes is not None else config.budget.minutes
-    choice = upscalers_of(generator_path, upscaler_preset, upscaler_minutes)
-    upscalers = choice.settings(config, owner, run_path, continue_from)
-    if minutes is None and wanted is not None:
-        needed = wanted + (upscalers["upscaler_minutes"] or 0.0) + STARTING_MINUTES
-        needed += reserve_seconds(count if makes_images(config) else 0, MOST_MINUTES) / 60
-        minutes = min(math.ceil(needed), MOST_MINUTES)
-    whole = MOST_MINUTES if minutes is None else minutes
-    refuse_minutes(whole)
-    settings = KernelSettings(
-        task="train",
-        config=config.to_dict(),
-        output=None,
-        source=source,
-        domain=domain,
-        count=count,
-        seed=image_seed,
-        minutes=whole,
-        train_minutes=wanted,
-        # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
-        attached=f"{owner}/{slug_of(run_path, 'state')}" if continue_from else None,
-        **upscalers,
-    )
-    for name in attach:
-        split_name(name, "dataset")
-    slug = slug_in(run_path, owner) or slug_of(run_path)
-    return Plan(slug, settings, accelerator_of(accelerator), attach, notebook)
+    return plan_training(owner, run_path, config, order)
 
 
 def upscalers_of(
@@ -403,110 +362,6 @@ def upscalers_of(
     return UpscalerChoice(generator, upscaler_preset, upscaler_minutes)
 
 
-def describe_plan(plan: Plan, owner: str) -> str:
-    """Return what a push would send, for `--dry-run`."""
-    import json
-
-    from kernels.bundle import build as build_kernel
-    from kernels.metadata import describe, session_seconds
-    from kernels.upscalers import describe_minutes
-
-    made = build_kernel(plan.settings)
-    config = plan.settings.training_config()
-    return "\n".join(
-        [
-            json.dumps(describe(plan, owner), indent=2),
-            f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_seconds(plan)} s)",
-            *describe_minutes(plan),
-            f"seeds     {config.training.seed} to train, {plan.settings.seed} for the images",
-            f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
-            f"revision {made.git_revision or 'unknown'}",
-        ]
-    )
-
-
-def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
-    """Return the record of the kernel whose images the run holds, pulling them if need be.
-
-    None means that the images were made here: by a local run, or by `painter generate` since.
-    """
-    from kernels.pull import pull as pull_output
-    from kernels.pull import refuse_failed
-    from kernels.record import read_record, require_record
-    from pipeline.system.storage import file_sha256
-
-    if read_record(run.path) is None:
-        return None
-    record = require_record(run.path)
-    if record.pulled is None:
-        record = pull_output(client, record, run.path)
-    if run.images.exists() and file_sha256(run.images) != record.images_sha256:
-        return None
-    refuse_failed(record, run.path)
-    return record if run.images.exists() else None
-
-
-def entry_of(
-    client: KaggleClient,
-    run: RunFolder,
-    record: KernelRecord | None,
-    ledger: Ledger,
-    consent: Consent,
-) -> Entry:
-    """Return the kernel version to submit for a run, making its images on Kaggle if need be."""
-    from kernels.remake import FOLDER, remake
-    from pipeline.stages.generate import DEFAULT_COUNT, read_made
-    from submission.submit import Entry
-
-    if record is not None:
-        return Entry(record.name, record.version or 0, run.images, run)
-    useless = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
-    known = read_made(run) is not None
-    if run.images.exists() and not known:
-        click.echo(
-            f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
-            "snapshot are submitted in its place.",
-            err=True,
-        )
-    record = remake(client, run, click.echo, useless, consent)
-    images = run.path / FOLDER / "images.zip"
-    return Entry(record.name, record.version or 0, images, run, scored=known)
-
-
-def waiting_for_score(
-    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
-) -> Row | None:
-    """Return the submission of the run's images that is made and not yet scored."""
-    from kernels.push import work_digest
-    from kernels.record import read_record
-    from kernels.remake import FOLDER, remake_plan
-
-    if record is None:
-        plan, attachment = remake_plan(client, run)
-        record = read_record(run.path / FOLDER)
-        if record is None or record.work_sha256 != work_digest(
-            plan, client.user, "", (attachment,)
-        ):
-            return None
-    for row in ledger.rows():
-        same = (row.kernel, row.version) == (record.name, record.version)
-        if same and row.ref is not None and row.status == "PENDING":
-            return row
-    return None
-
-
-def describe_remake(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
-    """Return what `submit --dry-run` would do for a run that was trained here."""
-    from kernels.remake import remake_plan
-    from submission.submit import local_score
-
-    plan, _ = remake_plan(client, run)
-    mifid = local_score(run).get("mifid")
-    local = "not scored here" if mifid is None else f"{mifid:.2f}"
-    return (
-        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
-        f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
-        f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
-        f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
-        + (f" as {message!r}" if message else "")
-    )
+def warn(line: str) -> None:
+    """Print a line on standard error."""
+    click.echo(line, err=True)

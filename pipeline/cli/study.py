@@ -23,8 +23,9 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
+    from kernels.metadata import Plan
     from pipeline.runs.folder import RunFolder
-    from pipeline.study.plan import StudyPlan
+    from pipeline.study.plan import Point, StudyPlan
     from pipeline.study.point import Workshop
     from pipeline.study.search import Executor, Outcome
 
@@ -165,8 +166,9 @@ def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) ->
     Raises:
         ConfigError: for a search or for points that continue others.
     """
+    from kernels.planning import Order, plan_training
     from kernels.points import KaggleWorkshop
-    from pipeline.cli.kaggle import make_plan
+    from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
     from submission.rules import MINIMUM_IMAGES
 
@@ -176,28 +178,14 @@ def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) ->
     if any(point.continues for point in plan.grid):
         raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
     client = KaggleClient()
+    count = max(plan.evaluation.count, MINIMUM_IMAGES)
+    order = Order(count, source=source, domain=domain)
 
-    def plan_of(point: Any) -> Any:
+    def plan_of(point: Point) -> Plan:
         chosen = {**plan.settings, **point.settings}
-        return make_plan(
-            owner=client.user,
-            run_path=here.run(point).path,
-            preset=plan.preset,
-            config_file=None,
-            assignments=tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items()),
-            count=max(plan.evaluation.count, MINIMUM_IMAGES),
-            holdout=None,
-            holdout_seed=None,
-            seed=None,
-            image_seed=0,
-            source=source,
-            domain=domain,
-            minutes=None,
-            accelerator="NvidiaTeslaT4",
-            continue_from=None,
-            attach=(),
-            notebook=False,
-        )
+        assignments = tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items())
+        config = run_settings(plan.preset, None, assignments, {})
+        return plan_training(client.user, here.run(point).path, config, order)
 
     # Points are pushed by several threads, which cannot ask.
     return KaggleWorkshop(client, here, plan_of, may_replace=lambda found: replace)

@@ -1,14 +1,13 @@
 """When to try again: exponential backoff with jitter, and what a server asks for.
 
-Reads and writes nothing; `pipeline.kaggle.api` decides which calls may be repeated.
+Reads and writes nothing; `pipeline.kaggle.connection` decides which calls may be repeated.
 """
 
 from __future__ import annotations
 
 import email.utils
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 TRIES = 5
@@ -38,13 +37,3 @@ def asked_pause(headers: Mapping[str, str]) -> float:
         )
     except (ValueError, TypeError):  # absent, or neither a number nor a date with a zone
         return 0.0
-
-
-def poll(seconds: float, until: Callable[[], bool], interval: float) -> bool:
-    """Ask `until` every `interval` seconds, at most `seconds` long; return its last answer."""
-    end = time.monotonic() + seconds
-    while not until():
-        if time.monotonic() + interval > end:
-            return False
-        time.sleep(interval)
-    return True

@@ -109,7 +109,8 @@ def open_everything(path: Path, quiet: bool = False) -> ImageSet:
 
 
 def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
-    from pipeline.kaggle.api import KaggleClient, download_cache, remove_cache
+    from pipeline.kaggle.api import KaggleClient
+    from pipeline.kaggle.downloads import download_cache, remove_cache
 
     client = KaggleClient()
     waiting = download_cache(folder)

@@ -1,6 +1,6 @@
 """What Kaggle's answers mean: which calls to try again, and messages that name the next step.
 
-Knows HTTP and the pages of the site; `pipeline.kaggle.api` knows the calls.
+Knows HTTP and the pages of the site; `pipeline.kaggle.connection` makes the calls.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import json
 import re
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from typing import Any, TypeVar
 
 from pipeline.core import credentials, retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.core.redaction import redact
 from pipeline.kaggle.names import dataset_meant, did_you_mean
+from pipeline.system.transfers import BrokenOffError
 
 SITE = "https://www.kaggle.com"
 TOKEN_PAGE = credentials.TOKEN_PAGE
@@ -86,7 +87,9 @@ class _PassingError(KaggleUnreachable):
         self.asked_pause = asked_pause
 
 
-def patiently(subject: Subject, call: Callable[[], T], repeatable: bool = True) -> T:
+def patiently(
+    subject: Subject, call: Callable[[], T], repeatable: bool = True, clock: Clock = SYSTEM_CLOCK
+) -> T:
     """Make a call of Kaggle's client, again where that is safe, with its chatter held back.
 
     Args:
@@ -94,6 +97,7 @@ def patiently(subject: Subject, call: Callable[[], T], repeatable: bool = True) 
         call: does it, and raises what the client raises.
         repeatable: whether it may be made twice. A call that may not is repeated only where
             Kaggle refused to look at it (429).
+        clock: of the pauses between tries.
 
     Raises:
         KaggleError: if Kaggle refuses.
@@ -109,7 +113,7 @@ def patiently(subject: Subject, call: Callable[[], T], repeatable: bool = True) 
             pause = next(pauses, None)
             if pause is None or passing.asked_pause > retries.LONGEST_WAIT:
                 raise KaggleUnreachable(str(passing)) from None
-            time.sleep(max(pause, passing.asked_pause))
+            clock.sleep(max(pause, passing.asked_pause))
 
 
 def note_reply() -> None:
@@ -148,7 +152,7 @@ def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
             f"Kaggle sent a web page instead of an answer about {subject.name}. Call again later."
         )
         raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
-    except requests.RequestException:
+    except (requests.RequestException, BrokenOffError):
         message = (
             f"Kaggle cannot be reached for {subject.name}. Check the network and call again; "
             "what has arrived is kept."

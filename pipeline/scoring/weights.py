@@ -11,16 +11,16 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
-
-from tqdm import tqdm
 
 from pipeline.core.errors import ScoringError
+from pipeline.system import transfers
 from pipeline.system.caches import cache_folder
 from pipeline.system.storage import file_sha256, partial_name, remove_stale_partials, stale_partials
+from pipeline.system.transfers import Reply
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -28,10 +28,13 @@ INCEPTION_URL = (
 )
 RELEASED_HASH_PREFIX = "6726825d"
 """The start of the sha256 of the released Inception weights; part of their file name."""
-_CHUNK = 2**20
 _TIMEOUT_SECONDS = 30
 _BODY, _VERSION = "body", "etag"
 """The files of an unfinished download."""
+_OTHERS = (
+    "Fetch the file by other means and pass --weights FILE, or score without a network: "
+    "--features efficientnet-lite0"
+)
 
 
 def inception_weights() -> Path:
@@ -58,47 +61,40 @@ def _cached() -> Path:
     return cache_folder() / "weights-inception-2015-12-05.pth"
 
 
-def download(url: str, path: Path, hash_prefix: str) -> None:
+def download(url: str, path: Path, hash_prefix: str, timeout: float = _TIMEOUT_SECONDS) -> None:
     """Fetch `url` to `path`; it appears only when its sha256 starts with `hash_prefix`.
+
+    A server that says nothing for `timeout` seconds is given up.
 
     Raises:
         ScoringError: with the other ways to score.
     """
-    others = (
-        "Fetch the file by other means and pass --weights FILE, or score without a network: "
-        "--features efficientnet-lite0"
-    )
     try:
         folder = _partial_folder(path)
     except OSError as error:
         raise ScoringError(
             f"The Inception weights cannot be kept in {path.parent} ({error.strerror or error}). "
-            f"Set PAINTER_CACHE to a folder that can be written to. {others}"
+            f"Set PAINTER_CACHE to a folder that can be written to. {_OTHERS}"
         ) from None
+    body = folder / _BODY
     try:
-        _fetch(url, folder)
-        digest = file_sha256(folder / _BODY)
+        transfers.download(
+            lambda headers: _send(url, headers, timeout), body, folder / _VERSION, "weights"
+        )
+        digest = file_sha256(body)
         if digest.startswith(hash_prefix):
-            (folder / _BODY).replace(path)
-            shutil.rmtree(folder)
-            return
+            body.replace(path)
     except (OSError, http.client.HTTPException) as error:
-        # A refused connection or status comes as URLError, a reset or time-out in the middle as
-        # another OSError, and a reply that is not HTTP as HTTPException.
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is the reply too, and holds the connection open
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        if isinstance(error, http.client.InvalidURL):  # of a proxy, with its password
-            reason = type(error).__name__
         raise ScoringError(
-            f"The Inception weights cannot be downloaded from {url} ({reason})."
-            f"{_keep_or_remove(folder)} {others}"
+            f"The Inception weights cannot be downloaded from {url} ({_reason(error)})."
+            f"{_keep_or_remove(folder)} {_OTHERS}"
         ) from None
-    shutil.rmtree(folder)
-    raise ScoringError(
-        f"What came from {url} is not the released file (sha256 {digest[:8]}, "
-        f"expected {hash_prefix}). {others}"
-    )
+    shutil.rmtree(folder, ignore_errors=True)
+    if not digest.startswith(hash_prefix):
+        raise ScoringError(
+            f"What came from {url} is not the released file (sha256 {digest[:8]}, "
+            f"expected {hash_prefix}). {_OTHERS}"
+        )
 
 
 def _partial_folder(path: Path) -> Path:
@@ -117,57 +113,33 @@ def _partial_folder(path: Path) -> Path:
     return folder
 
 
-def _fetch(url: str, folder: Path) -> None:
-    """Download to the folder's body, beginning where that ends if it is of the same version."""
-    body, version = folder / _BODY, folder / _VERSION
-    here = body.stat().st_size if body.exists() and version.exists() else 0
-    request = urllib.request.Request(url)
-    if here:
-        request.add_header("Range", f"bytes={here}-")
-        request.add_header("If-Range", version.read_text())
+@contextmanager
+def _send(url: str, headers: dict[str, str], timeout: float) -> Iterator[Reply]:
+    """Ask for `url`; a range that the file does not have is a reply like others."""
     try:
-        reply = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        reply = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=timeout
+        )
     except urllib.error.HTTPError as error:
-        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not here:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or "Range" not in headers:
             raise
-        error.close()
-        version.unlink()
-        _fetch(url, folder)
-        return
+        reply = error
     with reply:
-        if reply.status != HTTPStatus.PARTIAL_CONTENT:
-            here = 0  # another version, or a server without ranges: from the beginning
-        elif not reply.headers.get("Content-Range", "").startswith(f"bytes {here}-"):
-            version.unlink()
-            raise ConnectionError("the server sent another part than was asked for")
-        with body.open("ab" if here else "wb") as file:
-            _note_version(reply.headers.get("ETag"), version)
-            _copy(reply, file, here)
+        chunks = iter(lambda: reply.read(transfers.CHUNK), b"")
+        yield Reply(reply.status, reply.headers, chunks)
 
 
-def _note_version(etag: str | None, version: Path) -> None:
-    if etag is None or etag.startswith("W/"):  # weak: the bytes may differ all the same
-        version.unlink(missing_ok=True)
-    else:
-        version.write_text(etag)
+def _reason(error: OSError | http.client.HTTPException) -> object:
+    """Return what went wrong, and let go of the connection.
 
-
-def _copy(reply: http.client.HTTPResponse, file: BinaryIO, here: int) -> None:
-    """Append what comes to `file`, which holds `here` bytes.
-
-    Raises:
-        ConnectionError: if less came than was announced.
+    A refused connection or status comes as URLError, a reset or time-out in the middle as another
+    OSError, and a reply that is not HTTP as HTTPException.
     """
-    length = reply.headers.get("Content-Length")
-    size = here + int(length) if length else None
-    with tqdm(total=size, initial=here, desc="weights", unit="B", unit_scale=True) as bar:
-        while chunk := reply.read(_CHUNK):
-            file.write(chunk)
-            bar.update(len(chunk))
-        if size is not None and file.tell() < size:
-            raise ConnectionError(f"it broke off after {file.tell()} of {size} bytes")
-        file.flush()
-        os.fsync(file.fileno())
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the reply too, and holds the connection open
+    if isinstance(error, http.client.InvalidURL):  # of a proxy, with its password
+        return type(error).__name__
+    return getattr(error, "reason", None) or str(error) or type(error).__name__
 
 
 def _keep_or_remove(folder: Path) -> str:

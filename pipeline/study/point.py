@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Interrupted, RunError, WorkFailed
+from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
 from pipeline.runs.curves import read_scores
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
@@ -58,6 +58,8 @@ class Workshop:
     """Local file of Inception weights."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when all points are to save and end."""
+    clock: Clock = SYSTEM_CLOCK
+    """On which to wait for a point's commands."""
 
     def run(self, point: Point) -> RunFolder:
         """Return the run folder of a point."""
@@ -99,13 +101,18 @@ class Workshop:
 
     def _wait_for_orphan(self, run: RunFolder) -> None:
         """Wait for a training whose study was killed, and which goes on by itself."""
-        while run.path.exists():
+
+        def free() -> bool | None:
+            if not run.path.exists():
+                return True
             try:
                 with run.locked():
-                    return
+                    return True
             except RunError:
                 self._refuse_stopping()
-                time.sleep(POLL_SECONDS)
+                return None
+
+        poll(free, POLL_SECONDS, self.clock)
 
     def _earlier(self, point: Point) -> Point:
         """Return the point that another one continues."""
@@ -184,16 +191,21 @@ class Workshop:
     ) -> None:
         """Run a command of painter to its end, looking at what it does meanwhile."""
         process = self._start(point, words)
-        try:
-            while process.poll() is None:
+
+        def exit_code() -> int | None:
+            code = process.poll()
+            if code is None:
                 self._refuse_stopping()
                 look()
-                time.sleep(POLL_SECONDS)
+            return code
+
+        try:
+            code = poll(exit_code, POLL_SECONDS, self.clock)
         except BaseException:
             stop(process)
             raise
         look()
-        self._refuse_failure(point, process.returncode, str(words[0]))
+        self._refuse_failure(point, code, str(words[0]))
 
     def _refuse_stopping(self) -> None:
         if self.stopping.is_set():

@@ -1,0 +1,102 @@
+"""Which kernel version holds a run's images, to be submitted: `painter submit`.
+
+A run that was trained on Kaggle has one; that of any other is made on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kernels.pull import pull, refuse_failed
+from kernels.push import Consent, work_digest
+from kernels.record import KernelRecord, read_record, require_record
+from kernels.remake import FOLDER, remake, remake_plan
+from pipeline.core.advice import counted
+from pipeline.kaggle.api import KaggleClient
+from pipeline.runs.folder import RunFolder
+from pipeline.stages.generate import DEFAULT_COUNT, read_made
+from pipeline.system.storage import file_sha256
+from submission.ledger import Ledger, Row
+from submission.submit import Entry, local_score
+
+
+def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
+    """Return the record of the kernel whose images the run holds, pulling them if need be.
+
+    None means that the images were made here: by a local run, or by `painter generate` since.
+    """
+    if read_record(run.path) is None:
+        return None
+    record = require_record(run.path)
+    if record.pulled is None:
+        record = pull(client, record, run.path)
+    if run.images.exists() and file_sha256(run.images) != record.images_sha256:
+        return None
+    refuse_failed(record, run.path)
+    return record if run.images.exists() else None
+
+
+def entry_of(
+    client: KaggleClient,
+    run: RunFolder,
+    record: KernelRecord | None,
+    ledger: Ledger,
+    consent: Consent,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Entry:
+    """Return the kernel version to submit for a run, making its images on Kaggle if need be.
+
+    Args:
+        client: the account that submits.
+        run: the run.
+        record: of its own kernel, as `trained_on_kaggle` returns it.
+        ledger: kernel versions that could not be scored are not taken again.
+        consent: asked before a push over a version from another folder.
+        say: takes a line on each step.
+        warn: takes what the user should know of the images.
+    """
+    if record is not None:
+        return Entry(record.name, record.version or 0, run.images, run)
+    useless = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
+    known = read_made(run) is not None
+    if run.images.exists() and not known:
+        warn(
+            f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
+            "snapshot are submitted in its place."
+        )
+    record = remake(client, run, say, useless, consent)
+    images = run.path / FOLDER / "images.zip"
+    return Entry(record.name, record.version or 0, images, run, scored=known)
+
+
+def waiting_for_score(
+    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
+) -> Row | None:
+    """Return the submission of the run's images that is made and not yet scored."""
+    if record is None:
+        plan, attachment = remake_plan(client, run)
+        record = read_record(run.path / FOLDER)
+        if record is None or record.work_sha256 != work_digest(
+            plan, client.user, "", (attachment,)
+        ):
+            return None
+    for row in ledger.rows():
+        same = (row.kernel, row.version) == (record.name, record.version)
+        if same and row.ref is not None and row.status == "PENDING":
+            return row
+    return None
+
+
+def describe_remake(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
+    """Return what `submit --dry-run` would do for a run that was trained here."""
+    plan, _ = remake_plan(client, run)
+    score = local_score(run)
+    local = "not scored here" if score is None else f"{score.mifid:.2f}"
+    return (
+        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
+        f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
+        f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
+        f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
+        + (f" as {message!r}" if message else "")
+    )

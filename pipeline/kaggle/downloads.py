@@ -1,0 +1,82 @@
+"""Files that come from Kaggle: zips of data by its client, files of a kernel's output by ours."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+from pipeline.core.errors import KaggleError
+from pipeline.kaggle.answers import SITE, Subject, note_reply
+from pipeline.kaggle.connection import TIMEOUT, Connection
+from pipeline.system import transfers
+from pipeline.system.storage import zip_damage
+from pipeline.system.transfers import Reply
+
+
+def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
+    """Download a file of a kernel's output to `path`, going on where an earlier call stopped.
+
+    The client's own downloads write what a refused retry says into the file.
+
+    Raises:
+        KaggleError: if Kaggle refuses, or sends a web page instead of the file.
+        KaggleUnreachable: if the transfer breaks off again and again.
+    """
+    subject = Subject(f"the file {label}", SITE, "Pull again: links to output files expire.")
+    version = path.with_name(f"{path.name}.etag")
+
+    def try_once() -> None:
+        transfers.download(
+            lambda headers: _send(url, headers, label), path, version, label, leave_bar=False
+        )
+
+    connection.patiently(subject, try_once)
+    version.unlink(missing_ok=True)
+
+
+@contextmanager
+def _send(url: str, headers: dict[str, str], label: str) -> Iterator[Reply]:
+    import requests
+
+    with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
+        note_reply()
+        beyond = reply.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not beyond or "Range" not in headers:
+            reply.raise_for_status()
+            _refuse_page(reply.headers, label)
+        yield Reply(reply.status_code, reply.headers, reply.iter_content(transfers.CHUNK))
+
+
+def _refuse_page(headers: Mapping[str, str], label: str) -> None:
+    if "text/html" in headers.get("Content-Type", "") and not label.endswith((".html", ".htm")):
+        raise KaggleError(
+            f"Kaggle sent a web page instead of {label}. Nothing of it was kept; call again later."
+        )
+
+
+def whole_zip(path: Path) -> Path:
+    """Return `path` if it is a whole zip; else remove its folder, so that a call starts anew.
+
+    Raises:
+        KaggleError: if it is none.
+    """
+    if not path.exists():
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise KaggleError(f"Kaggle sent no zip (expected {path.name}). Call again later.")
+    if problem := zip_damage(path):
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise KaggleError(f"What Kaggle sent is no whole zip ({problem}). Call again.")
+    return path
+
+
+def download_cache(folder: Path) -> Path:
+    """Return where a download waits until it is whole, beside the data folder."""
+    return folder.with_name(f".{folder.name}.download")
+
+
+def remove_cache(folder: Path) -> None:
+    """Remove what waits there."""
+    shutil.rmtree(download_cache(folder), ignore_errors=True)

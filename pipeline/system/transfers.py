@@ -1,0 +1,108 @@
+"""Files that travel over the network: a download that goes on where it broke off, and the bar.
+
+Knows the ranges of HTTP (RFC 9110, section 14), and none of the libraries that speak it: who
+downloads hands over what sends a request. So one that runs where little is installed needs no
+more than the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tqdm import tqdm
+
+CHUNK = 2**20
+"""Bytes to read at a time."""
+QUIET_BELOW = 4 * 2**20
+"""Bytes under which a file arrives too soon for a progress bar."""
+
+
+class BrokenOffError(ConnectionError):
+    """Less came than was announced, or another part than was asked for."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server sends."""
+
+    status: int
+    """200, 206, or 416 to a request for a range; others were raised."""
+    headers: Mapping[str, str]
+    """By names in any case."""
+    chunks: Iterable[bytes]
+
+
+Send = Callable[[dict[str, str]], AbstractContextManager[Reply]]
+"""Sends a GET with these headers; raises for other statuses than those of `Reply`."""
+
+
+def download(send: Send, body: Path, version: Path, label: str, leave_bar: bool = True) -> None:
+    """Download to `body`, beginning where that ends if it is of the version that the server has.
+
+    Args:
+        send: asks the server.
+        body: the file; what an earlier call left of it is kept.
+        version: a file with the ETag of what is in `body`. It is there after a download that
+            broke off and can go on, and after one that is complete.
+        label: names the file on the bar.
+        leave_bar: whether the bar stays on the screen.
+
+    Raises:
+        BrokenOffError: if less came than was announced, or another part than was asked for.
+    """
+    here = body.stat().st_size if body.exists() and version.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # compressed, it could not go on
+    if here:
+        headers |= {"Range": f"bytes={here}-", "If-Range": version.read_text()}
+    with send(headers) as reply:
+        beyond = reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not beyond:
+            _take(reply, here, body, version, label, leave_bar)
+    if beyond:  # the file on the server ends here, or before: start over
+        version.unlink()
+        download(send, body, version, label, leave_bar)
+
+
+def _take(reply: Reply, here: int, body: Path, version: Path, label: str, leave_bar: bool) -> None:
+    """Write what comes to `body`, from its end on or from its beginning."""
+    if reply.status != HTTPStatus.PARTIAL_CONTENT:
+        here = 0  # another version, or a server without ranges
+    elif not reply.headers.get("Content-Range", "").startswith(f"bytes {here}-"):
+        version.unlink()
+        raise BrokenOffError("the server sent another part than was asked for")
+    length = reply.headers.get("Content-Length")
+    size = here + int(length) if length else None
+    with body.open("ab" if here else "wb") as file, bytes_bar(label, size, here, leave_bar) as bar:
+        _note_version(reply.headers.get("ETag"), version)
+        _copy(reply, file, size, bar)
+
+
+def _note_version(etag: str | None, version: Path) -> None:
+    if not etag or etag.startswith("W/"):  # weak: the bytes may differ all the same
+        version.unlink(missing_ok=True)
+    else:
+        version.write_text(etag)
+
+
+def _copy(reply: Reply, file: BinaryIO, size: int | None, bar: Any) -> None:
+    for chunk in reply.chunks:
+        file.write(chunk)
+        bar.update(len(chunk))
+    if size is not None and file.tell() != size:
+        raise BrokenOffError(f"it broke off after {file.tell()} of {size} bytes")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def bytes_bar(label: str, size: int | None, here: int = 0, leave: bool = True) -> Any:
+    """Return a progress bar for `size` bytes, `here` of which are done; none for a small file."""
+    quiet = size is not None and size < QUIET_BELOW
+    return tqdm(
+        total=size, initial=here, desc=label, unit="B", unit_scale=True, leave=leave, disable=quiet
+    )
