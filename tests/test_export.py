@@ -16,6 +16,7 @@ from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshots import Snapshot, load_snapshot
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.stages import export as stage
 from pipeline.stages.export import card, export, model_file, model_names, recipe
 from pipeline.system.storage import write_json
@@ -29,7 +30,7 @@ TINY = apply_settings(
         "log_every": 1,
     },
 )  # fmt: skip
-DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc" * 20}
+DATA = TrainingData("paintings", None, 10, "abc" * 20)
 SCORE = {
     "mifid": 120.5, "fid": 120.5, "fid_interval": [119.0, 122.0], "kid": 0.05, "recall": None,
     "features": "efficientnet-lite0", "n_generated": 1500, "n_reference": 300, "memorized_count": 2,

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,8 @@ def test_the_competition_is_found_where_kaggle_mounts_it(
     fill(tmp_path / "input" / place / "photo_jpg", 2)
     run = train(tmp_path / "input", working)
     data = run.read_data()
-    assert (data["count"], data["domain"]) == (4, "monet_jpg")
-    assert data["path"] == str(tmp_path / "input" / place)
+    assert (data.count, data.domain) == (4, "monet_jpg")
+    assert data.path == str(tmp_path / "input" / place)
 
 
 @pytest.mark.parametrize("place", ["datasets/alice/my-paintings", "my-paintings"])
@@ -556,7 +557,7 @@ def test_a_kernel_and_a_run_at_home_are_the_same_run(
 ) -> None:
     """What was trained in a kernel goes on where the same paintings lie, and gives the same."""
     run = train(inputs, working)
-    data = run.read_data() | {"path": "at home"}
+    data = replace(run.read_data(), path="at home")
     pixels = load_images(open_images(inputs / NEWER), TINY["image_size"]).pixels
     loop.train(Config.from_dict(config(images=16)), pixels, data, working)
     whole = train(inputs, tmp_path / "whole", config=config(images=16))

@@ -10,8 +10,9 @@ from pipeline.core.errors import RunError
 from pipeline.runs import provenance
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import git_revision, sitting
+from pipeline.runs.training_data import TrainingData
 
-DATA = {"path": "paintings", "domain": None, "count": 1, "content_hash": "abc"}
+DATA = TrainingData("paintings", None, 1, "abc")
 
 
 def test_code_that_was_not_unpacked_from_a_bundle_has_none() -> None:

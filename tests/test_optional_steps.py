@@ -28,6 +28,7 @@ from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.curves import read_scores, read_stats
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
+from pipeline.runs.training_data import TrainingData
 from pipeline.scoring import extractors
 from pipeline.system import caches
 from pipeline.system.locks import WITHOUT_LOCKS, held_lock
@@ -44,7 +45,7 @@ TINY: dict[str, Any] = {
     "batch_size": 4, "images": 48, "log_every": 2, "sample_every": 16, "sample_count": 4,
     "precision": "float32", "score_every": 8, "score_images": 50,
 }  # fmt: skip
-DATA = {"path": "paintings", "domain": None, "count": 6, "content_hash": "abc"}
+DATA = TrainingData("paintings", None, 6, "abc")
 
 
 @pytest.fixture(autouse=True)

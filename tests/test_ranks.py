@@ -20,6 +20,7 @@ from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RankLo
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.distributed.ranks import ALONE, Decision, Ranks, add_up, join
@@ -43,7 +44,7 @@ TINY: dict[str, Any] = {
     "sample_count": 4,
     "precision": "float32",
 }
-DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc"}
+DATA = TrainingData("paintings", None, 10, "abc")
 
 
 def train(ranks: Ranks, run: Path, **changes: Any) -> int:

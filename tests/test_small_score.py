@@ -16,6 +16,7 @@ from pipeline.families.registry import build_generator
 from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.scoring.extractors import EfficientNetLite0
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
@@ -41,7 +42,7 @@ CONFIG = apply_settings(
         "sample_count": 4,
     },
 )
-DATA = {"path": "paintings", "domain": None, "count": 6, "content_hash": "abc"}
+DATA = TrainingData("paintings", None, 6, "abc")
 
 
 def image_set(count: int, first: int = 0) -> ImageSet:

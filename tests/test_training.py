@@ -10,6 +10,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.listing import list_runs
+from pipeline.runs.training_data import TrainingData
 from pipeline.training import loop, recorder
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
@@ -45,7 +47,7 @@ TINY: dict[str, Any] = {
     "sample_count": 4,
     "precision": "float32",
 }
-DATA = {"path": "paintings", "domain": None, "count": 10, "content_hash": "abc"}
+DATA = TrainingData("paintings", None, 10, "abc")
 KEYS = {
     "step", "images_seen", "seconds", "loss_d", "loss_g", "d_real", "d_fake_before",
     "d_fake_after", "d_real_sign", "images_per_second",
@@ -115,7 +117,7 @@ def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
         f"{n:09d}.png" for n in (0, 16, 32, 48)
     ]
     provenance = run.read_provenance()
-    assert provenance["data"] == DATA
+    assert provenance["data"] == DATA.to_dict()
     assert torch.__version__.startswith(provenance["sittings"][0]["libraries"]["torch"])
     assert "Trained after 48 images" in run.log.read_text()
     assert load_snapshot(run.snapshot).images_seen == 48
@@ -233,7 +235,7 @@ def test_another_config_or_other_data_is_refused_with_the_difference(tmp_path: P
     train(tmp_path / "run")
     with pytest.raises(RunError, match=r"learning_rate: 0\.0002 in the run, 0\.001 now"):
         train(tmp_path / "run", learning_rate=1e-3)
-    data = DATA | {"content_hash": "xyz", "path": "elsewhere"}
+    data = replace(DATA, content_hash="xyz", path="elsewhere")
     with pytest.raises(RunError, match="10 others from elsewhere"):
         loop.train(tiny(), paintings(), data, tmp_path / "run")
     assert train(tmp_path / "run", images=56) == 56  # a budget may grow

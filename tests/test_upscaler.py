@@ -1,6 +1,7 @@
 """The upscaler: network, training and use in a snapshot."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from pipeline.models.snapshots import (
     write_snapshot,
 )
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.training.batches import Batches
 from pipeline.training.loop import train
 from pipeline.training.small_score import make_small_score
@@ -60,7 +62,7 @@ TINY_GENERATOR = apply_settings(
         "output_size": 128, "precision": "float32",
     },
 )  # fmt: skip
-DATA = {"path": "paintings", "domain": None, "count": 5, "content_hash": "abc"}
+DATA = TrainingData("paintings", None, 5, "abc")
 
 
 def paintings(count: int = 5, side: int = 64) -> torch.Tensor:
@@ -216,7 +218,7 @@ def test_it_learns_paint_that_a_filter_cannot_know(tmp_path: Path) -> None:
     config = apply_settings(
         config, {"horizontal_flip": False, "crop_size": 64, "consistency_weight": 0.0}
     )
-    train(config, stripes, DATA | {"count": 4}, tmp_path / "run", CPU)
+    train(config, stripes, replace(DATA, count=4), tmp_path / "run", CPU)
     generator = load_snapshot(tmp_path / "run" / "snapshot.safetensors").generator
     small = shrink(stripes[:1].float() / 127.5 - 1, 4)
     with torch.no_grad():

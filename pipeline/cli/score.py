@@ -159,11 +159,11 @@ def training_data(run: Any) -> tuple[Path, str | None]:
     from pipeline.data.domains import ALL_DOMAINS
 
     data = run.read_data()
-    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
+    path, domain = Path(data.path), data.domain or ALL_DOMAINS
     if path.exists():
         return path, domain
     for other in sorted(Path("data").glob("*")):
-        if holds_same_images(other, domain, data["content_hash"]):
+        if holds_same_images(other, domain, data.content_hash):
             return other, domain
     raise RunError(
         f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "

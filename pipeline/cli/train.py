@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def train(
     from pipeline.families.upscaler.made_images import make_images
     from pipeline.models.precision import default_device
     from pipeline.runs.folder import RunFolder
+    from pipeline.runs.training_data import TrainingData
     from pipeline.stages.estimate import describe
     from pipeline.system.threads import take_threads
     from pipeline.training.continuation import check_continuation
@@ -84,13 +86,10 @@ def train(
     images = open_images(data, domain)
     config = name_classes(config, images)
     content = content_hash(images)
-    about = {
-        "path": str(data.resolve()),
-        "domain": images.domain,
-        "count": len(images),
-        "content_hash": content,
-    }
-    generator = None if generator_path is None else load_generator(generator_path, about)
+    about = TrainingData(str(data.resolve()), images.domain, len(images), content)
+    generator = None
+    if generator_path is not None:
+        generator, about = load_generator(generator_path, about)
     run = RunFolder(run_path)
     make_ready(run, config, about, ranks, dry_run)
     earlier = None if earlier_path is None else RunFolder(earlier_path)
@@ -114,7 +113,7 @@ def train(
     if isinstance(scorer, str):
         click.echo(f"No scores on the way, so the last snapshot is used: {scorer}", err=True)
     small_score = None if isinstance(scorer, str) else scorer
-    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
+    about = replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0))
     seen = train(config, loaded.pixels, about, run_path, None, small_score, ranks, labels, made)
     if ranks.is_writer:
         say_trained(run, seen)
@@ -128,7 +127,7 @@ def say_trained(run: Any, seen: int) -> None:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
-def make_ready(run: Any, config: Any, about: dict[str, Any], ranks: Any, dry_run: bool) -> None:
+def make_ready(run: Any, config: Any, about: Any, ranks: Any, dry_run: bool) -> None:
     """Try to write into a run folder, mend its records, and refuse it if it is another's.
 
     One process does that for all, and none in a dry run.
@@ -150,7 +149,7 @@ def threads_begun_with(run: Any, earlier: Any) -> int | None:
     return begun if begun is not None or earlier is None else earlier.read_threads()
 
 
-def begin(earlier: Any, run: Any, config: Any, about: dict[str, Any], ranks: Any) -> None:
+def begin(earlier: Any, run: Any, config: Any, about: Any, ranks: Any) -> None:
     """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
     from pipeline.training.continuation import continue_from
 
@@ -162,15 +161,16 @@ def begin(earlier: Any, run: Any, config: Any, about: dict[str, Any], ranks: Any
     ranks.agree()
 
 
-def load_generator(generator: Path, about: dict[str, Any]) -> Any:
-    """Return the snapshot whose images an upscaler learns from, and note in `about` whose."""
+def load_generator(generator: Path, about: Any) -> tuple[Any, Any]:
+    """Return the snapshot whose images an upscaler learns from, and `about` with whose they are."""
     from pipeline.families.upscaler.made_images import generator_hash
     from pipeline.models.snapshots import load_snapshot
+    from pipeline.runs.training_data import TaughtBy
 
     path = run_or_file(generator)
     snapshot = load_snapshot(path)
-    about["generator"] = {"path": str(path.resolve()), "sha256": generator_hash(snapshot)}
-    return snapshot
+    taught_by = TaughtBy(str(path.resolve()), generator_hash(snapshot))
+    return snapshot, replace(about, generator=taught_by)
 
 
 def say_loaded(loaded: Any, threads: Any) -> None:

@@ -155,7 +155,7 @@ def _training(snapshot: Snapshot, run: RunFolder) -> str:
     sittings = about.get("sittings", [])
     device = sittings[-1].get("device", "unknown") if sittings else "unknown"
     text = (
-        f"- {data['count']:,} images (content hash `{data['content_hash'][:16]}`).\n"
+        f"- {data.count:,} images (content hash `{data.content_hash[:16]}`).\n"
         f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
     )
     if members := about.get("mixed"):

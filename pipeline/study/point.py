@@ -113,7 +113,7 @@ class Workshop:
 
     def _is_trained_on(self, run: RunFolder) -> bool:
         """Tell whether a run has been trained on the study's images."""
-        return run.config.exists() and run.read_data()["content_hash"] == self.content_hash
+        return run.config.exists() and run.read_data().content_hash == self.content_hash
 
     def is_done(self, point: Point) -> bool:
         """Tell whether a point's folder holds its score; its images may have been deleted since."""

@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,6 +45,7 @@ from pipeline.models.precision import all_devices, default_device
 from pipeline.models.snapshots import Snapshot, load_snapshot
 from pipeline.runs.folder import LOCK_NAME, RunFolder
 from pipeline.runs.provenance import device_name
+from pipeline.runs.training_data import TrainingData
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.score import score, summary, yardstick
 from pipeline.stages.generate import generate, record_made
@@ -328,9 +329,9 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
     config = name_classes(config, paintings)
     threads = take_threads(begun_with=job.run.read_threads() if ranks.count == 1 else None)
     training, held_out = split(paintings, config.data)
-    content, size, channels = about["content_hash"], config.data.image_size, config.data.channels
+    content, size, channels = about.content_hash, config.data.image_size, config.data.channels
     loaded = load_images(training, size, content, channels)
-    about |= {"count": len(loaded.names) + (len(held_out) if held_out else 0)}
+    about = replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0))
     small_score = None
     if ranks.is_writer:
         for problem in loaded.unreadable[:10]:
@@ -346,14 +347,9 @@ def train_share(job: Job, ranks: Ranks = ALONE) -> int:
     )
 
 
-def describe_data(path: Path, paintings: ImageSet) -> dict[str, Any]:
-    """Return path, domain, count and content hash of the paintings, for the records."""
-    return {
-        "path": str(path),
-        "domain": paintings.domain,
-        "count": len(paintings),
-        "content_hash": content_hash(paintings),
-    }
+def describe_data(path: Path, paintings: ImageSet) -> TrainingData:
+    """Return what the paintings are, for the records."""
+    return TrainingData(str(path), paintings.domain, len(paintings), content_hash(paintings))
 
 
 def generate_alone(job: Job) -> None:
@@ -527,7 +523,7 @@ def _unpack_run(archive: Path, target: Path) -> Path:
     return target
 
 
-def take_up(job: Job, config: Config, about: dict[str, Any]) -> None:
+def take_up(job: Job, config: Config, about: TrainingData) -> None:
     """Copy the attached run into the working folder, unless that holds a later state of it.
 
     Raises:
