@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.core import retries
 from pipeline.core.errors import (
@@ -25,8 +24,8 @@ from pipeline.core.errors import (
 )
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient, Submission, SubmissionLimits
-from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.record import Score, score_of_images
 from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, refuse_violations
 from submission.ledger import Book, Ledger, Row, tag_of
@@ -61,7 +60,7 @@ def prepare(entry: Entry, message: str) -> Row:
         DataError: listing each kind of violation of the rules.
     """
     refuse_violations(entry.images, check_archive(entry.images))
-    score = local_score(entry.run) if entry.scored else {}
+    score = local_score(entry.run) if entry.scored else Score()
     name = entry.run.path.resolve().name
     return Row(
         kernel=entry.kernel,
@@ -76,19 +75,14 @@ def prepare(entry: Entry, message: str) -> Row:
     )
 
 
-def local_score(run: RunFolder) -> dict[str, Any]:
+def local_score(run: RunFolder) -> Score:
     """Return the run's score.json if it can be read and belongs to its images, else nothing."""
-    if not run.score.exists():
-        return {}
     try:
-        score = read_json(run.score)
+        score = score_of_images(run) or Score()
     except (RunError, LaterVersion):
-        return {}
-    scored = score.get("images_sha256")
-    if scored and run.images.exists() and scored != file_sha256(run.images):
-        return {}
+        return Score()
     mifid = score.get("mifid")
-    return score if isinstance(mifid, int | float) and math.isfinite(mifid) else {}
+    return Score() if mifid is None or not math.isfinite(mifid) else score
 
 
 def settle(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:

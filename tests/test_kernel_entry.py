@@ -180,8 +180,8 @@ def test_paintings_in_a_wrapping_folder_are_those_that_a_run_elsewhere_was_train
         for source in ("competition", "dataset:alice/paintings")
         for path in [find_source(tmp_path, source)]
     ]
-    assert {(k["domain"], k["count"], k["content_hash"]) for k in known} == {
-        ("monet_jpg", 4, known[0]["content_hash"])
+    assert {(k.domain, k.count, k.content_hash) for k in known} == {
+        ("monet_jpg", 4, known[0].content_hash)
     }
     assert capsys.readouterr().err.count("4 images from ") == 2
 

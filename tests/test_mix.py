@@ -19,9 +19,9 @@ from pipeline.models.inference import FastGenerator
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.models.precision import Precision
 from pipeline.models.snapshots import Snapshot, load_snapshot, save_snapshot, write_snapshot
+from pipeline.reports.listing import list_runs
 from pipeline.reports.report import write_report
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.listing import list_runs
 from pipeline.runs.training_data import TrainingData
 from pipeline.stages.mix import mix, mixed
 from pipeline.system.storage import write_json
@@ -142,7 +142,7 @@ def test_a_mixed_run_is_used_like_any_other(two: list[RunFolder], tmp_path: Path
     assert run_command(["generate", "--run", str(target.path), "--count", "4"]) == 0
     assert target.images.exists()
     (row,) = list_runs(tmp_path)
-    assert (row["run"], row["images_seen"], row["problem"]) == ("mixed", 16, None)
+    assert (row.run, row.images_seen, row.problem) == ("mixed", 16, None)
     page = write_report(target.path, None).read_text()
     assert "Its images come from 2 runs" in page
     assert "Curves" not in page

@@ -24,8 +24,8 @@ from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RunErr
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
+from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.listing import list_runs
 from pipeline.runs.training_data import TrainingData
 from pipeline.training import loop, recorder
 from pipeline.training.batches import Batches
@@ -123,7 +123,7 @@ def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
     assert load_snapshot(run.snapshot).images_seen == 48
     assert not list(tmp_path.rglob("*.partial"))
     (row,) = list_runs(tmp_path)
-    assert (row["run"], row["images_seen"], row["mifid"]) == ("run", 48, None)
+    assert (row.run, row.images_seen, row.score.get("mifid")) == ("run", 48, None)
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_signal_saves_the_state_between_two_steps(
     assert stopped.value.exit_code == 130
     assert load_state(tmp_path / "run" / "state.pt")["step"] == 5
     (row,) = list_runs(tmp_path)
-    assert row["images_seen"] == 20  # though the last line of statistics is of step 4
+    assert row.images_seen == 20  # though the last line of statistics is of step 4
     assert signal.getsignal(number) is before
 
 
@@ -482,8 +482,8 @@ def test_the_table_of_runs_shows_a_damaged_one_beside_the_others(tmp_path: Path)
         file.write('{"step": 13, "imag')  # a line that kill -9 cut off
     (tmp_path / "b" / "score.json").write_text("{")
     first, second = list_runs(tmp_path)
-    assert (first["images_seen"], first["problem"]) == (48, None)
-    assert "score.json is not JSON" in second["problem"]
+    assert (first.images_seen, first.problem) == (48, None)
+    assert "score.json is not JSON" in (second.problem or "")
 
 
 def test_a_stop_request_is_heard_inside_its_block_only() -> None:

@@ -50,9 +50,26 @@ def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
     return cls(**values)
 
 
+def fitting(cls: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object without the values that have another type than a TypedDict gives them.
+
+    What the TypedDict does not name is kept; whole numbers may stand for others.
+    """
+    hints = typing.get_type_hints(cls)
+    return {
+        name: value
+        for name, value in content.items()
+        if name not in hints or _is_of_type(value, hints[name])
+    }
+
+
 def _refuse_other_type(name: str, value: Any, hint: Any) -> None:
+    if not _is_of_type(value, hint):
+        raise TypeError(f"{name} is {value!r}")
+
+
+def _is_of_type(value: Any, hint: Any) -> bool:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = tuple(dict if typing.is_typeddict(option) else option for option in options)
     allowed = {typing.get_origin(option) or option for option in options}
-    if type(value) in allowed or (type(value) is int and float in allowed):
-        return
-    raise TypeError(f"{name} is {value!r}")
+    return type(value) in allowed or (type(value) is int and float in allowed)

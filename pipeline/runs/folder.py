@@ -23,8 +23,6 @@ from pipeline.system.locks import held_lock
 from pipeline.system.storage import is_clutter, make_folder, write_json
 
 LOCK_NAME = ".lock"
-COMPARABLE = "comparable_with_leaderboard"
-"""In a score: whether its features are those of the leaderboard's own network."""
 
 
 class RunFolder:
