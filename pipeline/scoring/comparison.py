@@ -104,16 +104,21 @@ def compare(
         raise ScoringError(f"A comparison needs two sets or more; {len(sets)} given.")
     features = {name: checked(array, name) for name, array in sets.items()}
     n = min(len(array) for array in features.values())
-    training = reference if training is None else training
-    found = nearest or {name: nearest_training(a[:n], training) for name, a in features.items()}
+    if nearest is None:
+        painted = reference if training is None else training
+        nearest = {name: nearest_training(array[:n], painted) for name, array in features.items()}
     scores = {
-        name: _scores(array[:n], reference, found[name].of_first(n), seed)
+        name: _scores(array[:n], reference, nearest[name].of_first(n), seed)
         for name, array in features.items()
     }
-    pairs = list(combinations(features, 2))
+    return _compared(scores, n, level)
+
+
+def _compared(scores: Mapping[str, _Scores], images: int, level: float) -> list[Difference]:
+    pairs = list(combinations(scores, 2))
     alone = 1 - (1 - level) / len(pairs)
     return [
-        Difference(metric, a, b, n, interval)
+        Difference(metric, a, b, images, interval)
         for a, b in pairs
         for metric, interval in _differences(scores[a], scores[b], alone).items()
     ]

@@ -108,38 +108,21 @@ def evaluate(
         nearest: of the paintings that must not be copied, if they have been found already.
 
     Returns:
-        A JSON object. A number that a set is too small for is None, and so is MiFID where the
-        images are the reference itself (0 / 0); `warnings` says why.
-        Beside the numbers and intervals in the module's docstring:
-        `kid_std` (over subsets of `kid_subset_size`), `fid_infinity` (extrapolated to endlessly
-        many images), `neighbours` (k of precision to coverage), `memorization_penalty` (the
-        divisor of MiFID), `memorization_quantiles`, `memorized_count` (images nearer to a painting
-        than the penalty's threshold), `closest_copies` ([image, painting, distance]),
-        `near_duplicates` (share of images with another nearer than `near_duplicate_threshold`),
-        `copies` (share that are nearly the same as a painting, in the extractor's own scale),
-        `closest_pairs` ([image, image, distance]), `vendi_score` (effective number of different
-        images among `vendi_images`), `vendi_ratio` (over the reference's, at equal numbers).
+        All that `record.py` names. A number that a set is too small for is None, and so is MiFID
+        where the images are the reference itself (0 / 0); `warnings` says why.
 
     Raises:
-        ScoringError: for sets of one image, unequal widths, values that are not finite, or
-            features of nothing but zeros.
+        ScoringError: for sets of one image, unequal widths, or features that are not finite or 0.
     """
     g, r = checked(generated, "generated"), checked(reference, "reference")
     refuse_unequal_width(g, r)
     nearest = nearest or nearest_training(g, r if training is None else training)
     sets = _Sets(g, r, nearest, seed, intervals)
     missing: list[str] = []
-    found: Numbers = {
-        **_distances(sets, missing),
-        **_neighbours(sets, missing),
-        **_classes(logits, seed, missing),
-        **_copying(sets.nearest),
-        **_variety(sets, missing),
-        **(_intervals(sets, sets.groups) if sets.groups else NO_INTERVALS),
-    }
+    found = _numbers(sets, logits, missing)
     return {
         **found,
-        "closest_copies": [list(pair) for pair in closest_copies(sets.nearest, CLOSEST_LISTED)],
+        "closest_copies": [list(pair) for pair in closest_copies(nearest, CLOSEST_LISTED)],
         "closest_pairs": [list(pair) for pair in sets.twins.closest_pairs(CLOSEST_LISTED)],
         "warnings": [*_judged(found), *missing],
     }
@@ -175,6 +158,18 @@ def _defined(compute: Callable[[], T], missing: list[str]) -> T | None:
     except ScoringError as error:
         missing.append(str(error))
         return None
+
+
+def _numbers(sets: _Sets, logits: npt.ArrayLike | None, missing: list[str]) -> Numbers:
+    """Return all numbers; `missing` gets the reason for each that has no value."""
+    return {
+        **_distances(sets, missing),
+        **_neighbours(sets, missing),
+        **_classes(logits, sets.seed, missing),
+        **_copying(sets.nearest),
+        **_variety(sets, missing),
+        **(_intervals(sets, sets.groups) if sets.groups else NO_INTERVALS),
+    }
 
 
 def _distances(sets: _Sets, missing: list[str]) -> Distances:

@@ -20,9 +20,11 @@ class Distances(TypedDict, total=False):
 
     fid: float
     fid_infinity: float | None
+    """Extrapolated to endlessly many images."""
     mifid: float | None
     kid: float
     kid_std: float
+    """Over subsets of `kid_subset_size`."""
     kid_subset_size: int
 
 
@@ -30,6 +32,7 @@ class Neighbours(TypedDict, total=False):
     """How the two sets lie among each other."""
 
     neighbours: int
+    """k of precision to coverage."""
     precision: float | None
     recall: float | None
     density: float | None
@@ -48,19 +51,25 @@ class Copying(TypedDict, total=False):
 
     memorization_distance: float
     memorization_penalty: float
+    """The divisor of MiFID."""
     memorization_quantiles: dict[str, float]
     memorized_count: int
+    """Images nearer to a painting than the penalty's threshold."""
 
 
 class Variety(TypedDict, total=False):
     """How different the generated images are from each other, and from the paintings."""
 
     near_duplicates: float
+    """Share of images with another nearer than `near_duplicate_threshold`."""
     near_duplicate_threshold: float
     copies: float
+    """Share that are nearly the same as a painting, in the extractor's own scale."""
     vendi_score: float
+    """Effective number of different images among `vendi_images`."""
     vendi_images: int
     vendi_ratio: float
+    """Vendi score over the reference's, at equal numbers."""
 
 
 class Intervals(TypedDict, total=False):
@@ -83,8 +92,11 @@ class Evaluation(Numbers, total=False):
     """The numbers from features alone, where images are rows."""
 
     warnings: list[str]
+    """Collapse and copying in plain words, and what has no number."""
     closest_copies: list[list[float]]
+    """[image, painting, distance]."""
     closest_pairs: list[list[float]]
+    """[image, image, distance]."""
 
 
 class Pair(TypedDict, total=False):

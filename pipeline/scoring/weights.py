@@ -83,15 +83,8 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
             shutil.rmtree(folder)
             return
     except (OSError, http.client.HTTPException) as error:
-        # A refused connection or status comes as URLError, a reset or time-out in the middle as
-        # another OSError, and a reply that is not HTTP as HTTPException.
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is the reply too, and holds the connection open
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        if isinstance(error, http.client.InvalidURL):  # of a proxy, with its password
-            reason = type(error).__name__
         raise ScoringError(
-            f"The Inception weights cannot be downloaded from {url} ({reason})."
+            f"The Inception weights cannot be downloaded from {url} ({_reason(error)})."
             f"{_keep_or_remove(folder)} {others}"
         ) from None
     shutil.rmtree(folder)
@@ -99,6 +92,19 @@ def download(url: str, path: Path, hash_prefix: str) -> None:
         f"What came from {url} is not the released file (sha256 {digest[:8]}, "
         f"expected {hash_prefix}). {others}"
     )
+
+
+def _reason(error: OSError | http.client.HTTPException) -> str:
+    """Return why a download failed.
+
+    A refused connection or status comes as URLError, a reset or time-out in the middle as another
+    OSError, and a reply that is not HTTP as HTTPException.
+    """
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the reply too, and holds the connection open
+    if isinstance(error, http.client.InvalidURL):  # of a proxy, with its password
+        return type(error).__name__
+    return str(getattr(error, "reason", None) or str(error) or type(error).__name__)
 
 
 def _partial_folder(path: Path) -> Path:
