@@ -92,7 +92,8 @@ def describe_remake(client: KaggleClient, run: RunFolder, left: int, message: st
     """Return what `submit --dry-run` would do for a run that was trained here."""
     plan, _ = remake_plan(client, run)
     score = local_score(run)
-    local = "not scored here" if score is None else f"{score.mifid:.2f}"
+    mifid = score.get("mifid")
+    local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
         f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "

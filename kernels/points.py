@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from kernels.metadata import Plan
 from kernels.pull import pull
@@ -19,7 +18,7 @@ from pipeline.core.errors import Interrupted, RemoteFailed
 from pipeline.core.polling import FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
-from pipeline.runs.files import read_json
+from pipeline.scoring.record import Score, kept_score
 from pipeline.study.plan import Point
 from pipeline.study.point import OnScore, Workshop
 
@@ -46,7 +45,7 @@ class KaggleWorkshop:
         """Return what is set when the study is to end."""
         return self.here.stopping
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Push a point, wait for it, pull and score it; a call repeated pushes nothing twice.
 
         Raises:
@@ -57,7 +56,7 @@ class KaggleWorkshop:
         del on_score  # a kernel's small scores arrive with its output
         run = self.here.run(point)
         if self.is_done(point):
-            return read_json(run.score)
+            return kept_score(run)
         with self.lock:
             plan = self.plan_of(point)
             record, _ = push(self.client, plan, run.path, may_replace=self.may_replace)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
@@ -19,6 +18,8 @@ from pipeline.core.notices import say_once
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import LeaderboardRow, Submission
+from pipeline.reports.listing import ListedRun
+from pipeline.scoring.record import Score
 from pipeline.system.storage import write_text
 from submission.ledger import Book, Ledger, Row
 from submission.submit import update
@@ -30,6 +31,9 @@ REMINDER_DAYS = 10
 COMPARABLE = "inception"
 """The features of the leaderboard: only with them the offset means something."""
 _TAG = re.compile(r"^\[([\w.-]+/[\w.-]+) v(\d+)\]")
+
+LocalScore = tuple[float | None, str | None, int | None]
+"""MiFID, features, and how many images it was computed from."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def _foreign(found: Submission) -> Row:
 
 def standings(
     rows: Sequence[Row],
-    runs: Sequence[dict[str, Any]],
+    runs: Sequence[ListedRun],
     board: Sequence[LeaderboardRow] | None,
     own_team: str,
     now: datetime,
@@ -198,13 +202,14 @@ def standings(
         now: the moment from which ages count.
     """
     others = None if board is None else [r.score for r in board if r.team != own_team]
-    scores = {r["run"]: r for r in runs if not r["problem"]}
+    readable = [r for r in runs if not r.problem]
+    scores = {r.run: r.score for r in readable}
     lines = [_standing(row, scores.get(row.run), others, now) for row in rows]
     submitted = {row.run for row in rows}
     lines += [
-        Standing(r["run"], r["mifid"], r["features"], r["n_generated"], None, None, None, None, "")
-        for r in runs
-        if r["run"] not in submitted and not r["problem"]
+        Standing(r.run, *_local(r.score), None, None, None, None, "")
+        for r in readable
+        if r.run not in submitted
     ]
     far = float("inf")
     return sorted(
@@ -214,22 +219,21 @@ def standings(
 
 
 def _standing(
-    row: Row, run: dict[str, Any] | None, others: Sequence[float] | None, now: datetime
+    row: Row, score: Score | None, others: Sequence[float] | None, now: datetime
 ) -> Standing:
     # A run that was scored after its submission has its number in the run folder.
-    scored_since = row.mifid is None and run is not None and _same_images(row, run)
-    local = run if scored_since and run is not None else asdict(row)
-    score = row.public_score
+    local: LocalScore = (row.mifid, row.features, row.n_generated)
+    if row.mifid is None and score is not None and _same_images(row, score):
+        local = _local(score)
+    public = row.public_score
     age = None
     if row.submitted is not None:
         age = (now - datetime.fromisoformat(row.submitted)).total_seconds() / 86_400
     return Standing(
         row.run,
-        local["mifid"],
-        local["features"],
-        local["n_generated"],
-        score,
-        None if score is None or others is None else 1 + sum(other < score for other in others),
+        *local,
+        public,
+        None if public is None or others is None else 1 + sum(other < public for other in others),
         age,
         row.ref,
         row.status,
@@ -237,8 +241,12 @@ def _standing(
     )
 
 
-def _same_images(row: Row, run: dict[str, Any]) -> bool:
-    scored = run["images_sha256"]
+def _local(score: Score) -> LocalScore:
+    return score.get("mifid"), score.get("features"), score.get("n_generated")
+
+
+def _same_images(row: Row, score: Score) -> bool:
+    scored = score.get("images_sha256")
     return scored is not None and scored in (row.images_sha256, row.local_sha256)
 
 

@@ -25,8 +25,8 @@ from pipeline.core.polling import FAILURES, poll
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import Submission, SubmissionLimits
-from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.record import Score, score_of_images
 from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, refuse_violations
 from submission.ledger import Book, Ledger, Row, tag_of
@@ -59,7 +59,7 @@ def prepare(entry: Entry, message: str) -> Row:
         DataError: listing each kind of violation of the rules.
     """
     refuse_violations(entry.images, check_archive(entry.images))
-    score = local_score(entry.run) if entry.scored else None
+    score = local_score(entry.run) if entry.scored else Score()
     name = entry.run.path.resolve().name
     return Row(
         kernel=entry.kernel,
@@ -68,36 +68,20 @@ def prepare(entry: Entry, message: str) -> Row:
         description=f"{tag_of(entry.kernel, entry.version)} {(message or name)[:LONGEST_MESSAGE]}",
         images_sha256=file_sha256(entry.images),
         local_sha256=file_sha256(entry.run.images) if entry.run.images.exists() else None,
-        mifid=None if score is None else score.mifid,
-        features=None if score is None else score.features,
-        n_generated=None if score is None else score.n_generated,
+        mifid=score.get("mifid"),
+        features=score.get("features"),
+        n_generated=score.get("n_generated"),
     )
 
 
-@dataclass(frozen=True)
-class LocalScore:
-    """What a submission takes over of a run's score.json."""
-
-    mifid: float
-    features: str | None
-    n_generated: int | None
-
-
-def local_score(run: RunFolder) -> LocalScore | None:
-    """Return the run's score if it can be read and belongs to its images, else None."""
-    if not run.score.exists():
-        return None
+def local_score(run: RunFolder) -> Score:
+    """Return the run's score.json if it can be read and belongs to its images, else nothing."""
     try:
-        score = read_json(run.score)
+        score = score_of_images(run) or Score()
     except (RunError, LaterVersion):
-        return None
-    scored = score.get("images_sha256")
-    if scored and run.images.exists() and scored != file_sha256(run.images):
-        return None
+        return Score()
     mifid = score.get("mifid")
-    if not isinstance(mifid, int | float) or not math.isfinite(mifid):
-        return None
-    return LocalScore(mifid, score.get("features"), score.get("n_generated"))
+    return Score() if mifid is None or not math.isfinite(mifid) else score
 
 
 def settle(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:

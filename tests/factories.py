@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.data.images import ImageSet
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
+from pipeline.runs.training_data import TrainingData
 from tests.helpers import TINY_RUN, fill
 
 CPU = torch.device("cpu")
@@ -36,9 +38,9 @@ def tiny_generator_config(**changes: Any) -> Config:
     return tiny_config({"image_size": 32, "generator_channels": 8, "latent_size": 8}, **changes)
 
 
-def data_about(count: int, **changes: Any) -> dict[str, Any]:
+def data_about(count: int, **changes: Any) -> TrainingData:
     """Return what a run notes of so many paintings."""
-    return {"path": "paintings", "domain": None, "count": count, "content_hash": "abc"} | changes
+    return replace(TrainingData("paintings", None, count, "abc"), **changes)
 
 
 def noise_paintings(count: int = 10, seed: int = 0, side: int = 32) -> torch.Tensor:

@@ -149,6 +149,7 @@ import torch
 torch.set_num_threads(1)
 from pipeline.config import resolve
 from pipeline.data.images import content_hash, load_images, open_images
+from pipeline.runs.training_data import TrainingData
 from pipeline.stages.generate import generate
 from pipeline.families.registry import make_sampler
 from pipeline.training.checkpoints import load_snapshot
@@ -161,7 +162,7 @@ small = ["image_size=32", "generator_channels=4", "discriminator_channels=4", "l
 config = resolve("demo", None, small)
 images = open_images(paintings)
 loaded = load_images(images, 32)
-about = {"path": str(paintings), "domain": None, "count": 3, "content_hash": content_hash(images)}
+about = TrainingData(str(paintings), None, 3, content_hash(images))
 train(config, loaded.pixels, about, run)
 snapshot = load_snapshot(run / "snapshot.safetensors")
 generate(make_sampler(snapshot, 0, torch.device("cpu")), 5, run / "images.zip", config.output)

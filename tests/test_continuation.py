@@ -1,6 +1,7 @@
 """A run that continues another: networks taken over, rates changed, history joined."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.config import Config
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.continuation import continue_from
@@ -36,7 +38,7 @@ def train(config: Config, folder: Path) -> RunFolder:
 
 
 def continued(
-    source: RunFolder, folder: Path, config: Config, data: dict[str, Any] = DATA
+    source: RunFolder, folder: Path, config: Config, data: TrainingData = DATA
 ) -> RunFolder:
     continue_from(source, RunFolder(folder), config, data)
     loop.train(config, paintings(), data, folder, CPU)
@@ -135,7 +137,7 @@ def test_other_paintings_leave_scores_behind(tmp_path: Path) -> None:
     first.best.write_bytes(first.snapshot.read_bytes())
     same = continued(first, tmp_path / "same", tiny())
     assert same.best.exists()
-    other = continued(first, tmp_path / "other", tiny(), DATA | {"content_hash": "def"})
+    other = continued(first, tmp_path / "other", tiny(), replace(DATA, content_hash="def"))
     assert not other.best.exists()
     assert other.scores.read_text() == ""
     assert len(lines(other)) == 8

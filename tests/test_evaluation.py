@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import ScoringError
+from pipeline.scoring import evaluation
 from pipeline.scoring.comparison import compare
-from pipeline.scoring.evaluation import INTERVALS, evaluate
 from pipeline.scoring.inception_score import inception_score
 from pipeline.scoring.kernel_distance import kernel_distance
+from pipeline.scoring.metric_table import METRICS
 from pipeline.scoring.metrics import (
     frechet_distance,
     memorization_distance,
@@ -37,6 +38,14 @@ def varied(pictures: Array, seed: int, amount: float = 0.1) -> Array:
 
 PAINTINGS = pictures(0, 80)
 GOOD = pictures(1, 300)
+
+
+INTERVALS = [metric.interval for metric in METRICS if metric.has_interval]
+
+
+def evaluate(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """Return the numbers as a JSON object, of which any key can be asked."""
+    return {**evaluation.evaluate(*arguments, **options)}
 
 
 def words(result: dict[str, Any]) -> str:

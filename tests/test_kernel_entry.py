@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,8 @@ def test_the_competition_is_found_where_kaggle_mounts_it(
     fill(tmp_path / "input" / place / "photo_jpg", 2)
     run = train(tmp_path / "input", working)
     data = run.read_data()
-    assert (data["count"], data["domain"]) == (4, "monet_jpg")
-    assert data["path"] == str(tmp_path / "input" / place)
+    assert (data.count, data.domain) == (4, "monet_jpg")
+    assert data.path == str(tmp_path / "input" / place)
 
 
 @pytest.mark.parametrize("place", ["datasets/alice/my-paintings", "my-paintings"])
@@ -171,8 +172,8 @@ def test_paintings_in_a_wrapping_folder_are_those_that_a_run_elsewhere_was_train
         for source in ("competition", "dataset:alice/paintings")
         for path in [find_source(tmp_path, source)]
     ]
-    assert {(k["domain"], k["count"], k["content_hash"]) for k in known} == {
-        ("monet_jpg", 4, known[0]["content_hash"])
+    assert {(k.domain, k.count, k.content_hash) for k in known} == {
+        ("monet_jpg", 4, known[0].content_hash)
     }
     assert capsys.readouterr().err.count("4 images from ") == 2
 
@@ -548,7 +549,7 @@ def test_a_kernel_and_a_run_at_home_are_the_same_run(
 ) -> None:
     """What was trained in a kernel goes on where the same paintings lie, and gives the same."""
     run = train(inputs, working)
-    data = run.read_data() | {"path": "at home"}
+    data = replace(run.read_data(), path="at home")
     pixels = load_images(open_images(inputs / NEWER), TINY["image_size"]).pixels
     loop.train(Config.from_dict(config(images=16)), pixels, data, working)
     whole = train(inputs, tmp_path / "whole", config=config(images=16))

@@ -44,6 +44,13 @@ GENERATOR = apply_settings(
 )
 
 
+def generator_of(run: RunFolder) -> str:
+    """Return the hash of the generator whose images an upscaler has learned from."""
+    taught_by = run.read_data().generator
+    assert taught_by is not None
+    return taught_by.sha256
+
+
 @pytest.fixture(autouse=True)
 def _five_images_make_a_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MINIMUM_IMAGES", 5)
@@ -102,7 +109,7 @@ def test_it_learns_from_an_attached_generator_and_is_the_run_that_it_would_be_at
     shutil.copy(snapshot, inputs / "datasets" / "alice" / "g" / "monet.safetensors")
     kernel_entry.run(alone(generator="alice/g"), inputs, working)
     run = RunFolder(working)
-    assert run.read_data()["generator"]["sha256"] == generator_hash(load_snapshot(snapshot))
+    assert generator_of(run) == generator_hash(load_snapshot(snapshot))
     plan = TrainingPlan(
         config=apply_settings(UPSCALER, {"images": 16}),
         data=inputs / "gan-getting-started",
@@ -137,7 +144,7 @@ def test_a_generator_and_its_upscaler_are_trained_in_one_kernel(
     own = load_file(upscaler.snapshot)
     kept = snapshot.upscaler.generator.state_dict()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in own.items())
-    assert upscaler.read_data()["generator"]["sha256"] == generator_hash(snapshot)
+    assert generator_of(upscaler) == generator_hash(snapshot)
     assert check_archive(run.images) == []
     made = read_made(run)
     assert made is not None
@@ -208,7 +215,7 @@ def test_both_go_on_with_what_is_attached(
     assert load_state(third.state)["step"] == 8
     snapshot = load_snapshot(RunFolder(tmp_path / "third").chosen)
     assert snapshot.images_seen == 16
-    assert third.read_data()["generator"]["sha256"] == generator_hash(snapshot)
+    assert generator_of(third) == generator_hash(snapshot)
 
 
 def test_the_minutes_are_shared_out(inputs: Path, working: Path) -> None:

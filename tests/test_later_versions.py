@@ -17,7 +17,7 @@ from pipeline.cli import run_command
 from pipeline.core.errors import LaterVersion, PainterError, RunError
 from pipeline.core.records import refuse_later_format
 from pipeline.data.sources import download
-from pipeline.runs.listing import list_runs
+from pipeline.reports.listing import list_runs
 from pipeline.study.plan import load_study
 from submission.ledger import Ledger
 from tests.factories import contents, finished_run, train_command
@@ -112,8 +112,8 @@ def test_the_table_of_runs_shows_it_beside_the_others(trained: Path, tmp_path: P
     shutil.copytree(trained / "run", tmp_path / "b")
     raise_format(tmp_path / "a" / "score.json")
     first, second = list_runs(tmp_path)
-    assert "format 2" in first["problem"]
-    assert second["problem"] is None
+    assert "format 2" in (first.problem or "")
+    assert second.problem is None
 
 
 def change_ledger(path: Path) -> None:

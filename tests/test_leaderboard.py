@@ -4,11 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.kaggle.records import LeaderboardRow, Submission
+from pipeline.reports.listing import ListedRun
+from pipeline.scoring.record import Score
 from submission.leaderboard import (
     WINDOW_DAYS,
     Known,
@@ -66,40 +67,19 @@ def test_the_rank_is_the_place_that_a_score_has_among_the_other_teams() -> None:
 
 
 def test_runs_that_were_not_submitted_stand_below() -> None:
-    runs: list[dict[str, Any]] = [
-        {
-            "run": "x",
-            "mifid": 50.0,
-            "features": "inception",
-            "n_generated": 7000,
-            "images_sha256": None,
-            "problem": None,
-        },
-        {
-            "run": "b",
-            "mifid": 51.0,
-            "features": "inception",
-            "n_generated": 7000,
-            "images_sha256": None,
-            "problem": None,
-        },
-        {
-            "run": "bad",
-            "mifid": None,
-            "features": None,
-            "n_generated": None,
-            "images_sha256": None,
-            "problem": "damaged",
-        },
+    runs = [
+        ListedRun(name, score={"mifid": mifid, "features": "inception", "n_generated": 7000})
+        for name, mifid in (("x", 50.0), ("b", 51.0))
     ]
+    runs.append(ListedRun("bad", problem="damaged"))
     lines = standings([row("b", 90, 55), row("w", 91, None)], runs, BOARD, "Me", NOW)
     assert [s.run for s in lines] == ["b", "x", "w"]
     assert lines[1].public is None
 
 
 def test_a_score_that_came_after_the_submission_is_joined() -> None:
-    run = {"run": "a", "mifid": 50.0, "features": "inception", "n_generated": 7000}
-    run |= {"images_sha256": "same", "problem": None}
+    score: Score = {"mifid": 50.0, "features": "inception", "n_generated": 7000}
+    run = ListedRun("a", score={**score, "images_sha256": "same"})
     for local, expected in (("same", 50.0), ("other", None)):
         rows = [row("a", None, 60.0, local_sha256=local)]
         (line,) = standings(rows, [run], BOARD, "Me", NOW)

@@ -20,9 +20,10 @@ from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.models.precision import Precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot, write_snapshot
+from pipeline.reports.listing import list_runs
 from pipeline.reports.report import write_report
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.listing import list_runs
+from pipeline.runs.training_data import TrainingData
 from pipeline.stages.mix import mix, mixed
 from pipeline.system.storage import write_json
 from pipeline.training.loop import train
@@ -44,7 +45,7 @@ class Plain(nn.Module):
         return torch.full((len(z), 3, 2, 2), self.value)
 
 
-def trained(path: Path, data: dict[str, object] = DATA, **settings: Any) -> RunFolder:
+def trained(path: Path, data: TrainingData = DATA, **settings: Any) -> RunFolder:
     pixels = (torch.rand(10, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 255).byte()
     train(apply_settings(TINY, settings), pixels, data, path, CPU)
     return RunFolder(path)
@@ -133,11 +134,11 @@ def test_a_mixed_run_is_used_like_any_other(two: list[RunFolder], tmp_path: Path
     assert run_command(arguments) == 0
     about = target.read_provenance()
     assert [member["seed"] for member in about["mixed"]] == [0, 1]
-    assert about["data"] == DATA
+    assert about["data"] == DATA.to_dict()
     assert run_command(["generate", "--run", str(target.path), "--count", "4"]) == 0
     assert target.images.exists()
     (row,) = list_runs(tmp_path)
-    assert (row["run"], row["images_seen"], row["problem"]) == ("mixed", 16, None)
+    assert (row.run, row.images_seen, row.problem) == ("mixed", 16, None)
     page = write_report(target.path, None).read_text()
     assert "Its images come from 2 runs" in page
     assert "Curves" not in page
@@ -197,7 +198,7 @@ def test_runs_of_another_kind_do_not_fit(
 
 
 def test_runs_of_other_images_do_not_fit(two: list[RunFolder], tmp_path: Path) -> None:
-    other = trained(tmp_path / "other", DATA | {"content_hash": "d" * 60})
+    other = trained(tmp_path / "other", replace(DATA, content_hash="d" * 60))
     with pytest.raises(ConfigError, match="trained on other images"):
         mix([two[0], other], RunFolder(tmp_path / "mixed"))
 
@@ -211,6 +212,6 @@ def test_one_run_or_too_many_are_refused(two: list[RunFolder], tmp_path: Path) -
 def test_an_upscaler_is_not_mixed(two: list[RunFolder], tmp_path: Path) -> None:
     upscaler = RunFolder(tmp_path / "up")
     save_snapshot(upscaler.snapshot, fresh(0, **UPSCALER).generator, fresh(0, **UPSCALER).config, 1)
-    write_json(upscaler.provenance, {"data": DATA})
+    write_json(upscaler.provenance, {"data": DATA.to_dict()})
     with pytest.raises(ConfigError, match="an upscaler"):
         mix([two[0], upscaler], RunFolder(tmp_path / "mixed"))

@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.listing import list_runs
 from pipeline.system.storage import file_sha256
 
 
@@ -19,7 +19,7 @@ def test_a_score_of_other_images_is_not_shown(tmp_path: Path) -> None:
 
     def shown() -> object:
         (row,) = list_runs(tmp_path)
-        return row["mifid"]
+        return row.score.get("mifid")
 
     assert shown() == 80
     later = run.score.stat().st_mtime + 10

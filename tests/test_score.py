@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,12 +17,15 @@ from pipeline.scoring.metrics import (
     memorization_informed,
     memorization_penalty,
 )
+from pipeline.scoring.record import Score
 from pipeline.scoring.score import (
     NEAREST_LISTED,
-    summary,
     yardstick,
 )
 from pipeline.scoring.score import score as score_against
+from pipeline.scoring.score import (
+    summary as summary_of,
+)
 from tests import factories
 from tests.scoring_helpers import QuadrantMeans, noise, png, quadrant_means
 
@@ -50,6 +53,10 @@ def colours(seed: int) -> np.ndarray:
     return quarters.repeat(4, 0).repeat(4, 1)
 
 
+def summary(result: dict[str, Any]) -> str:
+    return summary_of(cast(Score, result))
+
+
 def score(
     generated: ImageSet,
     reference: ImageSet,
@@ -58,7 +65,7 @@ def score(
     held_out: ImageSet | None = None,
 ) -> dict[str, Any]:
     against = yardstick(reference, training, held_out, extractor)
-    return score_against(generated, against, extractor)
+    return {**score_against(generated, against, extractor)}
 
 
 def image_set(seeds: range, label: str = "set", **extra: bytes) -> ImageSet:

@@ -8,13 +8,13 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.core.errors import Interrupted, WorkFailed
 from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
+from pipeline.scoring.record import Score
 from pipeline.study import point as module
 from pipeline.study.plan import read_plan
 from pipeline.study.point import GivenUp, Workshop
@@ -210,7 +210,7 @@ def test_a_training_whose_study_was_killed_is_waited_for(shop: Workshop) -> None
     thread.start()
     while not (run.path / ".lock").exists():
         time.sleep(0.01)
-    done: list[dict[str, Any]] = []
+    done: list[Score] = []
     worker = threading.Thread(target=lambda: done.append(shop.finish(POINT)))
     worker.start()
     time.sleep(0.3)

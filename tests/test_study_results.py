@@ -3,18 +3,20 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.record import Score
 from pipeline.study.plan import Point, Question, StudyPlan
 from pipeline.study.results import Finished, answer, mean_interval, read_finished, table
 
 
 def finished(label: str, seed: int, mifid: float, **more: Any) -> Finished:
     point = Point(label, {"seed": seed}, seed, {})
-    return Finished(point, RunFolder(Path(label)), {"mifid": mifid, **more}, {})
+    score = cast(Score, {"mifid": mifid, **more})
+    return Finished(point, RunFolder(Path(label)), score, {})
 
 
 RUNS = [

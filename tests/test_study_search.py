@@ -6,12 +6,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.scoring.record import Score
 from pipeline.study.books import FOLDER, PROCESS, importance, open_study, valid
 from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.point import GivenUp, OnScore
@@ -40,7 +40,7 @@ class Fake:
         self.gone: set[str] = set()
         """Labels of points whose files were deleted."""
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
         time.sleep(self.slow)
         if self.broken and self.broken in point.label:
             raise WorkFailed(f"{point.label} broke")
@@ -125,7 +125,7 @@ def test_stopping_ends_all_workers_and_the_next_call_does_the_rest(tmp_path: Pat
     plan, fake = read_plan(GRID), Fake()
     finish = fake.finish
 
-    def interrupted(point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+    def interrupted(point: Point, on_score: OnScore | None = None) -> Score:
         if len(fake.done) == 2:
             raise Interrupted("stopped")
         return finish(point, on_score)

@@ -10,6 +10,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RunErr
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
+from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.listing import list_runs
 from pipeline.training import loop, recorder
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
@@ -107,13 +108,13 @@ def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
         f"{n:09d}.png" for n in (0, 16, 32, 48)
     ]
     provenance = run.read_provenance()
-    assert provenance["data"] == DATA
+    assert provenance["data"] == DATA.to_dict()
     assert torch.__version__.startswith(provenance["sittings"][0]["libraries"]["torch"])
     assert "Trained after 48 images" in run.log.read_text()
     assert load_snapshot(run.snapshot).images_seen == 48
     assert not list(tmp_path.rglob("*.partial"))
     (row,) = list_runs(tmp_path)
-    assert (row["run"], row["images_seen"], row["mifid"]) == ("run", 48, None)
+    assert (row.run, row.images_seen, row.score.get("mifid")) == ("run", 48, None)
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_signal_saves_the_state_between_two_steps(
     assert stopped.value.exit_code == 130
     assert load_state(tmp_path / "run" / "state.pt")["step"] == 5
     (row,) = list_runs(tmp_path)
-    assert row["images_seen"] == 20  # though the last line of statistics is of step 4
+    assert row.images_seen == 20  # though the last line of statistics is of step 4
     assert signal.getsignal(number) is before
 
 
@@ -225,7 +226,7 @@ def test_another_config_or_other_data_is_refused_with_the_difference(tmp_path: P
     train(tmp_path / "run")
     with pytest.raises(RunError, match=r"learning_rate: 0\.0002 in the run, 0\.001 now"):
         train(tmp_path / "run", learning_rate=1e-3)
-    data = DATA | {"content_hash": "xyz", "path": "elsewhere"}
+    data = replace(DATA, content_hash="xyz", path="elsewhere")
     with pytest.raises(RunError, match="10 others from elsewhere"):
         loop.train(tiny(), noise_paintings(), data, tmp_path / "run")
     assert train(tmp_path / "run", images=56) == 56  # a budget may grow
@@ -472,8 +473,8 @@ def test_the_table_of_runs_shows_a_damaged_one_beside_the_others(tmp_path: Path)
         file.write('{"step": 13, "imag')  # a line that kill -9 cut off
     (tmp_path / "b" / "score.json").write_text("{")
     first, second = list_runs(tmp_path)
-    assert (first["images_seen"], first["problem"]) == (48, None)
-    assert "score.json is not JSON" in second["problem"]
+    assert (first.images_seen, first.problem) == (48, None)
+    assert "score.json is not JSON" in (second.problem or "")
 
 
 def test_a_stop_request_is_heard_inside_its_block_only() -> None:

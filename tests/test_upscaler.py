@@ -1,6 +1,7 @@
 """The upscaler: network, training and use in a snapshot."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_it_learns_paint_that_a_filter_cannot_know(tmp_path: Path) -> None:
     config = apply_settings(
         config, {"horizontal_flip": False, "crop_size": 64, "consistency_weight": 0.0}
     )
-    train(config, stripes, DATA | {"count": 4}, tmp_path / "run", CPU)
+    train(config, stripes, replace(DATA, count=4), tmp_path / "run", CPU)
     generator = load_snapshot(tmp_path / "run" / "snapshot.safetensors").generator
     small = shrink(stripes[:1].float() / 127.5 - 1, 4)
     with torch.no_grad():

@@ -93,7 +93,7 @@ def wall(out: Path, threads: int | None) -> None:
 def say_demo(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
     """Print how far the demo's own training came, its score, and what there is to look at."""
     from pipeline.runs.curves import read_stats
-    from pipeline.runs.files import read_json
+    from pipeline.scoring.record import kept_score
     from pipeline.scoring.score import summary
     from pipeline.stages.wall import how_far
 
@@ -107,6 +107,6 @@ def say_demo(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
         f"It goes on by: {shlex.join([*longer, *settings, '--minutes', '30'])}\n"
         f"The shipped model has seen 400,000; its pictures: {run.wall}"
     )
-    click.secho("\n" + summary(read_json(run.score)), bold=True)
+    click.secho("\n" + summary(kept_score(run)), bold=True)
     for path in (run.images, run.score, run.report):
         click.echo(path)

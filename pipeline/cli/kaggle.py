@@ -263,7 +263,7 @@ def leaderboard(top: int, page: Path | None, folder: Path) -> None:
 
     Where Kaggle cannot be asked, it shows what was known before, and then fails.
     """
-    from pipeline.runs.listing import list_runs
+    from pipeline.reports.listing import list_runs
     from submission import leaderboard as boards
     from submission.ledger import Ledger
 

@@ -39,18 +39,22 @@ def report(run_path: Path) -> None:
 @click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
 def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""
-    from pipeline.runs.listing import list_runs
+    from pipeline.reports.listing import list_runs
+    from pipeline.scoring.metric_table import METRIC
+    from pipeline.scoring.record import number
 
     rows = list_runs(folder)
     if not rows:
         raise RunError(f"There are no runs in {folder}. `painter train` makes one.")
-    click.echo(f"{'run':24} {'images':>10} {'minutes':>8} {'MiFID':>8} {'n':>7}  features")
+    shown = METRIC["mifid"]
+    click.echo(f"{'run':24} {'images':>10} {'minutes':>8} {shown.label:>8} {'n':>7}  features")
     for row in rows:
-        if row["problem"]:
-            click.echo(f"{row['run']:24} {row['problem']}")
+        if row.problem:
+            click.echo(f"{row.run:24} {row.problem}")
             continue
-        mifid = "-" if row["mifid"] is None else f"{row['mifid']:.2f}"
+        value = number(row.score, shown)
+        text = "-" if value is None else f"{value:{shown.form}}"
         click.echo(
-            f"{row['run']:24} {row['images_seen']:>10,.0f} {row['minutes']:>8.1f} {mifid:>8} "
-            f"{row['n_generated'] or '-':>7}  {row['features'] or '-'}"
+            f"{row.run:24} {row.images_seen:>10,.0f} {row.minutes:>8.1f} {text:>8} "
+            f"{row.score.get('n_generated') or '-':>7}  {row.score.get('features') or '-'}"
         )

@@ -122,7 +122,7 @@ def judge(generated: dict[str, Any], against: Any, extractor: Any) -> tuple[dict
     if len(generated) == 1:
         (images,) = generated.values()
         result = score(images, against, extractor)
-        return result, summary(result)
+        return dict(result), summary(result)
     scores, differences = score_several(generated, against, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
     parts.append("\n".join(difference.verdict() for difference in differences))

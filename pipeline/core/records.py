@@ -50,6 +50,19 @@ def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
     return cls(**values)
 
 
+def fitting(cls: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object without the values that have another type than a TypedDict gives them.
+
+    What the TypedDict does not name is kept; whole numbers may stand for others.
+    """
+    hints = typing.get_type_hints(cls)
+    return {
+        name: value
+        for name, value in content.items()
+        if name not in hints or fits(value, hints[name])
+    }
+
+
 def _refuse_other_type(name: str, value: Any, hint: Any) -> None:
     if not fits(value, hint):
         raise TypeError(f"{name} is {value!r}")
@@ -60,7 +73,8 @@ def fits(value: object, hint: Any) -> bool:
 
     What containers hold is not looked at. True and False are no numbers.
     """
-    allowed = {typing.get_origin(option) or option for option in options_of(hint)}
+    options = (dict if typing.is_typeddict(option) else option for option in options_of(hint))
+    allowed = {typing.get_origin(option) or option for option in options}
     return type(value) in allowed or (type(value) is int and float in allowed)
 
 

@@ -7,81 +7,30 @@ tables in a single file that loads nothing, so that it can be mailed or kept as 
 
 from __future__ import annotations
 
-import io
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from pipeline.config import DataConfig
-from pipeline.core.errors import DataError, RunError
 from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
-from pipeline.data.decoding import decode_rgb
-from pipeline.data.images import ImageSet, open_images, spread_evenly
+from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import Series, line_chart, short_number, smooth, smoothing_window
-from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, render, thumbnail
+from pipeline.reports.pages import render
+from pipeline.reports.run_pictures import (
+    nearest_pairs,
+    spread_gallery,
+    training_pictures,
+    wall_picture,
+)
 from pipeline.runs.curves import read_scores, read_stats
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
+from pipeline.scoring.record import Score, number, read_score, written
 from pipeline.system.storage import write_text
-
-GALLERY = 16
-"""Paintings, and generated images, shown side by side."""
-NEAREST = 24
-"""Generated images shown beside the painting that is most like them."""
-STRIP = 8
-"""Sample grids printed one after the other."""
-FRAMES = 32
-"""Sample grids in the time-lapse, at most."""
-PALETTE = 64
-"""Colours of the time-lapse: fewer make a smaller file."""
-FRAME_SECONDS, LAST_FRAME_SECONDS = 0.16, 2.4
-WALL = 1536
-"""Pixels across the picture of a shipped model's images, at most."""
-CROP = 272
-"""Pixels of a sample grid's corner that is shown, about: 4 x 4 tiles of 64."""
-GRID_PADDING = 2
-"""Pixels between and round the tiles of a sample grid."""
-
-SCORE_ROWS = (
-    ("mifid", "MiFID", "FID divided by the memorization penalty; lower is better"),
-    ("fid", "FID", "Fréchet distance between generated images and paintings; lower is better"),
-    ("kid", "KID", "kernel distance, mean over subsets; unbiased however few the images"),
-    ("precision", "Precision", "share of generated images among the paintings; higher is better"),
-    ("recall", "Recall", "share of paintings among the generated images; higher is better"),
-    ("density", "Density", "how densely the images lie among paintings; about 1 is good"),
-    ("coverage", "Coverage", "share of paintings with a generated image nearby; 1 is best"),
-    ("inception_score", "Inception Score", "variety and clearness of classes; higher is better"),
-    ("near_duplicates", "Near duplicates", "share of images with a twin among the generated"),
-    ("vendi_score", "Different images", "effective number among those compared (Vendi score)"),
-    ("memorized_count", "Very close to a painting", "images nearer than 0.1 to one"),
-    ("memorization_distance", "Memorization distance", "mean distance to the nearest painting"),
-    ("memorization_penalty", "Memorization penalty", "1 unless the images are too close"),
-    ("n_generated", "Generated images", "how many were compared"),
-    ("n_reference", "Reference paintings", "how many they were compared with"),
-    ("n_training", "Training paintings", "among which the nearest was looked for"),
-    ("features", "Features", "the network that looks at the images"),
-    ("comparable_with_leaderboard", "Comparable with the leaderboard", "same network and formula"),
-    ("seconds", "Time to score", "reading and comparing all images"),
-)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A generated image and the training painting nearest to it; None where one is gone."""
-
-    image: str
-    painting: str
-    distance: str
-    image_source: str | None
-    painting_source: str | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +57,7 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
     files = RunFolder(run)
     config = read_json(files.config)
     stats = _stats(files)
-    score = read_json(files.score) if files.score.exists() else None
+    score = read_score(files)
     provenance = read_json(files.provenance) if files.provenance.exists() else None
     images = open_images(files.images) if files.images.exists() else None
     content = {
@@ -116,15 +65,15 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "run": shlex.quote(str(run)),
         "headline": _headline(score),
         "numbers": _key_numbers(stats, score, images),
-        "wall": _wall(files.wall),
+        "wall": wall_picture(files.wall),
         "data_path": _data_path(provenance),
-        "real": None if paintings is None else _gallery(paintings, "Painting"),
-        "generated": None if images is None else _gallery(images, "Generated image"),
-        **_training_pictures(files.samples, config),
+        "real": None if paintings is None else spread_gallery(paintings, "Painting"),
+        "generated": None if images is None else spread_gallery(images, "Generated image"),
+        **training_pictures(files.samples, config),
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],
-        "warnings": [str(w) for w in (score or {}).get("warnings", [])],
-        "pairs": _pairs(score, images, paintings),
+        "warnings": [str(w) for w in score.get("warnings", [])] if score else [],
+        "pairs": nearest_pairs(score, images, paintings),
         "score_rows": None if score is None else _score_rows(score),
         "config": _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
@@ -162,12 +111,13 @@ class Headline:
     explanation: str
 
 
-def _headline(score: Mapping[str, Any] | None) -> Headline | None:
+def _headline(score: Score | None) -> Headline | None:
     if score is None:
         return None
-    value, features = score.get("mifid"), str(score.get("features", "unknown"))
-    shown = f"{value:.2f}" if isinstance(value, int | float) else "–"
-    if score.get("comparable_with_leaderboard") is True:
+    metric, features = METRIC["mifid"], score.get("features", "unknown")
+    value = number(score, metric)
+    shown = "–" if value is None else f"{value:{metric.form}}"
+    if score.get(COMPARABLE) is True:
         explanation = (
             "Same features and formula as the leaderboard, whose hidden paintings leave an offset."
         )
@@ -183,18 +133,20 @@ def _headline(score: Mapping[str, Any] | None) -> Headline | None:
 
 def _key_numbers(
     stats: Mapping[str, Sequence[float]] | None,
-    score: Mapping[str, Any] | None,
+    score: Score | None,
     images: ImageSet | None,
 ) -> list[tuple[str, str]]:
     seen, seconds = math.nan, math.nan
     if stats is not None:
         seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
-    generated = (score or {}).get("n_generated", None if images is None else len(images))
+    generated = None if images is None else len(images)
+    if score is not None:
+        generated = score.get("n_generated", generated)
     return [
         ("images seen", f"{seen:,.0f}" if math.isfinite(seen) else "–"),
         ("training time", duration(seconds)),
         ("images a second", f"{seen / seconds:,.0f}" if seconds > 0 else "–"),
-        ("images generated", f"{generated:,}" if isinstance(generated, int) else "none yet"),
+        ("images generated", "none yet" if generated is None else f"{generated:,}"),
     ]
 
 
@@ -219,32 +171,28 @@ def _value(value: object) -> str:
     return str(value)
 
 
-def _score_rows(score: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    rows = []
-    for key, label, meaning in SCORE_ROWS:
-        if score.get(key) is not None:
-            shown = _score_value(key, score[key]) + _interval(score.get(f"{key}_interval"))
-            rows.append((label, shown, meaning))
-    unreadable = score.get("unreadable")
-    if isinstance(unreadable, list) and unreadable:
+def _score_rows(score: Score) -> list[tuple[str, str, str]]:
+    rows = [
+        (metric.title, written(score, metric), metric.meaning)
+        for metric in METRICS
+        if number(score, metric) is not None
+    ]
+    facts: Mapping[str, object] = score
+    rows += [
+        (fact.label, _fact(fact, facts[fact.key]), fact.meaning)
+        for fact in FACTS
+        if facts.get(fact.key) is not None
+    ]
+    if unreadable := score.get("unreadable"):
         shown = f"{len(unreadable):,}, first {unreadable[0]}"
         rows.append(("Left out", shown, "images that could not be read"))
     return rows
 
 
-def _interval(ends: object) -> str:
-    """Return " (low to high)" for an interval, nothing for anything else."""
-    if not isinstance(ends, list) or len(ends) != 2:
-        return ""
-    return f" ({_score_value('', ends[0])} to {_score_value('', ends[1])})"
-
-
-def _score_value(key: str, value: object) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if key == "seconds":
-            return duration(value)
-        return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
-    return _value(value)
+def _fact(fact: Fact, value: object) -> str:
+    if fact.key == "seconds" and isinstance(value, int | float):
+        return duration(value)
+    return f"{value:,}" if type(value) is int else _value(value)
 
 
 def _sections(content: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -300,7 +248,7 @@ def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
     if not scores:
         return []
     seen = [float(line["images_seen"]) for line in scores]
-    lines = {"MiFID": [float(line["mifid"]) for line in scores]}
+    lines = {METRIC["mifid"].label: [float(line["mifid"]) for line in scores]}
     if all("holdout_fid" in line for line in scores):
         lines["FID, held-out paintings"] = [float(line["holdout_fid"]) for line in scores]
     title = f"Scores on the way ({scores[-1]['n_generated']:,} images, {scores[-1]['features']})"
@@ -333,115 +281,3 @@ def _last(values: Sequence[float]) -> str:
 
 
 # Pictures --------------------------------------------------------------------------------------
-
-
-def _by_number(name: str) -> tuple[int, str]:
-    stem = Path(name).stem
-    return (int(stem) if stem.isdecimal() else 0, name)
-
-
-def _gallery(images: ImageSet, kind: str) -> list[Picture]:
-    names = spread_evenly(sorted(images.names, key=_by_number), GALLERY)
-    return gallery(images, names, kind)
-
-
-def _wall(path: Path) -> Picture | None:
-    """Return the picture that the demo begins with, if it was made in this folder."""
-    if not path.exists():
-        return None
-    with suppress(DataError, OSError):  # damaged: the page is about the run
-        picture = decode_rgb(path.read_bytes())
-        picture.thumbnail((WALL, WALL), Image.Resampling.LANCZOS)
-        return Picture(jpeg_uri(picture), "24 images of the model that comes with painter")
-    return None
-
-
-def _pairs(
-    score: Mapping[str, Any] | None, images: ImageSet | None, paintings: ImageSet | None
-) -> list[Pair] | None:
-    if score is None or images is None or not isinstance(score.get("nearest"), list):
-        return None
-    try:
-        return [
-            Pair(
-                str(entry["image"]),
-                str(entry["painting"]),
-                f"{float(entry['distance']):.3f}",
-                thumbnail(images, str(entry["image"])),
-                thumbnail(paintings, str(entry["painting"])),
-            )
-            for entry in score["nearest"][:NEAREST]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"The nearest paintings in score.json lack {error}; `painter score` makes it again."
-        ) from None
-
-
-def _sample_grids(folder: Path) -> list[tuple[int, Path]]:
-    """Return images seen and file of each sample grid, in the order of training."""
-    files = folder.glob("*.png")
-    return sorted((int(path.stem), path) for path in files if path.stem.isdecimal())
-
-
-def _corner(path: Path, tile: int) -> Image.Image | None:
-    """Return whole tiles from a sample grid's upper left corner, about CROP pixels wide.
-
-    None if it cannot be decoded.
-    """
-    try:
-        grid = decode_rgb(path.read_bytes())
-    except DataError as error:
-        say_once(f"The report comes without the sample grid {path}, which {error}.")
-        return None
-    pitch = tile + GRID_PADDING
-    tiles = max(4, CROP // pitch)
-    sides = [min(tiles, side // pitch) * pitch + GRID_PADDING for side in grid.size]
-    if min(sides) > pitch:
-        grid = grid.crop((0, 0, sides[0], sides[1]))
-    grid.thumbnail((CROP, CROP), Image.Resampling.LANCZOS)
-    return grid
-
-
-def _training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the strip of sample grids, and the time-lapse if there are two grids or more."""
-    grids = spread_evenly(_sample_grids(samples), FRAMES)
-    size = _image_size(config)
-    corners = [(seen, _corner(path, size)) for seen, path in grids]
-    frames = [(seen, corner) for seen, corner in corners if corner is not None]
-    strip = [
-        Picture(jpeg_uri(frame), f"Samples after {seen:,} images", f"{seen:,}")
-        for seen, frame in spread_evenly(frames, STRIP)
-    ]
-    moving = len(frames) > 1
-    lapse = data_uri(time_lapse([frame for _, frame in frames]), "gif") if moving else None
-    return {"strip": strip, "time_lapse": lapse}
-
-
-def _image_size(config: Mapping[str, Any]) -> int:
-    data = config.get("data")
-    size = data.get("image_size") if isinstance(data, dict) else None
-    return size if isinstance(size, int) and size > 0 else DataConfig().image_size
-
-
-def time_lapse(frames: Sequence[Image.Image]) -> bytes:
-    """Return an endless GIF of the frames, in colours that they share; the last stays longer."""
-    size = frames[-1].size
-    frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
-    # A long run begins with noise of every colour: the palette is for the pictures after it.
-    settled = frames[len(frames) // 3 :] if len(frames) > STRIP else frames
-    sheet = np.concatenate([np.asarray(frame) for frame in spread_evenly(settled, STRIP)])
-    palette = Image.fromarray(sheet).quantize(PALETTE, Image.Quantize.MEDIANCUT)
-    reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    times = [round(1000 * FRAME_SECONDS)] * (len(reduced) - 1) + [round(1000 * LAST_FRAME_SECONDS)]
-    buffer = io.BytesIO()
-    reduced[0].save(
-        buffer,
-        "GIF",
-        save_all=True,
-        append_images=reduced[1:],
-        duration=times,
-        loop=0,
-        optimize=False,
-    )
-    return buffer.getvalue()

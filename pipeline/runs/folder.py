@@ -18,13 +18,12 @@ from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.records import FORMAT, refuse_later_format
 from pipeline.runs.files import read_json
 from pipeline.runs.provenance import sitting
+from pipeline.runs.training_data import TrainingData
 from pipeline.system.locks import held_lock
 from pipeline.system.places import is_clutter, make_folder
 from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"
-COMPARABLE = "comparable_with_leaderboard"
-"""In a score: whether its features are those of the leaderboard's own network."""
 
 
 class RunFolder:
@@ -70,21 +69,20 @@ class RunFolder:
         """Return what the run was made from, and with."""
         return read_json(self.provenance)
 
-    def read_data(self) -> dict[str, Any]:
-        """Return path, domain, count and content hash of the run's training images.
+    def read_data(self) -> TrainingData:
+        """Return what the run is trained on.
 
         Raises:
             RunError: if provenance.json is missing or lacks them.
         """
         data = self.read_provenance().get("data")
-        if not isinstance(data, dict) or not {"path", "domain", "count", "content_hash"} <= set(
-            data
-        ):
-            raise RunError(
-                f"{self.provenance} does not name the run's data. The same `painter train` "
-                "writes it again."
-            )
-        return data
+        with suppress(TypeError):
+            if isinstance(data, dict):
+                return TrainingData.from_dict(data)
+        raise RunError(
+            f"{self.provenance} does not name the run's data. The same `painter train` "
+            "writes it again."
+        )
 
     def read_threads(self) -> int | None:
         """Return how many processor threads the run has trained with last; None if it has not."""
@@ -95,12 +93,12 @@ class RunFolder:
         threads = last.get("threads") if isinstance(last, dict) else None
         return threads if isinstance(threads, int) and threads > 0 else None
 
-    def refuse_other_run(self, config: Config, data: dict[str, Any]) -> None:
+    def refuse_other_run(self, config: Config, data: TrainingData) -> None:
         """Check that the folder is free, or holds a run of the same settings and data.
 
         Args:
             config: the resolved settings.
-            data: path, domain, count and content hash of the training images.
+            data: the training images.
 
         Raises:
             RunError: naming what differs, or the files in the way.
@@ -164,23 +162,23 @@ class RunFolder:
             yield
 
     def record_sitting(
-        self, config: Config, data: dict[str, Any], precision: str, device: str
+        self, config: Config, data: TrainingData, precision: str, device: str
     ) -> None:
         """Write the config and what this process is about to train with and on.
 
         Args:
             config: the resolved settings.
-            data: path, domain, count and content hash of the training images.
+            data: the training images.
             precision: the resolved number format.
             device: the name of the device.
         """
         earlier = self.read_provenance() if self.config.exists() else {}
         sittings = [*earlier.get("sittings", []), sitting(precision, device)]
         # The provenance comes first: a folder with config.json has both, even after kill -9.
-        write_json(self.provenance, earlier | {"data": data, "sittings": sittings})
+        write_json(self.provenance, earlier | {"data": data.to_dict(), "sittings": sittings})
         write_json(self.config, config.to_dict())
 
-    def _refuse_differences(self, config: Config, data: dict[str, Any]) -> None:
+    def _refuse_differences(self, config: Config, data: TrainingData) -> None:
         if "mixed" in self.read_provenance():
             raise RunError(
                 f"{self.path} holds a mixture of runs, which is not trained itself. Train one of "
@@ -188,16 +186,15 @@ class RunFolder:
             )
         changed = differences(self.read_config(), config)
         old = self.read_data()
-        if old["content_hash"] != data["content_hash"]:
+        if old.content_hash != data.content_hash:
             changed.append(
-                f"data: {old['count']} images from {old['path']} in the run, "
-                f"{data['count']} others from {data['path']} now"
+                f"data: {old.count} images from {old.path} in the run, "
+                f"{data.count} others from {data.path} now"
             )
-        before, now = (known.get("generator", {}) for known in (old, data))
-        if before.get("sha256") != now.get("sha256"):
-            changed.append(
-                f"generator: {before.get('path', 'none')} in the run, {now.get('path', 'none')} now"
-            )
+        before, now = old.generator, data.generator
+        if (before and before.sha256) != (now and now.sha256):
+            paths = [by.path if by else "none" for by in (before, now)]
+            changed.append(f"generator: {paths[0]} in the run, {paths[1]} now")
         if changed:
             raise RunError(
                 f"{self.path} holds a run with other settings:\n  "

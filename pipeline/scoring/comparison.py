@@ -28,7 +28,8 @@ from pipeline.scoring.memorization import (
     mifid_interval,
     mifid_replicates,
 )
-from pipeline.scoring.metrics import checked, nearest_training
+from pipeline.scoring.metric_table import METRIC
+from pipeline.scoring.metrics import Nearest, checked, nearest_training
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Difference:
 
     def verdict(self) -> str:
         """Return the finding in a sentence."""
-        name = {"fid": "FID", "mifid": "MiFID", "kid": "KID"}[self.metric]
+        name = METRIC[self.metric].label
         i = self.interval
         if not self.larger_than_noise:
             return (
@@ -80,6 +81,7 @@ def compare(
     *,
     seed: int = 0,
     level: float = LEVEL,
+    nearest: Mapping[str, Nearest] | None = None,
 ) -> list[Difference]:
     """Compare each two of several generated sets, by FID, MiFID and KID.
 
@@ -93,6 +95,7 @@ def compare(
         seed: of the jackknife's groups.
         level: how often all intervals of one metric together are right: with p pairs each interval
             has the level 1 - (1 - level) / p (Bonferroni).
+        nearest: paintings of each set, as far as they have been found already.
 
     Raises:
         ScoringError: for fewer than two sets, or fewer than 4 images in one.
@@ -101,14 +104,21 @@ def compare(
         raise ScoringError(f"A comparison needs two sets or more; {len(sets)} given.")
     features = {name: checked(array, name) for name, array in sets.items()}
     n = min(len(array) for array in features.values())
-    training = reference if training is None else training
+    if nearest is None:
+        painted = reference if training is None else training
+        nearest = {name: nearest_training(array[:n], painted) for name, array in features.items()}
     scores = {
-        name: _scores(array[:n], reference, training, seed) for name, array in features.items()
+        name: _scores(array[:n], reference, nearest[name].of_first(n), seed)
+        for name, array in features.items()
     }
-    pairs = list(combinations(features, 2))
+    return _compared(scores, n, level)
+
+
+def _compared(scores: Mapping[str, _Scores], images: int, level: float) -> list[Difference]:
+    pairs = list(combinations(scores, 2))
     alone = 1 - (1 - level) / len(pairs)
     return [
-        Difference(metric, a, b, n, interval)
+        Difference(metric, a, b, images, interval)
         for a, b in pairs
         for metric, interval in _differences(scores[a], scores[b], alone).items()
     ]
@@ -117,13 +127,12 @@ def compare(
 def _scores(
     generated: npt.NDArray[np.float64],
     reference: npt.ArrayLike,
-    training: npt.ArrayLike,
+    nearest: Nearest,
     seed: int,
 ) -> _Scores:
     frechet = FrechetToReference(generated, reference)
     groups = deal(len(generated), frechet.groups, seed)
     fid = frechet.replicates(groups)
-    nearest = nearest_training(generated, training)
     distance = distance_replicates(nearest, groups, len(generated))
     same = is_same_set(fid.estimate, distance.estimate, checked(reference, "reference"))
     return _Scores(fid, kernel_replicates(generated, reference), distance, not same)

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy.typing as npt
 
@@ -49,6 +48,7 @@ from pipeline.scoring.memorization import (
     mifid_interval,
 )
 from pipeline.scoring.metrics import (
+    FloatArray,
     Nearest,
     checked,
     frechet_distance,
@@ -65,11 +65,23 @@ from pipeline.scoring.neighbourhoods import (
     recall,
 )
 from pipeline.scoring.pairs import visit_pairs
+from pipeline.scoring.record import (
+    Classes,
+    Copying,
+    Distances,
+    Evaluation,
+    Intervals,
+    Neighbours,
+    Numbers,
+    Variety,
+)
 
 CLOSEST_LISTED = 8
 """Pairs of rows in `closest_pairs` and `closest_copies`."""
 FEWEST_FOR_INTERVALS = 20
 """Below, a spread says little about a spread."""
+
+NO_INTERVALS = cast(Intervals, dict.fromkeys(Intervals.__annotations__))
 
 T = TypeVar("T")
 
@@ -82,7 +94,8 @@ def evaluate(
     *,
     seed: int = 0,
     intervals: bool = True,
-) -> dict[str, Any]:
+    nearest: Nearest | None = None,
+) -> Evaluation:
     """Return all numbers of a score.
 
     Args:
@@ -92,52 +105,36 @@ def evaluate(
         logits: (n, classes) of the generated images, for the Inception Score.
         seed: of subsets, groups and order; the same seed gives the same numbers.
         intervals: whether to compute the intervals; without, they are None.
+        nearest: of the paintings that must not be copied, if they have been found already.
 
     Returns:
-        A JSON object. A number that a set is too small for is None, and so is MiFID where the
-        images are the reference itself (0 / 0); `warnings` says why.
-        Beside the numbers and intervals in the module's docstring:
-        `kid_std` (over subsets of `kid_subset_size`), `fid_infinity` (extrapolated to endlessly
-        many images), `neighbours` (k of precision to coverage), `memorization_penalty` (the
-        divisor of MiFID), `memorization_quantiles`, `memorized_count` (images nearer to a painting
-        than the penalty's threshold), `closest_copies` ([image, painting, distance]),
-        `near_duplicates` (share of images with another nearer than `near_duplicate_threshold`),
-        `copies` (share that are nearly the same as a painting, in the extractor's own scale),
-        `closest_pairs` ([image, image, distance]), `vendi_score` (effective number of different
-        images among `vendi_images`), `vendi_ratio` (over the reference's, at equal numbers).
+        All that `record.py` names. A number that a set is too small for is None, and so is MiFID
+        where the images are the reference itself (0 / 0); `warnings` says why.
 
     Raises:
-        ScoringError: for sets of one image, unequal widths, values that are not finite, or
-            features of nothing but zeros.
+        ScoringError: for sets of one image, unequal widths, or features that are not finite or 0.
     """
-    sets = _Sets(generated, reference, training, seed, intervals)
+    g, r = checked(generated, "generated"), checked(reference, "reference")
+    refuse_unequal_width(g, r)
+    nearest = nearest or nearest_training(g, r if training is None else training)
+    sets = _Sets(g, r, nearest, seed, intervals)
     missing: list[str] = []
-    found = {
-        **_distances(sets, missing),
-        **_neighbours(sets, missing),
-        **_classes(logits, seed, missing),
-        **_memorization(sets.nearest),
-        **_variety(sets, missing),
-        **(_intervals(sets) if sets.groups else dict.fromkeys(INTERVALS)),
+    found = _numbers(sets, logits, missing)
+    return {
+        **found,
+        "closest_copies": [list(pair) for pair in closest_copies(nearest, CLOSEST_LISTED)],
+        "closest_pairs": [list(pair) for pair in sets.twins.closest_pairs(CLOSEST_LISTED)],
+        "warnings": [*_judged(found), *missing],
     }
-    return {**found, "warnings": [*_judged(found), *missing]}
 
 
 class _Sets:
-    """The inputs, checked, and what several numbers share."""
+    """The inputs, and what several numbers share."""
 
     def __init__(
-        self,
-        generated: npt.ArrayLike,
-        reference: npt.ArrayLike,
-        training: npt.ArrayLike | None,
-        seed: int,
-        intervals: bool,
+        self, g: FloatArray, r: FloatArray, nearest: Nearest, seed: int, intervals: bool
     ) -> None:
-        self.seed = seed
-        self.g, self.r = checked(generated, "generated"), checked(reference, "reference")
-        refuse_unequal_width(self.g, self.r)
-        self.nearest: Nearest = nearest_training(self.g, self.r if training is None else training)
+        self.seed, self.g, self.r, self.nearest = seed, g, r, nearest
         self.frechet = FrechetToReference(self.g, self.r)
         n = len(self.g)
         wanted = intervals and n >= FEWEST_FOR_INTERVALS
@@ -163,7 +160,19 @@ def _defined(compute: Callable[[], T], missing: list[str]) -> T | None:
         return None
 
 
-def _distances(sets: _Sets, missing: list[str]) -> dict[str, Any]:
+def _numbers(sets: _Sets, logits: npt.ArrayLike | None, missing: list[str]) -> Numbers:
+    """Return all numbers; `missing` gets the reason for each that has no value."""
+    return {
+        **_distances(sets, missing),
+        **_neighbours(sets, missing),
+        **_classes(logits, sets.seed, missing),
+        **_copying(sets.nearest),
+        **_variety(sets, missing),
+        **(_intervals(sets, sets.groups) if sets.groups else NO_INTERVALS),
+    }
+
+
+def _distances(sets: _Sets, missing: list[str]) -> Distances:
     fid, distance = frechet_distance(sets.g, sets.r), float(sets.nearest.distances.mean())
     same = is_same_set(fid, distance, sets.r)
     if same:
@@ -182,40 +191,39 @@ def _distances(sets: _Sets, missing: list[str]) -> dict[str, Any]:
     }
 
 
-def _neighbours(sets: _Sets, missing: list[str]) -> dict[str, Any]:
+def _neighbours(sets: _Sets, missing: list[str]) -> Neighbours:
     inside = _defined(lambda: sets.inside, missing)
     return {
         "neighbours": NEIGHBOURS,
-        "precision": inside and inside.precision,
+        "precision": None if inside is None else inside.precision,
         "recall": _defined(lambda: recall(sets.g, sets.r, radii=sets.radii), missing),
-        "density": inside and inside.density,
-        "coverage": inside and inside.coverage,
+        "density": None if inside is None else inside.density,
+        "coverage": None if inside is None else inside.coverage,
     }
 
 
-def _classes(logits: npt.ArrayLike | None, seed: int, missing: list[str]) -> dict[str, Any]:
+def _classes(logits: npt.ArrayLike | None, seed: int, missing: list[str]) -> Classes:
     if logits is None:
         return {"inception_score": None, "inception_score_std": None}
     rows = checked(logits, "logit", 1)
     score = _defined(lambda: inception_score(rows, seed=seed), missing)
     return {
-        "inception_score": score and score.mean,
-        "inception_score_std": score and score.deviation,
+        "inception_score": None if score is None else score.mean,
+        "inception_score_std": None if score is None else score.deviation,
     }
 
 
-def _memorization(nearest: Nearest) -> dict[str, Any]:
+def _copying(nearest: Nearest) -> Copying:
     distance = float(nearest.distances.mean())
     return {
         "memorization_distance": distance,
         "memorization_penalty": memorization_penalty(distance),
         "memorization_quantiles": distance_quantiles(nearest),
         "memorized_count": count_nearer(nearest),
-        "closest_copies": [list(pair) for pair in closest_copies(nearest, CLOSEST_LISTED)],
     }
 
 
-def _variety(sets: _Sets, missing: list[str]) -> dict[str, Any]:
+def _variety(sets: _Sets, missing: list[str]) -> Variety:
     paintings = distinct(sets.r)
     repeated = len(sets.r) - len(paintings)
     if repeated:
@@ -234,49 +242,34 @@ def _variety(sets: _Sets, missing: list[str]) -> dict[str, Any]:
         "near_duplicates": near_duplicate_share(sets.twins, threshold),
         "near_duplicate_threshold": threshold,
         "copies": copies / len(sets.nearest.distances),
-        "closest_pairs": [list(pair) for pair in sets.twins.closest_pairs(CLOSEST_LISTED)],
         "vendi_score": vendi_score(sets.g, images=images, seed=sets.seed),
         "vendi_images": images,
         "vendi_ratio": own / painted,
     }
 
 
-INTERVALS = (
-    "fid_interval",
-    "mifid_interval",
-    "kid_interval",
-    "memorization_distance_interval",
-    "precision_interval",
-    "density_interval",
-    "coverage_interval",
-)
-
-
-def _intervals(sets: _Sets) -> dict[str, Any]:
-    """Return the intervals, in the order of `INTERVALS`."""
-    assert sets.groups is not None
-    fid = sets.frechet.replicates(sets.groups)
-    distance = distance_replicates(sets.nearest, sets.groups, len(sets.g))
-    found = [
-        fid.interval().clipped(0),
-        mifid_interval(fid, distance),
-        kernel_replicates(sets.g, sets.r, sets.kernels).interval(),
-        of_mean(sets.nearest.distances).clipped(0, 1),
-    ]
-    if len(sets.r) > NEIGHBOURS:
-        inside = sets.inside
-        found += [
-            inside.precision_interval(),
-            inside.density_interval(),
-            inside.coverage_interval(),
-        ]
-    ends = dict(zip_longest(INTERVALS, [interval.ends() for interval in found]))
+def _intervals(sets: _Sets, groups: list[Rows]) -> Intervals:
+    fid = sets.frechet.replicates(groups)
+    distance = distance_replicates(sets.nearest, groups, len(sets.g))
     same = is_same_set(fid.estimate, distance.estimate, sets.r)
-    return ends | {"mifid_interval": None} if same else ends
+    inside = sets.inside if len(sets.r) > NEIGHBOURS else None
+    return {
+        "fid_interval": fid.interval().clipped(0).ends(),
+        "mifid_interval": None if same else mifid_interval(fid, distance).ends(),
+        "kid_interval": kernel_replicates(sets.g, sets.r, sets.kernels).interval().ends(),
+        "memorization_distance_interval": of_mean(sets.nearest.distances).clipped(0, 1).ends(),
+        "precision_interval": None if inside is None else inside.precision_interval().ends(),
+        "density_interval": None if inside is None else inside.density_interval().ends(),
+        "coverage_interval": None if inside is None else inside.coverage_interval().ends(),
+    }
 
 
-def _judged(found: dict[str, Any]) -> list[str]:
-    names = ("near_duplicates", "vendi_ratio", "copies")
+def _judged(found: Numbers) -> list[str]:
     # Without a MiFID nothing is divided by the penalty.
     penalty = 1.0 if found["mifid"] is None else found["memorization_penalty"]
-    return warnings(**{name: found[name] for name in names}, memorization_penalty=penalty)
+    return warnings(
+        near_duplicates=found["near_duplicates"],
+        vendi_ratio=found["vendi_ratio"],
+        copies=found["copies"],
+        memorization_penalty=penalty,
+    )

@@ -56,11 +56,7 @@ def kernel_distance(
     refuse_unequal_width(g, r)
     smaller = min(len(g), len(r))
     size = min(smaller, LARGEST_SUBSET) if subset_size is None else subset_size
-    if not 2 <= size <= smaller or subsets < 1:
-        raise ScoringError(
-            f"KID cannot draw {subsets} subsets of {size} images; it takes 1 subset or more, of "
-            f"2 to {smaller} images, the smaller set."
-        )
+    _refuse_subsets(subsets, size, smaller)
     if size == len(r):
         # Every subset holds the whole reference: two of the three sums are known beforehand.
         across, constant = _sums_across(g, r), _mean_of_pairs(r)
@@ -74,6 +70,14 @@ def kernel_distance(
             y = r[rng.choice(len(r), size, replace=False)]
             values.append(_unbiased(g[rows], y))
     return KernelDistance(float(np.mean(values)), float(np.std(values)), subsets, size)
+
+
+def _refuse_subsets(subsets: int, size: int, smaller: int) -> None:
+    if not 2 <= size <= smaller or subsets < 1:
+        raise ScoringError(
+            f"KID cannot draw {subsets} subsets of {size} images; it takes 1 subset or more, of "
+            f"2 to {smaller} images, the smaller set."
+        )
 
 
 def _unbiased(x: FloatArray, y: FloatArray) -> float:

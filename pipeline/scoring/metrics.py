@@ -70,6 +70,16 @@ class Nearest:
     rows: npt.NDArray[np.intp]
     """Row of the generated features, shape (n,): rows of zeros are left out."""
 
+    def of_first(self, count: int) -> Nearest:
+        """Return those of the first generated images alone.
+
+        Raises:
+            ScoringError: if all of these have features of zeros.
+        """
+        first = self.rows < count
+        _refuse_blank(first.any())
+        return Nearest(self.distances[first], self.indices[first], self.rows[first])
+
 
 def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Nearest:
     """Find for each generated image the training image with the smallest 1 - |cosine|.
@@ -83,8 +93,7 @@ def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Neare
     g, t = checked(generated, "generated", 1), checked(training, "training", 1)
     refuse_unequal_width(g, t)
     rows, kept = np.flatnonzero(g.sum(1)), np.flatnonzero(t.sum(1))
-    if not len(rows) or not len(kept):
-        raise ScoringError("All features of a set are zero; the images may be blank.")
+    _refuse_blank(len(rows) and len(kept))
     g, t = _unit(g[rows]), _unit(t[kept])
     distances, indices = np.empty(len(g)), np.empty(len(g), dtype=np.intp)
     for start in range(0, len(g), _BLOCK_ROWS):
@@ -93,6 +102,11 @@ def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Neare
         indices[block] = d.argmin(1)
         distances[block] = d.min(1)
     return Nearest(np.clip(distances, 0, 1), kept[indices], rows)
+
+
+def _refuse_blank(any_left: object) -> None:
+    if not any_left:
+        raise ScoringError("All features of a set are zero; the images may be blank.")
 
 
 def memorization_distance(generated: npt.ArrayLike, training: npt.ArrayLike) -> float:

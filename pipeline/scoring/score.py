@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, cast
 
 from pipeline.core.errors import ScoringError
 from pipeline.core.text import legible_values
@@ -18,15 +18,18 @@ from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.extractors import Extractor
 from pipeline.scoring.features import Features, cached_extract, extract
+from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.metrics import Nearest, nearest_training
+from pipeline.scoring.record import Evaluation, HeldOut, Pair, Score, number, written
 
 NEAREST_LISTED = 24
 NOT_COMPARABLE = (
     "This number cannot be compared with the leaderboard: the features come from {features}, "
     "not from the leaderboard's released Inception weights."
 )
-HOLDOUT_KEYS = ("fid", "fid_interval", "kid", "kid_std", "kid_interval", "precision", "coverage")
-"""What is said of the paintings that were held out."""
+DISTANCES = ("mifid", "fid", "kid")
+VARIETY = ("precision", "recall", "density", "coverage", "inception_score")
+"""What the summary has in a line each."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Yardstick:
     """Paintings that must not be copied; None means the reference."""
     held_out: Features | None
     """Paintings that the training has not seen."""
+
+    @property
+    def not_to_copy(self) -> Features:
+        """Return the paintings among which the nearest is looked for."""
+        return self.reference if self.training is None else self.training
 
 
 def yardstick(
@@ -60,7 +68,7 @@ def yardstick(
     )
 
 
-def score(generated: ImageSet, against: Yardstick, extractor: Extractor) -> dict[str, Any]:
+def score(generated: ImageSet, against: Yardstick, extractor: Extractor) -> Score:
     """Score generated images.
 
     Args:
@@ -79,13 +87,12 @@ def score(generated: ImageSet, against: Yardstick, extractor: Extractor) -> dict
         ScoringError: if the set has too few images.
         DataError: if no image can be decoded.
     """
-    began = time.perf_counter()
-    return _judge(_features(generated, extractor), against, extractor, began)
+    return _judge(_seen(generated, against, extractor), against, extractor)
 
 
 def score_several(
     sets: Mapping[str, ImageSet], against: Yardstick, extractor: Extractor
-) -> tuple[dict[str, dict[str, Any]], list[Difference]]:
+) -> tuple[dict[str, Score], list[Difference]]:
     """Score several sets, and say which differences are larger than the noise.
 
     Args:
@@ -99,59 +106,80 @@ def score_several(
     Raises:
         ScoringError: if a set has too few images.
     """
-    features, scores = {}, {}
-    for name, images in sets.items():
-        began = time.perf_counter()
-        features[name] = _features(images, extractor)
-        scores[name] = _judge(features[name], against, extractor, began)
-    training = None if against.training is None else against.training.values
+    seen = {name: _seen(images, against, extractor) for name, images in sets.items()}
+    scores = {name: _judge(found, against, extractor) for name, found in seen.items()}
     differences = compare(
-        {name: found.values for name, found in features.items()},
+        {name: found.features.values for name, found in seen.items()},
         against.reference.values,
-        training,
+        nearest={name: found.nearest for name, found in seen.items()},
     )
     return scores, differences
 
 
-def _judge(
-    generated: Features, against: Yardstick, extractor: Extractor, began: float
-) -> dict[str, Any]:
-    reference = against.reference
-    training = against.training or reference
-    found = evaluate(generated.values, reference.values, training.values, generated.logits)
-    nearest = nearest_training(generated.values, training.values)
-    result: dict[str, Any] = {
-        **found,
-        "closest_copies": _named_pairs(found["closest_copies"], generated, training, "painting"),
-        "closest_pairs": _named_pairs(found["closest_pairs"], generated, generated, "other"),
+@dataclass(frozen=True)
+class _Seen:
+    """Generated images as the extractor sees them."""
+
+    features: Features
+    nearest: Nearest
+    """Paintings that must not be copied."""
+    seconds: float
+    """That it took."""
+
+
+def _seen(images: ImageSet, against: Yardstick, extractor: Extractor) -> _Seen:
+    began = time.perf_counter()
+    features = extract(images, extractor, "features")
+    _refuse_too_few(features, images, "generated")
+    nearest = nearest_training(features.values, against.not_to_copy.values)
+    return _Seen(features, nearest, time.perf_counter() - began)
+
+
+def _judge(seen: _Seen, against: Yardstick, extractor: Extractor) -> Score:
+    began = time.perf_counter()
+    generated, reference, training = seen.features, against.reference, against.not_to_copy
+    nearest = seen.nearest
+    found = evaluate(generated.values, reference.values, None, generated.logits, nearest=nearest)
+    left_out = [*generated.unreadable, *reference.unreadable]
+    if against.training is not None:
+        left_out += training.unreadable
+    result: Score = {
+        **_with_names(found, generated, training),
         "holdout": _held_out(generated, against.held_out),
         "n_generated": len(generated.names),
         "n_reference": len(reference.names),
         "n_training": len(training.names),
         "features": extractor.name,
         "comparable_with_leaderboard": extractor.comparable_with_leaderboard,
-        "seconds": round(time.perf_counter() - began, 3),
-        "unreadable": [
-            *generated.unreadable,
-            *reference.unreadable,
-            *(against.training.unreadable if against.training is not None else ()),
-        ],
+        "seconds": round(seen.seconds + time.perf_counter() - began, 3),
+        "unreadable": left_out,
         "nearest": _nearest_pairs(nearest, generated, training),
     }
-    return dict(legible_values(result))
+    return cast(Score, legible_values(result))
 
 
-def _held_out(generated: Features, held_out: Features | None) -> dict[str, Any] | None:
+def _with_names(found: Evaluation, generated: Features, training: Features) -> Score:
+    """Return the numbers, with pairs by the names of files."""
+    copies = _named_pairs(found["closest_copies"], generated, training, "painting")
+    pairs = _named_pairs(found["closest_pairs"], generated, generated, "other")
+    numbers = {**found, "closest_copies": copies, "closest_pairs": pairs}
+    return cast(Score, numbers)
+
+
+def _held_out(generated: Features, held_out: Features | None) -> HeldOut | None:
     if held_out is None:
         return None
     found = evaluate(generated.values, held_out.values)
-    return {key: found[key] for key in HOLDOUT_KEYS} | {"n_reference": len(held_out.names)}
-
-
-def _features(images: ImageSet, extractor: Extractor) -> Features:
-    features = extract(images, extractor, "features")
-    _refuse_too_few(features, images, "generated")
-    return features
+    return {
+        "fid": found["fid"],
+        "fid_interval": found["fid_interval"],
+        "kid": found["kid"],
+        "kid_std": found["kid_std"],
+        "kid_interval": found["kid_interval"],
+        "precision": found["precision"],
+        "coverage": found["coverage"],
+        "n_reference": len(held_out.names),
+    }
 
 
 def _kept(images: ImageSet, extractor: Extractor, role: str) -> Features:
@@ -169,10 +197,13 @@ def _refuse_too_few(features: Features, images: ImageSet, role: str) -> None:
 
 
 def _named_pairs(
-    pairs: Sequence[Sequence[float]], generated: Features, others: Features, role: str
-) -> list[dict[str, Any]]:
+    pairs: Sequence[Sequence[float]],
+    generated: Features,
+    others: Features,
+    role: Literal["painting", "other"],
+) -> list[Pair]:
     """Return pairs of rows by the names of their files."""
-    return [
+    named = [
         {
             "image": generated.names[int(image)],
             role: others.names[int(other)],
@@ -180,21 +211,19 @@ def _named_pairs(
         }
         for image, other, distance in pairs
     ]
+    return cast(list[Pair], named)
 
 
-def _nearest_pairs(
-    nearest: Nearest, generated: Features, training: Features
-) -> list[dict[str, Any]]:
+def _nearest_pairs(nearest: Nearest, generated: Features, training: Features) -> list[Pair]:
     chosen = spread_evenly(range(len(nearest.distances)), NEAREST_LISTED)
     pairs = [(nearest.rows[i], nearest.indices[i], nearest.distances[i]) for i in chosen]
     return _named_pairs(pairs, generated, training, "painting")
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: Score) -> str:
     """Return the score in a few lines for people."""
     lines = [
-        f"MiFID {_with_interval(result, 'mifid', '.2f')}  FID "
-        f"{_with_interval(result, 'fid', '.2f')}  KID {_with_interval(result, 'kid', '.4f')}",
+        "  ".join(f"{METRIC[key].label} {written(result, METRIC[key])}" for key in DISTANCES),
         f"memorisation distance {result['memorization_distance']:.3f}, penalty divisor "
         f"{result['memorization_penalty']:.3f}, {result['memorized_count']:,} of "
         f"{result['n_generated']:,} images nearer than 0.1 to a painting",
@@ -204,8 +233,8 @@ def summary(result: dict[str, Any]) -> str:
     ]
     if held_out := result["holdout"]:
         lines.append(
-            f"held out: KID {_with_interval(held_out, 'kid', '.4f')}  FID "
-            f"{_with_interval(held_out, 'fid', '.2f')} against {held_out['n_reference']:,} "
+            f"held out: KID {written(held_out, METRIC['kid'])}  FID "
+            f"{written(held_out, METRIC['fid'])} against {held_out['n_reference']:,} "
             "paintings that the training has not seen"
         )
     lines += [f"Note: {warning}" for warning in result["warnings"]]
@@ -216,20 +245,7 @@ def summary(result: dict[str, Any]) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _with_interval(result: dict[str, Any], name: str, form: str) -> str:
-    if result[name] is None:
-        return "none"
-    ends = result.get(f"{name}_interval")
-    between = f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else ""
-    return f"{result[name]:{form}}{between}"
-
-
-def _variety(result: dict[str, Any]) -> str:
-    shown = [
-        f"{name} {result[name]:.3f}"
-        for name in ("precision", "recall", "density", "coverage")
-        if result[name] is not None
-    ]
-    if result["inception_score"] is not None:
-        shown.append(f"Inception Score {result['inception_score']:.2f}")
-    return ", ".join([*shown, f"near duplicates {result['near_duplicates']:.1%}"])
+def _variety(result: Score) -> str:
+    shown = [METRIC[key] for key in VARIETY if number(result, METRIC[key]) is not None]
+    said = [f"{metric.label} {number(result, metric):{metric.form}}" for metric in shown]
+    return ", ".join([*said, f"near duplicates {result['near_duplicates']:.1%}"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
@@ -172,16 +172,6 @@ def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
 def _add_images(app: FastAPI, studio: Studio) -> None:
     pictures = ("image/png", "image/jpeg", "image/webp")
 
-    async def answer(request: Request, job: Callable[[], Job]) -> Response:
-        tag = entity_tag(studio.model, request)
-        known = {"ETag": tag, "Cache-Control": "no-cache"}
-        work = job()  # a wrong parameter is an error, whatever the client has
-        if tag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=known)
-        name = f'inline; filename="{work.file_name}"'
-        headers = {**known, "Content-Disposition": name}
-        return MadeAnswer(lambda: _finished(studio, work), headers, work.media_type)
-
     @app.get(
         "/v1/images",
         summary="An image, or a zip of several",
@@ -189,7 +179,7 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         responses=_responses(*pictures, "application/zip"),
     )
     async def images(request: Request, query: Annotated[ImagesQuery, Query()]) -> Response:
-        return await answer(request, lambda: images_job(studio.model, query))
+        return _answer(studio, request, images_job(studio.model, query))
 
     @app.get(
         "/v1/grid",
@@ -198,7 +188,7 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         responses=_responses(*pictures),
     )
     async def grid(request: Request, query: Annotated[GridQuery, Query()]) -> Response:
-        return await answer(request, lambda: grid_job(studio.model, query))
+        return _answer(studio, request, grid_job(studio.model, query))
 
     @app.get(
         "/v1/interpolation",
@@ -209,7 +199,18 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
     async def interpolation(
         request: Request, query: Annotated[InterpolationQuery, Query()]
     ) -> Response:
-        return await answer(request, lambda: interpolation_job(studio.model, query))
+        return _answer(studio, request, interpolation_job(studio.model, query))
+
+
+def _answer(studio: Studio, request: Request, work: Job) -> Response:
+    """Return the answer to a request that has no error in it, whatever the client has already."""
+    tag = entity_tag(studio.model, request)
+    known = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=known)
+    name = f'inline; filename="{work.file_name}"'
+    headers = {**known, "Content-Disposition": name}
+    return MadeAnswer(lambda: _finished(studio, work), headers, work.media_type)
 
 
 @asynccontextmanager

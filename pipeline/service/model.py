@@ -6,7 +6,8 @@ Reads a snapshot and, where it lies in a run folder, that run's score.json and p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from pipeline.models.samplers import class_number
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
-from pipeline.runs.folder import COMPARABLE, RunFolder
+from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
+from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
+from pipeline.scoring.record import Score, read_score
 from pipeline.stages.export import FILE
 from pipeline.system.storage import file_sha256
 
-SCORE_KEYS = ("mifid", "fid", "kid", "n_generated", "features")
+SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)
 """What of a score is told, beside whether it can be compared with the leaderboard's."""
 
 
@@ -44,7 +47,7 @@ class Model:
         name: str,
         sha256: str,
         device: torch.device,
-        score: dict[str, Any] | None = None,
+        score: Mapping[str, object] | None = None,
         trained_on: dict[str, Any] | None = None,
     ) -> None:
         """Put the generator on the device.
@@ -148,7 +151,7 @@ class Model:
         }
 
 
-def _told(score: dict[str, Any]) -> dict[str, Any]:
+def _told(score: Mapping[str, object]) -> dict[str, object]:
     # What does not say that it is comparable, as scores on the way, is not.
     comparable = score.get(COMPARABLE) is True
     return {key: score.get(key) for key in SCORE_KEYS} | {COMPARABLE: comparable}
@@ -174,9 +177,15 @@ def load_model(path: Path, device: torch.device) -> Model:
     )
 
 
-def _own_score(run: RunFolder, sha256: str) -> dict[str, Any] | None:
+def _own_score(run: RunFolder, sha256: str) -> Score | None:
     """Return the run's score, unless it is known to be that of another snapshot's images."""
-    score, made = _read(run.score), _read(run.made) or {}
+    made: dict[str, Any] = {}
+    with suppress(PainterError):  # missing or damaged: it only informs
+        made = read_json(run.made)
+    try:
+        score = read_score(run)
+    except PainterError:
+        return None
     if score is None:
         return None
     images = made.get("images_sha256")
@@ -184,16 +193,10 @@ def _own_score(run: RunFolder, sha256: str) -> dict[str, Any] | None:
     return score if own_images and made.get("snapshot_sha256", sha256) == sha256 else None
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object, or None where it is missing or damaged: it only informs."""
+def _training_data(run: RunFolder) -> dict[str, Any] | None:
     try:
-        return read_json(path)
+        data = run.read_data()
     except PainterError:
         return None
-
-
-def _training_data(run: RunFolder) -> dict[str, Any] | None:
-    data = (_read(run.provenance) or {}).get("data")
-    if not isinstance(data, dict):
-        return None
-    return {key: legible_values(data.get(key)) for key in ("count", "domain", "content_hash")}
+    told = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
+    return dict(legible_values(told))

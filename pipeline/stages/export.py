@@ -21,13 +21,14 @@ from pipeline.models.mixture import parts
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import seconds_of_training
-from pipeline.runs.files import read_json
-from pipeline.runs.folder import COMPARABLE, RunFolder
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring.metric_table import COMPARABLE, METRIC, SCALE, Place, keys_in
+from pipeline.scoring.record import interval, number, read_score
 from pipeline.system.storage import atomic_folder, refuse_unwritable, write_text
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
-SCORES = ("mifid", "fid", "kid", "memorization_distance", "n_generated", "features", COMPARABLE)
+SCORES = (*keys_in(Place.SNAPSHOT), *SCALE, COMPARABLE)
 """What a shipped snapshot says of its images."""
 SHIPPED = Path(__file__).resolve().parents[2] / "pretrained"
 """Where the models are that come with painter."""
@@ -87,9 +88,8 @@ def _own_score(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
 
     The latter was taken with a filter, so it says nothing of images that an upscaler enlarges.
     """
-    if run.score.exists():
-        score = read_json(run.score)
-        return {name: score[name] for name in SCORES if name in score}
+    if score := read_score(run):
+        return {name: value for name, value in score.items() if name in SCORES}
     return snapshot.score if snapshot.upscaler is None else None
 
 
@@ -156,7 +156,7 @@ def _training(snapshot: Snapshot, run: RunFolder) -> str:
     sittings = about.get("sittings", [])
     device = sittings[-1].get("device", "unknown") if sittings else "unknown"
     text = (
-        f"- {data['count']:,} images (content hash `{data['content_hash'][:16]}`).\n"
+        f"- {data.count:,} images (content hash `{data.content_hash[:16]}`).\n"
         f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
     )
     if members := about.get("mixed"):
@@ -169,23 +169,21 @@ def _training(snapshot: Snapshot, run: RunFolder) -> str:
 
 def _scores(run: RunFolder) -> str:
     """Return the run's score as a table."""
-    if not run.score.exists():
+    score = read_score(run)
+    if score is None:
         return "None: `painter score` has not been run on this run's images."
-    score = read_json(run.score)
     rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
-    for key in ("mifid", "fid", "kid", "precision", "recall", "coverage", "near_duplicates"):
-        if score.get(key) is not None:
-            rows.append(f"| {key} | {score[key]:.4g} | {_interval(score.get(f'{key}_interval'))} |")
+    for metric in (METRIC[key] for key in keys_in(Place.CARD)):
+        value, ends = number(score, metric), interval(score, metric)
+        if value is not None:
+            between = " to ".join(f"{end:{metric.form}}" for end in ends or ())
+            rows.append(f"| {metric.label} | {value:{metric.form}} | {between} |")
     features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
     about = f"{features} against {score['n_reference']:,} paintings; "
     return (
         "\n".join(rows)
         + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a painting."
     )
-
-
-def _interval(interval: list[float] | None) -> str:
-    return "" if interval is None else "{:.4g} to {:.4g}".format(*interval)
 
 
 def recipe(config: Config) -> str:

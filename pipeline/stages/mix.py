@@ -20,6 +20,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import (
     atomic_folder,
     file_sha256,
@@ -64,7 +65,7 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
     with atomic_folder(target.path) as path:
         unfinished = RunFolder(path)
         write_snapshot(unfinished.snapshot, mixture)
-        write_json(unfinished.provenance, {"data": data[0], "mixed": members})
+        write_json(unfinished.provenance, {"data": data[0].to_dict(), "mixed": members})
         write_json(unfinished.config, mixture.config.to_dict())
         write_text(unfinished.stats, _whole_cost(members))
     return mixture
@@ -97,7 +98,7 @@ def _shared_config(configs: Sequence[Config]) -> Config:
 
 
 def _refuse_unfit(
-    sources: Sequence[RunFolder], snapshots: Sequence[Snapshot], data: Sequence[dict[str, Any]]
+    sources: Sequence[RunFolder], snapshots: Sequence[Snapshot], data: Sequence[TrainingData]
 ) -> None:
     """Refuse upscalers, and runs that differ from the first in more than their training."""
     for source, snapshot, about in zip(sources, snapshots, data, strict=True):
@@ -108,7 +109,7 @@ def _refuse_unfit(
                 "generators of one kind, as the same preset trains them with `painter train --set "
                 "seed=N`."
             )
-        if about["content_hash"] != data[0]["content_hash"]:
+        if about.content_hash != data[0].content_hash:
             raise ConfigError(
                 f"{source.path} was trained on other images than {sources[0].path}. Mix runs of "
                 "the same images: scores are computed against them."

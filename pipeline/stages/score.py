@@ -7,20 +7,20 @@ a kernel are its callers; they write `score.json`. `painter score --run RUN`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import PainterError, RunError
 from pipeline.data.domains import ALL_DOMAINS
 from pipeline.data.images import ImageSet, content_hash, open_images
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import Extractor
+from pipeline.scoring.record import Score
 from pipeline.scoring.score import Yardstick, score
 from pipeline.system.storage import file_sha256
 
 
 def score_run(
     run: RunFolder, generated: ImageSet, against: Yardstick, extractor: Extractor
-) -> dict[str, Any]:
+) -> Score:
     """Return the score of a run's images, and the hash of images.zip.
 
     Args:
@@ -33,7 +33,7 @@ def score_run(
         ScoringError: if there are too few images.
         DataError: if none can be decoded.
     """
-    return score(generated, against, extractor) | {"images_sha256": file_sha256(run.images)}
+    return {**score(generated, against, extractor), "images_sha256": file_sha256(run.images)}
 
 
 def first_images(images: ImageSet, most: int | None) -> ImageSet:
@@ -51,11 +51,11 @@ def training_data(run: RunFolder) -> tuple[Path, str]:
         RunError: if they are in neither place.
     """
     data = run.read_data()
-    path, domain = Path(data["path"]), data["domain"] or ALL_DOMAINS
+    path, domain = Path(data.path), data.domain or ALL_DOMAINS
     if path.exists():
         return path, domain
     for other in sorted(Path("data").glob("*")):
-        if holds_same_images(other, domain, data["content_hash"]):
+        if holds_same_images(other, domain, data.content_hash):
             return other, domain
     raise RunError(
         f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "

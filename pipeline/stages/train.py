@@ -8,9 +8,8 @@ is to be trained is a `TrainingPlan`; `open_data` looks at the images, `prepare`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,6 +23,7 @@ from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TaughtBy, TrainingData
 from pipeline.system.storage import refuse_unwritable
 from pipeline.system.threads import Threads, take_threads
 from pipeline.training import loop
@@ -59,7 +59,7 @@ class OpenedData:
     config: Config
     """That of the plan, with the classes of the data."""
     images: ImageSet
-    about: dict[str, Any]
+    about: TrainingData
     """Path, domain, count and content hash of the images, and the generator, for the records."""
     generator: Snapshot | None
 
@@ -72,7 +72,7 @@ class PreparedTraining:
     run: RunFolder
     images: LoadedImages
     """What is trained on."""
-    about: dict[str, Any]
+    about: TrainingData
     """As `OpenedData` has it."""
     labels: torch.Tensor | None = None
     """Classes of the images, int64 (N,), if the config names classes."""
@@ -95,17 +95,13 @@ def open_data(plan: TrainingPlan) -> OpenedData:
     """
     images = open_images(plan.data, plan.domain)
     config = name_classes(plan.config, images)
-    about: dict[str, Any] = {
-        "path": str(plan.data.resolve()),
-        "domain": images.domain,
-        "count": len(images),
-        "content_hash": content_hash(images),
-    }
+    content = content_hash(images)
+    about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
     if plan.generator is None:
         return OpenedData(config, images, about, None)
     generator = load_snapshot(plan.generator)
-    name = {"path": str(plan.generator.resolve()), "sha256": generator_hash(generator)}
-    return OpenedData(config, images, about | {"generator": name}, generator)
+    taught_by = TaughtBy(str(plan.generator.resolve()), generator_hash(generator))
+    return OpenedData(config, images, replace(about, generator=taught_by), generator)
 
 
 def prepare(plan: TrainingPlan, ranks: Ranks = ALONE, dry_run: bool = False) -> PreparedTraining:
@@ -131,12 +127,12 @@ def prepare(plan: TrainingPlan, ranks: Ranks = ALONE, dry_run: bool = False) -> 
     made = None if opened.generator is None else make_images(opened.generator, config)
     training, held_out = split(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
-    loaded = load_images(training, size, about["content_hash"], channels)
+    loaded = load_images(training, size, about.content_hash, channels)
     return PreparedTraining(
         config=config,
         run=plan.run,
         images=loaded,
-        about=about | {"count": len(loaded.names) + (len(held_out) if held_out else 0)},
+        about=replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0)),
         labels=class_labels(loaded.names, config),
         made=made,
         training=training,
@@ -197,7 +193,7 @@ def small_score_of(prepared: PreparedTraining, weights: Path | None = None) -> S
 
 
 def make_ready(
-    run: RunFolder, config: Config, about: dict[str, Any], ranks: Ranks, dry_run: bool
+    run: RunFolder, config: Config, about: TrainingData, ranks: Ranks, dry_run: bool
 ) -> None:
     """Try to write into a run folder, mend its records, and refuse it if it is another's.
 

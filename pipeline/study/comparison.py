@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.data.images import open_images
 from pipeline.reports.charts import Series, line_chart, smooth, smoothing_window
 from pipeline.reports.pages import Picture, gallery, render
+from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.plan import MEASURES, StudyPlan
 from pipeline.study.results import Finished, Row, Verdict
 from pipeline.system.storage import write_bytes, write_text
@@ -27,10 +28,7 @@ IMAGES = 12
 """Images shown of a point, over all its seeds."""
 SHEET_IMAGES, TILE, GAP, TEXT = 9, 112, 6, 15
 """Images a row of the sheet; pixels of an image, between two, and of the letters."""
-COLUMNS = (
-    "mifid", "kid", "precision", "coverage", "vendi_score", "near_duplicates",
-    "memorization_distance",
-)  # fmt: skip
+COLUMNS = keys_in(Place.STUDY_TABLE)
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def cell(row: Row, name: str) -> str:
     mean, deviation = row.means[name], row.deviations[name]
     if math.isnan(mean):
         return "–"
-    form = ".1f" if name in ("mifid", "fid") else ".1%" if name == "near_duplicates" else ".3g"
+    form = METRIC[name].mean_form
     return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
 
 

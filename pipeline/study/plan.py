@@ -31,17 +31,14 @@ from typing import Any
 from pipeline.config import Config, all_settings, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import check_makes_images
+from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.training.continuation import unfit
 
 Settings = dict[str, Any]
-MEASURES = {
-    "mifid": "MiFID", "fid": "FID", "kid": "KID", "precision": "precision", "recall": "recall",
-    "density": "density", "coverage": "coverage", "vendi_score": "effective number of images",
-    "near_duplicates": "share of near-duplicates", "memorization_distance": "memorisation distance",
-}  # fmt: skip
+MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
 """Numbers of a score that points are compared by, and what they are called."""
-LOWER_IS_BETTER = ("mifid", "fid", "kid", "near_duplicates")
-SMALL_SCORES = ("mifid", "fid")
+LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
+SMALL_SCORES = tuple(key for key in keys_in(Place.SMALL_SCORE) if key in LOWER_IS_BETTER)
 """What small scores during training have of these."""
 FEATURES = ("inception", "efficientnet-lite0")
 

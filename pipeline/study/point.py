@@ -16,13 +16,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import Interrupted, RunError, WorkFailed
 from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
 from pipeline.runs.curves import read_scores
-from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.record import Score, kept_score, read_score
 from pipeline.stages.generate import read_made
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.system.parallel import THREADS_VARIABLE
@@ -65,7 +64,7 @@ class Workshop:
         """Return the run folder of a point."""
         return RunFolder(self.folder / self.plan.folder(point))
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Do what is left to do of a point, and return its score.
 
         Raises:
@@ -83,7 +82,7 @@ class Workshop:
                 self._call(point, ["generate", "--run", run.path, "--count", evaluation.count])
         return self.score(point)
 
-    def score(self, point: Point) -> dict[str, Any]:
+    def score(self, point: Point) -> Score:
         """Score the images of a point, unless that has been done.
 
         Raises:
@@ -97,7 +96,7 @@ class Workshop:
             for option, value in (("--weights", self.weights), ("--domain", self.domain)):
                 words += [] if value is None else [option, value]
             self._call(point, words)
-        return read_json(run.score)
+        return kept_score(run)
 
     def _wait_for_orphan(self, run: RunFolder) -> None:
         """Wait for a training whose study was killed, and which goes on by itself."""
@@ -121,7 +120,7 @@ class Workshop:
 
     def _is_trained_on(self, run: RunFolder) -> bool:
         """Tell whether a run has been trained on the study's images."""
-        return run.config.exists() and run.read_data()["content_hash"] == self.content_hash
+        return run.config.exists() and run.read_data().content_hash == self.content_hash
 
     def is_done(self, point: Point) -> bool:
         """Tell whether a point's folder holds its score; its images may have been deleted since."""
@@ -137,15 +136,14 @@ class Workshop:
 
     def has_score(self, run: RunFolder) -> bool:
         """Tell whether a run's score is what the study asks for, and of no other images."""
-        if not run.score.exists():
-            return False
         try:
-            score = read_json(run.score)
+            score = read_score(run)
         except RunError:  # damaged: scoring again replaces it
             return False
         evaluation = self.plan.evaluation
         return (
-            score.get("features") == evaluation.features
+            score is not None
+            and score.get("features") == evaluation.features
             and score.get("n_generated") == evaluation.count
             and (not run.images.exists() or score.get("images_sha256") == file_sha256(run.images))
         )

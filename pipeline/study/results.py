@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import RunError
 from pipeline.runs.curves import read_stats
-from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.metric_table import METRIC
+from pipeline.scoring.record import Score, number, read_score
 from pipeline.study.plan import MEASURES, Point, Question, StudyPlan
 
 
@@ -29,7 +29,7 @@ class Finished:
 
     point: Point
     run: RunFolder
-    score: dict[str, Any]
+    score: Score
     stats: dict[str, list[float]]
 
 
@@ -103,8 +103,8 @@ def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> lis
     found = []
     for point in points:
         run = RunFolder(folder / plan.folder(point))
-        score = read_json(run.score) if run.score.exists() else {}
-        if score.get("features") == plan.evaluation.features:
+        score = read_score(run)
+        if score is not None and score.get("features") == plan.evaluation.features:
             found.append(Finished(point, run, score, _stats(run)))
     return found
 
@@ -157,8 +157,8 @@ def _row(label: str, runs: Sequence[Finished], missing: int) -> Row:
     )
 
 
-def _number(score: Mapping[str, Any], name: str) -> float:
-    value = score.get(name)
+def _number(score: Score, name: str) -> float:
+    value = number(score, METRIC[name])
     return math.nan if value is None else float(value)
 
 

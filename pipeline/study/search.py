@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.core.redaction import redact
+from pipeline.scoring.metric_table import METRIC
+from pipeline.scoring.record import Score, number
 from pipeline.study.books import AGAIN, ERROR, FOLDER, PROCESS, valid
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.point import GivenUp, OnScore
@@ -41,7 +43,7 @@ class Executor(Protocol):
     def stopping(self) -> threading.Event:
         """Return what is set when all points are to save and end."""
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> dict[str, Any]:
+    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Do what is left to do of a point, and return its score."""
 
     def is_done(self, point: Point) -> bool:
@@ -206,7 +208,7 @@ class Worker:
             if self.plan.search:
                 self.study.enqueue_trial(trial.params)
             raise
-        value = score[self.plan.evaluation.criterion]
+        value = number(score, METRIC[self.plan.evaluation.criterion])
         return math.inf if value is None or not math.isfinite(value) else float(value)
 
     def _point(self, trial: optuna.Trial) -> Point | None:

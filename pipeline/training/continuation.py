@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import IDENTITY_SECTIONS, Config, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import atomic_folder, file_sha256, write_json
 from pipeline.training.checkpoints import load_state, save_state
 
@@ -22,16 +22,14 @@ FIXED = ("image_size", "channels", "class_names", "batch_size", "holdout", "hold
 are counted in batches, and what is held out must not have been seen."""
 
 
-def continue_from(
-    source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any]
-) -> None:
+def continue_from(source: RunFolder, target: RunFolder, config: Config, data: TrainingData) -> None:
     """Begin the run `target` where `source` stands, unless it was begun so before.
 
     Args:
         source: a run with a state.
         target: a new run folder, or one that continues `source`.
         config: the settings of the new run; its budget comes on top of what `source` has had.
-        data: path, domain, count and content hash of the training images.
+        data: the training images.
 
     Raises:
         RunError: if `source` has no state, or `target` is another run.
@@ -40,13 +38,13 @@ def continue_from(
     check_continuation(source, target, config, data)
     if target.config.exists():
         return
-    same_data = source.read_data()["content_hash"] == data["content_hash"]
+    same_data = source.read_data().content_hash == data.content_hash
     with atomic_folder(target.path) as folder:
         _copy(source, RunFolder(folder), config, data, same_data)
 
 
 def check_continuation(
-    source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any]
+    source: RunFolder, target: RunFolder, config: Config, data: TrainingData
 ) -> None:
     """Raise what `continue_from` would, and write nothing."""
     source.require(source.state, "train")
@@ -88,7 +86,7 @@ def unfit(before: Config, after: Config) -> list[str]:
 
 
 def _copy(
-    source: RunFolder, target: RunFolder, config: Config, data: dict[str, Any], same_data: bool
+    source: RunFolder, target: RunFolder, config: Config, data: TrainingData, same_data: bool
 ) -> None:
     """Fill a folder; the state says how much of it is inherited."""
     state = load_state(source.state)
@@ -111,6 +109,7 @@ def _copy(
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }
     sittings = source.read_provenance().get("sittings", [])
-    write_json(target.provenance, {"data": data, "sittings": sittings, "continued_from": origin})
+    about = {"data": data.to_dict(), "sittings": sittings, "continued_from": origin}
+    write_json(target.provenance, about)
     write_json(target.config, config.to_dict())
     save_state(target.state, {name: value for name, value in state.items() if name != "format"})

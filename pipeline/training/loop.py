@@ -26,6 +26,7 @@ from pipeline.families.family import Batch, Metrics
 from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
+from pipeline.runs.training_data import TrainingData
 from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
@@ -43,7 +44,7 @@ from pipeline.training.state import TrainingState
 def train(
     config: Config,
     pixels: torch.Tensor,
-    data: dict[str, Any],
+    data: TrainingData,
     run_path: Path,
     device: torch.device | None = None,
     small_score: SmallScore | None = None,
@@ -56,7 +57,7 @@ def train(
     Args:
         config: the resolved settings.
         pixels: paintings, uint8 (N, C, S, S), 0 to 255.
-        data: path, domain, count and content hash of the paintings, for the records.
+        data: where the paintings come from, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
         small_score: the writer's, to score the generator on the way and keep the best snapshot.
@@ -100,7 +101,7 @@ def _train(
     config: Config,
     state: TrainingState,
     batches: Batches,
-    data: dict[str, Any],
+    data: TrainingData,
     run: RunFolder,
     precision: Precision,
     budget: Budget,

@@ -18,6 +18,7 @@ from pipeline.core.errors import RunError
 from pipeline.core.notices import say_once
 from pipeline.models.snapshots import load_snapshot, save_snapshot, upscaler_of
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import write_json
 from pipeline.training.batches import Batches
 from pipeline.training.recorder import fitted_generator
@@ -36,12 +37,12 @@ def set_aside(paths: Sequence[Path]) -> list[Path]:
     return targets
 
 
-def mend_records(run: RunFolder, data: dict[str, Any]) -> None:
+def mend_records(run: RunFolder, data: TrainingData) -> None:
     """Write config.json and provenance.json of a run again if they are missing or damaged.
 
     Args:
         run: with a state or a snapshot; any other folder is left alone.
-        data: path, domain, count and content hash of the images that are given now.
+        data: the images that are given now.
 
     Raises:
         RunError: if there is no snapshot to take the settings from.
@@ -59,9 +60,9 @@ def mend_records(run: RunFolder, data: dict[str, Any]) -> None:
         if "mixed" in earlier or run.read_data():
             return
     except RunError:
-        _replace(run.provenance, {"data": data})
+        _replace(run.provenance, {"data": data.to_dict()})
         say_once(
-            f"Whether {data['path']} holds the paintings that the run was trained on is not known."
+            f"Whether {data.path} holds the paintings that the run was trained on is not known."
         )
 
 

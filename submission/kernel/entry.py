@@ -137,8 +137,8 @@ def go_on(job: Job, orders: Orders, dataset: str) -> Orders:
     """Take up an attached upscaler, or continue it if the generator has changed meanwhile."""
     attached = attached_state(job.inputs, dataset, job.scratch)
     opened = open_data(orders.plan())
-    before = attached.read_data().get("generator", {}).get("sha256")
-    if before == opened.about["generator"]["sha256"]:
+    before, now = attached.read_data().generator, opened.about.generator
+    if before is not None and now is not None and before.sha256 == now.sha256:
         take_up(attached, RunFolder(Path(orders.run)), opened)
         return orders
     say(f"upscaler: goes on from {attached.path}; the generator is another by now")

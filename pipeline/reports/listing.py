@@ -1,0 +1,54 @@
+"""All run folders under one, as rows of a table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.core.errors import LaterVersion, RunError
+from pipeline.runs.curves import read_stats
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring.record import Score, score_of_images
+
+
+@dataclass
+class ListedRun:
+    """A run folder, as far as it can be read."""
+
+    run: str
+    """Name of the folder."""
+    images_seen: float = 0.0
+    minutes: float = 0.0
+    score: Score = field(default_factory=Score)
+    """Of the images that are there; empty if there is none."""
+    problem: str | None = None
+    """What of the run cannot be read."""
+
+
+def list_runs(folder: Path) -> list[ListedRun]:
+    """Return the run folders under `folder`, sorted by name."""
+    return [_listed(RunFolder(config.parent)) for config in sorted(folder.glob("*/config.json"))]
+
+
+def _listed(run: RunFolder) -> ListedRun:
+    row = ListedRun(run.path.name)
+    try:
+        if run.stats.exists():
+            stats = read_stats(run.stats)
+            row.images_seen, row.minutes = stats["images_seen"][-1], stats["seconds"][-1] / 60
+        # A run that was stopped has no line for its last steps; its snapshot counts them.
+        row.images_seen = max(row.images_seen, _images_of_snapshot(run))
+        row.score = score_of_images(run, trust_dates=True) or Score()
+    except (RunError, LaterVersion) as error:
+        row.problem = str(error)
+    return row
+
+
+def _images_of_snapshot(run: RunFolder) -> float:
+    """Return the training images that the last snapshot has seen, 0 if that is not known."""
+    try:
+        found = json.loads(run.snapshot.with_suffix(".json").read_text())["images_seen"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+    return float(found) if isinstance(found, int) else 0.0
