@@ -175,7 +175,8 @@ def test_the_settings_stand_in_the_script_to_be_edited(kernel: Kernel) -> None:
     assert found["BUNDLE_HASH"] == kernel.bundle_hash
     assert found["GIT_REVISION"] == kernel.git_revision == git_revision()
     assert list(found) == [
-        "SETTINGS", "INPUT", "WORKING", "GIT_REVISION", "BUNDLE_HASH", "ORIGIN", "ARCHIVE",
+        "SETTINGS", "INPUT", "WORKING", "GIT_REVISION", "BUNDLE_HASH", "FAMILIES", "ORIGIN",
+        "ARCHIVE",
     ]  # fmt: skip
 
 

@@ -226,7 +226,7 @@ def train_step(
         minimise(loss, state.optimizers[phase.name], state.scaler, ranks)
         if "generator" in phase.trains:
             state.average.update(state.generator, state.step + 1)
-        state.metrics[phase.name] = {f"loss_{phase.short}": loss.detach()} | logged
+        state.metrics[phase.name] = {f"loss_{phase.key}": loss.detach()} | logged
 
     state.scaler.update()
     state.step += 1
