@@ -72,7 +72,7 @@ class Baseline:
         self._g = build_generator(config).to(device)
         self._d = build_discriminator(config).to(device)
         self._objective = family_of(config).objective(config, device)
-        plain = config.network.family == "dcgan" and config.training.loss == "non-saturating"
+        plain = config.network.family == "dcgan" and config.values()["loss"] == "non-saturating"
         self._step = self._dcgan_step if plain else self._any_step
         self._adam_g = torch.optim.Adam(self._g.parameters(), 2e-4, (0.5, 0.999))
         self._adam_d = torch.optim.Adam(self._d.parameters(), 2e-4, (0.5, 0.999))

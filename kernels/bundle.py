@@ -24,6 +24,8 @@ from typing import Any
 import pipeline
 import submission
 from pipeline import __version__
+from pipeline.config import family_settings, outside
+from pipeline.config.schema import BUILT_IN
 from pipeline.core.errors import PainterError
 from pipeline.runs.provenance import git_revision
 from pipeline.system.image_writers import zip_entry
@@ -75,7 +77,8 @@ def build(settings: KernelSettings, origin: str = "") -> Kernel:
     Raises:
         PainterError: if the result is larger than Kaggle takes.
     """
-    archive = pack(_packages())
+    families = families_of(settings)
+    archive = pack(_packages(), families)
     digest = hashlib.sha256(archive).hexdigest()
     revision = git_revision()
     template = (resources.files("kernels") / "script.py.txt").read_text(encoding="utf-8")
@@ -84,6 +87,7 @@ def build(settings: KernelSettings, origin: str = "") -> Kernel:
         revision=revision or "unknown",
         git_revision=repr(revision),
         hash=digest,
+        families=literal(",".join(families)),
         origin=origin,
         settings=literal(settings.to_dict()),
         archive=base64.encodebytes(bz2.compress(archive)).decode(),
@@ -97,28 +101,48 @@ def build(settings: KernelSettings, origin: str = "") -> Kernel:
     return Kernel(script, digest, revision)
 
 
+def families_of(settings: KernelSettings) -> list[str]:
+    """Return the modules with families from outside that a kernel needs.
+
+    To train, that of the run's own family, if it does not come with painter; to generate from a
+    snapshot that is read there, or where that is not clear, all that are known here.
+    """
+    known = outside.modules()
+    if settings.config is None:
+        return known
+    family = settings.training_config().family
+    if family in BUILT_IN:
+        return []
+    home = family_settings(family).network.__module__
+    return [name for name in known if f"{home}.".startswith(f"{name}.")] or known
+
+
 def _packages() -> list[Path]:
     """Return the folders of the packages that run in a kernel."""
     return [Path(package.__path__[0]) for package in (pipeline, submission)]
 
 
-def pack(packages: Iterable[Path]) -> bytes:
+def pack(packages: Iterable[Path], modules: Iterable[str] = ()) -> bytes:
     """Return the sources of packages as an uncompressed zip that depends on nothing else.
+
+    With them go modules with families from outside, under the names that they are imported by.
 
     Names are sorted, dates and modes fixed; the file system's play no part. Compression comes
     later and as a whole, so that the hash does not depend on a compressor's version.
     """
     files = {
-        f"{package.name}/{path.relative_to(package).as_posix()}": path
+        f"{package.name}/{path.relative_to(package).as_posix()}": path.read_bytes()
         for package in packages
         for path in _sources(package)
     }
+    for module in modules:
+        files |= outside.sources(module)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zip_entry(name)
             entry.create_system = _UNIX
-            archive.writestr(entry, files[name].read_bytes())
+            archive.writestr(entry, files[name])
     return buffer.getvalue()
 
 

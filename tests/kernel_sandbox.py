@@ -17,7 +17,8 @@ import weakref
 from pathlib import Path
 from typing import IO
 
-from tests.test_architecture import PACKAGES, beyond_kaggles_image
+from tests.module_graph import PACKAGES
+from tests.test_architecture import beyond_kaggles_image
 
 INPUT = "/kaggle/input"
 WORKING = "/kaggle/working"

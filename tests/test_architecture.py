@@ -1,133 +1,198 @@
-"""Which part may import which, and what runs where little is installed."""
+"""Which part may import which, and what runs where little is installed.
+
+Who imports whom is read from the sources (see `module_graph`); the one list of rooms is the table
+in docs/architecture.md, which is held against them.
+"""
 
 import ast
+import io
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("pipeline", "submission", "kernels")
-FRONT_DOOR = (
-    "pipeline/cli.py",
-    "pipeline/cli_kaggle.py",
-    "pipeline/cli_study.py",
-    "pipeline/__main__.py",
+from kernels.bundle import _packages, pack
+from pipeline.config.schema import BUILT_IN
+from tests.module_graph import (
+    PACKAGES,
+    ROOT,
+    arrows_between,
+    at_the_top,
+    by_room,
+    circles,
+    closure,
+    graph,
+    modules,
+    needed,
+    room,
+    roots,
+    tree_of,
 )
+
 KERNEL_LIBRARIES = {
     "torch", "torchvision", "numpy", "scipy", "PIL", "tqdm", "safetensors", "filelock",
 }  # fmt: skip
 """What Kaggle's image has, and what code may import at the top of a module that runs there."""
-
-ONLY_THROUGH_THE_COMMAND_LINE = {
-    "pipeline.kaggle.connection",  # in a process of its own: the client reads credentials then
-    "pipeline.kaggle.downloads",
-    "pipeline.kaggle.uploads",
-    "pipeline.cli.kaggle",
-    "pipeline.cli.export",
-    "pipeline.cli.latents",
-    "pipeline.cli.options",
-    "pipeline.cli.service",
-    "pipeline.cli.study",
-    "kernels.entries",
-    "kernels.points",
-    "kernels.remake",
-}
+FRONT_DOOR = ("pipeline.cli", "pipeline.__main__")
+"""The top floor: two rooms that alone may import all packages, and that nothing imports."""
+TRAINING_LOOP = "pipeline.training.loop._train"
+LONGEST_FUNCTION, LONGEST_MODULE = 40, 400
+STILL_TOO_LONG = {"functions": 17, "modules": 6}
+"""How many are longer yet: these numbers only ever fall."""
+STILL_IN_CIRCLES = 1
+"""Groups of modules within one room that import each other, yet."""
 
 
-def sources() -> list[Path]:
-    return sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+# --- Arrows run one way
 
 
-def imported(path: Path, everywhere: bool = True) -> Iterator[str]:
-    """Yield the modules that a file imports: anywhere, or at its top level alone."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree) if everywhere else tree.body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
+def test_the_packages_lie_on_one_another() -> None:
+    above = {"pipeline": {"submission", "kernels"}, "submission": {"kernels"}, "kernels": set()}
+    for module, others in graph().items():
+        package = module.split(".")[0]
+        if room(module) not in FRONT_DOOR:
+            found = {other for other in others if other.split(".")[0] in above[package]}
+            assert not found, f"{module} imports {found}"
 
 
-def test_pipeline_knows_neither_submission_nor_kernels_but_for_the_front_door() -> None:
-    for path in (ROOT / "pipeline").rglob("*.py"):
-        if path.relative_to(ROOT).as_posix() in FRONT_DOOR:
-            continue
-        roots = {name.split(".")[0] for name in imported(path)}
-        assert not roots & {"submission", "kernels"}, path
+def test_nothing_imports_the_front_door() -> None:
+    for module, others in graph().items():
+        if room(module) not in FRONT_DOOR:
+            found = {other for other in others if room(other) in FRONT_DOOR}
+            assert not found, f"{module} imports {found}"
+    assert by_room(graph())["pipeline.__main__"] == {"pipeline.cli"}
 
 
-def test_submission_does_not_know_kernels() -> None:
-    for path in (ROOT / "submission").rglob("*.py"):
-        assert "kernels" not in {name.split(".")[0] for name in imported(path)}, path
+def test_rooms_import_each_other_in_no_circle() -> None:
+    found = circles(by_room(graph()))
+    assert found == [], [arrow for group in found for arrow in arrows_between(group, graph())]
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    found = circles(graph())
+    assert all(len({room(module) for module in group}) == 1 for group in found), found
+    assert len(found) <= STILL_IN_CIRCLES, found
+
+
+def test_the_picture_of_the_house_is_that_of_the_code() -> None:
+    drawn = rooms_drawn()
+    assert len(drawn) == len(set(drawn))
+    arrows = by_room(graph())
+    assert set(drawn) == set(arrows) - {"pipeline"}, "docs/architecture.md lists other rooms"
+    for number, name in enumerate(drawn):
+        higher = arrows[name] & set(drawn[:number])
+        assert not higher, f"{name} imports {higher}, drawn above it in docs/architecture.md"
+
+
+def rooms_drawn() -> list[str]:
+    """Return the rooms of the table in docs/architecture.md, from the top floor down."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    paths = re.findall(r"^\| `([\w/.]+)` \|", text, re.MULTILINE)
+    return [path.rstrip("/").removesuffix(".py").replace("/", ".") for path in paths]
 
 
 def test_product_code_does_not_import_tests_or_benchmarks() -> None:
-    for path in sources():
-        assert not {name.split(".")[0] for name in imported(path)} & {"tests", "benchmarks"}, path
+    for module, path in modules().items():
+        assert not roots(path) & {"tests", "benchmarks"}, module
 
 
-def test_only_the_wrapper_imports_the_kaggle_client() -> None:
-    users = {
-        path.relative_to(ROOT).as_posix()
-        for path in sources()
-        if "kaggle" in {name.split(".")[0] for name in imported(path)}
+# --- Libraries
+
+
+def test_only_the_room_of_kaggle_imports_its_client() -> None:
+    users = {room(m) for m, path in modules().items() if roots(path) & {"kaggle", "kagglesdk"}}
+    assert users == {"pipeline.kaggle"}
+
+
+def libraries(path: Path) -> set[str]:
+    """Return what a file imports at its top beyond our packages and the standard library."""
+    return roots(path, everywhere=False) - set(PACKAGES) - set(sys.stdlib_module_names)
+
+
+def runs_in_a_kernel() -> set[str]:
+    """Return all modules that what a kernel starts leads to, at their top or in a function.
+
+    A kernel starts `submission.kernel`, and families are imported by their names.
+    """
+    starts = [name for name in modules() if name.startswith("submission.kernel.")]
+    return set().union(*(closure(start, graph()) for start in [*starts, *BUILT_IN.values()]))
+
+
+def test_what_runs_in_a_kernel_imports_what_kaggles_image_has() -> None:
+    needed = runs_in_a_kernel()
+    assert {"pipeline.training.loop", "pipeline.families.fastgan.networks"} < needed
+    for module in needed:
+        assert libraries(modules()[module]) <= KERNEL_LIBRARIES, module
+
+
+def test_what_runs_in_a_kernel_is_in_its_bundle() -> None:
+    with zipfile.ZipFile(io.BytesIO(pack(_packages()))) as packed:
+        names = set(packed.namelist())
+    for module in runs_in_a_kernel():
+        assert modules()[module].relative_to(ROOT).as_posix() in names, module
+
+
+def test_other_libraries_are_imported_in_rooms_that_are_entered_when_they_are_used() -> None:
+    with_others = {m for m, p in modules().items() if libraries(p) - KERNEL_LIBRARIES}
+    for module, others in at_the_top().items():
+        entered = {other for other in others & with_others if room(other) != room(module)}
+        assert not entered, f"{module} imports {entered} at its top"
+
+
+def test_the_command_line_begins_with_nothing_heavy() -> None:
+    begun = closure("pipeline.cli", at_the_top())
+    assert set().union(*(libraries(modules()[module]) for module in begun)) == {"click"}
+
+
+# --- Sizes
+
+
+def test_no_function_is_longer_than_can_be_seen_at_once() -> None:
+    lengths = {
+        f"{module}.{node.name}": node.end_lineno - node.lineno + 1
+        for module, path in modules().items()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
     }
-    assert users == {"pipeline/kaggle/connection.py"}
+    del lengths[TRAINING_LOOP]
+    longer = {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION}
+    assert len(longer) <= STILL_TOO_LONG["functions"], longer
 
 
-def test_heavy_libraries_are_imported_where_they_are_used() -> None:
-    free = {
-        "pipeline/cli.py",
-        "pipeline/cli_kaggle.py",
-        "pipeline/cli_export.py",
-        "pipeline/cli_latents.py",
-        "pipeline/cli_options.py",
-        "pipeline/cli_service.py",
-        "pipeline/cli_study.py",
-        "pipeline/service/answers.py",
-        "pipeline/service/app.py",
-        "pipeline/service/queries.py",
-        "pipeline/service/server.py",
-        "pipeline/report.py",
-        "pipeline/charts.py",
-        "pipeline/data/explore.py",
-    }
-    allowed = KERNEL_LIBRARIES | set(PACKAGES) | set(sys.stdlib_module_names)
-    for path in sources():
-        if path.relative_to(ROOT).as_posix() not in free:
-            roots = {name.split(".")[0] for name in imported(path, everywhere=False)}
-            assert roots <= allowed, path
+def test_no_module_is_longer_than_can_be_read_in_one_go() -> None:
+    lengths = {module: len(path.read_text().splitlines()) for module, path in modules().items()}
+    longer = {name: length for name, length in lengths.items() if length > LONGEST_MODULE}
+    assert len(longer) <= STILL_TOO_LONG["modules"], longer
+
+
+# --- Every module says what it is, and is tested
 
 
 def used_by_tests() -> set[str]:
-    """Return the dotted names of all that the tests import: modules, and names in them."""
-    found = set()
-    for path in (ROOT / "tests").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                found |= {node.module or "", *(f"{node.module}.{a.name}" for a in node.names)}
-    return found | {module for name in found for module in shown_by(name)}
+    """Return the modules that tests import, that commands run, and what these are made of.
 
-
-def shown_by(name: str) -> set[str]:
-    """Return the modules whose names a package hands on that is imported under this name."""
-    face = ROOT.joinpath(*name.split(".")) / "__init__.py"
-    return set(imported(face)) if name and face.exists() else set()
+    The latter are the modules of the same room: a room is tested by its face.
+    """
+    named = {name for path in (ROOT / "tests").glob("*.py") for name in needed(path)}
+    commands = (module for module in modules() if room(module) == "pipeline.cli")
+    starts = named | {other for module in commands for other in graph()[module]}
+    within = {m: {o for o in others if room(o) == room(m)} for m, others in graph().items()}
+    return set().union(*(closure(start, within) for start in starts))
 
 
 def test_every_module_says_what_it_is_and_has_a_test_that_imports_it() -> None:
     used = used_by_tests()
-    for path in sources():
-        assert ast.get_docstring(ast.parse(path.read_text())), path
-        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-        if not path.name.startswith("__") and module not in ONLY_THROUGH_THE_COMMAND_LINE:
+    for module, path in modules().items():
+        assert ast.get_docstring(tree_of(path)), path
+        if not path.name.startswith("__"):
             assert module in used, f"no test imports {module}"
+
+
+# --- In a kernel
 
 
 IN_A_KERNEL = """
@@ -152,7 +217,7 @@ from pipeline.data.images import content_hash, load_images, open_images
 from pipeline.runs.training_data import TrainingData
 from pipeline.stages.generate import generate
 from pipeline.families.registry import make_sampler
-from pipeline.training.checkpoints import load_snapshot
+from pipeline.models.snapshots import load_snapshot
 from pipeline.training.loop import train
 import submission.archive as archive
 
@@ -200,6 +265,11 @@ def test_train_generate_and_package_run_with_nothing_but_kaggles_libraries(tmp_p
 @pytest.mark.parametrize("word", ["/work/", "../shared", "helper", "subagent"])
 def test_the_repository_speaks_of_the_product_alone(word: str) -> None:
     allowed = {"tests/test_architecture.py", ".ci/run"}
-    for path in [*sources(), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Makefile"]:
+    for path in [
+        *modules().values(),
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "Makefile",
+    ]:
         if path.relative_to(ROOT).as_posix() not in allowed:
             assert word not in path.read_text(), path

@@ -110,12 +110,12 @@ def test_the_standard_gan_has_dense_layers_alone() -> None:
     for network in (build_generator(config), build_discriminator(config)):
         assert len(layers(network, nn.Linear)) == 4
         assert not layers(network, nn.Conv2d, nn.ConvTranspose2d)
-    assert config.training.loss == "minimax"
+    assert config.values()["loss"] == "minimax"
 
 
 def test_faces64_learns_at_two_rates() -> None:
-    training = load_preset("faces64").training
-    assert (training.learning_rate, training.discriminator_learning_rate) == (3e-4, 1e-4)
+    values = load_preset("faces64").values()
+    assert (values["learning_rate"], values["discriminator_learning_rate"]) == (3e-4, 1e-4)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,19 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError
-from pipeline.families.adversarial.losses import gradient_penalty, make_loss, r1_penalty
+from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
 from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch
 from pipeline.training.batches import Batches
 from tests.factories import CPU
 
 REAL, FAKE = np.array([0.3, -1.2, 2.5]), np.array([-0.4, 1.7, -3.0])
+
+
+def loss_of(config: Config) -> Loss:
+    assert isinstance(config.training, AdversarialTraining)
+    return make_loss(config.training)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -65,7 +71,7 @@ def softened(loss: str) -> Config:
 def test_each_loss_is_its_formula(
     name: str, of_discriminator: float, of_generator: float, reading: float
 ) -> None:
-    loss = make_loss(softened(name).training)
+    loss = loss_of(softened(name))
     real, fake = torch.tensor(REAL), torch.tensor(FAKE)
     # Both in float64.
     assert loss.discriminator(real, fake).item() == pytest.approx(of_discriminator, rel=1e-12)
@@ -128,8 +134,8 @@ def test_classes_add_their_cross_entropy_to_both_losses() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.tensor([[0.5, 2.0, 0.0], [0.5, 0.0, 1.0]]) + 0 * images.sum()
 
-    plain = Adversarial(make_loss(Config().training), "separate")
-    conditional = Adversarial(make_loss(Config().training), "separate", classes=2)
+    plain = Adversarial(loss_of(Config()), "separate")
+    conditional = Adversarial(loss_of(Config()), "separate", classes=2)
     images, wanted = torch.rand(2, 3, 2, 2), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     batch = Batch(images, wanted, torch.tensor([1, 1]))
     linear = nn.Linear(12, 1).requires_grad_(False)
@@ -197,9 +203,9 @@ def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
 
 def test_boundaries_lie_between_both_kinds() -> None:
     config = apply_settings(Config(), {"loss": "lsgan", "real_label": 0.9, "fake_label": 0.1})
-    assert make_loss(config.training).boundary == 0.5
+    assert loss_of(config).boundary == 0.5
     for loss in ("non-saturating", "minimax", "hinge"):
-        assert make_loss(apply_settings(Config(), {"loss": loss}).training).boundary == 0
+        assert loss_of(apply_settings(Config(), {"loss": loss})).boundary == 0
 
 
 def test_r1_is_refused_where_images_are_mixed() -> None:

@@ -85,8 +85,8 @@ def test_three_trainings_on_faces_continue_with_other_rates() -> None:
     plan = load_study("faces-three-trainings")
     assert [p.continues for p in plan.grid] == [None, "150 epochs", "50 more"]
     rates = [
-        (c.training.discriminator_learning_rate, c.training.learning_rate, c.budget.epochs)
-        for c in map(plan.config, plan.grid)
+        (v["discriminator_learning_rate"], v["learning_rate"], v["epochs"])
+        for v in (plan.config(point).values() for point in plan.grid)
     ]
     assert rates == [(1e-4, 3e-4, 150.0), (1e-4, 3e-4, 50.0), (5e-5, 2e-3, 200.0)]
 

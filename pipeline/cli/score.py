@@ -88,8 +88,8 @@ def score(
     if run is None:
         found, text = judge(generated, against, extractor)
     else:
-        found = score_run(run, generated[str(run.images)], against, extractor)
-        text = summary(found)
+        result = score_run(run, generated[str(run.images)], against, extractor)
+        found, text = dict(result), summary(result)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
     targets = (None if run is None else run.score, file)
     write_each(found, [path for path in targets if path is not None])

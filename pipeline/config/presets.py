@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.config import Config, apply_settings, without_foreign_defaults
-from pipeline.config.schema import all_settings, flat, settings_of
+from pipeline.config.schema import all_settings, family_presets, flat, settings_of
 from pipeline.config.sections import OutputConfig
 from pipeline.core.errors import ConfigError
 
@@ -36,11 +36,13 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with painter."""
+    """Return the names of the presets that come with painter, and with families from outside."""
+    return sorted({*_files(), *family_presets()})
+
+
+def _files() -> list[str]:
     folder = resources.files("pipeline.config") / "presets"
-    return sorted(
-        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
-    )
+    return [p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")]
 
 
 def load_preset(name: str) -> Config:
@@ -49,11 +51,17 @@ def load_preset(name: str) -> Config:
     Raises:
         ConfigError: if there is none; the message lists those that exist.
     """
-    names = preset_names()
-    if name not in names:
-        raise ConfigError(f"There is no preset {name!r}. Presets: {', '.join(names)}.")
+    if name not in _files():
+        return _preset_of_family(name)
     text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text()
     return Config.from_dict(tomllib.loads(text))
+
+
+def _preset_of_family(name: str) -> Config:
+    presets = family_presets()
+    if name not in presets:
+        raise ConfigError(f"There is no preset {name!r}. Presets: {', '.join(preset_names())}.")
+    return Config.from_dict(presets[name])
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 A family registers one dataclass for each of the sections [data], [network] and [training], which
 extends that section's own. So a setting belongs to the families whose dataclasses have it, with
-that family's meaning, default and checks. The families that come with painter register
-themselves when they are first asked for.
+that family's meaning, default and checks. Families register themselves when they are first asked
+for: those that come with painter, and those from outside (see `outside`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import math
@@ -17,6 +18,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from typing import Any
 
+from pipeline.config import outside
 from pipeline.config.sections import (
     BudgetConfig,
     DataConfig,
@@ -52,6 +54,8 @@ class FamilySettings:
     training: type[TrainingConfig] = TrainingConfig
     check: Callable[[Any], None] = _no_check
     """Takes a whole `Config`; raises ConfigError for settings that do not go together."""
+    presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Named settings that a family from outside brings; those of painter's are files."""
 
     def sections(self) -> dict[str, type]:
         """Return the dataclass of each section, in the order in which files have them."""
@@ -80,13 +84,28 @@ _REGISTERED: dict[str, FamilySettings] = {}
 
 
 def register_settings(family: str, settings: FamilySettings) -> None:
-    """Make the settings of a family known, under the name that the setting `family` takes."""
+    """Make the settings of a family known, under the name that the setting `family` takes.
+
+    Raises:
+        ConfigError: if another family has that name.
+    """
+    module = settings.network.__module__
+    own = BUILT_IN.get(family)
+    before = _REGISTERED.get(family)
+    elsewhere = own is not None and not f"{module}.".startswith(f"{own}.")
+    if elsewhere or (before is not None and before.network.__module__ != module):
+        raise ConfigError(f"There is a family {family!r} already; {module} must name its own.")
     _REGISTERED[family] = settings
     settings_of.cache_clear()
 
 
 def family_names() -> list[str]:
-    """Return the names of all families, those that come with painter first."""
+    """Return the names of all families, those that come with painter first.
+
+    Raises:
+        ConfigError: if a family from outside cannot be imported.
+    """
+    outside.import_families()
     return list(BUILT_IN | _REGISTERED)
 
 
@@ -98,8 +117,11 @@ def family_settings(family: str) -> FamilySettings:
     """
     if family not in _REGISTERED and family in BUILT_IN:
         importlib.import_module(BUILT_IN[family])
-    if family not in _REGISTERED:
-        raise ConfigError(f"family is {family!r}; expected one of {', '.join(family_names())}.")
+    if family not in _REGISTERED and family not in family_names():
+        raise ConfigError(
+            f"family is {family!r}; expected one of {', '.join(family_names())}. "
+            f"A family of your own is known once {outside.VARIABLE} names its module."
+        )
     return _REGISTERED[family]
 
 
@@ -121,6 +143,15 @@ def settings_of(family: str) -> dict[str, Setting]:
 
 def _default(field: Field[Any]) -> Any:
     return field.default if field.default is not MISSING else None
+
+
+def family_presets() -> dict[str, dict[str, Any]]:
+    """Return the presets that families bring, by their names."""
+    return {
+        name: {"family": family, **settings}
+        for family in family_names()
+        for name, settings in family_settings(family).presets.items()
+    }
 
 
 def all_settings() -> dict[str, list[str]]:

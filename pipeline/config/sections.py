@@ -11,7 +11,6 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
 UPSCALES = ("learned", *UPSCALE_FILTERS)
-LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
 CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
@@ -90,9 +89,7 @@ class TrainingConfig:
     batch_size: int = 64
     """Images a step, over all devices."""
     learning_rate: float = 2e-4
-    """Adam's step size, for both networks."""
-    discriminator_learning_rate: float | None = None
-    """Adam's step size for the discriminator, if it has its own."""
+    """Adam's step size."""
     learning_rate_schedule: str = "constant"
     """constant; linear: to zero over the last share of the budget; or cosine, over the same."""
     learning_rate_decay_share: float = 0.5
@@ -101,14 +98,6 @@ class TrainingConfig:
     """Adam's decay of the first moment."""
     beta2: float = 0.999
     """Adam's decay of the second moment."""
-    loss: str = "non-saturating"
-    """non-saturating, minimax, lsgan, hinge or wgan-gp."""
-    discriminator_steps: int = 1
-    """Steps of the discriminator for each of the generator, each on images of its own."""
-    real_label: float = 1.0
-    """Target of the discriminator on paintings, and of the generator."""
-    fake_label: float = 0.0
-    """Target of the discriminator on generated images."""
     ema_decay: float = 0.999
     """Decay a step of the averaged generator; shorter while the run is young."""
     precision: str = "auto"
@@ -122,23 +111,16 @@ class TrainingConfig:
         require(
             2 <= self.batch_size <= 65536, "batch_size", self.batch_size, "a number from 2 to 65536"
         )
-        for name in ("learning_rate", "discriminator_learning_rate"):
-            value = getattr(self, name)
-            require(value is None or 0 < value <= 1, name, value, "above 0, at most 1")
+        rate = self.learning_rate
+        require(0 < rate <= 1, "learning_rate", rate, "above 0, at most 1")
         require_one_of(
             LEARNING_RATE_SCHEDULES, "learning_rate_schedule", self.learning_rate_schedule
         )
         share = self.learning_rate_decay_share
         require(0 <= share <= 1, "learning_rate_decay_share", share, "from 0 to 1")
-        require_one_of(LOSSES, "loss", self.loss)
-        steps = self.discriminator_steps
-        require(1 <= steps <= 100, "discriminator_steps", steps, "from 1 to 100")
         for name in ("beta1", "beta2", "ema_decay"):
             value = getattr(self, name)
             require(0 <= value < 1, name, value, "from 0 to below 1")
-        for name in ("real_label", "fake_label"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, name, value, "from 0 to 1")
         require_one_of(PRECISIONS, "precision", self.precision)
 
 

@@ -52,7 +52,12 @@ class Phase:
     every: int = 1
     """The phase takes place in the first of so many steps."""
     short: str = ""
-    """Ends the names `loss_` in the statistics and `optimizer_` in the state."""
+    """Ends the names `loss_` in the statistics and `optimizer_` in the state; else `name` does."""
+
+    @property
+    def key(self) -> str:
+        """Return what ends those names."""
+        return self.short or self.name
 
 
 class Objective(Protocol):
@@ -137,8 +142,8 @@ class Family:
     settings: FamilySettings
     generator: Callable[[Config], nn.Module]
     """Builds the network that makes images, with fresh weights from torch's global generator."""
-    discriminator: Callable[[Config], nn.Module]
-    """Builds the network that judges them."""
+    discriminator: Callable[[Config], nn.Module] | None
+    """Builds the network `discriminator`, which judges them; None if there is none of that name."""
     objective: Callable[[Config, torch.device], Objective]
     inputs: Callable[[Config, TrainingImages], Inputs]
     sampler: Callable[..., Sampler] | None = None
@@ -149,9 +154,11 @@ class Family:
     """Returns the law of the noise that images are made from, in whose space one can walk; None
     if they are made from something else."""
     more_networks: Callable[[Config], Mapping[str, nn.Module]] = lambda _: {}
-    """Builds whatever other networks are trained."""
+    """Builds whatever other networks are trained, under any names."""
 
     def networks(self, config: Config) -> dict[str, nn.Module]:
         """Build all networks of a training; their weights are drawn in this order."""
-        own = {"generator": self.generator(config), "discriminator": self.discriminator(config)}
+        own = {"generator": self.generator(config)}
+        if self.discriminator is not None:
+            own["discriminator"] = self.discriminator(config)
         return own | dict(self.more_networks(config))

@@ -11,6 +11,9 @@ from pipeline.config import Config, OutputConfig, family_settings, register_sett
 from pipeline.core.errors import ConfigError
 from pipeline.families.family import Enlarger, Family
 from pipeline.families.noise.laws import Latents
+from pipeline.models.builders import Builder, register_builder
+from pipeline.models.builders import build_generator as build_generator  # noqa: PLC0414 - also known here
+from pipeline.models.builders import enlarges as enlarges  # noqa: PLC0414 - the same
 from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 
@@ -20,6 +23,7 @@ _FAMILIES: dict[str, Family] = {}
 def register(family: Family) -> Family:
     """Make a family known, with its settings, and return it."""
     register_settings(family.name, family.settings)
+    register_builder(family.name, Builder(family.generator, family.enlarger is not None))
     _FAMILIES[family.name] = family
     return family
 
@@ -30,14 +34,11 @@ def family_of(config: Config) -> Family:
     return _FAMILIES[config.family]
 
 
-def build_generator(config: Config) -> nn.Module:
-    """Return a new generator of the config's family."""
-    return family_of(config).generator(config)
-
-
 def build_discriminator(config: Config) -> nn.Module:
-    """Return a new discriminator of the config's family."""
-    return family_of(config).discriminator(config)
+    """Return a new discriminator of the config's family, which must have one."""
+    build = family_of(config).discriminator
+    assert build is not None
+    return build(config)
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -93,11 +94,6 @@ def makes_images(config: Config) -> bool:
     return family_of(config).sampler is not None
 
 
-def enlarges(config: Config) -> bool:
-    """Tell whether a family makes other generators' images larger."""
-    return family_of(config).enlarger is not None
-
-
 def latents_of(config: Config) -> Latents:
     """Return the law of the noise that images are made from.
 
@@ -107,7 +103,10 @@ def latents_of(config: Config) -> Latents:
     check_makes_images(config)
     law = family_of(config).latents
     if law is None:
-        raise ConfigError(f"Family {config.family!r} does not make its images from noise.")
+        raise ConfigError(
+            f"Family {config.family!r} does not make its images from noise, so there is no space "
+            "of noise to walk, mix or serve images from. `painter generate` makes its images."
+        )
     return law(config)
 
 

@@ -41,6 +41,14 @@ def class_number(config: Config, name: str | None) -> int | None:
     raise ConfigError(f"The generator knows no class {name!r}; its classes: {found}.")
 
 
+def to_pixels(images: torch.Tensor) -> np.ndarray:
+    """Return images (N, C, s, s) in [-1, 1], in colour or grey, as uint8 (N, s, s, 3), 0 to 255."""
+    colour = images.expand(-1, 3, -1, -1)  # grey becomes RGB
+    pixels = ((colour + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+    finished: np.ndarray = pixels.contiguous().numpy()
+    return finished
+
+
 def enlarge(images: np.ndarray, output: OutputConfig) -> np.ndarray:
     """Resize uint8 (N, s, s, 3) to (N, S, S, 3) with the filter that the config names.
 

@@ -25,7 +25,7 @@ from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.records import refuse_later_format
 from pipeline.core.text import legible
-from pipeline.families.registry import build_generator, enlarges
+from pipeline.models.builders import build_generator, enlarges
 from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.storage import write_bytes, write_json

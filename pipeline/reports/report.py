@@ -17,7 +17,14 @@ from typing import Any
 from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
 from pipeline.data.images import ImageSet, open_images
-from pipeline.reports.charts import Series, line_chart, short_number, smooth, smoothing_window
+from pipeline.reports.charts import (
+    MOST_SERIES,
+    Series,
+    line_chart,
+    short_number,
+    smooth,
+    smoothing_window,
+)
 from pipeline.reports.pages import render
 from pipeline.reports.run_pictures import (
     nearest_pairs,
@@ -25,12 +32,19 @@ from pipeline.reports.run_pictures import (
     training_pictures,
     wall_picture,
 )
-from pipeline.runs.curves import read_scores, read_stats
+from pipeline.runs.curves import losses, read_scores, read_stats
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
 from pipeline.scoring.record import Score, number, read_score, written
 from pipeline.system.storage import write_text
+
+OUTPUTS = {
+    "d_real": "D(x), paintings",
+    "d_fake_before": "D(G(z)) before its step",
+    "d_fake_after": "D(G(z)) after its step",
+}
+"""What a discriminator says, where a run has one."""
 
 
 @dataclass(frozen=True)
@@ -227,20 +241,19 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
-    losses = {"discriminator": stats["loss_d"], "generator": stats["loss_g"]}
-    outputs = {
-        "D(x), paintings": stats["d_real"],
-        "D(G(z)) before its step": stats["d_fake_before"],
-        "D(G(z)) after its step": stats["d_fake_after"],
-    }
     seen = stats["images_seen"]
+    lines = list(losses(stats).items())
+    charts = [
+        _chart(f"losses{first or ''}", "Losses", seen, dict(lines[first:][:MOST_SERIES]), None)
+        for first in range(0, len(lines), MOST_SERIES)
+    ]
+    outputs = {label: stats[key] for key, label in OUTPUTS.items() if key in stats}
+    if not outputs:
+        return charts
     said = [value for values in outputs.values() for value in values if math.isfinite(value)]
     probabilities = all(0 <= value <= 1 for value in said)  # as the loss of the run has it
     limits = (0.0, 1.0) if probabilities else None
-    return [
-        _chart("losses", "Losses", seen, losses, None),
-        _chart("outputs", "What the discriminator says", seen, outputs, limits),
-    ]
+    return [*charts, _chart("outputs", "What the discriminator says", seen, outputs, limits)]
 
 
 def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,16 @@ STAT_KEYS = (
     "d_fake_after",
     "images_per_second",
 )
+"""What a GAN's line of `stats.jsonl` has at least."""
+COUNTERS = ("step", "images_seen", "seconds", "images_per_second")
+"""What every line has. The rest is what the family's objective logs."""
+LOSS = "loss_"
+"""Begins the names of losses; what follows is the phase's."""
+_LEARNERS = {"d": "discriminator", "g": "generator"}
 
 
 def read_stats(path: Path) -> dict[str, list[float]]:
-    """Return the columns of `stats.jsonl`; what is null there is NaN here.
+    """Return the columns of `stats.jsonl`; what is null or missing there is NaN here.
 
     A last line that breaks off is left out: the run may be writing it.
 
@@ -50,7 +57,14 @@ def read_stats(path: Path) -> dict[str, list[float]]:
             ) from None
     if not rows:
         raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
-    return {key: [row[key] for row in rows] for key in STAT_KEYS}
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {key: [row.get(key, math.nan) for row in rows] for key in keys}
+
+
+def losses(stats: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Return the columns of the losses, each under the name of what learns by it."""
+    names = [key.removeprefix(LOSS) for key in stats if key.startswith(LOSS)]
+    return {_LEARNERS.get(name, name): stats[LOSS + name] for name in names}
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:
@@ -77,7 +91,8 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
 
 def _stats_row(line: bytes) -> dict[str, float]:
     row = json.loads(line.decode())
-    return {key: math.nan if row[key] is None else float(row[key]) for key in STAT_KEYS}
+    found = {key: math.nan if value is None else float(value) for key, value in row.items()}
+    return {key: found[key] for key in COUNTERS} | found
 
 
 def seconds_of_training(run: RunFolder, images_seen: int) -> float:

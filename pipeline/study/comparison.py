@@ -15,8 +15,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data.images import open_images
-from pipeline.reports.charts import Series, line_chart, smooth, smoothing_window
+from pipeline.reports.charts import MOST_SERIES, Series, line_chart, smooth, smoothing_window
 from pipeline.reports.pages import Picture, gallery, render
+from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.plan import MEASURES, StudyPlan
 from pipeline.study.results import Finished, Row, Verdict
@@ -39,6 +40,7 @@ class Article:
     score: str
     pictures: list[Picture]
     chart: str | None
+    legend: list[str]
     runs: str
 
 
@@ -137,6 +139,7 @@ def _article(number: int, row: Row, plan: StudyPlan) -> Article:
         f"{MEASURES[plan.evaluation.criterion]} {cell(row, plan.evaluation.criterion)}",
         pictures,
         _curves(number, row.runs[0]),
+        [f"{line.label} loss" for line in _losses(row.runs[0])],
         ", ".join(one.run.path.name for one in row.runs),
     )
 
@@ -149,21 +152,24 @@ def _pictures(one: Finished, count: int) -> list[Picture]:
     return gallery(images, names, f"{one.point.label}, seed {one.point.seed}, image")
 
 
+def _losses(one: Finished) -> list[Series]:
+    """Return the losses of a run, as many as a chart can show."""
+    lines = [Series(label, values) for label, values in losses(one.stats).items()]
+    return lines[:MOST_SERIES]
+
+
 def _curves(number: int, one: Finished) -> str | None:
-    """Return both losses of a run as a chart."""
-    if not one.stats:
+    """Return the losses of a run as a chart."""
+    lines = _losses(one)
+    if not lines:
         return None
-    losses = [
-        Series("discriminator", one.stats["loss_d"]),
-        Series("generator", one.stats["loss_g"]),
-    ]
-    last = [smooth(s.values, smoothing_window(len(s.values)))[-1] for s in losses]
+    last = [smooth(s.values, smoothing_window(len(s.values)))[-1] for s in lines]
+    ends = [f"{line.label} ends at {end:.2f}" for line, end in zip(lines, last, strict=True)]
     return line_chart(
         f"losses-{number}",
         one.stats["images_seen"],
-        losses,
-        description=f"Losses of {one.point.label}: discriminator ends at {last[0]:.2f}, generator "
-        f"at {last[1]:.2f}.",
+        lines,
+        description=f"Losses of {one.point.label}: {', '.join(ends)}.",
         x_label="training images",
     )
 

@@ -275,7 +275,7 @@ def take_step(
         minimise(loss, optimizer, state.scaler, ranks)
         if "generator" in phase.trains:
             state.average.update(state.generator, scalars.average_weight)
-        state.metrics[phase.name] = {f"loss_{phase.short}": loss.detach()} | logged
+        state.metrics[phase.name] = {f"loss_{phase.key}": loss.detach()} | logged
     state.scaler.update()
 
 

@@ -19,6 +19,7 @@ from pipeline.core.notices import say_once
 from pipeline.families.family import Metrics
 from pipeline.families.layers.normalisation import mixes_images
 from pipeline.models.snapshots import save_snapshot, upscaler_of
+from pipeline.runs.curves import LOSS
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.system.storage import atomic_file
@@ -108,7 +109,8 @@ class Recorder:
     def after_step(self, values: Metrics) -> None:
         """Log, draw and save as often as the config says."""
         self._last = values
-        self._not_finite |= ~torch.isfinite(values["loss_d"] + values["loss_g"])
+        losses = [value for name, value in values.items() if name.startswith(LOSS)]
+        self._not_finite |= ~torch.isfinite(sum(losses[1:], losses[0]))
         logging = self._config.logging
         if self._state.step % logging.log_every == 0:
             self._write_statistics()

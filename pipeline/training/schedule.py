@@ -56,7 +56,8 @@ class Schedule:
 
 def described(training: TrainingConfig) -> str:
     """Return the learning rates and their schedule in words."""
-    rates, own = f"{training.learning_rate:g}", training.discriminator_learning_rate
+    rates = f"{training.learning_rate:g}"
+    own = getattr(training, "discriminator_learning_rate", None)  # a GAN's own setting
     if own is not None:
         rates += f", the discriminator's {own:g}"
     schedule = Schedule.from_config(training)

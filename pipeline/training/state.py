@@ -79,7 +79,7 @@ class TrainingState:
     def _parts(self) -> dict[str, Any]:
         """Return what has a `state_dict`, under the names that files have for it."""
         phases = self.objective.phases
-        optimizers = {f"optimizer_{p.short}": self.optimizers[p.name] for p in phases}
+        optimizers = {f"optimizer_{p.key}": self.optimizers[p.name] for p in phases}
         averaged = {"average": self.average.network, "scaler": self.scaler}
         return self.networks | averaged | optimizers | {"objective": self.objective}
 

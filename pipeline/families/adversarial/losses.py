@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.config import TrainingConfig
+from pipeline.families.adversarial.settings import AdversarialTraining
 
 
 class Loss(Protocol):
@@ -142,7 +142,7 @@ class Wasserstein:
         return logits.mean()
 
 
-def make_loss(config: TrainingConfig) -> Loss:
+def make_loss(config: AdversarialTraining) -> Loss:
     """Return the loss that the config names."""
     labels = (config.real_label, config.fake_label)
     losses: dict[str, Loss] = {

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.config import Config, TrainingConfig
+from pipeline.config import Config
 from pipeline.families.adversarial.diffaugment import (
     DRAWS,
     DifferentiableAugmentation,
@@ -18,6 +18,7 @@ from pipeline.families.adversarial.diffaugment import (
 )
 from pipeline.families.adversarial.lecam import lecam_penalty, moved
 from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
+from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch, Metrics, Networks, Phase
 from pipeline.families.layers.normalisation import mixes_images
 from pipeline.families.noise.settings import NoiseTraining, PlainTraining
@@ -28,7 +29,7 @@ REAL, FAKE, FAKE_AGAIN = range(3)
 discriminator's phase, and generated ones in the generator's."""
 
 
-def adversarial_phases(training: TrainingConfig) -> tuple[Phase, Phase]:
+def adversarial_phases(training: AdversarialTraining) -> tuple[Phase, Phase]:
     """Return the two phases of a GAN's step, the discriminator's first."""
     own, rate = training.discriminator_learning_rate, training.learning_rate
     return (

@@ -13,7 +13,7 @@ from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.registry import latents_of, make_enlargers
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
-from pipeline.models.samplers import class_number, enlarge
+from pipeline.models.samplers import class_number, enlarge, to_pixels
 from pipeline.models.snapshot import Snapshot
 
 
@@ -93,10 +93,7 @@ class NoiseSampler:
     @torch.inference_mode()
     def pixels_of(self, z: torch.Tensor, turn: int = 0) -> np.ndarray:
         """Return the images of z before a filter enlarges them: uint8 (N, s, s, 3), 0 to 255."""
-        images = self.tensors_of(z, turn).expand(-1, 3, -1, -1)  # grey becomes RGB
-        pixels = ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-        finished: np.ndarray = pixels.contiguous().numpy()
-        return finished
+        return to_pixels(self.tensors_of(z, turn))
 
     def tensors_of(self, z: torch.Tensor, turn: int = 0) -> torch.Tensor:
         """Return what the networks make of z: float32 (N, C, s, s) in [-1, 1], on their device."""

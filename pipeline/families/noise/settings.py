@@ -8,11 +8,11 @@ from pipeline.config import (
     Config,
     DataConfig,
     NetworkConfig,
-    TrainingConfig,
     require,
     require_one_of,
 )
 from pipeline.core.errors import ConfigError
+from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.noise.laws import parse_noise
 
 DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
@@ -45,7 +45,7 @@ class NoiseNetwork(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class NoiseTraining(TrainingConfig):
+class NoiseTraining(AdversarialTraining):
     """What keeps a discriminator from learning few images by heart, and the noise."""
 
     diffaugment: tuple[str, ...] = ()
@@ -180,6 +180,7 @@ def check_penalties(config: Config) -> None:
     ):
         return
     training, found = config.training, None
+    assert isinstance(training, AdversarialTraining)
     if training.loss == "wgan-gp":
         found = "loss is 'wgan-gp'"
     elif isinstance(training, PlainTraining) and training.r1_weight:
@@ -197,6 +198,7 @@ def check_patches(config: Config) -> None:
     Raises:
         ConfigError: if the loss is wgan-gp.
     """
+    assert isinstance(config.training, AdversarialTraining)
     if config.training.loss == "wgan-gp":
         raise ConfigError(
             f"loss is 'wgan-gp'; the discriminator of family {config.family!r} judges patches and "

@@ -9,10 +9,10 @@ from pipeline.config import (
     Config,
     DataConfig,
     NetworkConfig,
-    TrainingConfig,
     require,
 )
 from pipeline.core.errors import ConfigError
+from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.noise.settings import check_channels, check_patches
 
 UPSCALE_FACTORS = (2, 4)
@@ -58,7 +58,7 @@ class UpscalerNetwork(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class UpscalerTraining(TrainingConfig):
+class UpscalerTraining(AdversarialTraining):
     """The weights of its loss."""
 
     adversarial_weight: float = 1.0

@@ -1,0 +1,5 @@
+"""`python -m painter` is the same command as `painter`."""
+
+from painter import main
+
+main()

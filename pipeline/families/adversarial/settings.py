@@ -1,0 +1,37 @@
+"""Settings of families that learn by a discriminator's verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config import TrainingConfig, require, require_one_of
+
+LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
+
+
+@dataclass(frozen=True)
+class AdversarialTraining(TrainingConfig):
+    """The game of a generator and a discriminator."""
+
+    discriminator_learning_rate: float | None = None
+    """Adam's step size for the discriminator, if it has its own."""
+    loss: str = "non-saturating"
+    """non-saturating, minimax, lsgan, hinge or wgan-gp."""
+    discriminator_steps: int = 1
+    """Steps of the discriminator for each of the generator, each on images of its own."""
+    real_label: float = 1.0
+    """Target of the discriminator on paintings, and of the generator."""
+    fake_label: float = 0.0
+    """Target of the discriminator on generated images."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        rate, steps = self.discriminator_learning_rate, self.discriminator_steps
+        expected = "above 0, at most 1"
+        require(rate is None or 0 < rate <= 1, "discriminator_learning_rate", rate, expected)
+        require_one_of(LOSSES, "loss", self.loss)
+        require(1 <= steps <= 100, "discriminator_steps", steps, "from 1 to 100")
+        for name in ("real_label", "fake_label"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, name, value, "from 0 to 1")
