@@ -60,7 +60,8 @@ def test_a_failure_leaves_the_earlier_file_and_no_other(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from pipeline.system.storage import ZipImageWriter, write_bytes
+from pipeline.system.image_writers import ZipImageWriter
+from pipeline.system.storage import write_bytes
 # The kernel itself refuses to let a file grow, as a full disk does.
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 folder = Path(sys.argv[1])
