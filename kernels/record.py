@@ -81,7 +81,7 @@ def read_record(folder: Path) -> KernelRecord | None:
     try:
         return from_json(KernelRecord, read_json(path))
     except (TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}). Delete it, and push again.") from None
+        raise RunError(f"{path} is damaged ({error}). Move it away, and push again.") from None
 
 
 def write_record(folder: Path, record: KernelRecord) -> None:
@@ -147,8 +147,8 @@ def require_within_reach(client: KaggleClient, record: KernelRecord) -> int:
     latest = client.latest_kernel(record.name)
     if latest is None:
         raise KaggleError(
-            f"{record.name} is no longer on Kaggle, or not yours to see. To push it anew, delete "
-            f"its {RECORD}."
+            f"{record.name} is no longer on Kaggle, or not yours to see. To push it anew, move "
+            f"its {RECORD} away."
         )
     if not within_reach(client, record, latest):
         raise KaggleError(

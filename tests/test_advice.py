@@ -52,7 +52,7 @@ def suggestions(tree: ast.AST) -> Iterator[ast.expr]:
         said = ""
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
-                if re.search(r"painter [a-z][^`.;]* --[a-z-]+ $", said):
+                if re.search(r"painter [a-zX][^`.;]* --[a-z-]+ $", said):
                     yield part.value
                 said += "X"
             elif isinstance(part, ast.Constant):

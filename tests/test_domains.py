@@ -45,12 +45,20 @@ def test_what_was_picked_finds_itself_again() -> None:
         assert picked(names, found.domain) == found
 
 
-def test_a_domain_beside_other_folders_keeps_its_path() -> None:
+def test_what_lies_beside_the_wrapping_folder_changes_no_names() -> None:
     found = picked(BESIDE_OTHERS)
-    assert found.domain == "gan/monet_jpg"
-    assert found.stored == {n: n for n in BESIDE_OTHERS if "monet" in n}
+    assert (found.domain, list(found.stored)) == ("monet_jpg", list(picked(WRAPPED).stored))
+    assert list(found.stored.values()) == [n for n in BESIDE_OTHERS if "monet" in n]
     assert picked(BESIDE_OTHERS, "monet_jpg") == found
     assert picked(BESIDE_OTHERS, "gan\\monet_jpg/") == found
+
+
+def test_one_of_several_folders_of_a_name_keeps_its_path() -> None:
+    names = tree(gan__monet_jpg=2, gan__photo_jpg=3, copy__monet_jpg=4)
+    found = picked(names, "gan/monet_jpg")
+    assert found.domain == "gan/monet_jpg"
+    assert found.stored == {n: n for n in names if n.startswith("gan/monet")}
+    assert picked(names, found.domain) == found
 
 
 @pytest.mark.parametrize(

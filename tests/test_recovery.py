@@ -70,6 +70,25 @@ def flip(path: Path, place: int = -5) -> None:
     path.write_bytes(content)
 
 
+# --- Which images
+
+
+def test_a_run_of_all_images_in_a_wrapping_folder_goes_on_as_advised(
+    run: Path, painter: Painter
+) -> None:
+    fill(run.parent / "wrap" / "all" / "monet_jpg", 4)
+    fill(run.parent / "wrap" / "all" / "photo_jpg", 3, (40, 40))
+    command = [*train("--set", "images=16"), "--data", "wrap", "--run", "began"]
+    painter(*command, "--domain", "all")
+    records = RunFolder(run.parent / "began").provenance
+    content = json.loads(records.read_text())
+    content["data"]["domain"] = None  # as 0.1.0 wrote it, which took all of these unasked
+    records.write_text(json.dumps(content))
+    assert "--domain all takes them again" in painter(*command, code=2)
+    painter(*command, "--set", "images=24", "--domain", "all")
+    assert "--domain" not in painter(*train(), "--data", "data", "--run", "began", code=2)
+
+
 # --- The state
 
 
@@ -254,11 +273,16 @@ def test_settings_come_back_from_the_snapshot(run: Path, painter: Painter, damag
 def test_without_any_snapshot_lost_settings_are_said_to_be_lost(
     run: Path, painter: Painter
 ) -> None:
+    kept = shutil.copytree(run, run.parent / "kept")
     for path in [*run.glob("snapshot.*"), run / "config.json"]:
         path.unlink()
     before = contents(run)
-    assert "Choose another --run" in painter(*train(), code=2)
+    message = painter(*train(), code=2)
+    assert "Choose another --run, or put one of these files back from a copy" in message
     assert contents(run) == before
+    shutil.copy(kept / "snapshot.safetensors", run)
+    painter(*train())
+    assert (run / "config.json").read_bytes() == (kept / "config.json").read_bytes()
 
 
 @pytest.mark.parametrize("damage", ["missing", "{", '{"data": 3}'])

@@ -157,8 +157,13 @@ class _Tree:
         return found[0] if found else None
 
     def skipped_above(self, folder: Parts) -> int:
-        """Return how many wrapping folders names and domain go without."""
-        skip = min(len(self._wrapper), len(folder) - 1)
+        """Return how many of the folders above it names and domain go without.
+
+        Where no other folder has its name, that is all, so that what lies beside the wrapping
+        folders changes nothing.
+        """
+        only_one = self._outermost(folder[-1:]) == [folder]
+        skip = len(folder) - 1 if only_one else min(len(self._wrapper), len(folder) - 1)
         # A shorter path that means another folder from the top would not find this one again.
         return 0 if folder[skip:] in self._below else skip
 

@@ -14,8 +14,6 @@ MADE_BY = {
     "config.json": "train", "provenance.json": "train", "images.json": "generate",
     "score.json": "score",
 }  # fmt: skip
-
-
 """The commands that write the JSON files of a run."""
 
 

@@ -201,6 +201,7 @@ class RunFolder:
                 + "\n  ".join(changed)
                 + "\nChoose another --run, or give the same settings to take it up again."
                 + seeds_advice(changed)
+                + _domain_advice(old, data)
             )
 
     def require(self, file: Path, command: str) -> None:
@@ -209,6 +210,16 @@ class RunFolder:
             raise RunError(
                 f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
             )
+
+
+def _domain_advice(begun: TrainingData, data: TrainingData) -> str:
+    """Return what to say where all images were taken, and now one folder of them is picked.
+
+    Version 0.1.0 saw no folders inside a folder that wraps them.
+    """
+    if begun.domain is not None or data.domain is None or data.count >= begun.count:
+        return ""
+    return " It was begun with all the images of its data: --domain all takes them again."
 
 
 def seeds_advice(changed: list[str]) -> str:

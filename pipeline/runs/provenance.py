@@ -18,8 +18,6 @@ from pipeline.core.redaction import redact_word
 from pipeline.runs.files import read_json
 
 BUNDLE_FILE = Path(__file__).parents[2] / "bundle.json"
-
-
 """Lies beside the packages that were unpacked from a kernel's file."""
 
 

@@ -80,8 +80,8 @@ def stored_config(run: RunFolder) -> Config:
         with suppress(RunError):
             return load_snapshot(path).config
     raise RunError(
-        f"{problem} No snapshot there has its settings either. Choose another --run; "
-        f"{run.path} stays as it is."
+        f"{problem} That takes a snapshot that can be read, and there is none. Choose another "
+        f"--run, or put one of these files back from a copy; {run.path} stays as it is."
     )
 
 
