@@ -508,8 +508,10 @@ def _row(run: RunFolder) -> dict[str, Any]:
 def _images_of_snapshot(run: RunFolder) -> float:
     """Return the training images that the last snapshot has seen, 0 if that is not known."""
     about = run.snapshot.with_suffix(".json")
-    found = read_json(about).get("images_seen") if about.exists() else None
-    return float(found) if isinstance(found, int) else 0.0
+    # It is there for people to read: who loads the snapshot itself refuses what is wrong with it.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads(about.read_text())["images_seen"])
+    return 0.0
 
 
 def _score_of_images(run: RunFolder) -> dict[str, Any]:

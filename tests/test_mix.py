@@ -21,7 +21,7 @@ from pipeline.report import write_report
 from pipeline.runs import RunFolder, list_runs
 from pipeline.samplers import NoiseSampler
 from pipeline.storage import write_json
-from pipeline.training.checkpoints import Snapshot, load_snapshot, save_snapshot, write_snapshot
+from pipeline.training.checkpoints import HASH, Snapshot, load_snapshot, save_snapshot, write_snapshot
 from pipeline.training.loop import train
 from pipeline.training.precision import Precision
 
@@ -128,7 +128,7 @@ def test_a_wrong_number_of_generators_is_refused(tmp_path: Path, count: object) 
 
     path = tmp_path / "s.safetensors"
     save_snapshot(path, fresh(0).generator, TINY, 1)
-    about = json.loads((tmp_path / "s.json").read_text()) | {"generators": count}
+    about = json.loads((tmp_path / "s.json").read_text()) | {"generators": count, HASH: None}
     tensors = safetensors.torch.load_file(path)
     safetensors.torch.save_file(tensors, path, {"about": json.dumps(about)})
     with pytest.raises(RunError, match="does not fit this version"):
