@@ -21,7 +21,13 @@ from pipeline.report import write_report
 from pipeline.runs import RunFolder, list_runs
 from pipeline.samplers import NoiseSampler
 from pipeline.storage import write_json
-from pipeline.training.checkpoints import HASH, Snapshot, load_snapshot, save_snapshot, write_snapshot
+from pipeline.training.checkpoints import (
+    HASH,
+    Snapshot,
+    load_snapshot,
+    save_snapshot,
+    write_snapshot,
+)
 from pipeline.training.loop import train
 from pipeline.training.precision import Precision
 
