@@ -14,6 +14,7 @@ import safetensors
 from tqdm import tqdm
 
 from kernels.record import KernelRecord, require_within_reach, write_record
+from pipeline.advice import quoted
 from pipeline.errors import KaggleError, RemoteFailed
 from pipeline.kaggle_api import KaggleClient, OutputFile
 from pipeline.runs import RunFolder
@@ -41,7 +42,7 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
     if not status.ended:
         raise KaggleError(
             f"{record.label} is {status.state}. Pull when it has ended: "
-            f"`painter kernel watch --run {folder}`."
+            f"`painter kernel watch --run {quoted(folder)}`."
         )
     files, log = client.kernel_output(record.name, record.version or 0)
     files = [f for f in files if _wanted(f.name)]

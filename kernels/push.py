@@ -25,6 +25,7 @@ from kernels.metadata import (
 )
 from kernels.record import RECORD, KernelRecord, read_record, within_reach, write_record
 from kernels.source import digest, origin_in, origin_of
+from pipeline.advice import quoted
 from pipeline.config import Config, differences
 from pipeline.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.kaggle_api import KaggleClient, KernelSource, Pushed
@@ -216,7 +217,7 @@ def same_kernel_there(
     if status.ended and known.pulled is None:
         raise KaggleError(
             f"{known.label} is complete, and a new version would hide its output. Fetch it first: "
-            f"`painter kernel pull --run {folder}`. Or give the run folder another name."
+            f"`painter kernel pull --run {quoted(folder)}`. Or give the run folder another name."
         )
     return False
 
@@ -301,7 +302,7 @@ def refuse_other_run(run: RunFolder, config: Config, continue_from: Path | None)
     if not same and read_record(run.path) is None:
         raise RunError(
             f"{run.path} holds a run that was trained here; the kernel's output would replace it. "
-            f"Choose another --run, or --continue-from {run.path}."
+            f"Choose another --run, or --continue-from {quoted(run.path)}."
         )
 
 

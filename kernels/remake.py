@@ -43,7 +43,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
     if made is not None and made.wanted_class is not None:
         raise RunError(
             f"{run.images} holds images of the class {made.wanted_class!r} alone, which a kernel "
-            f"does not make. `painter generate --run {run.path}` makes one of all classes."
+            f"does not make. `painter generate --run {quoted(run.path)}` makes one of all classes."
         )
     path = run.chosen if made is None else source_of(run, made)
     snapshot = load_snapshot(path)

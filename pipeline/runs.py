@@ -289,7 +289,7 @@ def _how_to_make(path: Path) -> str:
     """Return which command writes a file that is missing, and replaces it where it is damaged."""
     if path.name not in MADE_BY:
         return "Move it away, and give the command again that made it."
-    return f"`painter {MADE_BY[path.name]} --run {path.parent}` makes it again."
+    return f"`painter {MADE_BY[path.name]} --run {quoted(path.parent)}` makes it again."
 
 
 def _refuse_later_lines(path: Path) -> None:
