@@ -36,7 +36,7 @@ MACHINES = {
 
 Most are lent to the participants of certain competitions only: Kaggle then refuses the push.
 """
-_OTHER_SPELLINGS = {"none": "cpu", "t4x2": "t4"}
+_OTHER_SPELLINGS = {"none": "cpu", "gpu": "t4", "t4x2": "t4", "gpu t4 x2": "t4"}
 MOST_MINUTES = 290.0
 """A kernel may run 300 minutes; the rest is kept for starting up and handing over the output."""
 GRACE_MINUTES = 10.0
@@ -115,7 +115,8 @@ def accelerator_of(name: str) -> str:
     if "tpu" in plain:
         raise KaggleError(f"painter does not run on TPUs. Use --accelerator {GPU}, or cpu.")
     close = difflib.get_close_matches(plain, known, 1)
-    hint = f" Did you mean {known[close[0]]}?" if close else ""
+    # One sign more or less of a short name is another machine: only long ones are guessed.
+    hint = f" Did you mean {known[close[0]]}?" if close and len(plain) > 5 else ""
     raise KaggleError(
         f"No accelerator on Kaggle is known as {name!r}.{hint} Known are: "
         + ", ".join(f"{short} ({full})" for short, full in MACHINES.items())

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.advice import quoted
+
 from kernels.metadata import (
     Plan,
     code_file,
@@ -315,7 +317,7 @@ def refuse_other_run(run: RunFolder, config: Config, continue_from: Path | None)
     if not same and read_record(run.path) is None:
         raise RunError(
             f"{run.path} holds a run that was trained here; the kernel's output would replace it. "
-            f"Choose another --run, or --continue-from {run.path}."
+            f"Choose another --run, or --continue-from {quoted(run.path)}."
         )
 
 

@@ -45,14 +45,14 @@ def test_one_is_singular(number: int, text: str) -> None:
 
 
 def suggestions(tree: ast.AST) -> Iterator[ast.expr]:
-    """Yield what f-strings put in the place of an option's value in a command of painter."""
+    """Yield what f-strings put in the place of an option's value."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.JoinedStr):
             continue
         said = ""
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
-                if re.search(r"painter [a-zX][^`.;]* --[a-z-]+ $", said):
+                if re.search(r"--[a-z-]+ $", said):
                     yield part.value
                 said += "X"
             elif isinstance(part, ast.Constant):
@@ -66,4 +66,5 @@ def test_every_suggested_command_quotes_its_values() -> None:
             for value in suggestions(ast.parse(path.read_text())):
                 found.append((path.name, ast.unparse(value)))
     assert found
-    assert all(text.startswith("quoted(") for _, text in found), found
+    plain = {"GPU", "ALL_DOMAINS", "host", "seed", "name", "free.count"}  # have no spaces
+    assert [f for f in found if not f[1].startswith("quoted(") and f[1] not in plain] == []

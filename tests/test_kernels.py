@@ -254,7 +254,8 @@ def test_a_quota_that_does_not_suffice_stops_the_push(desk: Desk) -> None:
         (("--accelerator", "t5"), "No accelerator on Kaggle"),
         (("--count", "3"), "7,000 to 10,000"),
         (("--source", "dataset:monet"), "OWNER/SLUG"),
-        (("--source", "alice/monet"), "Did you mean dataset:alice/monet?"),
+        (("--source", "alice/monet"), "SLUG'. Did you mean dataset:alice/monet?\n"),
+        (("--source", "."), "make it a dataset on Kaggle first.\n"),
         (("--source", "https://www.kaggle.com/c/gan-getting-started"), "Did you mean competition?"),
         (("--attach", "https://www.kaggle.com/datasets/bob/weights"), "Did you mean bob/weights?"),
         (("--set", "image_siz=64"), "image_size"),
@@ -452,9 +453,9 @@ def test_a_record_gives_its_owner_the_slug(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "machine"),
-    [("t4", GPU), ("T4x2", GPU), ("T4 x2", GPU), ("nvidiateslat4", GPU), ("CPU", CPU),
-     ("none", CPU), ("l4", "NvidiaL4"), ("NvidiaL4X1", "NvidiaL4X1"), ("A100", "NvidiaTeslaA100"),
-     ("rtx-pro-6000", "NvidiaRtxPro6000")],
+    [("t4", GPU), ("GPU", GPU), ("GPU T4 x2", GPU), ("T4x2", GPU), ("T4 x2", GPU),
+     ("nvidiateslat4", GPU), ("CPU", CPU), ("none", CPU), ("l4", "NvidiaL4"),
+     ("NvidiaL4X1", "NvidiaL4X1"), ("A100", "NvidiaTeslaA100"), ("rtx-pro-6000", "NvidiaRtxPro6000")],
 )  # fmt: skip
 def test_accelerators_have_short_names(given: str, machine: str) -> None:
     assert accelerator_of(given) == machine
@@ -467,8 +468,8 @@ def test_every_accelerator_is_known_by_both_its_names() -> None:
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [("NvidiaTelsaT4", "Did you mean NvidiaTeslaT4"), ("gpu", "Known are: cpu"), ("", "Known are"),
-     ("p100", "no longer runs on a P100"), ("TpuV5E8", "not run on TPUs")],
+    [("NvidiaTelsaT4", "Did you mean NvidiaTeslaT4"), ("t5", r"as 't5'\. Known are: cpu"),
+     ("", "Known are"), ("p100", "no longer runs on a P100"), ("TpuV5E8", "not run on TPUs")],
 )  # fmt: skip
 def test_an_accelerator_that_is_not_known_is_refused(given: str, words: str) -> None:
     with pytest.raises(KaggleError, match=words):

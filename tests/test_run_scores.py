@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256
@@ -33,3 +35,18 @@ def test_a_score_of_other_images_is_not_shown(tmp_path: Path) -> None:
     run.images.write_bytes(b"others")
     run.score.write_text('{"mifid": 80.0}')  # of an early version
     assert shown() == 80
+
+
+@pytest.mark.parametrize(
+    ("about", "seen"),
+    [('{"format": "painter-generator-1", "images_seen": 12}', 12), ("{", 0), ("[]", 0), ("{}", 0)],
+)
+def test_the_file_beside_the_snapshot_says_how_far_it_is(
+    tmp_path: Path, about: str, seen: int
+) -> None:
+    run = RunFolder(tmp_path / "a")
+    run.path.mkdir()
+    run.config.write_text("{}")
+    run.snapshot.with_suffix(".json").write_text(about)
+    (row,) = list_runs(tmp_path)
+    assert (row.images_seen, row.problem) == (seen, None)

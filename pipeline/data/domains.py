@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from pipeline.core.advice import quoted
 from pipeline.core.errors import DataError
 
 DEFAULT_DOMAIN = "monet_jpg"
@@ -152,7 +153,7 @@ class _Tree:
             folders = [f"{_path(folder)} ({self._below[folder]:,})" for folder in found]
             raise DataError(
                 f"{self._label} holds several folders that may be meant: {_listed(folders)} "
-                f"images. Say which: --domain {_path(found[0])}, or --domain {ALL_DOMAINS}."
+                f"images. Say which: --domain {quoted(_path(found[0]))}, or --domain {ALL_DOMAINS}."
             )
         return found[0] if found else None
 

@@ -63,7 +63,7 @@ class Connection:
             # With a key the client goes on, and yet sends the token in its place.
             raise KaggleError(
                 f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
-                f"expired. Put a new one in its place: {TOKEN_PAGE}{credentials.in_the_way()}"
+                f"expired. Put a new one from {TOKEN_PAGE} in its place.{credentials.in_the_way()}"
             )
         if not found:
             raise KaggleError(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
@@ -67,8 +68,8 @@ class KernelSettings:
             or (self.source.startswith(DATASET) and _is_dataset(self.source.removeprefix(DATASET))),
             "source",
             self.source,
-            f"'competition' or '{DATASET}OWNER/SLUG'"
-            + did_you_mean(source_meant(self.source, COMPETITION)),
+            f"'competition' or '{DATASET}OWNER/SLUG'",
+            _hint(self.source),
         )
         for name in ("attached", "generator", "attached_upscaler"):
             value = getattr(self, name)
@@ -188,9 +189,16 @@ def _check_types(settings: KernelSettings) -> None:
         _require(type(value) in types, name, value, expected)
 
 
-def _require(holds: bool, name: str, found: object, expected: str) -> None:
+def _require(holds: bool, name: str, found: object, expected: str, hint: str = "") -> None:
     if not holds:
-        raise ConfigError(f"{name} is {found!r}; expected {expected}.")
+        raise ConfigError(f"{name} is {found!r}; expected {expected}.{hint}")
+
+
+def _hint(source: str) -> str:
+    """Return what to do about a source that a kernel does not know."""
+    if Path(source).expanduser().exists():
+        return " What lies here, a kernel cannot read: make it a dataset on Kaggle first."
+    return did_you_mean(source_meant(source, COMPETITION))
 
 
 def _is_dataset(name: str) -> bool:
