@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.advice import quoted
-
 from kernels.metadata import (
     Plan,
     code_file,
