@@ -84,7 +84,7 @@ def test_a_run_of_all_images_in_a_wrapping_folder_goes_on_as_advised(
     content = json.loads(records.read_text())
     content["data"]["domain"] = None  # as 0.1.0 wrote it, which took all of these unasked
     records.write_text(json.dumps(content))
-    assert "--domain all takes them again" in painter(*command, code=2)
+    assert "--domain all` takes them again" in painter(*command, code=2)
     painter(*command, "--set", "images=24", "--domain", "all")
     assert "--domain" not in painter(*train(), "--data", "data", "--run", "began", code=2)
 
