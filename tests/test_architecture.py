@@ -41,7 +41,7 @@ FRONT_DOOR = ("pipeline.cli", "pipeline.__main__")
 """The top floor: two rooms that alone may import all packages, and that nothing imports."""
 TRAINING_LOOP = "pipeline.training.loop._train"
 LONGEST_FUNCTION, LONGEST_MODULE = 40, 400
-STILL_TOO_LONG = {"functions": 5, "modules": 0}
+STILL_TOO_LONG = {"functions": 0, "modules": 0}
 """How many are longer yet: these numbers only ever fall."""
 STILL_IN_CIRCLES = 0
 """Groups of modules within one room that import each other, yet."""

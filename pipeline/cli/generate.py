@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,11 @@ from pipeline.cli.options import (
     threads_option,
 )
 from pipeline.core.advice import counted
+
+if TYPE_CHECKING:
+    from pipeline.config import OutputConfig
+    from pipeline.models.snapshot import Snapshot
+    from pipeline.runs.folder import RunFolder
 
 
 @click.command()
@@ -40,55 +46,92 @@ def generate(
     snapshot: Path | None,
     last: bool,
     model: str | None,
-    count: int,
-    seed: int,
     out: Path | None,
-    assignments: tuple[str, ...],
-    wanted_class: str | None,
-    upscale: str | None,
     upscaler: Path | None,
-    batch_size: int,
     threads: int | None,
+    **wanted: Any,
 ) -> None:
     """Generate images as JPEGs in a zip or folder."""
-    from pipeline.cli.settings import refuse_given_twice, refuse_useless_upscale
-    from pipeline.config import change_output
-    from pipeline.families.registry import make_sampler
-    from pipeline.models.precision import all_devices
-    from pipeline.models.samplers import class_number
-    from pipeline.models.snapshots import load_snapshot, rewrite_snapshot, with_upscaler
+    from pipeline.models.snapshots import rewrite_snapshot
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.generate import generate, generate_for_run, refuse_no_images
-    from pipeline.system.image_writers import refuse_image_target
     from pipeline.system.storage import refuse_unwritable
     from pipeline.system.threads import take_threads
 
     source = snapshot_file(run_path, snapshot, last, model)
-    if upscale is not None:
-        refuse_given_twice(["upscale"], assignments)
-        assignments = (*assignments, f"upscale={upscale}")
     run = RunFolder(run_path) if run_path is not None else None
-    target = run.images if run and out is None else out
-    if target is None:
-        given = "--model" if snapshot is None else "--snapshot"
-        raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
-    refuse_image_target(target)
-    loaded = load_snapshot(source)
-    if upscaler is not None:
-        loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
-    output = change_output(loaded.config, assignments)
-    refuse_useless_upscale(loaded, output, upscale, upscaler is not None and model is not None)
-    refuse_no_images(count)
-    class_number(loaded.config, wanted_class)
-    if run is not None and out is None:
-        run.refuse_later_version()
+    target = target_of(run, out, "--model" if snapshot is None else "--snapshot")
+    loaded, output = what_to_generate(source, upscaler, model is None, **wanted)
+    into_run = run if out is None else None
+    if into_run is not None:
+        into_run.refuse_later_version()
     refuse_unwritable(target)
     take_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
-    if run is not None and out is None:
+    write_images(into_run, source, target, loaded, output, **wanted)
+    click.echo(f"{counted(wanted['count'], 'image')} in {target}")
+
+
+def target_of(run: RunFolder | None, out: Path | None, given: str) -> Path:
+    """Return where the images go: into the run, or where the user says."""
+    from pipeline.system.image_writers import refuse_image_target
+
+    target = run.images if run and out is None else out
+    if target is None:
+        raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
+    refuse_image_target(target)
+    return target
+
+
+def what_to_generate(
+    source: Path,
+    upscaler: Path | None,
+    keeps_upscaler: bool,
+    assignments: tuple[str, ...],
+    upscale: str | None,
+    count: int,
+    wanted_class: str | None,
+    **_: Any,
+) -> tuple[Snapshot, OutputConfig]:
+    """Return the snapshot and the output settings, once all that is wrong with them is refused."""
+    from pipeline.cli.settings import refuse_given_twice, refuse_useless_upscale
+    from pipeline.config import change_output
+    from pipeline.models.samplers import class_number
+    from pipeline.models.snapshots import load_snapshot, with_upscaler
+    from pipeline.stages.generate import refuse_no_images
+
+    if upscale is not None:
+        refuse_given_twice(["upscale"], assignments)
+        assignments = (*assignments, f"upscale={upscale}")
+    loaded = load_snapshot(source)
+    if upscaler is not None:
+        loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
+    output = change_output(loaded.config, assignments)
+    refuse_useless_upscale(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
+    refuse_no_images(count)
+    class_number(loaded.config, wanted_class)
+    return loaded, output
+
+
+def write_images(
+    run: RunFolder | None,
+    source: Path,
+    target: Path,
+    loaded: Snapshot,
+    output: OutputConfig,
+    count: int,
+    seed: int,
+    wanted_class: str | None,
+    batch_size: int,
+    **_: Any,
+) -> None:
+    """Generate, for a run with the record of how its images were made."""
+    from pipeline.families.registry import make_sampler
+    from pipeline.models.precision import all_devices
+    from pipeline.stages.generate import generate, generate_for_run
+
+    if run is not None:
         generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
     else:
         sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)
-    click.echo(f"{counted(count, 'image')} in {target}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,10 @@ from pipeline.cli.options import (
     threads_option,
 )
 from pipeline.core.errors import PainterError, RunError, WorkFailed
+
+if TYPE_CHECKING:
+    from pipeline.data.images import ImageSet
+    from pipeline.runs.folder import RunFolder
 
 
 @click.command()
@@ -42,57 +46,63 @@ def score(
     reference: Path | None,
     training: Path | None,
     domain: str | None,
-    features: str,
-    weights: Path | None,
-    exact: bool,
     max_images: int | None,
     json_file: str | None,
     threads: int | None,
+    **extractor: Any,
 ) -> None:
     """Score IMAGES (folders or zips), or a run: MiFID as Kaggle computes it, and more.
 
     Several are compared: which differences are larger than the noise?
     """
     from pipeline.data.images import open_images
-    from pipeline.models.precision import all_devices
     from pipeline.runs.folder import RunFolder
-    from pipeline.scoring.extractors import make_extractor
-    from pipeline.scoring.score import summary, yardstick
-    from pipeline.stages.score import first_images, score_run
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.stages.score import first_images
 
+    refuse_unclear(images, run_path, domain, reference or training, json_file)
+    run = RunFolder(run_path) if run_path is not None else None
+    file = None if json_file in (None, "-") else Path(json_file or "")
+    targets = try_targets(run, file)
+    paintings, held_out = paintings_of(run, reference, domain)
+    paths = images if run is None else (run.images,)
+    generated = {str(path): first_images(open_images(path), max_images) for path in paths}
+    say_threads(threads)
+    seen = open_images(training, domain) if training else None
+    found, text = judge(run, generated, paintings, seen, held_out, **extractor)
+    click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
+    write_each(found, targets)
+
+
+def refuse_unclear(
+    images: tuple[Path, ...],
+    run_path: Path | None,
+    domain: str | None,
+    paintings: Path | None,
+    json_file: str | None,
+) -> None:
+    """Refuse options that do not go together."""
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
-    if domain is not None and reference is None and training is None:
+    if domain is not None and paintings is None:
         raise click.UsageError("--domain goes with --reference: a run has a domain of its own.")
     if json_file not in (None, "-") and Path(json_file or "").is_dir():
         raise click.UsageError(f"--json takes a file name or -; {json_file} is a folder.")
-    run = RunFolder(run_path) if run_path is not None else None
+
+
+def try_targets(run: RunFolder | None, file: Path | None) -> list[Path]:
+    """Return the files that the score will be written to, tried before it is computed."""
+    from pipeline.system.storage import refuse_unwritable
+
     if run is not None:
         run.require(run.images, "generate")
         run.refuse_later_version()
-        images = (run.images,)
         try:
             refuse_unwritable(run.score)
         except (PainterError, OSError):
             click.echo(f"{run.score} cannot be written: the score will only be printed.", err=True)
-    file = None if json_file in (None, "-") else Path(json_file or "")
     if file is not None:
         refuse_unwritable(file)
-    paintings, held_out = paintings_of(run, reference, domain)
-    generated = {str(path): first_images(open_images(path), max_images) for path in images}
-    say_threads(threads)
-    extractor = make_extractor(features, weights, all_devices(), exact)
-    seen = open_images(training, domain) if training else None
-    against = yardstick(paintings, seen, held_out, extractor)
-    if run is None:
-        found, text = judge(generated, against, extractor)
-    else:
-        result = score_run(run, generated[str(run.images)], against, extractor)
-        found, text = dict(result), summary(result)
-    click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
-    targets = (None if run is None else run.score, file)
-    write_each(found, [path for path in targets if path is not None])
+    return [path for path in (None if run is None else run.score, file) if path is not None]
 
 
 def write_each(found: dict[str, Any], paths: list[Path]) -> None:
@@ -115,13 +125,31 @@ def write_each(found: dict[str, Any], paths: list[Path]) -> None:
         raise WorkFailed(f"The result is printed, but not kept: {' '.join(problems)}")
 
 
-def judge(generated: dict[str, Any], against: Any, extractor: Any) -> tuple[dict[str, Any], str]:
+def judge(
+    run: RunFolder | None,
+    generated: dict[str, ImageSet],
+    paintings: ImageSet,
+    seen: ImageSet | None,
+    held_out: ImageSet | None,
+    features: str,
+    weights: Path | None,
+    exact: bool,
+) -> tuple[dict[str, Any], str]:
     """Return the score of one set, or the scores of several and their differences; and as text."""
-    from pipeline.scoring.score import score, score_several, summary
+    from pipeline.models.precision import all_devices
+    from pipeline.scoring.extractors import make_extractor
+    from pipeline.scoring.score import score, score_several, summary, yardstick
+    from pipeline.stages.score import score_run
 
+    extractor = make_extractor(features, weights, all_devices(), exact)
+    against = yardstick(paintings, seen, held_out, extractor)
     if len(generated) == 1:
         (images,) = generated.values()
-        result = score(images, against, extractor)
+        result = (
+            score(images, against, extractor)
+            if run is None
+            else score_run(run, images, against, extractor)
+        )
         return dict(result), summary(result)
     scores, differences = score_several(generated, against, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]

@@ -48,14 +48,10 @@ def study(
     data: Path,
     domain: str | None,
     out: Path | None,
-    workers: int | None,
     storage: str | None,
-    on: str,
-    source: str | None,
-    replace: bool,
     features: str | None,
     weights: Path | None,
-    threads: int | None,
+    **where: Any,
 ) -> None:
     """Run the points of a study that are not finished, and compare all.
 
@@ -69,27 +65,15 @@ def study(
     from pipeline.study.search import run_study
     from pipeline.system.places import make_folder
     from pipeline.system.storage import refuse_unwritable
-    from pipeline.system.threads import choose_threads
 
-    if replace and on == "here":
-        raise click.UsageError("--replace goes with --on kaggle.")
-    if source is not None and on == "here":
-        raise click.UsageError(
-            "--source says where Kaggle's paintings are: it goes with --on kaggle."
-        )
+    refuse_only_on_kaggle(where["on"], where["replace"], where["source"])
     plan = with_features(load_study(study), features)
-    if weights is not None and plan.evaluation.features != "inception":
-        raise ConfigError(
-            f"--weights goes with inception; {plan.evaluation.features} brings its own weights."
-        )
+    refuse_useless_weights(plan, weights)
     folder = out or Path("runs") / "studies" / plan.name
-    count = workers or (2 if on == "kaggle" else 1)
-    if threads is None and count > 1 and on == "here":
-        threads = max(1, choose_threads().count // count)
+    count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
     here = Workshop(plan, folder, data, domain, content, threads, weights)
-    origin = source or "competition"
-    executor: Executor = here if on == "here" else on_kaggle(here, origin, domain, replace)
+    executor = executor_of(here, domain, where["on"], where["source"], where["replace"])
     refuse_unwritable(folder / "comparison.html")
     make_folder(folder)
     own = (folder / "study.db").resolve()
@@ -97,6 +81,48 @@ def study(
     take_up(plan, books, folder)
     outcome = run_study(plan, books, executor, count, shared=storage is not None)
     click.echo(compare(here, executor, outcome, books))
+    refuse_failed(plan, outcome)
+
+
+def refuse_only_on_kaggle(on: str, replace: bool, source: str | None) -> None:
+    """Refuse options that mean something on Kaggle alone."""
+    if replace and on == "here":
+        raise click.UsageError("--replace goes with --on kaggle.")
+    if source is not None and on == "here":
+        raise click.UsageError(
+            "--source says where Kaggle's paintings are: it goes with --on kaggle."
+        )
+
+
+def refuse_useless_weights(plan: StudyPlan, weights: Path | None) -> None:
+    """Refuse weights for features that bring their own."""
+    if weights is not None and plan.evaluation.features != "inception":
+        raise ConfigError(
+            f"--weights goes with inception; {plan.evaluation.features} brings its own weights."
+        )
+
+
+def workers_and_threads(
+    on: str, workers: int | None, threads: int | None
+) -> tuple[int, int | None]:
+    """Return how many points are run at a time, and on how many processor threads each."""
+    from pipeline.system.threads import choose_threads
+
+    count = workers or (2 if on == "kaggle" else 1)
+    if threads is None and count > 1 and on == "here":
+        threads = max(1, choose_threads().count // count)
+    return count, threads
+
+
+def executor_of(
+    here: Workshop, domain: str | None, on: str, source: str | None, replace: bool
+) -> Executor:
+    """Return what runs the points: this machine, or Kaggle's."""
+    return here if on == "here" else on_kaggle(here, source or "competition", domain, replace)
+
+
+def refuse_failed(plan: StudyPlan, outcome: Outcome) -> None:
+    """Raise WorkFailed if a point has failed."""
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
         raise WorkFailed(

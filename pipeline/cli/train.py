@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,7 @@ from pipeline.cli.options import (
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.train import PreparedTraining
+    from pipeline.stages.train import PreparedTraining, TrainingPlan
     from pipeline.training.small_score import SmallScore
 
 
@@ -47,43 +47,16 @@ if TYPE_CHECKING:
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context
-def train(
-    context: click.Context,
-    data: Path,
-    domain: str | None,
-    run_path: Path,
-    preset: str,
-    config_file: Path | None,
-    assignments: tuple[str, ...],
-    minutes: float | None,
-    holdout: float | None,
-    holdout_seed: int | None,
-    seed: int | None,
-    earlier_path: Path | None,
-    generator_path: Path | None,
-    threads: int | None,
-    dry_run: bool,
-) -> None:
+def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: Any) -> None:
     """Train a GAN. The same command again resumes, or does nothing if it is finished.
 
     Under torchrun, several devices share each batch.
     """
-    from pipeline.cli.settings import run_settings
-    from pipeline.runs.folder import RunFolder
     from pipeline.stages import train as stage
     from pipeline.stages.estimate import describe
     from pipeline.training.distributed.ranks import join
 
-    given = {"minutes": minutes, "holdout": holdout, "holdout_seed": holdout_seed, "seed": seed}
-    plan = stage.TrainingPlan(
-        config=run_settings(preset, config_file, assignments, given, (run_path, earlier_path)),
-        data=data,
-        run=RunFolder(run_path),
-        domain=domain,
-        earlier=None if earlier_path is None else RunFolder(earlier_path),
-        generator=None if generator_path is None else run_or_file(generator_path),
-        threads=threads,
-    )
+    plan = plan_of(run_path, **choices)
     ranks = context.with_resource(join())
     prepared = stage.prepare(plan, ranks, dry_run)
     if ranks.is_writer:
@@ -95,6 +68,34 @@ def train(
     seen = stage.train(prepared, ranks, small_score)
     if ranks.is_writer:
         say_trained(plan.run, seen)
+
+
+def plan_of(
+    run_path: Path,
+    data: Path,
+    domain: str | None,
+    preset: str,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    earlier_path: Path | None,
+    generator_path: Path | None,
+    threads: int | None,
+    **given: Any,
+) -> TrainingPlan:
+    """Return what the options of the command come to."""
+    from pipeline.cli.settings import run_settings
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.train import TrainingPlan
+
+    return TrainingPlan(
+        config=run_settings(preset, config_file, assignments, given, (run_path, earlier_path)),
+        data=data,
+        run=RunFolder(run_path),
+        domain=domain,
+        earlier=None if earlier_path is None else RunFolder(earlier_path),
+        generator=None if generator_path is None else run_or_file(generator_path),
+        threads=threads,
+    )
 
 
 def say_trained(run: RunFolder, seen: int) -> None:

@@ -219,7 +219,9 @@ def _domain_advice(begun: TrainingData, data: TrainingData) -> str:
     """
     if begun.domain is not None or data.domain is None or data.count >= begun.count:
         return ""
-    return " It was begun with all images of its data: `painter train --domain all` takes them again."
+    return (
+        " It was begun with all images of its data: `painter train --domain all` takes them again."
+    )
 
 
 def seeds_advice(changed: list[str]) -> str:

@@ -81,20 +81,12 @@ def measure(
         made: images of a generator, as `Batches` takes them.
     """
     precision = Precision(choose_precision(config.training.precision, device), device)
-    times: list[float] = []
     with PeakMemory(device) as peak:
         state = TrainingState.fresh(config, precision)
         batches = Batches(
             pixels, config, device, labels=labels, made=made, objective=state.objective
         )
-        settings = StepSettings.from_config(config)
-        began = clock()
-        while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
-            before = clock()
-            train_step(state, batches(state.step + 1), precision, settings)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(clock() - before)
+        times = time_steps(state, batches, precision, StepSettings.from_config(config), clock)
         memory = peak.taken
     counted = times[WARM_UP:] or times[-1:]
     return Estimate(
@@ -106,6 +98,25 @@ def measure(
         saved_size(state.average.network.state_dict()),
         tuple(map(parameter_count, state.networks.values())),
     )
+
+
+def time_steps(
+    state: TrainingState,
+    batches: Batches,
+    precision: Precision,
+    settings: StepSettings,
+    clock: Callable[[], float],
+) -> list[float]:
+    """Return the seconds of each of a few steps; on a GPU until they are done."""
+    times: list[float] = []
+    began = clock()
+    while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
+        before = clock()
+        train_step(state, batches(state.step + 1), precision, settings)
+        if precision.device.type == "cuda":
+            torch.cuda.synchronize(precision.device)
+        times.append(clock() - before)
+    return times
 
 
 class _Counter(io.RawIOBase):
