@@ -32,6 +32,7 @@ from pipeline.data.images import ImageSet, content_hash, load_images, open_image
 from pipeline.data.sources import COMPETITION
 from pipeline.errors import ConfigError, DataError, PainterError, RankLost, RunError, ScoringError
 from pipeline.generate import generate, record_made
+from pipeline.home import at_home
 from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.redaction import redact
 from pipeline.runs import LOCK_NAME, RunFolder, device_name
@@ -196,7 +197,7 @@ def _require(holds: bool, name: str, found: object, expected: str, hint: str = "
 
 def _hint(source: str) -> str:
     """Return what to do about a source that a kernel does not know."""
-    if Path(source).expanduser().exists():
+    if at_home(source).exists():
         return " What lies here, a kernel cannot read: make it a dataset on Kaggle first."
     return did_you_mean(source_meant(source, COMPETITION))
 

@@ -452,7 +452,8 @@ def test_a_record_gives_its_owner_the_slug(tmp_path: Path) -> None:
     ("given", "machine"),
     [("t4", GPU), ("GPU", GPU), ("GPU T4 x2", GPU), ("T4x2", GPU), ("T4 x2", GPU),
      ("nvidiateslat4", GPU), ("CPU", CPU), ("none", CPU), ("l4", "NvidiaL4"),
-     ("NvidiaL4X1", "NvidiaL4X1"), ("A100", "NvidiaTeslaA100"), ("rtx-pro-6000", "NvidiaRtxPro6000")],
+     ("NvidiaL4X1", "NvidiaL4X1"), ("A100", "NvidiaTeslaA100"),
+     ("rtx-pro-6000", "NvidiaRtxPro6000")],
 )  # fmt: skip
 def test_accelerators_have_short_names(given: str, machine: str) -> None:
     assert accelerator_of(given) == machine

@@ -39,6 +39,7 @@ from pipeline.data.images import (
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
 from pipeline.errors import DataError, RunError
+from pipeline.home import at_home
 from pipeline.kaggle_names import did_you_mean, source_meant
 from pipeline.runs import read_json
 from pipeline.storage import (
@@ -88,7 +89,7 @@ def download(source: str, folder: Path) -> dict[str, Any]:
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(Path(source).expanduser())
+    images = open_everything(at_home(source))
     return _fill(folder, source, lambda target: _import(images, target))
 
 
@@ -96,7 +97,7 @@ def _refuse_no_source(source: str) -> None:
     """Refuse what is none of the sources, and say which one it may mean."""
     if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
         return
-    if not source.startswith("dataset:") and Path(source).exists():
+    if not source.startswith("dataset:") and at_home(source).exists():
         return
     meant = source_meant(source, COMPETITION)
     if meant is None and "://" in source:

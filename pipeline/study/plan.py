@@ -25,11 +25,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import SECTION_OF, Config, apply_settings, load_preset
 from pipeline.errors import ConfigError
+from pipeline.home import at_home
 from pipeline.samplers import refuse_upscaler
 from pipeline.training.continuation import unfit
 
@@ -154,7 +154,7 @@ def load_study(name: str) -> StudyPlan:
     Raises:
         ConfigError: if there is none, or what it says makes no sense.
     """
-    path = Path(name).expanduser()
+    path = at_home(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
         text = shipped.read_text()
