@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.cli import cli, run_command
 from pipeline.cli.options import HomePath
+from pipeline.core.home import at_home
 from pipeline.data.sources import download
 from pipeline.study.plan import load_study
 from pipeline.system.caches import cache_folder
@@ -50,3 +51,11 @@ def test_texts_that_may_be_paths_and_the_environment_know_it_too(
     assert load_study("~/mine.toml").name == "mine"
     monkeypatch.setenv("PAINTER_CACHE", "~/cache")
     assert cache_folder() == home / "cache"
+
+
+@pytest.mark.usefixtures("home")
+def test_a_home_that_does_not_exist_is_a_name_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_command(["download", "--source=~nobody-here/a", "--data=data"]) == 2
+    assert run_command(["study", "~nobody-here/a.toml", "--data=~/paintings"]) == 2
+    monkeypatch.setenv("PAINTER_CACHE", "~nobody-here/cache")
+    assert cache_folder() == at_home("~nobody-here/cache") == Path("~nobody-here/cache")

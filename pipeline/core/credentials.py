@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import KaggleError
+from pipeline.core.home import at_home
 
 TOKEN_PAGE = "https://www.kaggle.com/settings"
 TOKEN, NOTEBOOK_TOKEN = "KAGGLE_API_TOKEN", "KAGGLE_API_V1_TOKEN"
@@ -104,10 +105,10 @@ def config_folder() -> Path:
     """Return the folder where the client looks for kaggle.json."""
     if chosen := os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(chosen)
-    folder = _at_home("~/.kaggle")
+    folder = at_home("~/.kaggle")
     if sys.platform.startswith("linux") and not folder.exists():
         config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-        return _at_home(config) / "kaggle"
+        return at_home(config) / "kaggle"
     return folder
 
 
@@ -221,13 +222,9 @@ def _exists(name: str) -> bool:
     return os.path.exists(name)  # noqa: PTH110 - Path.exists raises for some texts, quoting them
 
 
-def _at_home(name: str) -> Path:
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises where there is no home
-
-
 def _existing(*names: str) -> Iterator[Path]:
     for name in names:
-        path = _at_home(name)
+        path = at_home(name)
         if _exists(str(path)) and path.is_file():
             yield path
 

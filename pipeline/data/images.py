@@ -106,7 +106,8 @@ def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> I
         opened = _open_zip(path)
     else:
         raise DataError(
-            f"There is no folder or zip {path}. `painter download --data {quoted(path)}` makes one."
+            f"There is no folder or zip {path}. Check the name; paintings are brought there by "
+            f"`painter download --source SOURCE --data {quoted(path)}`."
         )
     if not opened.images.names:
         raise DataError(

@@ -24,6 +24,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.core.errors import DataError, RunError
+from pipeline.core.home import at_home
 from pipeline.core.text import legible, legible_values
 from pipeline.data.decoding import decode, to_rgb, turn_to_upright
 from pipeline.data.domains import ALL_DOMAINS, count_domains
@@ -81,7 +82,7 @@ def download(source: str, folder: Path) -> dict[str, Any]:
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(Path(source).expanduser())
+    images = open_everything(at_home(source))
     return _fill(folder, source, lambda target: _import(images, target))
 
 
@@ -89,7 +90,7 @@ def _refuse_no_source(source: str) -> None:
     """Refuse what is none of the sources, and say which one it may mean."""
     if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
         return
-    if not source.startswith("dataset:") and Path(source).expanduser().exists():
+    if not source.startswith("dataset:") and at_home(source).exists():
         return
     meant = source_meant(source, COMPETITION)
     if meant is None and "://" in source:

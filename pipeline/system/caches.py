@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from pipeline.core.errors import DataError
+from pipeline.core.home import at_home
 from pipeline.core.notices import say_once
 from pipeline.system.storage import write_bytes
 
@@ -14,7 +15,7 @@ def cache_folder() -> Path:
     """Return PAINTER_CACHE, or painter's folder where the platform keeps caches."""
     chosen = os.environ.get("PAINTER_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return at_home(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("painter"))

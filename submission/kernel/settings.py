@@ -6,11 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
+from pipeline.core.home import at_home
 from pipeline.data.sources import COMPETITION
 from pipeline.families.registry import enlarges, makes_images
 from pipeline.families.upscaler.made_images import refuse_unfit
@@ -196,7 +196,7 @@ def _require(holds: bool, name: str, found: object, expected: str, hint: str = "
 
 def _hint(source: str) -> str:
     """Return what to do about a source that a kernel does not know."""
-    if Path(source).expanduser().exists():
+    if at_home(source).exists():
         return " What lies here, a kernel cannot read: make it a dataset on Kaggle first."
     return did_you_mean(source_meant(source, COMPETITION))
 
