@@ -94,11 +94,14 @@ class Ledger:
         try:
             content = read_json(self.path, FORMAT)
             return [from_json(Row, row) for row in content["submissions"]]
-        except (RunError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{self.path} is damaged ({error}). Move it away: `painter leaderboard` fetches "
-                "the submissions again."
-            ) from None
+        except RunError:
+            reason = "it holds no JSON object"
+        except (KeyError, TypeError, ValueError) as error:
+            reason = str(error)
+        raise RunError(
+            f"{self.path} is damaged ({reason}). Move it away: `painter leaderboard` fetches the "
+            "submissions again."
+        )
 
     @contextmanager
     def opened(self) -> Iterator[Book]:

@@ -81,8 +81,9 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
 def test_a_damaged_ledger_is_not_overwritten(tmp_path: Path, content: str) -> None:
     path = tmp_path / "ledger.json"
     path.write_text(content)
-    with pytest.raises(RunError), Ledger(path).opened():
+    with pytest.raises(RunError) as caught, Ledger(path).opened():
         pass
+    assert str(caught.value).count("Move it away") == 1
     assert path.read_text() == content
 
 

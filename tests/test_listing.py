@@ -43,6 +43,8 @@ def test_links_that_lead_nowhere_are_told(
     (tmp_path / "itself").symlink_to(tmp_path / "itself")
     assert open_images(tmp_path).names == ("0.jpg",)
     assert "2 links lead nowhere (" in capsys.readouterr().err
+    (tmp_path / "itself").unlink()
+    assert list_files(tmp_path).problems() == ["1 link leads nowhere (gone.jpg)"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")

@@ -27,11 +27,19 @@ class Listing:
     def problems(self) -> list[str]:
         """Return one phrase for each kind of thing that is missing, with an example."""
         kinds = (
-            (self.dead_links, "links lead nowhere"),
-            (self.loops, "links lead back into a folder that holds them"),
-            (self.closed, "folders cannot be opened"),
+            (self.dead_links, "link leads nowhere", "links lead nowhere"),
+            (
+                self.loops,
+                "link leads back into a folder that holds it",
+                "links lead back into a folder that holds them",
+            ),
+            (self.closed, "folder cannot be opened", "folders cannot be opened"),
         )
-        return [f"{len(names):,} {what} ({names[0]})" for names, what in kinds if names]
+        return [
+            f"{len(names):,} {one if len(names) == 1 else several} ({names[0]})"
+            for names, one, several in kinds
+            if names
+        ]
 
 
 def list_files(top: Path, hidden: bool = False) -> Listing:

@@ -91,8 +91,8 @@ def refuse_no_room(sampler: Sampler, count: int, out: Path, output: OutputConfig
     needed = count * sum(measured) // len(measured)
     if needed > free:
         raise DataError(
-            f"{count:,} images need about {needed / 1e9:,.1f} GB, and the disk of {out} has "
-            f"{free / 1e9:,.1f} GB left. Take a smaller --count, or an --out on another disk."
+            f"{count:,} images need about {needed / 1e6:,.0f} MB, and the disk of {out} has "
+            f"{free / 1e6:,.0f} MB left. Take a smaller --count, or an --out on another disk."
         )
 
 
