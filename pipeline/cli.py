@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from pipeline import __version__, redaction
+from pipeline import __version__, interrupts, redaction
 from pipeline.advice import counted
 from pipeline.cli_export import export, mix
 from pipeline.cli_kaggle import doctor, kernel, leaderboard, submit
@@ -687,7 +687,7 @@ def main() -> None:
     code = run_command(sys.argv[1:])
     drop_unwritten(standard_output)
     # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.CODE))
     sys.exit(code)
 
 
@@ -703,7 +703,7 @@ def run_command(arguments: list[str]) -> int:
     except PainterError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("Stopped by Ctrl+C; the same command starts this stage again.", 130)
+        return _fail(interrupts.STOPPED, interrupts.CODE)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise  # a fault of the program: its traceback is what a bug report needs
