@@ -1,15 +1,13 @@
 """`python -m pipeline` is the same command as `painter`."""
 
-import sys
+from pipeline.core.interrupts import end_imports_at_once
 
 
 def main() -> None:
     """Run the command line; Ctrl+C while it is still being loaded is as clean as later."""
-    try:
-        from pipeline import cli
-    except KeyboardInterrupt:
-        sys.stderr.write("painter: Stopped by Ctrl+C before it began.\n")
-        sys.exit(130)
+    end_imports_at_once()
+    from pipeline import cli
+
     cli.main()
 
 

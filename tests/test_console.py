@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.interrupts import end_imports_at_once
 from pipeline.system.console import drop_unwritten, survive_closed_streams
 from tests.helpers import TINY_RUN, fill
 
@@ -79,14 +80,21 @@ def test_streams_that_are_not_files_are_left_alone(capsys: pytest.CaptureFixture
 
 HELD_UP = """
 import signal, sys, time
-wanted = sys.argv[1]
+wanted, library = sys.argv[1:]
 
 class HoldsUp:
-    # Where the module of that name is about to be loaded, says so and waits.
+    # Where the module of that name is about to be loaded, says so and waits. Libraries that do
+    # without another take any exception for a reason, or turn it into one of their own.
     def find_spec(self, name, path=None, target=None):
         if name == wanted:
             print("here", flush=True)
-            time.sleep(60)
+            try:
+                time.sleep(60)
+            except BaseException as error:
+                if library == "translates":
+                    raise RuntimeError("cannot be loaded") from error
+                if library == "passes":
+                    raise
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 sys.meta_path.insert(0, HoldsUp())
@@ -97,11 +105,27 @@ main()
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.cli.app", "click", "pipeline.stages.generate", "torch", "numpy"]
+    ("module", "library"),
+    [
+        *(
+            (module, "passes")
+            for module in (
+                "pipeline.cli.app",
+                "click",
+                "pipeline.stages.generate",
+                "torch",
+                "numpy",
+            )
+        ),
+        ("pipeline.stages.generate", "translates"),
+        ("pipeline.stages.generate", "swallows"),
+    ],
 )
-def test_ctrl_c_while_libraries_are_loaded_leaves_no_traceback(tmp_path: Path, module: str) -> None:
+def test_ctrl_c_while_libraries_are_loaded_leaves_no_traceback(
+    tmp_path: Path, module: str, library: str
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", HELD_UP, module], cwd=tmp_path, text=True,
+        [sys.executable, "-c", HELD_UP, module, library], cwd=tmp_path, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -114,3 +138,17 @@ def test_ctrl_c_while_libraries_are_loaded_leaves_no_traceback(tmp_path: Path, m
     assert said.strip().startswith("painter: Stopped by Ctrl+C")
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_heard_as_ever_outside_imports() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        end_imports_at_once()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_imports_at_once()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -27,7 +27,7 @@ from pipeline.cli.score import score
 from pipeline.cli.service import serve
 from pipeline.cli.study import study
 from pipeline.cli.train import train
-from pipeline.core import redaction
+from pipeline.core import interrupts, redaction
 from pipeline.core.errors import PainterError
 from pipeline.core.text import print_any_name
 from pipeline.system.console import drop_unwritten, survive_closed_streams
@@ -64,7 +64,7 @@ def main() -> None:
     code = run_command(sys.argv[1:])
     drop_unwritten(standard_output)
     # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.CODE))
     sys.exit(code)
 
 
@@ -80,7 +80,7 @@ def run_command(arguments: list[str]) -> int:
     except PainterError as error:
         return fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return fail("Stopped by Ctrl+C; the same command starts this stage again.", 130)
+        return fail(interrupts.STOPPED, interrupts.CODE)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise  # a fault of the program: its traceback is what a bug report needs
