@@ -399,12 +399,12 @@ def test_an_answer_that_is_not_understood_is_looked_up(trained: Desk) -> None:
 
 def test_a_score_of_other_images_does_not_count(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    assert local_score(run) is None
+    assert local_score(run) == {}
     pack(run.images, {"1.jpg": b"1"})
     run.score.write_text('{"mifid": 1.5}')
     assert local_score(run).get("mifid") == 1.5
     run.score.write_text('{"mifid": 1.5, "images_sha256": "0"}')
-    assert local_score(run) is None
+    assert local_score(run) == {}
     for text in ("{", "[1]", '{"mifid": NaN}', '{"mifid": "low"}', "{}"):
         run.score.write_text(text)
-        assert local_score(run) is None
+        assert local_score(run) == {}
