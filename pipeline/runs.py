@@ -431,6 +431,14 @@ def read_stats(path: Path) -> dict[str, list[float]]:
     Raises:
         RunError: if the file is missing, holds no complete line, or any other line is broken.
     """
+    columns = _read_columns(path)
+    if not columns["step"]:
+        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
+    return columns
+
+
+def _read_columns(path: Path) -> dict[str, list[float]]:
+    """Return what `read_stats` does, also of a run that has not noted anything yet."""
     try:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
@@ -448,8 +456,6 @@ def read_stats(path: Path) -> dict[str, list[float]]:
                 f"{path}, line {number}, is not a line of statistics ({error}). Delete that line; "
                 "the others stay as they are."
             ) from None
-    if not rows:
-        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
     return {key: [row[key] for row in rows] for key in STAT_KEYS}
 
 
@@ -493,8 +499,8 @@ def _row(run: RunFolder) -> dict[str, Any]:
     row: dict[str, Any] = {"run": run.path.name, "images_seen": 0.0, "minutes": 0.0}
     row |= {"problem": None} | dict.fromkeys(SCORE_KEYS)
     try:
-        if run.stats.exists():
-            stats = read_stats(run.stats)
+        stats = _read_columns(run.stats) if run.stats.exists() else {}
+        if stats.get("step"):
             row |= {"images_seen": stats["images_seen"][-1], "minutes": stats["seconds"][-1] / 60}
         # A run that was stopped has no line for its last steps; its snapshot counts them.
         row["images_seen"] = max(row["images_seen"], _images_of_snapshot(run))
@@ -531,6 +537,6 @@ def seconds_of_training(run: RunFolder, images_seen: int) -> float:
     """Return the training time up to some number of images; 0 if the run has no curves."""
     if not run.stats.exists():
         return 0.0
-    columns = read_stats(run.stats)
+    columns = _read_columns(run.stats)
     pairs = zip(columns["images_seen"], columns["seconds"], strict=True)
     return max((seconds for images, seconds in pairs if images <= images_seen), default=0.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runs import RunFolder, list_runs
+from pipeline.runs import RunFolder, list_runs, seconds_of_training
 from pipeline.storage import file_sha256
 
 
@@ -47,5 +47,7 @@ def test_the_file_beside_the_snapshot_says_how_far_it_is(
     run.path.mkdir()
     run.config.write_text("{}")
     run.snapshot.with_suffix(".json").write_text(about)
+    run.stats.touch()  # stopped before its first line
+    assert seconds_of_training(run, 12) == 0
     (row,) = list_runs(tmp_path)
     assert (row["images_seen"], row["problem"]) == (seen, None)
