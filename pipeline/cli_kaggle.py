@@ -165,8 +165,9 @@ def pull(run_path: Path | None) -> None:
     run_path = run_path or pushed_last()
     record = require_record(run_path)
     pulled = pull_output(KaggleClient(), record, run_path)
-    size = sum((pulled.pulled or {}).values())
-    click.echo(f"{run_path}: {len(pulled.pulled or {})} files, {size / 1e6:.1f} MB, {pulled.label}")
+    sizes = (pulled.pulled or {}).values()
+    files = counted(len(sizes), "file")
+    click.echo(f"{run_path}: {files}, {sum(sizes) / 1e6:.1f} MB, {pulled.label}")
 
 
 @click.command()
