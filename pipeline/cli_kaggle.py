@@ -245,9 +245,10 @@ def leaderboard(top: int, page: Path | None, folder: Path) -> None:
         boards.write_page(page, lines, known.board, known.as_of)
         click.echo(page)
     if known.problem is not None:
+        source = f"public ones are from {ledger.path}, as of {known.as_of}; ranks are"
+        public = source if known.rows else "public ones and ranks are"
         click.echo(
-            f"Kaggle could not be asked. Local scores are those in {folder}; public ones are from "
-            f"{ledger.path}, as of {known.as_of}; ranks are not known.",
+            f"Kaggle could not be asked. Local scores are those in {folder}; {public} not known.",
             err=True,
         )
         raise known.problem
