@@ -104,6 +104,7 @@ def test_the_line_says_which_folder_and_how_many_are_left_aside() -> None:
     line = picked(WRAPPED).line or ""
     assert "2 images from gan/monet_jpg, 3 left aside (gan/photo_jpg 3)" in line
     assert "--domain" in line
+    assert ": 1 image from a, 2 left aside" in (picked(tree(a=1, b=2), "a").line or "")
     assert picked(tree(monet_jpg=3), "monet_jpg").line is None
     together = picked(tree(**{f"f{n}": n for n in range(1, 9)})).line or ""
     assert "all 36 images, from 8 folders (f8 8, f7 7, f6 6" in together

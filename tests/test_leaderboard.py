@@ -272,6 +272,8 @@ def test_without_a_network_what_is_known_is_shown(desk: Desk, call: str) -> None
 
 
 def test_without_an_account_local_scores_are_shown(desk: Desk) -> None:
+    done = desk.painter("leaderboard", credentials=False)
+    assert "those in runs; public ones and ranks are not known." in done.err  # there is no ledger
     submitted_at(desk)
     done = desk.painter("leaderboard", credentials=False)
     assert done.code == 2

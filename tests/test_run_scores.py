@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.reports.listing import list_runs
+from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256
 
@@ -48,5 +49,7 @@ def test_the_file_beside_the_snapshot_says_how_far_it_is(
     run.path.mkdir()
     run.config.write_text("{}")
     run.snapshot.with_suffix(".json").write_text(about)
+    run.stats.touch()  # stopped before its first line
+    assert seconds_of_training(run, 12) == 0
     (row,) = list_runs(tmp_path)
     assert (row.images_seen, row.problem) == (seen, None)

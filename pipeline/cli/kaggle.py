@@ -182,8 +182,9 @@ def pull(run_path: Path | None) -> None:
     run_path = run_path or pushed_last()
     record = require_record(run_path)
     pulled = pull_output(KaggleClient(), record, run_path)
-    size = sum((pulled.pulled or {}).values())
-    click.echo(f"{run_path}: {len(pulled.pulled or {})} files, {size / 1e6:.1f} MB, {pulled.label}")
+    sizes = (pulled.pulled or {}).values()
+    files = counted(len(sizes), "file")
+    click.echo(f"{run_path}: {files}, {sum(sizes) / 1e6:.1f} MB, {pulled.label}")
     say_upscaler(RunFolder(run_path))
 
 
@@ -281,9 +282,10 @@ def leaderboard(top: int, page: Path | None, folder: Path) -> None:
         boards.write_page(page, lines, known.board, known.as_of)
         click.echo(page)
     if known.problem is not None:
+        source = f"public ones are from {ledger.path}, as of {known.as_of}; ranks are"
+        public = source if known.rows else "public ones and ranks are"
         click.echo(
-            f"Kaggle could not be asked. Local scores are those in {folder}; public ones are from "
-            f"{ledger.path}, as of {known.as_of}; ranks are not known.",
+            f"Kaggle could not be asked. Local scores are those in {folder}; {public} not known.",
             err=True,
         )
         raise known.problem

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from pipeline.core.advice import quoted
+from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import DataError
 
 DEFAULT_DOMAIN = "monet_jpg"
@@ -175,7 +175,7 @@ class _Tree:
             return None
         others = {f: n for f, n in self._direct.items() if f[: len(folder)] != folder}
         return (
-            f"{self._label}: {self._below[folder]:,} images from {_path(folder)}, "
+            f"{self._label}: {counted(self._below[folder], 'image')} from {_path(folder)}, "
             f"{aside:,} left aside ({self._counted(others)}); --domain names another folder, "
             f"or {ALL_DOMAINS}."
         )

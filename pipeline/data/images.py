@@ -112,7 +112,7 @@ def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> I
     if not opened.images.names:
         raise DataError(
             f"{path} holds no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}. "
-            f"{opened.instead()}`painter download` fetches some."
+            f"{opened.instead()}`painter download --source SOURCE` fetches some."
         )
     images, line = _pick_domain(opened.images, domain)
     if not quiet:

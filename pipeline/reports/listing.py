@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import LaterVersion, RunError
-from pipeline.runs.curves import read_stats
+from pipeline.runs.curves import read_stats_so_far
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, score_of_images
 
@@ -34,8 +34,8 @@ def list_runs(folder: Path) -> list[ListedRun]:
 def _listed(run: RunFolder) -> ListedRun:
     row = ListedRun(run.path.name)
     try:
-        if run.stats.exists():
-            stats = read_stats(run.stats)
+        stats = read_stats_so_far(run.stats) if run.stats.exists() else {}
+        if stats.get("step"):
             row.images_seen, row.minutes = stats["images_seen"][-1], stats["seconds"][-1] / 60
         # A run that was stopped has no line for its last steps; its snapshot counts them.
         row.images_seen = max(row.images_seen, _images_of_snapshot(run))

@@ -38,6 +38,18 @@ def read_stats(path: Path) -> dict[str, list[float]]:
     Raises:
         RunError: if the file is missing, holds no complete line, or any other line is broken.
     """
+    columns = read_stats_so_far(path)
+    if not columns["step"]:
+        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
+    return columns
+
+
+def read_stats_so_far(path: Path) -> dict[str, list[float]]:
+    """Return what `read_stats` does, and empty columns where no line is complete yet.
+
+    Raises:
+        RunError: if the file is missing or any line but the last is broken.
+    """
     try:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
@@ -55,9 +67,7 @@ def read_stats(path: Path) -> dict[str, list[float]]:
                 f"{path}, line {number}, is not a line of statistics ({error}). Delete that line; "
                 "the others stay as they are."
             ) from None
-    if not rows:
-        raise RunError(f"{path} holds no complete line yet. `painter train` writes them.")
-    keys = dict.fromkeys(key for row in rows for key in row)
+    keys = dict.fromkeys([*COUNTERS, *(key for row in rows for key in row)])
     return {key: [row.get(key, math.nan) for row in rows] for key in keys}
 
 
@@ -99,6 +109,6 @@ def seconds_of_training(run: RunFolder, images_seen: int) -> float:
     """Return the training time up to some number of images; 0 if the run has no curves."""
     if not run.stats.exists():
         return 0.0
-    columns = read_stats(run.stats)
+    columns = read_stats_so_far(run.stats)
     pairs = zip(columns["images_seen"], columns["seconds"], strict=True)
     return max((seconds for images, seconds in pairs if images <= images_seen), default=0.0)

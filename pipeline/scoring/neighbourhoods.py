@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.core.advice import counted
 from pipeline.core.errors import ScoringError
 from pipeline.scoring.intervals import Interval, Replicates, Rows, of_mean, of_share, sizes
 from pipeline.scoring.metrics import FloatArray, checked, refuse_unequal_width
@@ -67,8 +68,8 @@ def refuse_too_few_neighbours(features: FloatArray, name: str, k: int) -> None:
     """Refuse a set in which an image has fewer than k others."""
     if k < 1 or len(features) < k + 1:
         raise ScoringError(
-            f"The {name} set has {len(features)} images; {k} nearest neighbours of each need "
-            f"{k + 1} or more."
+            f"The {name} set has {counted(len(features), 'image')}; {k} nearest neighbours of each "
+            f"need {k + 1} or more."
         )
 
 

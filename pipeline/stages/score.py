@@ -59,7 +59,7 @@ def training_data(run: RunFolder) -> tuple[Path, str]:
             return other, domain
     raise RunError(
         f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
-        "to either place: `painter download`."
+        "to either place: `painter download --source SOURCE`."
     )
 
 
