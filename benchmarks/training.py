@@ -31,9 +31,8 @@ from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
 from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.system.memory import keep_freed_memory, peak_resident
-from pipeline.training.batches import Batches
 from pipeline.training.loop import StepSettings, train_step
-from pipeline.training.state import TrainingState
+from pipeline.training.setup import set_up
 
 WARM_UP = 3
 """Steps before any is timed."""
@@ -127,9 +126,8 @@ class Painter:
     ) -> None:
         keep_freed_memory()
         self._precision = Precision(choose_precision(precision, device), device)
-        self._state = TrainingState.fresh(config, self._precision)
         images = load_images(open_images(folder), config.data.image_size)
-        self._batches = Batches(images.pixels, config, device)
+        self._state, self._batches = set_up(config, images.pixels, self._precision)
         self._steps = StepSettings.from_config(config)
 
     def train(self, steps: int) -> None:
@@ -194,10 +192,10 @@ def operations(config: Config) -> float:
     """Return the arithmetic operations of a training step, an image."""
     cpu = torch.device("cpu")
     precision = Precision("float32", cpu)
-    state = TrainingState.fresh(config, precision)
     size, count = config.data.image_size, config.training.batch_size
     pixels = torch.zeros(count, 3, size, size, dtype=torch.uint8)
-    batch = Batches(pixels, config, cpu)(1)
+    state, batches = set_up(config, pixels, precision)
+    batch = batches(1)
     steps = StepSettings.from_config(config)
     with FlopCounterMode(display=False) as counter:
         train_step(state, batch, precision, steps)

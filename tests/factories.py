@@ -15,9 +15,10 @@ from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.data.images import ImageSet
 from pipeline.families.noise.sampler import NoiseSampler
-from pipeline.families.registry import build_generator
+from pipeline.families.registry import build_generator, family_of
 from pipeline.models.snapshot import Snapshot
 from pipeline.runs.training_data import TrainingData
+from pipeline.training.batches import Batches
 from tests.helpers import TINY_RUN, fill
 
 CPU = torch.device("cpu")
@@ -47,6 +48,18 @@ def noise_paintings(count: int = 10, seed: int = 0, side: int = 32) -> torch.Ten
     """Return paintings of noise, uint8 (count, 3, side, side)."""
     numbers = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=numbers)
+
+
+def batches_of(
+    pixels: torch.Tensor,
+    config: Config,
+    device: torch.device = CPU,
+    rows: slice = slice(None),
+    **more: Any,
+) -> Batches:
+    """Return the batches of a training whose objective is the family's."""
+    draws = family_of(config).objective(config, device).draws(config.training.batch_size)
+    return Batches(pixels, config, device, draws, rows, **more)
 
 
 def untrained_sampler(

@@ -17,8 +17,7 @@ from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_number
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.training.batches import Batches
-from tests.factories import CPU
+from tests.factories import CPU, batches_of
 from tests.helpers import TINY_RUN, encoded, fill, painting
 
 CONDITIONAL = apply_settings(Config(), {"conditional": True})
@@ -82,7 +81,7 @@ def test_a_batch_brings_the_labels_of_its_images() -> None:
     settings = {"image_size": 32, "batch_size": 4, "horizontal_flip": False}
     config = apply_settings(NAMED, settings)
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    batch = Batches(pixels.contiguous(), config, CPU, slice(1, 4), labels)(1)
+    batch = batches_of(pixels.contiguous(), config, CPU, slice(1, 4), labels=labels)(1)
     assert batch.labels is not None
     places = ((batch.real[:, 0, 0, 0] + 1) * 127.5).round().long()
     assert batch.labels.tolist() == labels[places].tolist()

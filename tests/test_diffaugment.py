@@ -17,11 +17,10 @@ from pipeline.families.adversarial.diffaugment import (
 )
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.models.precision import Precision
-from pipeline.training.batches import Batches
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
 from tests import factories
-from tests.factories import CPU
+from tests.factories import CPU, batches_of
 
 ALL = ("colour", "translation", "cutout")
 ONE, NONE = torch.tensor(1.0), torch.tensor(0.0)
@@ -126,7 +125,7 @@ def trained(config: Config, steps: int, state: TrainingState | None = None) -> T
     precision = Precision("float32", CPU)
     state = state or TrainingState.fresh(config, precision)
     pixels = (pictures(10, 32) * 127 + 128).byte()
-    batches = Batches(pixels, config, precision.device)
+    batches = batches_of(pixels, config, precision.device)
     for _ in range(steps):
         batch, settings = batches(state.step + 1), StepSettings.from_config(config)
         state.objective.follow(train_step(state, batch, precision, settings), 20_000)
@@ -173,7 +172,10 @@ def test_rows_of_a_batch_get_their_own_numbers() -> None:
     config = apply_settings(Config(), TINY | {"diffaugment": ALL})
     pixels = (pictures(10, 32) * 127 + 128).byte()
     cpu = CPU
-    whole, part = Batches(pixels, config, cpu)(3), Batches(pixels, config, cpu, slice(1, 3))(3)
+    whole, part = (
+        batches_of(pixels, config, cpu)(3),
+        batches_of(pixels, config, cpu, slice(1, 3))(3),
+    )
     numbers = whole.draws["diffaugment"]
     assert numbers.shape == (3, 4, DRAWS)
     assert torch.equal(numbers[:, 1:3], part.draws["diffaugment"])

@@ -41,7 +41,7 @@ from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.ema import calibrated
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
-from tests.factories import CPU
+from tests.factories import CPU, batches_of
 
 TINY = apply_settings(
     load_preset("paint256"),
@@ -274,7 +274,7 @@ def trained(
 ) -> tuple[TrainingState, Batches]:
     precision = Precision(config.training.precision, CPU)
     state = state or TrainingState.fresh(config, precision)
-    batches = Batches(pixels, config, CPU)
+    batches = batches_of(pixels, config, CPU)
     for _ in range(steps):
         batch = batches(state.step + 1)
         train_step(state, batch, precision, StepSettings.from_config(config))

@@ -13,7 +13,7 @@ from pipeline.training import batches as module
 from pipeline.training import loop
 from pipeline.training.batches import Batches
 from pipeline.training.gathering import GatherAhead, gather_directly
-from tests.factories import CPU, noise_paintings
+from tests.factories import CPU, batches_of, noise_paintings
 from tests.test_training import DATA, assert_equal_runs, tiny
 
 
@@ -86,10 +86,10 @@ def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_that_is_too_small_gets_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
-    roomy = Batches(noise_paintings(), tiny(), gpu)
+    roomy = batches_of(noise_paintings(), tiny(), gpu)
     monkeypatch.setattr(module, "free_device_memory", lambda _: 0)
     for pixels in (noise_paintings(), mapped()):
-        full = Batches(pixels, tiny(), gpu)
+        full = batches_of(pixels, tiny(), gpu)
         assert isinstance(full._images, GatherAhead)
         for step in (1, 2, 3, 7, 8):
             assert torch.equal(roomy(step).real, full(step).real)

@@ -14,12 +14,11 @@ from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, family_of
 from pipeline.models.precision import Precision
-from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
 from tests import factories
-from tests.factories import CPU, noise_paintings, tiny_config
+from tests.factories import CPU, batches_of, noise_paintings, tiny_config
 
 TINY = factories.TINY | {"images": 48, "precision": "float32", "loss": "hinge", "lecam_weight": 0.3}
 PRECISION = Precision("float32", CPU)
@@ -101,7 +100,7 @@ def test_every_family_from_noise_has_it(changes: dict[str, Any]) -> None:
 def trained(config: Config, steps: int, state: TrainingState | None = None) -> TrainingState:
     pixels = noise_paintings()
     state = state or TrainingState.fresh(config, PRECISION)
-    batches = Batches(pixels, config, CPU)
+    batches = batches_of(pixels, config, CPU)
     for _ in range(steps):
         batch, settings = batches(state.step + 1), StepSettings.from_config(config)
         state.objective.follow(train_step(state, batch, PRECISION, settings), 4)

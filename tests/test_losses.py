@@ -13,8 +13,7 @@ from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_lo
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch
-from pipeline.training.batches import Batches
-from tests.factories import CPU
+from tests.factories import CPU, batches_of
 
 REAL, FAKE = np.array([0.3, -1.2, 2.5]), np.array([-0.4, 1.7, -3.0])
 
@@ -188,7 +187,7 @@ def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
     }  # fmt: skip
     config = apply_settings(Config(), settings)
     pixels = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
-    batches = Batches(pixels, config, CPU)
+    batches = batches_of(pixels, config, CPU)
     objective, network = Adversarial.from_config(config), Quadratic()
     batch = batches(1)
     fake = torch.zeros_like(batch.real)

@@ -27,6 +27,7 @@ from pipeline.training.loop import (
     train_step,
 )
 from pipeline.training.state import TrainingState
+from tests.factories import batches_of
 
 CPU = torch.device("cpu")
 STEPS = 4
@@ -87,7 +88,7 @@ def set_up(config: Config, device: torch.device = CPU) -> tuple[TrainingState, B
     labels = torch.arange(10) % 2 if config.data.conditional else None
     made = noise(4, 3, size // 2, size // 2) if config.family == "upscaler" else None
     pixels = noise(10, channels, size, size)
-    return state, Batches(pixels, config, device, labels=labels, made=made), precision
+    return state, batches_of(pixels, config, device, labels=labels, made=made), precision
 
 
 def as_numbers(state: TrainingState) -> StepScalars:

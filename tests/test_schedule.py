@@ -18,13 +18,12 @@ from pipeline.core.errors import ConfigError, Interrupted
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.estimate import describe
 from pipeline.training import loop, recorder
-from pipeline.training.batches import Batches
 from pipeline.training.continuation import continue_from
 from pipeline.training.distributed.ranks import Ranks
 from pipeline.training.recorder import Recorder
 from pipeline.training.schedule import Schedule, described
 from pipeline.training.state import TrainingState
-from tests.factories import noise_paintings
+from tests.factories import batches_of, noise_paintings
 from tests.rank_processes import run_ranks
 from tests.test_estimate import prepared
 from tests.test_training import DATA, assert_equal_runs, happens_after, tiny, train
@@ -96,7 +95,7 @@ def test_every_phase_takes_the_factor_times_its_own_rate(tmp_path: Path, family:
     config = apply_settings(Config(), settings | {"discriminator_learning_rate": 1e-3})
     precision = loop.precision_of(config, torch.device("cpu"))
     state = TrainingState.fresh(config, precision)
-    batches = Batches(noise_paintings(), config, precision.device)
+    batches = batches_of(noise_paintings(), config, precision.device)
     state.rate = 0.25
     loop.train_step(state, batches(1), precision, loop.StepSettings.from_config(config))
     found = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}

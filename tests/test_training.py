@@ -27,14 +27,13 @@ from pipeline.models.snapshots import load_snapshot
 from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
 from pipeline.training import loop, recorder
-from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.recorder import Recorder
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
 from tests import factories
-from tests.factories import CPU, data_about, noise_paintings, tiny_config
+from tests.factories import CPU, batches_of, data_about, noise_paintings, tiny_config
 
 TINY = factories.TINY | {
     "images": 48,
@@ -319,7 +318,7 @@ def test_steady_steps_never_wait_for_the_gpu(precision: str) -> None:
     gpu, config = torch.device("cuda"), tiny()
     how = Precision(choose_precision(precision, gpu), gpu)
     state = TrainingState.fresh(config, how)
-    batches = Batches(noise_paintings(), config, gpu)
+    batches = batches_of(noise_paintings(), config, gpu)
     settings = loop.StepSettings.from_config(config)
     for _ in range(3):  # the first steps choose algorithms and allocate
         loop.train_step(state, batches(state.step + 1), how, settings)

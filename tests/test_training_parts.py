@@ -13,7 +13,6 @@ from pipeline.families.adversarial.objective import Adversarial, judge_both
 from pipeline.families.dcgan import Generator
 from pipeline.families.family import Batch
 from pipeline.models.precision import Precision, all_devices, choose_precision
-from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.ema import (
     CALIBRATION_IMAGES,
@@ -23,7 +22,7 @@ from pipeline.training.ema import (
 )
 from pipeline.training.loop import frozen
 from pipeline.training.state import TrainingState
-from tests.factories import CPU
+from tests.factories import CPU, batches_of
 
 
 class ConstantLogit(nn.Module):
@@ -152,7 +151,7 @@ def shown(batch: Batch) -> list[int]:
 @pytest.mark.parametrize("batch_size", [3, 10, 25])
 def test_every_epoch_shows_every_image_once_in_another_order(batch_size: int) -> None:
     config = apply_settings(Config(), {"batch_size": batch_size, "latent_size": 2})
-    batches = Batches(numbered_images(10), config, CPU)
+    batches = batches_of(numbered_images(10), config, CPU)
     sequence = [n for step in range(1, 31) for n in shown(batches(step))]
     epochs = [sequence[i : i + 10] for i in range(0, len(sequence) - 9, 10)]
     assert all(sorted(epoch) == list(range(1, 11)) for epoch in epochs)
@@ -161,7 +160,7 @@ def test_every_epoch_shows_every_image_once_in_another_order(batch_size: int) ->
 
 def test_a_batch_is_a_function_of_its_step() -> None:
     config = apply_settings(Config(), {"batch_size": 4})
-    first, second = (Batches(numbered_images(10), config, CPU) for _ in range(2))
+    first, second = (batches_of(numbered_images(10), config, CPU) for _ in range(2))
     for step in range(1, 6):
         first(step)
     assert torch.equal(first(9).real, second(9).real)
@@ -171,9 +170,9 @@ def test_a_batch_is_a_function_of_its_step() -> None:
 
 def test_shares_of_a_batch_are_rows_of_it() -> None:
     config = apply_settings(Config(), {"batch_size": 6, "latent_size": 2})
-    whole = Batches(numbered_images(10), config, CPU)(2)  # spans two epochs
+    whole = batches_of(numbered_images(10), config, CPU)(2)  # spans two epochs
     rows = [slice(0, 3), slice(3, 6)]
-    shares = [Batches(numbered_images(10), config, CPU, r)(2) for r in rows]
+    shares = [batches_of(numbered_images(10), config, CPU, r)(2) for r in rows]
     assert torch.equal(torch.cat([share.real for share in shares]), whole.real)
     assert torch.equal(torch.cat([share.z for share in shares]), whole.z)
 
@@ -181,7 +180,7 @@ def test_shares_of_a_batch_are_rows_of_it() -> None:
 def test_half_of_the_images_are_mirrored_unless_switched_off() -> None:
     def mirrored(flip: bool) -> float:
         config = apply_settings(Config(), {"batch_size": 100, "horizontal_flip": flip})
-        batches = Batches(numbered_images(10), config, CPU)
+        batches = batches_of(numbered_images(10), config, CPU)
         real = torch.cat([batches(step).real for step in range(1, 11)])
         return (real[:, 0, 0, 3] > real[:, 0, 0, 0]).float().mean().item()
 
@@ -193,7 +192,7 @@ def test_half_of_the_images_are_mirrored_unless_switched_off() -> None:
 def test_pixels_map_to_minus_one_and_one() -> None:
     config = apply_settings(Config(), {"batch_size": 2})
     pixels = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 4, 4)
-    real = Batches(pixels, config, CPU)(1).real
+    real = batches_of(pixels, config, CPU)(1).real
     assert sorted(real.amax((1, 2, 3)).tolist()) == [-1, 1]
 
 

@@ -35,11 +35,10 @@ from pipeline.families.upscaler.sampler import UPSCALER_BATCH
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.training.batches import Batches
 from pipeline.training.loop import train
 from pipeline.training.small_score import make_small_score
 from submission.kernel.settings import KernelSettings
-from tests.factories import CPU, data_about, tiny_config
+from tests.factories import CPU, batches_of, data_about, tiny_config
 from tests.helpers import fill
 
 TINY = apply_settings(
@@ -138,12 +137,12 @@ def test_crops_are_where_they_say() -> None:
 
 
 def test_a_batch_is_crops_and_what_they_shrink_to() -> None:
-    batches = Batches(paintings(), TINY, CPU)
+    batches = batches_of(paintings(), TINY, CPU)
     batch = batches(3)
     assert batch.real.shape == (2, 3, 32, 32)
     assert batch.z.shape == (2, 19, 8, 8)
     assert torch.equal(batch.z[:, :3], shrink(batch.real, 4))
-    again = Batches(paintings(), TINY, CPU)(3)
+    again = batches_of(paintings(), TINY, CPU)(3)
     assert torch.equal(batch.z, again.z)
     assert not torch.equal(batch.z, batches(4).z)
 
@@ -152,8 +151,8 @@ def test_a_batch_is_crops_and_what_they_shrink_to() -> None:
 def test_rows_are_those_of_the_whole_batch(made: bool) -> None:
     pool = paintings(7, 16) if made else None
     config = apply_settings(TINY, {"batch_size": 4, "input_noise": 0.1})
-    whole = Batches(paintings(), config, CPU, made=pool)(2)
-    part = Batches(paintings(), config, CPU, slice(1, 3), made=pool)(2)
+    whole = batches_of(paintings(), config, CPU, made=pool)(2)
+    part = batches_of(paintings(), config, CPU, slice(1, 3), made=pool)(2)
     assert torch.equal(part.real, whole.real[1:3])
     rows = [1, 2, 5, 6] if made else [1, 2]
     assert torch.equal(part.z, whole.z[rows])
@@ -161,7 +160,7 @@ def test_rows_are_those_of_the_whole_batch(made: bool) -> None:
 
 def test_made_images_follow_the_paintings() -> None:
     white = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
-    batch = Batches(paintings(), TINY, CPU, made=white)(1)
+    batch = batches_of(paintings(), TINY, CPU, made=white)(1)
     assert batch.z.shape == (4, 19, 8, 8)
     assert torch.equal(batch.z[2:, :3], torch.ones(2, 3, 8, 8))
 
@@ -181,7 +180,7 @@ def test_the_loss_is_the_weighted_sum() -> None:
     objective = family_of(TINY).objective(TINY, CPU)
     assert isinstance(objective, Upscaling)
     assert isinstance(family_of(Config()).objective(Config(), CPU), Adversarial)
-    batch = Batches(paintings(), TINY, CPU)(1)
+    batch = batches_of(paintings(), TINY, CPU)(1)
     fake = batch.real + 0.25
     _, logged = objective.generator_loss(build_discriminator(TINY), batch, fake)
     loss, _ = objective.generator_loss(build_discriminator(TINY), batch, fake)

@@ -9,7 +9,6 @@ from pipeline.config.config import (
     Config,
     apply_settings,
     differences,
-    flatten,
 )
 from pipeline.config.presets import (
     change_output,
@@ -25,6 +24,7 @@ from pipeline.config.schema import (
     all_settings,
     family_names,
     family_settings,
+    flatten,
     register_settings,
     settings_of,
 )

@@ -16,7 +16,7 @@ from pipeline.config.schema import (
     all_settings,
     family_settings,
     find_setting,
-    flat,
+    flatten,
     not_of_family,
     sections_of,
     settings_of,
@@ -81,7 +81,7 @@ class Config:
         Raises:
             ConfigError: for an unknown key, a wrong type or a value out of range.
         """
-        return apply_settings(Config(), flat(sections))
+        return apply_settings(Config(), flatten(sections))
 
     @staticmethod
     def from_saved(sections: Mapping[str, Any]) -> Config:
@@ -93,7 +93,7 @@ class Config:
         Raises:
             ConfigError: for an unknown key, a wrong type or a value out of range.
         """
-        values = flat(sections)
+        values = flatten(sections)
         family = values.get("family", DEFAULT_FAMILY)
         foreign = _foreign(values, family)
         changed = [
@@ -105,11 +105,6 @@ class Config:
                 file=sys.stderr,
             )
         return apply_settings(Config(), {n: v for n, v in values.items() if n not in foreign})
-
-
-def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn TOML sections and flat keys into one mapping from setting to value."""
-    return flat(sections)
 
 
 def without_foreign_defaults(values: Mapping[str, Any], family: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.config import Config, apply_settings, without_foreign_defaults
-from pipeline.config.schema import all_settings, family_presets, flat, settings_of
+from pipeline.config.schema import all_settings, family_presets, flatten, settings_of
 from pipeline.config.sections import OutputConfig
 from pipeline.core.errors import ConfigError
 
@@ -31,7 +31,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         value = literal.strip()
     section, dot, name = key.strip().rpartition(".")
     if dot:
-        flat({section: {name: value}})
+        flatten({section: {name: value}})
     return name, value
 
 
@@ -71,7 +71,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        return flat(tomllib.loads(path.read_text()))
+        return flatten(tomllib.loads(path.read_text()))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -221,7 +221,7 @@ def typed(setting: Setting, value: Any) -> Any:
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
 
 
-def flat(sections: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Turn TOML sections and flat keys into one mapping from setting to value.
 
     Raises:

@@ -17,20 +17,16 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, FamilySettings, require
-from pipeline.families.adversarial.objective import Adversarial
-from pipeline.families.family import Family
 from pipeline.families.layers.initialisation import dcgan_weights
 from pipeline.families.layers.normalisation import normalised
 from pipeline.families.layers.patches import DoublingConvTranspose2d, HalvingConv2d
-from pipeline.families.noise.inputs import NoiseInputs, latents_of
-from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.noise.family import register_noise_family
 from pipeline.families.noise.settings import (
     NormedNetwork,
     PlainData,
     PlainTraining,
     check_penalties,
 )
-from pipeline.families.registry import register
 
 
 @dataclass(frozen=True)
@@ -187,15 +183,9 @@ class Discriminator(nn.Module):
         return logits.squeeze(1)
 
 
-DCGAN = register(
-    Family(
-        "dcgan",
-        FamilySettings(PlainData, DcganNetwork, PlainTraining, check_penalties),
-        Generator.from_config,
-        Discriminator.from_config,
-        Adversarial.from_config,
-        NoiseInputs,
-        NoiseSampler,
-        latents=latents_of,
-    )
+DCGAN = register_noise_family(
+    "dcgan",
+    FamilySettings(PlainData, DcganNetwork, PlainTraining, check_penalties),
+    Generator.from_config,
+    Discriminator.from_config,
 )

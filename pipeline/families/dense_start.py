@@ -13,19 +13,15 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, FamilySettings
-from pipeline.families.adversarial.objective import Adversarial
-from pipeline.families.family import Family
 from pipeline.families.layers.initialisation import glorot_weights
 from pipeline.families.layers.normalisation import normalised
-from pipeline.families.noise.inputs import NoiseInputs, latents_of
-from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.noise.family import register_noise_family
 from pipeline.families.noise.settings import (
     NormedNetwork,
     PlainData,
     PlainTraining,
     check_penalties,
 )
-from pipeline.families.registry import register
 
 SLOPE = 0.2
 """Of LeakyReLU below zero."""
@@ -157,15 +153,9 @@ class Discriminator(nn.Module):
         return logits.squeeze(1)
 
 
-DENSE_START = register(
-    Family(
-        "dense-start",
-        FamilySettings(PlainData, DenseStartNetwork, PlainTraining, check_penalties),
-        Generator.from_config,
-        Discriminator.from_config,
-        Adversarial.from_config,
-        NoiseInputs,
-        NoiseSampler,
-        latents=latents_of,
-    )
+DENSE_START = register_noise_family(
+    "dense-start",
+    FamilySettings(PlainData, DenseStartNetwork, PlainTraining, check_penalties),
+    Generator.from_config,
+    Discriminator.from_config,
 )

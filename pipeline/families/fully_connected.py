@@ -14,13 +14,9 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, FamilySettings
-from pipeline.families.adversarial.objective import Adversarial
-from pipeline.families.family import Family
 from pipeline.families.layers.initialisation import glorot_weights
-from pipeline.families.noise.inputs import NoiseInputs, latents_of
-from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.noise.family import register_noise_family
 from pipeline.families.noise.settings import PlainData, PlainNetwork, PlainTraining
-from pipeline.families.registry import register
 
 LEVELS = (4, 8, 16)
 """Widths of the hidden layers beside the image, as multiples of the base."""
@@ -119,15 +115,9 @@ class Discriminator(nn.Module):
         return logits.squeeze(1)
 
 
-FULLY_CONNECTED = register(
-    Family(
-        "fully-connected",
-        FamilySettings(PlainData, FullyConnectedNetwork, PlainTraining),
-        Generator.from_config,
-        Discriminator.from_config,
-        Adversarial.from_config,
-        NoiseInputs,
-        NoiseSampler,
-        latents=latents_of,
-    )
+FULLY_CONNECTED = register_noise_family(
+    "fully-connected",
+    FamilySettings(PlainData, FullyConnectedNetwork, PlainTraining),
+    Generator.from_config,
+    Discriminator.from_config,
 )

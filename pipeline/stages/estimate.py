@@ -25,8 +25,9 @@ from pipeline.system.memory import PeakMemory, free_device_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.loop import StepSettings, precision_of, train_step
 from pipeline.training.schedule import described
+from pipeline.training.setup import set_up
 from pipeline.training.state import TrainingState
 
 WARM_UP = 2
@@ -80,12 +81,9 @@ def measure(
         labels: classes of the images, int64 (N,), if the config names classes.
         made: images of a generator, as `Batches` takes them.
     """
-    precision = Precision(choose_precision(config.training.precision, device), device)
+    precision = precision_of(config, device)
     with PeakMemory(device) as peak:
-        state = TrainingState.fresh(config, precision)
-        batches = Batches(
-            pixels, config, device, labels=labels, made=made, objective=state.objective
-        )
+        state, batches = set_up(config, pixels, precision, labels=labels, made=made)
         times = time_steps(state, batches, precision, StepSettings.from_config(config), clock)
         memory = peak.taken
     counted = times[WARM_UP:] or times[-1:]

@@ -7,7 +7,8 @@ that it can be made again elsewhere. `painter generate --run RUN`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,18 +118,29 @@ def generate_for_run(
     devices: torch.device | Sequence[torch.device],
     batch_size: int = DEFAULT_BATCH,
     wanted_class: str | None = None,
+    check: Callable[[Path, Path], object] | None = None,
 ) -> None:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
 
     The score of earlier images is removed: a score belongs to the images that it was computed
-    from.
+    from. For the other parameters see `generate` and `make_sampler`.
+
+    Args:
+        check: takes a zip outside the run folder and a path, and writes there what has passed. By
+            default the images come into place as they are.
 
     Raises:
         RunError: if there is no snapshot.
         ConfigError: if `count` is below 1.
     """
     sampler = make_sampler(load_snapshot(snapshot), seed, devices, output, wanted_class)
-    generate(sampler, count, run.images, output, batch_size)
+    if check is None:
+        generate(sampler, count, run.images, output, batch_size)
+    else:
+        with tempfile.TemporaryDirectory(prefix="painter-") as scratch:
+            unchecked = Path(scratch, run.images.name)
+            generate(sampler, count, unchecked, output, batch_size)
+            check(unchecked, run.images)
     run.score.unlink(missing_ok=True)
     record_made(run, snapshot, count, seed, output, wanted_class)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from pipeline.config import Config
 from pipeline.core.randomness import stream
 from pipeline.data.pixels import choose_storage
-from pipeline.families.family import Batch, Objective, TrainingImages
+from pipeline.families.family import Batch, TrainingImages
 from pipeline.families.registry import family_of
 from pipeline.system.memory import free_device_memory, to_device
 from pipeline.training.augmentation import Augmentation
@@ -30,10 +31,10 @@ class Batches:
         pixels: torch.Tensor,
         config: Config,
         device: torch.device,
+        draws: Mapping[str, tuple[int, ...]],
         rows: slice = slice(None),
         labels: torch.Tensor | None = None,
         made: torch.Tensor | None = None,
-        objective: Objective | None = None,
     ) -> None:
         """Move the paintings to the device if they fit there, else gather them step by step.
 
@@ -41,11 +42,10 @@ class Batches:
             pixels: uint8 (N, C, S, S), 0 to 255, in memory or mapped from a file.
             config: gives the batch size, the seed, the noise law and the augmentation.
             device: where batches are made.
+            draws: shapes of the random numbers that the objective needs in a step, by purpose.
             rows: of each global batch, what is made here.
             labels: classes of the images, int64 (N,), if they have any.
             made: other images that the family's inputs take, uint8 (M, 3, s, s).
-            objective: of the training, which says what numbers it needs; by default a new one of
-                the config's family.
         """
         self._count = len(pixels)
         self._device = device
@@ -54,9 +54,9 @@ class Batches:
         self._seed = config.training.seed
         self._augment = Augmentation(config.data, self._seed)
         self._labels = labels
-        family = family_of(config)
-        self._inputs = family.inputs(config, TrainingImages(self._first_images, device, made))
-        self._draws = (objective or family.objective(config, device)).draws(self._batch_size)
+        self._draws = draws
+        images = TrainingImages(self._first_images, device, made)
+        self._inputs = family_of(config).inputs(config, images)
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
         self._images = self._gatherer(pixels)
         self._pixels = pixels

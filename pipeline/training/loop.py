@@ -37,6 +37,7 @@ from pipeline.training.interruption import StopRequest
 from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.recovery import make_room, mend_snapshots
 from pipeline.training.schedule import Schedule
+from pipeline.training.setup import set_up
 from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 
@@ -77,8 +78,7 @@ def train(
     budget, rows = Budget.from_config(config, len(pixels)), ranks.rows(config.training.batch_size)
     run = RunFolder(run_path)
     run.refuse_other_run(config, data)
-    state = TrainingState.fresh(config, precision)
-    batches = Batches(pixels, config, precision.device, rows, labels, made, state.objective)
+    state, batches = set_up(config, pixels, precision, rows, labels, made)
     with locked_by_writer(run, ranks):
         return _train(config, state, batches, data, run, precision, budget, small_score, ranks)
 

@@ -16,11 +16,10 @@ from typing import Any
 
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import PainterError, RankLost
-from pipeline.families.registry import make_sampler, makes_images
-from pipeline.models.snapshot import Snapshot
+from pipeline.families.registry import makes_images
 from pipeline.models.snapshots import attach_upscaler, load_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.stages.generate import generate, record_made
+from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.archive import package
@@ -90,7 +89,7 @@ def train_and_generate(job: Job) -> None:
         output = replace(output, upscale="learned")
     chosen = load_snapshot(job.run.chosen)
     say(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
-    make_images(job, job.run.chosen, chosen, output)
+    make_images(job, job.run.chosen, output)
     score_if_possible(job)
 
 
@@ -180,23 +179,12 @@ def generate_alone(job: Job) -> None:
     path = attached_snapshot(job.inputs, job.settings.attached or "", job.scratch)
     snapshot = load_snapshot(path)
     say(f"snapshot: trained on {snapshot.images_seen:,} images")
-    make_images(job, path, snapshot, job.settings.change_output(snapshot.config))
+    make_images(job, path, job.settings.change_output(snapshot.config))
 
 
-def make_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) -> None:
-    """Generate images and put them in place once all of them have passed the check.
-
-    Args:
-        job: what to make, and where.
-        path: the file of the snapshot, for the record.
-        snapshot: what was read from it.
-        output: size, filter and JPEG settings.
-    """
-    unchecked = job.scratch / "images.zip"
-    sampler = make_sampler(snapshot, job.settings.seed, job.devices, output)
-    generate(sampler, job.settings.count, unchecked, output)
-    count = package(unchecked, job.run.images)
-    unchecked.unlink()
-    record_made(job.run, path, count, job.settings.seed, output)
+def make_images(job: Job, snapshot: Path, output: OutputConfig) -> None:
+    """Generate images and put them in place once all of them have passed the check."""
+    count, seed = job.settings.count, job.settings.seed
+    generate_for_run(job.run, snapshot, count, seed, output, job.devices, check=package)
     megabytes = job.run.images.stat().st_size / 1e6
     say(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -38,8 +39,33 @@ def adversarial_phases(training: AdversarialTraining) -> tuple[Phase, Phase]:
     )
 
 
+class TwoPlayers:
+    """The phases of `adversarial_phases`: both networks judge the images of one generator."""
+
+    @abstractmethod
+    def discriminator_loss(
+        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return what the discriminator minimises, `fake` being detached, and what to log."""
+
+    @abstractmethod
+    def generator_loss(
+        self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return what the generator minimises, and what to log."""
+
+    def phase_loss(
+        self, phase: str, networks: Networks, batch: Batch, generated: torch.Tensor
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the loss of the network that learns in a phase, and what to log."""
+        discriminator = networks["discriminator"]
+        if phase == "discriminator":
+            return self.discriminator_loss(discriminator, batch, generated.detach())
+        return self.generator_loss(discriminator, batch, generated)
+
+
 @dataclass
-class Adversarial:
+class Adversarial(TwoPlayers):
     """An adversarial loss, with the class of each image told apart when there are classes.
 
     With classes it is the AC-GAN of Odena et al. 2017, "Conditional image synthesis with
@@ -109,15 +135,6 @@ class Adversarial:
         """Return G(z)."""
         images: torch.Tensor = networks["generator"](batch.z)
         return images
-
-    def phase_loss(
-        self, phase: str, networks: Networks, batch: Batch, generated: torch.Tensor
-    ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of the network that learns in a phase, and what to log."""
-        discriminator = networks["discriminator"]
-        if phase == "discriminator":
-            return self.discriminator_loss(discriminator, batch, generated.detach())
-        return self.generator_loss(discriminator, batch, generated)
 
     def follow(self, metrics: Metrics, images: int) -> None:
         """Adapt the strength and the anchors, in their place, to what the discriminator says."""

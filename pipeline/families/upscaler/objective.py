@@ -11,14 +11,14 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
 from pipeline.families.adversarial.losses import Loss, make_loss
-from pipeline.families.adversarial.objective import adversarial_phases, readings
+from pipeline.families.adversarial.objective import TwoPlayers, adversarial_phases, readings
 from pipeline.families.family import Batch, Metrics, Networks, Phase
 from pipeline.families.upscaler.networks import COLOURS, shrink
 from pipeline.families.upscaler.settings import UpscalerNetwork, UpscalerTraining
 
 
 @dataclass(frozen=True)
-class Upscaling:
+class Upscaling(TwoPlayers):
     """An adversarial loss, the distance to the painting, and the distance once shrunk.
 
     What is shrunk again must be the input (Menon et al. 2020, "PULSE", section 3): so texture is
@@ -55,15 +55,6 @@ class Upscaling:
         """Return the enlarged images, (n or 2n, 3, S, S)."""
         images: torch.Tensor = networks["generator"](batch.z)
         return images
-
-    def phase_loss(
-        self, phase: str, networks: Networks, batch: Batch, generated: torch.Tensor
-    ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of the network that learns in a phase, and what to log."""
-        discriminator = networks["discriminator"]
-        if phase == "discriminator":
-            return self.discriminator_loss(discriminator, batch, generated.detach())
-        return self.generator_loss(discriminator, batch, generated)
 
     def follow(self, metrics: Metrics, images: int) -> None:
         """Adapt nothing."""
