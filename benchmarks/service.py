@@ -58,14 +58,14 @@ class OneByOne:
 def serve(snapshot: Path | None, gathered: bool) -> None:
     """Serve until SIGTERM; the address is the first line printed."""
     from pipeline.service.app import create_app
+    from pipeline.service.inference import InferenceService
     from pipeline.service.server import listen, run, url_of
-    from pipeline.service.studio import Studio
     from pipeline.system.parallel import usable_cores
 
     model = Model(the_snapshot(snapshot), "bench", "0" * 64, default_device())
     if not gathered:
         torch.set_num_threads(1)  # as many calls at once as cores: better than all cores for each
-    studio = Studio(model, None if gathered else OneByOne(model, usable_cores()))
+    studio = InferenceService(model, None if gathered else OneByOne(model, usable_cores()))
     with listen("127.0.0.1", 0) as listener:
         print(url_of(listener), flush=True)
         run(create_app(studio), listener)

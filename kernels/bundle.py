@@ -35,7 +35,7 @@ SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
 LEFT_OUT = ("cli", "reports", "service")
 """Folders of a package that never run in a kernel."""
-LARGEST_SCRIPT = 1_000_000
+MAX_SCRIPT_SIZE = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
 CELL = "# %%"
 """Starts a cell in the script, as editors know it."""
@@ -93,9 +93,9 @@ def build(settings: KernelSettings, origin: str = "") -> Kernel:
         archive=base64.encodebytes(bz2.compress(archive)).decode(),
     )
     size = len(script.encode())
-    if size > LARGEST_SCRIPT:
+    if size > MAX_SCRIPT_SIZE:
         raise PainterError(
-            f"The kernel's file has {size:,} bytes; Kaggle takes {LARGEST_SCRIPT:,}. "
+            f"The kernel's file has {size:,} bytes; Kaggle takes {MAX_SCRIPT_SIZE:,}. "
             "Look for large files in pipeline/ and submission/."
         )
     return Kernel(script, digest, revision)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kernels.pull import pull, refuse_failed
+from kernels.pull import check_not_failed, pull
 from kernels.push import Consent, work_digest
 from kernels.record import KernelRecord, read_record, require_record
-from kernels.remake import FOLDER, remake, remake_plan
+from kernels.regenerate import FOLDER, regenerate, remake_plan
 from pipeline.core.advice import counted
 from pipeline.kaggle.api import KaggleClient
 from pipeline.runs.folder import RunFolder
-from pipeline.stages.generate import DEFAULT_COUNT, read_made
+from pipeline.stages.generate import DEFAULT_COUNT, read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.ledger import Ledger, Row
 from submission.submit import Entry, local_score
@@ -32,7 +32,7 @@ def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | No
         record = pull(client, record, run.path)
     if run.images.exists() and file_sha256(run.images) != record.images_sha256:
         return None
-    refuse_failed(record, run.path)
+    check_not_failed(record, run.path)
     return record if run.images.exists() else None
 
 
@@ -59,13 +59,13 @@ def entry_of(
     if record is not None:
         return Entry(record.name, record.version or 0, run.images, run)
     useless = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
-    known = read_made(run) is not None
+    known = read_generation_record(run) is not None
     if run.images.exists() and not known:
         warn(
             f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
             "snapshot are submitted in its place."
         )
-    record = remake(client, run, say, useless, consent)
+    record = regenerate(client, run, say, useless, consent)
     images = run.path / FOLDER / "images.zip"
     return Entry(record.name, record.version or 0, images, run, scored=known)
 

@@ -37,11 +37,11 @@ MACHINES = {
 Most are lent to the participants of certain competitions only: Kaggle then refuses the push.
 """
 _OTHER_SPELLINGS = {"none": "cpu", "gpu": "t4", "t4x2": "t4", "gpu t4 x2": "t4"}
-MOST_MINUTES = 290.0
+MAX_MINUTES = 290.0
 """A kernel may run 300 minutes; the rest is kept for starting up and handing over the output."""
 GRACE_MINUTES = 10.0
 """After so many more minutes Kaggle ends a kernel that has not ended itself."""
-LONGEST_SLUG = 50
+MAX_SLUG_LENGTH = 50
 _LIKE_A_SLUG = re.compile(r"-(images|state|snapshot|[0-9a-f]{6})$")
 """Ends a name that another name's slug, with its purpose or its hash, could be."""
 
@@ -82,10 +82,10 @@ def slug_of(run: Path, purpose: str = "") -> str:
     given = run.resolve().name
     name = re.sub(r"[^a-z0-9]+", "-", given.lower()).strip("-") or "run"
     slug = f"painter-{name}{ending}"
-    if len(slug) <= LONGEST_SLUG and given == name and not _LIKE_A_SLUG.search(given):
+    if len(slug) <= MAX_SLUG_LENGTH and given == name and not _LIKE_A_SLUG.search(given):
         return slug
     digest = hashlib.sha256(given.encode(errors="surrogateescape")).hexdigest()[:6]
-    return f"painter-{name[: LONGEST_SLUG - 16 - len(ending)].rstrip('-')}-{digest}{ending}"
+    return f"painter-{name[: MAX_SLUG_LENGTH - 16 - len(ending)].rstrip('-')}-{digest}{ending}"
 
 
 def title_of(slug: str) -> str:
@@ -172,10 +172,10 @@ def session_seconds(plan: Plan) -> int:
     return round(60 * (plan.settings.minutes + GRACE_MINUTES))
 
 
-def refuse_minutes(minutes: float) -> None:
+def check_minutes(minutes: float) -> None:
     """Raise KaggleError if a kernel may not run so long."""
-    if not 0 < minutes <= MOST_MINUTES:
+    if not 0 < minutes <= MAX_MINUTES:
         raise KaggleError(
             f"A kernel of {minutes:g} minutes cannot be pushed; expected more than 0 and at most "
-            f"{MOST_MINUTES:g}: Kaggle ends kernels of this competition after 300."
+            f"{MAX_MINUTES:g}: Kaggle ends kernels of this competition after 300."
         )

@@ -10,15 +10,15 @@ from pathlib import Path
 from kernels.bundle import build
 from kernels.metadata import (
     GPU,
-    MOST_MINUTES,
+    MAX_MINUTES,
     Plan,
     accelerator_of,
+    check_minutes,
     describe,
-    refuse_minutes,
     session_seconds,
     slug_of,
 )
-from kernels.push import refuse_other_settings
+from kernels.push import check_same_settings
 from kernels.record import slug_in
 from kernels.upscalers import UpscalerChoice, describe_minutes
 from pipeline.config import Config
@@ -62,13 +62,13 @@ def plan_training(owner: str, run_path: Path, config: Config, order: Order) -> P
         RunError: if the run to continue from has other settings.
     """
     if order.continue_from is not None:
-        refuse_other_settings(RunFolder(order.continue_from), config)
+        check_same_settings(RunFolder(order.continue_from), config)
     train_minutes = None if order.minutes is not None else config.budget.minutes
     upscalers = order.upscalers.settings(config, owner, run_path, order.continue_from)
     count = order.count if makes_images(config) else 0
     more = upscalers["upscaler_minutes"] or 0.0
     minutes = _whole_minutes(order, train_minutes, more, count)
-    refuse_minutes(minutes)
+    check_minutes(minutes)
     settings = KernelSettings(
         task="train",
         config=config.to_dict(),
@@ -96,10 +96,10 @@ def _whole_minutes(
     if order.minutes is not None:
         return order.minutes
     if train_minutes is None:
-        return MOST_MINUTES
+        return MAX_MINUTES
     training = train_minutes + upscaler_minutes
-    generating = reserve_seconds(count, MOST_MINUTES) / 60
-    return min(math.ceil(training + STARTING_MINUTES + generating), MOST_MINUTES)
+    generating = reserve_seconds(count, MAX_MINUTES) / 60
+    return min(math.ceil(training + STARTING_MINUTES + generating), MAX_MINUTES)
 
 
 def describe_plan(plan: Plan, owner: str) -> str:

@@ -20,7 +20,7 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 from pipeline.scoring.record import Score, kept_score
 from pipeline.study.plan import Point
-from pipeline.study.point import OnScore, Workshop
+from pipeline.study.point import OnScore, PointExecutor
 
 AT_A_TIME = 2
 """GPU kernels that Kaggle runs of one user at the same time."""
@@ -31,7 +31,7 @@ class KaggleWorkshop:
     """Runs points on Kaggle."""
 
     client: KaggleClient
-    here: Workshop
+    here: PointExecutor
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
     plan_of: Callable[[Point], Plan]
     """What to push for a point."""
@@ -53,7 +53,7 @@ class KaggleWorkshop:
             KaggleError: if Kaggle refuses.
             Interrupted: after Ctrl+C; the kernel goes on, and the next call finds it.
         """
-        del on_score  # a kernel's small scores arrive with its output
+        del on_score  # a kernel's validation scores arrive with its output
         run = self.here.run(point)
         if self.is_done(point):
             return kept_score(run)

@@ -63,11 +63,11 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         images_sha256=file_sha256(images) if images.exists() else None,
     )
     write_record(folder, record)
-    refuse_failed(record, folder)
+    check_not_failed(record, folder)
     return record
 
 
-def refuse_failed(record: KernelRecord, folder: Path) -> None:
+def check_not_failed(record: KernelRecord, folder: Path) -> None:
     """Raise RemoteFailed if what was pulled comes from a kernel that failed."""
     if record.state != "COMPLETE":
         raise RemoteFailed(

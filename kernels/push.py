@@ -18,9 +18,9 @@ from pathlib import Path
 
 from kernels.metadata import (
     Plan,
+    check_minutes,
     code_file,
     describe,
-    refuse_minutes,
     session_seconds,
     write_kernel,
 )
@@ -82,7 +82,7 @@ def push(
             the latest is from elsewhere and may not be replaced, or Kaggle refuses.
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
-    refuse_minutes(plan.settings.minutes)
+    check_minutes(plan.settings.minutes)
     with _workplace(folder) as scratch:
         wanted = _write(client.user, plan, folder, scratch, attachments)
         latest = client.latest_kernel(wanted.name)
@@ -90,9 +90,9 @@ def push(
         known = settled(folder, latest)
         if known and not again and same_kernel_there(client, folder, known, wanted, latest):
             return known, False
-        refuse_under_way(client, wanted.name, known, latest)
-        refuse_from_elsewhere(folder, wanted.name, latest, may_replace)
-        refuse_quota(client, plan)
+        check_not_running(client, wanted.name, known, latest)
+        check_own_version(folder, wanted.name, latest, may_replace)
+        check_quota(client, plan)
         for attachment in attachments:
             upload(client, attachment)
         return _send(client, scratch, plan, folder, wanted, known), True
@@ -233,7 +233,7 @@ def same_kernel_there(
     return False
 
 
-def refuse_under_way(
+def check_not_running(
     client: KaggleClient, name: str, known: KernelRecord | None, latest: KernelSource | None
 ) -> None:
     """Raise KaggleError if the folder's version, or the latest from anywhere, still runs."""
@@ -254,7 +254,7 @@ def refuse_under_way(
         )
 
 
-def refuse_from_elsewhere(
+def check_own_version(
     folder: Path, name: str, latest: KernelSource | None, may_replace: Consent
 ) -> None:
     """Raise KaggleError if the latest version is from elsewhere, and may not be replaced.
@@ -287,7 +287,7 @@ def pushed_from_here(folder: Path, name: str, latest: KernelSource) -> bool:
     return latest.version == (record.version or record.version_before)
 
 
-def refuse_quota(client: KaggleClient, plan: Plan) -> None:
+def check_quota(client: KaggleClient, plan: Plan) -> None:
     """Raise KaggleError if less GPU time is left than the kernel may take."""
     if not plan.uses_gpu:
         return
@@ -302,7 +302,7 @@ def refuse_quota(client: KaggleClient, plan: Plan) -> None:
     )
 
 
-def refuse_other_run(run: RunFolder, config: Config, continue_from: Path | None) -> None:
+def check_same_run(run: RunFolder, config: Config, continue_from: Path | None) -> None:
     """Check that a kernel's output may come into a run folder.
 
     Raises:
@@ -310,7 +310,7 @@ def refuse_other_run(run: RunFolder, config: Config, continue_from: Path | None)
     """
     if not run.config.exists():
         return
-    refuse_other_settings(run, config)
+    check_same_settings(run, config)
     same = continue_from is not None and continue_from.resolve() == run.path.resolve()
     if not same and read_record(run.path) is None:
         raise RunError(
@@ -319,7 +319,7 @@ def refuse_other_run(run: RunFolder, config: Config, continue_from: Path | None)
         )
 
 
-def refuse_other_settings(run: RunFolder, config: Config) -> None:
+def check_same_settings(run: RunFolder, config: Config) -> None:
     """Raise RunError unless a run has the same data, network and training settings."""
     changed = differences(run.read_config(), config)
     if changed:

@@ -13,7 +13,7 @@ from kernels.metadata import Plan, slug_of
 from kernels.push import Attachment, state_of
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError
-from pipeline.families.upscaler.made_images import refuse_unfit
+from pipeline.families.upscaler.generated_inputs import check_generator_fits
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256
@@ -80,7 +80,7 @@ class UpscalerChoice:
             RunError: if the generator's snapshot is missing or damaged.
         """
         if self.generator is not None:
-            refuse_unfit(config, load_snapshot(self.generator).config)
+            check_generator_fits(config, load_snapshot(self.generator).config)
         upscaler = self.config_for(config)
         goes_on = upscaler is not None and _earlier(continue_from) is not None
         return {

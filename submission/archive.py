@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pipeline.core.errors import DataError
 from pipeline.data.formats import open_header
-from pipeline.data.images import LARGEST_FILE, refuse_single_image
+from pipeline.data.images import MAX_FILE_SIZE, check_not_single_image
 from pipeline.data.listing import list_files
 from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import in_order, usable_cores
@@ -83,7 +83,7 @@ def package(source: Path, target: Path) -> int:
     Raises:
         DataError: listing each kind of violation.
     """
-    refuse_violations(source, check_archive(source))
+    check_no_violations(source, check_archive(source))
     with _open(source) as archive, ZipImageWriter(target) as writer:
         entries = sorted(_files(archive), key=lambda e: (len(e.filename), e.filename))
         for entry in tqdm(entries, desc="package", unit="img"):
@@ -91,7 +91,7 @@ def package(source: Path, target: Path) -> int:
     return len(entries)
 
 
-def refuse_count(count: int) -> None:
+def check_image_count(count: int) -> None:
     """Raise DataError unless a submission may have this many images."""
     if not MINIMUM_IMAGES <= count <= MAXIMUM_IMAGES:
         raise DataError(
@@ -99,7 +99,7 @@ def refuse_count(count: int) -> None:
         )
 
 
-def refuse_violations(path: Path, violations: list[Violation]) -> None:
+def check_no_violations(path: Path, violations: list[Violation]) -> None:
     """Raise DataError with one line a kind, if there is any."""
     if violations:
         lines = "\n  ".join(map(str, violations))
@@ -136,7 +136,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except Exception as error:
         # zipfile and its decompressors raise many kinds; the message keeps the reason.
-        refuse_single_image(path)
+        check_not_single_image(path)
         raise DataError(f"{path} is not a readable zip ({error}). Make it again.") from None
 
 
@@ -179,7 +179,7 @@ def _image_faults(files: list[_File]) -> Iterator[tuple[str, str]]:
 
 
 def _read(file: _File) -> bytes | None:
-    if file.size > LARGEST_FILE:
+    if file.size > MAX_FILE_SIZE:
         return None
     try:
         return file.read()

@@ -28,12 +28,12 @@ from pipeline.kaggle.records import Submission, SubmissionLimits
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, score_of_images
 from pipeline.system.storage import file_sha256
-from submission.archive import check_archive, refuse_violations
+from submission.archive import check_archive, check_no_violations
 from submission.ledger import Book, Ledger, Row, tag_of
 
 FILE_NAME = "images.zip"
 POLL_SECONDS = 30.0
-LONGEST_MESSAGE = 200
+MAX_MESSAGE_LENGTH = 200
 COUNTED_SECONDS = 600.0
 """How long the site's list may lag behind its count of submissions."""
 
@@ -58,14 +58,15 @@ def prepare(entry: Entry, message: str) -> Row:
     Raises:
         DataError: listing each kind of violation of the rules.
     """
-    refuse_violations(entry.images, check_archive(entry.images))
+    check_no_violations(entry.images, check_archive(entry.images))
     score = local_score(entry.run) if entry.scored else Score()
     name = entry.run.path.resolve().name
+    said = (message or name)[:MAX_MESSAGE_LENGTH]
     return Row(
         kernel=entry.kernel,
         version=entry.version,
         run=name,
-        description=f"{tag_of(entry.kernel, entry.version)} {(message or name)[:LONGEST_MESSAGE]}",
+        description=f"{tag_of(entry.kernel, entry.version)} {said}",
         images_sha256=file_sha256(entry.images),
         local_sha256=file_sha256(entry.run.images) if entry.run.images.exists() else None,
         mifid=score.get("mifid"),
@@ -84,7 +85,7 @@ def local_score(run: RunFolder) -> Score:
     return Score() if mifid is None or not math.isfinite(mifid) else score
 
 
-def settle(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
+def reconcile(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
     """Look up the run's submissions whose answer is missing; return one that has arrived."""
     name = run.path.resolve().name
     arrived = None
@@ -106,11 +107,11 @@ def submit(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
     """
     with ledger.opened() as book:
         known = book.find(row.kernel, row.version)
-        refuse_submitted(book, row)
+        check_not_submitted(book, row)
         found = look_up(client, row)
         if found is not None:
             return _record(book, known or row, found)
-        limits = refuse_none_left(client)
+        limits = check_submissions_left(client)
         if known is not None:
             _refuse_counted(known, limits)
             book.rows.remove(known)
@@ -121,7 +122,7 @@ def submit(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
         return _send(client, book, row)
 
 
-def refuse_submitted(book: Book, row: Row) -> None:
+def check_not_submitted(book: Book, row: Row) -> None:
     """Raise KaggleError if the kernel version, or the very same file, was submitted before."""
     for known in book.rows:
         same = (known.kernel, known.version) == (row.kernel, row.version)
@@ -145,7 +146,7 @@ def _refuse_counted(known: Row, limits: SubmissionLimits) -> None:
         )
 
 
-def refuse_none_left(client: KaggleClient) -> SubmissionLimits:
+def check_submissions_left(client: KaggleClient) -> SubmissionLimits:
     """Return what is left today; raise KaggleError if nothing is."""
     limits = client.submission_limits(COMPETITION)
     if limits.allowed_now > 0:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pipeline.training.distributed.ranks import join
+from pipeline.training.distributed.context import join
 
 PATIENCE = 120
 """Seconds after which a test counts as hanging, on however busy a machine."""

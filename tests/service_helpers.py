@@ -16,9 +16,9 @@ from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.service.app import create_app
 from pipeline.service.connection import PATIENCE
+from pipeline.service.inference import InferenceService
 from pipeline.service.model import Model
 from pipeline.service.server import listen, make_server, url_of
-from pipeline.service.studio import Studio
 
 TINY = {
     "image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 32,
@@ -39,7 +39,7 @@ def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> Model
 
 
 @contextmanager
-def serving(studio: Studio, patience: float = PATIENCE) -> Iterator[str]:
+def serving(studio: InferenceService, patience: float = PATIENCE) -> Iterator[str]:
     """Yield the address of a server that runs in a thread."""
     listener = listen("127.0.0.1", 0)
     server = make_server(create_app(studio), patience)

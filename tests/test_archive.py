@@ -16,7 +16,7 @@ from PIL import Image
 import submission.archive as module
 from pipeline.cli import run_command
 from pipeline.core.errors import DataError
-from submission.archive import Violation, check_archive, package, refuse_count
+from submission.archive import Violation, check_archive, check_image_count, package
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 from tests.helpers import encoded, pack, painting
 
@@ -120,7 +120,7 @@ def test_a_damaged_an_encrypted_and_a_bloated_entry_are_told_without_unpacking(
     content[second + 8] |= 1  # the flag of encryption
     struct.pack_into("<I", content, third + 24, len(GOOD) + 1000)  # the size when unpacked
     path.write_bytes(content)
-    monkeypatch.setattr(module, "LARGEST_FILE", len(GOOD) + 999)
+    monkeypatch.setattr(module, "MAX_FILE_SIZE", len(GOOD) + 999)
     (violation,) = check_archive(path)
     assert violation.kind == "damaged, encrypted or far too large in the zip"
     assert violation.examples == ("0.jpg", "1.jpg", "2.jpg")
@@ -192,5 +192,5 @@ def test_the_competitions_limits_are_as_published() -> None:
 @pytest.mark.parametrize("count", [2, 6])
 def test_a_count_outside_the_limits_is_refused_before_any_work(count: int) -> None:
     with pytest.raises(DataError, match=f"count is {count}; a submission has 3 to 5 images"):
-        refuse_count(count)
-    refuse_count(4)
+        check_image_count(count)
+    check_image_count(4)

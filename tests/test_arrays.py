@@ -165,6 +165,6 @@ def test_an_npz_without_arrays_or_beyond_the_limit_is_refused(
     with pytest.raises(DataError, match="holds no array"):
         open_images(path)
     np.savez(path, PIXELS)
-    monkeypatch.setattr(module, "LARGEST_ARCHIVE", 500)
+    monkeypatch.setattr(module, "MAX_ARCHIVE_SIZE", 500)
     with pytest.raises(DataError, match=r"would unpack to .* bytes \(at most 500\)"):
         open_images(path)

@@ -11,7 +11,7 @@ from benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
-from pipeline.service.studio import Studio
+from pipeline.service.inference import InferenceService
 from tests.factories import CPU
 from tests.service_helpers import serving, tiny_model
 
@@ -83,7 +83,7 @@ def test_both_ways_of_serving_are_measured() -> None:
     model = tiny_model()
     found = {}
     for name, gatherer in ((service.PAINTER, None), (service.BASELINE, service.OneByOne(model, 2))):
-        with serving(Studio(model, gatherer)) as url:
+        with serving(InferenceService(model, gatherer)) as url:
             host = url.removeprefix("http://").rstrip("/")
             for clients in service.CLIENTS:
                 seen = service.load(host, "&format=jpeg", clients, 1, requests=40)

@@ -18,7 +18,7 @@ import pytest
 import torch_fidelity
 
 from kernels import bundle
-from kernels.bundle import LARGEST_SCRIPT, Kernel, as_notebook, build, literal, pack
+from kernels.bundle import MAX_SCRIPT_SIZE, Kernel, as_notebook, build, literal, pack
 from pipeline.config import apply_settings, resolve
 from pipeline.core.errors import PainterError
 from pipeline.runs.files import read_json
@@ -153,7 +153,7 @@ def test_an_installed_painter_makes_the_same_bundle(tmp_path: Path, kernel: Kern
 
 
 def test_the_script_is_a_readable_python_file(kernel: Kernel) -> None:
-    assert len(kernel.script.encode()) < LARGEST_SCRIPT == 1_000_000
+    assert len(kernel.script.encode()) < MAX_SCRIPT_SIZE == 1_000_000
     tree = ast.parse(kernel.script)
     compile(tree, "script.py", "exec")
     about = ast.get_docstring(tree)
@@ -193,7 +193,7 @@ def test_a_literal_reads_back_as_the_value(value: Any) -> None:
 
 
 def test_a_script_larger_than_kaggle_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "LARGEST_SCRIPT", 50_000)
+    monkeypatch.setattr(bundle, "MAX_SCRIPT_SIZE", 50_000)
     with pytest.raises(PainterError, match="Kaggle takes 50,000"):
         build(tiny())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run_command
-from pipeline.cli.settings import refuse_given_twice, run_settings
+from pipeline.cli.settings import check_given_once, run_settings
 from pipeline.core.errors import ConfigError
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring import extractors
@@ -119,19 +119,19 @@ def test_weights_beside_features_that_have_their_own_are_refused() -> None:
 
 
 def test_a_borrowed_upscaler_that_enlarges_nothing_is_refused(desk: Path) -> None:
-    from pipeline.cli.settings import refuse_useless_upscale
+    from pipeline.cli.settings import check_upscale_used
     from pipeline.config import change_output
     from pipeline.models.snapshots import load_snapshot
 
     snapshot = load_snapshot(desk / "run" / "snapshot.safetensors")
     output = change_output(snapshot.config, ["upscale=lanczos"])
     with pytest.raises(ConfigError, match="a model keeps no upscaler"):
-        refuse_useless_upscale(snapshot, output, None, borrowed=True)
-    refuse_useless_upscale(snapshot, output, "lanczos", borrowed=False)
+        check_upscale_used(snapshot, output, None, borrowed=True)
+    check_upscale_used(snapshot, output, "lanczos", borrowed=False)
 
 
 def test_settings_of_other_names_are_not_given_twice() -> None:
-    refuse_given_twice(["seed", "minutes"], ["images=3", "data.holdout_seed=1", "minutes=none"])
+    check_given_once(["seed", "minutes"], ["images=3", "data.holdout_seed=1", "minutes=none"])
 
 
 # --- Seeds

@@ -222,3 +222,26 @@ def test_presets_hold_only_settings() -> None:
         for section, values in tomllib.loads(path.read_text()).items():
             known = settings_of(load_preset(path.stem).family)
             assert all(known[name].section == section for name in values), path
+
+
+def test_an_old_spelling_means_the_setting_of_today_and_says_so_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = resolve("paint64", None, ["redrawing_weight=2.5"])
+    assert config.values()["reconstruction_weight"] == 2.5
+    assert resolve("paint64", None, ["training.redrawing_weight=2.5"]) == config
+    assert capsys.readouterr().err.count("is called reconstruction_weight now") == 1
+
+
+def test_saved_old_spellings_load_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    sections = resolve("paint64").to_dict()
+    sections["training"]["redrawing_weight"] = sections["training"].pop("reconstruction_weight")
+    assert Config.from_saved(sections) == resolve("paint64")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_setting_under_both_its_names_is_refused() -> None:
+    both = {"redrawing_weight": 1.0, "reconstruction_weight": 2.0}
+    for settings in (both, dict(reversed(both.items()))):
+        with pytest.raises(ConfigError, match="reconstruction_weight is given twice"):
+            Config.from_dict({"network": {"family": "fastgan"}, "training": settings})

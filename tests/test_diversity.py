@@ -11,11 +11,11 @@ from scipy.spatial.distance import cdist
 from pipeline.core.errors import ScoringError
 from pipeline.scoring import pairs
 from pipeline.scoring.diversity import (
+    MIN_SPACING,
     NEAR_DUPLICATE,
-    SMALLEST_SPACING,
     distinct,
+    median_spacing,
     near_duplicate_share,
-    spacing,
     twins,
     vendi_score,
     warnings,
@@ -78,15 +78,15 @@ def test_blank_images_are_twins_of_each_other_alone() -> None:
 def test_the_spacing_is_a_low_quantile_that_one_repeated_painting_does_not_move_to_zero() -> None:
     r = random_set(2, 100, 30)
     nearest = cosine_distances(r).min(1)
-    assert spacing(r) == pytest.approx(np.quantile(nearest, 0.05), abs=1e-11)
-    assert spacing(np.concatenate([r, r[:1]])) == spacing(r)
+    assert median_spacing(r) == pytest.approx(np.quantile(nearest, 0.05), abs=1e-11)
+    assert median_spacing(np.concatenate([r, r[:1]])) == median_spacing(r)
 
 
 def test_repeated_paintings_do_not_change_the_spacing_however_many_they_are() -> None:
     r = random_set(2, 100, 30)
     for repeated in (r[:10], 3 * r, np.repeat(r[:1], 500, 0)):
         assert len(distinct(np.concatenate([r, repeated]))) == 100
-        assert spacing(np.concatenate([r, repeated])) == spacing(r)
+        assert median_spacing(np.concatenate([r, repeated])) == median_spacing(r)
     # Stored again with a little noise: 1 - cosine is about half its square, 5e-5, and a fiftieth
     # of the median distance of random directions, about 1, is 400 times that.
     again = r * (1 + 0.01 * np.random.default_rng(3).normal(size=r.shape))
@@ -98,15 +98,15 @@ def test_the_spacing_of_known_directions() -> None:
     angle = np.radians(30)
     pairs_of = np.kron(np.eye(4), [[1.0, 0.0], [np.cos(angle), np.sin(angle)]])
     for repeats in (1, 2, 5):
-        found = spacing(pairs_of.repeat(repeats, 0))
+        found = median_spacing(pairs_of.repeat(repeats, 0))
         assert found == pytest.approx(1 - np.cos(angle), abs=8 * EPSILON)
 
 
 def test_paintings_that_are_all_one_have_the_smallest_spacing() -> None:
-    assert spacing(np.ones((5, 3))) == SMALLEST_SPACING
+    assert median_spacing(np.ones((5, 3))) == MIN_SPACING
     # What the rounding of 16 bits does to one image in two batches stays below every threshold.
     rounded = 1 + 1e-3 * np.random.default_rng(0).uniform(-0.5, 0.5, (2, 1000))
-    assert twins(rounded).distances.max() < NEAR_DUPLICATE * SMALLEST_SPACING
+    assert twins(rounded).distances.max() < NEAR_DUPLICATE * MIN_SPACING
 
 
 # The Vendi score.

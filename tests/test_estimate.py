@@ -16,7 +16,7 @@ from pipeline.data.pixels import LoadedImages, keep_on_disk
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import estimate as module
 from pipeline.stages.estimate import (
-    LONGEST_SECONDS,
+    MAX_SECONDS,
     STEPS,
     WARM_UP,
     Estimate,
@@ -63,7 +63,7 @@ def test_some_steps_are_measured_after_a_warm_up() -> None:
     assert found.parameters[0] > 0
 
 
-@pytest.mark.parametrize("seconds", [LONGEST_SECONDS / 4, LONGEST_SECONDS, 10 * LONGEST_SECONDS])
+@pytest.mark.parametrize("seconds", [MAX_SECONDS / 4, MAX_SECONDS, 10 * MAX_SECONDS])
 def test_large_networks_are_measured_by_fewer_steps_and_at_least_one(seconds: float) -> None:
     # One reading of the clock a tick: the limit is looked at before each step, after the first.
     readings = itertools.chain([0.0, 0.0], ticks(seconds))

@@ -38,7 +38,7 @@ from pipeline.models.precision import Precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
-from pipeline.training.ema import calibrated
+from pipeline.training.ema import recalibrate_batch_norm
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
 from tests.factories import CPU, batches_of
@@ -188,16 +188,16 @@ def test_the_distance_is_to_the_whole_and_to_the_same_quarter(quarter: int) -> N
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     part = cut_quarter(images, *divmod(quarter, 2))
     redraw_as(discriminator, images, part)
-    logits, distance = discriminator.redraw(images, quarter)
+    logits, distance = discriminator.reconstruct(images, quarter)
     assert logits.shape == (100,)
     assert distance.item() == 0
     # Float32 means over 6,000 pixels and fewer.
     redraw_as(discriminator, images + 0.25, part)
-    assert discriminator.redraw(images, quarter)[1].item() == pytest.approx(0.25, rel=1e-5)
+    assert discriminator.reconstruct(images, quarter)[1].item() == pytest.approx(0.25, rel=1e-5)
     redraw_as(discriminator, images, part - 0.5)
-    assert discriminator.redraw(images, quarter)[1].item() == pytest.approx(0.5, rel=1e-5)
+    assert discriminator.reconstruct(images, quarter)[1].item() == pytest.approx(0.5, rel=1e-5)
     redraw_as(discriminator, images + 0.25, part - 0.5)
-    assert discriminator.redraw(images, quarter)[1].item() == pytest.approx(0.75, rel=1e-5)
+    assert discriminator.reconstruct(images, quarter)[1].item() == pytest.approx(0.75, rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
@@ -218,7 +218,7 @@ def test_what_each_decoder_misses_teaches_the_first_layers(alone: str) -> None:
         redraw_as(discriminator, None, torch.zeros(2, 3, 16, 16))
     else:
         redraw_as(discriminator, torch.zeros(2, 3, 32, 32), None)
-    discriminator.redraw(images, 1)[1].backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    discriminator.reconstruct(images, 1)[1].backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for layer in list(discriminator.large)[:2]:
         for parameter in layer.parameters():
             assert parameter.grad is not None
@@ -231,11 +231,11 @@ def test_what_is_redrawn_sees_its_own_quarter_alone() -> None:
     images = torch.zeros(1, 3, 32, 32)
     seen: list[torch.Tensor] = []
     discriminator.part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    discriminator.redraw(images, 3)
+    discriminator.reconstruct(images, 3)
     changed = images.clone()
     changed[..., :6, :6] = 1  # beyond what features of the opposite quarter can see
-    discriminator.redraw(changed, 3)
-    discriminator.redraw(changed, 0)
+    discriminator.reconstruct(changed, 3)
+    discriminator.reconstruct(changed, 0)
     assert torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], seen[2])
 
@@ -247,7 +247,7 @@ def test_the_loss_adds_what_is_redrawn() -> None:
     _, discriminator = networks()
     discriminator.eval()  # so that two passes agree
     config = apply_settings(
-        TINY, {"diffaugment": [], "diffaugment_target": None, "redrawing_weight": 2.0}
+        TINY, {"diffaugment": [], "diffaugment_target": None, "reconstruction_weight": 2.0}
     )
     objective = family_of(config).objective(config, CPU)
     assert isinstance(objective, Reconstructing)
@@ -256,7 +256,7 @@ def test_the_loss_adds_what_is_redrawn() -> None:
     fake = torch.rand(2, 3, 32, 32)
     loss, logged = objective.discriminator_loss(discriminator, batch, fake)
     plain, _ = Adversarial.from_config(config).discriminator_loss(discriminator, batch, fake)
-    _, distance = discriminator.redraw(batch.real, 5 % 4)
+    _, distance = discriminator.reconstruct(batch.real, 5 % 4)
     assert 0.1 < plain.item() < 10  # so that their difference keeps its digits
     # Float32: seven digits, less two of the subtraction.
     assert (loss - plain).item() == pytest.approx(2 * distance.item(), rel=1e-5)
@@ -363,7 +363,7 @@ def test_it_learns_ten_images_by_heart() -> None:
         },
     )  # fmt: skip
     state, batches = trained(config, pixels, 300)
-    generator = calibrated(state.average.network, batches.examples("calibration", 256))
+    generator = recalibrate_batch_norm(state.average.network, batches.examples("calibration", 256))
     with torch.no_grad():
         made = generator(batches.examples("test", 64))
     real = pixels.float() / 127.5 - 1

@@ -23,7 +23,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import save_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import generate as stage
-from pipeline.stages.generate import generate, generate_for_run, read_made
+from pipeline.stages.generate import generate, generate_for_run, read_generation_record
 from pipeline.system.parallel import AHEAD, usable_cores
 from pipeline.system.storage import file_sha256
 from tests.factories import CPU, tiny_generator_config, untrained_sampler
@@ -320,10 +320,10 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
-    assert read_made(run) is None
+    assert read_generation_record(run) is None
     run.score.write_text("{}")
     generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
-    made = read_made(run)
+    made = read_generation_record(run)
     assert made is not None
     assert (made.count, made.seed, made.output["output_size"]) == (3, 7, 64)
     assert made.snapshot_sha256 == file_sha256(run.snapshot)
@@ -333,10 +333,10 @@ def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
 def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
     generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
     run.images.write_bytes(run.images.read_bytes() + b"0")
-    assert read_made(run) is None
+    assert read_generation_record(run) is None
     generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
     run.made.write_text("{")
-    assert read_made(run) is None
+    assert read_generation_record(run) is None
 
 
 def test_truncation_draws_z_towards_the_mean_of_its_law() -> None:

@@ -89,7 +89,7 @@ def test_an_image_of_one_pixel_is_refused_with_its_size() -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "LARGEST_PIXELS", 100)
+    monkeypatch.setattr(formats, "MAX_PIXELS", 100)
     with pytest.raises(DataError, match="is 32x32, 0 million pixels; at most"):
         decode_rgb(encoded(painting()))
 
@@ -118,10 +118,10 @@ def test_a_zip_that_expands_without_bound_is_refused(
 ) -> None:
     path = pack(tmp_path / "a.zip", {f"{n}.jpg": bytes(600) for n in range(3)})
     with monkeypatch.context() as patched:
-        patched.setattr(module, "LARGEST_FILE", 500)
+        patched.setattr(module, "MAX_FILE_SIZE", 500)
         with pytest.raises(DataError, match="a file of 600 bytes"):
             open_images(path)
-    monkeypatch.setattr(module, "LARGEST_ARCHIVE", 1500)
+    monkeypatch.setattr(module, "MAX_ARCHIVE_SIZE", 1500)
     with pytest.raises(DataError, match="would unpack to 1,800 bytes"):
         open_images(path)
 

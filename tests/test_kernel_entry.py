@@ -27,7 +27,7 @@ from submission.kernel import entry as kernel_entry
 from submission.kernel import inputs as kernel_inputs
 from submission.kernel import machine, scoring
 from submission.kernel.inputs import find_source
-from submission.kernel.machine import refuse_old_gpu
+from submission.kernel.machine import check_gpu_supported
 from submission.kernel.scoring import bring_torch_fidelity, find_weights
 from submission.kernel.settings import KernelSettings, reserve_seconds
 from tests import factories
@@ -515,7 +515,7 @@ def test_torch_fidelity_comes_from_the_inputs_where_it_is_not_installed(
 def test_a_gpu_that_torch_supports_is_taken(
     capability: tuple[int, int], architectures: list[str]
 ) -> None:
-    refuse_old_gpu("some GPU", capability, architectures)
+    check_gpu_supported("some GPU", capability, architectures)
 
 
 def test_a_gpu_older_than_torch_supports_is_refused_with_what_to_push_instead(

@@ -40,11 +40,11 @@ def test_what_kaggle_jupyter_and_the_system_leave_in_a_folder_is_no_obstacle(
     for name in ("__notebook__.ipynb", "__results__.html", ".DS_Store", ".lock", ".x.1.partial"):
         (tmp_path / name).touch()
     (tmp_path / "provenance.json").touch()
-    RunFolder(tmp_path).refuse_other_run(Config(), DATA)
+    RunFolder(tmp_path).check_same_run(Config(), DATA)
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "_mine", "a.partial"])
 def test_other_files_still_are(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(RunError, match="not empty"):
-        RunFolder(tmp_path).refuse_other_run(Config(), DATA)
+        RunFolder(tmp_path).check_same_run(Config(), DATA)

@@ -16,10 +16,10 @@ from kernels.push import work_digest
 from kernels.upscalers import UpscalerChoice, describe_minutes, snapshot_of
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError, PainterError
-from pipeline.families.upscaler.made_images import generator_hash
+from pipeline.families.upscaler.generated_inputs import generator_hash
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.stages.generate import read_made
+from pipeline.stages.generate import read_generation_record
 from pipeline.stages.train import TrainingPlan, prepare, train
 from pipeline.training.checkpoints import load_state
 from submission import archive
@@ -54,7 +54,7 @@ def generator_of(run: RunFolder) -> str:
 @pytest.fixture(autouse=True)
 def _five_images_make_a_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MINIMUM_IMAGES", 5)
-    monkeypatch.setattr("pipeline.families.upscaler.made_images.COUNT", 6)
+    monkeypatch.setattr("pipeline.families.upscaler.generated_inputs.COUNT", 6)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_generator_and_its_upscaler_are_trained_in_one_kernel(
     assert all(torch.equal(tensor, kept[name]) for name, tensor in own.items())
     assert generator_of(upscaler) == generator_hash(snapshot)
     assert check_archive(run.images) == []
-    made = read_made(run)
+    made = read_generation_record(run)
     assert made is not None
     assert made.output["upscale"] == "learned"
     assert not list(working.rglob(".lock"))
@@ -161,7 +161,7 @@ def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
     source = source.replace(
         call,
         "import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n"
-        f"from pipeline.families.upscaler import made_images\nmade_images.COUNT = 6\n{call}",
+        f"from pipeline.families.upscaler import generated_inputs\nmade_images.COUNT = 6\n{call}",
     )
     done = run_script(source, inputs, tmp_path / "working")
     assert done.returncode == 0, done.stdout

@@ -15,8 +15,8 @@ from kernels.bundle import as_notebook, build
 from kernels.metadata import (
     CPU,
     GPU,
-    LONGEST_SLUG,
     MACHINES,
+    MAX_SLUG_LENGTH,
     Plan,
     accelerator_of,
     describe,
@@ -488,7 +488,7 @@ def test_title_and_slug_agree_for_any_name(name: str, purpose: str) -> None:
 
     slug = slug_of(Path("runs") / name, purpose)
     assert slugify(title_of(slug)) == slug
-    assert 6 <= len(slug) <= LONGEST_SLUG
+    assert 6 <= len(slug) <= MAX_SLUG_LENGTH
     metadata = describe(Plan(slug, KernelSettings("train", config={})), "alice")
     assert metadata["id"] == f"alice/{slug}"
     assert metadata["title"] == title_of(slug)

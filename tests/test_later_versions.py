@@ -15,7 +15,7 @@ import torch
 from kernels.record import read_record
 from pipeline.cli import run_command
 from pipeline.core.errors import LaterVersion, PainterError, RunError
-from pipeline.core.records import refuse_later_format
+from pipeline.core.records import check_format
 from pipeline.data.sources import download
 from pipeline.reports.listing import list_runs
 from pipeline.study.plan import load_study
@@ -163,10 +163,10 @@ def test_the_books_of_a_study_are_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("found", [0, -1, 2, 99, "2", 1.0, True, None, [1]])
 def test_only_known_formats_pass(found: object) -> None:
-    refuse_later_format(Path("a.json"), 1)
-    refuse_later_format(Path("a.json"), 2, known=3)
+    check_format(Path("a.json"), 1)
+    check_format(Path("a.json"), 2, known=3)
     with pytest.raises(LaterVersion, match=r"a\.json is in format"):
-        refuse_later_format(Path("a.json"), found)
+        check_format(Path("a.json"), found)
 
 
 def test_it_is_never_taken_for_damage() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
-from pipeline.families.adversarial.lecam import lecam_penalty, moved
+from pipeline.families.adversarial.lecam import lecam_penalty, update_ema
 from pipeline.families.adversarial.objective import Adversarial
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, family_of
@@ -36,11 +36,11 @@ def test_each_kind_is_pulled_to_the_others_anchor() -> None:
 
 
 def test_anchors_are_moving_averages() -> None:
-    anchors, means = torch.zeros(2), torch.tensor([1.0, -2.0])
+    ema_logits, means = torch.zeros(2), torch.tensor([1.0, -2.0])
     for _ in range(50):
-        anchors = moved(anchors, means)
+        ema_logits = update_ema(ema_logits, means)
     # Fifty float32 multiplications.
-    torch.testing.assert_close(anchors, means * (1 - 0.99**50), rtol=1e-5, atol=0)
+    torch.testing.assert_close(ema_logits, means * (1 - 0.99**50), rtol=1e-5, atol=0)
 
 
 class Sum(nn.Module):
@@ -55,7 +55,7 @@ def test_the_discriminator_s_loss_gets_it_with_its_weight() -> None:
     fake = torch.tensor([-2.0, 0.0])[:, None, None, None].expand(2, 3, 4, 4)
     batch = Batch(real, torch.zeros(2, 4))
     objective = Adversarial.from_config(tiny())
-    objective.anchors = torch.tensor([2.0, -1.0])
+    objective.ema_logits = torch.tensor([2.0, -1.0])
     loss, logged = objective.discriminator_loss(Sum(), batch, fake)
     plain, bare = Adversarial.from_config(tiny(lecam_weight=0.0)).discriminator_loss(
         Sum(), batch, fake
@@ -86,8 +86,8 @@ def test_every_family_from_noise_has_it(changes: dict[str, Any]) -> None:
     assert isinstance(objective, Adversarial)
     draws = {"mix": torch.zeros(1, 2)}
     losses: list[float] = []
-    for anchors in (near, far):
-        objective.anchors = anchors
+    for ema_logits in (near, far):
+        objective.ema_logits = ema_logits
         batch = Batch(real, z, labels, draws)
         loss, logged = objective.discriminator_loss(discriminator, batch, fake)
         losses.append(loss.item())
@@ -109,7 +109,7 @@ def trained(config: Config, steps: int, state: TrainingState | None = None) -> T
 
 def anchors_of(state: TrainingState) -> torch.Tensor:
     assert isinstance(state.objective, Adversarial)
-    return state.objective.anchors
+    return state.objective.ema_logits
 
 
 def test_the_anchors_are_resumed(tmp_path: Path) -> None:

@@ -202,9 +202,9 @@ def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
 
 def test_boundaries_lie_between_both_kinds() -> None:
     config = apply_settings(Config(), {"loss": "lsgan", "real_label": 0.9, "fake_label": 0.1})
-    assert loss_of(config).boundary == 0.5
+    assert loss_of(config).threshold == 0.5
     for loss in ("non-saturating", "minimax", "hinge"):
-        assert loss_of(apply_settings(Config(), {"loss": loss})).boundary == 0
+        assert loss_of(apply_settings(Config(), {"loss": loss})).threshold == 0
 
 
 def test_r1_is_refused_where_images_are_mixed() -> None:

@@ -15,8 +15,8 @@ from pipeline.config import apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
 from pipeline.models.inference import FastGenerator
-from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
 from pipeline.models.precision import Precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot, write_snapshot
@@ -64,7 +64,7 @@ def fresh(seed: int, **settings: Any) -> Snapshot:
 
 
 def test_the_largest_of_the_first_numbers_of_z_picks_the_generator() -> None:
-    mixture = Mixture([Plain(0.1), Plain(0.2), Plain(0.3)])
+    mixture = GeneratorEnsemble([Plain(0.1), Plain(0.2), Plain(0.3)])
     z = torch.tensor([[3.0, 1, 2, 9], [1, 3, 2, 9], [1, 2, 3, 9], [-1, -3, -2, 9]])
     assert mixture(z)[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.1])
 
@@ -90,7 +90,7 @@ def test_an_image_does_not_depend_on_those_beside_it() -> None:
 
 def test_every_generator_is_run_fast_and_paints_what_it_painted() -> None:
     networks = [fresh(seed).generator for seed in (0, 1)]
-    fast = FastGenerator(Mixture(networks), Precision("float32", CPU))
+    fast = FastGenerator(GeneratorEnsemble(networks), Precision("float32", CPU))
     z = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     whose = z[:, :2].argmax(1)
     assert set(whose.tolist()) == {0, 1}
@@ -114,7 +114,7 @@ def test_a_mixture_is_kept_in_a_snapshot(tmp_path: Path) -> None:
         assert np.abs(before.astype(int) - after).mean() < (1 if half else 1e-9)
 
 
-@pytest.mark.parametrize("count", [0, -1, 2, MOST_GENERATORS + 1, "two"])
+@pytest.mark.parametrize("count", [0, -1, 2, MAX_GENERATORS + 1, "two"])
 def test_a_wrong_number_of_generators_is_refused(tmp_path: Path, count: object) -> None:
     import safetensors.torch
 
@@ -158,7 +158,7 @@ def test_a_mixture_is_not_trained(two: list[RunFolder], tmp_path: Path) -> None:
     mix(two, target)
     before = target.snapshot.read_bytes()
     with pytest.raises(RunError, match="holds a mixture of runs"):
-        target.refuse_other_run(target.read_config(), DATA)
+        target.check_same_run(target.read_config(), DATA)
     assert target.snapshot.read_bytes() == before
 
 

@@ -31,7 +31,7 @@ from pipeline.runs.log import RunLog
 from pipeline.scoring import extractors
 from pipeline.system import caches
 from pipeline.system.locks import WITHOUT_LOCKS, held_lock
-from pipeline.system.storage import atomic_folder, refuse_unwritable, write_text
+from pipeline.system.storage import atomic_folder, check_writable, write_text
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from submission.ledger import Ledger
@@ -56,13 +56,13 @@ DATA = data_about(6)
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "_said", set())
-    monkeypatch.setattr("pipeline.training.scores.LARGEST_SHARE", 1e9)
+    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", 1e9)
 
 
-def train(run: Path, small_score: Any = None, **changes: Any) -> int:
+def train(run: Path, validation_score: Any = None, **changes: Any) -> int:
     paintings = noise_paintings(6, seed=1)
     config = apply_settings(Config(), TINY | changes)
-    return loop.train(config, paintings, DATA, run, CPU, small_score)
+    return loop.train(config, paintings, DATA, run, CPU, validation_score)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -130,7 +130,9 @@ def test_a_score_that_fails_ends_the_scores_and_nothing_else(
 def test_one_readable_image_is_trained_on_without_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pipeline.training.small_score.make_extractor", lambda *_: QuadrantMeans())
+    monkeypatch.setattr(
+        "pipeline.training.validation_score.make_extractor", lambda *_: QuadrantMeans()
+    )
     fill(tmp_path / "data", 1)
     command = [
         "train", "--data", str(tmp_path / "data"), "--run", str(tmp_path / "run"),
@@ -369,11 +371,11 @@ def test_a_target_that_cannot_be_written_is_refused_before_the_work(
 
 
 def test_trying_to_write_leaves_nothing(tmp_path: Path) -> None:
-    refuse_unwritable(tmp_path / "a" / "b" / "c.json")
-    refuse_unwritable(tmp_path / "d.json")
+    check_writable(tmp_path / "a" / "b" / "c.json")
+    check_writable(tmp_path / "d.json")
     assert not list(tmp_path.iterdir())
     with largest_file(100), pytest.raises(OSError, match="too large") as refused:
-        refuse_unwritable(tmp_path / "d.json")
+        check_writable(tmp_path / "d.json")
     assert refused.value.filename == str(tmp_path / "d.json")
     assert not list(tmp_path.iterdir())
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from pipeline.data.pixel_statistics import (
     CHANNELS,
-    LONGEST,
+    MAX_SIDE,
     SIDE,
     STATISTICS,
     PixelStatistics,
@@ -95,8 +95,8 @@ def test_pictures_show_levels_in_colour_and_stretch_single_channels() -> None:
         ([(64, 48)], (64, 48)),
         ([(64, 48), (64, 48)], (64, 48)),
         ([(64, 48), (48, 64)], (SIDE, SIDE)),
-        ([(4 * LONGEST, 2 * LONGEST)], (LONGEST, LONGEST // 2)),
-        ([(100 * LONGEST, 8)], (LONGEST, 1)),
+        ([(4 * MAX_SIDE, 2 * MAX_SIDE)], (MAX_SIDE, MAX_SIDE // 2)),
+        ([(100 * MAX_SIDE, 8)], (MAX_SIDE, 1)),
         ([], (SIDE, SIDE)),
     ],
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.metadata import CPU, MOST_MINUTES
+from kernels.metadata import CPU, MAX_MINUTES
 from kernels.planning import STARTING_MINUTES, Order, describe_plan, plan_training
 from pipeline.config import Config, resolve
 from pipeline.core.errors import KaggleError
@@ -19,7 +19,7 @@ def config(minutes: float | None) -> Config:
 def test_a_kernel_takes_what_its_training_and_its_images_need() -> None:
     plan = plan_training("alice", RUN, config(20), Order(7000))
     assert plan.settings.train_minutes == 20
-    assert 20 + STARTING_MINUTES < plan.settings.minutes < MOST_MINUTES
+    assert 20 + STARTING_MINUTES < plan.settings.minutes < MAX_MINUTES
     assert plan.settings.minutes == round(plan.settings.minutes)
 
 
@@ -31,7 +31,7 @@ def test_minutes_that_are_given_are_the_whole_kernels() -> None:
 @pytest.mark.parametrize("minutes", [None, 9999])
 def test_no_kernel_takes_more_than_kaggle_gives(minutes: float | None) -> None:
     plan = plan_training("alice", RUN, config(minutes), Order(7000))
-    assert plan.settings.minutes == MOST_MINUTES
+    assert plan.settings.minutes == MAX_MINUTES
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,15 @@ from pipeline.models.precision import Precision
 from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.distributed.ranks import ALONE, Decision, Ranks, add_up, join
+from pipeline.training.distributed.context import (
+    SINGLE_PROCESS,
+    DistributedContext,
+    StopReason,
+    all_reduce_sum,
+    join,
+)
 from pipeline.training.distributed.synchronised import SynchronisedBatchNorm2d, synchronise
-from pipeline.training.recorder import Onlooker, Recorder
+from pipeline.training.run_logger import NullLogger, RunLogger
 from pipeline.training.state import TrainingState
 from tests import factories
 from tests.factories import CPU, data_about, noise_paintings
@@ -43,7 +49,7 @@ TINY = factories.TINY | {
 DATA = data_about(10)
 
 
-def train(ranks: Ranks, run: Path, **changes: Any) -> int:
+def train(ranks: DistributedContext, run: Path, **changes: Any) -> int:
     """Train a tiny network on ten images of noise."""
     pixels = noise_paintings()
     config = apply_settings(Config(), TINY | changes)
@@ -73,7 +79,9 @@ def assert_close_runs(first: Path, second: Path) -> None:
 # --- The parts
 
 
-def batch_norm_of_shares(ranks: Ranks, images: torch.Tensor, weights: torch.Tensor) -> Any:
+def batch_norm_of_shares(
+    ranks: DistributedContext, images: torch.Tensor, weights: torch.Tensor
+) -> Any:
     """Two steps of a synchronised network on this rank's images; what it learned and saw."""
     network = two_norms()
     synchronise(network)
@@ -90,7 +98,7 @@ def two_norms() -> nn.Sequential:
 
 
 def take_two_steps(
-    network: nn.Sequential, images: torch.Tensor, weights: torch.Tensor, ranks: Ranks
+    network: nn.Sequential, images: torch.Tensor, weights: torch.Tensor, ranks: DistributedContext
 ) -> dict[str, Any]:
     rows = ranks.rows(len(images))
     share = images[rows].clone().requires_grad_()
@@ -116,7 +124,7 @@ def test_synchronised_batch_norm_is_batch_norm_over_all_ranks() -> None:
     images = 100 + torch.randn(6, 3, 5, 5, generator=numbers, dtype=torch.float64)
     images[:3] += 7  # the ranks' means differ
     weights = torch.randn(6, 4, 3, 3, generator=numbers, dtype=torch.float64)
-    whole = take_two_steps(two_norms(), images, weights, ALONE)
+    whole = take_two_steps(two_norms(), images, weights, SINGLE_PROCESS)
     parts = run_ranks(3, batch_norm_of_shares, images, weights)
     # float64 has 16 digits; the mean of 100 costs two, its square two more.
     rtol, atol = 1e-9, 1e-11
@@ -128,7 +136,7 @@ def test_synchronised_batch_norm_is_batch_norm_over_all_ranks() -> None:
         torch.testing.assert_close(together, whole[name], rtol=rtol, atol=atol)
 
 
-def reduced_batch_norm(ranks: Ranks, images: torch.Tensor) -> torch.Tensor:
+def reduced_batch_norm(ranks: DistributedContext, images: torch.Tensor) -> torch.Tensor:
     """Return the output of one BatchNorm that reads and writes bfloat16."""
     norm = nn.Sequential(nn.BatchNorm2d(3))
     if ranks.count > 1:
@@ -147,24 +155,26 @@ def test_synchronised_batch_norm_keeps_bfloat16_and_counts_in_float32() -> None:
     images = images.contiguous(memory_format=torch.channels_last)
     together = torch.cat(run_ranks(2, reduced_batch_norm, images))
     # Both compute in float32 and round to 8 bits once, at the end: one unit in the last place.
-    torch.testing.assert_close(together, reduced_batch_norm(ALONE, images), rtol=2**-7, atol=1e-4)
+    torch.testing.assert_close(
+        together, reduced_batch_norm(SINGLE_PROCESS, images), rtol=2**-7, atol=1e-4
+    )
 
 
-def decisions(ranks: Ranks) -> list[Any]:
-    wishes = [[Decision.GO_ON] * 2, [Decision.ENDED, Decision.GO_ON]]
-    wishes += [[Decision.ENDED, Decision.STOPPED]]
-    found: list[Any] = [ranks.agree(wish[ranks.rank]) for wish in wishes]
+def decisions(ranks: DistributedContext) -> list[Any]:
+    wishes = [[StopReason.GO_ON] * 2, [StopReason.ENDED, StopReason.GO_ON]]
+    wishes += [[StopReason.ENDED, StopReason.STOPPED]]
+    found: list[Any] = [ranks.agree(stop_reason[ranks.rank]) for stop_reason in wishes]
     found.append(ranks.average({"loss": torch.tensor([1.0, 3.0])[ranks.rank]})["loss"].item())
     lost = {"loss": torch.tensor([1.0, float("nan")])[ranks.rank]}
     return [*found, ranks.average(lost)["loss"].isnan().item()]
 
 
-def overflow(ranks: Ranks) -> tuple[float, float]:
+def overflow(ranks: DistributedContext) -> tuple[float, float]:
     """Take a step with loss scaling that overflows in the last rank; return weight and scale."""
     weight = nn.Parameter(torch.tensor(1.0))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     loss = weight * (float("inf") if ranks.rank == 1 else 1.0)
-    loop.minimise(loss, torch.optim.SGD([weight], lr=0.1), scaler, ranks)
+    loop.optimizer_step(loss, torch.optim.SGD([weight], lr=0.1), scaler, ranks)
     scaler.update()
     return weight.item(), scaler.get_scale()
 
@@ -174,19 +184,19 @@ def test_an_overflow_in_one_rank_skips_the_step_in_all() -> None:
 
 
 def test_ranks_agree_on_the_highest_decision_and_average_what_is_logged() -> None:
-    expected = [Decision.GO_ON, Decision.ENDED, Decision.STOPPED, 2.0, True]
+    expected = [StopReason.GO_ON, StopReason.ENDED, StopReason.STOPPED, 2.0, True]
     assert run_ranks(2, decisions) == [expected, expected]
 
 
 def test_one_process_agrees_with_itself() -> None:
     with join() as ranks:
-        assert ranks == ALONE
-    assert ranks.agree(Decision.STOPPED) is Decision.STOPPED
+        assert ranks == SINGLE_PROCESS
+    assert ranks.agree(StopReason.STOPPED) is StopReason.STOPPED
     assert not torch.distributed.is_initialized()
 
 
 def test_shares_are_equal_and_cover_the_batch() -> None:
-    rows = [list(range(12))[Ranks(rank, 3).rows(12)] for rank in range(3)]
+    rows = [list(range(12))[DistributedContext(rank, 3).rows(12)] for rank in range(3)]
     assert [n for share in rows for n in share] == list(range(12))
     assert {len(share) for share in rows} == {4}
 
@@ -196,7 +206,7 @@ def test_a_batch_without_equal_shares_is_refused_with_what_to_do(
     tmp_path: Path, batch_size: int, better: int
 ) -> None:
     with pytest.raises(ConfigError, match=f"such as --set batch_size={better},"):
-        train(Ranks(1, 4), tmp_path / "run", batch_size=batch_size)
+        train(DistributedContext(1, 4), tmp_path / "run", batch_size=batch_size)
     assert not (tmp_path / "run").exists()
 
 
@@ -222,7 +232,7 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     for name, value in {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
     with join() as ranks:
-        assert ranks == Ranks(3, 4)
+        assert ranks == DistributedContext(3, 4)
     assert calls == [1, "nccl", "gloo", "left"]
 
 
@@ -238,7 +248,7 @@ def test_running_out_of_memory_is_not_taken_for_a_lost_rank(
     ):
         monkeypatch.setattr(dist, "all_reduce", lambda tensor, error=error: fail(error))
         with pytest.raises(expected):
-            add_up(torch.zeros(1))
+            all_reduce_sum(torch.zeros(1))
 
 
 def test_a_message_says_which_process_it_comes_from(
@@ -255,7 +265,7 @@ def test_an_onlooker_counts_and_writes_nothing(tmp_path: Path) -> None:
     config = apply_settings(Config(), TINY)
     state = TrainingState.fresh(config, Precision("float32", CPU))
     state.step, state.seconds = 5, 7.0
-    onlooker = Onlooker(state, config)
+    onlooker = NullLogger(state, config)
     onlooker.begin(resumed=False, precision="float32")
     onlooker.finish(interrupted=False)
     assert (onlooker.steps, onlooker.images_seen, onlooker.clock()) == (5, 30, 7.0)
@@ -265,19 +275,19 @@ def test_an_onlooker_counts_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_result_does_not_depend_on_the_number_of_ranks(tmp_path: Path) -> None:
-    train(ALONE, tmp_path / "one")
+    train(SINGLE_PROCESS, tmp_path / "one")
     assert run_ranks(2, train, tmp_path / "two") == [30, 30]
     assert_close_runs(tmp_path / "one", tmp_path / "two")
     provenance = json.loads((tmp_path / "two" / "provenance.json").read_text())
     assert provenance["sittings"][0]["device"].startswith("2 x CPU")
 
 
-def train_pulled(ranks: Ranks, run: Path) -> Any:
+def train_pulled(ranks: DistributedContext, run: Path) -> Any:
     return train(ranks, run, lecam_weight=0.3, images=18)
 
 
 def test_the_anchors_of_the_lecam_penalty_are_those_of_all_ranks(tmp_path: Path) -> None:
-    train_pulled(ALONE, tmp_path / "one")
+    train_pulled(SINGLE_PROCESS, tmp_path / "one")
     run_ranks(2, train_pulled, tmp_path / "two")
     one, two = (
         load_state(tmp_path / name / "state.pt")["objective"]["anchors"] for name in ("one", "two")
@@ -288,29 +298,29 @@ def test_the_anchors_of_the_lecam_penalty_are_those_of_all_ranks(tmp_path: Path)
     assert (one.abs() > 1e-4).all()
 
 
-def train_apart(ranks: Ranks, run: Path) -> Any:
+def train_apart(ranks: DistributedContext, run: Path) -> Any:
     return train(ranks, run, synchronised_batch_norm=False)
 
 
 def test_without_synchronised_batch_norm_the_ranks_still_share_the_gradients(
     tmp_path: Path,
 ) -> None:
-    train(ALONE, tmp_path / "one")
+    train(SINGLE_PROCESS, tmp_path / "one")
     assert run_ranks(2, train_apart, tmp_path / "two") == [30, 30]
     with pytest.raises(AssertionError):
         assert_close_runs(tmp_path / "one", tmp_path / "two")
 
 
-def train_half(ranks: Ranks, run: Path) -> int:
+def train_half(ranks: DistributedContext, run: Path) -> int:
     return train(ranks, run, images=12)
 
 
 def test_a_run_is_taken_up_by_another_number_of_ranks(tmp_path: Path) -> None:
-    train(ALONE, tmp_path / "whole")
-    train(ALONE, tmp_path / "grown", images=12)
+    train(SINGLE_PROCESS, tmp_path / "whole")
+    train(SINGLE_PROCESS, tmp_path / "grown", images=12)
     run_ranks(3, train, tmp_path / "grown")
     run_ranks(2, train_half, tmp_path / "shrunk")
-    train(ALONE, tmp_path / "shrunk")
+    train(SINGLE_PROCESS, tmp_path / "shrunk")
     assert_close_runs(tmp_path / "whole", tmp_path / "grown")
     assert_close_runs(tmp_path / "whole", tmp_path / "shrunk")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "grown").rglob("*")}
@@ -328,27 +338,29 @@ def test_one_rank_writes(tmp_path: Path) -> None:
     assert len(provenance["sittings"]) == 1
 
 
-def train_until(ranks: Ranks, run: Path, event: str, culprit: int) -> Any:
+def train_until(ranks: DistributedContext, run: Path, event: str, culprit: int) -> Any:
     """Train, and let something happen in one rank: after its third step, or from the start."""
     if ranks.rank == culprit:
         if event == "nan":
             patch_losses()
         else:
             number = {"sigint": signal.SIGINT, "kill": signal.SIGKILL}[event]
-            send_after_step(3, number, Recorder if ranks.is_writer else Onlooker)
+            send_after_step(3, number, RunLogger if ranks.is_writer else NullLogger)
     return train(ranks, run, images=3000)
 
 
-def send_after_step(step: int, number: signal.Signals, recorder: type[Recorder | Onlooker]) -> None:
+def send_after_step(
+    step: int, number: signal.Signals, logger: type[RunLogger | NullLogger]
+) -> None:
     """Let this process get a signal after a step; it does not live on to another test."""
-    original = recorder.after_step
+    original = logger.after_step
 
     def after_step(self: Any, values: Any) -> None:
         original(self, values)
         if self.steps == step:
             os.kill(os.getpid(), number)
 
-    setattr(recorder, "after_step", after_step)  # noqa: B010 - mypy knows no assigned methods
+    setattr(logger, "after_step", after_step)  # noqa: B010 - mypy knows no assigned methods
 
 
 def patch_losses() -> None:
@@ -373,7 +385,7 @@ def test_a_signal_to_any_rank_stops_all_and_saves(tmp_path: Path, culprit: int) 
 def test_a_loss_that_is_not_finite_in_one_rank_ends_all_with_the_same_error(
     tmp_path: Path,
 ) -> None:
-    train(ALONE, tmp_path / "run", images=12)
+    train(SINGLE_PROCESS, tmp_path / "run", images=12)
     good = (tmp_path / "run" / "state.pt").read_bytes()
     first, second = run_ranks(2, train_until, tmp_path / "run", "nan", 1)
     assert isinstance(first, DivergedError)
@@ -389,7 +401,7 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(tmp_path: Path, culpr
     assert ends[culprit] == -signal.SIGKILL
     assert isinstance(ends[1 - culprit], RankLost)
     assert "same command goes on" in str(ends[1 - culprit])
-    assert train(ALONE, tmp_path / "run") == 30
+    assert train(SINGLE_PROCESS, tmp_path / "run") == 30
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 

@@ -17,7 +17,7 @@ from pipeline.runs.curves import read_scores, read_stats
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.scoring import extractors
-from pipeline.stages.generate import read_made
+from pipeline.stages.generate import read_generation_record
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.recovery import set_aside
 from submission.ledger import Ledger, Row
@@ -364,7 +364,7 @@ def test_damaged_records_of_images_are_made_again(run: Path, painter: Painter) -
     assert "make it again" in painter(*score, code=2)
     painter("generate", "--run", "run", "--count", "4")
     assert (run / "images.zip").read_bytes() == images
-    assert read_made(RunFolder(run)) is not None
+    assert read_generation_record(RunFolder(run)) is not None
     painter(*score)
 
 

@@ -44,9 +44,9 @@ def account(*secrets: str, user: str = USER, words: tuple[str, ...] = ()) -> Ite
 
 
 # Few letters, so that secrets hold and overlap each other; no part of a path that exists.
-secret = st.text("aab.B", min_size=redaction.SHORTEST, max_size=14) | st.text(
+secret = st.text("aab.B", min_size=redaction.MIN_LENGTH, max_size=14) | st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="/~"),
-    min_size=redaction.SHORTEST, max_size=40,
+    min_size=redaction.MIN_LENGTH, max_size=40,
 )  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, Interrupted
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.estimate import describe
-from pipeline.training import loop, recorder
+from pipeline.training import loop, run_logger
 from pipeline.training.continuation import continue_from
-from pipeline.training.distributed.ranks import Ranks
-from pipeline.training.recorder import Recorder
+from pipeline.training.distributed.context import DistributedContext
+from pipeline.training.run_logger import RunLogger
 from pipeline.training.schedule import Schedule, described
 from pipeline.training.state import TrainingState
 from tests.factories import batches_of, noise_paintings
@@ -125,14 +125,14 @@ def test_under_a_budget_in_minutes_the_rate_goes_on_from_where_it_stood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    take_step = Recorder.after_step
+    take_step = RunLogger.after_step
 
-    def after_ten_seconds(self: Recorder, values: dict[str, torch.Tensor]) -> None:
+    def after_ten_seconds(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
         now[0] += 10
         take_step(self, values)
 
-    monkeypatch.setattr(recorder, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(Recorder, "after_step", after_ten_seconds)
+    monkeypatch.setattr(run_logger, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(RunLogger, "after_step", after_ten_seconds)
     cosine = {"learning_rate_schedule": "cosine", "learning_rate_decay_share": 1.0, "log_every": 1,
               "images": None, "minutes": 2.0}  # fmt: skip
     train(tmp_path / "whole", **cosine)
@@ -162,9 +162,9 @@ def test_a_larger_budget_has_its_own_schedule_and_so_has_a_continued_run(tmp_pat
     assert rates(tmp_path / "next") == pytest.approx(first * 2, rel=1e-5)
 
 
-def rates_of_a_rank(ranks: Ranks, run: Path) -> list[float]:
+def rates_of_a_rank(ranks: DistributedContext, run: Path) -> list[float]:
     """Train for two minutes of ten-second steps on the writer's clock, which others do not know."""
-    Recorder.clock = lambda self: 10.0 * self.steps  # type: ignore[method-assign]  # a process of its own
+    RunLogger.clock = lambda self: 10.0 * self.steps  # type: ignore[method-assign]  # a process of its own
     taken, take = [], loop.train_step
 
     def train_step(state: Any, *arguments: Any) -> Any:

@@ -24,8 +24,8 @@ from pipeline.cli import run_command
 from pipeline.models.snapshots import save_snapshot
 from pipeline.service.admission import Room
 from pipeline.service.app import HEADERS
+from pipeline.service.inference import InferenceService
 from pipeline.service.server import listen, url_of
-from pipeline.service.studio import Studio
 from tests.service_helpers import Held, serving, tiny_model, tiny_snapshot
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving(Studio(tiny_model())) as address:
+    with serving(InferenceService(tiny_model())) as address:
         yield address
 
 
@@ -199,7 +199,7 @@ def test_a_failure_of_the_work_is_told_as_such_and_the_service_goes_on(
 ) -> None:
     held = Held(side=0)  # pixels that no filter can enlarge
     held.release()
-    with serving(Studio(tiny_model(), held)) as url, httpx.Client(base_url=url) as client:
+    with serving(InferenceService(tiny_model(), held)) as url, httpx.Client(base_url=url) as client:
         answer = client.get("/v1/images")
         assert answer.status_code == 500
         assert "could not be made" in problem(answer)["error"]
@@ -210,7 +210,7 @@ def test_a_failure_of_the_work_is_told_as_such_and_the_service_goes_on(
 def test_a_full_queue_answers_429_and_later_200() -> None:
     held = Held()
     with (
-        serving(Studio(tiny_model(), held, Room(most_images=3))) as url,
+        serving(InferenceService(tiny_model(), held, Room(most_images=3))) as url,
         httpx.Client(base_url=url, timeout=60) as client,
         ThreadPoolExecutor(2) as pool,
     ):
@@ -233,7 +233,7 @@ STOPPED_IN_THE_MIDDLE = """
 import sys, threading
 from pipeline.service.app import create_app
 from pipeline.service.server import listen, run, url_of
-from pipeline.service.studio import Studio
+from pipeline.service.inference import Studio
 from tests.service_helpers import Held, tiny_model
 
 held = Held()

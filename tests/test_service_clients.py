@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from pipeline.core.errors import ServiceBusy
-from pipeline.service.admission import LONGEST_WAIT, Pace, Room
+from pipeline.service.admission import MAX_WAIT, Pace, Room
 from pipeline.service.answers import HeadAsGet, while_wanted
 from pipeline.service.batching import Batcher
 from pipeline.service.connection import PIECE, UNSENT, PatientProtocol
-from pipeline.service.queries import MOST_IMAGES, MOST_PIXELS
-from pipeline.service.studio import Studio
+from pipeline.service.inference import InferenceService
+from pipeline.service.queries import MAX_IMAGES, MAX_PIXELS
 from tests.service_helpers import Held, serving, tiny_model
 
 PATIENCE = 1.0
@@ -100,10 +100,10 @@ class Counting:
 
 
 @pytest.fixture
-def counting() -> Iterator[tuple[Counting, Studio]]:
+def counting() -> Iterator[tuple[Counting, InferenceService]]:
     """Yield a generator whose batches hold one row, and a studio with it."""
     compute = Counting()
-    studio = Studio(tiny_model(), Batcher(compute, [1]))
+    studio = InferenceService(tiny_model(), Batcher(compute, [1]))
     yield compute, studio
     compute.go.set()
 
@@ -116,7 +116,7 @@ def test_fifty_slow_clients_hold_no_more_than_the_limit_and_others_are_served() 
     most = 0
     statuses: list[int] = []
     with ExitStack() as stack:
-        url = stack.enter_context(serving(Studio(tiny_model(), Noise(), room), PATIENCE))
+        url = stack.enter_context(serving(InferenceService(tiny_model(), Noise(), room), PATIENCE))
         client = stack.enter_context(httpx.Client(base_url=url, timeout=WAIT))
         slow = [stack.enter_context(asked(url, LARGE)) for _ in range(50)]
         heads = [one.recv(1) for one in slow]
@@ -141,7 +141,7 @@ def test_fifty_slow_clients_hold_no_more_than_the_limit_and_others_are_served() 
 def test_an_answer_counts_until_it_is_taken_and_what_goes_beyond_gets_429() -> None:
     room = Room(most_bytes=9 * MEGABYTE)
     with (
-        serving(Studio(tiny_model(), Noise(), room), WAIT) as url,
+        serving(InferenceService(tiny_model(), Noise(), room), WAIT) as url,
         httpx.Client(base_url=url, timeout=WAIT) as client,
     ):
         with asked(url, LARGE) as slow:
@@ -163,7 +163,7 @@ def test_a_slow_client_that_goes_on_taking_gets_all_of_it() -> None:
     room = Room()
     path = "/v1/images?count=4&size=256"  # 0.8 MB
     with (
-        serving(Studio(tiny_model(), Noise(), room), PATIENCE) as url,
+        serving(InferenceService(tiny_model(), Noise(), room), PATIENCE) as url,
         httpx.Client(base_url=url, timeout=WAIT) as client,
     ):
         whole = client.get(path).content
@@ -181,7 +181,7 @@ def test_a_slow_client_that_goes_on_taking_gets_all_of_it() -> None:
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/images HT"])
 def test_who_never_finishes_asking_is_dropped(before: bytes, sent: bytes) -> None:
-    with serving(Studio(tiny_model()), 0.3) as url, connect(url) as client:
+    with serving(InferenceService(tiny_model()), 0.3) as url, connect(url) as client:
         if before:
             client.sendall(before)
             assert client.recv(15) == b"HTTP/1.1 200 OK"
@@ -192,7 +192,7 @@ def test_who_never_finishes_asking_is_dropped(before: bytes, sent: bytes) -> Non
 def test_who_waits_for_long_work_is_not_dropped() -> None:
     held = Held()
     with (
-        serving(Studio(tiny_model(), held), 0.2) as url,
+        serving(InferenceService(tiny_model(), held), 0.2) as url,
         ThreadPoolExecutor(1) as pool,
     ):
         asking = pool.submit(httpx.get, f"{url}v1/images", timeout=WAIT)
@@ -205,7 +205,7 @@ def test_who_waits_for_long_work_is_not_dropped() -> None:
 # --- Clients that have left
 
 
-def test_what_nobody_waits_for_is_not_computed(counting: tuple[Counting, Studio]) -> None:
+def test_what_nobody_waits_for_is_not_computed(counting: tuple[Counting, InferenceService]) -> None:
     compute, studio = counting
     with serving(studio) as url, ExitStack() as clients:
         first = clients.enter_context(asked(url, "/v1/images"))
@@ -242,7 +242,7 @@ def test_a_long_file_that_nobody_waits_for_is_not_written_to_its_end(
             yield frame
 
     monkeypatch.setattr("pipeline.service.jobs.finished", slow)
-    studio = Studio(tiny_model(), Noise())
+    studio = InferenceService(tiny_model(), Noise())
     with serving(studio) as url:
         with asked(url, "/v1/interpolation?images=1,2&frames_per_step=30&size=256"):
             until(lambda: frames == [1])
@@ -263,7 +263,7 @@ def test_the_pace_is_that_of_the_queue() -> None:
     assert pace.seconds(10) == 2
     assert pace.seconds(100) == 20
     assert pace.seconds(1) == 1
-    assert pace.seconds(10**6) == LONGEST_WAIT
+    assert pace.seconds(10**6) == MAX_WAIT
     for _ in range(50):
         pace.note(9.99, 10)
     assert pace.seconds(10) == 10  # the latest count most
@@ -287,8 +287,8 @@ def test_retry_after_follows_the_queue() -> None:
 
 def test_the_largest_answers_find_room_when_there_is_little_else() -> None:
     room = Room()
-    with room.place(MOST_IMAGES, 3 * MOST_PIXELS), room.place(MOST_IMAGES, 3 * MOST_PIXELS):
-        assert room.images == 2 * MOST_IMAGES
+    with room.place(MAX_IMAGES, 3 * MAX_PIXELS), room.place(MAX_IMAGES, 3 * MAX_PIXELS):
+        assert room.images == 2 * MAX_IMAGES
 
 
 def test_a_failure_leaves_nothing_counted() -> None:
@@ -309,7 +309,7 @@ def test_a_failure_leaves_nothing_counted() -> None:
 )  # fmt: skip
 def test_head_is_get_without_a_body(path: str) -> None:
     with (
-        serving(Studio(tiny_model())) as url,
+        serving(InferenceService(tiny_model())) as url,
         httpx.Client(base_url=url, timeout=WAIT) as client,
     ):
         got, head = client.get(path), client.head(path)

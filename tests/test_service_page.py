@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from pipeline.service.studio import Studio
+from pipeline.service.inference import InferenceService
 from tests.service_helpers import serving, tiny_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -24,7 +24,7 @@ expect.set_options(timeout=WAIT)
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving(Studio(tiny_model())) as address:
+    with serving(InferenceService(tiny_model())) as address:
         yield address
 
 
@@ -179,7 +179,7 @@ def test_light_and_dark_follow_the_system_and_the_switch(page: Page, url: str) -
 
 
 def test_a_generator_with_classes_lets_one_choose(page: Page) -> None:
-    with serving(Studio(tiny_model(conditional=True, class_names=["sea", "sky"]))) as url:
+    with serving(InferenceService(tiny_model(conditional=True, class_names=["sea", "sky"]))) as url:
         open_wall(page, url)
         page.get_by_label("Class").select_option("sky")
         expect(page.locator("[data-painted*='class=sky']")).to_have_count(24)
@@ -224,7 +224,7 @@ def test_a_busy_server_is_asked_again(browser: Browser, url: str) -> None:
 @pytest.mark.parametrize("comparable", [True, False])
 def test_the_score_says_where_it_cannot_be_compared(page: Page, comparable: bool) -> None:
     score = {"mifid": 98.76, "features": "inception", "comparable_with_leaderboard": comparable}
-    with serving(Studio(tiny_model(score))) as url:
+    with serving(InferenceService(tiny_model(score))) as url:
         open_wall(page, url)
         facts = page.locator("#facts")
         expect(facts).to_contain_text("MiFID 98.8 (inception")

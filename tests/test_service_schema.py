@@ -11,7 +11,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from pipeline.service import jobs
-from pipeline.service.studio import Studio
+from pipeline.service.inference import InferenceService
 from tests.service_helpers import serving, tiny_model
 
 CHECKS = [
@@ -30,8 +30,8 @@ WITH_PARAMETERS = ["/v1/images", "/v1/grid", "/v1/interpolation"]
 @pytest.fixture(scope="module")
 def schema() -> Iterator[schemathesis.BaseSchema]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "MOST_PIXELS", 2**18)  # so that no example takes long
-        with serving(Studio(tiny_model())) as url:
+        patch.setattr(jobs, "MAX_PIXELS", 2**18)  # so that no example takes long
+        with serving(InferenceService(tiny_model())) as url:
             yield schemathesis.openapi.from_url(f"{url}openapi.json")
 
 

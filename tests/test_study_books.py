@@ -11,10 +11,10 @@ from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
-from pipeline.stages.generate import record_made
+from pipeline.stages.generate import write_generation_record
 from pipeline.study.books import open_study
 from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
-from pipeline.study.point import Workshop
+from pipeline.study.point import PointExecutor
 from pipeline.study.recovery import take_up
 from pipeline.system.storage import file_sha256, write_json
 from tests.helpers import encoded, fill, pack, painting
@@ -70,7 +70,7 @@ class Desk:
         found, self.called = self.called, []
         return found
 
-    def call(self, shop: Workshop, point: Point, words: Sequence[object]) -> None:
+    def call(self, shop: PointExecutor, point: Point, words: Sequence[object]) -> None:
         """Leave what a command of painter would leave."""
         run, command = shop.run(point), str(words[0])
         self.called.append(command)
@@ -84,7 +84,7 @@ class Desk:
             write_json(run.config, shop.plan.config(point).to_dict())
         elif command == "generate":
             pack(run.images, {f"{n}.jpg": encoded(painting((64, 64), n)) for n in range(1, 7)})
-            record_made(run, run.snapshot, 6, 0, OutputConfig())
+            write_generation_record(run, run.snapshot, 6, 0, OutputConfig())
         else:
             worth = 80.0 + 3 * len(point.label) + point.seed
             score = {"mifid": worth, "features": "efficientnet-lite0", "n_generated": 6}
@@ -95,10 +95,10 @@ class Desk:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     made = Desk(tmp_path)
 
-    def call(shop: Workshop, point: Point, words: Sequence[object], _: object = None) -> None:
+    def call(shop: PointExecutor, point: Point, words: Sequence[object], _: object = None) -> None:
         made.call(shop, point, words)
 
-    monkeypatch.setattr(Workshop, "_call", call)
+    monkeypatch.setattr(PointExecutor, "_call", call)
     return made
 
 

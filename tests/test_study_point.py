@@ -17,7 +17,7 @@ from pipeline.data.images import content_hash, open_images
 from pipeline.scoring.record import Score
 from pipeline.study import point as module
 from pipeline.study.plan import read_plan
-from pipeline.study.point import GivenUp, Workshop
+from pipeline.study.point import PointExecutor, PointPruned
 from tests.helpers import fill
 
 PLAN = read_plan(
@@ -66,7 +66,7 @@ if words[0] == "score":
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PointExecutor:
     """Return a workshop with a painter that does nothing, but behaves."""
     script = tmp_path / "painter.py"
     script.write_text(PAINTER)
@@ -75,18 +75,18 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     folder.mkdir()
     (folder / "mode.txt").write_text("works")
     quick = Clock(sleep=lambda seconds: time.sleep(0.02))
-    return Workshop(PLAN, folder, Path("data"), None, "abc", threads=1, clock=quick)
+    return PointExecutor(PLAN, folder, Path("data"), None, "abc", threads=1, clock=quick)
 
 
-def calls(shop: Workshop) -> list[list[str]]:
+def calls(shop: PointExecutor) -> list[list[str]]:
     return [json.loads(line) for line in (shop.folder / "calls.txt").read_text().splitlines()]
 
 
-def mode(shop: Workshop, text: str) -> None:
+def mode(shop: PointExecutor, text: str) -> None:
     (shop.folder / "mode.txt").write_text(text)
 
 
-def test_a_point_is_trained_generated_and_scored_and_never_again(shop: Workshop) -> None:
+def test_a_point_is_trained_generated_and_scored_and_never_again(shop: PointExecutor) -> None:
     assert shop.finish(POINT)["mifid"] == 80
     train, generate, score = calls(shop)
     assert train[:7] == [
@@ -102,14 +102,14 @@ def test_a_point_is_trained_generated_and_scored_and_never_again(shop: Workshop)
     assert len(calls(shop)) == 3
 
 
-def test_other_images_are_generated_again(shop: Workshop) -> None:
+def test_other_images_are_generated_again(shop: PointExecutor) -> None:
     shop.finish(POINT)
     shop.run(POINT).images.write_text("others")
     shop.finish(POINT)
     assert [words[0] for words in calls(shop)[3:]] == ["train", "generate"]
 
 
-def test_a_point_is_done_while_its_score_is_there_and_fits(shop: Workshop) -> None:
+def test_a_point_is_done_while_its_score_is_there_and_fits(shop: PointExecutor) -> None:
     assert not shop.is_done(POINT)
     shop.finish(POINT)
     run = shop.run(POINT)
@@ -133,7 +133,7 @@ def test_a_point_is_done_while_its_score_is_there_and_fits(shop: Workshop) -> No
     assert shop.finish(POINT)["mifid"] == 80  # scored again, not refused
 
 
-def test_a_run_on_other_images_is_none_of_the_study_s(shop: Workshop) -> None:
+def test_a_run_on_other_images_is_none_of_the_study_s(shop: PointExecutor) -> None:
     shop.finish(POINT)
     other = replace(shop, content_hash="def")
     other.finish(POINT)
@@ -141,7 +141,9 @@ def test_a_run_on_other_images_is_none_of_the_study_s(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "generate", "score"])
-def test_a_command_that_fails_is_named_with_its_last_line(shop: Workshop, command: str) -> None:
+def test_a_command_that_fails_is_named_with_its_last_line(
+    shop: PointExecutor, command: str
+) -> None:
     mode(shop, command)
     with pytest.raises(WorkFailed, match=f"`painter {command}`.*code 2: the reason The whole"):
         shop.finish(POINT)
@@ -149,7 +151,7 @@ def test_a_command_that_fails_is_named_with_its_last_line(shop: Workshop, comman
     assert shop.finish(POINT)["mifid"] == 80
 
 
-def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: Workshop) -> None:
+def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: PointExecutor) -> None:
     mode(shop, "slow")
     seen: list[tuple[int, float]] = []
 
@@ -157,13 +159,13 @@ def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: Wor
         seen.append((number, value))
         return number == 4
 
-    with pytest.raises(GivenUp):
+    with pytest.raises(PointPruned):
         shop.finish(POINT, enough)
     assert seen == [(1, 100.0), (2, 101.0), (3, 102.0), (4, 103.0)]
     assert (shop.run(POINT).path / "stopped").exists()  # it could save
 
 
-def test_stopping_lets_the_training_save(shop: Workshop) -> None:
+def test_stopping_lets_the_training_save(shop: PointExecutor) -> None:
     mode(shop, "slow")
     timer = threading.Timer(0.5, shop.stopping.set)
     timer.start()
@@ -172,7 +174,7 @@ def test_stopping_lets_the_training_save(shop: Workshop) -> None:
     assert (shop.run(POINT).path / "stopped").exists()
 
 
-def test_a_training_stopped_from_outside_stops_the_study(shop: Workshop) -> None:
+def test_a_training_stopped_from_outside_stops_the_study(shop: PointExecutor) -> None:
     def finish(found: list[BaseException]) -> None:
         try:
             shop.finish(POINT)
@@ -198,7 +200,7 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: Workshop) -> None
     assert len(found) == 1
 
 
-def test_a_training_whose_study_was_killed_is_waited_for(shop: Workshop) -> None:
+def test_a_training_whose_study_was_killed_is_waited_for(shop: PointExecutor) -> None:
     run = shop.run(POINT)
     release = threading.Event()
 
@@ -221,11 +223,13 @@ def test_a_training_whose_study_was_killed_is_waited_for(shop: Workshop) -> None
     assert done[0]["mifid"] == 80
 
 
-def test_a_point_that_continues_another_says_so(shop: Workshop, tmp_path: Path) -> None:
+def test_a_point_that_continues_another_says_so(shop: PointExecutor, tmp_path: Path) -> None:
     entries = [{"label": "first"}, {"label": "more", "continues": "first"}]
     said = {"name": "a", "preset": "demo", "points": entries, "evaluation": {"count": 6}}
     plan = read_plan(said | {"evaluation": {"count": 6, "features": "efficientnet-lite0"}})
-    later = Workshop(plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth"))
+    later = PointExecutor(
+        plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth")
+    )
     later.finish(plan.grid[1])
     first = str(later.run(plan.grid[0]).path)
     *earlier, train, _, score = calls(shop)
@@ -252,7 +256,7 @@ def test_the_real_commands_make_a_point(tmp_path: Path) -> None:
     )
     data = fill(tmp_path / "data", 4, (64, 64))
     content = content_hash(open_images(data))
-    shop = Workshop(plan, tmp_path / "study", data, None, content, threads=1)
+    shop = PointExecutor(plan, tmp_path / "study", data, None, content, threads=1)
     score = shop.finish(plan.grid[0])
     assert score["n_generated"] == 6
     run = shop.run(plan.grid[0])

@@ -14,8 +14,8 @@ from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.scoring.record import Score
 from pipeline.study.books import FOLDER, PROCESS, importance, open_study, valid
 from pipeline.study.plan import Point, StudyPlan, read_plan
-from pipeline.study.point import GivenUp, OnScore
-from pipeline.study.search import MOST_FAILURES, Queue, run_study
+from pipeline.study.point import OnScore, PointPruned
+from pipeline.study.search import MAX_FAILURES, Queue, run_study
 
 GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
 SEARCH = {
@@ -48,7 +48,7 @@ class Fake:
         for number in range(1, 4):
             if on_score is not None and on_score(number, worth):
                 self.given_up.append(point)
-                raise GivenUp
+                raise PointPruned
         self.done.append(point)
         self.gone.discard(point.label)
         return {"mifid": worth}
@@ -157,7 +157,7 @@ def test_a_search_makes_its_trials_and_its_points_can_be_found_again(tmp_path: P
 def test_a_search_whose_points_all_fail_ends(tmp_path: Path) -> None:
     plan = read_plan(SEARCH)
     outcome = run_study(plan, open_study(plan, url(tmp_path)), Fake(broken="batch_size"))
-    assert len(outcome.failed) == MOST_FAILURES
+    assert len(outcome.failed) == MAX_FAILURES
 
 
 def test_a_point_that_two_machines_have_enqueued_is_run_once(tmp_path: Path) -> None:

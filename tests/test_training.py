@@ -26,10 +26,10 @@ from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
 from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
-from pipeline.training import loop, recorder
+from pipeline.training import loop, run_logger
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.interruption import StopRequest
-from pipeline.training.recorder import Recorder
+from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
 from tests import factories
@@ -86,14 +86,14 @@ def assert_equal_runs(first: Path, second: Path) -> None:
 
 def happens_after(patch: pytest.MonkeyPatch, images: int, event: Callable[[], None]) -> None:
     """Let `event` happen once a run has seen this many images, before its next step."""
-    original = Recorder.after_step
+    original = RunLogger.after_step
 
-    def after_step(self: Recorder, values: dict[str, torch.Tensor]) -> None:
+    def after_step(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
         original(self, values)
         if self.images_seen == images:
             event()
 
-    patch.setattr(Recorder, "after_step", after_step)
+    patch.setattr(RunLogger, "after_step", after_step)
 
 
 def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
@@ -268,9 +268,9 @@ def test_timed_checkpoints_take_a_twentieth_of_the_time_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, steps: list[int]
 ) -> None:
     now, saved = [0.0], []
-    take_step = Recorder.after_step
+    take_step = RunLogger.after_step
 
-    def after_ten_seconds(self: Recorder, values: dict[str, torch.Tensor]) -> None:
+    def after_ten_seconds(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
         now[0] += 10
         take_step(self, values)
 
@@ -279,9 +279,9 @@ def test_timed_checkpoints_take_a_twentieth_of_the_time_at_most(
         saved.append(state["step"])
         save_state(path, state)
 
-    monkeypatch.setattr(recorder, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(Recorder, "after_step", after_ten_seconds)
-    monkeypatch.setattr(recorder, "save_state", save_in_seven)
+    monkeypatch.setattr(run_logger, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(RunLogger, "after_step", after_ten_seconds)
+    monkeypatch.setattr(run_logger, "save_state", save_in_seven)
     train(tmp_path / "run", images=120, sample_every=10_000, checkpoint_minutes=minutes)
     assert saved == steps
 
@@ -389,7 +389,7 @@ def test_a_snapshot_that_could_not_be_written_is_written_by_the_next_call(
 
     train(tmp_path / "run", images=16)
     with monkeypatch.context() as patched:
-        patched.setattr(recorder, "save_snapshot", full_disk)
+        patched.setattr(run_logger, "save_snapshot", full_disk)
         with pytest.raises(OSError, match="No space"):
             train(tmp_path / "run")
     assert train(tmp_path / "run") == 48

@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.config import IMAGE_SIZES, Config, apply_settings
 from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.losses import CrossEntropy
-from pipeline.families.adversarial.objective import Adversarial, judge_both
+from pipeline.families.adversarial.objective import Adversarial, discriminate
 from pipeline.families.dcgan import Generator
 from pipeline.families.family import Batch
 from pipeline.models.precision import Precision, all_devices, choose_precision
@@ -17,8 +17,8 @@ from pipeline.training.budget import Budget
 from pipeline.training.ema import (
     CALIBRATION_IMAGES,
     AveragedGenerator,
-    calibrated,
     calibration_batch,
+    recalibrate_batch_norm,
 )
 from pipeline.training.loop import frozen
 from pipeline.training.state import TrainingState
@@ -64,7 +64,7 @@ def judge(bn: bool, passes: str) -> tuple[torch.Tensor, list[int]]:
     real, fake = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
     sizes: list[int] = []
     network.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
-    return torch.cat(judge_both(network, real, fake, passes)), sizes
+    return torch.cat(discriminate(network, real, fake, passes)), sizes
 
 
 def test_a_discriminator_without_batch_norm_judges_both_kinds_in_one_pass() -> None:
@@ -112,7 +112,7 @@ def test_calibration_gives_the_statistics_of_the_generated_images_and_changes_no
     network = Generator(32, 4, 2)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     z = torch.randn(24, 4)
-    fitted = calibrated(network, z, batch_size=8)
+    fitted = recalibrate_batch_norm(network, z, batch_size=8)
     first = network.layers[0](z[:, :, None, None])
     norm = next(m for m in fitted.modules() if isinstance(m, nn.BatchNorm2d))
     # The mean over equal batches is the mean over all; float32 sums, so seven digits less three.
@@ -133,7 +133,7 @@ def test_calibration_is_without_dropout_as_the_generator_will_run() -> None:
     torch.manual_seed(1)
     with_dropout = Generator(32, 4, 2, dropout=0.5)
     z = torch.randn(16, 4)
-    both = [calibrated(network, z, batch_size=8) for network in (plain, with_dropout)]
+    both = [recalibrate_batch_norm(network, z, batch_size=8) for network in (plain, with_dropout)]
     assert torch.equal(both[0](z), both[1](z))
 
 

@@ -25,18 +25,18 @@ from pipeline.families.registry import (
     make_sampler,
     parameter_count,
 )
-from pipeline.families.upscaler import made_images
-from pipeline.families.upscaler.grain import grain
+from pipeline.families.upscaler import generated_inputs
+from pipeline.families.upscaler.generated_inputs import SEED, generator_hash, make_images
 from pipeline.families.upscaler.inputs import Crops, crop
-from pipeline.families.upscaler.made_images import SEED, generator_hash, make_images
-from pipeline.families.upscaler.networks import shrink
+from pipeline.families.upscaler.networks import downsample
+from pipeline.families.upscaler.noise_map import noise_map
 from pipeline.families.upscaler.objective import Upscaling
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.training.loop import train
-from pipeline.training.small_score import make_small_score
+from pipeline.training.validation_score import make_validation_score
 from submission.kernel.settings import KernelSettings
 from tests.factories import CPU, batches_of, data_about, tiny_config
 from tests.helpers import fill
@@ -121,7 +121,7 @@ def test_the_preset_is_small() -> None:
 def test_shrinking_is_what_loading_does() -> None:
     image = paintings(1)[0]
     by_pillow = square(Image.fromarray(image.permute(1, 2, 0).numpy()), 16)
-    shrunk = shrink(image[None].float(), 4)[0].permute(1, 2, 0).round().clamp(0, 255).numpy()
+    shrunk = downsample(image[None].float(), 4)[0].permute(1, 2, 0).round().clamp(0, 255).numpy()
     # Pillow rounds after each of the two directions, and its weights have 8 bits.
     assert np.abs(shrunk - by_pillow.astype(float)).max() <= 2
 
@@ -141,7 +141,7 @@ def test_a_batch_is_crops_and_what_they_shrink_to() -> None:
     batch = batches(3)
     assert batch.real.shape == (2, 3, 32, 32)
     assert batch.z.shape == (2, 19, 8, 8)
-    assert torch.equal(batch.z[:, :3], shrink(batch.real, 4))
+    assert torch.equal(batch.z[:, :3], downsample(batch.real, 4))
     again = batches_of(paintings(), TINY, CPU)(3)
     assert torch.equal(batch.z, again.z)
     assert not torch.equal(batch.z, batches(4).z)
@@ -208,7 +208,7 @@ def test_it_learns_paint_that_a_filter_cannot_know(tmp_path: Path) -> None:
     )
     train(config, stripes, replace(DATA, count=4), tmp_path / "run", CPU)
     generator = load_snapshot(tmp_path / "run" / "snapshot.safetensors").generator
-    small = shrink(stripes[:1].float() / 127.5 - 1, 4)
+    small = downsample(stripes[:1].float() / 127.5 - 1, 4)
     with torch.no_grad():
         made = generator(torch.cat([small, torch.randn(1, 16, 16, 16)], 1))
     target = stripes[:1].float() / 127.5 - 1
@@ -353,15 +353,15 @@ def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
 
 
 def test_grain_depends_on_its_place_alone() -> None:
-    assert torch.equal(grain(1, "a", 2, (3, 4)), grain(1, "a", 2, (3, 4)))
-    assert not torch.equal(grain(1, "a", 2, (3, 4)), grain(1, "a", 3, (3, 4)))
+    assert torch.equal(noise_map(1, "a", 2, (3, 4)), noise_map(1, "a", 2, (3, 4)))
+    assert not torch.equal(noise_map(1, "a", 2, (3, 4)), noise_map(1, "a", 3, (3, 4)))
 
 
 def test_training_on_a_generators_images_by_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, upscaler = snapshots(tmp_path)
-    monkeypatch.setattr(made_images, "COUNT", 8)
+    monkeypatch.setattr(generated_inputs, "COUNT", 8)
     fill(tmp_path / "data", 4, (128, 128))
     settings = {
         "image_size": 128, "crop_size": 32, "generator_channels": 16, "discriminator_channels": 4,
@@ -418,7 +418,7 @@ def test_an_upscaler_is_refused_where_a_generator_is_needed(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"The generator is an upscaler; expected a generator"):
         KernelSettings("train", TINY.to_dict(), upscaler=TINY.to_dict(), upscaler_minutes=1.0)
     config = apply_settings(TINY, {"score_every": 100})
-    reason = make_small_score(config, ImageSet((), lambda _: b"", "none"), None, CPU)
+    reason = make_validation_score(config, ImageSet((), lambda _: b"", "none"), None, CPU)
     assert reason == "an upscaler makes no images of its own"
 
 

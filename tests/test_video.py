@@ -18,8 +18,8 @@ from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshots import save_snapshot
 from pipeline.stages import video as stage
-from pipeline.stages.video import hundredths, make_video, refuse_video, write_video
-from pipeline.training.ema import calibrated
+from pipeline.stages.video import check_video, hundredths, make_video, write_video
+from pipeline.training.ema import recalibrate_batch_norm
 from tests.factories import tiny_generator_config, untrained_sampler
 
 TINY = tiny_generator_config(output_size=32, precision="float32")
@@ -178,7 +178,7 @@ def test_a_missing_encoder_names_the_command_that_brings_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ConfigError, match=r"pip install imageio-ffmpeg, or .*\.gif"):
-        refuse_video(Path("a.mp4"), 64, 25)
+        check_video(Path("a.mp4"), 64, 25)
 
 
 # --- Failures
@@ -214,7 +214,7 @@ def test_a_failure_half_way_leaves_the_earlier_video(
 )
 def test_what_cannot_be_written_is_refused(name: str, side: int, fps: float, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        refuse_video(Path(name), side, fps)
+        check_video(Path(name), side, fps)
 
 
 def test_a_folder_is_not_a_video(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_folder_is_not_a_video(tmp_path: Path) -> None:
 @pytest.fixture
 def snapshot(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    generator = calibrated(build_generator(TINY), torch.randn(64, 8))
+    generator = recalibrate_batch_norm(build_generator(TINY), torch.randn(64, 8))
     *_, last = generator.parameters()
     last.data.mul_(10)  # an untrained generator makes grey images alone
     save_snapshot(tmp_path / "s.safetensors", generator, TINY, 8)

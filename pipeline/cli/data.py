@@ -41,11 +41,11 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
     """Look at the images: statistics of each pixel, file sizes, round canvases, near-duplicates."""
     from pipeline.data.images import open_images
     from pipeline.stages.explore import explore
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
 
     beside = data.resolve()
     target = out or beside.with_name(f"{beside.name}.explore")
-    refuse_unwritable(target / "explore.html")
+    check_writable(target / "explore.html")
     statistics = explore(open_images(data, domain), target)
     round_canvases = len(statistics["round_canvases"])
     near_duplicates = len(statistics["near_duplicates"]["pairs"])

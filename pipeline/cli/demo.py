@@ -51,11 +51,11 @@ def demo(
     First it hangs a wall of paintings by the model that comes with painter.
     """
     from pipeline.runs.folder import RunFolder
-    from submission.archive import refuse_count
+    from submission.archive import check_image_count
 
-    refuse_count(count)
+    check_image_count(count)
     run = RunFolder(out)
-    run.refuse_other_files()
+    run.check_no_other_files()
     here: dict[str, Any] = {"run_path": out}
     shared = here | {"threads": threads}
     stages: list[tuple[click.Command, dict[str, Any]]] = [

@@ -36,7 +36,7 @@ def export(run_path: Path, name: str, out: Path, last: bool) -> None:
 @last_option
 def mix(runs: tuple[Path, ...], run_path: Path, last: bool) -> None:
     """Make a run of several RUNS, whose generators share the images among them."""
-    from pipeline.models.mixture import parts
+    from pipeline.models.ensemble import parts
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.mix import mix
 

@@ -54,7 +54,7 @@ def generate(
     """Generate images as JPEGs in a zip or folder."""
     from pipeline.models.snapshots import rewrite_snapshot
     from pipeline.runs.folder import RunFolder
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
     from pipeline.system.threads import take_threads
 
     source = snapshot_file(run_path, snapshot, last, model)
@@ -63,8 +63,8 @@ def generate(
     loaded, output = what_to_generate(source, upscaler, model is None, **wanted)
     into_run = run if out is None else None
     if into_run is not None:
-        into_run.refuse_later_version()
-    refuse_unwritable(target)
+        into_run.check_version()
+    check_writable(target)
     take_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
@@ -74,12 +74,12 @@ def generate(
 
 def target_of(run: RunFolder | None, out: Path | None, given: str) -> Path:
     """Return where the images go: into the run, or where the user says."""
-    from pipeline.system.image_writers import refuse_image_target
+    from pipeline.system.image_writers import check_image_target
 
     target = run.images if run and out is None else out
     if target is None:
         raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
-    refuse_image_target(target)
+    check_image_target(target)
     return target
 
 
@@ -94,21 +94,21 @@ def what_to_generate(
     **_: Any,
 ) -> tuple[Snapshot, OutputConfig]:
     """Return the snapshot and the output settings, once all that is wrong with them is refused."""
-    from pipeline.cli.settings import refuse_given_twice, refuse_useless_upscale
+    from pipeline.cli.settings import check_given_once, check_upscale_used
     from pipeline.config import change_output
     from pipeline.models.samplers import class_number
     from pipeline.models.snapshots import load_snapshot, with_upscaler
-    from pipeline.stages.generate import refuse_no_images
+    from pipeline.stages.generate import check_count
 
     if upscale is not None:
-        refuse_given_twice(["upscale"], assignments)
+        check_given_once(["upscale"], assignments)
         assignments = (*assignments, f"upscale={upscale}")
     loaded = load_snapshot(source)
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
     output = change_output(loaded.config, assignments)
-    refuse_useless_upscale(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
-    refuse_no_images(count)
+    check_upscale_used(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
+    check_count(count)
     class_number(loaded.config, wanted_class)
     return loaded, output
 

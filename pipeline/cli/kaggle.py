@@ -134,12 +134,12 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
 
-    refuse_waiting_for_nothing(dry_run, wait)
+    check_wait_useful(dry_run, wait)
     client = KaggleClient()
     plan = make_plan(client.user, run_path, choices, resumes=run_path)
     run = RunFolder(run_path)
     continue_from = choices["continue_from"]
-    pushing.refuse_other_run(run, plan.settings.training_config(), continue_from)
+    pushing.check_same_run(run, plan.settings.training_config(), continue_from)
     if dry_run:
         click.echo(describe_plan(plan, client.user))
         return
@@ -202,16 +202,16 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     from submission import submit as submitting
     from submission.ledger import Ledger
 
-    refuse_waiting_for_nothing(dry_run, wait)
+    check_wait_useful(dry_run, wait)
     run = RunFolder(run_path)
     client = KaggleClient()
     ledger = Ledger()
-    row = None if dry_run else submitting.settle(client, ledger, run)
+    row = None if dry_run else submitting.reconcile(client, ledger, run)
     if row is None:
         record = entries.trained_on_kaggle(client, run)
         if wait and not dry_run:
             row = entries.waiting_for_score(client, run, record, ledger)
-    if row is not None and not row.description.endswith(message[: submitting.LONGEST_MESSAGE]):
+    if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
         click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
         row = submit_anew(client, ledger, run, record, message, may_replace(replace), dry_run)
@@ -239,7 +239,7 @@ def submit_anew(
     from kernels import entries
     from submission import submit as submitting
 
-    left = submitting.refuse_none_left(client).allowed_now
+    left = submitting.check_submissions_left(client).allowed_now
     if dry_run and record is None:
         click.echo(entries.describe_remake(client, run, left, message))
         return None
@@ -304,7 +304,7 @@ def doctor() -> None:
         raise KaggleError(f"{problems} of these need your attention.")
 
 
-def refuse_waiting_for_nothing(dry_run: bool, wait: bool) -> None:
+def check_wait_useful(dry_run: bool, wait: bool) -> None:
     """Raise UsageError if a command is to wait for what it is not to send."""
     if dry_run and wait:
         raise click.UsageError("--dry-run sends nothing, so there is nothing to --wait for.")
@@ -338,7 +338,7 @@ def make_plan(
     With --minutes the kernel trains as long as these allow; without, as long as the preset says.
     """
     from kernels.planning import Order, plan_training
-    from pipeline.cli.settings import refuse_given_twice, run_settings
+    from pipeline.cli.settings import check_given_once, run_settings
 
     chosen = {f.name: choices[f.name] for f in fields(Order) if f.name in choices}
     order = Order(**chosen, upscalers=upscalers_of(**choices))
@@ -347,7 +347,7 @@ def make_plan(
     assignments = choices["assignments"]
     config = run_settings(choices["preset"], choices["config_file"], assignments, given, begun)
     if order.minutes is not None:
-        refuse_given_twice(["minutes"], assignments)
+        check_given_once(["minutes"], assignments)
     return plan_training(owner, run_path, config, order)
 
 

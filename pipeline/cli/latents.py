@@ -72,10 +72,10 @@ def video(
 ) -> None:
     """Walk through latent space from image to image, as a GIF or MP4."""
     from pipeline.stages.video import make_video
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
 
     indices = image_indices(images)
-    refuse_unwritable(out)
+    check_writable(out)
     sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size, threads)
     count = make_video(sampler, indices, out, frames_per_step, fps, loop)
     click.echo(f"{counted(count, 'frame')}, {count / fps:.1f} seconds in {out}")
@@ -114,12 +114,12 @@ def arithmetic(
 ) -> None:
     """Add and subtract averages of latents, and draw what comes out."""
     from pipeline.stages.arithmetic import Term, formula, write_arithmetic
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
 
     added = [Term(1, image_indices(numbers)) for numbers in plus]
     subtracted = [Term(-1, image_indices(numbers)) for numbers in minus]
     terms = [added[0], *subtracted, *added[1:]]
-    refuse_unwritable(out)
+    check_writable(out)
     sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size, threads)
     write_arithmetic(sampler, terms, out)
     click.echo(f"{formula(terms)} in {out}")

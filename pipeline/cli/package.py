@@ -18,12 +18,12 @@ from pipeline.cli.options import (
 def package(run_path: Path) -> None:
     """Check the run's images and write images.zip in the submission's form."""
     from pipeline.runs.folder import RunFolder
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
     from submission.archive import package
 
     run = RunFolder(run_path)
     run.require(run.images, "generate")
-    refuse_unwritable(run.images)
+    check_writable(run.images)
     count = package(run.images, run.images)
     click.echo(f"{run.images}: {count:,} images, ready to submit")
 
@@ -32,9 +32,9 @@ def package(run_path: Path) -> None:
 @click.argument("archive", metavar="ZIP", type=PathOption)
 def check(archive: Path) -> None:
     """Check any zip, or folder, against the competition's rules; exit 2 if it breaks one."""
-    from submission.archive import check_archive, refuse_violations
+    from submission.archive import check_archive, check_no_violations
 
-    refuse_violations(archive, check_archive(archive))
+    check_no_violations(archive, check_archive(archive))
     if archive.is_dir():
         packed = archive.resolve()
         packed = packed.with_name(f"{packed.name}.zip")

@@ -21,11 +21,11 @@ def report(run_path: Path) -> None:
     from pipeline.reports.report import write_report
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.score import training_data
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
 
     run = RunFolder(run_path)
     run.require(run.config, "train")
-    refuse_unwritable(run.report)
+    check_writable(run.report)
     try:
         path, domain = training_data(run)
         paintings = open_images(path, domain)

@@ -59,7 +59,7 @@ def score(
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.score import first_images
 
-    refuse_unclear(images, run_path, domain, reference or training, json_file)
+    check_options_agree(images, run_path, domain, reference or training, json_file)
     run = RunFolder(run_path) if run_path is not None else None
     file = None if json_file in (None, "-") else Path(json_file or "")
     targets = try_targets(run, file)
@@ -73,7 +73,7 @@ def score(
     write_each(found, targets)
 
 
-def refuse_unclear(
+def check_options_agree(
     images: tuple[Path, ...],
     run_path: Path | None,
     domain: str | None,
@@ -91,17 +91,17 @@ def refuse_unclear(
 
 def try_targets(run: RunFolder | None, file: Path | None) -> list[Path]:
     """Return the files that the score will be written to, tried before it is computed."""
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
 
     if run is not None:
         run.require(run.images, "generate")
-        run.refuse_later_version()
+        run.check_version()
         try:
-            refuse_unwritable(run.score)
+            check_writable(run.score)
         except (PainterError, OSError):
             click.echo(f"{run.score} cannot be written: the score will only be printed.", err=True)
     if file is not None:
-        refuse_unwritable(file)
+        check_writable(file)
     return [path for path in (None if run is None else run.score, file) if path is not None]
 
 

@@ -40,22 +40,22 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)
-    refuse_without_extra()
+    check_extra_installed()
     from pipeline.models.precision import default_device
     from pipeline.service.app import create_app
+    from pipeline.service.inference import InferenceService
     from pipeline.service.model import load_model
     from pipeline.service.server import listen, run, url_of
-    from pipeline.service.studio import Studio
 
     with listen(host, port) as listener:
         say_threads(threads)
         model = load_model(path, default_device())
-        app = create_app(Studio(model))
+        app = create_app(InferenceService(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")
         run(app, listener)
 
 
-def refuse_without_extra() -> None:
+def check_extra_installed() -> None:
     """Raise ConfigError unless the web framework is installed."""
     from importlib.util import find_spec
 

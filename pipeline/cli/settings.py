@@ -47,7 +47,7 @@ def run_settings(
         RunError: if a run's settings cannot be read, from its snapshots either.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    refuse_given_twice(given, assignments)
+    check_given_once(given, assignments)
     config = apply_settings(resolve(preset, config_file, assignments), given)
     earlier = _earlier(begun)
     named = {*given, *(parse_assignment(text)[0] for text in assignments)}
@@ -57,7 +57,7 @@ def run_settings(
     return apply_settings(config, {n: v for n, v in stored.items() if n not in named})
 
 
-def refuse_given_twice(options: Iterable[str], assignments: Iterable[str]) -> None:
+def check_given_once(options: Iterable[str], assignments: Iterable[str]) -> None:
     """Raise ConfigError if a setting is given by its own option and by `--set` as well.
 
     `KEY=none` only takes away what a preset says.
@@ -113,7 +113,7 @@ def _advice(seed: int, earlier: RunFolder | None) -> str:
     )
 
 
-def refuse_useless_upscale(
+def check_upscale_used(
     snapshot: Snapshot, output: OutputConfig, upscale: str | None, borrowed: bool
 ) -> None:
     """Refuse to enlarge what is not enlarged, and an upscaler that is neither used nor kept.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kernels.metadata import Plan
     from pipeline.runs.folder import RunFolder
     from pipeline.study.plan import Point, StudyPlan
-    from pipeline.study.point import Workshop
+    from pipeline.study.point import PointExecutor
     from pipeline.study.search import Executor, Outcome
 
 
@@ -60,31 +60,31 @@ def study(
     from pipeline.data.images import content_hash, open_images
     from pipeline.study.books import open_study
     from pipeline.study.plan import load_study
-    from pipeline.study.point import Workshop
+    from pipeline.study.point import PointExecutor
     from pipeline.study.recovery import take_up
     from pipeline.study.search import run_study
     from pipeline.system.places import make_folder
-    from pipeline.system.storage import refuse_unwritable
+    from pipeline.system.storage import check_writable
 
-    refuse_only_on_kaggle(where["on"], where["replace"], where["source"])
+    check_options_for_kaggle(where["on"], where["replace"], where["source"])
     plan = with_features(load_study(study), features)
-    refuse_useless_weights(plan, weights)
+    check_weights_used(plan, weights)
     folder = out or Path("runs") / "studies" / plan.name
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
-    here = Workshop(plan, folder, data, domain, content, threads, weights)
+    here = PointExecutor(plan, folder, data, domain, content, threads, weights)
     executor = executor_of(here, domain, where["on"], where["source"], where["replace"])
-    refuse_unwritable(folder / "comparison.html")
+    check_writable(folder / "comparison.html")
     make_folder(folder)
     own = (folder / "study.db").resolve()
     books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
     take_up(plan, books, folder)
     outcome = run_study(plan, books, executor, count, shared=storage is not None)
     click.echo(compare(here, executor, outcome, books))
-    refuse_failed(plan, outcome)
+    check_not_failed(plan, outcome)
 
 
-def refuse_only_on_kaggle(on: str, replace: bool, source: str | None) -> None:
+def check_options_for_kaggle(on: str, replace: bool, source: str | None) -> None:
     """Refuse options that mean something on Kaggle alone."""
     if replace and on == "here":
         raise click.UsageError("--replace goes with --on kaggle.")
@@ -94,7 +94,7 @@ def refuse_only_on_kaggle(on: str, replace: bool, source: str | None) -> None:
         )
 
 
-def refuse_useless_weights(plan: StudyPlan, weights: Path | None) -> None:
+def check_weights_used(plan: StudyPlan, weights: Path | None) -> None:
     """Refuse weights for features that bring their own."""
     if weights is not None and plan.evaluation.features != "inception":
         raise ConfigError(
@@ -115,13 +115,13 @@ def workers_and_threads(
 
 
 def executor_of(
-    here: Workshop, domain: str | None, on: str, source: str | None, replace: bool
+    here: PointExecutor, domain: str | None, on: str, source: str | None, replace: bool
 ) -> Executor:
     """Return what runs the points: this machine, or Kaggle's."""
     return here if on == "here" else on_kaggle(here, source or "competition", domain, replace)
 
 
-def refuse_failed(plan: StudyPlan, outcome: Outcome) -> None:
+def check_not_failed(plan: StudyPlan, outcome: Outcome) -> None:
     """Raise WorkFailed if a point has failed."""
     if outcome.failed:
         again = "draws others" if plan.search else "tries them again"
@@ -140,7 +140,7 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(here: Workshop, executor: Executor, outcome: Outcome, books: Any) -> str:
+def compare(here: PointExecutor, executor: Executor, outcome: Outcome, books: Any) -> str:
     """Write the comparison of the points whose files are there, and return what to say of it."""
     from pipeline.study.books import importance
     from pipeline.study.comparison import markdown, write_comparison
@@ -170,7 +170,7 @@ def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     """Return what the reader of a comparison should know, beside what has failed."""
     notes = []
     if outcome.given_up:
-        notes.append(f"Given up by small scores: {counted(outcome.given_up, 'point')}.")
+        notes.append(f"Given up by validation scores: {counted(outcome.given_up, 'point')}.")
     if outcome.elsewhere:
         notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
     if outcome.missing:
@@ -186,7 +186,7 @@ def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     return notes
 
 
-def on_kaggle(here: Workshop, source: str, domain: str | None, replace: bool) -> Executor:
+def on_kaggle(here: PointExecutor, source: str, domain: str | None, replace: bool) -> Executor:
     """Return what runs the points of a study on Kaggle's kernels.
 
     Raises:

@@ -22,7 +22,7 @@ from pipeline.cli.options import (
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.train import PreparedTraining, TrainingPlan
-    from pipeline.training.small_score import SmallScore
+    from pipeline.training.validation_score import ValidationScore
 
 
 @click.command()
@@ -54,7 +54,7 @@ def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: A
     """
     from pipeline.stages import train as stage
     from pipeline.stages.estimate import describe
-    from pipeline.training.distributed.ranks import join
+    from pipeline.training.distributed.context import join
 
     plan = plan_of(run_path, **choices)
     ranks = context.with_resource(join())
@@ -65,7 +65,7 @@ def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: A
         if ranks.is_writer:
             click.echo(describe(prepared))
         return
-    seen = stage.train(prepared, ranks, small_score)
+    seen = stage.train(prepared, ranks, validation_score)
     if ranks.is_writer:
         say_trained(plan.run, seen)
 
@@ -106,11 +106,11 @@ def say_trained(run: RunFolder, seen: int) -> None:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
-def small_score(prepared: PreparedTraining) -> SmallScore | None:
+def validation_score(prepared: PreparedTraining) -> ValidationScore | None:
     """Return what scores the training on its way, or tell why nothing does."""
-    from pipeline.stages.train import small_score_of
+    from pipeline.stages.train import validation_score_of
 
-    found = small_score_of(prepared)
+    found = validation_score_of(prepared)
     if isinstance(found, str):
         click.echo(f"No scores on the way, so the last snapshot is used: {found}", err=True)
         return None

@@ -93,7 +93,7 @@ class Config:
         Raises:
             ConfigError: for an unknown key, a wrong type or a value out of range.
         """
-        values = flatten(sections)
+        values = flatten(sections, saved=True)
         family = values.get("family", DEFAULT_FAMILY)
         foreign = _foreign(values, family)
         changed = [
@@ -144,7 +144,8 @@ def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     family = settings.get("family", config.family)
     values = config.values() if family == config.family else _carried_over(config, family)
     for name, value in settings.items():
-        values[name] = typed(find_setting(name, value, family), value)
+        setting = find_setting(name, value, family)
+        values[setting.name] = typed(setting, value)
     known = settings_of(family)
     return Config(
         **{

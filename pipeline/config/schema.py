@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.config import outside
+from pipeline.config.aliases import RENAMED, current_name
 from pipeline.config.sections import (
     BudgetConfig,
     DataConfig,
@@ -190,6 +191,7 @@ def find_setting(name: str, value: Any, family: str) -> Setting:
     Raises:
         ConfigError: if there is no such setting, or if only other families have it.
     """
+    name = current_name(name)
     known = settings_of(family)
     if name in known:
         return known[name]
@@ -221,26 +223,40 @@ def typed(setting: Setting, value: Any) -> Any:
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
 
 
-def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Turn TOML sections and flat keys into one mapping from setting to value.
 
+    Args:
+        sections: settings under their names, in their sections or not; old spellings too.
+        saved: painter has written them.
+
     Raises:
-        ConfigError: for an unknown section, or a setting that stands in the wrong one.
+        ConfigError: for an unknown section, a setting that stands in the wrong one, or one that
+            is given under both its old name and its new.
     """
     names = sections_of(DEFAULT_FAMILY)
     found: dict[str, Any] = {}
     for key, value in sections.items():
         if not isinstance(value, Mapping):
-            found[key] = value
+            _add(found, key, value, saved)
             continue
         if key not in names:
             raise unknown(key, names)
         own = _names_in(key)
         for name, inner in value.items():
-            if name not in own:
+            if current_name(name, saved=True) not in own:
                 raise unknown(name, own)
-            found[name] = inner
+            _add(found, name, inner, saved)
     return found
+
+
+def _add(found: dict[str, Any], name: str, value: Any, saved: bool) -> None:
+    current = current_name(name, saved)
+    if current in found and current in RENAMED.values():
+        raise ConfigError(
+            f"{current} is given twice, maybe once under its old name. Leave one out."
+        )
+    found[current] = value
 
 
 def _names_in(section: str) -> set[str]:

@@ -155,9 +155,9 @@ class LoggingConfig:
     checkpoint_minutes: float = 2.0
     """Minutes between checkpoints, or more, so that they cost little: what a power cut can cost."""
     score_every: int | None = 20_000
-    """Training images between small scores, or more, so that they cost little; none: no scores."""
+    """Training images between validation scores, or more, so that they stay cheap; none: none."""
     score_images: int = 1000
-    """Generated images of a small score."""
+    """Generated images of a validation score."""
     score_features: str = "auto"
     """Whose features: `auto` takes inception if its weights are here, else efficientnet-lite0."""
 

@@ -26,9 +26,9 @@ TOKEN, NOTEBOOK_TOKEN = "KAGGLE_API_TOKEN", "KAGGLE_API_V1_TOKEN"
 USERNAME, KEY = "KAGGLE_USERNAME", "KAGGLE_KEY"
 TOKEN_FILES = ("~/.kaggle/access_token", "~/.kaggle/access_token.txt")
 LOGIN_FILE = "~/.kaggle/credentials.json"
-LONGEST_VARIABLE = 255
+MAX_VARIABLE_LENGTH = 255
 """Characters of a token that the client takes from a variable: it looks for a file of that name."""
-LARGEST_FILE = 2**16
+MAX_FILE_SIZE = 2**16
 """Bytes beyond which a file holds no credentials."""
 _ENDS = re.compile(r"\A[\s\ufeff]+|[\s\ufeff]+\Z")
 _SECRET_VARIABLE = re.compile(r"KAGGLE_(\w+_)?(TOKEN|KEY|SECRET|PASSWORD)")
@@ -264,10 +264,10 @@ def _short_enough(token: Credential) -> Credential:
     Raises:
         KaggleError: if it is too long for that.
     """
-    if len(token.value) > LONGEST_VARIABLE:
+    if len(token.value) > MAX_VARIABLE_LENGTH:
         raise KaggleError(
             f"The token in {token.place} has {len(token.value)} characters; Kaggle's client takes "
-            f"at most {LONGEST_VARIABLE} from there. Save it as {TOKEN_FILES[0]}, as plain text "
+            f"at most {MAX_VARIABLE_LENGTH} from there. Save it as {TOKEN_FILES[0]}, as plain text "
             "without a byte-order mark."
         )
     return token
@@ -300,7 +300,7 @@ def _read(path: Path) -> str:
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(LARGEST_FILE)
+            return file.read(MAX_FILE_SIZE)
     except OSError as error:
         raise KaggleError(
             f"{path} cannot be read ({error.strerror}). Expected a file that you may read."

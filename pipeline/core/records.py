@@ -17,7 +17,7 @@ FORMAT = 1
 T = TypeVar("T")
 
 
-def refuse_later_format(path: Path, found: object, known: int = FORMAT) -> None:
+def check_format(path: Path, found: object, known: int = FORMAT) -> None:
     """Refuse a file in a format that this version does not know, before anything replaces it.
 
     Args:

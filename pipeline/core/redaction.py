@@ -21,9 +21,9 @@ from pipeline.core import credentials
 
 HIDDEN = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
-SHORTEST = 8
+MIN_LENGTH = 8
 """Characters below which a value is not struck out: it might be a part of any word."""
-SHORTEST_PASSWORD = 12
+MIN_PASSWORD_LENGTH = 12
 """The same for the password of a URL, which may well be a common word such as postgres."""
 _URL_PASSWORD = re.compile(r"(\w://[^\s/:@\"'<>]*):([^\s\"'<>]*)@")
 _WHOLE_URL = re.compile(r"(\w://[^/:@]*):(.+)@", re.DOTALL)
@@ -50,7 +50,7 @@ def learn(words: Iterable[str] | None = None) -> None:
     found = {form for secret in secrets for form in _forms_of(secret, names)}
     for word in [*_Known.words, *credentials.proxies()]:
         match = _WHOLE_URL.search(word)
-        if match and len(match[2]) >= SHORTEST_PASSWORD:
+        if match and len(match[2]) >= MIN_PASSWORD_LENGTH:
             found |= _spellings(match[2]) | _spellings(unquote(match[2]))
     apart = (form for form in found if form not in HIDDEN)
     _Known.forms = tuple(sorted(apart, key=lambda form: (-len(form), form)))
@@ -170,7 +170,7 @@ def _forms_of(secret: str, names: Iterable[str]) -> set[str]:
     forms = set()
     # One that cannot be sent is quoted as it stands, or only up to what cannot be sent.
     for value in {secret, secret.strip(), *(part.strip() for part in _BREAKS.split(secret))}:
-        if len(value) >= SHORTEST:
+        if len(value) >= MIN_LENGTH:
             forms |= _spellings(value)
             for whole in (value, *(f"{name}:{value}" for name in names)):
                 forms |= _in_base64(whole)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 TRIES = 5
 FIRST_PAUSE = 1.0
 """Seconds before the second try; each later pause is twice as long."""
-LONGEST_WAIT = 120.0
+MAX_WAIT = 120.0
 """Seconds that a server may ask to wait for; beyond that the user is told instead."""
 
 

@@ -16,7 +16,7 @@ CORNER = 4
 """Pixels of the grid, the side of the four squares that must have one colour."""
 TOLERANCE = 24
 """Levels of 256 by which a channel may differ from the ground's colour."""
-SMALLEST = GRID // 2
+MIN_LENGTH = GRID // 2
 """Pixels of the grid; what is smaller is a thing before a plain ground, not a canvas."""
 ROUND = 0.9
 """Overlap from which a canvas counts as round; a rectangle reaches π/4 = 0.785."""
@@ -39,7 +39,7 @@ def roundness(image: Image.Image) -> float:
         return 0.0
     rows, columns = (np.flatnonzero((~ground).any(axis=axis)) for axis in (1, 0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    if min(bottom - top, right - left) < SMALLEST:
+    if min(bottom - top, right - left) < MIN_LENGTH:
         return 0.0
     centres = np.arange(GRID) + 0.5
     down = (2 * centres - top - bottom) / (bottom - top)

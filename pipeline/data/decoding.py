@@ -7,7 +7,7 @@ from PIL import ExifTags, Image
 
 from pipeline.data import formats
 
-SMALLEST_SIDE = 8
+MIN_SIDE = 8
 """Images with a shorter side are left out: they carry no picture."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,7 +28,7 @@ def decode(content: bytes) -> Image.Image:
         DataError: if it is not a whole image of a kind that is read, has a side below 8 pixels
             or too many pixels; the message lacks the name.
     """
-    return formats.decode(content, SMALLEST_SIDE)
+    return formats.decode(content, MIN_SIDE)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from pipeline.core.errors import DataError
 
-LARGEST_PIXELS = 178_956_970
+MAX_PIXELS = 178_956_970
 """Pixels of one image: 512 MiB of RGB, a few of which are decoded at the same time. It is where
 Pillow refuses by itself."""
 KEPT_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
@@ -97,15 +97,15 @@ def open_header(content: bytes) -> Image.Image:
     """Open an image file without decoding its pixels.
 
     Raises:
-        DataError: if the image has more than `LARGEST_PIXELS`.
+        DataError: if the image has more than `MAX_PIXELS`.
         Exception: of many kinds, Pillow's, if it is no image of a kind that is read.
     """
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     width, height = image.size
-    if width * height > LARGEST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise DataError(
             f"is {width}x{height}, {width * height / 1e6:,.0f} million pixels; at most "
-            f"{LARGEST_PIXELS / 1e6:,.0f} million are decoded. Shrink it, or cut it into parts"
+            f"{MAX_PIXELS / 1e6:,.0f} million are decoded. Shrink it, or cut it into parts"
         )
     return image
 

@@ -7,7 +7,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.randomness import stream
 from pipeline.data.images import ImageSet
 
-FEWEST = 2
+MIN_HELD_OUT = 2
 """Paintings in either part: a covariance needs two."""
 
 
@@ -22,10 +22,10 @@ def split(images: ImageSet, config: DataConfig) -> tuple[ImageSet, ImageSet | No
     if not config.holdout:
         return images, None
     count = round(config.holdout * len(images))
-    if count < FEWEST or len(images) - count < FEWEST:
+    if count < MIN_HELD_OUT or len(images) - count < MIN_HELD_OUT:
         raise DataError(
             f"holdout = {config.holdout:g} of {len(images)} paintings leaves {count} held out and "
-            f"{len(images) - count} to train on; expected at least {FEWEST} of each."
+            f"{len(images) - count} to train on; expected at least {MIN_HELD_OUT} of each."
         )
     order = stream(config.holdout_seed, "holdout").permutation(len(images))
     held = {images.names[i] for i in order[:count]}

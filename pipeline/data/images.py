@@ -26,7 +26,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.notices import say_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
-from pipeline.data.decoding import SMALLEST_SIDE, decode_rgb, square
+from pipeline.data.decoding import MIN_SIDE, decode_rgb, square
 from pipeline.data.domains import pick_domain
 from pipeline.data.formats import IMAGE_SUFFIXES, is_image_name
 from pipeline.data.listing import list_files
@@ -42,9 +42,9 @@ from pipeline.data.pixels import (
 from pipeline.system.memory import free_host_memory
 from pipeline.system.parallel import in_threads
 
-LARGEST_FILE = 256 * 2**20
+MAX_FILE_SIZE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
-LARGEST_ARCHIVE = 64 * 2**30
+MAX_ARCHIVE_SIZE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
 
 T = TypeVar("T")
@@ -184,12 +184,12 @@ def _open_zip(path: Path) -> _Opened:
     except Exception as error:
         # zipfile and its decompressors raise many kinds (BadZipFile, NotImplementedError,
         # zlib.error, LZMAError): all mean the same here, and the message keeps the reason.
-        refuse_single_image(path)
+        check_not_single_image(path)
         raise DataError(
             f"{path} is not a readable zip ({error}). Download or make it again."
         ) from None
     entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
-    refuse_unsafe_entries(path, entries)
+    check_entries_safe(path, entries)
     # Some systems write backslashes between folders, against the format.
     stored = {e.filename.replace("\\", "/"): e.filename for e in entries}
     lock = threading.Lock()
@@ -205,7 +205,7 @@ def _open_zip(path: Path) -> _Opened:
     return _Opened(ImageSet(names, read_bytes, str(path)), others)
 
 
-def refuse_single_image(path: Path) -> None:
+def check_not_single_image(path: Path) -> None:
     """Raise DataError if a file that was given as a set of images is one image."""
     if path.name.lower().endswith((*IMAGE_SUFFIXES, *formats.UNREAD_SUFFIXES)):
         raise DataError(
@@ -216,7 +216,7 @@ def refuse_single_image(path: Path) -> None:
 
 def _open_array(path: Path) -> ImageSet:
     """Open an array of images; each is named by its place, and encoded only if bytes are asked."""
-    array = load_array(path, SMALLEST_SIDE, LARGEST_ARCHIVE)
+    array = load_array(path, MIN_SIDE, MAX_ARCHIVE_SIZE)
     digits = len(str(len(array) - 1))
     places = {f"{place:0{digits}d}.png": place for place in range(len(array))}
 
@@ -231,7 +231,7 @@ def _open_array(path: Path) -> ImageSet:
     return ImageSet(tuple(places), read_bytes, str(path), read_pixels=read_pixels)
 
 
-def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
+def check_entries_safe(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
     """Refuse archives that reach outside their folder or expand without bound.
 
     Raises:
@@ -244,15 +244,15 @@ def refuse_unsafe_entries(path: Path, entries: Iterable[zipfile.ZipInfo]) -> Non
             problem = "a name that leads outside the archive's folder"
         elif stat.S_ISLNK(entry.external_attr >> 16):
             problem = "a link"
-        elif entry.file_size > LARGEST_FILE:
-            problem = f"a file of {entry.file_size:,} bytes (at most {LARGEST_FILE:,})"
+        elif entry.file_size > MAX_FILE_SIZE:
+            problem = f"a file of {entry.file_size:,} bytes (at most {MAX_FILE_SIZE:,})"
         else:
             total += entry.file_size
             continue
         raise DataError(f"{path} is unsafe: {entry.filename!r} is {problem}. Nothing was unpacked.")
-    if total > LARGEST_ARCHIVE:
+    if total > MAX_ARCHIVE_SIZE:
         raise DataError(
-            f"{path} would unpack to {total:,} bytes (at most {LARGEST_ARCHIVE:,}). "
+            f"{path} would unpack to {total:,} bytes (at most {MAX_ARCHIVE_SIZE:,}). "
             "Nothing was unpacked."
         )
 
@@ -301,7 +301,7 @@ def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
         else:
             readable += 1
         yield name, row
-    refuse_nothing_left(images, readable, tuple(reasons))
+    check_any_readable(images, readable, tuple(reasons))
 
 
 def _pixels_key(images: ImageSet, shape: Shape, content: str) -> str:
@@ -310,7 +310,7 @@ def _pixels_key(images: ImageSet, shape: Shape, content: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
 
 
-def refuse_nothing_left(images: ImageSet, readable: int, unreadable: tuple[str, ...]) -> None:
+def check_any_readable(images: ImageSet, readable: int, unreadable: tuple[str, ...]) -> None:
     """Raise DataError if no image could be decoded, with the first reason."""
     if readable == 0:
         raise DataError(

@@ -17,7 +17,7 @@ SIDE = 8
 """Pixels of a thumbnail's side: composition and colour stay, grain and compression go."""
 LIMIT = 6.0
 """Levels of 256, root mean square over a thumbnail, up to which two images count as alike."""
-MOST = 50_000
+MAX_IMAGES = 50_000
 """Images that are compared; the work grows with the square of their number."""
 BLOCK = 128
 """Images compared at a time with all earlier ones: bounds the memory."""

@@ -17,7 +17,7 @@ STATISTICS = ("minimum", "maximum", "mean", "variance", "std")
 CHANNELS = ("red", "green", "blue")
 SIDE = 256
 """Pixels; width and height of the common size where images differ."""
-LONGEST = 1024
+MAX_SIDE = 1024
 """Pixels; larger images are reduced, which bounds the memory."""
 
 Size = tuple[int, int]
@@ -65,14 +65,14 @@ class PixelStatistics:
 def common_size(sizes: Collection[Size]) -> Size:
     """Return the width and height on which images of these sizes are compared.
 
-    It is their own where they agree (reduced if a side is longer than `LONGEST`), and a square
+    It is their own where they agree (reduced if a side is longer than `MAX_SIDE`), and a square
     of `SIDE` pixels where they differ.
     """
     different = set(sizes)
     if len(different) != 1:
         return (SIDE, SIDE)
     size = different.pop()
-    share = min(1.0, LONGEST / max(size))
+    share = min(1.0, MAX_SIDE / max(size))
     return (max(1, round(share * size[0])), max(1, round(share * size[1])))
 
 

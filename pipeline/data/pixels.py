@@ -21,7 +21,7 @@ import torch
 
 from pipeline.core.errors import DataError, WorkFailed
 from pipeline.system.caches import cache_folder
-from pipeline.system.storage import FULL, atomic_folder, refuse_unwritable, write_json
+from pipeline.system.storage import FULL, atomic_folder, check_writable, write_json
 
 Storage = Literal["device", "host", "disk"]
 DEVICE_SHARE = 0.25
@@ -117,7 +117,7 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
     folder = _folder(key)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        refuse_unwritable(folder)
+        check_writable(folder)
     except (OSError, DataError) as error:
         raise DataError(_unwritable(folder, error)) from None
     needed, free = most * math.prod(shape), shutil.disk_usage(folder.parent).free

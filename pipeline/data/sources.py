@@ -31,10 +31,10 @@ from pipeline.data.domains import ALL_DOMAINS, count_domains
 from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
     ImageSet,
+    check_any_readable,
     combined_hash,
     content_hash,
     open_images,
-    refuse_nothing_left,
 )
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
@@ -42,7 +42,7 @@ from pipeline.kaggle.names import did_you_mean, source_meant
 from pipeline.runs.files import read_json
 from pipeline.system.parallel import in_threads
 from pipeline.system.places import folder_to_make, is_clutter
-from pipeline.system.storage import atomic_folder, refuse_unwritable, write_json
+from pipeline.system.storage import atomic_folder, check_writable, write_json
 
 COMPETITION = "gan-getting-started"
 SAMPLE_COUNT = 300
@@ -77,7 +77,7 @@ def download(source: str, folder: Path) -> dict[str, Any]:
     if present is not None:
         return present
     folder = folder_to_make(folder)  # refused before anything is fetched
-    refuse_unwritable(folder)
+    check_writable(folder)
     if source == "sample":
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
@@ -215,7 +215,7 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
 
     imported = list(in_threads(bring, images.names, "import"))
     problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
-    refuse_nothing_left(images, len(imported) - len(problems), problems)
+    check_any_readable(images, len(imported) - len(problems), problems)
     return imported
 
 

@@ -18,8 +18,8 @@ from torch import nn
 
 from pipeline.config import Config, FamilySettings, require
 from pipeline.families.layers.initialisation import dcgan_weights
+from pipeline.families.layers.matmul_conv import DoublingConvTranspose2d, HalvingConv2d
 from pipeline.families.layers.normalisation import normalised
-from pipeline.families.layers.patches import DoublingConvTranspose2d, HalvingConv2d
 from pipeline.families.noise.family import register_noise_family
 from pipeline.families.noise.settings import (
     NormedNetwork,
@@ -52,7 +52,7 @@ def channel_ladder(image_size: int, base: int) -> list[int]:
     return [base * min(2**level, 8) for level in reversed(range(levels))]
 
 
-def halving(channels: int, out_channels: int, kernel: int) -> nn.Module:
+def downsample(channels: int, out_channels: int, kernel: int) -> nn.Module:
     """Return a convolution (N, C, 2h, 2w) to (N, D, h, w), without bias; kernel 4 or 5."""
     if kernel == 4:
         return HalvingConv2d(channels, out_channels)
@@ -155,7 +155,7 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise([image_channels, *channels]):
             kind = norm if layers else ends
-            layers += normalised(halving(before, after, kernel), after, kind)
+            layers += normalised(downsample(before, after, kernel), after, kind)
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             layers += [nn.Dropout(dropout)] if dropout else []
         layers += normalised(nn.Conv2d(channels[-1], 1 + classes, 4, bias=False), 1, ends)

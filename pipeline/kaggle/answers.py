@@ -111,7 +111,7 @@ def patiently(
                 return call()
         except _PassingError as passing:
             pause = next(pauses, None)
-            if pause is None or passing.asked_pause > retries.LONGEST_WAIT:
+            if pause is None or passing.asked_pause > retries.MAX_WAIT:
                 raise KaggleUnreachable(str(passing)) from None
             clock.sleep(max(pause, passing.asked_pause))
 

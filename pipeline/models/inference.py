@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pipeline.models.mixture import parts
+from pipeline.models.ensemble import parts
 from pipeline.models.precision import Precision
 
 _FEW_CHANNELS = 16

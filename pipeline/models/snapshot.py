@@ -15,10 +15,10 @@ class Snapshot:
     """A generator in evaluation mode on the CPU, and what is known about it."""
 
     generator: nn.Module
-    """Of the family that the config names, or a `Mixture` of such."""
+    """Of the family that the config names, or a `GeneratorEnsemble` of such."""
     config: Config
     images_seen: int
     score: dict[str, Any] | None = None
-    """The small score by which it was chosen."""
+    """The validation score by which it was chosen."""
     upscaler: Snapshot | None = None
     """What enlarges its images, if it has one."""

@@ -23,10 +23,10 @@ from torch import nn
 from pipeline import __version__
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.core.records import refuse_later_format
+from pipeline.core.records import check_format
 from pipeline.core.text import legible
 from pipeline.models.builders import build_generator, enlarges
-from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.storage import write_bytes, write_json
 
@@ -217,16 +217,16 @@ def _refuse_foreign(path: Path, about: Any) -> None:
             f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_KIND}{SNAPSHOT_FORMAT}). "
             "`painter train` writes snapshots."
         )
-    refuse_later_format(path, int(number), SNAPSHOT_FORMAT)
+    check_format(path, int(number), SNAPSHOT_FORMAT)
 
 
 def _restored(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:
     """Build the network that a config describes, in float32, with the given numbers."""
     config = Config.from_saved(about["config"])
     count = int(about.get("generators", 1))
-    if not 1 <= count <= MOST_GENERATORS:
-        raise ValueError(f"generators is {count}; expected 1 to {MOST_GENERATORS}")
+    if not 1 <= count <= MAX_GENERATORS:
+        raise ValueError(f"generators is {count}; expected 1 to {MAX_GENERATORS}")
     networks = [build_generator(config) for _ in range(count)]
-    network = networks[0] if count == 1 else Mixture(networks)
+    network = networks[0] if count == 1 else GeneratorEnsemble(networks)
     network.load_state_dict(tensors)
     return Snapshot(network.eval(), config, int(about["images_seen"]))

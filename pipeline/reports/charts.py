@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SERIES_COLOURS = ("#b0512a", "#23767f", "#8a63b8")
 """Shown where the page sets no `--series-N`: legible on white and on black."""
-MOST_SERIES = len(SERIES_COLOURS)
+MAX_SERIES = len(SERIES_COLOURS)
 """Lines of one chart at most."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)))
 """Line styles, so that the lines differ without colour too."""

@@ -27,7 +27,7 @@ PAIRS = 24
 """Near-duplicates shown, at most."""
 LINES = 20
 """Unreadable files named, and rows of each table, at most."""
-LARGEST = 512
+MAX_SIDE = 512
 """Pixels; the longer side of a picture in the page."""
 TITLES = {
     "minimum": ("Minimum", "the darkest that each pixel becomes"),
@@ -139,7 +139,7 @@ def _statistic(
 
 def _small(picture: Image.Image) -> str:
     picture = picture.copy()
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     return jpeg_uri(picture)
 
 

@@ -18,7 +18,7 @@ from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
 from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import (
-    MOST_SERIES,
+    MAX_SERIES,
     Series,
     line_chart,
     short_number,
@@ -244,8 +244,8 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
     seen = stats["images_seen"]
     lines = list(losses(stats).items())
     charts = [
-        _chart(f"losses{first or ''}", "Losses", seen, dict(lines[first:][:MOST_SERIES]), None)
-        for first in range(0, len(lines), MOST_SERIES)
+        _chart(f"losses{first or ''}", "Losses", seen, dict(lines[first:][:MAX_SERIES]), None)
+        for first in range(0, len(lines), MAX_SERIES)
     ]
     outputs = {label: stats[key] for key, label in OUTPUTS.items() if key in stats}
     if not outputs:
@@ -257,7 +257,7 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
 
 
 def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Return the chart of the small scores taken during training, if there were any."""
+    """Return the chart of the validation scores taken during training, if there were any."""
     if not scores:
         return []
     seen = [float(line["images_seen"]) for line in scores]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.core.advice import quoted
 from pipeline.core.errors import RunError
-from pipeline.core.records import FORMAT, refuse_later_format
+from pipeline.core.records import FORMAT, check_format
 
 MADE_BY = {
     "config.json": "train", "provenance.json": "train", "images.json": "generate",
@@ -40,7 +40,7 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise RunError(f"{path} holds a {kind}; expected a JSON object. {_how_to_make(path)}")
-    refuse_later_format(path, content.get("format", FORMAT), known)
+    check_format(path, content.get("format", FORMAT), known)
     return content
 
 

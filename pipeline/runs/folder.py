@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.core.records import FORMAT, refuse_later_format
+from pipeline.core.records import FORMAT, check_format
 from pipeline.runs.files import read_json
 from pipeline.runs.provenance import sitting
 from pipeline.runs.training_data import TrainingData
@@ -49,7 +49,7 @@ class RunFolder:
 
     @property
     def chosen(self) -> Path:
-        """Return the snapshot that is used: the best by small scores, else the last."""
+        """Return the snapshot that is used: the best by validation scores, else the last."""
         return self.best if self.best.exists() else self.snapshot
 
     def read_config(self) -> Config:
@@ -93,7 +93,7 @@ class RunFolder:
         threads = last.get("threads") if isinstance(last, dict) else None
         return threads if isinstance(threads, int) and threads > 0 else None
 
-    def refuse_other_run(self, config: Config, data: TrainingData) -> None:
+    def check_same_run(self, config: Config, data: TrainingData) -> None:
         """Check that the folder is free, or holds a run of the same settings and data.
 
         Args:
@@ -104,13 +104,13 @@ class RunFolder:
             RunError: naming what differs, or the files in the way.
             LaterVersion: if a later version of painter has worked in the folder.
         """
-        self.refuse_later_version()
+        self.check_version()
         if self.config.exists():
             self._refuse_differences(config, data)
         else:
-            self.refuse_other_files()
+            self.check_no_other_files()
 
-    def refuse_other_files(self) -> None:
+    def check_no_other_files(self) -> None:
         """Raise RunError if the folder holds something else than a run."""
         if not self.config.exists() and self._foreign_files():
             raise RunError(
@@ -118,7 +118,7 @@ class RunFolder:
                 "Choose another --run, or move what is in it to another folder first."
             )
 
-    def refuse_later_version(self) -> None:
+    def check_version(self) -> None:
         """Check that no later version has written what a stage would replace or add to.
 
         The snapshots and the state are checked where they are loaded.
@@ -241,4 +241,4 @@ def _refuse_later_lines(path: Path) -> None:
     with path.open("rb") as file:
         line = file.readline()
     with suppress(ValueError, AttributeError):  # broken: whoever reads all of them says so
-        refuse_later_format(path, json.loads(line).get("format", FORMAT))
+        check_format(path, json.loads(line).get("format", FORMAT))

@@ -26,7 +26,7 @@ REPEATED = 0.02
 """Of the median distance of any two paintings: what is nearer shows one painting again, such as a
 file stored twice, or compressed again. Repetitions say nothing of the spacing of paintings."""
 
-SMALLEST_SPACING = 1e-5
+MIN_SPACING = 1e-5
 """A spacing is this at least. Features that a 16-bit network computed in two batches differ by
 1e-3 of their length, which makes 1e-6 of 1 - |cosine|; `NEAR_DUPLICATE` of this is above it."""
 
@@ -59,7 +59,7 @@ def _cosine_distances(products: FloatArray, first: FloatArray, second: FloatArra
     return distances
 
 
-class Twins:
+class NearestInSet:
     """The nearest other image of each image: a `PairStatistic`."""
 
     def __init__(self, features: FloatArray) -> None:
@@ -89,10 +89,10 @@ class Twins:
         return [(i, j, distance) for (i, j), distance in pairs.items()]
 
 
-def twins(features: npt.ArrayLike, name: str = "generated") -> Twins:
+def twins(features: npt.ArrayLike, name: str = "generated") -> NearestInSet:
     """Return the nearest other image of each image of a set of two or more."""
     array = checked(features, name)
-    visit_pairs(array, found := Twins(array))
+    visit_pairs(array, found := NearestInSet(array))
     return found
 
 
@@ -118,16 +118,14 @@ def distinct(features: npt.ArrayLike, name: str = "reference") -> FloatArray:
     lengths = np.sqrt(squares(some))
     between = _cosine_distances(some @ some.T, lengths, lengths)
     limit = REPEATED * float(np.median(between[np.triu_indices(len(some), 1)]))
-    visit_pairs(
-        array, repetitions := _Repetitions(array, max(limit, NEAR_DUPLICATE * SMALLEST_SPACING))
-    )
+    visit_pairs(array, repetitions := _Repetitions(array, max(limit, NEAR_DUPLICATE * MIN_SPACING)))
     return array[~repetitions.found]
 
 
-def spacing(reference: npt.ArrayLike) -> float:
+def median_spacing(reference: npt.ArrayLike) -> float:
     """Return how far apart close but distinct paintings are; `NEAR_DUPLICATE` and `COPY` use it.
 
-    Paintings that repeat others play no part, and it is `SMALLEST_SPACING` at least.
+    Paintings that repeat others play no part, and it is `MIN_SPACING` at least.
     """
     return spacing_of_distinct(distinct(reference))
 
@@ -135,12 +133,12 @@ def spacing(reference: npt.ArrayLike) -> float:
 def spacing_of_distinct(different: FloatArray) -> float:
     """Return the spacing of paintings that are distinct already: one row or more."""
     if len(different) < 2:
-        return SMALLEST_SPACING
+        return MIN_SPACING
     nearest = twins(different, "reference").distances
-    return max(SMALLEST_SPACING, float(np.quantile(nearest, CLOSE_QUANTILE)))
+    return max(MIN_SPACING, float(np.quantile(nearest, CLOSE_QUANTILE)))
 
 
-def near_duplicate_share(found: Twins, threshold: float) -> float:
+def near_duplicate_share(found: NearestInSet, threshold: float) -> float:
     """Return the share of images whose twin is nearer than the threshold, or a duplicate."""
     return float(((found.distances < threshold) | (found.distances == 0)).mean())
 

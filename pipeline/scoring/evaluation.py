@@ -28,7 +28,7 @@ from pipeline.scoring.diversity import (
     COPY,
     NEAR_DUPLICATE,
     VENDI_IMAGES,
-    Twins,
+    NearestInSet,
     distinct,
     near_duplicate_share,
     spacing_of_distinct,
@@ -50,12 +50,12 @@ from pipeline.scoring.memorization import (
 from pipeline.scoring.metrics import (
     FloatArray,
     Nearest,
+    check_equal_width,
     checked,
     frechet_distance,
     memorization_informed,
     memorization_penalty,
     nearest_training,
-    refuse_unequal_width,
 )
 from pipeline.scoring.neighbourhoods import (
     NEIGHBOURS,
@@ -78,7 +78,7 @@ from pipeline.scoring.record import (
 
 CLOSEST_LISTED = 8
 """Pairs of rows in `closest_pairs` and `closest_copies`."""
-FEWEST_FOR_INTERVALS = 20
+MIN_FOR_INTERVALS = 20
 """Below, a spread says little about a spread."""
 
 NO_INTERVALS = cast(Intervals, dict.fromkeys(Intervals.__annotations__))
@@ -115,7 +115,7 @@ def evaluate(
         ScoringError: for sets of one image, unequal widths, or features that are not finite or 0.
     """
     g, r = checked(generated, "generated"), checked(reference, "reference")
-    refuse_unequal_width(g, r)
+    check_equal_width(g, r)
     nearest = nearest or nearest_training(g, r if training is None else training)
     sets = _Sets(g, r, nearest, seed, intervals)
     missing: list[str] = []
@@ -137,9 +137,9 @@ class _Sets:
         self.seed, self.g, self.r, self.nearest = seed, g, r, nearest
         self.frechet = FrechetToReference(self.g, self.r)
         n = len(self.g)
-        wanted = intervals and n >= FEWEST_FOR_INTERVALS
+        wanted = intervals and n >= MIN_FOR_INTERVALS
         self.groups: list[Rows] | None = deal(n, self.frechet.groups, seed) if wanted else None
-        self.twins = Twins(self.g)
+        self.twins = NearestInSet(self.g)
         self.radii = Radii(self.g) if n > NEIGHBOURS else None
         self.kernels = KernelSums(self.g) if wanted else None
         statistics = (self.twins, self.radii, self.kernels)

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from pipeline.core.errors import DataError
-from pipeline.data.images import ImageSet, content_hash, refuse_nothing_left
+from pipeline.data.images import ImageSet, check_any_readable, content_hash
 from pipeline.scoring.extractors import Extractor, Outputs
 from pipeline.system.caches import cache_folder, keep
 from pipeline.system.parallel import READ_AHEAD, in_order, read_ahead
@@ -72,7 +72,7 @@ def extract(
         else:
             with closing(in_order(run, decoded(), extractor.replicas)) as results:
                 rows = list(results)
-    refuse_nothing_left(images, len(names), tuple(unreadable))
+    check_any_readable(images, len(names), tuple(unreadable))
     logits = [row.logits for row in rows if row.logits is not None]
     return Features(
         torch.cat([row.features for row in rows]).numpy(),

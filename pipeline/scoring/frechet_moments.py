@@ -18,8 +18,8 @@ from pipeline.core.randomness import stream
 from pipeline.scoring.intervals import GROUPS, Replicates, Rows, sizes
 from pipeline.scoring.metrics import (
     FloatArray,
+    check_equal_width,
     checked,
-    refuse_unequal_width,
 )
 
 _PARTS = 5
@@ -62,7 +62,7 @@ class FrechetToReference:
 
     def __init__(self, generated: npt.ArrayLike, reference: npt.ArrayLike) -> None:
         g, r = checked(generated, "generated"), checked(reference, "reference")
-        refuse_unequal_width(g, r)
+        check_equal_width(g, r)
         mean = r.mean(0)
         root = (r - mean) / np.sqrt(len(r) - 1)
         if len(root) > root.shape[1]:

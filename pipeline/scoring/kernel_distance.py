@@ -14,11 +14,11 @@ import numpy.typing as npt
 from pipeline.core.errors import ScoringError
 from pipeline.core.randomness import stream
 from pipeline.scoring.intervals import Replicates
-from pipeline.scoring.metrics import FloatArray, checked, refuse_unequal_width
+from pipeline.scoring.metrics import FloatArray, check_equal_width, checked
 from pipeline.scoring.pairs import slices, visit_pairs
 
 SUBSETS = 100
-LARGEST_SUBSET = 1000
+MAX_SUBSET_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def kernel_distance(
         ScoringError: for fewer than two rows, or a subset larger than a set.
     """
     g, r = checked(generated, "generated"), checked(reference, "reference")
-    refuse_unequal_width(g, r)
+    check_equal_width(g, r)
     smaller = min(len(g), len(r))
-    size = min(smaller, LARGEST_SUBSET) if subset_size is None else subset_size
+    size = min(smaller, MAX_SUBSET_SIZE) if subset_size is None else subset_size
     _refuse_subsets(subsets, size, smaller)
     if size == len(r):
         # Every subset holds the whole reference: two of the three sums are known beforehand.
@@ -134,7 +134,7 @@ def kernel_replicates(
         within: the generated images' sums, if the pairs have been visited already.
     """
     g, r = checked(generated, "generated", 3), checked(reference, "reference")
-    refuse_unequal_width(g, r)
+    check_equal_width(g, r)
     if within is None:
         visit_pairs(g, within := KernelSums(g))
     visit_pairs(r, among := KernelSums(r))

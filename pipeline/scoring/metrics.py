@@ -41,7 +41,7 @@ def frechet_distance(generated: npt.ArrayLike, reference: npt.ArrayLike) -> floa
         ScoringError: for fewer than two rows, unequal widths, or values that are not finite.
     """
     g, r = checked(generated, "generated"), checked(reference, "reference")
-    refuse_unequal_width(g, r)
+    check_equal_width(g, r)
     mean_g, mean_r = g.mean(0), r.mean(0)
     a_g = (g - mean_g) / np.sqrt(len(g) - 1)
     a_r = (r - mean_r) / np.sqrt(len(r) - 1)
@@ -91,7 +91,7 @@ def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Neare
         ScoringError: if a set has no row left, or values are not finite.
     """
     g, t = checked(generated, "generated", 1), checked(training, "training", 1)
-    refuse_unequal_width(g, t)
+    check_equal_width(g, t)
     rows, kept = np.flatnonzero(g.sum(1)), np.flatnonzero(t.sum(1))
     _refuse_blank(len(rows) and len(kept))
     g, t = _unit(g[rows]), _unit(t[kept])
@@ -140,7 +140,7 @@ def checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
     return array
 
 
-def refuse_unequal_width(first: FloatArray, second: FloatArray) -> None:
+def check_equal_width(first: FloatArray, second: FloatArray) -> None:
     """Refuse features of two extractors."""
     if first.shape[1] != second.shape[1]:
         raise ScoringError(

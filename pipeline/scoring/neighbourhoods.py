@@ -22,7 +22,7 @@ import numpy.typing as npt
 from pipeline.core.advice import counted
 from pipeline.core.errors import ScoringError
 from pipeline.scoring.intervals import Interval, Replicates, Rows, of_mean, of_share, sizes
-from pipeline.scoring.metrics import FloatArray, checked, refuse_unequal_width
+from pipeline.scoring.metrics import FloatArray, check_equal_width, checked
 from pipeline.scoring.pairs import (
     RESOLUTION,
     hide_diagonal,
@@ -59,12 +59,12 @@ class Radii:
 
 
 def _radii(features: FloatArray, name: str, k: int) -> FloatArray:
-    refuse_too_few_neighbours(features, name, k)
+    check_neighbour_count(features, name, k)
     visit_pairs(features, radii := Radii(features, k))
     return radii.squared
 
 
-def refuse_too_few_neighbours(features: FloatArray, name: str, k: int) -> None:
+def check_neighbour_count(features: FloatArray, name: str, k: int) -> None:
     """Refuse a set in which an image has fewer than k others."""
     if k < 1 or len(features) < k + 1:
         raise ScoringError(
@@ -145,7 +145,7 @@ def inside_reference(
         ScoringError: if the reference is too small.
     """
     g, r = checked(generated, "generated", 1), checked(reference, "reference")
-    refuse_unequal_width(g, r)
+    check_equal_width(g, r)
     radii = _radii(r, "reference", k)
     groups = groups or [np.arange(len(g))]
     label = np.empty(len(g), np.intp)
@@ -179,8 +179,8 @@ def recall(
         ScoringError: if there are too few generated images.
     """
     g, r = checked(generated, "generated"), checked(reference, "reference", 1)
-    refuse_unequal_width(g, r)
-    refuse_too_few_neighbours(g, "generated", k)
+    check_equal_width(g, r)
+    check_neighbour_count(g, "generated", k)
     squared = _radii(g, "generated", k) if radii is None else radii.squared
     found = np.zeros(len(r), bool)
     for rows in slices(len(g)):

@@ -33,7 +33,7 @@ VARIETY = ("precision", "recall", "density", "coverage", "inception_score")
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class ReferenceFeatures:
     """What generated images are compared with."""
 
     reference: Features
@@ -54,21 +54,21 @@ def yardstick(
     training: ImageSet | None,
     held_out: ImageSet | None,
     extractor: Extractor,
-) -> Yardstick:
+) -> ReferenceFeatures:
     """Return the features to compare with, from the cache if they are there.
 
     Raises:
         ScoringError: if a set has fewer than 2 readable images.
         DataError: if no image of a set can be decoded.
     """
-    return Yardstick(
+    return ReferenceFeatures(
         _kept(reference, extractor, "reference"),
         None if training is None else _kept(training, extractor, "training"),
         None if held_out is None else _kept(held_out, extractor, "held-out"),
     )
 
 
-def score(generated: ImageSet, against: Yardstick, extractor: Extractor) -> Score:
+def score(generated: ImageSet, against: ReferenceFeatures, extractor: Extractor) -> Score:
     """Score generated images.
 
     Args:
@@ -91,7 +91,7 @@ def score(generated: ImageSet, against: Yardstick, extractor: Extractor) -> Scor
 
 
 def score_several(
-    sets: Mapping[str, ImageSet], against: Yardstick, extractor: Extractor
+    sets: Mapping[str, ImageSet], against: ReferenceFeatures, extractor: Extractor
 ) -> tuple[dict[str, Score], list[Difference]]:
     """Score several sets, and say which differences are larger than the noise.
 
@@ -127,7 +127,7 @@ class _Seen:
     """That it took."""
 
 
-def _seen(images: ImageSet, against: Yardstick, extractor: Extractor) -> _Seen:
+def _seen(images: ImageSet, against: ReferenceFeatures, extractor: Extractor) -> _Seen:
     began = time.perf_counter()
     features = extract(images, extractor, "features")
     _refuse_too_few(features, images, "generated")
@@ -135,7 +135,7 @@ def _seen(images: ImageSet, against: Yardstick, extractor: Extractor) -> _Seen:
     return _Seen(features, nearest, time.perf_counter() - began)
 
 
-def _judge(seen: _Seen, against: Yardstick, extractor: Extractor) -> Score:
+def _judge(seen: _Seen, against: ReferenceFeatures, extractor: Extractor) -> Score:
     began = time.perf_counter()
     generated, reference, training = seen.features, against.reference, against.not_to_copy
     nearest = seen.nearest

@@ -19,7 +19,7 @@ IMAGES = 512
 """Images that may be waiting or being made: seconds of work, and more than any one request."""
 BYTES = 2**28
 """Bytes that answers may have which are being made or sent: five of the largest."""
-LONGEST_WAIT = 120
+MAX_WAIT = 120
 """Seconds after which a client is asked to come back at most: the pace may have been misjudged."""
 _MEMORY = 0.9
 """How much of the earlier measurements counts beside a new one."""
@@ -38,9 +38,9 @@ class Pace:
         self._amount = _MEMORY * self._amount + amount
 
     def seconds(self, amount: int) -> int:
-        """Return how long a queue of this length takes: whole seconds, 1 to `LONGEST_WAIT`."""
+        """Return how long a queue of this length takes: whole seconds, 1 to `MAX_WAIT`."""
         each = self._seconds / self._amount if self._amount else 0.0
-        return min(max(1, math.ceil(each * amount)), LONGEST_WAIT)
+        return min(max(1, math.ceil(each * amount)), MAX_WAIT)
 
 
 @dataclass

@@ -23,19 +23,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline import __version__
 from pipeline.core.errors import PainterError, ServiceBusy, WorkFailed
 from pipeline.service.answers import HeadAsGet, MadeAnswer
+from pipeline.service.inference import InferenceService
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
 from pipeline.service.pages import PAGES, read_pages
 from pipeline.service.queries import (
-    LARGEST_SIDE,
-    MOST_FRAMES,
-    MOST_IMAGES,
-    MOST_PIXELS,
+    MAX_FRAMES,
+    MAX_IMAGES,
+    MAX_PIXELS,
+    MAX_SIDE,
     GridQuery,
     ImagesQuery,
     InterpolationQuery,
 )
-from pipeline.service.studio import Studio
 from pipeline.stages.video import can_write_mp4
 
 LOG = logging.getLogger("uvicorn.error")
@@ -47,7 +47,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-LONGEST_ECHO = 60
+MAX_ECHO_LENGTH = 60
 """Characters of a wrong value that an error repeats."""
 
 
@@ -73,10 +73,10 @@ class Score(BaseModel):
 class Limits(BaseModel):
     """The largest answers."""
 
-    images: int = MOST_IMAGES
-    frames: int = MOST_FRAMES
-    side: int = LARGEST_SIDE
-    pixels: int = MOST_PIXELS
+    images: int = MAX_IMAGES
+    frames: int = MAX_FRAMES
+    side: int = MAX_SIDE
+    pixels: int = MAX_PIXELS
 
 
 class About(BaseModel):
@@ -109,7 +109,7 @@ class Health(BaseModel):
     """Of answers that are being made or have not been taken yet, at most."""
 
 
-def create_app(studio: Studio) -> FastAPI:
+def create_app(studio: InferenceService) -> FastAPI:
     """Return the application; it closes the studio when it stops."""
 
     @asynccontextmanager
@@ -124,7 +124,7 @@ def create_app(studio: Studio) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
-        dependencies=[Depends(refuse_repeats)],
+        dependencies=[Depends(check_no_repeats)],
     )
     _add_errors(app)
     _add_images(app, studio)
@@ -135,7 +135,7 @@ def create_app(studio: Studio) -> FastAPI:
     return app
 
 
-async def refuse_repeats(request: Request) -> None:
+async def check_no_repeats(request: Request) -> None:
     """Refuse a parameter that is given twice: one of the two would be passed over."""
     names = [name for name, _ in request.query_params.multi_items()]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -169,7 +169,7 @@ def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _add_images(app: FastAPI, studio: Studio) -> None:
+def _add_images(app: FastAPI, studio: InferenceService) -> None:
     pictures = ("image/png", "image/jpeg", "image/webp")
 
     @app.get(
@@ -202,7 +202,7 @@ def _add_images(app: FastAPI, studio: Studio) -> None:
         return _answer(studio, request, interpolation_job(studio.model, query))
 
 
-def _answer(studio: Studio, request: Request, work: Job) -> Response:
+def _answer(studio: InferenceService, request: Request, work: Job) -> Response:
     """Return the answer to a request that has no error in it, whatever the client has already."""
     tag = entity_tag(studio.model, request)
     known = {"ETag": tag, "Cache-Control": "no-cache"}
@@ -214,7 +214,7 @@ def _answer(studio: Studio, request: Request, work: Job) -> Response:
 
 
 @asynccontextmanager
-async def _finished(studio: Studio, work: Job) -> AsyncIterator[bytes]:
+async def _finished(studio: InferenceService, work: Job) -> AsyncIterator[bytes]:
     """Give what the studio answers; a failure of its own is logged, and told as one."""
     async with AsyncExitStack() as held:
         try:
@@ -240,7 +240,7 @@ def entity_tag(model: Model, request: Request) -> str:
 # --- Facts and pages
 
 
-def _add_facts(app: FastAPI, studio: Studio) -> None:
+def _add_facts(app: FastAPI, studio: InferenceService) -> None:
     formats = ["png", "jpeg", "webp", "gif", *(["mp4"] if can_write_mp4() else [])]
     about = About(**studio.model.about(), formats=formats, limits=Limits())
 
@@ -308,7 +308,7 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         texts = {
-            404: f"There is no {request.url.path[:LONGEST_ECHO]}. See /docs.",
+            404: f"There is no {request.url.path[:MAX_ECHO_LENGTH]}. See /docs.",
             405: f"{request.method} does nothing here; the API answers to GET and HEAD.",
         }
         headers = dict(error.headers or {})
@@ -339,14 +339,14 @@ def describe(errors: Sequence[Any]) -> tuple[str, list[str]]:
             continue
         name = str(error["loc"][min(1, len(error["loc"]) - 1)])
         if error.get("type") == "extra_forbidden":
-            text = f"There is no parameter {name[:LONGEST_ECHO]!r}"
+            text = f"There is no parameter {name[:MAX_ECHO_LENGTH]!r}"
         elif len(error["loc"]) < 2:  # about several together
             texts.append(error["msg"].removeprefix("Value error, "))
             continue
         else:
             found = error.get("input")
-            shown = f" (found {str(found)[:LONGEST_ECHO]!r})" if found is not None else ""
+            shown = f" (found {str(found)[:MAX_ECHO_LENGTH]!r})" if found is not None else ""
             text = f"{name}: {error['msg']}{shown}"
         texts.append(text)
-        names.append(name[:LONGEST_ECHO])
+        names.append(name[:MAX_ECHO_LENGTH])
     return "; ".join(texts) + ". See /docs.", names

@@ -20,7 +20,7 @@ Compute = Callable[[torch.Tensor], np.ndarray]
 """From z (N, D) to images uint8 (N, s, s, 3)."""
 
 
-class Gatherer(Protocol):
+class BatchQueue(Protocol):
     """Turns latents into images, some time later."""
 
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:

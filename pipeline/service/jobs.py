@@ -15,8 +15,8 @@ from pipeline.families.noise.latents import walk
 from pipeline.families.noise.laws import NoiseLaw, parse_noise
 from pipeline.service.model import Model
 from pipeline.service.queries import (
-    LARGEST_PARAMETER,
-    MOST_PIXELS,
+    MAX_PARAMETER,
+    MAX_PIXELS,
     SHEET_COLUMNS,
     GridQuery,
     ImagesQuery,
@@ -160,8 +160,8 @@ def _refuse_mp4(size: int) -> None:
 
 
 def _refuse_large(count: int, size: int) -> None:
-    if count * size**2 > MOST_PIXELS:
-        most = MOST_PIXELS // size**2
+    if count * size**2 > MAX_PIXELS:
+        most = MAX_PIXELS // size**2
         raise ConfigError(
             f"{count} images of {size} x {size} are more than one answer holds; at this size it "
             f"holds {most}. Ask for fewer or smaller ones."
@@ -172,10 +172,10 @@ def _law(model: Model, query: Look) -> NoiseLaw:
     if query.noise is None:
         return model.law
     law = parse_noise(query.noise)
-    if max(abs(law.first), abs(law.second)) > LARGEST_PARAMETER:
+    if max(abs(law.first), abs(law.second)) > MAX_PARAMETER:
         raise ConfigError(
-            f"noise is {query.noise!r}; expected parameters from -{LARGEST_PARAMETER:g} to "
-            f"{LARGEST_PARAMETER:g}."
+            f"noise is {query.noise!r}; expected parameters from -{MAX_PARAMETER:g} to "
+            f"{MAX_PARAMETER:g}."
         )
     return law
 

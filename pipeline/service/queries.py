@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-MOST_IMAGES = 64
-MOST_FRAMES = 240
-MOST_PIXELS = 2**24
+MAX_IMAGES = 64
+MAX_FRAMES = 240
+MAX_PIXELS = 2**24
 """Of one answer: 64 images of 512 x 512."""
-LARGEST_SIDE = 1024
-LARGEST_NUMBER = 10**9 - 1
+MAX_SIDE = 1024
+MAX_NUMBER = 10**9 - 1
 SHEET_COLUMNS = 8
-LARGEST_PARAMETER = 10.0
+MAX_PARAMETER = 10.0
 """Of a law of noise: far beyond what any generator was trained on."""
-MOST_KEYS = 8
+MAX_KEYS = 8
 _Absent = SkipJsonSchema[None]
 """A parameter that may be left out, not given as null."""
 
@@ -46,7 +46,7 @@ class Look(BaseModel):
     noise: Annotated[str, Field(max_length=60)] | _Absent = Field(
         default=None,
         description="Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale) "
-        f"with parameters of at most {LARGEST_PARAMETER:g} [default: as trained].",
+        f"with parameters of at most {MAX_PARAMETER:g} [default: as trained].",
         examples=["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"],
     )
     wanted_class: Annotated[str, Field(max_length=200)] | _Absent = Field(
@@ -54,7 +54,7 @@ class Look(BaseModel):
         alias="class",
         description="Class of all images, if the generator knows classes [default: any].",
     )
-    size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] | _Absent = Field(
+    size: Annotated[int, Field(ge=8, le=MAX_SIDE)] | _Absent = Field(
         default=None, description="Side of an image in pixels [default: the model's]."
     )
 
@@ -63,15 +63,15 @@ class ImagesQuery(Look):
     """Parameters of /v1/images."""
 
     count: int = Field(
-        default=1, ge=1, le=MOST_IMAGES, description="How many; several come as a zip."
+        default=1, ge=1, le=MAX_IMAGES, description="How many; several come as a zip."
     )
     first: int = Field(
         default=1,
         ge=1,
-        le=LARGEST_NUMBER,
+        le=MAX_NUMBER,
         description="Number of the first; painter generate names its files so.",
     )
-    images: Annotated[str, Field(pattern=_numbers(1, MOST_IMAGES))] | _Absent = Field(
+    images: Annotated[str, Field(pattern=_numbers(1, MAX_IMAGES))] | _Absent = Field(
         default=None,
         description="Numbers of the images, instead of first and count.",
         examples=["3,14,15"],
@@ -105,7 +105,7 @@ class GridQuery(Look):
 
     rows: int = Field(default=4, ge=1, le=8)
     columns: int = Field(default=4, ge=1, le=8)
-    first: int = Field(default=1, ge=1, le=LARGEST_NUMBER, description="Number of the first image.")
+    first: int = Field(default=1, ge=1, le=MAX_NUMBER, description="Number of the first image.")
     size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
         default=None, description="Side of one image in pixels [default: at most 128]."
     )
@@ -122,7 +122,7 @@ class InterpolationQuery(Look):
 
     images: str = Field(
         default="1,2",
-        pattern=_numbers(2, MOST_KEYS),
+        pattern=_numbers(2, MAX_KEYS),
         description="Numbers of the key frames: 2 to 8.",
     )
     frames_per_step: int = Field(
@@ -147,10 +147,10 @@ class InterpolationQuery(Look):
     @model_validator(mode="after")
     def _not_too_long(self) -> Self:
         steps = len(self.numbers) - (0 if self.loop else 1)
-        if steps * self.frames_per_step >= MOST_FRAMES:
+        if steps * self.frames_per_step >= MAX_FRAMES:
             raise ValueError(
                 f"{steps} steps of {self.frames_per_step} frames are too long a walk; expected "
-                f"fewer than {MOST_FRAMES} frames"
+                f"fewer than {MAX_FRAMES} frames"
             )
         return self
 

@@ -34,7 +34,7 @@ WARM_UP = 2
 """First steps that do not count: they choose algorithms and allocate memory."""
 STEPS = 6
 """Steps that count."""
-LONGEST_SECONDS = 10.0
+MAX_SECONDS = 10.0
 """No further step is begun after these, so that large networks are measured by fewer."""
 
 
@@ -108,7 +108,7 @@ def time_steps(
     """Return the seconds of each of a few steps; on a GPU until they are done."""
     times: list[float] = []
     began = clock()
-    while len(times) < WARM_UP + STEPS and clock() - began < LONGEST_SECONDS:
+    while len(times) < WARM_UP + STEPS and clock() - began < MAX_SECONDS:
         before = clock()
         train_step(state, batches(state.step + 1), precision, settings)
         if precision.device.type == "cuda":
@@ -183,8 +183,8 @@ def expected(
 ) -> str:
     """Return how long a run goes on and how many images it sees meanwhile.
 
-    Saving, samples and small scores are not counted; timed checkpoints take a twentieth at most,
-    and so do scores.
+    Saving, samples and validation scores are not counted; timed checkpoints take a twentieth at
+    most, and so do scores.
 
     Args:
         estimate: the pace.

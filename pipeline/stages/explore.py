@@ -153,7 +153,7 @@ def find_round_canvases(facts: Sequence[Facts]) -> list[dict[str, Any]]:
 
 def compare(facts: Sequence[Facts]) -> dict[str, Any]:
     """Return the images that are all but the same as an earlier one."""
-    compared = spread_evenly(facts, near_duplicates.MOST)
+    compared = spread_evenly(facts, near_duplicates.MAX_IMAGES)
     pairs = near_duplicates.find_near_duplicates(
         [f.name for f in compared], [f.thumbnail for f in compared]
     )

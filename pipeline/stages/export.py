@@ -17,14 +17,14 @@ from pipeline.config import Config
 from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import check_makes_images, family_of, parameter_count
-from pipeline.models.mixture import parts
+from pipeline.models.ensemble import parts
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, METRIC, SCALE, Place, keys_in
 from pipeline.scoring.record import interval, number, read_score
-from pipeline.system.storage import atomic_folder, refuse_unwritable, write_text
+from pipeline.system.storage import atomic_folder, check_writable, write_text
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
@@ -72,7 +72,7 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
     target = folder / name
     if target.exists():
         raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
-    refuse_unwritable(target)
+    check_writable(target)
     snapshot = load_snapshot(run.snapshot if last else run.chosen)
     check_makes_images(snapshot.config)
     snapshot = replace(snapshot, score=_own_score(snapshot, run))

@@ -56,8 +56,8 @@ def generate(
         ConfigError: if `count` is below 1.
         DataError: if `out` is a folder with other files in it, or the disk has no room for so many.
     """
-    refuse_no_images(count)
-    refuse_no_room(sampler, count, out, output)
+    check_count(count)
+    check_disk_space(sampler, count, out, output)
     batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
 
     def make(indices: range) -> list[bytes]:
@@ -74,13 +74,13 @@ def generate(
                 bar.update()
 
 
-def refuse_no_images(count: int) -> None:
+def check_count(count: int) -> None:
     """Raise ConfigError if `count` is below 1."""
     if count < 1:
         raise ConfigError(f"count is {count}; expected at least 1 image.")
 
 
-def refuse_no_room(sampler: Sampler, count: int, out: Path, output: OutputConfig) -> None:
+def check_disk_space(sampler: Sampler, count: int, out: Path, output: OutputConfig) -> None:
     """Raise DataError if so many images need more room than the disk has left.
 
     A few are made for a measure, unless the room would suffice for all of them uncompressed.
@@ -98,7 +98,7 @@ def refuse_no_room(sampler: Sampler, count: int, out: Path, output: OutputConfig
 
 
 @dataclass(frozen=True)
-class Made:
+class GenerationRecord:
     """How a run's images.zip was made."""
 
     images_sha256: str
@@ -142,10 +142,10 @@ def generate_for_run(
             generate(sampler, count, unchecked, output, batch_size)
             check(unchecked, run.images)
     run.score.unlink(missing_ok=True)
-    record_made(run, snapshot, count, seed, output, wanted_class)
+    write_generation_record(run, snapshot, count, seed, output, wanted_class)
 
 
-def record_made(
+def write_generation_record(
     run: RunFolder,
     snapshot: Path,
     count: int,
@@ -155,16 +155,16 @@ def record_made(
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    made = Made(*hashes, count, seed, asdict(output), wanted_class)
+    made = GenerationRecord(*hashes, count, seed, asdict(output), wanted_class)
     write_json(run.made, asdict(made))
 
 
-def read_made(run: RunFolder) -> Made | None:
+def read_generation_record(run: RunFolder) -> GenerationRecord | None:
     """Return how the run's images.zip was made, or None if that is not known of this very file."""
     if not run.images.exists() or not run.made.exists():
         return None
     try:
-        made = Made(**read_json(run.made))
+        made = GenerationRecord(**read_json(run.made))
     except (TypeError, RunError):  # of another version, or damaged
         return None
     return made if made.images_sha256 == file_sha256(run.images) else None

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.config import Config, apply_settings, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import latents_of
-from pipeline.models.mixture import MOST_GENERATORS, Mixture, parts
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
@@ -23,8 +23,8 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import (
     atomic_folder,
+    check_writable,
     file_sha256,
-    refuse_unwritable,
     write_json,
     write_text,
 )
@@ -52,7 +52,7 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
     """
     if target.path.exists():
         raise RunError(f"{target.path} exists. Choose another --run, or move it away first.")
-    refuse_unwritable(target.path)
+    check_writable(target.path)
     files = [source.snapshot if last else source.chosen for source in sources]
     snapshots = [load_snapshot(file) for file in files]
     data = [source.read_data() for source in sources]
@@ -78,12 +78,12 @@ def mixed(snapshots: Sequence[Snapshot]) -> Snapshot:
         ConfigError: if there are not 2 to 16 of them, or more than numbers in their noise.
     """
     generators = [part for snapshot in snapshots for part in parts(snapshot.generator)]
-    most = min(MOST_GENERATORS, latents_of(snapshots[0].config).size)
+    most = min(MAX_GENERATORS, latents_of(snapshots[0].config).size)
     if not 2 <= len(generators) <= most:
         raise ConfigError(f"Generators to mix: {len(generators)}; expected 2 to {most}.")
     return replace(
         snapshots[0],
-        generator=Mixture(generators).eval(),
+        generator=GeneratorEnsemble(generators).eval(),
         config=_shared_config([snapshot.config for snapshot in snapshots]),
         images_seen=sum(snapshot.images_seen for snapshot in snapshots),
         score=None,

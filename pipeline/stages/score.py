@@ -14,12 +14,12 @@ from pipeline.data.images import ImageSet, content_hash, open_images
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import Extractor
 from pipeline.scoring.record import Score
-from pipeline.scoring.score import Yardstick, score
+from pipeline.scoring.score import ReferenceFeatures, score
 from pipeline.system.storage import file_sha256
 
 
 def score_run(
-    run: RunFolder, generated: ImageSet, against: Yardstick, extractor: Extractor
+    run: RunFolder, generated: ImageSet, against: ReferenceFeatures, extractor: Extractor
 ) -> Score:
     """Return the score of a run's images, and the hash of images.zip.
 

@@ -18,19 +18,19 @@ from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
-from pipeline.families.upscaler.made_images import generator_hash, make_images
+from pipeline.families.upscaler.generated_inputs import generator_hash, make_images
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TaughtBy, TrainingData
-from pipeline.system.storage import refuse_unwritable
+from pipeline.system.storage import check_writable
 from pipeline.system.threads import Threads, take_threads
 from pipeline.training import loop
 from pipeline.training.continuation import check_continuation, continue_from
-from pipeline.training.distributed.ranks import ALONE, Ranks
+from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
 from pipeline.training.recovery import mend_records
-from pipeline.training.small_score import SmallScore, make_small_score
+from pipeline.training.validation_score import ValidationScore, make_validation_score
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def open_data(plan: TrainingPlan) -> OpenedData:
     return OpenedData(config, images, replace(about, generator=taught_by), generator)
 
 
-def prepare(plan: TrainingPlan, ranks: Ranks = ALONE, dry_run: bool = False) -> PreparedTraining:
+def prepare(
+    plan: TrainingPlan, ranks: DistributedContext = SINGLE_PROCESS, dry_run: bool = False
+) -> PreparedTraining:
     """Load all that a training needs, and refuse what cannot be trained.
 
     Args:
@@ -143,14 +145,14 @@ def prepare(plan: TrainingPlan, ranks: Ranks = ALONE, dry_run: bool = False) -> 
     )
 
 
-def no_score(prepared: PreparedTraining) -> SmallScore | None:
+def no_score(prepared: PreparedTraining) -> ValidationScore | None:
     """Score nothing on the way."""
 
 
 def train(
     prepared: PreparedTraining,
-    ranks: Ranks = ALONE,
-    scorer: Callable[[PreparedTraining], SmallScore | None] = no_score,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    scorer: Callable[[PreparedTraining], ValidationScore | None] = no_score,
 ) -> int:
     """Begin or take up a run, and train until its budget is used; return the images seen.
 
@@ -164,21 +166,23 @@ def train(
         PainterError: what `pipeline.training.loop.train` raises.
     """
     begin(prepared, ranks)
-    small_score = scorer(prepared) if ranks.is_writer else None
+    validation_score = scorer(prepared) if ranks.is_writer else None
     return loop.train(
         prepared.config,
         prepared.images.pixels,
         prepared.about,
         prepared.run.path,
         device=prepared.device,
-        small_score=small_score,
+        validation_score=validation_score,
         ranks=ranks,
         labels=prepared.labels,
         made=prepared.made,
     )
 
 
-def small_score_of(prepared: PreparedTraining, weights: Path | None = None) -> SmallScore | str:
+def validation_score_of(
+    prepared: PreparedTraining, weights: Path | None = None
+) -> ValidationScore | str:
     """Return what scores a training on its way, or the reason why nothing does.
 
     Args:
@@ -187,13 +191,13 @@ def small_score_of(prepared: PreparedTraining, weights: Path | None = None) -> S
     """
     if prepared.training is None:
         return "the files of the images are not known"
-    return make_small_score(
+    return make_validation_score(
         prepared.config, prepared.training, prepared.held_out, prepared.device, weights
     )
 
 
 def make_ready(
-    run: RunFolder, config: Config, about: TrainingData, ranks: Ranks, dry_run: bool
+    run: RunFolder, config: Config, about: TrainingData, ranks: DistributedContext, dry_run: bool
 ) -> None:
     """Try to write into a run folder, mend its records, and refuse it if it is another's.
 
@@ -201,10 +205,10 @@ def make_ready(
     """
     with ranks.shared_failure():
         if ranks.is_writer and not dry_run:
-            refuse_unwritable(run.state)
+            check_writable(run.state)
             mend_records(run, about)
     ranks.agree()
-    run.refuse_other_run(config, about)
+    run.check_same_run(config, about)
 
 
 def threads_begun_with(plan: TrainingPlan) -> int | None:
@@ -213,7 +217,7 @@ def threads_begun_with(plan: TrainingPlan) -> int | None:
     return begun if begun is not None or plan.earlier is None else plan.earlier.read_threads()
 
 
-def begin(prepared: PreparedTraining, ranks: Ranks = ALONE) -> None:
+def begin(prepared: PreparedTraining, ranks: DistributedContext = SINGLE_PROCESS) -> None:
     """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
     if prepared.earlier is None:
         return

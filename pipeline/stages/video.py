@@ -57,10 +57,10 @@ def make_video(
         The number of frames.
 
     Raises:
-        ConfigError: as `refuse_video`, and if there are fewer than two key frames.
+        ConfigError: as `check_video`, and if there are fewer than two key frames.
         DataError: if `out` is a folder.
     """
-    refuse_video(out, sampler.output_size, fps)
+    check_video(out, sampler.output_size, fps)
     latents = walk(sampler.law, sampler.latents(images), frames_per_step, loop, sampler.classes)
 
     def frames() -> Iterator[np.ndarray]:
@@ -72,7 +72,7 @@ def make_video(
     return len(latents)
 
 
-def refuse_video(out: Path, side: int, fps: float) -> None:
+def check_video(out: Path, side: int, fps: float) -> None:
     """Refuse what cannot be written, before anything is computed.
 
     Args:
@@ -103,7 +103,7 @@ def write_video(frames: Iterator[np.ndarray], out: Path, fps: float, repeat: boo
 
     Args:
         frames: uint8 (S, S, 3), 0 to 255, at least one; read one at a time.
-        out: what `refuse_video` lets pass.
+        out: what `check_video` lets pass.
         fps: frames a second.
         repeat: whether a GIF plays for ever, or once; an MP4 leaves that to its player.
 

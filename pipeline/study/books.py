@@ -31,7 +31,7 @@ _NOT_BY_THE_FILE = {
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
 """What goes wrong for reasons outside a database file: rights, locks, disks."""
-FEWEST_FOR_IMPORTANCE = 8
+MIN_FOR_IMPORTANCE = 8
 """Finished points from which something is said of what the score depends on."""
 
 
@@ -150,7 +150,7 @@ def importance(study: optuna.Study, folders: Collection[str] | None = None) -> d
         and (folders is None or t.user_attrs.get(FOLDER) in folders)
     ]
     varied = {name for t in finished for name in t.params} - {"seed"}
-    if len(varied) < 2 or len(finished) < FEWEST_FOR_IMPORTANCE:
+    if len(varied) < 2 or len(finished) < MIN_FOR_IMPORTANCE:
         return {}
     counted = optuna.create_study()
     counted.add_trials(finished)

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data.images import open_images
-from pipeline.reports.charts import MOST_SERIES, Series, line_chart, smooth, smoothing_window
+from pipeline.reports.charts import MAX_SERIES, Series, line_chart, smooth, smoothing_window
 from pipeline.reports.pages import Picture, gallery, render
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
@@ -155,7 +155,7 @@ def _pictures(one: Finished, count: int) -> list[Picture]:
 def _losses(one: Finished) -> list[Series]:
     """Return the losses of a run, as many as a chart can show."""
     lines = [Series(label, values) for label, values in losses(one.stats).items()]
-    return lines[:MOST_SERIES]
+    return lines[:MAX_SERIES]
 
 
 def _curves(number: int, one: Finished) -> str | None:

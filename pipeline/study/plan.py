@@ -39,7 +39,7 @@ MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
 """Numbers of a score that points are compared by, and what they are called."""
 LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
 SMALL_SCORES = tuple(key for key in keys_in(Place.SMALL_SCORE) if key in LOWER_IS_BETTER)
-"""What small scores during training have of these."""
+"""What validation scores during training have of these."""
 FEATURES = ("inception", "efficientnet-lite0")
 
 
@@ -116,7 +116,7 @@ class StudyPlan:
     search: Mapping[str, Dimension] = field(default_factory=dict)
     trials: int = 20
     pruning: bool = True
-    """Stop points of a search whose small scores are worse than the median of the others."""
+    """Stop points of a search whose validation scores are worse than the median of the others."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     questions: tuple[Question, ...] = ()
 
@@ -251,7 +251,7 @@ def _check_search(plan: StudyPlan) -> None:
     criterion = plan.evaluation.criterion
     if plan.pruning and criterion not in SMALL_SCORES:
         raise ConfigError(
-            f"criterion is {criterion!r}, of which small scores know nothing: set pruning = false, "
+            f"criterion is {criterion!r}, which no validation score has: set pruning = false, "
             f"or choose {' or '.join(SMALL_SCORES)}."
         )
 

@@ -1,7 +1,7 @@
 """One point of a study: train, generate and score, as three commands in processes of their own.
 
 The commands are those that a user would type, so a point's run folder is like any other, survives
-being killed, and is taken up again where it was. Reads small scores on the way, by which a
+being killed, and is taken up again where it was. Reads validation scores on the way, by which a
 search gives a point up.
 """
 
@@ -22,7 +22,7 @@ from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, kept_score, read_score
-from pipeline.stages.generate import read_made
+from pipeline.stages.generate import read_generation_record
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.system.parallel import THREADS_VARIABLE
 from pipeline.system.places import make_folder
@@ -34,15 +34,15 @@ POLL_SECONDS = 0.5
 """Between looks at whether a training has ended or has a new score."""
 
 OnScore = Callable[[int, float], bool]
-"""Takes the number of a small score, from 1, and its value; says whether to give the point up."""
+"""Takes the number of a validation score, from 1, and its value; says whether to prune the point."""
 
 
-class GivenUp(Exception):  # noqa: N818 - reads as the event that it is
+class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
     """A point was stopped because its scores were worse than those of others."""
 
 
 @dataclass(frozen=True)
-class Workshop:
+class PointExecutor:
     """Where and on what points are run."""
 
     plan: StudyPlan
@@ -68,7 +68,7 @@ class Workshop:
         """Do what is left to do of a point, and return its score.
 
         Raises:
-            GivenUp: if `on_score` says so.
+            PointPruned: if `on_score` says so.
             WorkFailed: if one of the commands fails, with what it says.
             Interrupted: after Ctrl+C; the training has saved its state.
         """
@@ -150,7 +150,7 @@ class Workshop:
 
     def _is_generated(self, run: RunFolder) -> bool:
         """Tell whether a run's images are those of its snapshot, and as many as asked for."""
-        made = read_made(run)
+        made = read_generation_record(run)
         return (
             made is not None
             and made.count == self.plan.evaluation.count
@@ -175,13 +175,13 @@ class Workshop:
         self._call(point, command, look)
 
     def _look(self, run: RunFolder, shown: int, on_score: OnScore | None) -> int:
-        """Hand over new small scores; return how many there have been."""
+        """Hand over new validation scores; return how many there have been."""
         if on_score is None:
             return shown
         scores = read_scores(run.scores)
         for number, line in enumerate(scores[shown:], shown + 1):
             if on_score(number, float(line[self.plan.evaluation.criterion])):
-                raise GivenUp
+                raise PointPruned
         return len(scores)
 
     def _call(

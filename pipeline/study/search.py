@@ -24,14 +24,14 @@ from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, number
 from pipeline.study.books import AGAIN, ERROR, FOLDER, PROCESS, valid
 from pipeline.study.plan import Dimension, Point, StudyPlan
-from pipeline.study.point import GivenUp, OnScore
+from pipeline.study.point import OnScore, PointPruned
 from pipeline.system.processes import is_running
 from pipeline.training.interruption import StopRequest
 
 if TYPE_CHECKING:
     import optuna
 
-MOST_FAILURES = 3
+MAX_FAILURES = 3
 """Points of a search that may fail in one call: what is wrong is wrong for the others too."""
 LABEL_DIGITS = 6
 
@@ -138,7 +138,7 @@ class Queue:
         """Tell whether there is one more trial to run."""
         if self._plan.grid:
             return self._count("WAITING") > 0
-        if self.failures >= MOST_FAILURES:
+        if self.failures >= MAX_FAILURES:
             return False
         return self._count("COMPLETE", "PRUNED", "RUNNING") < self._plan.trials
 
@@ -195,7 +195,7 @@ class Worker:
         watched = _reporter(trial) if self.plan.search and self.plan.pruning else None
         try:
             score = self.executor.finish(point, watched)
-        except GivenUp:
+        except PointPruned:
             self.outcome.given_up += 1
             raise optuna.TrialPruned from None
         except WorkFailed as error:
@@ -318,7 +318,7 @@ def _runs_elsewhere(process: str) -> bool:
 
 
 def _reporter(trial: optuna.Trial) -> OnScore:
-    """Return what hands small scores to Optuna and asks whether to go on."""
+    """Return what hands validation scores to Optuna and asks whether to go on."""
 
     def report(number: int, value: float) -> bool:
         trial.report(value, number)

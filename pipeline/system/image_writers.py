@@ -9,9 +9,9 @@ from typing import Protocol, Self
 
 from pipeline.core.errors import DataError
 from pipeline.system.places import (
+    check_not_folder,
     is_clutter,
     named_like_a_file,
-    refuse_folder,
     target_of,
 )
 from pipeline.system.storage import atomic_file, atomic_folder
@@ -92,7 +92,7 @@ class FolderImageWriter:
         (self._folder / name).write_bytes(content)
 
 
-def refuse_foreign_folder(path: Path) -> None:
+def check_own_folder(path: Path) -> None:
     """Refuse to replace a folder that holds anything but numbered images of an earlier call.
 
     Raises:
@@ -118,23 +118,23 @@ def refuse_foreign_folder(path: Path) -> None:
         )
 
 
-def refuse_image_target(path: Path) -> None:
+def check_image_target(path: Path) -> None:
     """Refuse what no images can be written to, before any are made.
 
     Raises:
         DataError: if the name promises a file other than a zip, or is a folder's that ends in .zip;
-            and as `refuse_foreign_folder` and `target_of`.
+            and as `check_own_folder` and `target_of`.
     """
     target_of(path)
     if is_zip_name(path):
-        refuse_folder(path)
+        check_not_folder(path)
     elif named_like_a_file(path):
         raise DataError(
             f"{path}: images are written into a zip or a folder, not into a {path.suffix} file. "
             "Choose a name ending in .zip, or a folder's without an ending."
         )
     else:
-        refuse_foreign_folder(path)
+        check_own_folder(path)
 
 
 def is_zip_name(path: Path) -> bool:
@@ -146,7 +146,7 @@ def open_image_writer(path: Path) -> ImageWriter:
     """Return a zip writer for a name ending in .zip, else a folder writer.
 
     Raises:
-        DataError: as `refuse_image_target`.
+        DataError: as `check_image_target`.
     """
-    refuse_image_target(path)
+    check_image_target(path)
     return ZipImageWriter(path) if is_zip_name(path) else FolderImageWriter(path)

@@ -80,7 +80,7 @@ def named_like_a_file(path: Path) -> bool:
     return path.suffix.lower() in FILE_SUFFIXES and not path.is_dir()
 
 
-def refuse_folder(path: Path) -> None:
+def check_not_folder(path: Path) -> None:
     """Raise DataError if `path`, which is to be a file, is a folder."""
     if path.is_dir():
         raise DataError(f"{path} is a folder; expected the name of a file. Choose another name.")

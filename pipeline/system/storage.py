@@ -23,9 +23,9 @@ from pipeline.core.redaction import strike
 from pipeline.core.text import legible
 from pipeline.system.places import (
     advice_on_mount_points,
+    check_not_folder,
     is_clutter,
     make_folder,
-    refuse_folder,
     target_of,
 )
 from pipeline.system.processes import is_running
@@ -73,7 +73,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         DataError: if `path` is a folder, a mount point or a link that leads nowhere.
         OSError: from the file system; the temporary file is removed and `path` is untouched.
     """
-    refuse_folder(path)
+    check_not_folder(path)
     path = target_of(path)
     make_folder(path.parent)
     temporary = partial_name(path)
@@ -101,7 +101,7 @@ def _name_file(error: BaseException, path: Path) -> None:
         error.filename, error.filename2 = str(path), None
 
 
-def refuse_unwritable(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Try to write where a result will go, before the work that makes it.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.core.errors import RunError
-from pipeline.core.records import refuse_later_format
+from pipeline.core.records import check_format
 from pipeline.system.storage import write_bytes
 
 STATE_FORMAT = 1
@@ -42,5 +42,5 @@ def load_state(path: Path) -> dict[str, Any]:
         raise RunError(f"The checkpoint {path} is damaged ({kind}). {mend}") from None
     if not isinstance(state, dict) or "format" not in state:
         raise RunError(f"{path} is not a checkpoint of painter. {mend}")
-    refuse_later_format(path, state["format"], STATE_FORMAT)
+    check_format(path, state["format"], STATE_FORMAT)
     return state

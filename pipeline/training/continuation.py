@@ -51,7 +51,7 @@ def check_continuation(
     if target.config.exists():
         _refuse_other_origin(source, target)
         return
-    target.refuse_other_run(config, data)
+    target.check_same_run(config, data)
     if target.path.exists() and target.path.resolve() == source.path.resolve():
         raise RunError(f"{source.path} cannot continue itself; choose another --run.")
     _refuse_unfit(source, config)

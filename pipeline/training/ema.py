@@ -11,7 +11,7 @@ CALIBRATION_IMAGES = 1024
 """Generated images over which BatchNorm statistics are taken."""
 CALIBRATION_BATCH = 64
 """Generated images a forward pass, up to 64 pixels; whatever the batch of the training."""
-SMALLEST_CALIBRATION_BATCH = 16
+MIN_CALIBRATION_BATCH = 16
 """Fewer would hide more of how images differ from one another; here up to a sixteenth of a
 variance."""
 
@@ -50,11 +50,11 @@ class AveragedGenerator:
 def calibration_batch(image_size: int) -> int:
     """Return the generated images a forward pass: fewer of larger images, for the memory's sake."""
     scaled = CALIBRATION_BATCH * 64**2 // image_size**2
-    return min(max(scaled, SMALLEST_CALIBRATION_BATCH), CALIBRATION_BATCH)
+    return min(max(scaled, MIN_CALIBRATION_BATCH), CALIBRATION_BATCH)
 
 
 @torch.no_grad()
-def calibrated(
+def recalibrate_batch_norm(
     network: nn.Module, z: torch.Tensor, batch_size: int = CALIBRATION_BATCH
 ) -> nn.Module:
     """Return a copy in evaluation mode whose BatchNorm statistics are those of G(z).

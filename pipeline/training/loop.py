@@ -3,7 +3,7 @@
 Reads paintings as one tensor; writes a run folder (see `pipeline.runs`). Running the same
 command again resumes from `state.pt`; on the CPU the result is equal, bit for bit, to that of
 an uninterrupted run, since nothing random carries state (see `pipeline.core.randomness`). Several
-processes can share the work (see `pipeline.training.distributed.ranks`).
+processes can share the work (see `pipeline.training.distributed.context`).
 """
 
 from __future__ import annotations
@@ -31,15 +31,20 @@ from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.distributed.ranks import ALONE, Agreement, Decision, Ranks
+from pipeline.training.distributed.context import (
+    SINGLE_PROCESS,
+    DistributedContext,
+    StepDecision,
+    StopReason,
+)
 from pipeline.training.distributed.synchronised import synchronise
 from pipeline.training.interruption import StopRequest
-from pipeline.training.recorder import Onlooker, Recorder
 from pipeline.training.recovery import make_room, mend_snapshots
+from pipeline.training.run_logger import NullLogger, RunLogger
 from pipeline.training.schedule import Schedule
 from pipeline.training.setup import set_up
-from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
+from pipeline.training.validation_score import ValidationScore
 
 
 def train(
@@ -48,8 +53,8 @@ def train(
     data: TrainingData,
     run_path: Path,
     device: torch.device | None = None,
-    small_score: SmallScore | None = None,
-    ranks: Ranks = ALONE,
+    validation_score: ValidationScore | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
     labels: torch.Tensor | None = None,
     made: torch.Tensor | None = None,
 ) -> int:
@@ -61,7 +66,7 @@ def train(
         data: where the paintings come from, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
-        small_score: the writer's, to score the generator on the way and keep the best snapshot.
+        validation_score: the writer's, which scores on the way and keeps the best snapshot.
         ranks: the processes that share the work.
         labels: classes of the paintings, int64 (N,), if the config names classes.
         made: small images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too.
@@ -72,15 +77,15 @@ def train(
         DivergedError, RankLost: if a loss is not finite, another rank is lost; a state is kept.
         Interrupted: after Ctrl+C or SIGTERM; the state has been saved.
     """
-    refuse_learned_upscaling(config)
+    check_no_learned_upscaling(config)
     keep_freed_memory()
     precision = precision_of(config, device or default_device())
     budget, rows = Budget.from_config(config, len(pixels)), ranks.rows(config.training.batch_size)
     run = RunFolder(run_path)
-    run.refuse_other_run(config, data)
+    run.check_same_run(config, data)
     state, batches = set_up(config, pixels, precision, rows, labels, made)
     with locked_by_writer(run, ranks):
-        return _train(config, state, batches, data, run, precision, budget, small_score, ranks)
+        return _train(config, state, batches, data, run, precision, budget, validation_score, ranks)
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:
@@ -88,7 +93,7 @@ def precision_of(config: Config, device: torch.device) -> Precision:
     return Precision(choose_precision(config.training.precision, device), device)
 
 
-def refuse_learned_upscaling(config: Config) -> None:
+def check_no_learned_upscaling(config: Config) -> None:
     """Raise ConfigError if images are to be enlarged by an upscaler, which is given later."""
     if config.output.upscale == "learned":
         raise ConfigError(
@@ -105,8 +110,8 @@ def _train(
     run: RunFolder,
     precision: Precision,
     budget: Budget,
-    small_score: SmallScore | None,
-    ranks: Ranks,
+    validation_score: ValidationScore | None,
+    ranks: DistributedContext,
 ) -> int:
     # --- Take up where the last sitting ended, if there was one.
     resumed = run.state.exists()
@@ -115,7 +120,7 @@ def _train(
         budget = budget.on_top_of(state.first_step, state.first_seconds)
     finished = resumed and budget.ended(state.step, state.seconds, state.reserve)
     # All ranks have read the state before the writer replaces it.
-    if ranks.agree(Decision.ENDED if finished else Decision.GO_ON) is Decision.ENDED:
+    if ranks.agree(StopReason.ENDED if finished else StopReason.GO_ON) is StopReason.ENDED:
         if ranks.is_writer:
             mend_snapshots(run, state, batches, config)
             say_finished(run, config)
@@ -125,39 +130,39 @@ def _train(
             synchronise(network)
     steps = StepSettings.from_config(config, ranks)
     schedule = Schedule.from_config(config.training)
-    recorder: Recorder | Onlooker = Onlooker(state, config)
+    logger: RunLogger | NullLogger = NullLogger(state, config)
     if ranks.is_writer:
         with ranks.shared_failure():
             make_room(run, resumed)
             run.record_sitting(config, data, precision.name, where(ranks, precision))
-            recorder = Recorder(run, config, state, batches, small_score)
+            logger = RunLogger(run, config, state, batches, validation_score)
     bar = progress_bar(shown=ranks.is_writer)
 
     # --- Train. The clock counts this sitting and all before it.
     try:
         with StopRequest() as stop:
             with ranks.shared_failure():
-                recorder.begin(resumed, precision.name)
-            while (all_want := consult(ranks, stop, budget, recorder)).decision is Decision.GO_ON:
-                state.rate = schedule.factor(all_want.progress)
+                logger.begin(resumed, precision.name)
+            while (decided := consult(ranks, stop, budget, logger)).decision is StopReason.GO_ON:
+                state.rate = schedule.factor(decided.progress)
                 batch = batches(state.step + 1)
                 logged = train_step(state, batch, precision, steps, ranks)
                 with ranks.shared_failure():
                     logged = ranks.average(logged)
                     state.objective.follow(logged, config.training.batch_size)
-                    recorder.after_step(logged)
-                show_progress(bar, budget, recorder)
+                    logger.after_step(logged)
+                show_progress(bar, budget, logger)
 
         # --- Save, whether the budget is used or the user wants to stop.
         with ranks.shared_failure():
-            recorder.finish(interrupted=all_want.decision is Decision.STOPPED)
+            logger.finish(interrupted=decided.decision is StopReason.STOPPED)
         ranks.agree()
     finally:
         bar.close()
-        recorder.close()
-    if all_want.decision is Decision.STOPPED:
+        logger.close()
+    if decided.decision is StopReason.STOPPED:
         raise Interrupted(
-            f"Stopped after {recorder.images_seen:,} images; the state is saved in {run.path}. "
+            f"Stopped after {logger.images_seen:,} images; the state is saved in {run.path}. "
             "The same command goes on from there."
         )
     if state.step == 0:
@@ -165,27 +170,27 @@ def _train(
             "The time budget is over before the first step. Give more --minutes: saving alone "
             f"takes {state.reserve:.1f} seconds here."
         )
-    return recorder.images_seen
+    return logger.images_seen
 
 
 def consult(
-    ranks: Ranks, stop: StopRequest, budget: Budget, recorder: Recorder | Onlooker
-) -> Agreement:
+    ranks: DistributedContext, stop: StopRequest, budget: Budget, logger: RunLogger | NullLogger
+) -> StepDecision:
     """Return what all ranks do before the next step, and the used share of the budget by then."""
-    used = budget.used(recorder.steps, recorder.clock())
-    return ranks.agree_at(wish(stop, budget, recorder), used)
+    used = budget.used(logger.steps, logger.clock())
+    return ranks.agree_at(stop_reason(stop, budget, logger), used)
 
 
-def wish(stop: StopRequest, budget: Budget, recorder: Recorder | Onlooker) -> Decision:
+def stop_reason(stop: StopRequest, budget: Budget, logger: RunLogger | NullLogger) -> StopReason:
     """Return what this rank wants to do before the next step."""
     if stop:
-        return Decision.STOPPED
-    ended = budget.ended(recorder.steps, recorder.clock(), recorder.reserve)
-    return Decision.ENDED if ended else Decision.GO_ON
+        return StopReason.STOPPED
+    ended = budget.ended(logger.steps, logger.clock(), logger.reserve)
+    return StopReason.ENDED if ended else StopReason.GO_ON
 
 
 @contextmanager
-def locked_by_writer(run: RunFolder, ranks: Ranks) -> Iterator[None]:
+def locked_by_writer(run: RunFolder, ranks: DistributedContext) -> Iterator[None]:
     """Keep other trainings out of the folder: the lock is the writer's."""
     with ExitStack() as held:
         if ranks.is_writer:
@@ -194,7 +199,7 @@ def locked_by_writer(run: RunFolder, ranks: Ranks) -> Iterator[None]:
         yield
 
 
-def where(ranks: Ranks, precision: Precision) -> str:
+def where(ranks: DistributedContext, precision: Precision) -> str:
     """Return what people call the devices of the training."""
     name = device_name(precision.device)
     return name if ranks.count == 1 else f"{ranks.count} x {name}"
@@ -208,7 +213,7 @@ class StepSettings:
     rank: int = 0
 
     @staticmethod
-    def from_config(config: Config, ranks: Ranks = ALONE) -> StepSettings:
+    def from_config(config: Config, ranks: DistributedContext = SINGLE_PROCESS) -> StepSettings:
         """Take it from the config."""
         return StepSettings(config.training.seed, ranks.rank)
 
@@ -218,7 +223,7 @@ def train_step(
     batch: Batch,
     precision: Precision,
     settings: StepSettings,
-    ranks: Ranks = ALONE,
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> Metrics:
     """Take one step, at the learning rates of now; return what can be logged, on the device.
 
@@ -251,7 +256,7 @@ def take_step(
     batch: Batch,
     precision: Precision,
     scalars: StepScalars,
-    ranks: Ranks = ALONE,
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> None:
     """Let each phase that is due learn from a batch; what can be logged goes to `state.metrics`.
 
@@ -272,7 +277,7 @@ def take_step(
             loss, logged = objective.phase_loss(phase.name, state.networks, batch, generated)
         optimizer = state.optimizers[phase.name]
         optimizer.param_groups[0]["lr"] = phase.learning_rate * scalars.rate
-        minimise(loss, optimizer, state.scaler, ranks)
+        optimizer_step(loss, optimizer, state.scaler, ranks)
         if "generator" in phase.trains:
             state.average.update(state.generator, scalars.average_weight)
         state.metrics[phase.name] = {f"loss_{phase.key}": loss.detach()} | logged
@@ -284,11 +289,11 @@ def seed_dropout(settings: StepSettings, step: int) -> None:
     torch.manual_seed(int(stream(settings.seed, f"dropout {settings.rank}", step).integers(2**63)))
 
 
-def minimise(
+def optimizer_step(
     loss: torch.Tensor,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    ranks: Ranks = ALONE,
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> None:
     """Take one step down the ranks' mean gradient of `loss`, scaled where float16 needs it."""
     optimizer.zero_grad(set_to_none=True)
@@ -329,12 +334,12 @@ def progress_bar(shown: bool) -> tqdm[Any]:
     return tqdm(total=100.0, bar_format=layout, disable=not shown)
 
 
-def show_progress(bar: tqdm[Any], budget: Budget, recorder: Recorder | Onlooker) -> None:
+def show_progress(bar: tqdm[Any], budget: Budget, logger: RunLogger | NullLogger) -> None:
     """Move the bar; costs nothing on the device. The time left is at this sitting's pace."""
-    steps, seconds = recorder.steps, recorder.clock()
+    steps, seconds = logger.steps, logger.clock()
     bar.n = 100 * budget.used(steps, seconds)
-    left = budget.seconds_left(steps, seconds, recorder.seconds_a_step)
+    left = budget.seconds_left(steps, seconds, logger.seconds_a_step)
     bar.set_description_str(
-        f"{recorder.images_seen:,} images, {tqdm.format_interval(left)} left", refresh=False
+        f"{logger.images_seen:,} images, {tqdm.format_interval(left)} left", refresh=False
     )
     bar.update(0)

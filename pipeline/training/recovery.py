@@ -21,7 +21,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import write_json
 from pipeline.training.batches import Batches
-from pipeline.training.recorder import fitted_generator
+from pipeline.training.run_logger import fitted_generator
 from pipeline.training.state import TrainingState
 
 
@@ -50,7 +50,7 @@ def mend_records(run: RunFolder, data: TrainingData) -> None:
     """
     if not any(path.exists() for path in (run.state, run.snapshot, run.best)):
         return
-    run.refuse_later_version()
+    run.check_version()
     try:
         run.read_config()
     except RunError:

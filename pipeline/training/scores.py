@@ -1,4 +1,4 @@
-"""When a run takes small scores, what it notes of them, and which snapshot it keeps as the best.
+"""When a run takes validation scores, how it records them, and which snapshot is kept as the best.
 
 Writes `scores.jsonl` and `best.safetensors` of a run folder.
 """
@@ -21,29 +21,34 @@ from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
-from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
+from pipeline.training.validation_score import ValidationScore
 
-LARGEST_SHARE = 0.05
+MAX_SHARE = 0.05
 """Of the training time, what scoring may cost."""
 MEMORIZED_WARNED = 0.01
 """Share of images very close to a painting from which on a run warns, as it grows."""
 
 
 class Scores:
-    """The small scores of one run."""
+    """The validation scores of one run."""
 
     def __init__(
         self,
         run: RunFolder,
         log: RunLog,
         config: Config,
-        small_score: SmallScore | None,
+        validation_score: ValidationScore | None,
         upscaler: Snapshot | None = None,
     ) -> None:
         """Take up what earlier sittings noted; snapshots keep an upscaler that was given to one."""
         self._upscaler = upscaler
-        self._run, self._log, self._config, self._small_score = run, log, config, small_score
+        self._run, self._log, self._config, self._validation_score = (
+            run,
+            log,
+            config,
+            validation_score,
+        )
         earlier = self._read_earlier()
         self._spent = sum(float(line["score_seconds"]) for line in earlier)
         self._last = int(earlier[-1]["images_seen"]) if earlier else 0
@@ -51,7 +56,9 @@ class Scores:
         self._memorized = max(
             [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZED_WARNED]
         )
-        self._best = math.inf if small_score is None else self._read_best(small_score.criterion)
+        self._best = (
+            math.inf if validation_score is None else self._read_best(validation_score.criterion)
+        )
 
     def _read_earlier(self) -> list[dict[str, Any]]:
         try:
@@ -72,10 +79,10 @@ class Scores:
 
     def begin(self, generator: nn.Module, device: torch.device) -> None:
         """Measure what a score will cost."""
-        if self._small_score is None:
+        if self._validation_score is None:
             return
         try:
-            self._expected = self._small_score.seconds_expected(generator.eval(), device)
+            self._expected = self._validation_score.seconds_expected(generator.eval(), device)
         except Exception as error:
             self._go_without(error)
         finally:
@@ -83,7 +90,7 @@ class Scores:
 
     def _go_without(self, error: Exception) -> None:
         """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
-        self._small_score = None
+        self._validation_score = None
         reason = str(error).strip().rstrip(".") or type(error).__name__
         self._log.say(f"No more scores on the way in this sitting: {reason}. The training goes on.")
 
@@ -95,11 +102,11 @@ class Scores:
             seconds: training time so far.
         """
         every = self._config.logging.score_every
-        if self._small_score is None or every is None:
+        if self._validation_score is None or every is None:
             return False
         if images_seen // every == self._last // every:
             return False
-        return self._spent + self._expected <= LARGEST_SHARE * seconds
+        return self._spent + self._expected <= MAX_SHARE * seconds
 
     def take(
         self,
@@ -112,12 +119,12 @@ class Scores:
 
         A score that fails ends the scores of this sitting, and nothing else.
         """
-        if self._small_score is None:
+        if self._validation_score is None:
             return
         began = time.perf_counter()
         try:
-            score = self._small_score(generator, state.device)
-            value = float(score[self._small_score.criterion])
+            score = self._validation_score(generator, state.device)
+            value = float(score[self._validation_score.criterion])
             if value < self._best:
                 save_snapshot(
                     self._run.best, generator, self._config, images_seen, score, self._upscaler

@@ -30,7 +30,7 @@ from submission.kernel.inputs import (
     take_up,
 )
 from submission.kernel.job import Job
-from submission.kernel.machine import choose_device, kept_apart, say, tidy
+from submission.kernel.machine import choose_device, clean_up, isolated, say
 from submission.kernel.ranks import device_share, train_in_processes
 from submission.kernel.scoring import score_if_possible
 from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
@@ -50,7 +50,7 @@ def run(settings: dict[str, Any], inputs: str | Path, working: str | Path) -> No
     """
     began = time.monotonic()
     folder = RunFolder(Path(working))
-    with tempfile.TemporaryDirectory(prefix="painter-") as scratch, kept_apart(Path(scratch)):
+    with tempfile.TemporaryDirectory(prefix="painter-") as scratch, isolated(Path(scratch)):
         try:
             chosen = KernelSettings.from_dict(settings)
             ends = began + chosen.minutes * 60
@@ -63,8 +63,8 @@ def run(settings: dict[str, Any], inputs: str | Path, working: str | Path) -> No
             say(f"painter failed: {error}")
             raise
         finally:
-            tidy(folder)
-            tidy(upscaler_of(job_run=folder))
+            clean_up(folder)
+            clean_up(upscaler_of(job_run=folder))
 
 
 def train_and_generate(job: Job) -> None:

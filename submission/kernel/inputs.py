@@ -158,7 +158,7 @@ def take_up(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
     Raises:
         RunError: if the run has other settings or paintings.
     """
-    attached.refuse_other_run(opened.config, opened.about)
+    attached.check_same_run(opened.config, opened.about)
     steps = load_state(attached.state)["step"]
     if run.state.exists() and load_state(run.state)["step"] >= steps:
         say("resuming: what is in the working folder already is as far or further")

@@ -39,12 +39,12 @@ def choose_device() -> torch.device:
         say(f"device: {device_name(device)}. This kernel has no GPU: training will be slow.")
         return device
     name = device_name(device)
-    refuse_old_gpu(name, torch.cuda.get_device_capability(device), torch.cuda.get_arch_list())
+    check_gpu_supported(name, torch.cuda.get_device_capability(device), torch.cuda.get_arch_list())
     say(f"device: {name}")
     return device
 
 
-def refuse_old_gpu(name: str, capability: tuple[int, int], architectures: list[str]) -> None:
+def check_gpu_supported(name: str, capability: tuple[int, int], architectures: list[str]) -> None:
     """Raise ConfigError if the GPU is older than all that torch was built for.
 
     Args:
@@ -61,7 +61,7 @@ def refuse_old_gpu(name: str, capability: tuple[int, int], architectures: list[s
 
 
 @contextlib.contextmanager
-def kept_apart(scratch: Path) -> Iterator[None]:
+def isolated(scratch: Path) -> Iterator[None]:
     """Keep caches out of the output, and TensorBoard out of the process."""
     cache, curves = "PAINTER_CACHE", "torch.utils.tensorboard"
     earlier_cache, earlier_curves = os.environ.get(cache), sys.modules.get(curves)
@@ -78,7 +78,7 @@ def kept_apart(scratch: Path) -> Iterator[None]:
             sys.modules[curves] = earlier_curves
 
 
-def tidy(folder: RunFolder) -> None:
+def clean_up(folder: RunFolder) -> None:
     """Leave the run's files alone in its folder: no lock, nothing half-written."""
     for partial in folder.path.rglob(f".*{PARTIAL_SUFFIX}"):
         if partial.is_dir():

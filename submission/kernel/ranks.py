@@ -20,8 +20,8 @@ from pipeline.core import errors
 from pipeline.core.errors import PainterError, RankLost
 from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
 from pipeline.system.storage import write_json
-from pipeline.training.distributed.ranks import join
-from submission.kernel.machine import kept_apart
+from pipeline.training.distributed.context import join
+from submission.kernel.machine import isolated
 from submission.kernel.training import Orders, train_share
 
 CODE = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def _failure(scratch: Path, count: int, code: int) -> PainterError:
 
 def serve(orders: Path) -> None:
     """Train this process's share; a failure is left beside the orders for the kernel."""
-    with kept_apart(orders.parent):
+    with isolated(orders.parent):
         try:
             with join() as ranks:
                 train_share(Orders(**json.loads(orders.read_text())), ranks)

@@ -13,9 +13,9 @@ from pipeline.families.registry import makes_images
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.score import summary, yardstick
 from pipeline.stages.score import score_run
-from pipeline.stages.train import PreparedTraining, small_score_of
+from pipeline.stages.train import PreparedTraining, validation_score_of
 from pipeline.system.storage import write_json
-from pipeline.training.small_score import SmallScore
+from pipeline.training.validation_score import ValidationScore
 from submission.kernel.inputs import find_source
 from submission.kernel.job import Job
 from submission.kernel.machine import say
@@ -32,7 +32,7 @@ def score_if_possible(job: Job) -> None:
     try:
         bring_torch_fidelity(job.inputs)
         weights = find_weights(job.inputs)
-        refuse_late_score(job)
+        check_time_to_score(job)
         extractor = make_extractor("inception", weights, job.devices)
         source = find_source(job.inputs, job.settings.source)
         paintings = open_images(source, job.settings.domain)
@@ -45,13 +45,13 @@ def score_if_possible(job: Job) -> None:
         say(f"score: skipped ({str(error).strip() or type(error).__name__})")
 
 
-def small_score_if_possible(prepared: PreparedTraining, inputs: Path) -> SmallScore | None:
+def small_score_if_possible(prepared: PreparedTraining, inputs: Path) -> ValidationScore | None:
     """Return what scores the training on its way, or say why nothing does."""
     if not makes_images(prepared.config):
         return None
     try:
         bring_torch_fidelity(inputs)
-        found = small_score_of(prepared, find_weights(inputs))
+        found = validation_score_of(prepared, find_weights(inputs))
     except ScoringError as error:
         found = str(error)
     if isinstance(found, str):
@@ -89,7 +89,7 @@ def bring_torch_fidelity(inputs: Path) -> None:
     importlib.invalidate_caches()
 
 
-def refuse_late_score(job: Job) -> None:
+def check_time_to_score(job: Job) -> None:
     """Raise ScoringError if the score may not be ready before the kernel's limit.
 
     Measured: 44 images a second on two CPU cores, and loading takes seconds. A kernel that is

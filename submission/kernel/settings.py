@@ -13,9 +13,9 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.home import at_home
 from pipeline.data.sources import COMPETITION
 from pipeline.families.registry import enlarges, makes_images
-from pipeline.families.upscaler.made_images import refuse_unfit
+from pipeline.families.upscaler.generated_inputs import check_generator_fits
 from pipeline.kaggle.names import did_you_mean, source_meant
-from submission.archive import refuse_count
+from submission.archive import check_image_count
 from submission.rules import IMAGE_SIZE
 
 TRAIN = "train"
@@ -78,7 +78,7 @@ class KernelSettings:
             value = getattr(self, name)
             _require(value is None or 0 < value < math.inf, name, value, "above 0")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
-        refuse_count(self.count)
+        check_image_count(self.count)
         self._check_task()
 
     def _check_task(self) -> None:
@@ -87,7 +87,7 @@ class KernelSettings:
             _require(self.output is None, "output", self.output, "None: it stands in config")
             config = self.training_config()
             if makes_images(config):
-                refuse_size(config.output)
+                check_output_size(config.output)
             self._check_upscaler(config)
             return
         for name in ("config", *_OF_UPSCALERS):
@@ -106,7 +106,7 @@ class KernelSettings:
                 _require(value is None, name, value, "None without upscaler")
             return
         _require(self.upscaler_minutes is not None, "upscaler_minutes", None, "a number")
-        refuse_unfit(Config.from_saved(self.upscaler), config, "The generator")
+        check_generator_fits(Config.from_saved(self.upscaler), config, "The generator")
         spent = (self.reserved_seconds + self.upscaler_seconds) / 60
         if spent >= self.minutes:
             raise ConfigError(
@@ -139,7 +139,7 @@ class KernelSettings:
     def change_output(self, config: Config) -> OutputConfig:
         """Return the output settings of a snapshot with those of the kernel over them."""
         changed = apply_settings(config, flatten({"output": self.output or {}})).output
-        refuse_size(changed)
+        check_output_size(changed)
         return changed
 
     def to_dict(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _is_dataset(name: str) -> bool:
     return re.fullmatch(_DATASET_NAME, name) is not None
 
 
-def refuse_size(output: OutputConfig) -> None:
+def check_output_size(output: OutputConfig) -> None:
     """Raise ConfigError unless the images will have the size that the competition takes."""
     side = IMAGE_SIZE[0]
     _require(output.output_size == side, "output_size", output.output_size, f"{side} here")

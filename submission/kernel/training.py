@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import TrainingPlan, prepare, train
 from pipeline.training.checkpoints import load_state
-from pipeline.training.distributed.ranks import ALONE, Ranks
+from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
 from submission.kernel.machine import say
 from submission.kernel.scoring import small_score_if_possible
 
@@ -56,7 +56,7 @@ class Orders:
         )
 
 
-def train_share(orders: Orders, ranks: Ranks = ALONE) -> int:
+def train_share(orders: Orders, ranks: DistributedContext = SINGLE_PROCESS) -> int:
     """Load the paintings and train, alone or as one of several ranks; return the images seen."""
     prepared = prepare(orders.plan(), ranks)
     if ranks.is_writer:

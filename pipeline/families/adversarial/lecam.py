@@ -14,7 +14,7 @@ DECAY = 0.99
 """Of the anchors, a step."""
 
 
-def lecam_penalty(real: torch.Tensor, fake: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+def lecam_penalty(real: torch.Tensor, fake: torch.Tensor, ema_logits: torch.Tensor) -> torch.Tensor:
     """Return the mean square of logits' distances to the other kind's anchor, summed over kinds.
 
     Args:
@@ -22,15 +22,15 @@ def lecam_penalty(real: torch.Tensor, fake: torch.Tensor, anchors: torch.Tensor)
         fake: logits of generated images.
         anchors: of paintings and of generated images, (2,).
     """
-    real_anchor, fake_anchor = anchors.unbind()
+    real_anchor, fake_anchor = ema_logits.unbind()
     return (real - fake_anchor).square().mean() + (fake - real_anchor).square().mean()
 
 
-def moved(anchors: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
+def update_ema(ema_logits: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
     """Return the anchors (2,) after a step.
 
     Args:
         anchors: of paintings and of generated images; 0 at first, which is no verdict.
         means: mean logits of the step's paintings and generated images, (2,).
     """
-    return torch.lerp(means, anchors, DECAY)
+    return torch.lerp(means, ema_logits, DECAY)

@@ -28,7 +28,7 @@ class Loss(Protocol):
         """Return the mean of what the discriminator says, as it is logged."""
 
     @property
-    def boundary(self) -> float:
+    def threshold(self) -> float:
         """Return the logit above which an image counts as a painting."""
 
 
@@ -60,7 +60,7 @@ class CrossEntropy:
         return _cross_entropy(fake, self.real_label)
 
     @property
-    def boundary(self) -> float:
+    def threshold(self) -> float:
         """Return the logit between the two kinds."""
         return 0.0
 
@@ -86,7 +86,7 @@ class LeastSquares:
         return (fake - self.real_label).square().mean() / 2
 
     @property
-    def boundary(self) -> float:
+    def threshold(self) -> float:
         """Return the logit between the two kinds."""
         return (self.real_label + self.fake_label) / 2
 
@@ -108,7 +108,7 @@ class Hinge:
         return -fake.mean()
 
     @property
-    def boundary(self) -> float:
+    def threshold(self) -> float:
         """Return the logit between the two kinds."""
         return 0.0
 
@@ -133,7 +133,7 @@ class Wasserstein:
         return -fake.mean()
 
     @property
-    def boundary(self) -> float:
+    def threshold(self) -> float:
         """Return the logit between the two kinds."""
         return 0.0
 

@@ -17,7 +17,7 @@ from pipeline.families.adversarial.diffaugment import (
     DifferentiableAugmentation,
     adapted,
 )
-from pipeline.families.adversarial.lecam import lecam_penalty, moved
+from pipeline.families.adversarial.lecam import lecam_penalty, update_ema
 from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
 from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch, Metrics, Networks, Phase
@@ -77,7 +77,7 @@ class Adversarial(TwoPlayers):
 
     loss: Loss
     passes: str = "auto"
-    """How the discriminator sees both kinds of images: see `judge_both`."""
+    """How the discriminator sees both kinds of images: see `discriminate`."""
     penalty_weight: float = 0.0
     """Weight of the gradient penalty; 0 leaves it out."""
     classes: int = 0
@@ -94,7 +94,7 @@ class Adversarial(TwoPlayers):
     """Mean sign of the logits of real images that the strength follows; none: it is fixed."""
     ramp: int = 200_000
     """Training images in which the strength can go from 0 to 1."""
-    anchors: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
+    ema_logits: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
     """Of the LeCam penalty: recent mean logits of real and of generated images."""
     phases: tuple[Phase, ...] = ()
 
@@ -109,10 +109,10 @@ class Adversarial(TwoPlayers):
             classes=len(config.data.class_names),
             augment=DifferentiableAugmentation.from_config(training),
             lecam_weight=training.lecam_weight,
-            strength=torch.tensor(first_strength(training), device=device),
+            strength=torch.tensor(initial_strength(training), device=device),
             target=training.diffaugment_target,
             ramp=training.diffaugment_ramp,
-            anchors=torch.zeros(2, device=device),
+            ema_logits=torch.zeros(2, device=device),
         )
         if isinstance(training, PlainTraining):
             objective.passes = training.discriminator_passes
@@ -144,19 +144,19 @@ class Adversarial(TwoPlayers):
             self.strength.copy_(adapted(self.strength, signs, self.target, change))
         if "d_real_logit" in metrics:
             means = torch.stack([metrics["d_real_logit"], metrics["d_fake_logit"]])
-            self.anchors.copy_(moved(self.anchors, means))
+            self.ema_logits.copy_(update_ema(self.ema_logits, means))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the anchors, and the strength if it adapts: a fixed one is a setting."""
         adapting = {} if self.target is None else {"strength": self.strength}
-        return {"anchors": self.anchors} | adapting
+        return {"anchors": self.ema_logits} | adapting
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
         """Take over a saved state, into the tensors that are there."""
         if self.target is not None and "strength" in saved:
             self.strength.copy_(saved["strength"])
         if "anchors" in saved:
-            self.anchors.copy_(saved["anchors"])
+            self.ema_logits.copy_(saved["anchors"])
 
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
@@ -168,11 +168,11 @@ class Adversarial(TwoPlayers):
             batch: of the step.
             fake: generated images, detached.
         """
-        images = self.seen(batch, fake)
-        outputs = judge_both(discriminator, *images, self.passes)
-        return self.verdict(discriminator, batch, images, outputs)
+        images = self.augmented(batch, fake)
+        outputs = discriminate(discriminator, *images, self.passes)
+        return self.loss_from_logits(discriminator, batch, images, outputs)
 
-    def seen(self, batch: Batch, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def augmented(self, batch: Batch, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return real and generated images as the discriminator sees them, augmented."""
         return self._augmented(batch.real, batch, REAL), self._augmented(fake, batch, FAKE)
 
@@ -180,7 +180,7 @@ class Adversarial(TwoPlayers):
         draws = batch.draws.get("diffaugment")
         return self.augment(images, None if draws is None else draws[purpose], self.strength)
 
-    def verdict(
+    def loss_from_logits(
         self,
         discriminator: nn.Module,
         batch: Batch,
@@ -206,9 +206,9 @@ class Adversarial(TwoPlayers):
             loss = loss + self.penalty_weight * penalty
         if self.r1_weight > 0 and batch.step % self.r1_every == 0:
             loss = loss + self.r1_weight * r1_penalty(discriminator, real)
-        logged = readings(self.loss, real_logits.detach(), fake_logits.detach())
+        logged = discriminator_metrics(self.loss, real_logits.detach(), fake_logits.detach())
         if self.lecam_weight > 0:
-            penalty = lecam_penalty(real_logits, fake_logits, self.anchors)
+            penalty = lecam_penalty(real_logits, fake_logits, self.ema_logits)
             loss = loss + self.lecam_weight * penalty
             logged |= {
                 "d_real_logit": real_logits.detach().mean(),
@@ -240,12 +240,12 @@ class Adversarial(TwoPlayers):
         return F.cross_entropy(self._classes(output), batch.z[:, -self.classes :])
 
 
-def first_strength(training: NoiseTraining) -> float:
+def initial_strength(training: NoiseTraining) -> float:
     """Return the strength of the differentiable augmentation at the start of a run."""
     return training.diffaugment_strength if training.diffaugment_target is None else 0.0
 
 
-def readings(loss: Loss, real: torch.Tensor, fake: torch.Tensor) -> Metrics:
+def discriminator_metrics(loss: Loss, real: torch.Tensor, fake: torch.Tensor) -> Metrics:
     """Return what is logged of the discriminator's step.
 
     Args:
@@ -256,11 +256,11 @@ def readings(loss: Loss, real: torch.Tensor, fake: torch.Tensor) -> Metrics:
     return {
         "d_real": loss.reading(real),
         "d_fake_before": loss.reading(fake),
-        "d_real_sign": (real - loss.boundary).sign().mean(),
+        "d_real_sign": (real - loss.threshold).sign().mean(),
     }
 
 
-def judge_both(
+def discriminate(
     discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, passes: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the discriminator's float32 output on paintings and on generated images.

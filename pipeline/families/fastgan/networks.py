@@ -165,7 +165,7 @@ def normalised(layer: nn.Module, channels: int) -> list[nn.Module]:
     return [layer, nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
 
 
-class Halving(nn.Module):
+class Downsample(nn.Module):
     """Features of half the size: the mean of two convolutions' and of a pooled one's."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
@@ -243,7 +243,7 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = [first]
         while side > END:
             before, side = discriminator_channels(side, base), side // 2
-            layers.append(Halving(before, discriminator_channels(side, base)))
+            layers.append(Downsample(before, discriminator_channels(side, base)))
         return nn.ModuleList(layers)
 
     @staticmethod
@@ -263,7 +263,7 @@ class Discriminator(nn.Module):
         """Return the logits of all patches of all images, in one row."""
         return self._logits(images, self._features(images)[-1])
 
-    def redraw(self, images: torch.Tensor, quarter: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def reconstruct(self, images: torch.Tensor, quarter: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the logits, and how far from the images that is which is redrawn of them.
 
         The paper redraws a part that it crops anew at random for each batch; here it is one of four

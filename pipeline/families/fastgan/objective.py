@@ -26,7 +26,7 @@ from pipeline.families.fastgan.settings import FastganTraining
 class Reconstructing(Adversarial):
     """An adversarial objective, and the distance between paintings and what is redrawn of them."""
 
-    redrawing_weight: float = 1.0
+    reconstruction_weight: float = 1.0
     """Of the distance."""
 
     @classmethod
@@ -34,16 +34,18 @@ class Reconstructing(Adversarial):
         """Build it as the config says, its state on a device."""
         objective = super().from_config(config, device)
         assert isinstance(config.training, FastganTraining)
-        objective.redrawing_weight = config.training.redrawing_weight
+        objective.reconstruction_weight = config.training.reconstruction_weight
         return objective
 
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the sum of both; logs what the adversarial objective does, and `redrawing`."""
+        """Return the sum of both; logs the adversarial objective's, and `redrawing`."""
         assert isinstance(discriminator, Discriminator)
-        real, fake = self.seen(batch, fake)
-        real_output, distance = discriminator.redraw(real, batch.step % 4)
+        real, fake = self.augmented(batch, fake)
+        real_output, distance = discriminator.reconstruct(real, batch.step % 4)
         outputs = (real_output.float(), discriminator(fake).float())
-        loss, logged = self.verdict(discriminator, batch, (real, fake), outputs)
-        return loss + self.redrawing_weight * distance, logged | {"redrawing": distance.detach()}
+        loss, logged = self.loss_from_logits(discriminator, batch, (real, fake), outputs)
+        return loss + self.reconstruction_weight * distance, logged | {
+            "redrawing": distance.detach()
+        }

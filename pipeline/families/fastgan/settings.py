@@ -23,11 +23,11 @@ class FastganNetwork(NoiseNetwork):
 class FastganTraining(NoiseTraining):
     """What its discriminator learns beside telling images apart."""
 
-    redrawing_weight: float = 1.0
+    reconstruction_weight: float = 1.0
     """Weight of the distance between paintings and what family fastgan's discriminator redraws."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        weight = self.redrawing_weight
-        require(weight >= 0, "redrawing_weight", weight, "0 or more")
+        weight = self.reconstruction_weight
+        require(weight >= 0, "reconstruction_weight", weight, "0 or more")

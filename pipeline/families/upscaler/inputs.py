@@ -14,8 +14,8 @@ import torch
 from pipeline.config import Config
 from pipeline.core.randomness import stream
 from pipeline.families.family import TrainingImages
-from pipeline.families.upscaler.grain import grain
-from pipeline.families.upscaler.networks import shrink
+from pipeline.families.upscaler.networks import downsample
+from pipeline.families.upscaler.noise_map import noise_map
 from pipeline.families.upscaler.settings import UpscalerData, UpscalerNetwork, UpscalerTraining
 
 
@@ -69,12 +69,12 @@ class Crops:
 
         First the large crops (n, 3, S, S) shrunk, then as many crops of made images.
         """
-        images = self._roughened(shrink(large, self.factor), step, batch_size, rows)
+        images = self._roughened(downsample(large, self.factor), step, batch_size, rows)
         if self.made is not None:
             images = torch.cat([images, self._made(step, batch_size, rows)])
         kinds = 1 if self.made is None else 2
         shape = (kinds, batch_size, self.noise_channels, *images.shape[2:])
-        noise = grain(self.seed, "grain", step, shape)[:, rows].flatten(0, 1)
+        noise = noise_map(self.seed, "grain", step, shape)[:, rows].flatten(0, 1)
         return torch.cat([images, noise.to(images.device)], 1)
 
     def _roughened(
@@ -84,7 +84,7 @@ class Crops:
         if not self.noise:
             return images
         deviations = stream(self.seed, "input deviations", step).random(batch_size, np.float32)
-        noise = grain(self.seed, "input noise", step, (batch_size, *images.shape[1:]))
+        noise = noise_map(self.seed, "input noise", step, (batch_size, *images.shape[1:]))
         noise = self.noise * torch.from_numpy(deviations)[:, None, None, None] * noise
         return images + noise[rows].to(images.device)
 
@@ -100,8 +100,10 @@ class Crops:
 
     def examples(self, images: torch.Tensor, purpose: str) -> torch.Tensor:
         """Return z (N, 3 + K, s, s) of whole images (N, 3, S, S), the same at each call."""
-        small = shrink(images, self.factor)
-        noise = grain(self.seed, purpose, 0, (len(small), self.noise_channels, *small.shape[2:]))
+        small = downsample(images, self.factor)
+        noise = noise_map(
+            self.seed, purpose, 0, (len(small), self.noise_channels, *small.shape[2:])
+        )
         return torch.cat([small, noise.to(small.device)], 1)
 
 

@@ -42,7 +42,7 @@ class Block(nn.Module):
         return x + change
 
 
-class Doubling(nn.Module):
+class Upsample(nn.Module):
     """(N, C, H, W) to (N, D, 2H, 2W), with noise of its own size."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
@@ -77,7 +77,7 @@ class Generator(nn.Module):
         doublings = factor.bit_length() - 1
         widths = [max(width >> level, min(width, NARROWEST)) for level in range(doublings + 1)]
         self.doublings = nn.ModuleList(
-            Doubling(before, after) for before, after in itertools.pairwise(widths)
+            Upsample(before, after) for before, after in itertools.pairwise(widths)
         )
         self.last = nn.Conv2d(widths[-1], COLOURS, 3, padding=1)
         nn.init.normal_(self.last.weight, 0.0, 1e-3)  # begins as the bicubic filter
@@ -145,7 +145,7 @@ class Discriminator(nn.Module):
         return logits.flatten()
 
 
-def shrink(images: torch.Tensor, factor: int) -> torch.Tensor:
+def downsample(images: torch.Tensor, factor: int) -> torch.Tensor:
     """Return images (N, C, H, W) shrunk by an antialiased bicubic filter, as the data are."""
     size = (images.shape[-2] // factor, images.shape[-1] // factor)
     return F.interpolate(images.float(), size, mode="bicubic", antialias=True)

@@ -11,9 +11,13 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
 from pipeline.families.adversarial.losses import Loss, make_loss
-from pipeline.families.adversarial.objective import TwoPlayers, adversarial_phases, readings
+from pipeline.families.adversarial.objective import (
+    TwoPlayers,
+    adversarial_phases,
+    discriminator_metrics,
+)
 from pipeline.families.family import Batch, Metrics, Networks, Phase
-from pipeline.families.upscaler.networks import COLOURS, shrink
+from pipeline.families.upscaler.networks import COLOURS, downsample
 from pipeline.families.upscaler.settings import UpscalerNetwork, UpscalerTraining
 
 
@@ -73,7 +77,7 @@ class Upscaling(TwoPlayers):
         real_logits = discriminator(batch.real).float()
         fake_logits = discriminator(fake).float()
         loss = self.loss.discriminator(real_logits, fake_logits)
-        return loss, readings(self.loss, real_logits.detach(), fake_logits.detach())
+        return loss, discriminator_metrics(self.loss, real_logits.detach(), fake_logits.detach())
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
@@ -81,7 +85,7 @@ class Upscaling(TwoPlayers):
         """Return the weighted sum; logs `d_fake_after`, `pixel_distance` and `consistency`."""
         logits = discriminator(fake).float()
         pixels = F.l1_loss(fake[: len(batch.real)], batch.real)
-        consistency = F.l1_loss(shrink(fake, self.factor), batch.z[:, :COLOURS])
+        consistency = F.l1_loss(downsample(fake, self.factor), batch.z[:, :COLOURS])
         loss = (
             self.adversarial_weight * self.loss.generator(logits)
             + self.pixel_weight * pixels

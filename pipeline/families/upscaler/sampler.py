@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.families.upscaler.grain import grain
+from pipeline.families.upscaler.noise_map import noise_map
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
@@ -33,7 +33,7 @@ class LearnedUpscaler:
         precision = Precision(choose_precision("auto", device), device)
         self._network = FastGenerator(snapshot.generator, precision)
         shape = (1, snapshot.config.network.latent_size, side, side)
-        self._grain = grain(0, "generate: grain", 0, shape).to(device)
+        self._grain = noise_map(0, "generate: grain", 0, shape).to(device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return images (N, 3, s, s), or grey ones, in [-1, 1] enlarged."""

@@ -13,7 +13,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.training.distributed.ranks import add_up, gather
+from pipeline.training.distributed.context import all_reduce_sum, gather
 
 _ALL_BUT_CHANNELS = (0, 2, 3)
 
@@ -107,7 +107,7 @@ class _Normalise(torch.autograd.Function):
         sums = torch.stack([dy.sum(_ALL_BUT_CHANNELS), (dy * y).sum(_ALL_BUT_CHANNELS)])
         # The parameters' gradients stay this rank's own: they are averaged with all others.
         bias_gradient, weight_gradient = sums.clone().unbind()
-        means = add_up(sums) / ctx.count
+        means = all_reduce_sum(sums) / ctx.count
         dx = dy - _spread(means[0]) - y * _spread(means[1])
         dx = (dx * _spread(weight * scale)).to(images.dtype)
         return dx, weight_gradient, bias_gradient, None, None, None, None

@@ -33,7 +33,7 @@ TRIAL_IMAGES = 16
 BATCH = 64
 
 
-class SmallScore:
+class ValidationScore:
     """Scores a generator while it is being trained."""
 
     def __init__(
@@ -111,13 +111,13 @@ class SmallScore:
         return extract(images, self._extractor, "score", quiet=True)
 
 
-def make_small_score(
+def make_validation_score(
     config: Config,
     training: ImageSet,
     held_out: ImageSet | None,
     device: torch.device,
     weights: Path | None = None,
-) -> SmallScore | str:
+) -> ValidationScore | str:
     """Return what scores a training on its way, or the reason why nothing does."""
     if config.logging.score_every is None:
         return "score_every is none"
@@ -127,7 +127,7 @@ def make_small_score(
     if isinstance(found, str):
         return found
     try:
-        return SmallScore(config, found, training, held_out)
+        return ValidationScore(config, found, training, held_out)
     except Exception as error:  # memory, files, numbers: whatever it is, training needs no score
         return str(error).strip() or type(error).__name__
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.families.layers import patches
-from pipeline.families.layers.patches import (
+from pipeline.families.layers import matmul_conv
+from pipeline.families.layers.matmul_conv import (
     DoublingConvTranspose2d,
     HalvingConv2d,
     gather_patches,
@@ -59,13 +59,13 @@ def test_in_bfloat16_on_a_cpu_it_is_the_same_function(
     weighed = torch.randn_like(one(images))
     exact = results(one, images, weighed)
     calls: list[int] = []
-    gather = patches.gather_patches
+    gather = matmul_conv.gather_patches
 
     def counted(x: torch.Tensor) -> torch.Tensor:
         calls.append(len(x))
         return gather(x)
 
-    monkeypatch.setattr(patches, "gather_patches", counted)
+    monkeypatch.setattr(matmul_conv, "gather_patches", counted)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = results(one, images, weighed)
     assert calls
@@ -92,8 +92,8 @@ def test_a_bias_counts(layer: Layer, shape: tuple[int, ...]) -> None:
 def test_elsewhere_the_library_computes_it(
     layer: Layer, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patches, "gather_patches", pytest.fail)
-    monkeypatch.setattr(patches, "scatter_patches", pytest.fail)
+    monkeypatch.setattr(matmul_conv, "gather_patches", pytest.fail)
+    monkeypatch.setattr(matmul_conv, "scatter_patches", pytest.fail)
     one = layer(shape[1], 7)
     one(numbers(*shape))  # float32
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -39,7 +39,7 @@ def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> t
     """
     count = COUNT if count is None else count
     side = loaded.config.data.image_size
-    refuse_unfit(config, loaded.config)
+    check_generator_fits(config, loaded.config)
     output = OutputConfig(output_size=side, upscale="bicubic")  # of that size: nothing is enlarged
     sampler = make_sampler(loaded, SEED, default_device(), output)
     images: list[np.ndarray] = []
@@ -48,7 +48,7 @@ def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> t
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def refuse_unfit(config: Config, generator: Config, called: str = "--generator") -> None:
+def check_generator_fits(config: Config, generator: Config, called: str = "--generator") -> None:
     """Check that an upscaler can be trained for a generator.
 
     Args:

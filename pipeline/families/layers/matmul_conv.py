@@ -15,7 +15,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 KERNEL, STRIDE, PADDING = 4, 2, 1
-LARGEST_SIDE = 4
+MAX_SIDE = 4
 """Side of the smaller image, in pixels, up to which matrix products are faster."""
 
 
@@ -136,7 +136,7 @@ def is_faster(images: torch.Tensor, smaller_side: int) -> bool:
     """Tell whether a layer should be computed by matrix products: see the module's docstring."""
     return (
         images.device.type == "cpu"
-        and smaller_side <= LARGEST_SIDE
+        and smaller_side <= MAX_SIDE
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") is torch.bfloat16
     )

@@ -21,7 +21,7 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
-from pipeline.stages.generate import DEFAULT_COUNT, Made, read_made
+from pipeline.stages.generate import DEFAULT_COUNT, GenerationRecord, read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.kernel.settings import KernelSettings
 
@@ -42,7 +42,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
         ConfigError: if it is an upscaler, which makes none.
     """
     run.require(run.snapshot, "train")
-    made = read_made(run)
+    made = read_generation_record(run)
     if made is not None and made.wanted_class is not None:
         raise RunError(
             f"{run.images} holds images of the class {made.wanted_class!r} alone, which a kernel "
@@ -66,7 +66,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
     return Plan(slug, settings, accelerator=CPU), attachment
 
 
-def source_of(run: RunFolder, made: Made) -> Path:
+def source_of(run: RunFolder, made: GenerationRecord) -> Path:
     """Return which of the run's snapshots its images.zip was generated from.
 
     Raises:
@@ -81,7 +81,7 @@ def source_of(run: RunFolder, made: Made) -> Path:
     )
 
 
-def remake(
+def regenerate(
     client: KaggleClient,
     run: RunFolder,
     say: Callable[[str], None],
@@ -113,11 +113,11 @@ def remake(
     if record.pulled is None or not made_there.images.exists():
         watch(client, record)
         record = pull(client, record, made_there.path)
-    refuse_other_images(made_there, record, plan, attachment)
+    check_same_images(made_there, record, plan, attachment)
     return record
 
 
-def refuse_other_images(
+def check_same_images(
     made_there: RunFolder, record: KernelRecord, plan: Plan, attachment: Attachment
 ) -> None:
     """Raise KaggleError if what Kaggle generated is not what was asked for.

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 
 from pipeline.service.admission import Room
-from pipeline.service.batching import Batcher, Gatherer, steady_sizes
+from pipeline.service.batching import Batcher, BatchQueue, steady_sizes
 from pipeline.service.jobs import Job
 from pipeline.service.model import Model
 from pipeline.system.parallel import usable_cores
@@ -27,11 +27,11 @@ CPU_WORKERS = 4
 """Batches computed at once on a CPU, each on its share of the cores."""
 
 
-class Studio:
+class InferenceService:
     """A model, and the threads that answer requests for its images."""
 
     def __init__(
-        self, model: Model, gatherer: Gatherer | None = None, room: Room | None = None
+        self, model: Model, gatherer: BatchQueue | None = None, room: Room | None = None
     ) -> None:
         """Start the threads.
 

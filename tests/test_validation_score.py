@@ -19,8 +19,8 @@ from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import EfficientNetLite0
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.scores import LARGEST_SHARE, Scores
-from pipeline.training.small_score import SmallScore, make_small_score
+from pipeline.training.scores import MAX_SHARE, Scores
+from pipeline.training.validation_score import ValidationScore, make_validation_score
 from tests import factories
 from tests.factories import CPU, data_about, noise_paintings, tiny_config
 from tests.helpers import TINY_RUN, encoded, fill, painting
@@ -62,57 +62,57 @@ class Scripted:
         return {"mifid": value, "fid": value, "n_generated": 50, "features": "scripted"}
 
 
-def train(run: Path, small_score: Any, **changes: Any) -> None:
+def train(run: Path, validation_score: Any, **changes: Any) -> None:
     pixels = noise_paintings(6, seed=1)
     config = apply_settings(CONFIG, changes)
-    loop.train(config, pixels, DATA, run, CPU, small_score)
+    loop.train(config, pixels, DATA, run, CPU, validation_score)
 
 
 @pytest.fixture(autouse=True)
 def any_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let scores cost what they will: these runs take milliseconds."""
-    monkeypatch.setattr("pipeline.training.scores.LARGEST_SHARE", 1e9)
+    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", 1e9)
 
 
 # --- The score itself
 
 
 def test_a_score_compares_written_images_with_the_paintings() -> None:
-    score = SmallScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
+    score = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
     assert set(score) == {
         "fid", "mifid", "memorization_distance", "memorized_share", "n_generated", "features"
     }  # fmt: skip
     assert 0 <= score["memorized_share"] <= 1
     assert score["n_generated"] == 50
-    assert score == SmallScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
+    assert score == ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
 
 
 def test_held_out_paintings_are_the_yardstick_if_there_are_any() -> None:
-    scorer = SmallScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6, first=10))
+    scorer = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6, first=10))
     score = scorer(generator(), CPU)
     assert scorer.criterion == "holdout_kid"
     assert {"holdout_kid", "holdout_fid"} <= set(score)
-    same = SmallScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6))(generator(), CPU)
+    same = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6))(generator(), CPU)
     assert same["holdout_fid"] == same["fid"]
 
 
 def test_what_a_score_costs_is_measured() -> None:
-    scorer = SmallScore(CONFIG, QuadrantMeans(), image_set(6), None)
+    scorer = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)
     assert 0 < scorer.seconds_expected(generator(), CPU) < 60
 
 
 def test_without_features_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     off = apply_settings(CONFIG, {"score_every": None})
-    assert make_small_score(off, image_set(3), None, CPU) == "score_every is none"
+    assert make_validation_score(off, image_set(3), None, CPU) == "score_every is none"
     missing = apply_settings(CONFIG, {"score_features": "inception"})
-    reason = make_small_score(missing, image_set(3), None, CPU, Path("nowhere.pth"))
+    reason = make_validation_score(missing, image_set(3), None, CPU, Path("nowhere.pth"))
     assert isinstance(reason, str)
     assert "nowhere.pth" in reason
 
 
 def test_the_offline_features_are_taken_where_no_weights_are() -> None:
-    found = make_small_score(CONFIG, image_set(3), None, CPU)
-    assert isinstance(found, SmallScore)
+    found = make_validation_score(CONFIG, image_set(3), None, CPU)
+    assert isinstance(found, ValidationScore)
     assert found._extractor.name == EfficientNetLite0.name
 
 
@@ -180,7 +180,7 @@ def test_a_score_is_due_when_enough_images_were_seen(tmp_path: Path) -> None:
 def test_no_score_costs_more_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.scores.LARGEST_SHARE", LARGEST_SHARE)
+    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", MAX_SHARE)
     found = scores(tmp_path, Scripted(1.0, expected=3.0), score_every=100)
     assert not found.due(200, 59.9)
     assert found.due(200, 60.1)
@@ -189,7 +189,7 @@ def test_no_score_costs_more_than_its_share(
 def test_time_spent_on_scores_counts_over_all_sittings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.scores.LARGEST_SHARE", LARGEST_SHARE)
+    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", MAX_SHARE)
     line = {"step": 1, "images_seen": 100, "score_seconds": 5.0, "mifid": 1.0}
     (tmp_path / "scores.jsonl").write_text(json.dumps(line) + "\n")
     found = scores(tmp_path, Scripted(1.0, expected=5.0))

@@ -25,18 +25,18 @@ from pipeline.runs.log import RunLog
 from pipeline.system.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_state
-from pipeline.training.ema import CALIBRATION_IMAGES, calibrated, calibration_batch
+from pipeline.training.ema import CALIBRATION_IMAGES, calibration_batch, recalibrate_batch_norm
 from pipeline.training.schedule import Schedule
 from pipeline.training.scores import Scores
-from pipeline.training.small_score import SmallScore
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import Curves
+from pipeline.training.validation_score import ValidationScore
 
-LARGEST_SHARE = 0.05
+MAX_SHARE = 0.05
 """Of the training time, what timed checkpoints may cost."""
 
 
-class Recorder:
+class RunLogger:
     """Writes what a run leaves behind: statistics, samples, checkpoints, snapshots."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Recorder:
         config: Config,
         state: TrainingState,
         batches: Batches,
-        small_score: SmallScore | None = None,
+        validation_score: ValidationScore | None = None,
     ) -> None:
         """Start the clock; cut off what was written after the checkpoint."""
         self._run, self._config, self._state, self._batches = run, config, state, batches
@@ -59,7 +59,7 @@ class Recorder:
         self._saved_at = self.clock()
         self._save_seconds = state.reserve  # until one is timed: somewhat more than it takes
         self._upscaler = upscaler_of(run.best, run.snapshot)  # given to an earlier snapshot
-        self._scores = Scores(run, self._log, config, small_score, self._upscaler)
+        self._scores = Scores(run, self._log, config, validation_score, self._upscaler)
 
     @property
     def steps(self) -> int:
@@ -141,7 +141,7 @@ class Recorder:
 
     def _checkpoint_due(self) -> bool:
         """Tell whether to save by the clock: often, and at most one twentieth of the time."""
-        wait = max(self._config.logging.checkpoint_minutes * 60, self._save_seconds / LARGEST_SHARE)
+        wait = max(self._config.logging.checkpoint_minutes * 60, self._save_seconds / MAX_SHARE)
         return self.clock() - self._saved_at >= wait
 
     def _crossed(self, every: int) -> bool:
@@ -258,10 +258,10 @@ def fitted_generator(state: TrainingState, batches: Batches, config: Config) -> 
     if not mixes_images(average):
         return copy.deepcopy(average).eval()
     z = batches.examples("calibration", CALIBRATION_IMAGES)
-    return calibrated(average, z, calibration_batch(config.data.image_size))
+    return recalibrate_batch_norm(average, z, calibration_batch(config.data.image_size))
 
 
-class Onlooker:
+class NullLogger:
     """What a rank that does not write has in the Recorder's place: counters, and no files."""
 
     def __init__(self, state: TrainingState, config: Config) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-MOST_GENERATORS = 16
+MAX_GENERATORS = 16
 
 
-class Mixture(nn.Module):
+class GeneratorEnsemble(nn.Module):
     """z (N, D) to images (N, C, S, S) in [-1, 1], each by one of M generators.
 
     An image's generator is the place of the largest among the first M numbers of its z, so that
@@ -44,4 +44,4 @@ class Mixture(nn.Module):
 
 def parts(network: nn.Module) -> list[nn.Module]:
     """Return the generators of a mixture; of any other network itself."""
-    return list(network.generators) if isinstance(network, Mixture) else [network]
+    return list(network.generators) if isinstance(network, GeneratorEnsemble) else [network]

@@ -22,14 +22,14 @@ from torch import distributed as dist
 
 from pipeline.core.errors import ConfigError, PainterError, RankLost
 
-LONGEST_WAIT = timedelta(hours=2)
+MAX_WAIT = timedelta(hours=2)
 """How long ranks wait for the writer between two steps: it alone saves and scores."""
-LONGEST_STEP = timedelta(minutes=10)
+MAX_STEP_TIME = timedelta(minutes=10)
 """How long a rank waits for another inside a step."""
 _CPU = torch.device("cpu")
 
 
-class Decision(IntEnum):
+class StopReason(IntEnum):
     """What a rank wants to do next; of several wishes the highest counts."""
 
     GO_ON = 0
@@ -41,16 +41,16 @@ class Decision(IntEnum):
     """The writer raised an error that all are to raise."""
 
 
-class Agreement(NamedTuple):
+class StepDecision(NamedTuple):
     """What all ranks do next."""
 
-    decision: Decision
+    decision: StopReason
     progress: float
     """The used share of the budget, as the writer's clock has it."""
 
 
 @dataclass(frozen=True)
-class Ranks:
+class DistributedContext:
     """This process among those of the training; by default the only one, at no cost."""
 
     rank: int = 0
@@ -89,7 +89,7 @@ class Ranks:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = add_up(torch.cat([g.flatten() for g in gradients])) / self.count
+        flat = all_reduce_sum(torch.cat([g.flatten() for g in gradients])) / self.count
         parts = torch.split(flat, [g.numel() for g in gradients])
         means = [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)]
         torch._foreach_copy_(gradients, means)
@@ -99,9 +99,9 @@ class Ranks:
         if self.count == 1:
             return values
         stacked = torch.stack([value.float() for value in values.values()])
-        return dict(zip(values, (add_up(stacked) / self.count).unbind(), strict=True))
+        return dict(zip(values, (all_reduce_sum(stacked) / self.count).unbind(), strict=True))
 
-    def agree(self, decision: Decision = Decision.GO_ON) -> Decision:
+    def agree(self, decision: StopReason = StopReason.GO_ON) -> StopReason:
         """Wait for all ranks and return the highest of their decisions.
 
         Raises:
@@ -110,7 +110,9 @@ class Ranks:
         """
         return self.agree_at(decision).decision
 
-    def agree_at(self, decision: Decision = Decision.GO_ON, progress: float = 0.0) -> Agreement:
+    def agree_at(
+        self, decision: StopReason = StopReason.GO_ON, progress: float = 0.0
+    ) -> StepDecision:
         """Wait for all ranks; return the highest of their decisions, and of their progress.
 
         Both go in one message.
@@ -125,16 +127,16 @@ class Ranks:
             RankLost: if another rank has ended.
         """
         if self.count == 1:
-            return Agreement(decision, progress)
-        wish = torch.tensor([float(decision), progress], dtype=torch.float64)
+            return StepDecision(decision, progress)
+        stop_reason = torch.tensor([float(decision), progress], dtype=torch.float64)
         with _named_loss():
-            dist.all_reduce(wish, dist.ReduceOp.MAX, self.decisions)
-            agreed, furthest = wish.tolist()
-            if agreed == Decision.FAILED and not self.is_writer:
+            dist.all_reduce(stop_reason, dist.ReduceOp.MAX, self.decisions)
+            agreed, furthest = stop_reason.tolist()
+            if agreed == StopReason.FAILED and not self.is_writer:
                 box: list[PainterError | None] = [None]
                 self._broadcast(box)
                 raise box[0] or RankLost("The first process failed.")
-        return Agreement(Decision(int(agreed)), furthest)
+        return StepDecision(StopReason(int(agreed)), furthest)
 
     @contextmanager
     def shared_failure(self) -> Iterator[None]:
@@ -147,7 +149,7 @@ class Ranks:
         except PainterError as error:
             if self.is_writer and self.count > 1:
                 with suppress(RankLost):  # the others may have failed by themselves
-                    self.agree(Decision.FAILED)
+                    self.agree(StopReason.FAILED)
                     with _named_loss():
                         self._broadcast([error])
             raise
@@ -157,11 +159,11 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, group=self.decisions, device=_CPU)
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = DistributedContext()
 
 
 @contextmanager
-def join() -> Iterator[Ranks]:
+def join() -> Iterator[DistributedContext]:
     """Join the other processes that torchrun has started, on a GPU each where there are any.
 
     Reads RANK, LOCAL_RANK and WORLD_SIZE, as torchrun sets them. Without them, or with one
@@ -172,13 +174,15 @@ def join() -> Iterator[Ranks]:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     rank, backend = int(os.environ["RANK"]), _take_device()
     with _named_loss():
-        dist.init_process_group(backend, rank=rank, world_size=count, timeout=LONGEST_STEP)
-        decisions = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
-    ranks = Ranks(rank, count, cast("dist.ProcessGroup", decisions))  # all ranks are in it
+        dist.init_process_group(backend, rank=rank, world_size=count, timeout=MAX_STEP_TIME)
+        decisions = dist.new_group(backend="gloo", timeout=MAX_WAIT)
+    ranks = DistributedContext(
+        rank, count, cast("dist.ProcessGroup", decisions)
+    )  # all ranks are in it
     try:
         yield ranks
     except RankLost:
@@ -204,7 +208,7 @@ def _take_device() -> str:
     return "nccl"
 
 
-def add_up(tensor: torch.Tensor) -> torch.Tensor:
+def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     """Replace a tensor by its sum over the ranks, and return it; bits are equal in all ranks.
 
     Raises:
