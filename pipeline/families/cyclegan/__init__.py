@@ -1,0 +1,1 @@
+"""Family cyclegan: images of one domain into another, from unpaired examples."""

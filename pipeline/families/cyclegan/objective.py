@@ -1,0 +1,203 @@
+"""What the four networks of an unpaired translation minimise.
+
+Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks",
+section 3: each direction has an adversarial loss, an image that is translated there and back
+should be what it was, and one that is translated into its own domain should stay as it is.
+The source domain's images (photos) become those of the target domain (paintings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.config import Config
+from pipeline.families.adversarial.diffaugment import DRAWS, DifferentiableAugmentation
+from pipeline.families.adversarial.losses import Loss, make_loss
+from pipeline.families.cyclegan.buffer import ImageBuffer
+from pipeline.families.cyclegan.settings import CycleganTraining
+from pipeline.families.family import Batch, Metrics, Networks, Phase
+
+BACK_GENERATOR = "back_generator"
+"""Translates the target domain's images into the source domain's."""
+SOURCE_DISCRIMINATOR = "source_discriminator"
+REAL, FAKE, FAKE_AGAIN = range(3)
+"""Which of the augmentation's numbers are for what."""
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What both generators made in a step."""
+
+    target: torch.Tensor
+    """Of the source images, (n, 3, S, S) in [-1, 1]."""
+    source: torch.Tensor
+    """Of the target domain's real images, of the same shape."""
+    same_target: torch.Tensor | None
+    """The target domain's real images, translated into their own domain."""
+    same_source: torch.Tensor | None
+    """The source images, translated into their own domain."""
+
+
+@dataclass(frozen=True)
+class CycleConsistency:
+    """Two adversarial losses, the cycle and the identity.
+
+    Its state: the generated images of earlier steps, where the discriminators see some of them.
+    """
+
+    loss: Loss
+    source_loss: Loss
+    phases: tuple[Phase, ...]
+    augment: DifferentiableAugmentation
+    strength: torch.Tensor
+    """Of the augmentation: the share of images that each change is made to."""
+    cycle_weight: float
+    identity_weight: float
+    buffers: Mapping[str, ImageBuffer]
+    """Of both domains, by their names; empty if none are kept."""
+
+    @staticmethod
+    def from_config(config: Config, device: torch.device) -> CycleConsistency:
+        """Build it as the config says, its state on a device."""
+        training = config.training
+        assert isinstance(training, CycleganTraining)
+        size, side = training.image_buffer, config.data.image_size
+        names = ("target", "source") if size else ()
+        return CycleConsistency(
+            make_loss(training),
+            make_source_loss(training),
+            translation_phases(training),
+            DifferentiableAugmentation(training.diffaugment, training.diffaugment_translation),
+            torch.tensor(training.diffaugment_strength, device=device),
+            training.cycle_weight,
+            training.identity_weight,
+            {name: ImageBuffer(size, side, device) for name in names},
+        )
+
+    def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the numbers of the augmentation and of the buffers."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.augment.changes:
+            shapes["diffaugment"] = (3, batch_size, DRAWS)
+        if self.buffers:
+            shapes["image buffer"] = (2 * len(self.buffers), batch_size)
+        return shapes
+
+    def generate(self, networks: Networks, batch: Batch) -> Translated:
+        """Translate both domains' images there, and into their own domain if that is asked for.
+
+        An image is translated by itself, so that both kinds can go through in one batch.
+        """
+        there, back = networks["generator"], networks[BACK_GENERATOR]
+        target, source = batch.real, batch.z
+        if not self.identity_weight:
+            return Translated(there(source), back(target), None, None)
+        to_target, same_target = there(torch.cat([source, target])).chunk(2)
+        to_source, same_source = back(torch.cat([target, source])).chunk(2)
+        return Translated(to_target, to_source, same_target, same_source)
+
+    def phase_loss(
+        self, phase: str, networks: Networks, batch: Batch, generated: Translated
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the loss of the networks that learn in a phase, and what to log."""
+        if phase == "discriminator":
+            return self.discriminators_loss(networks, batch, generated)
+        return self.generators_loss(networks, batch, generated)
+
+    def discriminators_loss(
+        self, networks: Networks, batch: Batch, generated: Translated
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return half the sum of both discriminators' losses, as the paper has it."""
+        fakes = {"target": generated.target.detach(), "source": generated.source.detach()}
+        for place, (name, buffer) in enumerate(self.buffers.items()):
+            numbers = batch.draws["image buffer"][2 * place : 2 * place + 2]
+            fakes[name] = buffer.exchange(fakes[name], numbers, batch.step)
+        real, fake = (
+            networks["discriminator"](self._augmented(images, batch, purpose)).float()
+            for images, purpose in ((batch.real, REAL), (fakes["target"], FAKE))
+        )
+        real_source, fake_source = (
+            networks[SOURCE_DISCRIMINATOR](images).float() for images in (batch.z, fakes["source"])
+        )
+        loss = self.loss.discriminator(real, fake)
+        loss = loss + self.source_loss.discriminator(real_source, fake_source)
+        return loss / 2, {
+            "d_real": self.loss.reading(real.detach()),
+            "d_fake_before": self.loss.reading(fake.detach()),
+            "d_source_real": self.source_loss.reading(real_source.detach()),
+            "d_source_fake": self.source_loss.reading(fake_source.detach()),
+        }
+
+    def generators_loss(
+        self, networks: Networks, batch: Batch, generated: Translated
+    ) -> tuple[torch.Tensor, Metrics]:
+        """Return the weighted sum of both generators' losses."""
+        there, back = networks["generator"], networks[BACK_GENERATOR]
+        target, source = batch.real, batch.z
+        seen = self._augmented(generated.target, batch, FAKE_AGAIN)
+        logits = networks["discriminator"](seen).float()
+        source_logits = networks[SOURCE_DISCRIMINATOR](generated.source).float()
+        cycle = F.l1_loss(back(generated.target).float(), source)
+        cycle = cycle + F.l1_loss(there(generated.source).float(), target)
+        loss = self.loss.generator(logits) + self.source_loss.generator(source_logits)
+        loss = loss + self.cycle_weight * cycle
+        logged = {"d_fake_after": self.loss.reading(logits.detach()), "cycle": cycle.detach()}
+        if generated.same_target is not None and generated.same_source is not None:
+            identity = F.l1_loss(generated.same_target.float(), target)
+            identity = identity + F.l1_loss(generated.same_source.float(), source)
+            loss = loss + self.identity_weight * identity
+            logged["identity"] = identity.detach()
+        return loss, logged
+
+    def _augmented(self, images: torch.Tensor, batch: Batch, purpose: int) -> torch.Tensor:
+        draws = batch.draws.get("diffaugment")
+        return self.augment(images, None if draws is None else draws[purpose], self.strength)
+
+    def follow(self, metrics: Metrics, images: int) -> None:
+        """Adapt nothing."""
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the buffers."""
+        return {name: buffer.images for name, buffer in self.buffers.items()}
+
+    def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
+        """Take over the buffers."""
+        for name, buffer in self.buffers.items():
+            if name in saved:
+                buffer.images.copy_(saved[name])
+
+
+@dataclass(frozen=True)
+class TwoHeaded:
+    """The sum of two losses, each on logits of its own: (N, 2, h, w)."""
+
+    first: Loss
+    second: Loss
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Return the sum of what both cost the discriminator."""
+        loss = self.first.discriminator(real[:, 0], fake[:, 0])
+        return loss + self.second.discriminator(real[:, 1], fake[:, 1])
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return the sum of what both cost the generator."""
+        return self.first.generator(fake[:, 0]) + self.second.generator(fake[:, 1])
+
+    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean of the first, as it is logged."""
+        return self.first.reading(logits[:, 0])
+
+
+def translation_phases(training: CycleganTraining) -> tuple[Phase, Phase]:
+    """Return the two phases of a step: both discriminators, then both generators."""
+    own, rate = training.discriminator_learning_rate, training.learning_rate
+    discriminators = ("discriminator", SOURCE_DISCRIMINATOR)
+    return (
+        Phase("discriminator", discriminators, rate if own is None else own, short="d"),
+        Phase("generator", ("generator", BACK_GENERATOR), rate, short="g"),
+    )
