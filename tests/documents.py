@@ -38,7 +38,7 @@ def command_lines(text: str, program: str) -> list[str]:
     """
     found = []
     for block in fences(text):
-        lines = block.splitlines()
+        lines = block.replace("\\\n", " ").splitlines()
         prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         found += [re.split(r"\s+#", line)[0].strip() for line in prompted or lines]
     return [line for line in found if re.match(rf"{program}\b", line) and "..." not in line]
@@ -60,4 +60,10 @@ def anchors(text: str) -> set[str]:
 def links(text: str) -> set[str]:
     """Return where the links and images of a page lead, code left aside."""
     prose = re.sub(r"`[^`\n]+`", "", FENCE.sub("", text))
-    return set(re.findall(r"\]\(([^)\s]+)\)", prose))
+    found = re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", prose)
+    return {link or source for link, source in found}
+
+
+def labels(text: str) -> list[str]:
+    """Return what the pictures of a page say they show."""
+    return [a or b for a, b in re.findall(r"!\[([^\]]*)\]\(|<img [^>]*alt=\"([^\"]*)\"", text)]

@@ -21,6 +21,7 @@ from tests.documents import (
     command_lines,
     fences,
     inline_code,
+    labels,
     links,
     pages,
 )
@@ -191,5 +192,13 @@ def test_a_guide_begins_with_its_commands_and_ends_within_200_lines(path: str) -
 
 def test_every_picture_says_what_it_shows() -> None:
     for page, text in PAGES.items():
-        for label in re.findall(r"!\[([^\]]*)\]\(", text):
-            assert len(label.split()) >= 3, (page, label)
+        assert text.count("<img") + text.count("![") == len(labels(text)), page
+        assert all(len(label.split()) >= 3 for label in labels(text)), page
+
+
+@pytest.mark.parametrize("path", ["README.md", *GUIDES])
+def test_fenced_blocks_fit_a_page(path: str) -> None:
+    # A page of GitHub shows 97 characters of a block; what a program printed is as it is.
+    for block in fences(PAGES[path]):
+        if not re.search(r"^\$ ", block, re.MULTILINE):
+            assert max(map(len, block.splitlines())) <= 97, block
