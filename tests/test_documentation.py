@@ -15,6 +15,7 @@ from pipeline.cli import cli
 from pipeline.config import all_settings, preset_names
 from pipeline.study.plan import load_study, study_names
 from tests.documents import (
+    FENCE,
     ROOT,
     anchors,
     code_of,
@@ -188,6 +189,13 @@ def test_a_guide_begins_with_its_commands_and_ends_within_200_lines(path: str) -
     assert lines[2] == "```"
     assert re.match(r"(\$ )?(painter|make|torchrun)\b", lines[3])
     assert len(lines) <= 200
+
+
+def test_inline_code_ends_on_its_line() -> None:
+    # It is read line by line here, and a break in it is a space to whoever copies it.
+    for page, text in PAGES.items():
+        for line in FENCE.sub("", text).splitlines():
+            assert line.count("`") % 2 == 0, (page, line)
 
 
 def test_every_picture_says_what_it_shows() -> None:
