@@ -1,6 +1,6 @@
 """How measurements are taken and printed: alternating, the median, the spread, how many.
 
-Tables are Markdown, so that `make bench` writes what a README shows.
+Tables are Markdown, so that `make bench` writes what docs/benchmarks.md shows.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ snapshot_options = [
     click.option("--model", metavar="NAME", help="A model that comes with painter."),
 ]
 config_options = [
-    click.option("--preset", required=True, help="Named settings: see the README's table."),
+    click.option("--preset", required=True, help="Named settings (docs/training.md)."),
     click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
 ]
