@@ -29,7 +29,7 @@ from pipeline.scoring import metrics
 from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.kernel_distance import kernel_distance
-from tests.scoring_helpers import write_random_inception
+from tests.support.scoring_helpers import write_random_inception
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], float]

@@ -35,7 +35,7 @@ from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
-from tests.scoring_helpers import write_random_inception
+from tests.support.scoring_helpers import write_random_inception
 
 REFERENCE = 300
 THEIR_BATCH = 50
