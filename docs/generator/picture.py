@@ -23,7 +23,7 @@ ROOM, WIDE_ROOM, PASSAGE = 148, 200, 16
 CHARACTERS = 22
 """That fit in a line of a room."""
 SWEEPS = 4
-"""How often the floors are put in order, down and up again; two suffice today."""
+"""How often the floors are put in order, down and up again."""
 STYLE = """
   svg { --paper: #ffffff; --ink: #1f2328; --soft: #59636e; --line: #8c959f;
         --pipeline: #ddf4ff; --submission: #dafbe1; --kernels: #fff8c5; }
