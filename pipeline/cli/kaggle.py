@@ -258,7 +258,13 @@ def submit_anew(
 @click.command()
 @click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
-@click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
+@click.option(
+    "--folder",
+    type=PathOption,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which runs are looked for.",
+)
 def leaderboard(top: int, page: Path | None, folder: Path) -> None:
     """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
 

@@ -36,7 +36,13 @@ def report(run_path: Path) -> None:
 
 
 @click.command()
-@click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
+@click.option(
+    "--folder",
+    type=PathOption,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which runs are looked for.",
+)
 def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""
     from pipeline.reports.listing import list_runs

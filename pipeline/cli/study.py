@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 @click.option("--out", type=PathOption, help="Folder of the study [default: runs/studies/NAME].")
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
-@click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
+@click.option(
+    "--on",
+    type=click.Choice(["here", "kaggle"]),
+    default="here",
+    show_default=True,
+    help="Where the points are trained.",
+)
 @click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")

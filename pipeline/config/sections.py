@@ -43,7 +43,7 @@ class DataConfig:
     holdout: float = 0.0
     """Share of the paintings that is kept from training, and scored against."""
     holdout_seed: int = 0
-    """Which paintings these are."""
+    """Which paintings are kept from it."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -77,7 +77,7 @@ class NetworkConfig:
     """Which networks a run has. Each family extends this by what describes its own."""
 
     family: str
-    """The kind of networks: see `pipeline.families`."""
+    """The kind of networks."""
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,11 @@ class Dimension:
 
     choices: tuple[Any, ...] | None = None
     low: int | float | None = None
+    """The least value, which is drawn too."""
     high: int | float | None = None
+    """The greatest, which is drawn too."""
     log: bool = False
+    """Draw evenly over the logarithm; low is then above 0."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Evaluation:
     count: int = 1500
     """Images generated of each point."""
     features: str = "inception"
+    """Whose features: `inception` or `efficientnet-lite0`."""
     criterion: str = "mifid"
     """The number that is minimised, and by which points are ordered."""
 
@@ -94,6 +98,7 @@ class Question:
     """A claim about two groups of points, to be held against their scores."""
 
     claim: str
+    """A sentence, as the comparison shows it."""
     measure: str
     """The number in which the groups are compared."""
     lower: tuple[str, ...]
@@ -107,18 +112,27 @@ class StudyPlan:
     """A study as its file describes it."""
 
     name: str
+    """What its folder and its page are called: letters, digits, `.`, `_` and `-`."""
     preset: str
+    """Which settings the runs start from."""
     description: str = ""
+    """One sentence for the page."""
     seeds: tuple[int, ...] = (0,)
+    """Each point is run once with each."""
     settings: Settings = field(default_factory=dict)
+    """Settings of all runs, over the preset's."""
     grid: tuple[Point, ...] = ()
     """All points, unless it is a search; each seed's points together."""
     search: Mapping[str, Dimension] = field(default_factory=dict)
+    """Settings that are drawn, each from choices or from a range."""
     trials: int = 20
+    """Points that a search draws."""
     pruning: bool = True
     """Stop points of a search whose validation scores are worse than the median of the others."""
     evaluation: Evaluation = field(default_factory=Evaluation)
+    """How the points are scored."""
     questions: tuple[Question, ...] = ()
+    """Claims that are held against the scores."""
 
     @property
     def digest(self) -> str:

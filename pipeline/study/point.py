@@ -34,7 +34,7 @@ POLL_SECONDS = 0.5
 """Between looks at whether a training has ended or has a new score."""
 
 OnScore = Callable[[int, float], bool]
-"""Takes the number of a validation score, from 1, and its value; says whether to prune the point."""
+"""Takes the number of a validation score, from 1, and its value; says whether to prune it."""
 
 
 class PointPruned(Exception):  # noqa: N818 - reads as the event that it is

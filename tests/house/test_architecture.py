@@ -13,8 +13,6 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from kernels.bundle import _packages, pack
 from pipeline.config.schema import BUILT_IN
 from tests.support.module_graph import (
@@ -260,16 +258,3 @@ def test_train_generate_and_package_run_with_nothing_but_kaggles_libraries(tmp_p
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "packed 5" in done.stdout
-
-
-@pytest.mark.parametrize("word", ["/work/", "../shared", "helper", "subagent"])
-def test_the_repository_speaks_of_the_product_alone(word: str) -> None:
-    allowed = {"tests/house/test_architecture.py", ".ci/run"}
-    for path in [
-        *modules().values(),
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").glob("*.md"),
-        ROOT / "Makefile",
-    ]:
-        if path.relative_to(ROOT).as_posix() not in allowed:
-            assert word not in path.read_text(), path

@@ -1,4 +1,4 @@
-"""What 0.1.0's README said and no page of today says: `python -m tests.support.kept_words` prints it.
+"""What 0.1.0's README said and no page says: `python -m tests.support.kept_words` prints it.
 
 Commands, options, presets, settings, make targets, files, routes and values are the words of its
 code; measured tables are compared row by row, and all other numbers one by one. What was taken

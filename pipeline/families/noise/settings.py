@@ -122,7 +122,7 @@ class PlainNetwork(NoiseNetwork):
     generator_dropout: float = 0.0
     """Share of hidden values of the generator that is set to zero in training."""
     discriminator_dropout: float = 0.0
-    """The same of the discriminator."""
+    """Share of hidden values of the discriminator that is set to zero in training."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -156,7 +156,8 @@ class PlainTraining(NoiseTraining):
     r1_every: int = 16
     """Steps between R1 penalties, each so many times as heavy."""
     discriminator_passes: str = "auto"
-    """Paintings and generated images in separate batches, joined in one, or by the network."""
+    """Paintings and generated images in `separate` batches, `joined` in one, or `auto`: separate
+    where the discriminator has BatchNorm."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
