@@ -15,7 +15,7 @@ from kernels.push import Consent, push
 from kernels.record import KernelRecord
 from kernels.watch import POLL_SECONDS
 from pipeline.core.errors import Interrupted, RemoteFailed
-from pipeline.core.polling import FAILURES, poll
+from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 from pipeline.scoring.record import Score, kept_score
@@ -85,4 +85,4 @@ class KaggleWorkshop:
                 status = self.client.kernel_status(record.name, record.version or 0)
             return status if status.ended else None
 
-        return poll(ended, POLL_SECONDS, self.client.clock, failures=FAILURES)
+        return poll(ended, POLL_SECONDS, self.client.clock, max_failures=MAX_FAILURES)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from kernels.record import KernelRecord, require_within_reach
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleUnreachable, RemoteFailed
-from pipeline.core.polling import FAILURES, poll
+from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 
@@ -74,7 +74,7 @@ def watch(client: KaggleClient, record: KernelRecord) -> KernelStatus:
                 screen.log.follow(client, record.name)
             return status if status.ended else None
 
-        status = poll(ended, POLL_SECONDS, client.clock, failures=FAILURES)
+        status = poll(ended, POLL_SECONDS, client.clock, max_failures=MAX_FAILURES)
         screen.log.finish()
     latest = require_within_reach(client, record)
     if latest != record.version:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import LeaderboardRow, Submission
@@ -151,7 +151,7 @@ def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
             book.save()
             return book.rows
     except OSError as error:
-        say_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
+        warn_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
     book = Book(ledger.path, ledger.rows())
     _take_over(book, found)
     return book.rows

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.core.errors import RunError
 from pipeline.core.records import from_json
 from pipeline.runs.files import read_json
-from pipeline.system.locks import held_lock
+from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LEDGER = Path("ledger.json")
@@ -107,7 +107,7 @@ class Ledger:
     def opened(self) -> Iterator[Book]:
         """Yield the rows for changing, with other processes kept out."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with held_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
+        with file_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
             yield Book(self.path, self.rows())
 
 

@@ -21,7 +21,7 @@ from pipeline.core.errors import (
     RemoteFailed,
     RunError,
 )
-from pipeline.core.polling import FAILURES, poll
+from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import Submission, SubmissionLimits
@@ -189,7 +189,7 @@ def look_up(client: KaggleClient, row: Row) -> Submission | None:
 
 def _look_up_patiently(client: KaggleClient, row: Row) -> Submission | None:
     """Look a submission up, again after pauses: the list may lag behind."""
-    for pause in [0.0, *retries.pauses()]:
+    for pause in [0.0, *retries.backoff_delays()]:
         client.clock.sleep(pause)
         try:
             found = look_up(client, row)
@@ -231,7 +231,7 @@ def wait_until_scored(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
         found = client.submission(COMPETITION, row.ref or 0)
         return None if found.status == "PENDING" else found
 
-    found = poll(scored, POLL_SECONDS, client.clock, failures=FAILURES)
+    found = poll(scored, POLL_SECONDS, client.clock, max_failures=MAX_FAILURES)
     update(row, found)
     with ledger.opened() as book:
         kept = book.find(row.kernel, row.version)

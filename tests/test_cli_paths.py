@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli import cli, run_command
 from pipeline.cli.options import HomePath
-from pipeline.core.home import at_home
+from pipeline.core.paths import expand_user
 from pipeline.data.sources import download
 from pipeline.study.plan import load_study
 from pipeline.system.caches import cache_folder
@@ -58,4 +58,4 @@ def test_a_home_that_does_not_exist_is_a_name_like_others(monkeypatch: pytest.Mo
     assert run_command(["download", "--source=~nobody-here/a", "--data=data"]) == 2
     assert run_command(["study", "~nobody-here/a.toml", "--data=~/paintings"]) == 2
     monkeypatch.setenv("PAINTER_CACHE", "~nobody-here/cache")
-    assert cache_folder() == at_home("~nobody-here/cache") == Path("~nobody-here/cache")
+    assert cache_folder() == expand_user("~nobody-here/cache") == Path("~nobody-here/cache")

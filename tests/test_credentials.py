@@ -321,7 +321,7 @@ def test_a_credential_is_not_shown_by_its_repr(monkeypatch: pytest.MonkeyPatch) 
 
 def test_variables_are_as_before_when_the_client_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(credentials.TOKEN, f"{TOKEN}\n")
-    with credentials.handed_over():
+    with credentials.exported():
         assert os.environ[credentials.TOKEN] == TOKEN
     assert os.environ[credentials.TOKEN] == f"{TOKEN}\n"
 

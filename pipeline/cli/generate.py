@@ -55,7 +55,7 @@ def generate(
     from pipeline.models.snapshots import rewrite_snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
-    from pipeline.system.threads import take_threads
+    from pipeline.system.threads import set_threads
 
     source = snapshot_file(run_path, snapshot, last, model)
     run = RunFolder(run_path) if run_path is not None else None
@@ -65,7 +65,7 @@ def generate(
     if into_run is not None:
         into_run.check_version()
     check_writable(target)
-    take_threads(threads)
+    set_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
     write_images(into_run, source, target, loaded, output, **wanted)

@@ -108,9 +108,9 @@ def snapshot_file(
 
 def say_threads(wanted: int | None) -> None:
     """Choose how many threads torch computes with, and say so on standard error."""
-    from pipeline.system.threads import take_threads
+    from pipeline.system.threads import set_threads
 
-    click.echo(f"threads: {take_threads(wanted)}", err=True)
+    click.echo(f"threads: {set_threads(wanted)}", err=True)
 
 
 def run_or_file(path: Path) -> Path:

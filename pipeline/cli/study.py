@@ -63,7 +63,7 @@ def study(
     from pipeline.study.point import PointExecutor
     from pipeline.study.recovery import take_up
     from pipeline.study.search import run_study
-    from pipeline.system.places import make_folder
+    from pipeline.system.filesystem import make_folder
     from pipeline.system.storage import check_writable
 
     check_options_for_kaggle(where["on"], where["replace"], where["source"])

@@ -25,7 +25,7 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock()
-FAILURES = 30
+MAX_FAILURES = 30
 """Times in a row that Kaggle may be out of reach before waiting for its work ends."""
 
 
@@ -33,8 +33,8 @@ def poll(
     ask: Callable[[], T | None],
     interval: float,
     clock: Clock = SYSTEM_CLOCK,
-    longest: float = math.inf,
-    failures: int = 1,
+    timeout: float = math.inf,
+    max_failures: int = 1,
 ) -> T:
     """Ask at once and then every `interval` seconds; return the first answer that is not None.
 
@@ -46,20 +46,20 @@ def poll(
         failures: how many times in a row Kaggle may be out of reach; the last of these is raised.
 
     Raises:
-        TimeoutError: if the last question that was put in `longest` seconds brought no answer.
+        TimeoutError: if the last question that was put in `timeout` seconds brought no answer.
         KaggleUnreachable: if Kaggle is out of reach that often.
     """
-    end, failed = clock.now() + longest, 0
+    end, failed = clock.now() + timeout, 0
     while True:
         try:
             answer = ask()
             failed = 0
         except KaggleUnreachable:
             answer, failed = None, failed + 1
-            if failed >= failures:
+            if failed >= max_failures:
                 raise
         if answer is not None:
             return answer
         if clock.now() + interval > end:
-            raise TimeoutError(f"no answer within {longest:g} seconds")
+            raise TimeoutError(f"no answer within {timeout:g} seconds")
         clock.sleep(interval)

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from pipeline.core import credentials
 
-HIDDEN = "[hidden credential]"
+PLACEHOLDER = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
 MIN_LENGTH = 8
 """Characters below which a value is not struck out: it might be a part of any word."""
@@ -38,7 +38,7 @@ class _Known:
     words: tuple[str, ...] = ()
 
 
-def learn(words: Iterable[str] | None = None) -> None:
+def load_credentials(words: Iterable[str] | None = None) -> None:
     """Look up which credentials there are now: the account's, and the passwords in URLs.
 
     Args:
@@ -52,32 +52,32 @@ def learn(words: Iterable[str] | None = None) -> None:
         match = _WHOLE_URL.search(word)
         if match and len(match[2]) >= MIN_PASSWORD_LENGTH:
             found |= _spellings(match[2]) | _spellings(unquote(match[2]))
-    apart = (form for form in found if form not in HIDDEN)
+    apart = (form for form in found if form not in PLACEHOLDER)
     _Known.forms = tuple(sorted(apart, key=lambda form: (-len(form), form)))
 
 
-def strike(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """Return `text` without the known credentials; for files, whose other bytes must stay."""
     for form in _known():
         if form in text:
-            text = text.replace(form, HIDDEN)
+            text = text.replace(form, PLACEHOLDER)
     return text
 
 
 def redact(text: str) -> str:
     """Return `text` without the known credentials and without the password of any URL."""
-    text = strike(text)
+    text = redact_credentials(text)
     if "://" in text:
         text = _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
     return text
 
 
-def redact_word(word: str) -> str:
+def redact_argument(word: str) -> str:
     """Return one word of a command line likewise; a password in it may hold any character."""
     return redact(_WHOLE_URL.sub(r"\1:***@", word))
 
 
-def protect_output() -> None:
+def redact_output() -> None:
     """Pass all that this process prints, tracebacks too, through `redact`."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -134,7 +134,7 @@ class RedactedStream:
 
 def _known() -> tuple[str, ...]:
     if _Known.forms is None:
-        learn()
+        load_credentials()
     return _Known.forms or ()
 
 

@@ -20,7 +20,7 @@ from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.core.redaction import redact
 from pipeline.kaggle.names import dataset_meant, did_you_mean
-from pipeline.system.transfers import BrokenOffError
+from pipeline.system.transfers import IncompleteDownloadError
 
 SITE = "https://www.kaggle.com"
 TOKEN_PAGE = credentials.TOKEN_PAGE
@@ -82,9 +82,9 @@ class KaggleRefusedError(KaggleError):
 class _PassingError(KaggleUnreachable):
     """What may be gone at the next try."""
 
-    def __init__(self, message: str, asked_pause: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.asked_pause = asked_pause
+        self.retry_after = retry_after
 
 
 def patiently(
@@ -104,16 +104,16 @@ def patiently(
         KaggleUnreachable: if it fails again and again.
         KaggleUnsure: if a call that is not repeatable got no answer.
     """
-    pauses = retries.pauses()
+    backoff_delays = retries.backoff_delays()
     while True:
         try:
             with contextlib.redirect_stdout(io.StringIO()), _explained(subject, repeatable):
                 return call()
         except _PassingError as passing:
-            pause = next(pauses, None)
-            if pause is None or passing.asked_pause > retries.MAX_WAIT:
+            pause = next(backoff_delays, None)
+            if pause is None or passing.retry_after > retries.MAX_WAIT:
                 raise KaggleUnreachable(str(passing)) from None
-            clock.sleep(max(pause, passing.asked_pause))
+            clock.sleep(max(pause, passing.retry_after))
 
 
 def note_reply() -> None:
@@ -143,7 +143,7 @@ def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
         message = _status_message(status, subject, _words_of(reply))
         if status == 429 or (status >= 500 and repeatable):
             headers = reply.headers if reply is not None else {}
-            raise _PassingError(message, retries.asked_pause(headers)) from None
+            raise _PassingError(message, retries.retry_after(headers)) from None
         if status >= 500:
             raise KaggleUnsure(message) from None
         raise KaggleRefusedError(status, message) from None
@@ -152,7 +152,7 @@ def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
             f"Kaggle sent a web page instead of an answer about {subject.name}. Call again later."
         )
         raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
-    except (requests.RequestException, BrokenOffError):
+    except (requests.RequestException, IncompleteDownloadError):
         message = (
             f"Kaggle cannot be reached for {subject.name}. Check the network and call again; "
             "what has arrived is kept."
@@ -204,7 +204,7 @@ def _status_message(status: int, subject: Subject, words: str) -> str:
     if status == 401:
         return (
             f"Kaggle does not accept {credentials.in_use()} (401). Create a new token: "
-            f"{TOKEN_PAGE}{credentials.in_the_way()}"
+            f"{TOKEN_PAGE}{credentials.override_hint()}"
         )
     if status == 403:
         return f"Kaggle refuses {name} (403). {subject.when_forbidden}{words}"

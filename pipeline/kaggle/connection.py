@@ -46,11 +46,11 @@ class Connection:
             KaggleUnreachable: if Kaggle does not answer.
         """
         self.clock = clock
-        with credentials.handed_over():  # the client asks for them when it is imported, too
+        with credentials.exported():  # the client asks for them when it is imported, too
             self.api: Any = _with_timeouts(_client_class())()
             account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
             self.patiently(account, self._authenticate)
-        redaction.learn()  # what a login has renewed
+        redaction.load_credentials()  # what a login has renewed
 
     def _authenticate(self) -> None:
         found = True
@@ -63,7 +63,7 @@ class Connection:
             # With a key the client goes on, and yet sends the token in its place.
             raise KaggleError(
                 f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
-                f"expired. Put a new one from {TOKEN_PAGE} in its place.{credentials.in_the_way()}"
+                f"expired. Put a new one from {TOKEN_PAGE} in its place.{credentials.override_hint()}"
             )
         if not found:
             raise KaggleError(

@@ -13,7 +13,7 @@ from pipeline.kaggle.answers import SITE, Subject, note_reply
 from pipeline.kaggle.connection import TIMEOUT, Connection
 from pipeline.system import transfers
 from pipeline.system.storage import zip_damage
-from pipeline.system.transfers import Reply
+from pipeline.system.transfers import Response
 
 
 def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
@@ -30,7 +30,7 @@ def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
 
     def try_once() -> None:
         transfers.download(
-            lambda headers: _send(url, headers, label), path, version, label, leave_bar=False
+            lambda headers: _send(url, headers, label), path, version, label, keep_bar=False
         )
 
     connection.patiently(subject, try_once)
@@ -38,16 +38,16 @@ def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
 
 
 @contextmanager
-def _send(url: str, headers: dict[str, str], label: str) -> Iterator[Reply]:
+def _send(url: str, headers: dict[str, str], label: str) -> Iterator[Response]:
     import requests
 
     with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
         note_reply()
-        beyond = reply.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-        if not beyond or "Range" not in headers:
+        past_end = reply.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not past_end or "Range" not in headers:
             reply.raise_for_status()
             _refuse_page(reply.headers, label)
-        yield Reply(reply.status_code, reply.headers, reply.iter_content(transfers.CHUNK))
+        yield Response(reply.status_code, reply.headers, reply.iter_content(transfers.CHUNK_SIZE))
 
 
 def _refuse_page(headers: Mapping[str, str], label: str) -> None:

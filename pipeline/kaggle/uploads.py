@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.core.errors import KaggleError, KaggleUnsure
 from pipeline.kaggle.answers import SITE, Subject, dataset, split_name
 from pipeline.kaggle.connection import BLOBS, DATASETS, TIMEOUT, Connection
-from pipeline.system.transfers import bytes_bar
+from pipeline.system.transfers import byte_progress_bar
 
 
 def dataset_state(connection: Connection, name: str) -> str | None:
@@ -93,7 +93,7 @@ def _upload(connection: Connection, path: Path) -> str:
 
     def upload() -> str:
         started = connection.ask_once(BLOBS + "start_blob_upload", request)
-        with path.open("rb") as file, bytes_bar(label, request.content_length) as bar:
+        with path.open("rb") as file, byte_progress_bar(label, request.content_length) as bar:
             body = CallbackIOWrapper(bar.update, file, "read")
             requests.put(started.create_url, data=body, timeout=TIMEOUT).raise_for_status()
         return str(started.token)

@@ -18,7 +18,7 @@ import torch
 from pipeline import __version__
 from pipeline.config import OutputConfig
 from pipeline.core.errors import PainterError
-from pipeline.core.text import legible_values
+from pipeline.core.text import escape_values
 from pipeline.families.noise.latents import truncate
 from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.noise.sampler import NoiseSampler
@@ -199,4 +199,4 @@ def _training_data(run: RunFolder) -> dict[str, Any] | None:
     except PainterError:
         return None
     told = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
-    return dict(legible_values(told))
+    return dict(escape_values(told))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigError
-from pipeline.core.redaction import redact_word
+from pipeline.core.redaction import redact_argument
 from pipeline.study.plan import StudyPlan
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _advice(storage: str, own: Path | None, error: BaseException) -> str:
     cause = _from_sqlite(error) or error
     reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     if own is None:
-        shown = redact_word(storage)
+        shown = redact_argument(storage)
         said = reason if shown == storage else type(cause).__name__  # it may hold the password
         return (
             f"The storage {shown} cannot be used ({said}). Give an URL that Optuna takes, such as "

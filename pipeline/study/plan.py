@@ -29,7 +29,7 @@ from typing import Any
 
 from pipeline.config import Config, all_settings, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
-from pipeline.core.home import at_home
+from pipeline.core.paths import expand_user
 from pipeline.families.registry import check_makes_images
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.training.continuation import unfit
@@ -151,7 +151,7 @@ def load_study(name: str) -> StudyPlan:
     Raises:
         ConfigError: if there is none, or what it says makes no sense.
     """
-    path = at_home(name)
+    path = expand_user(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
         text = shipped.read_text()

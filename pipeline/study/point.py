@@ -25,7 +25,7 @@ from pipeline.scoring.record import Score, kept_score, read_score
 from pipeline.stages.generate import read_generation_record
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.system.parallel import THREADS_VARIABLE
-from pipeline.system.places import make_folder
+from pipeline.system.filesystem import make_folder
 from pipeline.system.storage import file_sha256
 
 PAINTER = (sys.executable, "-m", "pipeline")

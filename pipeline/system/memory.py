@@ -80,7 +80,7 @@ def _fields(path: Path) -> dict[str, int]:
     return {r[0].rstrip(":"): int(r[1]) * 1024 for r in rows if r[-1:] == ["kB"]}
 
 
-def peak_resident() -> int:
+def peak_rss() -> int:
     """Return the most bytes of memory that this process has held."""
     peak = _fields(OWN_STATUS).get("VmHWM")
     if peak is not None:
@@ -108,7 +108,7 @@ class PeakMemory:
             return self
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
-        self._before = peak_resident()
+        self._before = peak_rss()
         return self
 
     def __exit__(
@@ -124,7 +124,7 @@ class PeakMemory:
         """Return the bytes so far."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return max(0, peak_resident() - self._before)
+        return max(0, peak_rss() - self._before)
 
 
 def keep_freed_memory() -> None:

@@ -15,7 +15,7 @@ from torchvision.utils import save_image
 
 from pipeline.config import Config
 from pipeline.core.errors import DataError, DivergedError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.families.family import Metrics
 from pipeline.families.layers.normalisation import mixes_images
 from pipeline.models.snapshots import save_snapshot, upscaler_of
@@ -249,7 +249,7 @@ class RunLogger:
             yield
         except (OSError, DataError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            say_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
+            warn_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
 
 
 def fitted_generator(state: TrainingState, batches: Batches, config: Config) -> nn.Module:

@@ -18,7 +18,7 @@ import torch
 
 from pipeline.core import errors
 from pipeline.core.errors import PainterError, RankLost
-from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
+from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_from_env
 from pipeline.system.storage import write_json
 from pipeline.training.distributed.context import join
 from submission.kernel.machine import isolated
@@ -69,7 +69,7 @@ def _print_through(command: list[str], count: int) -> int:
     A notebook shows what its own process prints, and nothing of what others print.
     """
     path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-    threads = str(threads_by_environment() or max(1, allowed_cores() // count))
+    threads = str(threads_from_env() or max(1, allowed_cores() // count))
     with subprocess.Popen(
         command,
         cwd=CODE,

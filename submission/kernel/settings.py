@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
-from pipeline.core.home import at_home
+from pipeline.core.paths import expand_user
 from pipeline.data.sources import COMPETITION
 from pipeline.families.registry import enlarges, makes_images
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
@@ -196,7 +196,7 @@ def _require(holds: bool, name: str, found: object, expected: str, hint: str = "
 
 def _hint(source: str) -> str:
     """Return what to do about a source that a kernel does not know."""
-    if at_home(source).exists():
+    if expand_user(source).exists():
         return " What lies here, a kernel cannot read: make it a dataset on Kaggle first."
     return did_you_mean(source_meant(source, COMPETITION))
 

@@ -8,20 +8,20 @@ import sys
 
 from tqdm import tqdm
 
-from pipeline.core.text import legible
+from pipeline.core.text import escape_surrogates
 
-_said: set[str] = set()
+_shown: set[str] = set()
 
 
-def say_once(text: str) -> None:
+def warn_once(text: str) -> None:
     """Print a line on standard error, once per process and in one of several ranks."""
-    if text in _said or os.environ.get("RANK", "0") != "0" or sys.stderr is None:
+    if text in _shown or os.environ.get("RANK", "0") != "0" or sys.stderr is None:
         return
-    _said.add(text)
+    _shown.add(text)
     with contextlib.suppress(OSError, ValueError):  # closed: no reason to lose the work
-        tqdm.write(legible(text), file=sys.stderr)
+        tqdm.write(escape_surrogates(text), file=sys.stderr)
 
 
-def forget() -> None:
+def reset_warnings() -> None:
     """Let everything be said again, as in a new process."""
-    _said.clear()
+    _shown.clear()
