@@ -23,7 +23,7 @@ from kernels.record import slug_in
 from kernels.upscalers import UpscalerChoice, describe_minutes
 from pipeline.config import Config
 from pipeline.families.registry import makes_images
-from pipeline.kaggle.answers import split_name
+from pipeline.kaggle.errors import split_name
 from pipeline.runs.folder import RunFolder
 from submission.kernel.settings import KernelSettings, reserve_seconds
 

@@ -31,7 +31,7 @@ from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.core.polling import poll
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.records import KernelSource, Pushed
+from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
 from submission.kernel.inputs import RUN_FILES
@@ -175,7 +175,7 @@ def _send(
     return record
 
 
-def _keep(folder: Path, pending: KernelRecord, pushed: Pushed) -> KernelRecord:
+def _keep(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> KernelRecord:
     record = pending.but(
         name=pushed.name, version=pushed.version, url=pushed.url, missing=pushed.missing
     )
@@ -196,7 +196,7 @@ def settled(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
     if digest(latest.text) != record.source_sha256:
         return None
     url = f"https://www.kaggle.com/code/{record.name}"
-    return _keep(folder, record, Pushed(record.name, latest.version, url))
+    return _keep(folder, record, PushedKernel(record.name, latest.version, url))
 
 
 def same_kernel_there(

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.core.advice import counted
 from pipeline.core.errors import PainterError
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.answers import SITE
+from pipeline.kaggle.errors import SITE
 from pipeline.kaggle.api import KaggleClient
 from pipeline.models.precision import choose_precision, default_device
 from pipeline.runs.provenance import device_name, library_version

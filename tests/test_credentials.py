@@ -377,7 +377,7 @@ def test_what_is_known_holds_all_of_the_account_and_no_path(
     monkeypatch.setenv(credentials.TOKEN, str(tmp_path / "elsewhere"))
     monkeypatch.setenv("KAGGLE_USER_SECRETS_TOKEN", "of-a-notebook")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    names, secrets = credentials.known()
+    names, secrets = credentials.names_and_secrets()
     assert names == {"bob", USER, f"{USER}\n"}
     assert secrets == {
         "in-the-file", "in-another-file", "damaged-key", "access-of-the-login", KEY,

@@ -225,8 +225,8 @@ def test_a_cache_that_cannot_be_written_is_said_once(
 
 def test_what_cannot_be_kept_is_not_lost(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    caches.keep(tmp_path / "folder", b"x")  # said, and nothing else
-    caches.keep(tmp_path / "file", b"x")
+    caches.write_cache(tmp_path / "folder", b"x")  # said, and nothing else
+    caches.write_cache(tmp_path / "file", b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
 
 

@@ -36,7 +36,7 @@ APPEARS_IN = {
     "pipeline/families/upscaler/generated_inputs.py": "train",
     "pipeline/training/distributed/context.py": "train",
     "pipeline/stages/video.py": "video",
-    "pipeline/kaggle/answers.py": "download, kernel push, submit, leaderboard, doctor",
+    "pipeline/kaggle/errors.py": "download, kernel push, submit, leaderboard, doctor",
     "pipeline/kaggle/api.py": "download, kernel push, submit, leaderboard, doctor",
     "kernels/metadata.py": "kernel push, kernel build",
     "kernels/pull.py": "kernel pull, submit, study",

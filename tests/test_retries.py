@@ -8,7 +8,7 @@ import pytest
 from pipeline.core import retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.retries import retry_after, backoff_delays
-from pipeline.kaggle import answers as kaggle_answers
+from pipeline.kaggle import errors as kaggle_answers
 from tests.clock import StandingTime
 
 
@@ -52,10 +52,10 @@ def test_what_may_have_been_done_is_not_tried_again() -> None:
         raise requests.ConnectionError
 
     with pytest.raises(KaggleUnsure):
-        kaggle_answers.patiently(subject, fails, repeatable=False, clock=time.clock)
+        kaggle_answers.call_with_retries(subject, fails, idempotent=False, clock=time.clock)
     assert len(calls) == 1
     with pytest.raises(KaggleUnreachable):
-        kaggle_answers.patiently(subject, fails, clock=time.clock)
+        kaggle_answers.call_with_retries(subject, fails, clock=time.clock)
     assert len(calls) == 1 + retries.MAX_ATTEMPTS
     # Each pause is twice the one before, a quarter more or less.
     assert all(0.75 <= pause / 2**number <= 1.25 for number, pause in enumerate(time.slept))

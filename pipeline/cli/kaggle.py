@@ -17,7 +17,7 @@ from pipeline.cli.options import (
     PathOption,
     config_options,
     domain_option,
-    may_replace,
+    replace_confirmation,
     options,
     replace_option,
     run_option,
@@ -144,7 +144,7 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
         click.echo(describe_plan(plan, client.user))
         return
     attachments = upscalers_of(**choices).attachments(plan, continue_from)
-    consent = may_replace(replace)
+    consent = replace_confirmation(replace)
     record, new = pushing.push(client, plan, run_path, attachments, may_replace=consent)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
@@ -214,7 +214,7 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
         click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
-        row = submit_anew(client, ledger, run, record, message, may_replace(replace), dry_run)
+        row = submit_anew(client, ledger, run, record, message, replace_confirmation(replace), dry_run)
         if row is None:
             return
     click.echo(submitting.summary(row))

@@ -165,7 +165,7 @@ def override_hint() -> str:
     return f" Or {token.remedy}: the key in {account[1].place} is used then."
 
 
-def known() -> tuple[set[str], set[str]]:
+def names_and_secrets() -> tuple[set[str], set[str]]:
     """Return the user names and the secrets that are here, sendable or not; reads small files."""
     names, secrets = {os.environ.get(USERNAME, "")}, set()
     for variable, value in os.environ.items():

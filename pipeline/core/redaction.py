@@ -46,7 +46,7 @@ def load_credentials(words: Iterable[str] | None = None) -> None:
     """
     if words is not None:
         _Known.words = tuple(words)
-    names, secrets = credentials.known()
+    names, secrets = credentials.names_and_secrets()
     found = {form for secret in secrets for form in _forms_of(secret, names)}
     for word in [*_Known.words, *credentials.proxies()]:
         match = _WHOLE_URL.search(word)

@@ -38,7 +38,7 @@ from pipeline.data.images import (
 )
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
-from pipeline.kaggle.names import did_you_mean, source_meant
+from pipeline.kaggle.names import did_you_mean, parse_source
 from pipeline.runs.files import read_json
 from pipeline.system.parallel import map_with_progress
 from pipeline.system.filesystem import resolve_new_folder, is_clutter
@@ -92,7 +92,7 @@ def _refuse_no_source(source: str) -> None:
         return
     if not source.startswith("dataset:") and expand_user(source).exists():
         return
-    meant = source_meant(source, COMPETITION)
+    meant = parse_source(source, COMPETITION)
     if meant is None and "://" in source:
         raise DataError(
             f"{source} is no address that painter downloads from. Fetch its images by other means, "

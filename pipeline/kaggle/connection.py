@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from pipeline.core import credentials, redaction
 from pipeline.core.errors import KaggleError
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
-from pipeline.kaggle.answers import (
+from pipeline.kaggle.errors import (
     TOKEN_PAGE,
     KaggleRefusedError,
     Subject,
-    note_reply,
-    patiently,
+    note_response,
+    call_with_retries,
 )
 
 TIMEOUT = (15.0, 90.0)
@@ -49,7 +49,7 @@ class Connection:
         with credentials.exported():  # the client asks for them when it is imported, too
             self.api: Any = _with_timeouts(_client_class())()
             account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
-            self.patiently(account, self._authenticate)
+            self.call_with_retries(account, self._authenticate)
         redaction.load_credentials()  # what a login has renewed
 
     def _authenticate(self) -> None:
@@ -84,26 +84,26 @@ class Connection:
         kind = str(self.api.config_values.get("auth_method", ""))
         return kind.removeprefix("AuthMethod.").lower().replace("_", " ")
 
-    def patiently(self, subject: Subject, call: Callable[[], T], repeatable: bool = True) -> T:
-        """Make a call of the client, as `pipeline.kaggle.answers.patiently` does."""
-        return patiently(subject, call, repeatable, self.clock)
+    def call_with_retries(self, subject: Subject, call: Callable[[], T], idempotent: bool = True) -> T:
+        """Make a call of the client, as `pipeline.kaggle.errors.patiently` does."""
+        return call_with_retries(subject, call, idempotent, self.clock)
 
-    def ask(self, subject: Subject, method: str, request: Any, repeatable: bool = True) -> Any:
+    def send(self, subject: Subject, method: str, request: Any, idempotent: bool = True) -> Any:
         """Send one request of the client's own types; return its reply."""
-        return self.patiently(subject, lambda: self.ask_once(method, request), repeatable)
+        return self.call_with_retries(subject, lambda: self.send_once(method, request), idempotent)
 
-    def ask_once(self, method: str, request: Any) -> Any:
+    def send_once(self, method: str, request: Any) -> Any:
         """Send one request, once; raise what the client raises."""
         with self.api.build_kaggle_client() as client:
             return operator.attrgetter(method)(client)(request)
 
-    def ask_if_there(self, subject: Subject, method: str, request: Any) -> Any:
+    def send_or_none(self, subject: Subject, method: str, request: Any) -> Any:
         """Send a request; return None where Kaggle says that there is no such thing.
 
         For what is not there, Kaggle answers 403 as well as 404, so as not to tell.
         """
         try:
-            return self.ask(subject, method, request)
+            return self.send(subject, method, request)
         except KaggleRefusedError as refusal:
             if refusal.status in (403, 404):
                 return None
@@ -114,11 +114,11 @@ class Connection:
         request.page_size = PAGE_SIZE
         request.page_token = ""
         while True:
-            reply = self.ask(subject, method, request)
-            yield reply
-            if not reply.next_page_token:
+            response = self.send(subject, method, request)
+            yield response
+            if not response.next_page_token:
                 return
-            request.page_token = reply.next_page_token
+            request.page_token = response.next_page_token
 
 
 def _client_class() -> type:
@@ -141,11 +141,11 @@ def _with_timeouts(api_class: type) -> type:
     class Adapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
             options["timeout"] = options.get("timeout") or TIMEOUT
-            reply = super().send(request, *args, **options)
-            note_reply()
-            return reply
+            response = super().send(request, *args, **options)
+            note_response()
+            return response
 
-    class PatientApi(api_class):  # type: ignore[misc]  # a class of the untyped client
+    class ApiWithTimeouts(api_class):  # type: ignore[misc]  # a class of the untyped client
         def build_kaggle_client(self) -> Any:
             client = super().build_kaggle_client()
             http = client.http_client()
@@ -154,4 +154,4 @@ def _with_timeouts(api_class: type) -> type:
             http._session.mount("https://", Adapter())
             return client
 
-    return PatientApi
+    return ApiWithTimeouts

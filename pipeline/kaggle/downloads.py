@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from pipeline.core.errors import KaggleError
-from pipeline.kaggle.answers import SITE, Subject, note_reply
+from pipeline.kaggle.errors import SITE, Subject, note_response
 from pipeline.kaggle.connection import TIMEOUT, Connection
 from pipeline.system import transfers
 from pipeline.system.storage import zip_damage
@@ -30,34 +30,34 @@ def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
 
     def try_once() -> None:
         transfers.download(
-            lambda headers: _send(url, headers, label), path, version, label, keep_bar=False
+            lambda headers: _get(url, headers, label), path, version, label, keep_bar=False
         )
 
-    connection.patiently(subject, try_once)
+    connection.call_with_retries(subject, try_once)
     version.unlink(missing_ok=True)
 
 
 @contextmanager
-def _send(url: str, headers: dict[str, str], label: str) -> Iterator[Response]:
+def _get(url: str, headers: dict[str, str], label: str) -> Iterator[Response]:
     import requests
 
-    with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
-        note_reply()
-        past_end = reply.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as response:
+        note_response()
+        past_end = response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         if not past_end or "Range" not in headers:
-            reply.raise_for_status()
-            _refuse_page(reply.headers, label)
-        yield Response(reply.status_code, reply.headers, reply.iter_content(transfers.CHUNK_SIZE))
+            response.raise_for_status()
+            _check_not_page(response.headers, label)
+        yield Response(response.status_code, response.headers, response.iter_content(transfers.CHUNK_SIZE))
 
 
-def _refuse_page(headers: Mapping[str, str], label: str) -> None:
+def _check_not_page(headers: Mapping[str, str], label: str) -> None:
     if "text/html" in headers.get("Content-Type", "") and not label.endswith((".html", ".htm")):
         raise KaggleError(
             f"Kaggle sent a web page instead of {label}. Nothing of it was kept; call again later."
         )
 
 
-def whole_zip(path: Path) -> Path:
+def verified_zip(path: Path) -> Path:
     """Return `path` if it is a whole zip; else remove its folder, so that a call starts anew.
 
     Raises:

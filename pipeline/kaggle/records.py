@@ -42,7 +42,7 @@ class Quota:
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedKernel:
     """A kernel version that Kaggle has taken."""
 
     name: str

@@ -117,16 +117,16 @@ def _partial_folder(path: Path) -> Path:
 def _send(url: str, headers: dict[str, str], timeout: float) -> Iterator[Response]:
     """Ask for `url`; a range that the file does not have is a reply like others."""
     try:
-        reply = urllib.request.urlopen(
+        response = urllib.request.urlopen(
             urllib.request.Request(url, headers=headers), timeout=timeout
         )
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or "Range" not in headers:
             raise
-        reply = error
-    with reply:
-        chunks = iter(lambda: reply.read(transfers.CHUNK_SIZE), b"")
-        yield Response(reply.status, reply.headers, chunks)
+        response = error
+    with response:
+        chunks = iter(lambda: response.read(transfers.CHUNK_SIZE), b"")
+        yield Response(response.status, response.headers, chunks)
 
 
 def _reason(error: OSError | http.client.HTTPException) -> object:

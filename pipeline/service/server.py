@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from pipeline.core.errors import ConfigError
-from pipeline.service.connection import PATIENCE as CLIENT_PATIENCE
+from pipeline.service.connection import CLIENT_TIMEOUT
 from pipeline.service.connection import PatientProtocol
 
-PATIENCE = 120
+SHUTDOWN_TIMEOUT = 120
 """Seconds that a client has to take its answer when the server stops."""
 _BACKLOG = 2048
 
@@ -57,7 +57,7 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
-def make_server(app: FastAPI, patience: float = CLIENT_PATIENCE) -> uvicorn.Server:
+def make_server(app: FastAPI, patience: float = CLIENT_TIMEOUT) -> uvicorn.Server:
     """Return a server that is quiet unless something fails.
 
     Args:
@@ -72,7 +72,7 @@ def make_server(app: FastAPI, patience: float = CLIENT_PATIENCE) -> uvicorn.Serv
             log_level="warning",
             access_log=False,
             lifespan="on",
-            timeout_graceful_shutdown=PATIENCE,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     )
 

@@ -14,7 +14,7 @@ from pipeline.core.paths import expand_user
 from pipeline.data.sources import COMPETITION
 from pipeline.families.registry import enlarges, makes_images
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
-from pipeline.kaggle.names import did_you_mean, source_meant
+from pipeline.kaggle.names import did_you_mean, parse_source
 from submission.archive import check_image_count
 from submission.rules import IMAGE_SIZE
 
@@ -198,7 +198,7 @@ def _hint(source: str) -> str:
     """Return what to do about a source that a kernel does not know."""
     if expand_user(source).exists():
         return " What lies here, a kernel cannot read: make it a dataset on Kaggle first."
-    return did_you_mean(source_meant(source, COMPETITION))
+    return did_you_mean(parse_source(source, COMPETITION))
 
 
 def _is_dataset(name: str) -> bool:
