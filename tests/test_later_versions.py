@@ -147,7 +147,7 @@ def test_other_records_are_left_alone(
 
 def test_the_books_of_a_study_are_left_alone(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    from pipeline.study.books import open_study
+    from pipeline.study.storage import open_study
 
     plan, books = load_study("noise"), tmp_path / "study.db"
     open_study(plan, f"sqlite:///{books}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kernels.metadata import Plan
     from pipeline.runs.folder import RunFolder
     from pipeline.study.plan import Point, StudyPlan
-    from pipeline.study.point import PointExecutor
+    from pipeline.study.executor import LocalExecutor
     from pipeline.study.search import Executor, Outcome
 
 
@@ -58,10 +58,10 @@ def study(
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
-    from pipeline.study.books import open_study
+    from pipeline.study.storage import open_study
     from pipeline.study.plan import load_study
-    from pipeline.study.point import PointExecutor
-    from pipeline.study.recovery import take_up
+    from pipeline.study.executor import LocalExecutor
+    from pipeline.study.restore import restore_trials
     from pipeline.study.search import run_study
     from pipeline.system.filesystem import make_folder
     from pipeline.system.storage import check_writable
@@ -72,13 +72,13 @@ def study(
     folder = out or Path("runs") / "studies" / plan.name
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
-    here = PointExecutor(plan, folder, data, domain, content, threads, weights)
+    here = LocalExecutor(plan, folder, data, domain, content, threads, weights)
     executor = executor_of(here, domain, where["on"], where["source"], where["replace"])
     check_writable(folder / "comparison.html")
     make_folder(folder)
     own = (folder / "study.db").resolve()
     books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
-    take_up(plan, books, folder)
+    restore_trials(plan, books, folder)
     outcome = run_study(plan, books, executor, count, shared=storage is not None)
     click.echo(compare(here, executor, outcome, books))
     check_not_failed(plan, outcome)
@@ -115,7 +115,7 @@ def workers_and_threads(
 
 
 def executor_of(
-    here: PointExecutor, domain: str | None, on: str, source: str | None, replace: bool
+    here: LocalExecutor, domain: str | None, on: str, source: str | None, replace: bool
 ) -> Executor:
     """Return what runs the points: this machine, or Kaggle's."""
     return here if on == "here" else on_kaggle(here, source or "competition", domain, replace)
@@ -140,9 +140,9 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(here: PointExecutor, executor: Executor, outcome: Outcome, books: Any) -> str:
+def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, books: Any) -> str:
     """Write the comparison of the points whose files are there, and return what to say of it."""
-    from pipeline.study.books import importance
+    from pipeline.study.storage import importance
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
 
@@ -169,8 +169,8 @@ def compare(here: PointExecutor, executor: Executor, outcome: Outcome, books: An
 def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     """Return what the reader of a comparison should know, beside what has failed."""
     notes = []
-    if outcome.given_up:
-        notes.append(f"Given up by validation scores: {counted(outcome.given_up, 'point')}.")
+    if outcome.pruned:
+        notes.append(f"Given up by validation scores: {counted(outcome.pruned, 'point')}.")
     if outcome.elsewhere:
         notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
     if outcome.missing:
@@ -186,14 +186,14 @@ def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     return notes
 
 
-def on_kaggle(here: PointExecutor, source: str, domain: str | None, replace: bool) -> Executor:
+def on_kaggle(here: LocalExecutor, source: str, domain: str | None, replace: bool) -> Executor:
     """Return what runs the points of a study on Kaggle's kernels.
 
     Raises:
         ConfigError: for a search or for points that continue others.
     """
     from kernels.planning import Order, plan_training
-    from kernels.points import KaggleWorkshop
+    from kernels.executor import KaggleExecutor
     from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
     from submission.rules import MINIMUM_IMAGES
@@ -214,4 +214,4 @@ def on_kaggle(here: PointExecutor, source: str, domain: str | None, replace: boo
         return plan_training(client.user, here.run(point).path, config, order)
 
     # Points are pushed by several threads, which cannot ask.
-    return KaggleWorkshop(client, here, plan_of, may_replace=lambda found: replace)
+    return KaggleExecutor(client, here, plan_of, may_replace=lambda found: replace)

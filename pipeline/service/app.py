@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
 from pipeline.core.errors import PainterError, ServiceBusy, WorkFailed
-from pipeline.service.answers import HeadAsGet, MadeAnswer
+from pipeline.service.responses import HeadAsGet, GeneratedResponse
 from pipeline.service.inference import InferenceService
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
@@ -109,13 +109,13 @@ class Health(BaseModel):
     """Of answers that are being made or have not been taken yet, at most."""
 
 
-def create_app(studio: InferenceService) -> FastAPI:
+def create_app(service: InferenceService) -> FastAPI:
     """Return the application; it closes the studio when it stops."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        studio.close()
+        service.close()
 
     app = FastAPI(
         title="painter",
@@ -127,10 +127,10 @@ def create_app(studio: InferenceService) -> FastAPI:
         dependencies=[Depends(check_no_repeats)],
     )
     _add_errors(app)
-    _add_images(app, studio)
-    _add_facts(app, studio)
+    _add_images(app, service)
+    _add_facts(app, service)
     _add_pages(app)
-    app.add_middleware(WithHeaders)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
     return app
 
@@ -169,7 +169,7 @@ def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _add_images(app: FastAPI, studio: InferenceService) -> None:
+def _add_images(app: FastAPI, service: InferenceService) -> None:
     pictures = ("image/png", "image/jpeg", "image/webp")
 
     @app.get(
@@ -179,7 +179,7 @@ def _add_images(app: FastAPI, studio: InferenceService) -> None:
         responses=_responses(*pictures, "application/zip"),
     )
     async def images(request: Request, query: Annotated[ImagesQuery, Query()]) -> Response:
-        return _answer(studio, request, images_job(studio.model, query))
+        return _respond(service, request, images_job(service.model, query))
 
     @app.get(
         "/v1/grid",
@@ -188,7 +188,7 @@ def _add_images(app: FastAPI, studio: InferenceService) -> None:
         responses=_responses(*pictures),
     )
     async def grid(request: Request, query: Annotated[GridQuery, Query()]) -> Response:
-        return _answer(studio, request, grid_job(studio.model, query))
+        return _respond(service, request, grid_job(service.model, query))
 
     @app.get(
         "/v1/interpolation",
@@ -199,26 +199,26 @@ def _add_images(app: FastAPI, studio: InferenceService) -> None:
     async def interpolation(
         request: Request, query: Annotated[InterpolationQuery, Query()]
     ) -> Response:
-        return _answer(studio, request, interpolation_job(studio.model, query))
+        return _respond(service, request, interpolation_job(service.model, query))
 
 
-def _answer(studio: InferenceService, request: Request, work: Job) -> Response:
+def _respond(service: InferenceService, request: Request, work: Job) -> Response:
     """Return the answer to a request that has no error in it, whatever the client has already."""
-    tag = entity_tag(studio.model, request)
+    tag = entity_tag(service.model, request)
     known = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=known)
     name = f'inline; filename="{work.file_name}"'
     headers = {**known, "Content-Disposition": name}
-    return MadeAnswer(lambda: _finished(studio, work), headers, work.media_type)
+    return GeneratedResponse(lambda: _content(service, work), headers, work.media_type)
 
 
 @asynccontextmanager
-async def _finished(studio: InferenceService, work: Job) -> AsyncIterator[bytes]:
+async def _content(service: InferenceService, work: Job) -> AsyncIterator[bytes]:
     """Give what the studio answers; a failure of its own is logged, and told as one."""
     async with AsyncExitStack() as held:
         try:
-            content = await held.enter_async_context(studio.answer(work))
+            content = await held.enter_async_context(service.answer(work))
         except PainterError:
             raise
         except Exception as error:
@@ -240,9 +240,9 @@ def entity_tag(model: Model, request: Request) -> str:
 # --- Facts and pages
 
 
-def _add_facts(app: FastAPI, studio: InferenceService) -> None:
+def _add_facts(app: FastAPI, service: InferenceService) -> None:
     formats = ["png", "jpeg", "webp", "gif", *(["mp4"] if can_write_mp4() else [])]
-    about = About(**studio.model.about(), formats=formats, limits=Limits())
+    about = About(**service.model.about(), formats=formats, limits=Limits())
 
     @app.get("/v1/model", summary="What it is, how it was trained, its score")
     async def model() -> About:
@@ -250,8 +250,8 @@ def _add_facts(app: FastAPI, studio: InferenceService) -> None:
 
     @app.get("/healthz", summary="Whether it works")
     async def healthz() -> Health:
-        room = studio.room
-        return Health(status="ok", in_progress=room.images, waiting_bytes=room.bytes)
+        capacity = service.capacity
+        return Health(status="ok", in_progress=capacity.images, waiting_bytes=capacity.bytes)
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -272,7 +272,7 @@ def _add_pages(app: FastAPI) -> None:
         route(path, name)
 
 
-class WithHeaders:
+class SecurityHeaders:
     """Puts `HEADERS` on every answer."""
 
     def __init__(self, app: ASGIApp) -> None:

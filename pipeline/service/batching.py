@@ -33,7 +33,7 @@ class BatchQueue(Protocol):
         """Finish what was begun, and end."""
 
 
-class _Job:
+class _Pending:
     """One request's rows, and what has been computed of them."""
 
     def __init__(self, rows: int) -> None:
@@ -72,12 +72,12 @@ class Batcher:
 
         Args:
             compute: called with as many rows as one of the sizes; by all workers at once.
-            sizes: of batches, as `steady_sizes` finds them; at least one.
+            sizes: of batches, as `deterministic_sizes` finds them; at least one.
             workers: threads; at least 1.
             prepare: called once in each thread.
         """
         self._compute, self._sizes, self._prepare = compute, sorted(sizes), prepare
-        self._waiting: deque[tuple[_Job, int, torch.Tensor]] = deque()
+        self._waiting: deque[tuple[_Pending, int, torch.Tensor]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -95,7 +95,7 @@ class Batcher:
         Raises:
             RuntimeError: if it is closed.
         """
-        job = _Job(len(z))
+        job = _Pending(len(z))
         with self._changed:
             if self._closed:
                 raise RuntimeError("The batcher is closed.")
@@ -104,7 +104,7 @@ class Batcher:
         job.future.add_done_callback(lambda future: self._drop(job) if future.cancelled() else None)
         return job.future
 
-    def _drop(self, unwanted: _Job) -> None:
+    def _drop(self, unwanted: _Pending) -> None:
         """Forget the rows of a job that nobody waits for."""
         with self._changed:
             self._waiting = deque(row for row in self._waiting if row[0] is not unwanted)
@@ -122,7 +122,7 @@ class Batcher:
         while batch := self._take():
             try:
                 size = next(size for size in self._sizes if size >= len(batch))
-                images = self._compute(padded([z for _, _, z in batch], size))
+                images = self._compute(pad_batch([z for _, _, z in batch], size))
             except Exception as error:  # it belongs to those who wait for it
                 for job, _, _ in batch:
                     job.fail(error)
@@ -130,7 +130,7 @@ class Batcher:
             for (job, row, _), image in zip(batch, images, strict=False):
                 job.put(row, image)
 
-    def _take(self) -> list[tuple[_Job, int, torch.Tensor]]:
+    def _take(self) -> list[tuple[_Pending, int, torch.Tensor]]:
         """Return the next rows, waiting for the first; none when all is done and closed."""
         with self._changed:
             while not self._waiting and not self._closed:
@@ -139,13 +139,13 @@ class Batcher:
             return [self._waiting.popleft() for _ in range(count)]
 
 
-def padded(rows: list[torch.Tensor], size: int) -> torch.Tensor:
+def pad_batch(rows: list[torch.Tensor], size: int) -> torch.Tensor:
     """Return rows (D,) as one tensor (size, D), zeros after the last."""
     z = torch.stack(rows)
     return torch.cat([z, z.new_zeros(size - len(z), z.shape[1])])
 
 
-def steady_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> list[int]:
+def deterministic_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> list[int]:
     """Return sizes of batches in which an image has the same bits, at every place of each.
 
     No library promises that, for any size, so it is tried: each z at each place. The largest size
@@ -156,15 +156,15 @@ def steady_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tenso
         z: examples (N, D), all different; N is the largest size to try.
     """
     largest = len(z)
-    while largest > 1 and not _agree(compute, z[:largest], compute(z[:largest]), largest):
+    while largest > 1 and not _same_bits(compute, z[:largest], compute(z[:largest]), largest):
         largest //= 2
     z = z[:largest]
     images = compute(z)
     smaller = [largest >> halvings for halvings in range(1, largest.bit_length())]
-    return [largest, *(size for size in smaller if _agree(compute, z, images, size))]
+    return [largest, *(size for size in smaller if _same_bits(compute, z, images, size))]
 
 
-def _agree(
+def _same_bits(
     compute: Callable[[torch.Tensor], torch.Tensor],
     z: torch.Tensor,
     images: torch.Tensor,

@@ -143,7 +143,7 @@ class Model:
             "noise": config.values()["noise"],
             "classes": list(self.classes),
             "trained_on": self._trained_on,
-            "score": None if score is None else _told(score),
+            "score": None if score is None else _public_score(score),
             "settings": {
                 section: getattr(config, section).__dict__ | {}
                 for section in ("data", "network", "training", "output")
@@ -151,7 +151,7 @@ class Model:
         }
 
 
-def _told(score: Mapping[str, object]) -> dict[str, object]:
+def _public_score(score: Mapping[str, object]) -> dict[str, object]:
     # What does not say that it is comparable, as scores on the way, is not.
     comparable = score.get(COMPARABLE) is True
     return {key: score.get(key) for key in SCORE_KEYS} | {COMPARABLE: comparable}

@@ -35,7 +35,7 @@ MEDIA_TYPES = {
 }
 
 
-def finished(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
+def resize_each(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
     """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each enlarged by itself."""
     for start in range(len(pixels)):
         yield enlarge(pixels[start : start + 1], output)[0]
@@ -56,7 +56,7 @@ def encode(image: np.ndarray, kind: str, output: OutputConfig) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
+def encode_zip(files: Mapping[str, bytes]) -> bytes:
     """Return a stored zip of files in the given order, with fixed dates."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -65,7 +65,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def side_by_side(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+def make_grid(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Return uint8 images (S, S, 3) in rows: (R * S, columns * S, 3), black where none is left."""
     side = images[0].shape[0]
     rows = math.ceil(len(images) / columns)

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from pipeline.core.errors import ConfigError
 from pipeline.service.connection import CLIENT_TIMEOUT
-from pipeline.service.connection import PatientProtocol
+from pipeline.service.connection import TimeoutProtocol
 
 SHUTDOWN_TIMEOUT = 120
 """Seconds that a client has to take its answer when the server stops."""
@@ -57,14 +57,14 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
-def make_server(app: FastAPI, patience: float = CLIENT_TIMEOUT) -> uvicorn.Server:
+def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn.Server:
     """Return a server that is quiet unless something fails.
 
     Args:
         app: what answers.
         patience: seconds in which a client has to take a piece of its answer, or finish asking.
     """
-    protocol = type("Protocol", (PatientProtocol, AutoHTTPProtocol), {"patience": patience})
+    protocol = type("Protocol", (TimeoutProtocol, AutoHTTPProtocol), {"patience": client_timeout})
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -79,12 +79,12 @@ def make_server(app: FastAPI, patience: float = CLIENT_TIMEOUT) -> uvicorn.Serve
 
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or Ctrl+C; then finish what was begun."""
-    with _signals_mean_stop():
+    with _absorb_signals():
         make_server(app).run(sockets=[listener])
 
 
 @contextmanager
-def _signals_mean_stop() -> Iterator[None]:
+def _absorb_signals() -> Iterator[None]:
     """Take the signals that the server raises once more after it has stopped because of them."""
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.runs.folder import RunFolder
-from pipeline.study.books import FOLDER
+from pipeline.study.storage import FOLDER
 from pipeline.study.plan import Point, StudyPlan
-from pipeline.study.search import searched_point
+from pipeline.study.search import search_point
 
 if TYPE_CHECKING:
     import optuna
 
 
-def take_up(plan: StudyPlan, study: optuna.Study, folder: Path) -> None:
+def restore_trials(plan: StudyPlan, study: optuna.Study, folder: Path) -> None:
     """Enqueue the points of a search whose run folders are there, if the books are empty.
 
     What they have cost is not lost with the books: what is finished is noted without being done
@@ -26,19 +26,19 @@ def take_up(plan: StudyPlan, study: optuna.Study, folder: Path) -> None:
         return
     runs = [RunFolder(path.parent) for path in sorted(folder.glob("*/config.json"))]
     for run in sorted(runs, key=lambda run: not run.score.exists()):  # for others to compare with
-        point = _drawn_before(plan, run)
+        point = _existing_point(plan, run)
         if point is not None:
             study.enqueue_trial(point.parameters, user_attrs={FOLDER: run.path.name})
 
 
-def _drawn_before(plan: StudyPlan, run: RunFolder) -> Point | None:
+def _existing_point(plan: StudyPlan, run: RunFolder) -> Point | None:
     """Return the point of a search that a run folder belongs to; None if to no such point."""
     try:
         config = run.read_config()
     except RunError:
         return None
     drawn = {name: _choice(plan, name, _setting(config, name)) for name in plan.search}
-    point = searched_point(drawn, plan.seeds[0])
+    point = search_point(drawn, plan.seeds[0])
     return point if plan.folder(point) == run.path.name else None
 
 

@@ -20,18 +20,18 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 from pipeline.scoring.record import Score, kept_score
 from pipeline.study.plan import Point
-from pipeline.study.point import OnScore, PointExecutor
+from pipeline.study.executor import OnScore, LocalExecutor
 
 AT_A_TIME = 2
 """GPU kernels that Kaggle runs of one user at the same time."""
 
 
 @dataclass(frozen=True)
-class KaggleWorkshop:
+class KaggleExecutor:
     """Runs points on Kaggle."""
 
     client: KaggleClient
-    here: PointExecutor
+    here: LocalExecutor
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
     plan_of: Callable[[Point], Plan]
     """What to push for a point."""
@@ -45,7 +45,7 @@ class KaggleWorkshop:
         """Return what is set when the study is to end."""
         return self.here.stopping
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
+    def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Push a point, wait for it, pull and score it; a call repeated pushes nothing twice.
 
         Raises:

@@ -19,14 +19,14 @@ from pipeline.study.plan import StudyPlan
 if TYPE_CHECKING:
     import optuna
 
-FOLDER, PROCESS, ERROR, AGAIN = "folder", "process", "error", "again"
+FOLDER, PROCESS, ERROR, RERUN_OF = "folder", "process", "error", "again"
 """What is noted of a trial: its run folder's name, who runs it, why it failed, and the number of
 the trial that it does again."""
 HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
 """How often a trial says that it is alive, and after what silence another machine takes it up."""
 STARTUP_TRIALS = 5
 """Points of a search that are never given up, for want of others to compare with."""
-_NOT_BY_THE_FILE = {
+_ENVIRONMENT_ERRORS = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
@@ -35,7 +35,7 @@ MIN_FOR_IMPORTANCE = 8
 """Finished points from which something is said of what the score depends on."""
 
 
-def open_study(plan: StudyPlan, storage: str, own: Path | None = None) -> optuna.Study:
+def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) -> optuna.Study:
     """Return the Optuna study of a plan, made if it is not there.
 
     Args:
@@ -51,8 +51,8 @@ def open_study(plan: StudyPlan, storage: str, own: Path | None = None) -> optuna
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     try:
-        if own is not None:
-            _refuse_damaged(own)
+        if default_file is not None:
+            _check_integrity(default_file)
         study: optuna.Study = optuna.create_study(
             study_name=f"{plan.name}-{plan.digest}",
             storage=optuna.storages.RDBStorage(
@@ -66,37 +66,37 @@ def open_study(plan: StudyPlan, storage: str, own: Path | None = None) -> optuna
         return study
     except Exception as error:
         # Storages are of many kinds, and each raises its own errors.
-        raise ConfigError(_advice(storage, own, error)) from None
+        raise ConfigError(_advice(storage, default_file, error)) from None
 
 
-def _advice(storage: str, own: Path | None, error: BaseException) -> str:
+def _advice(storage: str, default_file: Path | None, error: BaseException) -> str:
     """Return what to say of a storage that cannot be used."""
-    cause = _from_sqlite(error) or error
+    cause = _sqlite_error(error) or error
     reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    if own is None:
+    if default_file is None:
         shown = redact_argument(storage)
         said = reason if shown == storage else type(cause).__name__  # it may hold the password
         return (
             f"The storage {shown} cannot be used ({said}). Give an URL that Optuna takes, such as "
             "sqlite:///study.db."
         )
-    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _NOT_BY_THE_FILE:
-        return f"{own} cannot be used ({reason}). Mend that, or name another place by --storage."
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENT_ERRORS:
+        return f"{default_file} cannot be used ({reason}). Mend that, or name another place by --storage."
     return (
-        f"{own} is damaged, or of another version of Optuna ({reason}). It only notes which points "
+        f"{default_file} is damaged, or of another version of Optuna ({reason}). It only notes which points "
         "have been run: delete it, and the same command makes an empty one in its place. That "
         "loses nothing, since the run folders beside it hold what was trained and scored."
     )
 
 
-def _from_sqlite(error: BaseException | None) -> sqlite3.Error | None:
+def _sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
     """Return the error of SQLite that others were raised from."""
     while error is not None and not isinstance(error, sqlite3.Error):
         error = error.__cause__ or error.__context__
     return error
 
 
-def _refuse_damaged(file: Path) -> None:
+def _check_integrity(file: Path) -> None:
     """Raise DatabaseError if SQLite finds damage anywhere in a file: pages are else read late."""
     if not file.exists():
         return
@@ -125,10 +125,10 @@ def import_optuna() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def valid(trials: Sequence[Any]) -> list[Any]:
+def valid_trials(trials: Sequence[Any]) -> list[Any]:
     """Return the trials but for those that were to be done again."""
-    again = {trial.user_attrs.get(AGAIN) for trial in trials}
-    return [trial for trial in trials if trial.number not in again]
+    reruns = {trial.user_attrs.get(RERUN_OF) for trial in trials}
+    return [trial for trial in trials if trial.number not in reruns]
 
 
 def importance(study: optuna.Study, folders: Collection[str] | None = None) -> dict[str, float]:
@@ -145,7 +145,7 @@ def importance(study: optuna.Study, folders: Collection[str] | None = None) -> d
 
     finished = [
         t
-        for t in valid(study.trials)
+        for t in valid_trials(study.trials)
         if t.state == optuna.trial.TrialState.COMPLETE
         and (folders is None or t.user_attrs.get(FOLDER) in folders)
     ]

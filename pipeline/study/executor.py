@@ -42,7 +42,7 @@ class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
 
 
 @dataclass(frozen=True)
-class PointExecutor:
+class LocalExecutor:
     """Where and on what points are run."""
 
     plan: StudyPlan
@@ -64,7 +64,7 @@ class PointExecutor:
         """Return the run folder of a point."""
         return RunFolder(self.folder / self.plan.folder(point))
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
+    def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Do what is left to do of a point, and return its score.
 
         Raises:
@@ -74,7 +74,7 @@ class PointExecutor:
         """
         run, evaluation = self.run(point), self.plan.evaluation
         if point.continues is not None:
-            self.finish(self._earlier(point))  # at once if that is done
+            self.run_point(self._predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
         if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
             self._train(point, run, on_score)
@@ -108,12 +108,12 @@ class PointExecutor:
                 with run.locked():
                     return True
             except RunError:
-                self._refuse_stopping()
+                self._check_not_stopping()
                 return None
 
         poll(free, POLL_SECONDS, self.clock)
 
-    def _earlier(self, point: Point) -> Point:
+    def _predecessor(self, point: Point) -> Point:
         """Return the point that another one continues."""
         wanted = (point.continues, point.seed)
         return next(p for p in self.plan.grid if (p.label, p.seed) == wanted)
@@ -127,7 +127,7 @@ class PointExecutor:
         run = self.run(point)
         try:
             return self._is_trained_on(run) and self.has_score(run)
-        except RunError:  # damaged: `finish` says what and where
+        except RunError:  # damaged: `run_point` says what and where
             return False
 
     def is_scored(self, run: RunFolder) -> bool:
@@ -150,12 +150,12 @@ class PointExecutor:
 
     def _is_generated(self, run: RunFolder) -> bool:
         """Tell whether a run's images are those of its snapshot, and as many as asked for."""
-        made = read_generation_record(run)
+        record = read_generation_record(run)
         return (
-            made is not None
-            and made.count == self.plan.evaluation.count
+            record is not None
+            and record.count == self.plan.evaluation.count
             and run.chosen.exists()
-            and made.snapshot_sha256 == file_sha256(run.chosen)
+            and record.snapshot_sha256 == file_sha256(run.chosen)
         )
 
     def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:
@@ -165,27 +165,27 @@ class PointExecutor:
         for name, value in {**self.plan.settings, **point.settings}.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
         if point.continues is not None:
-            command += ["--continue-from", self.run(self._earlier(point)).path]
-        shown = 0
+            command += ["--continue-from", self.run(self._predecessor(point)).path]
+        reported = 0
 
-        def look() -> None:
-            nonlocal shown
-            shown = self._look(run, shown, on_score)
+        def on_poll() -> None:
+            nonlocal reported
+            reported = self._report_scores(run, reported, on_score)
 
-        self._call(point, command, look)
+        self._call(point, command, on_poll)
 
-    def _look(self, run: RunFolder, shown: int, on_score: OnScore | None) -> int:
+    def _report_scores(self, run: RunFolder, reported: int, on_score: OnScore | None) -> int:
         """Hand over new validation scores; return how many there have been."""
         if on_score is None:
-            return shown
+            return reported
         scores = read_scores(run.scores)
-        for number, line in enumerate(scores[shown:], shown + 1):
+        for number, line in enumerate(scores[reported:], reported + 1):
             if on_score(number, float(line[self.plan.evaluation.criterion])):
                 raise PointPruned
         return len(scores)
 
     def _call(
-        self, point: Point, words: Sequence[object], look: Callable[[], None] = lambda: None
+        self, point: Point, words: Sequence[object], on_poll: Callable[[], None] = lambda: None
     ) -> None:
         """Run a command of painter to its end, looking at what it does meanwhile."""
         process = self._start(point, words)
@@ -193,19 +193,19 @@ class PointExecutor:
         def exit_code() -> int | None:
             code = process.poll()
             if code is None:
-                self._refuse_stopping()
-                look()
+                self._check_not_stopping()
+                on_poll()
             return code
 
         try:
             code = poll(exit_code, POLL_SECONDS, self.clock)
         except BaseException:
-            stop(process)
+            terminate(process)
             raise
-        look()
-        self._refuse_failure(point, code, str(words[0]))
+        on_poll()
+        self._check_exit_code(point, code, str(words[0]))
 
-    def _refuse_stopping(self) -> None:
+    def _check_not_stopping(self) -> None:
         if self.stopping.is_set():
             raise Interrupted("The study was stopped; the same command goes on from there.")
 
@@ -230,7 +230,7 @@ class PointExecutor:
     def _log(self, point: Point) -> Path:
         return self.folder / f"{self.run(point).path.name}.log"
 
-    def _refuse_failure(self, point: Point, code: int, command: str) -> None:
+    def _check_exit_code(self, point: Point, code: int, command: str) -> None:
         if code == 0:
             return
         if code == Interrupted.exit_code:  # somebody stopped it from outside
@@ -243,7 +243,7 @@ class PointExecutor:
         )
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def terminate(process: subprocess.Popen[bytes]) -> None:
     """Ask a training to save and end, and wait for it."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
