@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kernels.metadata import Plan
+from kernels.metadata import KernelPlan
 from kernels.pull import pull
-from kernels.push import Consent, push
+from kernels.push import Confirmation, push
 from kernels.record import KernelRecord
 from kernels.watch import POLL_SECONDS
 from pipeline.core.errors import Interrupted, RemoteFailed
@@ -33,11 +33,11 @@ class KaggleExecutor:
     client: KaggleClient
     here: LocalExecutor
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
-    plan_of: Callable[[Point], Plan]
+    plan_of: Callable[[Point], KernelPlan]
     """What to push for a point."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """The client serves one thread at a time."""
-    may_replace: Consent = lambda question: False
+    confirm_replace: Confirmation = lambda question: False
     """Asked before a push over a version from another folder."""
 
     @property
@@ -59,7 +59,7 @@ class KaggleExecutor:
             return kept_score(run)
         with self.lock:
             plan = self.plan_of(point)
-            record, _ = push(self.client, plan, run.path, may_replace=self.may_replace)
+            record, _ = push(self.client, plan, run.path, confirm_replace=self.confirm_replace)
         if record.pulled is None or not run.images.exists():  # pulled once, and deleted since
             status = self._wait(record)
             if status.state != "COMPLETE":

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernels.metadata import Plan, slug_of
-from kernels.push import Attachment, state_of
+from kernels.metadata import KernelPlan, slug_of
+from kernels.push import Attachment, state_attachment
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
@@ -23,7 +23,7 @@ SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class UpscalerChoice:
+class UpscalerOptions:
     """What the options say of upscalers."""
 
     generator: Path | None = None
@@ -82,15 +82,15 @@ class UpscalerChoice:
         if self.generator is not None:
             check_generator_fits(config, load_snapshot(self.generator).config)
         upscaler = self.config_for(config)
-        goes_on = upscaler is not None and _earlier(continue_from) is not None
+        resumes = upscaler is not None and _earlier(continue_from) is not None
         return {
             "generator": f"{owner}/{slug_of(run, 'generator')}" if self.generator else None,
             "upscaler": None if upscaler is None else upscaler.to_dict(),
             "upscaler_minutes": self.minutes_of(upscaler),
-            "attached_upscaler": f"{owner}/{slug_of(run, UPSCALER)}" if goes_on else None,
+            "attached_upscaler": f"{owner}/{slug_of(run, UPSCALER)}" if resumes else None,
         }
 
-    def attachments(self, plan: Plan, continue_from: Path | None) -> tuple[Attachment, ...]:
+    def attachments(self, plan: KernelPlan, continue_from: Path | None) -> tuple[Attachment, ...]:
         """Return what the kernel of a plan needs of earlier runs and of the generator.
 
         Raises:
@@ -98,12 +98,12 @@ class UpscalerChoice:
         """
         settings, found = plan.settings, []
         if continue_from is not None and settings.attached is not None:
-            found.append(state_of(RunFolder(continue_from), settings.attached))
+            found.append(state_attachment(RunFolder(continue_from), settings.attached))
         earlier = _earlier(continue_from)
         if earlier is not None and settings.attached_upscaler is not None:
-            found.append(state_of(earlier, settings.attached_upscaler))
+            found.append(state_attachment(earlier, settings.attached_upscaler))
         if self.generator is not None and settings.generator is not None:
-            found.append(snapshot_of(self.generator, settings.generator))
+            found.append(snapshot_attachment(self.generator, settings.generator))
         return tuple(found)
 
 
@@ -113,7 +113,7 @@ def _earlier(run: Path | None) -> RunFolder | None:
     return upscaler if upscaler is not None and upscaler.state.exists() else None
 
 
-def snapshot_of(path: Path, name: str) -> Attachment:
+def snapshot_attachment(path: Path, name: str) -> Attachment:
     """Return a snapshot as a dataset of its own.
 
     Raises:
@@ -125,7 +125,7 @@ def snapshot_of(path: Path, name: str) -> Attachment:
     return Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
 
 
-def describe_minutes(plan: Plan) -> list[str]:
+def describe_minutes(plan: KernelPlan) -> list[str]:
     """Return lines on how a kernel's minutes are shared out, if an upscaler is trained."""
     settings = plan.settings
     if settings.upscaler is None:

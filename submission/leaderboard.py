@@ -21,7 +21,7 @@ from pipeline.kaggle.records import LeaderboardRow, Submission
 from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
 from pipeline.system.storage import write_text
-from submission.ledger import Book, Ledger, Row
+from submission.ledger import LedgerTransaction, Ledger, Row
 from submission.submit import update
 
 WINDOW_DAYS = 60
@@ -75,7 +75,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Known:
+class LeaderboardData:
     """What is known of submissions and leaderboard."""
 
     rows: list[Row]
@@ -123,7 +123,7 @@ class Agreement:
         return f"{self.features}, n = {self.count}: {mean}, {rank}"
 
 
-def ask(ledger: Ledger) -> Known:
+def fetch(ledger: Ledger) -> LeaderboardData:
     """Return what Kaggle says now, or what is known without it.
 
     Raises:
@@ -134,9 +134,9 @@ def ask(ledger: Ledger) -> Known:
         client = KaggleClient()
         found = list(client.submissions(COMPETITION))
         rows, team = refresh(ledger, found), own_team(found)
-        return Known(rows, client.leaderboard(COMPETITION), team)
+        return LeaderboardData(rows, client.leaderboard(COMPETITION), team)
     except (KaggleError, KaggleUnreachable) as problem:
-        return Known(ledger.rows() if rows is None else rows, None, team, problem)
+        return LeaderboardData(ledger.rows() if rows is None else rows, None, team, problem)
 
 
 def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
@@ -146,34 +146,34 @@ def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
     be written, that is said, and the rows are returned all the same.
     """
     try:
-        with ledger.opened() as book:
-            _take_over(book, found)
-            book.save()
-            return book.rows
+        with ledger.transaction() as transaction:
+            _update_rows(transaction, found)
+            transaction.save()
+            return transaction.rows
     except OSError as error:
         warn_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
-    book = Book(ledger.path, ledger.rows())
-    _take_over(book, found)
-    return book.rows
+    transaction = LedgerTransaction(ledger.path, ledger.rows())
+    _update_rows(transaction, found)
+    return transaction.rows
 
 
-def _take_over(book: Book, found: Sequence[Submission]) -> None:
+def _update_rows(transaction: LedgerTransaction, found: Sequence[Submission]) -> None:
     for submission in reversed(found):
-        row = _row_of(book, submission)
+        row = _row_of(transaction, submission)
         if row is None:
-            row = _foreign(submission)
-            book.rows.append(row)
+            row = _external_row(submission)
+            transaction.rows.append(row)
         update(row, submission)
 
 
-def _row_of(book: Book, found: Submission) -> Row | None:
-    for row in book.rows:
+def _row_of(transaction: LedgerTransaction, found: Submission) -> Row | None:
+    for row in transaction.rows:
         if row.ref == found.ref or (row.ref is None and found.description.startswith(row.tag)):
             return row
     return None
 
 
-def _foreign(found: Submission) -> Row:
+def _external_row(found: Submission) -> Row:
     """Return a row for a submission that this ledger has not made."""
     tag = _TAG.search(found.description)
     return Row(
@@ -211,10 +211,10 @@ def standings(
         for r in readable
         if r.run not in submitted
     ]
-    far = float("inf")
+    infinity = float("inf")
     return sorted(
         lines,
-        key=lambda s: (far if s.public is None else s.public, far if s.local is None else s.local),
+        key=lambda s: (infinity if s.public is None else s.public, infinity if s.local is None else s.local),
     )
 
 

@@ -104,14 +104,14 @@ class Ledger:
         )
 
     @contextmanager
-    def opened(self) -> Iterator[Book]:
+    def transaction(self) -> Iterator[LedgerTransaction]:
         """Yield the rows for changing, with other processes kept out."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
-            yield Book(self.path, self.rows())
+            yield LedgerTransaction(self.path, self.rows())
 
 
-class Book:
+class LedgerTransaction:
     """The ledger's rows while no other process may change them."""
 
     def __init__(self, path: Path, rows: list[Row]) -> None:

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from pipeline.cli import cli, run_command
-from pipeline.cli.options import HomePath
+from pipeline.cli.options import ExpandedPath
 from pipeline.core.paths import expand_user
 from pipeline.data.sources import download
 from pipeline.study.plan import load_study
@@ -31,7 +31,7 @@ def parameters(group: click.Group) -> Iterator[click.Parameter]:
 def test_every_path_of_every_command_knows_the_home_folder() -> None:
     paths = [p for p in parameters(cli) if isinstance(p.type, click.Path)]
     assert paths
-    assert all(isinstance(p.type, HomePath) for p in paths)
+    assert all(isinstance(p.type, ExpandedPath) for p in paths)
 
 
 def test_stages_read_and_write_in_the_home_folder(home: Path) -> None:

@@ -28,7 +28,7 @@ from submission.kernel import inputs as kernel_inputs
 from submission.kernel import machine, scoring
 from submission.kernel.inputs import find_source
 from submission.kernel.machine import check_gpu_supported
-from submission.kernel.scoring import bring_torch_fidelity, find_weights
+from submission.kernel.scoring import find_torch_fidelity, find_weights
 from submission.kernel.settings import KernelSettings, reserve_seconds
 from tests import factories
 from tests.factories import CPU
@@ -486,17 +486,17 @@ def test_torch_fidelity_comes_from_the_inputs_where_it_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    bring_torch_fidelity(tmp_path)  # it is installed here
+    find_torch_fidelity(tmp_path)  # it is installed here
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ScoringError, match="not installed, and no wheel"):
-        bring_torch_fidelity(tmp_path)
+        find_torch_fidelity(tmp_path)
     package = tmp_path / "tools" / "unpacked" / "torch_fidelity"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    bring_torch_fidelity(tmp_path)
+    find_torch_fidelity(tmp_path)
     assert sys.path[0] == str(package.parent)
     wheel = pack(tmp_path / "tools" / "torch_fidelity-0.4.0-py3-none-any.whl", {})
-    bring_torch_fidelity(tmp_path)
+    find_torch_fidelity(tmp_path)
     assert sys.path[0] == str(wheel)
 
 

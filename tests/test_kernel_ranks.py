@@ -17,9 +17,9 @@ from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
 from submission.kernel import entry as kernel_entry
-from submission.kernel import ranks as kernel_ranks
+from submission.kernel import distributed as kernel_ranks
 from submission.kernel.job import Job
-from submission.kernel.ranks import device_share, serve, train_in_processes
+from submission.kernel.distributed import usable_gpus, run_rank, train_in_processes
 from submission.kernel.settings import KernelSettings
 from tests import factories
 from tests.factories import CPU
@@ -103,9 +103,9 @@ def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Pat
     (run.path / "thesis.txt").write_text("mine")
     chosen = KernelSettings.from_dict(settings())
     job = Job(chosen, inputs, run, scratch, CPU, time.monotonic() + 300)
-    write_json(scratch / "orders.json", asdict(kernel_entry.orders_of(job)))
+    write_json(scratch / "orders.json", asdict(kernel_entry.training_request(job)))
     with pytest.raises(SystemExit) as end:
-        serve(scratch / "orders.json")
+        run_rank(scratch / "orders.json")
     assert end.value.code == RunError.exit_code
     left = json.loads((scratch / "failure-0.json").read_text())
     assert left["error"] == "RunError"
@@ -114,12 +114,12 @@ def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("batch_size", "used"), [(64, 2), (6, 2), (5, 1), (2, 2)])
 def test_as_many_gpus_are_used_as_can_take_equal_shares(batch_size: int, used: int) -> None:
-    assert device_share(batch_size) == used
+    assert usable_gpus(batch_size) == used
 
 
 def test_without_a_gpu_one_process_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert device_share(64) == 1
+    assert usable_gpus(64) == 1
 
 
 def failing(code: int, failures: dict[str, dict[str, str]], scratch: Path) -> list[str]:

@@ -117,8 +117,8 @@ def test_the_table_of_runs_shows_it_beside_the_others(trained: Path, tmp_path: P
 
 
 def change_ledger(path: Path) -> None:
-    with Ledger(path).opened() as book:
-        book.save()
+    with Ledger(path).transaction() as transaction:
+        transaction.save()
 
 
 def fetch_sample(manifest: Path) -> None:

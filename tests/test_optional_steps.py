@@ -260,8 +260,8 @@ def test_a_file_system_without_locks_is_said_once_and_used(
     assert train(tmp_path / "run", images=8) == 8
     assert train(tmp_path / "run", images=16) == 16
     for _ in range(2):
-        with Ledger(tmp_path / "run" / "ledger.json").opened() as book:
-            book.save()
+        with Ledger(tmp_path / "run" / "ledger.json").transaction() as transaction:
+            transaction.save()
     assert capsys.readouterr().err.count("has no locks") == 1
 
 

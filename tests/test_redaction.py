@@ -176,7 +176,7 @@ def test_files_and_logs_hold_no_credential(
         write_text(tmp_path / "a.txt", f"{TOKEN} é\n")
         write_json(tmp_path / "a.json", {"header": basic(USER, KEY)})
         log = RunLog(RunFolder(tmp_path), {})
-        log.say(f"with {KEY} at {URL}")
+        log.info(f"with {KEY} at {URL}")
         log.close()
     assert (tmp_path / "a.txt").read_text() == f"{PLACEHOLDER} é\n"
     assert json.loads((tmp_path / "a.json").read_text()) == {"header": f"Basic {PLACEHOLDER}"}

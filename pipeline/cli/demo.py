@@ -12,7 +12,7 @@ from pipeline.cli.data import download, explore
 from pipeline.cli.generate import generate
 from pipeline.cli.options import (
     PathOption,
-    say_threads,
+    configure_threads,
     threads_option,
 )
 from pipeline.cli.package import package
@@ -71,7 +71,7 @@ def demo(
     for number, (stage, arguments) in enumerate(stages, 1):
         click.secho(f"[{number}/{len(stages)}] {stage.name}", bold=True)
         context.invoke(stage, **arguments)
-    say_demo(run, data, assignments)
+    print_demo_summary(run, data, assignments)
 
 
 @click.command()
@@ -85,12 +85,12 @@ def wall(out: Path, threads: int | None) -> None:
     from pipeline.stages.export import SHOWN, model_file
     from pipeline.stages.wall import write_wall
 
-    say_threads(threads)
+    configure_threads(threads)
     write_wall(make_sampler(load_snapshot(model_file(SHOWN)), 0, default_device()), out)
     click.echo(f"the model {SHOWN}, trained for hours: {out}")
 
 
-def say_demo(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
+def print_demo_summary(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
     """Print how far the demo's own training came, its score, and what there is to look at."""
     from pipeline.runs.curves import read_stats
     from pipeline.scoring.record import kept_score

@@ -59,8 +59,8 @@ def generate(
 
     source = snapshot_file(run_path, snapshot, last, model)
     run = RunFolder(run_path) if run_path is not None else None
-    target = target_of(run, out, "--model" if snapshot is None else "--snapshot")
-    loaded, output = what_to_generate(source, upscaler, model is None, **wanted)
+    target = output_target(run, out, "--model" if snapshot is None else "--snapshot")
+    loaded, output = resolve_generation(source, upscaler, model is None, **wanted)
     into_run = run if out is None else None
     if into_run is not None:
         into_run.check_version()
@@ -72,7 +72,7 @@ def generate(
     click.echo(f"{counted(wanted['count'], 'image')} in {target}")
 
 
-def target_of(run: RunFolder | None, out: Path | None, given: str) -> Path:
+def output_target(run: RunFolder | None, out: Path | None, given: str) -> Path:
     """Return where the images go: into the run, or where the user says."""
     from pipeline.system.image_writers import check_image_target
 
@@ -83,7 +83,7 @@ def target_of(run: RunFolder | None, out: Path | None, given: str) -> Path:
     return target
 
 
-def what_to_generate(
+def resolve_generation(
     source: Path,
     upscaler: Path | None,
     keeps_upscaler: bool,

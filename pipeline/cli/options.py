@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 
-class HomePath(click.Path):
+class ExpandedPath(click.Path):
     """A path in which ~ is the home folder where no shell has seen to it: `--data=~/paintings`."""
 
     def convert(
@@ -23,7 +23,7 @@ class HomePath(click.Path):
         return super().convert(expanded, parameter, context)
 
 
-PathOption = HomePath(path_type=Path)
+PathOption = ExpandedPath(path_type=Path)
 data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
 )
@@ -106,7 +106,7 @@ def snapshot_file(
     return snapshot if snapshot is not None else model_file(str(model))
 
 
-def say_threads(wanted: int | None) -> None:
+def configure_threads(wanted: int | None) -> None:
     """Choose how many threads torch computes with, and say so on standard error."""
     from pipeline.system.threads import set_threads
 
@@ -120,7 +120,7 @@ def run_or_file(path: Path) -> Path:
     return RunFolder(path).chosen if path.is_dir() else path
 
 
-def may_replace(replace: bool) -> Callable[[str], bool]:
+def replace_confirmation(replace: bool) -> Callable[[str], bool]:
     """Return what answers before a kernel from elsewhere is pushed over.
 
     Yes with --replace; else whoever sits at the terminal; else no.

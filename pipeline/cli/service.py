@@ -11,7 +11,7 @@ import click
 
 from pipeline.cli.options import (
     options,
-    say_threads,
+    configure_threads,
     snapshot_file,
     snapshot_options,
     threads_option,
@@ -48,7 +48,7 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     from pipeline.service.server import listen, run, url_of
 
     with listen(host, port) as listener:
-        say_threads(threads)
+        configure_threads(threads)
         model = load_model(path, default_device())
         app = create_app(InferenceService(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")

@@ -31,7 +31,7 @@ def run_settings(
     config_file: Path | None,
     assignments: tuple[str, ...],
     options: Mapping[str, Any],
-    begun: Iterable[Path | None] = (),
+    resumed_from: Iterable[Path | None] = (),
 ) -> Config:
     """Return the settings of a run.
 
@@ -49,10 +49,10 @@ def run_settings(
     given = {name: value for name, value in options.items() if value is not None}
     check_given_once(given, assignments)
     config = apply_settings(resolve(preset, config_file, assignments), given)
-    earlier = _earlier(begun)
+    earlier = _earlier(resumed_from)
     named = {*given, *(parse_assignment(text)[0] for text in assignments)}
     named |= set() if config_file is None else set(read_toml(config_file))
-    _refuse_unclear_seed(config, given, named, earlier)
+    _check_seed_meaning(config, given, named, earlier)
     stored = {} if earlier is None else _seeds(earlier)
     return apply_settings(config, {n: v for n, v in stored.items() if n not in named})
 
@@ -69,8 +69,8 @@ def check_given_once(options: Iterable[str], assignments: Iterable[str]) -> None
             raise ConfigError(f"{option} and --set {name}=... are the same setting. Give one.")
 
 
-def _earlier(begun: Iterable[Path | None]) -> RunFolder | None:
-    folders = [RunFolder(path) for path in begun if path is not None]
+def _earlier(resumed_from: Iterable[Path | None]) -> RunFolder | None:
+    folders = [RunFolder(path) for path in resumed_from if path is not None]
     holds_a_run = (run for run in folders if run.config.exists() or run.snapshot.exists())
     return next(holds_a_run, None)
 
@@ -82,7 +82,7 @@ def _seeds(run: RunFolder) -> dict[str, int]:
     return {"seed": config.training.seed, "holdout_seed": config.data.holdout_seed}
 
 
-def _refuse_unclear_seed(
+def _check_seed_meaning(
     config: Config, given: Mapping[str, Any], named: set[str], earlier: RunFolder | None
 ) -> None:
     """Refuse a seed whose meaning has changed, and one that has none."""
@@ -114,7 +114,7 @@ def _advice(seed: int, earlier: RunFolder | None) -> str:
 
 
 def check_upscale_used(
-    snapshot: Snapshot, output: OutputConfig, upscale: str | None, borrowed: bool
+    snapshot: Snapshot, output: OutputConfig, upscale: str | None, into_model: bool
 ) -> None:
     """Refuse to enlarge what is not enlarged, and an upscaler that is neither used nor kept.
 
@@ -133,7 +133,7 @@ def check_upscale_used(
             f"--upscale is {upscale!r}, and the generator makes images of {side} pixels itself: "
             "nothing is enlarged. Leave it out."
         )
-    if borrowed and output.upscale != "learned":
+    if into_model and output.upscale != "learned":
         raise ConfigError(
             f"--upscaler enlarges images, and upscale is {output.upscale!r}; a model keeps no "
             "upscaler either. Leave one of the two out."

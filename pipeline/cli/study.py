@@ -23,7 +23,7 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
-    from kernels.metadata import Plan
+    from kernels.metadata import KernelPlan
     from pipeline.runs.folder import RunFolder
     from pipeline.study.plan import Point, StudyPlan
     from pipeline.study.executor import LocalExecutor
@@ -73,14 +73,14 @@ def study(
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
     here = LocalExecutor(plan, folder, data, domain, content, threads, weights)
-    executor = executor_of(here, domain, where["on"], where["source"], where["replace"])
+    executor = make_executor(here, domain, where["on"], where["source"], where["replace"])
     check_writable(folder / "comparison.html")
     make_folder(folder)
     own = (folder / "study.db").resolve()
-    books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
-    restore_trials(plan, books, folder)
-    outcome = run_study(plan, books, executor, count, shared=storage is not None)
-    click.echo(compare(here, executor, outcome, books))
+    optuna_study = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+    restore_trials(plan, optuna_study, folder)
+    outcome = run_study(plan, optuna_study, executor, count, shared=storage is not None)
+    click.echo(compare(here, executor, outcome, optuna_study))
     check_not_failed(plan, outcome)
 
 
@@ -114,11 +114,11 @@ def workers_and_threads(
     return count, threads
 
 
-def executor_of(
+def make_executor(
     here: LocalExecutor, domain: str | None, on: str, source: str | None, replace: bool
 ) -> Executor:
     """Return what runs the points: this machine, or Kaggle's."""
-    return here if on == "here" else on_kaggle(here, source or "competition", domain, replace)
+    return here if on == "here" else kaggle_executor(here, source or "competition", domain, replace)
 
 
 def check_not_failed(plan: StudyPlan, outcome: Outcome) -> None:
@@ -140,7 +140,7 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, books: Any) -> str:
+def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, optuna_study: Any) -> str:
     """Write the comparison of the points whose files are there, and return what to say of it."""
     from pipeline.study.storage import importance
     from pipeline.study.comparison import markdown, write_comparison
@@ -149,13 +149,13 @@ def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, books: An
     plan = here.plan
     done = [point for point in outcome.points if executor.is_done(point)]
     finished = read_finished(here.folder, plan, done)
-    remarks = notes_on(outcome, [one.run for one in finished])
+    remarks = notes_for(outcome, [one.run for one in finished])
     if not finished:
         return "\n".join(["No point has a score yet.", *remarks])
     rows = table(finished, plan.evaluation.criterion, plan.grid)
     answers = verdicts(plan, finished)
     complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
-    shares = importance(books, complete)
+    shares = importance(optuna_study, complete)
     text = "\n".join([markdown(rows, answers), *remarks])
     notes = [*outcome.failed, *remarks]
     try:
@@ -166,7 +166,7 @@ def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, books: An
     return f"{text}\n{page}"
 
 
-def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
+def notes_for(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     """Return what the reader of a comparison should know, beside what has failed."""
     notes = []
     if outcome.pruned:
@@ -186,13 +186,13 @@ def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     return notes
 
 
-def on_kaggle(here: LocalExecutor, source: str, domain: str | None, replace: bool) -> Executor:
+def kaggle_executor(here: LocalExecutor, source: str, domain: str | None, replace: bool) -> Executor:
     """Return what runs the points of a study on Kaggle's kernels.
 
     Raises:
         ConfigError: for a search or for points that continue others.
     """
-    from kernels.planning import Order, plan_training
+    from kernels.planning import KernelRequest, plan_training
     from kernels.executor import KaggleExecutor
     from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
@@ -205,13 +205,13 @@ def on_kaggle(here: LocalExecutor, source: str, domain: str | None, replace: boo
         raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
     client = KaggleClient()
     count = max(plan.evaluation.count, MINIMUM_IMAGES)
-    order = Order(count, source=source, domain=domain)
+    request = KernelRequest(count, source=source, domain=domain)
 
-    def plan_of(point: Point) -> Plan:
+    def plan_of(point: Point) -> KernelPlan:
         chosen = {**plan.settings, **point.settings}
         assignments = tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items())
         config = run_settings(plan.preset, None, assignments, {})
-        return plan_training(client.user, here.run(point).path, config, order)
+        return plan_training(client.user, here.run(point).path, config, request)
 
     # Points are pushed by several threads, which cannot ask.
-    return KaggleExecutor(client, here, plan_of, may_replace=lambda found: replace)
+    return KaggleExecutor(client, here, plan_of, confirm_replace=lambda found: replace)

@@ -60,14 +60,14 @@ def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: A
     ranks = context.with_resource(join())
     prepared = stage.prepare(plan, ranks, dry_run)
     if ranks.is_writer:
-        say_loaded(prepared)
+        print_loaded(prepared)
     if dry_run:
         if ranks.is_writer:
             click.echo(describe(prepared))
         return
     seen = stage.train(prepared, ranks, validation_score)
     if ranks.is_writer:
-        say_trained(plan.run, seen)
+        print_trained(plan.run, seen)
 
 
 def plan_of(
@@ -98,7 +98,7 @@ def plan_of(
     )
 
 
-def say_trained(run: RunFolder, seen: int) -> None:
+def print_trained(run: RunFolder, seen: int) -> None:
     """Tell how far a run has come, and which of its snapshots is used."""
     click.echo(f"{run.path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
@@ -117,7 +117,7 @@ def validation_score(prepared: PreparedTraining) -> ValidationScore | None:
     return found
 
 
-def say_loaded(prepared: PreparedTraining) -> None:
+def print_loaded(prepared: PreparedTraining) -> None:
     """Tell the threads, what was left out, and where images are that memory does not hold."""
     loaded = prepared.images
     click.echo(f"threads: {prepared.threads}", err=True)

@@ -41,7 +41,7 @@ class RunLog:
         """Append one JSON object to scores.jsonl."""
         self._append("scores", json.dumps(line) + "\n")
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
         text = redact(text)
         now = datetime.now(UTC).isoformat(timespec="seconds")

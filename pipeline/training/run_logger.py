@@ -100,9 +100,9 @@ class RunLogger:
                 if late.stem.isdecimal() and int(late.stem) > self.images_seen:
                     late.unlink()
         if resumed:
-            self._log.say(f"Resuming at {self.images_seen:,} images, in {precision}.")
+            self._log.info(f"Resuming at {self.images_seen:,} images, in {precision}.")
         else:
-            self._log.say(f"Training in {precision}.")
+            self._log.info(f"Training in {precision}.")
             self._save(sample=True)
         self._scores.begin(self._state.average.network, self._state.device)
 
@@ -132,7 +132,7 @@ class RunLogger:
         self._save(sample=not interrupted)
         verb = "Stopped" if interrupted else "Trained"
         minutes = self.clock() / 60
-        self._log.say(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
+        self._log.info(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
 
     def close(self) -> None:
         """Close the logs."""
@@ -192,7 +192,7 @@ class RunLogger:
             f"{what} The checkpoint before it is kept in {self._run.path}. "
             "Try a lower learning_rate or precision=float32, in another --run."
         )
-        self._log.say(message)
+        self._log.info(message)
         raise DivergedError(message)
 
     def _save(self, sample: bool) -> None:

@@ -14,7 +14,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import OpenedData
 from pipeline.system.storage import write_bytes
 from pipeline.training.checkpoints import load_state
-from submission.kernel.machine import say
+from submission.kernel.machine import log
 from submission.kernel.settings import DATASET
 
 RUN_FILES = (
@@ -147,7 +147,7 @@ def attached_state(inputs: Path, dataset: str, scratch: Path) -> RunFolder:
     return attached
 
 
-def take_up(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
+def resume_attached(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
     """Copy an attached run into the working folder, unless that holds a later state of it.
 
     Args:
@@ -161,13 +161,13 @@ def take_up(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
     attached.check_same_run(opened.config, opened.about)
     steps = load_state(attached.state)["step"]
     if run.state.exists() and load_state(run.state)["step"] >= steps:
-        say("resuming: what is in the working folder already is as far or further")
+        log("resuming: what is in the working folder already is as far or further")
         return
     for name in RUN_FILES:
         if (attached.path / name).is_file():
             write_bytes(run.path / name, (attached.path / name).read_bytes())
     seen = steps * opened.config.training.batch_size
-    say(f"resuming: {seen:,} images seen so far, {attached.path}")
+    log(f"resuming: {seen:,} images seen so far, {attached.path}")
 
 
 def attached_snapshot(inputs: Path, dataset: str, scratch: Path) -> Path:

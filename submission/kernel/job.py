@@ -23,7 +23,7 @@ class Job:
     run: RunFolder
     scratch: Path
     device: torch.device
-    ends: float
+    deadline: float
     """Reading of `time.monotonic` at which the kernel's minutes are over."""
 
     @property
@@ -33,4 +33,4 @@ class Job:
 
     def seconds_left(self) -> float:
         """Return the seconds until the kernel's limit."""
-        return self.ends - time.monotonic()
+        return self.deadline - time.monotonic()

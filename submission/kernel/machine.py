@@ -23,7 +23,7 @@ from pipeline.runs.provenance import device_name
 from pipeline.system.storage import PARTIAL_SUFFIX
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line of the kernel's log at once."""
     print(redact(text), flush=True)
 
@@ -36,11 +36,11 @@ def choose_device() -> torch.device:
     """
     device = default_device()
     if device.type != "cuda":
-        say(f"device: {device_name(device)}. This kernel has no GPU: training will be slow.")
+        log(f"device: {device_name(device)}. This kernel has no GPU: training will be slow.")
         return device
     name = device_name(device)
     check_gpu_supported(name, torch.cuda.get_device_capability(device), torch.cuda.get_arch_list())
-    say(f"device: {name}")
+    log(f"device: {name}")
     return device
 
 

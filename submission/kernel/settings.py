@@ -90,7 +90,7 @@ class KernelSettings:
                 check_output_size(config.output)
             self._check_upscaler(config)
             return
-        for name in ("config", *_OF_UPSCALERS):
+        for name in ("config", *_UPSCALER_KEYS):
             value = getattr(self, name)
             _require(value is None, name, value, "None with task 'generate'")
         _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")
@@ -145,7 +145,7 @@ class KernelSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as the kernel's file holds them; of upscalers only what is set."""
         values = asdict(self)
-        return {n: v for n, v in values.items() if v is not None or n not in _OF_UPSCALERS}
+        return {n: v for n, v in values.items() if v is not None or n not in _UPSCALER_KEYS}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> KernelSettings:
@@ -178,7 +178,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "upscaler_minutes": (int, float, type(None)),
     "attached_upscaler": (str, type(None)),
 }
-_OF_UPSCALERS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
+_UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
 """Settings that version 0.1.0 did not have."""
 
 
