@@ -19,8 +19,8 @@ from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 from pipeline.scoring.record import Score, kept_score
+from pipeline.study.executor import LocalExecutor, OnScore
 from pipeline.study.plan import Point
-from pipeline.study.executor import OnScore, LocalExecutor
 
 AT_A_TIME = 2
 """GPU kernels that Kaggle runs of one user at the same time."""
@@ -31,7 +31,7 @@ class KaggleExecutor:
     """Runs points on Kaggle."""
 
     client: KaggleClient
-    here: LocalExecutor
+    local: LocalExecutor
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
     plan_of: Callable[[Point], KernelPlan]
     """What to push for a point."""
@@ -43,7 +43,7 @@ class KaggleExecutor:
     @property
     def stopping(self) -> threading.Event:
         """Return what is set when the study is to end."""
-        return self.here.stopping
+        return self.local.stopping
 
     def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Push a point, wait for it, pull and score it; a call repeated pushes nothing twice.
@@ -54,7 +54,7 @@ class KaggleExecutor:
             Interrupted: after Ctrl+C; the kernel goes on, and the next call finds it.
         """
         del on_score  # a kernel's validation scores arrive with its output
-        run = self.here.run(point)
+        run = self.local.run_folder(point)
         if self.is_done(point):
             return kept_score(run)
         with self.lock:
@@ -69,11 +69,11 @@ class KaggleExecutor:
                 )
             with self.lock:
                 pull(self.client, record, run.path)
-        return self.here.score(point)
+        return self.local.score(point)
 
     def is_done(self, point: Point) -> bool:
         """Tell whether a point's folder holds its score, whatever paintings Kaggle has."""
-        return self.here.has_score(self.here.run(point))
+        return self.local.has_score(self.local.run_folder(point))
 
     def _wait(self, record: KernelRecord) -> KernelStatus:
         """Return how a kernel ended, once it has."""

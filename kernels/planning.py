@@ -86,7 +86,9 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     for name in request.attach:
         split_name(name, "dataset")
     slug = slug_in(run_path, owner) or slug_of(run_path)
-    return KernelPlan(slug, settings, accelerator_of(request.accelerator), request.attach, request.notebook)
+    return KernelPlan(
+        slug, settings, accelerator_of(request.accelerator), request.attach, request.notebook
+    )
 
 
 def _kernel_minutes(

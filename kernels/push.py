@@ -24,7 +24,7 @@ from kernels.metadata import (
     session_timeout,
     write_kernel,
 )
-from kernels.record import RECORD, KernelRecord, read_record, is_available, write_record
+from kernels.record import RECORD, KernelRecord, is_available, read_record, write_record
 from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
@@ -126,7 +126,9 @@ def _write(
     )
 
 
-def work_digest(plan: KernelPlan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]) -> str:
+def work_digest(
+    plan: KernelPlan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]
+) -> str:
     """Return a hash of what decides the output of a kernel.
 
     For training that includes the code; generating from a snapshot is the same whatever the

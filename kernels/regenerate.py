@@ -124,11 +124,11 @@ def check_same_images(
 
     It happens when a kernel starts before the new version of its dataset is in place.
     """
-    if not remote_run.generation.exists():
+    if not remote_run.made.exists():
         raise KaggleError(
-            f"The kernel left no {remote_run.generation.name}: {remote_run.path} is not from painter."
+            f"The kernel left no {remote_run.made.name}: {remote_run.path} is not from painter."
         )
-    generation = read_json(remote_run.generation)
+    generation = read_json(remote_run.made)
     wanted = {
         "snapshot_sha256": attachment.sha256,
         "count": plan.settings.count,
@@ -137,7 +137,9 @@ def check_same_images(
     }
     other = [name for name, value in wanted.items() if generation.get(name) != value]
     if other:
-        write_record(remote_run.path, record.with_changes(work_sha256=""))  # the next call pushes anew
+        write_record(
+            remote_run.path, record.with_changes(work_sha256="")
+        )  # the next call pushes anew
         raise KaggleError(
             f"Kaggle generated other images than were asked for ({', '.join(other)} differ): the "
             "kernel saw an earlier version of its dataset. Give the same command again."

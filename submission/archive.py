@@ -23,9 +23,9 @@ from pipeline.core.errors import DataError
 from pipeline.data.formats import open_header
 from pipeline.data.images import MAX_FILE_SIZE, check_not_single_image
 from pipeline.data.listing import list_files
+from pipeline.system.filesystem import is_clutter
 from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import map_in_order, usable_cores
-from pipeline.system.filesystem import is_clutter
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 _EXAMPLES = 3

@@ -10,8 +10,8 @@ from pathlib import Path
 from pipeline.core.advice import counted
 from pipeline.core.errors import PainterError
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.errors import SITE
 from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.errors import SITE
 from pipeline.models.precision import choose_precision, default_device
 from pipeline.runs.provenance import device_name, library_version
 
@@ -43,12 +43,16 @@ def run_checks() -> Iterator[CheckResult]:
     except PainterError as error:
         yield CheckResult("credentials", False, str(error))
         return
-    yield CheckResult("credentials", True, f"user {client.user}, by {client.credentials or 'token'}")
+    yield CheckResult(
+        "credentials", True, f"user {client.user}, by {client.credentials or 'token'}"
+    )
     for name, question in (("rules", rules), ("submissions", submissions), ("GPU quota", quota)):
         yield _run_check(name, question, client)
 
 
-def _run_check(name: str, question: Callable[[KaggleClient], CheckResult], client: KaggleClient) -> CheckResult:
+def _run_check(
+    name: str, question: Callable[[KaggleClient], CheckResult], client: KaggleClient
+) -> CheckResult:
     try:
         return question(client)
     except PainterError as error:
@@ -60,7 +64,9 @@ def disk(folder: Path) -> CheckResult:
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free in {folder}"
     if free < ENOUGH_DISK:
-        return CheckResult("disk", False, f"{text}; a run needs about {ENOUGH_DISK / 2**30:.0f} GiB")
+        return CheckResult(
+            "disk", False, f"{text}; a run needs about {ENOUGH_DISK / 2**30:.0f} GiB"
+        )
     return CheckResult("disk", True, text)
 
 
@@ -87,7 +93,9 @@ def quota(client: KaggleClient) -> CheckResult:
     """Tell how much GPU time is left this week."""
     found = client.gpu_quota()
     if found is None:
-        return CheckResult("GPU quota", False, f"Kaggle names none. Verify your phone: {SITE}/settings")
+        return CheckResult(
+            "GPU quota", False, f"Kaggle names none. Verify your phone: {SITE}/settings"
+        )
     refresh = f", refreshes {found.refreshes:%Y-%m-%d %H:%M} UTC" if found.refreshes else ""
     text = f"{found.left_minutes:.0f} of {found.allowed_minutes:.0f} minutes left{refresh}"
     return CheckResult("GPU quota", found.left_minutes > 0, text)

@@ -21,7 +21,7 @@ from pipeline.kaggle.records import LeaderboardRow, Submission
 from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
 from pipeline.system.storage import write_text
-from submission.ledger import LedgerTransaction, Ledger, Row
+from submission.ledger import Ledger, LedgerTransaction, Row
 from submission.submit import update
 
 WINDOW_DAYS = 60
@@ -151,7 +151,9 @@ def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
             transaction.save()
             return transaction.rows
     except OSError as error:
-        warn_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
+        warn_once(
+            f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is."
+        )
     transaction = LedgerTransaction(ledger.path, ledger.rows())
     _update_rows(transaction, found)
     return transaction.rows
@@ -214,7 +216,10 @@ def standings(
     infinity = float("inf")
     return sorted(
         lines,
-        key=lambda s: (infinity if s.public is None else s.public, infinity if s.local is None else s.local),
+        key=lambda s: (
+            infinity if s.public is None else s.public,
+            infinity if s.local is None else s.local,
+        ),
     )
 
 

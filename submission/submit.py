@@ -29,7 +29,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, score_of_images
 from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, check_no_violations
-from submission.ledger import LedgerTransaction, Ledger, Row, tag_of
+from submission.ledger import Ledger, LedgerTransaction, Row, tag_of
 
 FILE_NAME = "images.zip"
 POLL_SECONDS = 30.0

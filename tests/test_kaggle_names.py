@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.names import parse_dataset_name, did_you_mean, parse_source
+from pipeline.kaggle.names import did_you_mean, parse_dataset_name, parse_source
 
 SITE = "https://www.kaggle.com"
 

@@ -16,10 +16,10 @@ from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
-from submission.kernel import entry as kernel_entry
 from submission.kernel import distributed as kernel_ranks
+from submission.kernel import entry as kernel_entry
+from submission.kernel.distributed import run_rank, train_in_processes, usable_gpus
 from submission.kernel.job import Job
-from submission.kernel.distributed import usable_gpus, run_rank, train_in_processes
 from submission.kernel.settings import KernelSettings
 from tests import factories
 from tests.factories import CPU
@@ -103,9 +103,9 @@ def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Pat
     (run.path / "thesis.txt").write_text("mine")
     chosen = KernelSettings.from_dict(settings())
     job = Job(chosen, inputs, run, scratch, CPU, time.monotonic() + 300)
-    write_json(scratch / "orders.json", asdict(kernel_entry.training_request(job)))
+    write_json(scratch / "request.json", asdict(kernel_entry.training_request(job)))
     with pytest.raises(SystemExit) as end:
-        run_rank(scratch / "orders.json")
+        run_rank(scratch / "request.json")
     assert end.value.code == RunError.exit_code
     left = json.loads((scratch / "failure-0.json").read_text())
     assert left["error"] == "RunError"

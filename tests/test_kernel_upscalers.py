@@ -24,8 +24,8 @@ from pipeline.stages.train import TrainingPlan, prepare, train
 from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
-from submission.kernel import entry as kernel_entry
 from submission.kernel import distributed as kernel_ranks
+from submission.kernel import entry as kernel_entry
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.settings import KernelSettings
 from submission.kernel.training import TrainingRequest
@@ -226,7 +226,9 @@ def test_the_minutes_are_shared_out(inputs: Path, working: Path) -> None:
     assert first is not None
     assert 28 < first <= (40 - 10) - 60.1 / 60
     assert second == 10
-    plan = KernelPlan("painter-x", KernelSettings.from_dict(chain(minutes=40, upscaler_minutes=10.0)))
+    plan = KernelPlan(
+        "painter-x", KernelSettings.from_dict(chain(minutes=40, upscaler_minutes=10.0))
+    )
     assert describe_minutes(plan) == [
         "shared    29 for the generator at most, then 10 for the upscaler at most; "
         "1 kept to generate, check and score"

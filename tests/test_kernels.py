@@ -28,7 +28,7 @@ from kernels.push import Attachment, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
-from pipeline.cli.options import confirm_replace
+from pipeline.cli.options import replace_confirmation
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
 from submission.kernel.settings import KernelSettings
 from tests.clock import StandingTime
@@ -719,19 +719,19 @@ def test_at_a_terminal_the_question_is_asked(
         monkeypatch.setattr("sys.stdin", stdin)
         monkeypatch.setattr("sys.stderr", stderr)
         os.write(keyboard, f"{answer}\n".encode())
-        assert confirm_replace(False)("It is from elsewhere.") is expected
+        assert replace_confirmation(False)("It is from elsewhere.") is expected
         shown = ""
         while "Push it?" not in shown and select.select([keyboard], [], [], 5)[0]:
             shown += os.read(keyboard, 1000).decode()
         assert "It is from elsewhere. Push it?" in shown
-        assert confirm_replace(True)("It is from elsewhere.")
+        assert replace_confirmation(True)("It is from elsewhere.")
     os.close(keyboard)
 
 
 def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     for stdin in (None, io.StringIO("y\n")):
         monkeypatch.setattr("sys.stdin", stdin)
-        assert not confirm_replace(False)("It is from elsewhere.")
+        assert not replace_confirmation(False)("It is from elsewhere.")
 
 
 def test_the_mark_in_a_source_is_of_its_folder(tmp_path: Path) -> None:

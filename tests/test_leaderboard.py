@@ -118,7 +118,10 @@ def test_what_is_not_scored_is_explained() -> None:
 def test_the_sites_list_fills_the_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.json")
     with ledger.transaction() as transaction:
-        transaction.rows += [row("known", 80, None), row("lost", 81, None, ref=None, status="INTENDED")]
+        transaction.rows += [
+            row("known", 80, None),
+            row("lost", 81, None, ref=None, status="INTENDED"),
+        ]
         transaction.rows[1].version = 2
         transaction.save()
     site = [

@@ -20,7 +20,6 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.core import user_warnings
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.user_warnings import warn_once
 from pipeline.data import pixels
@@ -55,7 +54,7 @@ DATA = data_about(6)
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(user_warnings, "_shown", set())
     monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", 1e9)
 
 

@@ -13,7 +13,9 @@ from pipeline.system.parallel import PREFETCH, map_in_order, usable_cores
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 3, 50])
 def test_results_are_in_order(workers: int, count: int) -> None:
-    assert list(map_in_order(lambda n: n * n, range(count), workers)) == [n * n for n in range(count)]
+    assert list(map_in_order(lambda n: n * n, range(count), workers)) == [
+        n * n for n in range(count)
+    ]
 
 
 def test_items_are_read_only_as_far_as_needed() -> None:

@@ -198,7 +198,11 @@ def test_another_failure_of_the_disk_keeps_its_name() -> None:
 
 def test_threads_run_ahead_of_what_is_taken_by_a_bounded_number() -> None:
     started: list[str] = []
-    results = map_with_progress(lambda n: started.append(n) or n, [str(n) for n in range(500)], "work")  # type: ignore[func-returns-value]  # notes and returns the name
+    results = map_with_progress(
+        lambda n: started.append(n) or n,  # type: ignore[func-returns-value]  # notes and returns
+        [str(n) for n in range(500)],
+        "work",
+    )
     taken = [next(results) for _ in range(10)]
     assert taken == [str(n) for n in range(10)]
     assert len(started) <= 10 + IO_PREFETCH

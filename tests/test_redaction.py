@@ -20,8 +20,8 @@ from pipeline.core.redaction import PLACEHOLDER, RedactedStream, redact, redact_
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.runs.provenance import sitting
-from pipeline.study.storage import open_study
 from pipeline.study.plan import load_study
+from pipeline.study.storage import open_study
 from pipeline.system.storage import write_json, write_text
 from tests.kaggle_server import KEY, TOKEN, USER, basic
 from tests.painter_process import ROOT
@@ -218,7 +218,9 @@ def test_nothing_that_a_process_prints_shows_a_credential() -> None:
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert KEY not in done.stdout + done.stderr
-    assert done.stdout == (f"print {PLACEHOLDER}\n{PLACEHOLDER} in pieces\nthe end is held back {KEY[:4]}")
+    assert done.stdout == (
+        f"print {PLACEHOLDER}\n{PLACEHOLDER} in pieces\nthe end is held back {KEY[:4]}"
+    )
     assert f"UserWarning: warned of {PLACEHOLDER}" in done.stderr
     assert f"KeyError: 'Basic {PLACEHOLDER}'" in done.stderr
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core import retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
-from pipeline.core.retries import retry_after, backoff_delays
+from pipeline.core.retries import backoff_delays, retry_after
 from pipeline.kaggle import errors as kaggle_answers
 from tests.clock import StandingTime
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.service.batching import Batcher, pad_batch, deterministic_sizes
+from pipeline.service.batching import Batcher, deterministic_sizes, pad_batch
 from tests.service_helpers import tiny_model
 
 
@@ -101,7 +101,9 @@ def test_sizes_that_round_otherwise_are_not_used(
             images[-1] += 1e-6  # the last place sums in another order
         return images
 
-    assert deterministic_sizes(compute, torch.rand(8, 1, generator=torch.manual_seed(0))) == expected
+    assert (
+        deterministic_sizes(compute, torch.rand(8, 1, generator=torch.manual_seed(0))) == expected
+    )
 
 
 def test_few_rows_are_filled_up_to_the_next_size_that_agrees() -> None:

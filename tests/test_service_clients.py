@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from pipeline.core.errors import ServiceBusy
-from pipeline.service.admission import MAX_WAIT, WaitEstimate, Capacity
-from pipeline.service.responses import HeadAsGet, until_disconnected
+from pipeline.service.admission import MAX_WAIT, Capacity, WaitEstimate
 from pipeline.service.batching import Batcher
 from pipeline.service.connection import CHUNK_SIZE, MAX_UNSENT_BYTES, TimeoutProtocol
 from pipeline.service.inference import InferenceService
 from pipeline.service.queries import MAX_IMAGES, MAX_PIXELS
+from pipeline.service.responses import HeadAsGet, until_disconnected
 from tests.service_helpers import Held, serving, tiny_model
 
 PATIENCE = 1.0
@@ -116,7 +116,9 @@ def test_fifty_slow_clients_hold_no_more_than_the_limit_and_others_are_served() 
     most = 0
     statuses: list[int] = []
     with ExitStack() as stack:
-        url = stack.enter_context(serving(InferenceService(tiny_model(), Noise(), capacity), PATIENCE))
+        url = stack.enter_context(
+            serving(InferenceService(tiny_model(), Noise(), capacity), PATIENCE)
+        )
         client = stack.enter_context(httpx.Client(base_url=url, timeout=WAIT))
         slow = [stack.enter_context(asked(url, LARGE)) for _ in range(50)]
         heads = [one.recv(1) for one in slow]
@@ -274,12 +276,12 @@ def test_retry_after_follows_the_queue() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.service.admission.time.monotonic", lambda: now[0])
         capacity = Capacity(max_images=8)
-        with capacity.reservation(2, 100) as reservation:
+        with capacity.reserve(2, 100) as reservation:
             now[0] = 3.0
             capacity.made(reservation, 50)  # 1.5 seconds an image
         waits = []
         for queue in (4, 8):
-            with capacity.reservation(queue, 100), pytest.raises(ServiceBusy) as busy:
+            with capacity.reserve(queue, 100), pytest.raises(ServiceBusy) as busy:
                 capacity._check_capacity(8, 100)
             waits.append(busy.value.seconds)
     assert waits == [6, 12]
@@ -287,13 +289,16 @@ def test_retry_after_follows_the_queue() -> None:
 
 def test_the_largest_answers_find_room_when_there_is_little_else() -> None:
     capacity = Capacity()
-    with capacity.reservation(MAX_IMAGES, 3 * MAX_PIXELS), capacity.reservation(MAX_IMAGES, 3 * MAX_PIXELS):
+    with (
+        capacity.reserve(MAX_IMAGES, 3 * MAX_PIXELS),
+        capacity.reserve(MAX_IMAGES, 3 * MAX_PIXELS),
+    ):
         assert capacity.images == 2 * MAX_IMAGES
 
 
 def test_a_failure_leaves_nothing_counted() -> None:
     capacity = Capacity()
-    with pytest.raises(ValueError, match="broken"), capacity.reservation(3, 100):
+    with pytest.raises(ValueError, match="broken"), capacity.reserve(3, 100):
         raise ValueError("broken")
     assert (capacity.images, capacity.bytes) == (0, 0)
 

@@ -19,7 +19,7 @@ from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model, load_model
 from pipeline.service.pages import PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
-from pipeline.service.render import encode, make_grid, encode_zip
+from pipeline.service.render import encode, encode_zip, make_grid
 from pipeline.system.storage import file_sha256, write_json
 from tests.factories import CPU
 from tests.helpers import painting

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.system.filesystem import make_folder, resolve_new_folder, resolve_target
 from pipeline.system.image_writers import FolderImageWriter, ZipImageWriter, open_image_writer
-from pipeline.system.filesystem import resolve_new_folder, make_folder, resolve_target
 from pipeline.system.storage import atomic_file, atomic_folder, write_json, write_text
 
 

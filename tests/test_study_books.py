@@ -12,10 +12,10 @@ from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
 from pipeline.stages.generate import write_generation_record
-from pipeline.study.storage import open_study
-from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
 from pipeline.study.executor import LocalExecutor
+from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
 from pipeline.study.restore import restore_trials
+from pipeline.study.storage import open_study
 from pipeline.system.storage import file_sha256, write_json
 from tests.helpers import encoded, fill, pack, painting
 
@@ -72,7 +72,7 @@ class Desk:
 
     def call(self, shop: LocalExecutor, point: Point, words: Sequence[object]) -> None:
         """Leave what a command of painter would leave."""
-        run, command = shop.run(point), str(words[0])
+        run, command = shop.run_folder(point), str(words[0])
         self.called.append(command)
         if command == self.broken:
             raise WorkFailed(f"{point.label} broke")

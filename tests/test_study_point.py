@@ -16,8 +16,8 @@ from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
 from pipeline.scoring.record import Score
 from pipeline.study import executor as module
-from pipeline.study.plan import read_plan
 from pipeline.study.executor import LocalExecutor, PointPruned
+from pipeline.study.plan import read_plan
 from tests.helpers import fill
 
 PLAN = read_plan(
@@ -90,7 +90,7 @@ def test_a_point_is_trained_generated_and_scored_and_never_again(shop: LocalExec
     assert shop.run_point(POINT)["mifid"] == 80
     train, generate, score = calls(shop)
     assert train[:7] == [
-        "train", "--data", "data", "--run", str(shop.run(POINT).path), "--preset", "demo",
+        "train", "--data", "data", "--run", str(shop.run_folder(POINT).path), "--preset", "demo",
     ]  # fmt: skip
     assert 'noise="normal(0, 1)"' in train
     assert "seed=0" in train
@@ -104,7 +104,7 @@ def test_a_point_is_trained_generated_and_scored_and_never_again(shop: LocalExec
 
 def test_other_images_are_generated_again(shop: LocalExecutor) -> None:
     shop.run_point(POINT)
-    shop.run(POINT).images.write_text("others")
+    shop.run_folder(POINT).images.write_text("others")
     shop.run_point(POINT)
     assert [words[0] for words in calls(shop)[3:]] == ["train", "generate"]
 
@@ -112,7 +112,7 @@ def test_other_images_are_generated_again(shop: LocalExecutor) -> None:
 def test_a_point_is_done_while_its_score_is_there_and_fits(shop: LocalExecutor) -> None:
     assert not shop.is_done(POINT)
     shop.run_point(POINT)
-    run = shop.run(POINT)
+    run = shop.run_folder(POINT)
     assert shop.is_done(POINT)
     kept = {path: path.read_bytes() for path in (run.images, run.score, run.provenance)}
     run.images.unlink()  # to save space
@@ -162,7 +162,7 @@ def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: Loc
     with pytest.raises(PointPruned):
         shop.run_point(POINT, enough)
     assert seen == [(1, 100.0), (2, 101.0), (3, 102.0), (4, 103.0)]
-    assert (shop.run(POINT).path / "stopped").exists()  # it could save
+    assert (shop.run_folder(POINT).path / "stopped").exists()  # it could save
 
 
 def test_stopping_lets_the_training_save(shop: LocalExecutor) -> None:
@@ -171,7 +171,7 @@ def test_stopping_lets_the_training_save(shop: LocalExecutor) -> None:
     timer.start()
     with pytest.raises(Interrupted):
         shop.run_point(POINT)
-    assert (shop.run(POINT).path / "stopped").exists()
+    assert (shop.run_folder(POINT).path / "stopped").exists()
 
 
 def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) -> None:
@@ -188,7 +188,7 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) ->
     deadline = time.monotonic() + 20
     children: list[str] = []
     while not children and time.monotonic() < deadline:
-        if (shop.run(POINT).path / "scores.jsonl").exists():
+        if (shop.run_folder(POINT).path / "scores.jsonl").exists():
             tasks = Path(f"/proc/{os.getpid()}/task")
             children = [
                 pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()
@@ -201,7 +201,7 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) ->
 
 
 def test_a_training_whose_study_was_killed_is_waited_for(shop: LocalExecutor) -> None:
-    run = shop.run(POINT)
+    run = shop.run_folder(POINT)
     release = threading.Event()
 
     def orphan() -> None:
@@ -231,7 +231,7 @@ def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: P
         plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth")
     )
     later.run_point(plan.grid[1])
-    first = str(later.run(plan.grid[0]).path)
+    first = str(later.run_folder(plan.grid[0]).path)
     *earlier, train, _, score = calls(shop)
     assert [words[0] for words in earlier] == ["train", "generate", "score"]
     assert first in earlier[0]  # the earlier point comes first, whoever asks
@@ -259,7 +259,7 @@ def test_the_real_commands_make_a_point(tmp_path: Path) -> None:
     shop = LocalExecutor(plan, tmp_path / "study", data, None, content, threads=1)
     score = shop.run_point(plan.grid[0])
     assert score["n_generated"] == 6
-    run = shop.run(plan.grid[0])
+    run = shop.run_folder(plan.grid[0])
     assert run.read_config() == plan.config(plan.grid[0])
     before = run.score.read_bytes()
     assert shop.run_point(plan.grid[0]) == score

@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.scoring.record import Score
-from pipeline.study.storage import FOLDER, PROCESS, importance, open_study, valid_trials
-from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.executor import OnScore, PointPruned
+from pipeline.study.plan import Point, StudyPlan, read_plan
 from pipeline.study.search import MAX_FAILURES, TrialQueue, run_study
+from pipeline.study.storage import FOLDER, PROCESS, importance, open_study, valid_trials
 
 GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
 SEARCH = {

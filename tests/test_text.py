@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.text import escape_output, escape_surrogates, escape_values
 from pipeline.core.user_warnings import warn_once
-from pipeline.core.text import escape_surrogates, escape_values, escape_output
 from pipeline.system.storage import write_text
 
 LATIN = os.fsdecode(b"caf\xe9")

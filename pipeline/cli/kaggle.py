@@ -17,8 +17,8 @@ from pipeline.cli.options import (
     PathOption,
     config_options,
     domain_option,
-    replace_confirmation,
     options,
+    replace_confirmation,
     replace_option,
     run_option,
     run_or_file,
@@ -196,7 +196,6 @@ def pull(run_path: Path | None) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
 def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
-    from kernels import candidates
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission import submit as submitting
@@ -208,13 +207,15 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     ledger = Ledger()
     row = None if dry_run else submitting.reconcile(client, ledger, run)
     if row is None:
-        record = entries.trained_on_kaggle(client, run)
+        record = candidates.trained_on_kaggle(client, run)
         if wait and not dry_run:
-            row = entries.pending_submission(client, run, record, ledger)
+            row = candidates.pending_submission(client, run, record, ledger)
     if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
         click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
-        row = submit_anew(client, ledger, run, record, message, replace_confirmation(replace), dry_run)
+        row = submit_anew(
+            client, ledger, run, record, message, replace_confirmation(replace), dry_run
+        )
         if row is None:
             return
     click.echo(submitting.summary(row))
@@ -236,14 +237,15 @@ def submit_anew(
     dry_run: bool,
 ) -> Row | None:
     """Submit a run's images, or say what would be sent and return None."""
-    from kernels import candidates
     from submission import submit as submitting
 
     left = submitting.check_submissions_left(client).allowed_now
     if dry_run and record is None:
-        click.echo(entries.describe_regeneration(client, run, left, message))
+        click.echo(candidates.describe_regeneration(client, run, left, message))
         return None
-    candidate = entries.make_candidate(client, run, record, ledger, confirm_replace, click.echo, warn)
+    candidate = candidates.make_candidate(
+        client, run, record, ledger, confirm_replace, click.echo, warn
+    )
     row = submitting.prepare(candidate, message)
     local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
     click.echo(f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today")
@@ -345,7 +347,9 @@ def make_plan(
     given = {name: choices[name] for name in ("holdout", "holdout_seed", "seed")}
     resumed_from = (resumes, request.continue_from)
     assignments = choices["assignments"]
-    config = run_settings(choices["preset"], choices["config_file"], assignments, given, resumed_from)
+    config = run_settings(
+        choices["preset"], choices["config_file"], assignments, given, resumed_from
+    )
     if request.minutes is not None:
         check_given_once(["minutes"], assignments)
     return plan_training(owner, run_path, config, request)

@@ -12,8 +12,8 @@ import click
 
 from pipeline.cli.options import (
     PathOption,
-    options,
     configure_threads,
+    options,
     seed_option,
     snapshot_file,
     snapshot_options,

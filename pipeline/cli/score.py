@@ -13,10 +13,10 @@ from pipeline.cli.failures import disk_message
 from pipeline.cli.options import (
     ExpandedPath,
     PathOption,
+    configure_threads,
     domain_option,
     extractor_options,
     options,
-    configure_threads,
     threads_option,
 )
 from pipeline.core.errors import PainterError, RunError, WorkFailed

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from pipeline.cli.options import (
-    options,
     configure_threads,
+    options,
     snapshot_file,
     snapshot_options,
     threads_option,

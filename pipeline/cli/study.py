@@ -25,8 +25,8 @@ from pipeline.core.errors import ConfigError, WorkFailed
 if TYPE_CHECKING:
     from kernels.metadata import KernelPlan
     from pipeline.runs.folder import RunFolder
-    from pipeline.study.plan import Point, StudyPlan
     from pipeline.study.executor import LocalExecutor
+    from pipeline.study.plan import Point, StudyPlan
     from pipeline.study.search import Executor, Outcome
 
 
@@ -58,11 +58,11 @@ def study(
     The same command again goes on where the last one ended, or only draws the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
-    from pipeline.study.storage import open_study
-    from pipeline.study.plan import load_study
     from pipeline.study.executor import LocalExecutor
+    from pipeline.study.plan import load_study
     from pipeline.study.restore import restore_trials
     from pipeline.study.search import run_study
+    from pipeline.study.storage import open_study
     from pipeline.system.filesystem import make_folder
     from pipeline.system.storage import check_writable
 
@@ -72,15 +72,15 @@ def study(
     folder = out or Path("runs") / "studies" / plan.name
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
-    here = LocalExecutor(plan, folder, data, domain, content, threads, weights)
-    executor = make_executor(here, domain, where["on"], where["source"], where["replace"])
+    local = LocalExecutor(plan, folder, data, domain, content, threads, weights)
+    executor = make_executor(local, domain, where["on"], where["source"], where["replace"])
     check_writable(folder / "comparison.html")
     make_folder(folder)
     own = (folder / "study.db").resolve()
     optuna_study = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
     restore_trials(plan, optuna_study, folder)
     outcome = run_study(plan, optuna_study, executor, count, shared=storage is not None)
-    click.echo(compare(here, executor, outcome, optuna_study))
+    click.echo(compare(local, executor, outcome, optuna_study))
     check_not_failed(plan, outcome)
 
 
@@ -115,10 +115,12 @@ def workers_and_threads(
 
 
 def make_executor(
-    here: LocalExecutor, domain: str | None, on: str, source: str | None, replace: bool
+    local: LocalExecutor, domain: str | None, on: str, source: str | None, replace: bool
 ) -> Executor:
     """Return what runs the points: this machine, or Kaggle's."""
-    return here if on == "here" else kaggle_executor(here, source or "competition", domain, replace)
+    return (
+        local if on == "here" else kaggle_executor(local, source or "competition", domain, replace)
+    )
 
 
 def check_not_failed(plan: StudyPlan, outcome: Outcome) -> None:
@@ -140,15 +142,15 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, optuna_study: Any) -> str:
+def compare(local: LocalExecutor, executor: Executor, outcome: Outcome, optuna_study: Any) -> str:
     """Write the comparison of the points whose files are there, and return what to say of it."""
-    from pipeline.study.storage import importance
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
+    from pipeline.study.storage import importance
 
-    plan = here.plan
+    plan = local.plan
     done = [point for point in outcome.points if executor.is_done(point)]
-    finished = read_finished(here.folder, plan, done)
+    finished = read_finished(local.folder, plan, done)
     remarks = notes_for(outcome, [one.run for one in finished])
     if not finished:
         return "\n".join(["No point has a score yet.", *remarks])
@@ -159,7 +161,7 @@ def compare(here: LocalExecutor, executor: Executor, outcome: Outcome, optuna_st
     text = "\n".join([markdown(rows, answers), *remarks])
     notes = [*outcome.failed, *remarks]
     try:
-        page = write_comparison(here.folder, plan, rows, answers, shares, notes)
+        page = write_comparison(local.folder, plan, rows, answers, shares, notes)
     except OSError:
         click.echo(text)
         raise
@@ -186,19 +188,21 @@ def notes_for(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     return notes
 
 
-def kaggle_executor(here: LocalExecutor, source: str, domain: str | None, replace: bool) -> Executor:
+def kaggle_executor(
+    local: LocalExecutor, source: str, domain: str | None, replace: bool
+) -> Executor:
     """Return what runs the points of a study on Kaggle's kernels.
 
     Raises:
         ConfigError: for a search or for points that continue others.
     """
-    from kernels.planning import KernelRequest, plan_training
     from kernels.executor import KaggleExecutor
+    from kernels.planning import KernelRequest, plan_training
     from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
     from submission.rules import MINIMUM_IMAGES
 
-    plan = here.plan
+    plan = local.plan
     if plan.search and plan.pruning:
         raise ConfigError("Kernels show no scores on their way: set pruning = false.")
     if any(point.continues for point in plan.grid):
@@ -211,7 +215,7 @@ def kaggle_executor(here: LocalExecutor, source: str, domain: str | None, replac
         chosen = {**plan.settings, **point.settings}
         assignments = tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items())
         config = run_settings(plan.preset, None, assignments, {})
-        return plan_training(client.user, here.run(point).path, config, request)
+        return plan_training(client.user, local.run_folder(point).path, config, request)
 
     # Points are pushed by several threads, which cannot ask.
-    return KaggleExecutor(client, here, plan_of, confirm_replace=lambda found: replace)
+    return KaggleExecutor(client, local, plan_of, confirm_replace=lambda found: replace)

@@ -3,7 +3,7 @@
 The client takes a token or a key as it finds it, and what cannot stand in a header ends in an
 exception that quotes it. So they are looked at first: white space and byte-order marks at the
 ends are stripped, anything else is refused by a message that names the place and the kind of
-character, never the value. `pipeline.core.redaction` strikes out what `known` lists.
+character, never the value. `pipeline.core.redaction` hides what `names_and_secrets` lists.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Account = tuple[Credential, Credential]
 
 
 class _Exported:
-    """What `exported` has found, while its variables hide from where."""
+    """What `exported` has found: its variables hide where it came from."""
 
     found: tuple[Credential | None, Account | None] | None = None
 
@@ -114,7 +114,7 @@ def config_folder() -> Path:
 
 @contextmanager
 def exported() -> Iterator[None]:
-    """Let the client find credentials that it can send, while the block runs.
+    """Export credentials that the client can send as environment variables, inside the block.
 
     What it would read by itself is left alone; the rest takes its place as variables.
 
@@ -158,7 +158,7 @@ def token_place() -> str | None:
 
 
 def override_hint() -> str:
-    """Return what to do if a token keeps a key from being used; else nothing."""
+    """Return what to do if a token overrides a key; else nothing."""
     token, account = _found()
     if token is None or account is None:
         return ""
@@ -166,7 +166,7 @@ def override_hint() -> str:
 
 
 def names_and_secrets() -> tuple[set[str], set[str]]:
-    """Return the user names and the secrets that are here, sendable or not; reads small files."""
+    """Return all user names and secrets found, sendable or not; reads small files."""
     names, secrets = {os.environ.get(USERNAME, "")}, set()
     for variable, value in os.environ.items():
         if _SECRET_VARIABLE.fullmatch(variable) and not _exists(_stripped(value)):

@@ -1,4 +1,4 @@
-"""Paths in which ~ is the home folder."""
+"""Paths in which ~ stands for the home folder."""
 
 from __future__ import annotations
 

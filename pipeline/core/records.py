@@ -37,7 +37,7 @@ def check_format(path: Path, found: object, known: int = FORMAT) -> None:
 
 
 def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
-    """Build a dataclass from a JSON object; fields that it does not know are passed over.
+    """Build a dataclass from a JSON object; unknown fields are ignored.
 
     Raises:
         TypeError: if a field is missing or has another type; whole numbers may stand for others.

@@ -1,8 +1,8 @@
-"""No credential in what is printed, logged or written: the last line of defence.
+"""Redacts credentials from all that is printed, logged or written: the last line of defence.
 
 Messages quote nothing that a credential has gone into. Should one come through all the same,
-in the words of Kaggle, of a library or in a traceback, it is struck out here, in each form in
-which it travels: as it is, escaped, and in base64.
+in a message of Kaggle's, of a library or in a traceback, it is redacted here, in each form in
+which it may appear: as it is, escaped, and in base64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.core import credentials
 PLACEHOLDER = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
 MIN_LENGTH = 8
-"""Characters below which a value is not struck out: it might be a part of any word."""
+"""Characters below which a value is not redacted: it might be a part of any word."""
 MIN_PASSWORD_LENGTH = 12
 """The same for the password of a URL, which may well be a common word such as postgres."""
 _URL_PASSWORD = re.compile(r"(\w://[^\s/:@\"'<>]*):([^\s\"'<>]*)@")
@@ -32,14 +32,14 @@ _BREAKS = re.compile(r"[^ -~]+")
 
 
 class _Known:
-    """What is to be struck out in this process, the longest first; None until it is looked up."""
+    """What is to be redacted in this process, the longest first; None until it is loaded."""
 
     forms: tuple[str, ...] | None = None
     words: tuple[str, ...] = ()
 
 
 def load_credentials(words: Iterable[str] | None = None) -> None:
-    """Look up which credentials there are now: the account's, and the passwords in URLs.
+    """Load the credentials that there are now: the account's, and the passwords in URLs.
 
     Args:
         words: of the command line, which may hold URLs; None for those of the last call.
@@ -73,7 +73,7 @@ def redact(text: str) -> str:
 
 
 def redact_argument(word: str) -> str:
-    """Return one word of a command line likewise; a password in it may hold any character."""
+    """Return one argument of a command line, redacted; a password in it may hold any character."""
     return redact(_WHOLE_URL.sub(r"\1:***@", word))
 
 
@@ -88,7 +88,7 @@ def redact_output() -> None:
 
 
 class RedactedStream:
-    """A text stream that strikes credentials out, also those that come in several pieces.
+    """A text stream that redacts credentials, also those that are written in several pieces.
 
     The end of what was written is held back while it may be the beginning of a credential.
     """

@@ -21,7 +21,7 @@ _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 def escape_surrogates(text: str) -> str:
     """Return text without lone surrogates: bytes that are not UTF-8 are written as `\\xNN`.
 
-    Other text is returned as it is, so that `escape_surrogates(legible(text)) == legible(text)`.
+    Other text is returned as it is: calling it twice changes nothing more.
     """
     return _LONE_SURROGATE.sub(_escaped, text)
 
@@ -34,7 +34,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def escape_values(content: Any) -> Any:
-    """Return a JSON value in which every string and key is `escape_surrogates`."""
+    """Return a JSON value with `escape_surrogates` applied to every string and key."""
     if isinstance(content, str):
         return escape_surrogates(content)
     if isinstance(content, dict):
@@ -45,7 +45,7 @@ def escape_values(content: Any) -> Any:
 
 
 def escape_output() -> None:
-    """Let standard output and standard error show names that are not UTF-8, as `escape_surrogates` does."""
+    """Make standard output and standard error escape names that are not UTF-8 likewise."""
     codecs.register_error(_LEGIBLE, _replace)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""What a user should know and what stops nothing: said once, above any progress bar."""
+"""Warnings for the user: each is printed once, above any progress bar, and stops nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _shown: set[str] = set()
 
 
 def warn_once(text: str) -> None:
-    """Print a line on standard error, once per process and in one of several ranks."""
+    """Print a line on standard error, once per process, and by rank 0 alone."""
     if text in _shown or os.environ.get("RANK", "0") != "0" or sys.stderr is None:
         return
     _shown.add(text)
@@ -23,5 +23,5 @@ def warn_once(text: str) -> None:
 
 
 def reset_warnings() -> None:
-    """Let everything be said again, as in a new process."""
+    """Let every warning be printed again, as in a new process."""
     _shown.clear()

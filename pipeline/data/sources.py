@@ -40,8 +40,8 @@ from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
 from pipeline.kaggle.names import did_you_mean, parse_source
 from pipeline.runs.files import read_json
+from pipeline.system.filesystem import is_clutter, resolve_new_folder
 from pipeline.system.parallel import map_with_progress
-from pipeline.system.filesystem import resolve_new_folder, is_clutter
 from pipeline.system.storage import atomic_folder, check_writable, write_json
 
 COMPETITION = "gan-getting-started"

@@ -1,7 +1,7 @@
-"""Kaggle's API as painter uses it: one method a call, records as answers, clear errors.
+"""Kaggle's API as painter uses it: one method a call, records as results, clear errors.
 
-The client's command line loses what matters (errors in replies with status 200, reference
-numbers, uploads that failed), so its classes are used and every field is looked at.
+The client's command line loses what matters (errors in responses with status 200, reference
+numbers, uploads that failed), so its classes are used and every field is checked.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.kaggle import downloads, responses, uploads
-from pipeline.kaggle.errors import TOKEN_PAGE, Subject, competition, dataset, kernel, split_name
 from pipeline.kaggle.connection import COMPETITIONS, KERNELS, Connection
+from pipeline.kaggle.errors import TOKEN_PAGE, Subject, competition, dataset, kernel, split_name
 from pipeline.kaggle.records import (
     Competition,
     KernelOutput,
@@ -33,9 +33,9 @@ from pipeline.kaggle.records import (
 class KaggleClient:
     """An account's calls to Kaggle.
 
-    Calls that change nothing are repeated on 429, 5xx and broken connections. Calls that change
-    something are repeated on 429 alone, where Kaggle has refused to look at them; otherwise
-    they raise `KaggleUnsure`, and the caller looks up whether they were carried out.
+    Idempotent calls are retried on 429, 5xx and broken connections. The others are retried on 429
+    alone, where Kaggle has refused to look at them; otherwise they raise `KaggleUnsure`, and the
+    caller looks up whether they were carried out.
     """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -93,7 +93,7 @@ class KaggleClient:
         return downloads.verified_zip(folder / f"{slug}.zip")
 
     def fetch(self, url: str, path: Path, label: str) -> None:
-        """Fetch a file of a kernel's output, going on where an earlier call stopped.
+        """Fetch a file of a kernel's output, resuming where an earlier call stopped.
 
         Raises:
             KaggleError: if Kaggle refuses, or sends a web page instead of the file.
@@ -206,13 +206,15 @@ class KaggleClient:
     def gpu_quota(self) -> Quota | None:
         """Return the GPU time of this week, or None if Kaggle does not say."""
         subject = Subject("your GPU quota", TOKEN_PAGE, f"Verify your phone number: {TOKEN_PAGE}")
-        return responses.quota(self._connection.call_with_retries(subject, self._connection.api.quota_view))
+        return responses.quota(
+            self._connection.call_with_retries(subject, self._connection.api.quota_view)
+        )
 
     def push_kernel(self, folder: Path, seconds: int) -> PushedKernel:
         """Push the kernel in `folder`, which may run `seconds`; Kaggle starts it.
 
         Raises:
-            KaggleError: if Kaggle refuses, also in a reply with status 200.
+            KaggleError: if Kaggle refuses, also in a response with status 200.
             KaggleUnsure: if there is no telling whether it was taken.
         """
         name = json.loads((folder / "kernel-metadata.json").read_text())["id"]

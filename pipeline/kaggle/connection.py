@@ -1,4 +1,4 @@
-"""The way to Kaggle: its own client, with timeouts, and how calls are made through it.
+"""The connection to Kaggle: its own client, with timeouts, and how calls are made through it.
 
 The one module that imports the client.
 """
@@ -18,12 +18,12 @@ from pipeline.kaggle.errors import (
     TOKEN_PAGE,
     KaggleRefusedError,
     Subject,
-    note_response,
     call_with_retries,
+    note_response,
 )
 
 TIMEOUT = (15.0, 90.0)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two reads of a response."""
 PAGE_SIZE = 100
 COMPETITIONS = "competitions.competition_api_client."
 KERNELS = "kernels.kernels_api_client."
@@ -38,7 +38,7 @@ class Connection:
     """An account at Kaggle, and calls in its name."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Find the client and the credentials; pauses between tries are taken on `clock`.
+        """Find the client and the credentials; delays between attempts are taken on `clock`.
 
         Raises:
             KaggleError: if the client is not installed, there are no credentials, they cannot be
@@ -63,7 +63,8 @@ class Connection:
             # With a key the client goes on, and yet sends the token in its place.
             raise KaggleError(
                 f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
-                f"expired. Put a new one from {TOKEN_PAGE} in its place.{credentials.override_hint()}"
+                f"expired. Put a new one from {TOKEN_PAGE} in its place."
+                f"{credentials.override_hint()}"
             )
         if not found:
             raise KaggleError(
@@ -84,12 +85,14 @@ class Connection:
         kind = str(self.api.config_values.get("auth_method", ""))
         return kind.removeprefix("AuthMethod.").lower().replace("_", " ")
 
-    def call_with_retries(self, subject: Subject, call: Callable[[], T], idempotent: bool = True) -> T:
-        """Make a call of the client, as `pipeline.kaggle.errors.patiently` does."""
+    def call_with_retries(
+        self, subject: Subject, call: Callable[[], T], idempotent: bool = True
+    ) -> T:
+        """Make a call of the client, as `pipeline.kaggle.errors.call_with_retries` does."""
         return call_with_retries(subject, call, idempotent, self.clock)
 
     def send(self, subject: Subject, method: str, request: Any, idempotent: bool = True) -> Any:
-        """Send one request of the client's own types; return its reply."""
+        """Send one request of the client's own types; return the response."""
         return self.call_with_retries(subject, lambda: self.send_once(method, request), idempotent)
 
     def send_once(self, method: str, request: Any) -> Any:
@@ -110,7 +113,7 @@ class Connection:
             raise
 
     def pages(self, subject: Subject, method: str, request: Any) -> Iterator[Any]:
-        """Send a request for a listing; yield each page of the reply."""
+        """Send a request for a listing; yield each page of the response."""
         request.page_size = PAGE_SIZE
         request.page_token = ""
         while True:

@@ -1,4 +1,4 @@
-"""Files that come from Kaggle: zips of data by its client, files of a kernel's output by ours."""
+"""Downloads from Kaggle: zips of data by its client, files of a kernel's output by ours."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from http import HTTPStatus
 from pathlib import Path
 
 from pipeline.core.errors import KaggleError
-from pipeline.kaggle.errors import SITE, Subject, note_response
 from pipeline.kaggle.connection import TIMEOUT, Connection
+from pipeline.kaggle.errors import SITE, Subject, note_response
 from pipeline.system import transfers
 from pipeline.system.storage import zip_damage
 from pipeline.system.transfers import Response
 
 
 def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
-    """Download a file of a kernel's output to `path`, going on where an earlier call stopped.
+    """Download a file of a kernel's output to `path`, resuming where an earlier call stopped.
 
     The client's own downloads write what a refused retry says into the file.
 
@@ -47,7 +47,9 @@ def _get(url: str, headers: dict[str, str], label: str) -> Iterator[Response]:
         if not past_end or "Range" not in headers:
             response.raise_for_status()
             _check_not_page(response.headers, label)
-        yield Response(response.status_code, response.headers, response.iter_content(transfers.CHUNK_SIZE))
+        yield Response(
+            response.status_code, response.headers, response.iter_content(transfers.CHUNK_SIZE)
+        )
 
 
 def _check_not_page(headers: Mapping[str, str], label: str) -> None:

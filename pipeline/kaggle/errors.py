@@ -1,4 +1,4 @@
-"""What Kaggle's answers mean: which calls to try again, and messages that name the next step.
+"""Kaggle's errors: which calls are retried, and messages that name the next step.
 
 Knows HTTP and the pages of the site; `pipeline.kaggle.connection` makes the calls.
 """
@@ -19,7 +19,7 @@ from pipeline.core import credentials, retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.core.redaction import redact
-from pipeline.kaggle.names import parse_dataset_name, did_you_mean
+from pipeline.kaggle.names import did_you_mean, parse_dataset_name
 from pipeline.system.transfers import IncompleteDownloadError
 
 SITE = "https://www.kaggle.com"
@@ -71,7 +71,7 @@ def split_name(name: str, kind: str) -> tuple[str, str]:
 
 
 class KaggleRefusedError(KaggleError):
-    """Kaggle answered with a status that trying again does not change."""
+    """Kaggle answered with a status that a retry does not change."""
 
     def __init__(self, status: int, message: str) -> None:
         """Keep the HTTP status."""
@@ -80,7 +80,7 @@ class KaggleRefusedError(KaggleError):
 
 
 class _TransientError(KaggleUnreachable):
-    """What may be gone at the next try."""
+    """An error that a retry may resolve."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -90,39 +90,39 @@ class _TransientError(KaggleUnreachable):
 def call_with_retries(
     subject: Subject, call: Callable[[], T], idempotent: bool = True, clock: Clock = SYSTEM_CLOCK
 ) -> T:
-    """Make a call of Kaggle's client, again where that is safe, with its chatter held back.
+    """Make a call of Kaggle's client, with retries where that is safe; its output is discarded.
 
     Args:
         subject: what the call is about.
-        call: does it, and raises what the client raises.
+        call: makes the call, and raises what the client raises.
         repeatable: whether it may be made twice. A call that may not is repeated only where
             Kaggle refused to look at it (429).
-        clock: of the pauses between tries.
+        clock: for the delays between attempts.
 
     Raises:
         KaggleError: if Kaggle refuses.
         KaggleUnreachable: if it fails again and again.
         KaggleUnsure: if a call that is not repeatable got no answer.
     """
-    backoff_delays = retries.backoff_delays()
+    delays = retries.backoff_delays()
     while True:
         try:
             with contextlib.redirect_stdout(io.StringIO()), _translate_errors(subject, idempotent):
                 return call()
         except _TransientError as transient:
-            pause = next(backoff_delays, None)
-            if pause is None or transient.retry_after > retries.MAX_WAIT:
+            delay = next(delays, None)
+            if delay is None or transient.retry_after > retries.MAX_WAIT:
                 raise KaggleUnreachable(str(transient)) from None
-            clock.sleep(max(pause, transient.retry_after))
+            clock.sleep(max(delay, transient.retry_after))
 
 
 def note_response() -> None:
-    """Note that a reply has come, of whatever kind: what fails from here on is about an answer."""
+    """Count a response, of whatever kind: what fails from here on is about its content."""
     _responses.count = _response_count() + 1
 
 
 def _response_count() -> int:
-    """Return how many replies have come in this thread."""
+    """Return how many responses have come in this thread."""
     return getattr(_responses, "count", 0)
 
 
@@ -162,13 +162,15 @@ def _translate_errors(subject: Subject, idempotent: bool) -> Iterator[None]:
         code = f" (exit code {error.code})" if isinstance(error.code, int) else ""
         raise KaggleError(f"Kaggle's client refused {subject.name}{code}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unexpected_response(error, subject, idempotent, _response_count() > earlier) from None
+        raise _unexpected_response(
+            error, subject, idempotent, _response_count() > earlier
+        ) from None
 
 
 def _unexpected_response(
     error: Exception, subject: Subject, idempotent: bool, answered: bool
 ) -> KaggleError | KaggleUnreachable:
-    """Return what to raise for a reply of unknown form, or a request that could not be made."""
+    """Return the error for a response of unknown form, or a request that could not be made."""
     where = _origin(error)
     if not answered:
         message = (
@@ -191,7 +193,7 @@ def _origin(error: Exception) -> str:
 
 
 def _error_text(response: Any) -> str:
-    """Return what Kaggle says in an error reply, or nothing if it is not in the API's form."""
+    """Return the message of an error response, or nothing if it is not in the API's form."""
     try:
         text = str(response.json().get("message", "")).strip()
     except (ValueError, AttributeError):

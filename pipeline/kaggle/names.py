@@ -1,6 +1,6 @@
-"""What somebody means who gives a page's address, or a name in another form, as a source.
+"""Parses dataset and competition names, also from the URLs of Kaggle's pages.
 
-Knows how Kaggle's pages are addressed; asks nobody.
+Knows the form of those URLs; sends no request.
 """
 
 from __future__ import annotations

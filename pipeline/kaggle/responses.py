@@ -1,4 +1,4 @@
-"""What the client's replies say, as records: its own types and their gaps end here."""
+"""The client's responses as records: its own types and their gaps end here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def quota(found: Any) -> Quota | None:
     gpu = found.gpu_quota
     if gpu is None or gpu.total_time_allowed is None:
         return None
-    # Fields that are zero are left out of the reply.
+    # Fields that are zero are left out of the response.
     spent = (gpu.time_used or timedelta()) + (gpu.time_reserved or timedelta())
     return Quota(
         spent.total_seconds() / 60,
@@ -56,7 +56,7 @@ def pushed_kernel(response: Any, name: str) -> PushedKernel:
     """Return the version that a push of the kernel `name` has made.
 
     Raises:
-        KaggleError: if Kaggle refuses in its reply.
+        KaggleError: if Kaggle refuses in its response.
         KaggleUnsure: if it says neither that it has taken the kernel, nor why not.
     """
     if response.error:
@@ -67,7 +67,7 @@ def pushed_kernel(response: Any, name: str) -> PushedKernel:
             raise KaggleError(f"Kaggle could not attach to {name}: {missing}.")
         raise KaggleUnsure(f"Kaggle gave the push of {name} no version number.")
     owner, wanted = name.split("/")
-    # A title that does not match the id makes a kernel under another name: believe the reply.
+    # A title that does not match the id makes a kernel under another name: the response is right.
     slug = (response.url or response.ref).rstrip("/").rsplit("/", 1)[-1] or wanted
     return PushedKernel(f"{owner}/{slug}", response.version_number, response.url, missing)
 

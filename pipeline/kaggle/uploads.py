@@ -1,4 +1,4 @@
-"""Files that go to Kaggle: private datasets, made or given a new version."""
+"""Uploads to Kaggle: private datasets, created or given a new version."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnsure
-from pipeline.kaggle.errors import SITE, Subject, dataset, split_name
 from pipeline.kaggle.connection import BLOBS, DATASETS, TIMEOUT, Connection
+from pipeline.kaggle.errors import SITE, Subject, dataset, split_name
 from pipeline.system.transfers import byte_progress_bar
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.user_warnings import warn_once
 from pipeline.core.redaction import redact
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import (
     MAX_SERIES,

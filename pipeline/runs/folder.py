@@ -19,8 +19,8 @@ from pipeline.core.records import FORMAT, check_format
 from pipeline.runs.files import read_json
 from pipeline.runs.provenance import sitting
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.locks import file_lock
 from pipeline.system.filesystem import is_clutter, make_folder
+from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"

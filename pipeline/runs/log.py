@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from pipeline.core.user_warnings import warn_once
 from pipeline.core.redaction import redact
 from pipeline.core.text import escape_surrogates
+from pipeline.core.user_warnings import warn_once
 from pipeline.runs.folder import RunFolder
 
 

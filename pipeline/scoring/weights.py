@@ -19,7 +19,12 @@ from pathlib import Path
 from pipeline.core.errors import ScoringError
 from pipeline.system import transfers
 from pipeline.system.caches import cache_folder
-from pipeline.system.storage import file_sha256, temporary_name, remove_stale_partials, stale_partials
+from pipeline.system.storage import (
+    file_sha256,
+    remove_stale_partials,
+    stale_partials,
+    temporary_name,
+)
 from pipeline.system.transfers import Response
 
 INCEPTION_URL = (

@@ -58,7 +58,9 @@ class Reservation:
 class Capacity:
     """What all requests hold together, and how much that may be."""
 
-    def __init__(self, max_images: int = MAX_PENDING_IMAGES, max_bytes: int = MAX_PENDING_BYTES) -> None:
+    def __init__(
+        self, max_images: int = MAX_PENDING_IMAGES, max_bytes: int = MAX_PENDING_BYTES
+    ) -> None:
         """Begin empty.
 
         Args:
@@ -70,7 +72,7 @@ class Capacity:
         self._making, self._sending = WaitEstimate(), WaitEstimate()
 
     @contextmanager
-    def reservation(self, images: int, max_bytes: int) -> Iterator[Reservation]:
+    def reserve(self, images: int, max_bytes: int) -> Iterator[Reservation]:
         """Hold a place for a request until its answer is sent, or nobody wants it.
 
         Args:
@@ -98,7 +100,12 @@ class Capacity:
         self._making.note(now - reservation.since, reservation.queue)
         self.images -= reservation.images
         self.bytes += size - reservation.bytes
-        reservation.images, reservation.bytes, reservation.queue, reservation.since = 0, size, self.bytes, now
+        reservation.images, reservation.bytes, reservation.queue, reservation.since = (
+            0,
+            size,
+            self.bytes,
+            now,
+        )
 
     def _check_capacity(self, images: int, max_bytes: int) -> None:
         if self.images + images > self._max_images:

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
 from pipeline.core.errors import PainterError, ServiceBusy, WorkFailed
-from pipeline.service.responses import HeadAsGet, GeneratedResponse
 from pipeline.service.inference import InferenceService
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
@@ -36,6 +35,7 @@ from pipeline.service.queries import (
     ImagesQuery,
     InterpolationQuery,
 )
+from pipeline.service.responses import GeneratedResponse, HeadAsGet
 from pipeline.stages.video import can_write_mp4
 
 LOG = logging.getLogger("uvicorn.error")

@@ -145,7 +145,9 @@ def pad_batch(rows: list[torch.Tensor], size: int) -> torch.Tensor:
     return torch.cat([z, z.new_zeros(size - len(z), z.shape[1])])
 
 
-def deterministic_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> list[int]:
+def deterministic_sizes(
+    compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
+) -> list[int]:
     """Return sizes of batches in which an image has the same bits, at every place of each.
 
     No library promises that, for any size, so it is tried: each z at each place. The largest size

@@ -56,7 +56,7 @@ class InferenceService:
         Raises:
             ServiceBusy: if there is no room for its images or its bytes now.
         """
-        with self.capacity.reservation(len(job.z), job.max_bytes) as reservation:
+        with self.capacity.reserve(len(job.z), job.max_bytes) as reservation:
             content = await self._made(job)
             self.capacity.made(reservation, len(content))
             yield content

@@ -19,11 +19,11 @@ from pipeline.service.queries import (
     MAX_PIXELS,
     SHEET_COLUMNS,
     GridQuery,
+    ImageQuery,
     ImagesQuery,
     InterpolationQuery,
-    ImageQuery,
 )
-from pipeline.service.render import MEDIA_TYPES, encode, resize_each, make_grid, video, encode_zip
+from pipeline.service.render import MEDIA_TYPES, encode, encode_zip, make_grid, resize_each, video
 from pipeline.stages.video import VIDEO_EXTRA, can_write_mp4
 
 GRID_CELL = 128

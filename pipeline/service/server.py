@@ -12,8 +12,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from pipeline.core.errors import ConfigError
-from pipeline.service.connection import CLIENT_TIMEOUT
-from pipeline.service.connection import TimeoutProtocol
+from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
 
 SHUTDOWN_TIMEOUT = 120
 """Seconds that a client has to take its answer when the server stops."""

@@ -25,9 +25,9 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
 from pipeline.system.parallel import map_in_order, usable_cores
-from pipeline.system.filesystem import free_disk_space
 from pipeline.system.storage import file_sha256, write_json
 
 DEFAULT_COUNT = 7000

@@ -20,7 +20,7 @@ from pipeline.reports.pages import Picture, gallery, render
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.plan import MEASURES, StudyPlan
-from pipeline.study.results import ScoredRun, Row, Verdict
+from pipeline.study.results import Row, ScoredRun, Verdict
 from pipeline.system.storage import write_bytes, write_text
 
 SHOWN = 24

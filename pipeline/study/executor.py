@@ -24,8 +24,8 @@ from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, kept_score, read_score
 from pipeline.stages.generate import read_generation_record
 from pipeline.study.plan import Point, StudyPlan
-from pipeline.system.parallel import THREADS_VARIABLE
 from pipeline.system.filesystem import make_folder
+from pipeline.system.parallel import THREADS_VARIABLE
 from pipeline.system.storage import file_sha256
 
 PAINTER = (sys.executable, "-m", "pipeline")
@@ -60,7 +60,7 @@ class LocalExecutor:
     clock: Clock = SYSTEM_CLOCK
     """On which to wait for a point's commands."""
 
-    def run(self, point: Point) -> RunFolder:
+    def run_folder(self, point: Point) -> RunFolder:
         """Return the run folder of a point."""
         return RunFolder(self.folder / self.plan.folder(point))
 
@@ -72,7 +72,7 @@ class LocalExecutor:
             WorkFailed: if one of the commands fails, with what it says.
             Interrupted: after Ctrl+C; the training has saved its state.
         """
-        run, evaluation = self.run(point), self.plan.evaluation
+        run, evaluation = self.run_folder(point), self.plan.evaluation
         if point.continues is not None:
             self.run_point(self._predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
@@ -89,7 +89,7 @@ class LocalExecutor:
             WorkFailed: if the command fails, with what it says.
             Interrupted: after Ctrl+C.
         """
-        run, evaluation = self.run(point), self.plan.evaluation
+        run, evaluation = self.run_folder(point), self.plan.evaluation
         if not self.is_scored(run):
             words: list[object] = ["score", "--run", run.path, "--features", evaluation.features]
             words += ["--reference", self.data, "--max-images", evaluation.count]
@@ -124,7 +124,7 @@ class LocalExecutor:
 
     def is_done(self, point: Point) -> bool:
         """Tell whether a point's folder holds its score; its images may have been deleted since."""
-        run = self.run(point)
+        run = self.run_folder(point)
         try:
             return self._is_trained_on(run) and self.has_score(run)
         except RunError:  # damaged: `run_point` says what and where
@@ -165,7 +165,7 @@ class LocalExecutor:
         for name, value in {**self.plan.settings, **point.settings}.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
         if point.continues is not None:
-            command += ["--continue-from", self.run(self._predecessor(point)).path]
+            command += ["--continue-from", self.run_folder(self._predecessor(point)).path]
         reported = 0
 
         def on_poll() -> None:
@@ -228,7 +228,7 @@ class LocalExecutor:
             )
 
     def _log(self, point: Point) -> Path:
-        return self.folder / f"{self.run(point).path.name}.log"
+        return self.folder / f"{self.run_folder(point).path.name}.log"
 
     def _check_exit_code(self, point: Point, code: int, command: str) -> None:
         if code == 0:

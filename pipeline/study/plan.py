@@ -191,7 +191,11 @@ def read_plan(content: Mapping[str, Any]) -> StudyPlan:
             f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
         )
     seeds = _seeds(content)
-    points = _grid(content["grid"], seeds) if "grid" in content else _points(content.get("points"), seeds)
+    points = (
+        _grid(content["grid"], seeds)
+        if "grid" in content
+        else _points(content.get("points"), seeds)
+    )
     plan = StudyPlan(
         name=_check_name(content["name"]),
         preset=content["preset"],
@@ -349,11 +353,15 @@ def _question(content: Mapping[str, Any], points: tuple[Point, ...]) -> Question
     if missing:
         raise ConfigError(f"[[questions]] lacks {', '.join(missing)}.")
     if content["measure"] not in MEASURES:
-        raise ConfigError(f"measure is {content['measure']!r}; expected one of {', '.join(MEASURES)}.")
+        raise ConfigError(
+            f"measure is {content['measure']!r}; expected one of {', '.join(MEASURES)}."
+        )
     for name in ("lower", "higher"):
         if not isinstance(content[name], list) or not content[name]:
             raise ConfigError(f"{name} is {content[name]!r}; expected a list of points' labels.")
         for label in content[name]:
             if label not in labels:
                 raise ConfigError(f"[[questions]] names {label!r}, which is no point's label.")
-    return Question(content["claim"], content["measure"], tuple(content["lower"]), tuple(content["higher"]))
+    return Question(
+        content["claim"], content["measure"], tuple(content["lower"]), tuple(content["higher"])
+    )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.runs.folder import RunFolder
-from pipeline.study.storage import FOLDER
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.study.search import search_point
+from pipeline.study.storage import FOLDER
 
 if TYPE_CHECKING:
     import optuna

@@ -22,9 +22,9 @@ from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.core.redaction import redact
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, number
-from pipeline.study.storage import RERUN_OF, ERROR, FOLDER, PROCESS, valid_trials
-from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.executor import OnScore, PointPruned
+from pipeline.study.plan import Dimension, Point, StudyPlan
+from pipeline.study.storage import ERROR, FOLDER, PROCESS, RERUN_OF, valid_trials
 from pipeline.system.processes import is_running
 from pipeline.training.interruption import StopRequest
 
@@ -114,7 +114,9 @@ class TrialQueue:
         self._plan, self._study = plan, study
         self.failures = 0
         states = ("WAITING", "RUNNING", "COMPLETE")
-        done = {t.user_attrs.get(FOLDER) for t in valid_trials(study.trials) if t.state.name in states}
+        done = {
+            t.user_attrs.get(FOLDER) for t in valid_trials(study.trials) if t.state.name in states
+        }
         for point in plan.grid:
             if (folder := plan.folder(point)) not in done:
                 study.enqueue_trial(point.parameters, user_attrs={FOLDER: folder})

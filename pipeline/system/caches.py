@@ -1,4 +1,4 @@
-"""Where things live that can be made or downloaded again."""
+"""The cache folder: files that can be computed or downloaded again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cache_folder() -> Path:
 
 
 def write_cache(path: Path, content: bytes) -> None:
-    """Write a file of the cache, or say once that it cannot be: then it is made anew next time."""
+    """Write a file of the cache, or warn once that it cannot be: it is recomputed next time."""
     try:
         write_bytes(path, content)
     except (OSError, DataError) as error:

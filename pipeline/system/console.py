@@ -1,7 +1,7 @@
 """The process's standard streams, which may be closed or end before the work does.
 
 A pipe whose reader has left (`painter train 2>&1 | head`), a terminal that is gone or a stream that
-was never open (`2>&-`) takes nothing more; what is at work goes on without.
+was never open (`2>&-`) takes nothing more; the work continues without it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _CLOSED_ERRNOS = (errno.EPIPE, errno.EBADF, errno.EIO)
-"""What writing to a stream gives that nobody takes anything from any more."""
+"""Errors of writing to a stream whose reader is gone."""
 
 
 class _LossyFile(io.FileIO):
-    """Writes to a stream, and drops what it does not take."""
+    """Writes to a stream, and drops what cannot be written."""
 
     def __init__(self, number: int, ignore_all_errors: bool) -> None:
         """Take over an open stream.
@@ -45,8 +45,7 @@ class _LossyFile(io.FileIO):
 def ignore_closed_streams() -> None:
     """Let writing to a closed standard output or standard error do nothing.
 
-    Messages and progress are dropped whatever the reason; of what goes to standard output, a full
-    disk is still told.
+    Standard error drops its text whatever the reason; standard output still reports a full disk.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -56,14 +55,14 @@ def ignore_closed_streams() -> None:
 
 
 def discard_unwritten(stream: TextIO) -> None:
-    """Drop what a full disk has kept from standard output: it was told, and Python would again."""
+    """Drop what a full disk kept from standard output: it was reported; Python would repeat it."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     if isinstance(raw, _LossyFile):
         raw.ignore_all_errors = True
 
 
 def _open_devnull(number: int) -> TextIO:
-    """Return a stream that is empty and takes anything, in the place of a closed one.
+    """Return a stream on /dev/null in the place of a closed one.
 
     Without it the next file that is opened gets the number, and all that libraries write there.
     """
@@ -84,7 +83,7 @@ def _is_open(number: int) -> bool:
 
 
 def _lossy(stream: TextIO, ignore_all_errors: bool) -> TextIO:
-    """Return a stream that writes as `stream` does, but for what is not taken."""
+    """Return a stream that writes as `stream` does, and drops what cannot be written."""
     try:
         number = stream.fileno()
     except OSError:  # somebody else's, such as a notebook's

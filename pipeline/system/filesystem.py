@@ -18,12 +18,12 @@ FILE_SUFFIXES = frozenset({
     ".npz", ".npy", ".h5", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
     ".avif", ".mp4", ".json", ".html", ".safetensors",
 })  # fmt: skip
-"""Endings that promise a file of their kind, and that no folder is made under."""
+"""Suffixes of files: no folder is made with such a name."""
 _CLUTTER = (
     ".gitkeep", ".keep", ".gitignore", ".ds_store", ".directory", "thumbs.db", "ehthumbs.db",
     "desktop.ini", "icon\r",
 )  # fmt: skip
-"""Files that systems put into any folder, or that keep an empty one in git; in lower case."""
+"""Files that operating systems put into any folder, or that keep it in git; in lower case."""
 
 
 def is_clutter(name: str) -> bool:
@@ -32,7 +32,7 @@ def is_clutter(name: str) -> bool:
 
 
 def resolve_target(path: Path) -> Path:
-    """Return what a new file or folder replaces: `path`, or what a link of that name leads to.
+    """Return what a new file or folder replaces: `path`, or the target of a symbolic link there.
 
     The link stays, and what is written lies on the disk that it leads to.
 
@@ -62,7 +62,7 @@ def _is_mount_point(path: Path) -> bool:
 
 
 def resolve_new_folder(path: Path) -> Path:
-    """Return `resolve_target` a folder, refusing names that look like a file's.
+    """Return the `resolve_target` of a new folder, unless its name looks like a file's.
 
     Raises:
         DataError: for a new folder named like an archive or image; and as `resolve_target`.
@@ -76,7 +76,7 @@ def resolve_new_folder(path: Path) -> Path:
 
 
 def has_file_suffix(path: Path) -> bool:
-    """Tell whether a name promises a file, and no folder of that name is there."""
+    """Tell whether a name has a file's suffix, and no folder of that name exists."""
     return path.suffix.lower() in FILE_SUFFIXES and not path.is_dir()
 
 
@@ -118,7 +118,7 @@ def _mount_point_error(path: Path) -> DataError:
 
 @contextmanager
 def explain_mount_errors(path: Path) -> Iterator[None]:
-    """Turn "Device or resource busy" into advice: not every mount point shows before."""
+    """Turn "Device or resource busy" into advice: not every mount point can be detected before."""
     try:
         yield
     except OSError as error:
@@ -143,7 +143,7 @@ def describe_disk(path: Path) -> str:
 
 
 def free_disk_space(path: Path) -> int:
-    """Return how much room is left on the disk that a file or folder lies on, or would lie on."""
+    """Return the free bytes of the disk that a file or folder lies on, or would lie on."""
     there = Path(os.path.realpath(path))
     while not there.exists():
         there = there.parent

@@ -10,8 +10,8 @@ from typing import Protocol, Self
 from pipeline.core.errors import DataError
 from pipeline.system.filesystem import (
     check_not_folder,
-    is_clutter,
     has_file_suffix,
+    is_clutter,
     resolve_target,
 )
 from pipeline.system.storage import atomic_file, atomic_folder

@@ -1,4 +1,4 @@
-"""Locks by which processes take turns; they end with the process that holds them."""
+"""File locks between processes; they end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from filelock import FileLock, Timeout
 from pipeline.core.user_warnings import warn_once
 
 LOCKING_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""What file systems answer that have no locks, as some network and FUSE mounts."""
+"""Errors of file systems without locks, as some network and FUSE mounts."""
 
 
 @contextmanager
 def file_lock(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a file inside the block; where there are no locks, say so and go on.
+    """Hold the lock of a file inside the block; where there are no locks, warn and continue.
 
     Args:
         path: made if missing, with the folders above it; stays when the lock ends.

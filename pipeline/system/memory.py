@@ -1,4 +1,4 @@
-"""How much memory is free, how much a piece of work takes, and what the C library keeps of it."""
+"""How much memory is free, how much a piece of work takes, and what the C library keeps freed."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _left_in_container() -> int | None:
     """Return the bytes between a container's use and its limit, or None without a limit."""
     for limit, used, statistics in _LIMITS:
         try:
-            most = int((CONTROL_GROUP / limit).read_text())
+            maximum = int((CONTROL_GROUP / limit).read_text())
             now = int((CONTROL_GROUP / used).read_text())
             lines = (CONTROL_GROUP / statistics).read_text().splitlines()
         except (OSError, ValueError):  # no such file, or "max": no limit
             continue
         cache = dict(line.split()[:2] for line in lines if line.strip())
-        return most - now + int(cache.get(_FILE_CACHE[statistics], 0))  # caches give way
+        return maximum - now + int(cache.get(_FILE_CACHE[statistics], 0))  # caches give way
     return None
 
 

@@ -1,6 +1,6 @@
-"""Work dealt to threads, with results in order and in memory that does not grow.
+"""Thread pools that return results in order, in bounded memory.
 
-The libraries that do the work (torch, Pillow, zlib) let go of Python's lock meanwhile.
+The libraries that do the work (torch, Pillow, zlib) release the GIL meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IO_PREFETCH = 64
 """Images that threads may have read and decoded before they are taken."""
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
-"""Says to torch and to painter how many threads to compute with; `--threads` sets it."""
+"""Tells torch and painter how many threads to compute with; `--threads` sets it."""
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 """Where Linux says which share of the machine a container may use."""
 
@@ -125,8 +125,10 @@ def prefetch(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, Non
     return map_in_order(function, items, workers, IO_PREFETCH - workers, one_core_each=False)
 
 
-def map_with_progress(work: Callable[[T], R], items: Collection[T], description: str) -> Iterator[R]:
-    """Yield `work` of each item, in order and behind a bar, as `prefetch` does it."""
+def map_with_progress(
+    work: Callable[[T], R], items: Collection[T], description: str
+) -> Iterator[R]:
+    """Yield `work(item)` of each item in order, with a progress bar; else as `prefetch`."""
     with closing(prefetch(work, items)) as results:
         bar = tqdm(results, total=len(items), desc=description, unit="img", leave=False)
         yield from bar
@@ -134,7 +136,7 @@ def map_with_progress(work: Callable[[T], R], items: Collection[T], description:
 
 @contextmanager
 def _one_core_each() -> Iterator[Callable[[], None]]:
-    """Yield what makes torch use one core in the thread that calls it."""
+    """Yield a function that makes torch use one core in the thread that calls it."""
     before = torch.get_num_threads()
     try:
         yield lambda: torch.set_num_threads(1)

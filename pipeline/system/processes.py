@@ -1,4 +1,4 @@
-"""Which processes of the machine run."""
+"""Which processes run on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name first, rename last.
+"""Atomic writes: files are either whole or absent. Temporary name first, rename last.
 
 Every artifact of the product goes through here, so that a full disk, Ctrl+C or kill -9
 leaves the earlier file, never half of a new one.
@@ -22,8 +22,8 @@ from pipeline.core.errors import DataError
 from pipeline.core.redaction import redact_credentials
 from pipeline.core.text import escape_surrogates
 from pipeline.system.filesystem import (
-    explain_mount_errors,
     check_not_folder,
+    explain_mount_errors,
     is_clutter,
     make_folder,
     resolve_target,
@@ -32,7 +32,7 @@ from pipeline.system.processes import is_running
 
 PARTIAL_SUFFIX = ".partial"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a full disk answers, a used-up quota, or a file system with a largest file size."""
+"""Errors of a full disk, a used-up quota, or a file system with a maximum file size."""
 _PROBE_BYTES = 4096
 
 
@@ -139,7 +139,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8; a known credential is struck out.
+    """Write `content` to `path` atomically, as UTF-8; known credentials are redacted.
 
     Names that are not UTF-8 are written as `escape_surrogates` shows them.
     """

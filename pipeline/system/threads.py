@@ -1,4 +1,4 @@
-"""How many processor threads one computation of torch is split into, chosen when a command starts.
+"""How many threads torch computes with, chosen when a command starts.
 
 Threads that share a computation wait for each other by spinning: where other programs hold the
 cores, two are several times slower than one. So only cores that are free count. How often sums are
@@ -20,7 +20,7 @@ from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_fr
 
 SAMPLES = 15
 SAMPLE_SECONDS = 0.02
-"""Between looks at what else runs: a third of a second in all."""
+"""Between two samples of what else runs: a third of a second in all."""
 SPARE = 0.25
 """Of a core: what other work may take of one that still counts as free."""
 _LOAD = Path("/proc/loadavg")
@@ -39,13 +39,13 @@ class Threads:
 
 
 def set_threads(requested: int | None = None, run_threads: int | None = None) -> Threads:
-    """Choose the threads, and make torch compute with so many.
+    """Choose the number of threads, and make torch compute with it.
 
-    What is wanted also holds for the commands that this process starts.
+    A requested number also holds for the commands that this process starts.
 
     Args:
         wanted: what the user asks for, if anything.
-        run_threads: what the run that is taken up again has computed with.
+        run_threads: those of the run that is resumed.
     """
     threads = choose_threads(requested, run_threads)
     if requested is not None:
@@ -55,7 +55,7 @@ def set_threads(requested: int | None = None, run_threads: int | None = None) ->
 
 
 def choose_threads(requested: int | None = None, run_threads: int | None = None) -> Threads:
-    """Return what `set_threads` takes: what is wanted, else the run's, the variable's, the load's.
+    """Return what `set_threads` sets: what is requested, else the run's, the variable's, the load's.
 
     A run's number counts only where so many cores are allowed: on a smaller machine its bits
     are others in any case.
@@ -71,7 +71,9 @@ def choose_threads(requested: int | None = None, run_threads: int | None = None)
         return free
     if run_threads > cores:
         return Threads(free.count, f"{free.reason}; the run had {run_threads}")
-    reason = f"as the run has had, so that its result is the same (--threads {free.count} sets others"
+    reason = (
+        f"as the run has had, so that its result is the same (--threads {free.count} sets others"
+    )
     return Threads(run_threads, f"{reason}: {free.reason})")
 
 
@@ -103,7 +105,7 @@ def other_load() -> float:
 
 
 def _running_now() -> float:
-    """Return how many threads run or wait for a core, but for this one: the mean of some looks."""
+    """Return how many other threads run or wait for a core: the mean of some samples."""
     counts = []
     for _ in range(SAMPLES):
         counts.append(int(_LOAD.read_text().split()[3].split("/")[0]) - 1)

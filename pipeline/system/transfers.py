@@ -1,8 +1,8 @@
-"""Files that travel over the network: a download that goes on where it broke off, and the bar.
+"""File transfers over HTTP: a download that resumes where it broke off, and its progress bar.
 
-Knows the ranges of HTTP (RFC 9110, section 14), and none of the libraries that speak it: who
-downloads hands over what sends a request. So one that runs where little is installed needs no
-more than the standard library.
+Knows the ranges of HTTP (RFC 9110, section 14), and no HTTP library: the caller passes the
+function that sends a request. So a caller that runs where little is installed needs no more than
+the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tqdm import tqdm
 CHUNK_SIZE = 2**20
 """Bytes to read at a time."""
 QUIET_BELOW = 4 * 2**20
-"""Bytes under which a file arrives too soon for a progress bar."""
+"""Bytes below which a file gets no progress bar."""
 
 
 class IncompleteDownloadError(ConnectionError):
@@ -29,12 +29,12 @@ class IncompleteDownloadError(ConnectionError):
 
 @dataclass(frozen=True)
 class Response:
-    """What a server sends."""
+    """A server's response."""
 
     status: int
     """200, 206, or 416 to a request for a range; others were raised."""
     headers: Mapping[str, str]
-    """By names in any case."""
+    """Names are case-insensitive."""
     chunks: Iterable[bytes]
 
 
@@ -46,7 +46,7 @@ def download(send: Send, body: Path, version: Path, label: str, keep_bar: bool =
     """Download to `body`, beginning where that ends if it is of the version that the server has.
 
     Args:
-        send: asks the server.
+        send: sends the request.
         body: the file; what an earlier call left of it is kept.
         version: a file with the ETag of what is in `body`. It is there after a download that
             broke off and can go on, and after one that is complete.
@@ -54,7 +54,7 @@ def download(send: Send, body: Path, version: Path, label: str, keep_bar: bool =
         keep_bar: whether the bar stays on the screen.
 
     Raises:
-        IncompleteDownloadError: if less came than was announced, or another part than was asked for.
+        IncompleteDownloadError: if less came than was announced, or another range than requested.
     """
     offset = body.stat().st_size if body.exists() and version.exists() else 0
     headers = {"Accept-Encoding": "identity"}  # compressed, it could not go on
@@ -69,7 +69,9 @@ def download(send: Send, body: Path, version: Path, label: str, keep_bar: bool =
         download(send, body, version, label, keep_bar)
 
 
-def _take(response: Response, offset: int, body: Path, version: Path, label: str, keep_bar: bool) -> None:
+def _take(
+    response: Response, offset: int, body: Path, version: Path, label: str, keep_bar: bool
+) -> None:
     """Write what comes to `body`, from its end on or from its beginning."""
     if response.status != HTTPStatus.PARTIAL_CONTENT:
         offset = 0  # another version, or a server without ranges
@@ -78,7 +80,10 @@ def _take(response: Response, offset: int, body: Path, version: Path, label: str
         raise IncompleteDownloadError("the server sent another part than was asked for")
     length = response.headers.get("Content-Length")
     size = offset + int(length) if length else None
-    with body.open("ab" if offset else "wb") as file, byte_progress_bar(label, size, offset, keep_bar) as bar:
+    with (
+        body.open("ab" if offset else "wb") as file,
+        byte_progress_bar(label, size, offset, keep_bar) as bar,
+    ):
         _note_version(response.headers.get("ETag"), version)
         _copy(response, file, size, bar)
 
@@ -104,5 +109,11 @@ def byte_progress_bar(label: str, size: int | None, offset: int = 0, leave: bool
     """Return a progress bar for `size` bytes, `offset` of which are done; none for a small file."""
     quiet = size is not None and size < QUIET_BELOW
     return tqdm(
-        total=size, initial=offset, desc=label, unit="B", unit_scale=True, leave=leave, disable=quiet
+        total=size,
+        initial=offset,
+        desc=label,
+        unit="B",
+        unit_scale=True,
+        leave=leave,
+        disable=quiet,
     )

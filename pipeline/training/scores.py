@@ -92,7 +92,9 @@ class Scores:
         """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
         self._validation_score = None
         reason = str(error).strip().rstrip(".") or type(error).__name__
-        self._log.info(f"No more scores on the way in this sitting: {reason}. The training goes on.")
+        self._log.info(
+            f"No more scores on the way in this sitting: {reason}. The training goes on."
+        )
 
     def due(self, images_seen: int, seconds: float) -> bool:
         """Tell whether to score now: often enough, and at most one twentieth of the time.

@@ -1,7 +1,7 @@
 """Training on all GPUs of a kernel: a process each, started by torchrun.
 
 The kernel's own process writes its orders to a file and calls `train_in_processes`; each process
-runs this module, `python -m submission.kernel.distributed ORDERS.json`, which trains its share.
+runs this module, `python -m submission.kernel.distributed REQUEST.json`, which trains its share.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def train_in_processes(request: Mapping[str, Any], count: int, scratch: Path) ->
         PainterError: what a process raised.
         RankLost: if they ended in another way; the last checkpoint is kept.
     """
-    file = scratch / "orders.json"
+    file = scratch / "request.json"
     write_json(file, dict(request))
     for old in scratch.glob("failure-*.json"):
         old.unlink()

@@ -23,6 +23,7 @@ from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.archive import package
+from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
     attached_snapshot,
     attached_state,
@@ -31,7 +32,6 @@ from submission.kernel.inputs import (
 )
 from submission.kernel.job import Job
 from submission.kernel.machine import choose_device, clean_up, isolated, log
-from submission.kernel.distributed import usable_gpus, train_in_processes
 from submission.kernel.scoring import score_if_possible
 from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
 from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank

@@ -45,7 +45,9 @@ def score_if_possible(job: Job) -> None:
         log(f"score: skipped ({str(error).strip() or type(error).__name__})")
 
 
-def validation_score_if_possible(prepared: PreparedTraining, inputs: Path) -> ValidationScore | None:
+def validation_score_if_possible(
+    prepared: PreparedTraining, inputs: Path
+) -> ValidationScore | None:
     """Return what scores the training on its way, or say why nothing does."""
     if not makes_images(prepared.config):
         return None
