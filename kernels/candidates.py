@@ -1,6 +1,6 @@
-"""Which kernel version holds a run's images, to be submitted: `painter submit`.
+"""Submission candidates: the kernel version that holds a run's images. `painter submit`.
 
-A run that was trained on Kaggle has one; that of any other is made on the way.
+A run that was trained on Kaggle has one; for any other, a kernel generates its images again.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def make_candidate(
         run: the run.
         record: of its own kernel, as `trained_on_kaggle` returns it.
         ledger: kernel versions that could not be scored are not taken again.
-        consent: asked before a push over a version from another folder.
-        say: takes a line on each step.
-        warn: takes what the user should know of the images.
+        confirm_replace: asked before a push over a version from another folder.
+        log: called with a line on each step.
+        warn: called with what the user should know of the images.
     """
     if record is not None:
         return Candidate(record.name, record.version or 0, run.images, run)
@@ -89,7 +89,7 @@ def pending_submission(
 
 
 def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
-    """Return what `submit --dry-run` would do for a run that was trained here."""
+    """Return what `submit --dry-run` prints for a run that was trained here."""
     plan, _ = regeneration_plan(client, run)
     score = local_score(run)
     mifid = score.get("mifid")

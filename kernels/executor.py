@@ -28,7 +28,7 @@ AT_A_TIME = 2
 
 @dataclass(frozen=True)
 class KaggleExecutor:
-    """Runs points on Kaggle."""
+    """Runs points in Kaggle's kernels."""
 
     client: KaggleClient
     local: LocalExecutor
@@ -46,12 +46,12 @@ class KaggleExecutor:
         return self.local.stopping
 
     def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
-        """Push a point, wait for it, pull and score it; a call repeated pushes nothing twice.
+        """Push a point, wait for it, pull and score it; calling it again pushes nothing twice.
 
         Raises:
             RemoteFailed: if the kernel ends with an error.
             KaggleError: if Kaggle refuses.
-            Interrupted: after Ctrl+C; the kernel goes on, and the next call finds it.
+            Interrupted: after Ctrl+C; the kernel keeps running, and the next call finds it.
         """
         del on_score  # a kernel's validation scores arrive with its output
         run = self.local.run_folder(point)
@@ -72,7 +72,7 @@ class KaggleExecutor:
         return self.local.score(point)
 
     def is_done(self, point: Point) -> bool:
-        """Tell whether a point's folder holds its score, whatever paintings Kaggle has."""
+        """Tell whether a point's folder holds its score, whatever images Kaggle has."""
         return self.local.has_score(self.local.run_folder(point))
 
     def _wait(self, record: KernelRecord) -> KernelStatus:
@@ -80,7 +80,7 @@ class KaggleExecutor:
 
         def ended() -> KernelStatus | None:
             if self.stopping.is_set():
-                raise Interrupted(f"{record.label} goes on; the same command comes back to it.")
+                raise Interrupted(f"{record.label} keeps running; the same command resumes.")
             with self.lock:
                 status = self.client.kernel_status(record.name, record.version or 0)
             return status if status.ended else None

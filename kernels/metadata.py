@@ -1,4 +1,4 @@
-"""What Kaggle is told about a kernel: kernel-metadata.json, slugs and titles.
+"""A kernel's metadata: kernel-metadata.json, slugs and titles.
 
 Every field is written out, since the defaults that are documented and those that hold differ:
 without `machine_shape` a kernel lands on a P100, which can no longer run the image's torch.
@@ -21,7 +21,7 @@ from submission.kernel.settings import KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"
-"""How Kaggle calls a machine without an accelerator."""
+"""Kaggle's name of a machine without an accelerator."""
 MACHINES = {
     "cpu": CPU,
     "t4": GPU,
@@ -76,7 +76,7 @@ def slug_of(run: Path, purpose: str = "") -> str:
     """Return the slug of what belongs to a run: `painter-NAME`, and the purpose if there is one.
 
     Names that differ have slugs that differ: one that is too long, has anything but small letters,
-    digits and single hyphens, or could be another's slug, is told apart by a hash.
+    digits and single hyphens, or could be another's slug, gets a hash.
     """
     ending = f"-{purpose}" if purpose else ""
     given = run.resolve().name

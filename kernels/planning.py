@@ -1,4 +1,4 @@
-"""From what a user asks for to the kernel that is pushed: `painter kernel build` and `push`."""
+"""From the command's options to the kernel that is pushed: `painter kernel build` and `push`."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from pipeline.runs.folder import RunFolder
 from submission.kernel.settings import KernelSettings, reserve_seconds
 
 STARTUP_MINUTES = 5.0
-"""What a kernel takes, at most, to start and to read the paintings."""
+"""Upper bound of the time that a kernel needs to start and to read the images."""
 
 
 @dataclass(frozen=True)
 class KernelRequest:
-    """What a kernel that trains is to do, beside its training's settings."""
+    """Options of a kernel that trains, beside the training's settings."""
 
     count: int
     """Images to generate."""
     image_seed: int = 0
     source: str = "competition"
-    """Of the paintings: that, or dataset:OWNER/SLUG."""
+    """Of the images: `competition`, or dataset:OWNER/SLUG."""
     domain: str | None = None
     minutes: float | None = None
-    """The whole kernel's; without them it trains as long as its settings say."""
+    """Limit of the whole kernel; None: as long as the settings' training minutes need."""
     accelerator: str = GPU
     """As `accelerator_of` understands it."""
     continue_from: Path | None = None
-    """A run whose training goes on."""
+    """A run whose training is continued."""
     attach: tuple[str, ...] = ()
     """Further datasets, OWNER/SLUG."""
     notebook: bool = False

@@ -33,9 +33,9 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         The record with the files' sizes.
 
     Raises:
-        KaggleError: if the kernel is still under way, Kaggle gives nothing of this version any
+        KaggleError: if the kernel is still running, Kaggle gives nothing of this version any
             more, or a file is damaged.
-        KaggleUnreachable: if the transfer breaks off; the same call goes on.
+        KaggleUnreachable: if the transfer breaks off; the same call resumes it.
         RemoteFailed: if the kernel failed; its log and what it left have been pulled.
     """
     require_available(client, record)

@@ -41,7 +41,7 @@ DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
 
 Confirmation = Callable[[str], bool]
-"""Asks the user something, and returns whether the answer was yes."""
+"""Asks the user for confirmation, and returns whether the answer was yes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def push(
         plan: what to push.
         folder: where the record lies; only one process at a time pushes from it.
         attachments: uploaded first, once it is clear that the kernel will be pushed.
-        again: push although the same work was done before.
+        force: push although the same work was done before.
         confirm_replace: asked before a push over a version that was not pushed from `folder`.
 
     Returns:
@@ -100,7 +100,7 @@ def push(
 
 @contextmanager
 def _locked_scratch(folder: Path) -> Iterator[Path]:
-    """Keep other processes from pushing from a folder; yield one for the kernel's files."""
+    """Lock a folder against pushes of other processes; yield one for the kernel's files."""
     with (
         RunFolder(folder).locked(),
         tempfile.TemporaryDirectory(prefix="painter-kernel-") as scratch,
@@ -334,10 +334,10 @@ def check_same_settings(run: RunFolder, config: Config) -> None:
 
 
 def state_attachment(run: RunFolder, name: str) -> Attachment:
-    """Return what another kernel needs to go on from a run.
+    """Return what another kernel needs to resume a run.
 
     Raises:
-        RunError: if there is no state to go on from.
+        RunError: if there is no state to resume from.
     """
     run.require(run.state, "train")
     files = tuple(run.path / f for f in RUN_FILES if (run.path / f).exists())

@@ -1,4 +1,4 @@
-"""`kernel.json`: what is known of the kernel that belongs to a folder.
+"""`kernel.json`: the record of the kernel that belongs to a folder.
 
 Written before a push, so that a push which lost its answer can be found again, and after it.
 """

@@ -1,4 +1,4 @@
-"""A run that was trained here, made again on Kaggle: the competition takes a kernel's output alone.
+"""Generates a local run's images again on Kaggle: the competition takes a kernel's output alone.
 
 Uploads the snapshot as a private dataset, pushes a kernel that only generates, packages and
 checks, waits for it, and pulls its images into `RUN/kaggle/`.
@@ -45,8 +45,9 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
     generation = read_generation_record(run)
     if generation is not None and generation.wanted_class is not None:
         raise RunError(
-            f"{run.images} holds images of the class {generation.wanted_class!r} alone, which a kernel "
-            f"does not make. `painter generate --run {quoted(run.path)}` makes one of all classes."
+            f"{run.images} holds images of the class {generation.wanted_class!r} alone, which a "
+            f"kernel does not make. `painter generate --run {quoted(run.path)}` makes one of all "
+            "classes."
         )
     path = run.chosen if generation is None else snapshot_source(run, generation)
     snapshot = load_snapshot(path)
@@ -88,13 +89,13 @@ def regenerate(
     rejected: Collection[tuple[str, int]] = (),
     confirm_replace: Confirmation = lambda question: False,
 ) -> KernelRecord:
-    """Make a run's images again on Kaggle and pull them; what was done already is not repeated.
+    """Generate a run's images again on Kaggle and pull them; what was done is not repeated.
 
     Args:
         client: the account that the kernel will belong to.
         run: its snapshot is uploaded.
-        say: takes a line on each step.
-        useless: kernel versions that could not be scored, and are not taken again.
+        log: called with a line on each step.
+        rejected: kernel versions that could not be scored, and are not taken again.
         confirm_replace: asked before a push over a version from another folder.
 
     Returns:

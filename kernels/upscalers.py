@@ -24,7 +24,7 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class UpscalerOptions:
-    """What the options say of upscalers."""
+    """The options about upscalers."""
 
     generator: Path | None = None
     """Snapshot whose images the upscaler that is trained learns to enlarge too."""
@@ -36,7 +36,7 @@ class UpscalerOptions:
     def config_for(self, generator: Config) -> Config | None:
         """Return the settings of the upscaler that is trained after a generator, if there is one.
 
-        It has the seed of the generator, and the same paintings are held out.
+        It has the seed of the generator, and the same images are held out.
 
         Raises:
             ConfigError: if minutes are given without a preset, or nothing gives any.
@@ -55,9 +55,7 @@ class UpscalerOptions:
         }
         config = apply_settings(resolve(self.preset, None, ()), same)
         if self.minutes_of(config) is None:
-            raise ConfigError(
-                f"The preset {self.preset} says nothing of minutes. Give --upscaler-minutes."
-            )
+            raise ConfigError(f"The preset {self.preset} sets no minutes. Give --upscaler-minutes.")
         return config
 
     def minutes_of(self, upscaler: Config | None) -> float | None:
@@ -73,7 +71,7 @@ class UpscalerOptions:
             config: of what is trained first, or alone.
             owner: of the datasets.
             run: what is uploaded is named after this folder.
-            continue_from: the run that goes on, with the upscaler in it, if there is one.
+            continue_from: the run that is continued, with the upscaler in it, if there is one.
 
         Raises:
             ConfigError: if upscaler and generator do not fit.
@@ -94,7 +92,7 @@ class UpscalerOptions:
         """Return what the kernel of a plan needs of earlier runs and of the generator.
 
         Raises:
-            RunError: if there is no state to go on from.
+            RunError: if there is no state to resume from.
         """
         settings, found = plan.settings, []
         if continue_from is not None and settings.attached is not None:

@@ -61,7 +61,7 @@ def watch(client: KaggleClient, record: KernelRecord) -> KernelStatus:
 
     Raises:
         KaggleError: if Kaggle gives nothing of this version any more.
-        KaggleUnreachable: if Kaggle is out of reach for long.
+        KaggleUnreachable: if Kaggle is unreachable for long.
     """
     first = require_available(client, record)
     with _bar(record) as bar:
@@ -92,7 +92,7 @@ def require_complete(record: KernelRecord, status: KernelStatus, run_path: Path)
 
 
 class _Display:
-    """What is shown of a kernel: a bar with its time, and above it what changes."""
+    """The terminal display of a kernel: a progress bar of its time, and above it state and log."""
 
     def __init__(self, record: KernelRecord, bar: Any) -> None:
         self._record = record

@@ -1,4 +1,4 @@
-"""Is everything ready for Kaggle? `painter doctor` asks, and says what to do where it is not."""
+"""Checks whether everything is ready for Kaggle: `painter doctor`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENOUGH_DISK = 2 * 2**30
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ready: bool
@@ -29,7 +29,7 @@ class CheckResult:
 
 
 def run_checks() -> Iterator[CheckResult]:
-    """Look at everything, one finding at a time; a problem in one keeps none of the others."""
+    """Run all checks, yielding one result at a time; a failed check does not stop the others."""
     device = default_device()
     yield CheckResult("device", True, f"{device_name(device)}, {choose_precision('auto', device)}")
     yield CheckResult("torch", True, library_version("torch") or "unknown version")

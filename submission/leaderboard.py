@@ -76,20 +76,20 @@ class Standing:
 
 @dataclass(frozen=True)
 class LeaderboardData:
-    """What is known of submissions and leaderboard."""
+    """Submissions and leaderboard, as far as they are known."""
 
     rows: list[Row]
     """The ledger."""
     board: list[LeaderboardRow] | None
     """The public leaderboard; None if Kaggle could not be asked for it."""
     team: str = ""
-    """The user's own, as far as the site has named it."""
+    """The user's own; empty if no submission has named it."""
     problem: PainterError | WorkFailed | None = None
     """Why Kaggle could not be asked."""
 
     @property
     def as_of(self) -> str:
-        """Return when Kaggle last told of the submissions, in words."""
+        """Return when the submissions were last fetched from Kaggle, in words."""
         times = [datetime.fromisoformat(row.asked) for row in self.rows if row.asked]
         if not times:
             return "an earlier time"
@@ -124,7 +124,7 @@ class Agreement:
 
 
 def fetch(ledger: Ledger) -> LeaderboardData:
-    """Return what Kaggle says now, or what is known without it.
+    """Fetch submissions and leaderboard from Kaggle, or return what the ledger has.
 
     Raises:
         RunError: if the ledger is damaged.
@@ -140,10 +140,10 @@ def fetch(ledger: Ledger) -> LeaderboardData:
 
 
 def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
-    """Take over the site's submissions, newest first, into the ledger; return all rows.
+    """Merge the site's submissions, newest first, into the ledger; return all rows.
 
     Submissions made by other means get a row too, without a local score. Where the ledger cannot
-    be written, that is said, and the rows are returned all the same.
+    be written, there is a warning, and the rows are returned all the same.
     """
     try:
         with ledger.transaction() as transaction:
@@ -315,7 +315,7 @@ def write_page(
 ) -> None:
     """Write the table and local against public as one HTML file that loads nothing.
 
-    Without a leaderboard it says so, and `as_of` when the public scores were told.
+    Without a leaderboard the page says so, and since when the public scores are (`as_of`).
     """
     import jinja2
 

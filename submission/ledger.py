@@ -1,7 +1,7 @@
 """The ledger: every submission with the local score it had, in one file that outlives run folders.
 
-`ledger.json` lies in the folder where painter is used. It is written atomically, and two
-processes take turns by a lock.
+`ledger.json` lies in the folder where painter is used. It is written atomically, and a lock
+serialises processes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Row:
     public_score: float | None = None
     error: str = ""
     asked: str | None = None
-    """When Kaggle last told of it, with the zone."""
+    """When it was last fetched from Kaggle, with the zone."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.
@@ -105,14 +105,14 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[LedgerTransaction]:
-        """Yield the rows for changing, with other processes kept out."""
+        """Yield the rows for changing, while the file is locked."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
             yield LedgerTransaction(self.path, self.rows())
 
 
 class LedgerTransaction:
-    """The ledger's rows while no other process may change them."""
+    """The ledger's rows while it is locked."""
 
     def __init__(self, path: Path, rows: list[Row]) -> None:
         """Keep the rows; `save` writes them."""

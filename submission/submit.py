@@ -40,7 +40,7 @@ LISTING_LAG_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel version to submit."""
+    """A kernel version that can be submitted."""
 
     kernel: str
     version: int
@@ -188,7 +188,7 @@ def look_up(client: KaggleClient, row: Row) -> Submission | None:
 
 
 def _look_up_with_retries(client: KaggleClient, row: Row) -> Submission | None:
-    """Look a submission up, again after pauses: the list may lag behind."""
+    """Look a submission up, with retries: the list may lag behind."""
     for pause in [0.0, *retries.backoff_delays()]:
         client.clock.sleep(pause)
         try:
@@ -209,7 +209,7 @@ def _update_and_save(transaction: LedgerTransaction, row: Row, found: Submission
 
 
 def update(row: Row, found: Submission) -> None:
-    """Take over what the site knows."""
+    """Update a row from the site's submission."""
     row.ref = found.ref
     row.status = found.status
     row.public_score = found.public_score
@@ -220,11 +220,11 @@ def update(row: Row, found: Submission) -> None:
 
 
 def wait_until_scored(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
-    """Ask until Kaggle has scored the submission; keep the score in the ledger.
+    """Poll until Kaggle has scored the submission; store the score in the ledger.
 
     Raises:
         RemoteFailed: with Kaggle's reason, if scoring failed.
-        KaggleUnreachable: if Kaggle is out of reach for long; the same command goes on waiting.
+        KaggleUnreachable: if Kaggle is unreachable for long; the same command keeps waiting.
     """
 
     def scored() -> Submission | None:

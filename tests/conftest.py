@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.core import user_warnings
+
 # Networks here are tiny: a second thread waits longer than it computes, and on a busy machine
 # waiting costs more than everything else.
 torch.set_num_threads(1)

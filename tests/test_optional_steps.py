@@ -20,6 +20,7 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
+from pipeline.core import user_warnings
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.user_warnings import warn_once
 from pipeline.data import pixels

@@ -8,7 +8,7 @@ import pytest
 from pipeline.core import retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.retries import backoff_delays, retry_after
-from pipeline.kaggle import errors as kaggle_answers
+from pipeline.kaggle import errors as kaggle_errors
 from tests.clock import StandingTime
 
 
@@ -36,15 +36,15 @@ def test_anything_else_asks_for_no_pause(text: str) -> None:
 @pytest.mark.parametrize("name", ["a", "a/", "/b", "a/b/c", ""])
 def test_names_have_an_owner_and_a_slug(name: str) -> None:
     with pytest.raises(KaggleError, match="OWNER/SLUG"):
-        kaggle_answers.split_name(name, "kernel")
-    assert kaggle_answers.split_name("a/b", "kernel") == ("a", "b")
+        kaggle_errors.split_name(name, "kernel")
+    assert kaggle_errors.split_name("a/b", "kernel") == ("a", "b")
 
 
 def test_what_may_have_been_done_is_not_tried_again() -> None:
     import requests
 
     time = StandingTime()
-    subject = kaggle_answers.kernel("alice/x")
+    subject = kaggle_errors.kernel("alice/x")
     calls = []
 
     def fails() -> None:
@@ -52,10 +52,10 @@ def test_what_may_have_been_done_is_not_tried_again() -> None:
         raise requests.ConnectionError
 
     with pytest.raises(KaggleUnsure):
-        kaggle_answers.call_with_retries(subject, fails, idempotent=False, clock=time.clock)
+        kaggle_errors.call_with_retries(subject, fails, idempotent=False, clock=time.clock)
     assert len(calls) == 1
     with pytest.raises(KaggleUnreachable):
-        kaggle_answers.call_with_retries(subject, fails, clock=time.clock)
+        kaggle_errors.call_with_retries(subject, fails, clock=time.clock)
     assert len(calls) == 1 + retries.MAX_ATTEMPTS
     # Each pause is twice the one before, a quarter more or less.
     assert all(0.75 <= pause / 2**number <= 1.25 for number, pause in enumerate(time.slept))

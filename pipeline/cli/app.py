@@ -1,7 +1,7 @@
 """The command line: one click command a stage. Builds a config, calls the stage, prints.
 
-This and `__main__` are the front door: the only modules of `pipeline` that know the
-competition's packages. `painter --help`.
+This package and `__main__` are the only modules of `pipeline` that import the competition's
+packages. `painter --help`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
     redaction.redact_output()
     code = run_command(sys.argv[1:])
     discard_unwritten(standard_output)
-    # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
+    # Nothing is left to save: Ctrl+C while Python cleans up ends the process at once.
     signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.EXIT_CODE))
     sys.exit(code)
 
@@ -83,7 +83,7 @@ def run_command(arguments: list[str]) -> int:
         return fail(interrupts.STOPPED_MESSAGE, interrupts.EXIT_CODE)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
-            raise  # a fault of the program: its traceback is what a bug report needs
+            raise  # a bug: its traceback is what a report needs
         return fail("Out of memory. Try a smaller batch_size or fewer images at a time.", 1)
     except OSError as error:
         return fail(disk_message(error), 2 if error.errno in _WRONG_PATH else 1)

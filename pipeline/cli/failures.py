@@ -1,4 +1,4 @@
-"""What a command says when the disk, the memory or the user ends it."""
+"""Messages of commands that fail: disk and memory errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def disk_message(error: OSError) -> str:
-    """Return what to say of a file that could not be read or written."""
+    """Return the message for a file that could not be read or written."""
     from pipeline.system.filesystem import describe_disk
     from pipeline.system.storage import DISK_FULL
 

@@ -73,7 +73,7 @@ def generate(
 
 
 def output_target(run: RunFolder | None, out: Path | None, given: str) -> Path:
-    """Return where the images go: into the run, or where the user says."""
+    """Return where the images go: into the run, or to `out`."""
     from pipeline.system.image_writers import check_image_target
 
     target = run.images if run and out is None else out
@@ -93,7 +93,7 @@ def resolve_generation(
     wanted_class: str | None,
     **_: Any,
 ) -> tuple[Snapshot, OutputConfig]:
-    """Return the snapshot and the output settings, once all that is wrong with them is refused."""
+    """Return the snapshot and the output settings, validated."""
     from pipeline.cli.settings import check_given_once, check_upscale_used
     from pipeline.config import change_output
     from pipeline.models.samplers import class_number
@@ -125,7 +125,7 @@ def write_images(
     batch_size: int,
     **_: Any,
 ) -> None:
-    """Generate, for a run with the record of how its images were made."""
+    """Generate the images; for a run, write its generation record too."""
     from pipeline.families.registry import make_sampler
     from pipeline.models.precision import all_devices
     from pipeline.stages.generate import generate, generate_for_run

@@ -1,6 +1,6 @@
 """The commands that talk to Kaggle: kernel (build, push, watch, pull), submit, leaderboard, doctor.
 
-Part of the front door, like `pipeline.cli`: builds a plan, calls the stage, prints.
+Builds a plan, calls the stage, prints.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ kernel_options = [
         show_default=True,
         help="Kaggle's name, or a short one: t4, cpu.",
     ),
-    click.option("--continue-from", type=PathOption, help="Run whose training goes on."),
+    click.option("--continue-from", type=PathOption, help="Run whose training is continued."),
     click.option(
         "--attach",
         multiple=True,
@@ -196,6 +196,7 @@ def pull(run_path: Path | None) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
 def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
+    from kernels import candidates
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission import submit as submitting
@@ -236,7 +237,8 @@ def submit_anew(
     confirm_replace: Confirmation,
     dry_run: bool,
 ) -> Row | None:
-    """Submit a run's images, or say what would be sent and return None."""
+    """Submit a run's images; with `dry_run` print what would be sent and return None."""
+    from kernels import candidates
     from submission import submit as submitting
 
     left = submitting.check_submissions_left(client).allowed_now
@@ -250,9 +252,8 @@ def submit_anew(
     local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
     click.echo(f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today")
     if dry_run:
-        click.echo(
-            f"Would submit images.zip of {candidate.kernel} version {candidate.version}: {row.description}"
-        )
+        version = f"{candidate.kernel} version {candidate.version}"
+        click.echo(f"Would submit images.zip of {version}: {row.description}")
         return None
     return submitting.submit(client, ledger, row)
 
@@ -320,7 +321,7 @@ def pushed_last() -> Path:
 
 
 def print_upscaler_hint(run: RunFolder) -> None:
-    """Tell what to do with an upscaler, which has no images of its own."""
+    """Print what to do with an upscaler, which has no images of its own."""
     from pipeline.families.registry import makes_images
 
     with suppress(RunError):  # no run's config, or a damaged one: not for `pull` to judge
@@ -336,8 +337,8 @@ def make_plan(
 ) -> KernelPlan:
     """Turn the options of `kernel build` and `kernel push` into a plan.
 
-    Seeds that are not named are those of the run `resumes`, or of the one to continue from.
-    With --minutes the kernel trains as long as these allow; without, as long as the preset says.
+    Seeds that are not given are those of the run `resumes`, or of the one to continue from.
+    With --minutes the kernel trains as long as these allow; without, for the preset's minutes.
     """
     from kernels.planning import KernelRequest, plan_training
     from pipeline.cli.settings import check_given_once, run_settings
@@ -361,7 +362,7 @@ def upscaler_options(
     upscaler_minutes: float | None = None,
     **_: Any,
 ) -> UpscalerOptions:
-    """Return what the options of `kernel build` and `kernel push` say of upscalers."""
+    """Return the options of `kernel build` and `kernel push` that are about upscalers."""
     from kernels.upscalers import UpscalerOptions
 
     generator = None if generator_path is None else run_or_file(generator_path)

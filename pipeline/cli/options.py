@@ -13,7 +13,7 @@ import click
 
 
 class ExpandedPath(click.Path):
-    """A path in which ~ is the home folder where no shell has seen to it: `--data=~/paintings`."""
+    """A path with ~ expanded where no shell does it: `--data=~/paintings`."""
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
@@ -53,16 +53,16 @@ seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
 )
 run_seed_options = [
-    click.option("--holdout", type=float, help="Share of the paintings to keep for scoring."),
+    click.option("--holdout", type=float, help="Share of the images to hold out for scoring."),
     click.option(
         "--holdout-seed",
         type=click.IntRange(0, 2**63 - 1),
-        help="Which paintings these are [default: 0, or as the run was begun].",
+        help="Which images these are [default: 0, or the run's if resumed].",
     ),
     click.option(
         "--seed",
         type=click.IntRange(0, 2**63 - 1),
-        help="The run's: everything random follows from it [default: 0, or as it was begun].",
+        help="The run's: everything random follows from it [default: 0, or the run's if resumed].",
     ),
 ]
 threads_option = click.option(
@@ -107,7 +107,7 @@ def snapshot_file(
 
 
 def configure_threads(wanted: int | None) -> None:
-    """Choose how many threads torch computes with, and say so on standard error."""
+    """Set how many threads torch computes with, and print it on standard error."""
     from pipeline.system.threads import set_threads
 
     click.echo(f"threads: {set_threads(wanted)}", err=True)
@@ -121,9 +121,9 @@ def run_or_file(path: Path) -> Path:
 
 
 def replace_confirmation(replace: bool) -> Callable[[str], bool]:
-    """Return what answers before a kernel from elsewhere is pushed over.
+    """Return a function that asks for confirmation to push over a kernel from elsewhere.
 
-    Yes with --replace; else whoever sits at the terminal; else no.
+    Yes with --replace; else it asks at the terminal; without one, no.
     """
 
     def answer(found: str) -> bool:

@@ -30,7 +30,7 @@ def report(run_path: Path) -> None:
         path, domain = training_data(run)
         real_images = open_images(path, domain)
     except PainterError as error:
-        click.echo(f"The report comes without paintings: {error}", err=True)
+        click.echo(f"The report comes without training images: {error}", err=True)
         real_images = None
     click.echo(str(write_report(run_path, real_images)))
 

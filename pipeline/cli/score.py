@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("images", type=PathOption, nargs=-1)
 @click.option("--run", "run_path", type=PathOption, help="Score this run's images.")
-@click.option("--reference", type=PathOption, help="Paintings that give the statistics.")
-@click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
+@click.option("--reference", type=PathOption, help="Real images: the reference.")
+@click.option(
+    "--training", type=PathOption, help="Training images, for memorization [default: reference]."
+)
 @domain_option
 @options(extractor_options)
 @click.option(
@@ -80,7 +82,7 @@ def check_options_agree(
     reference_set: Path | None,
     json_file: str | None,
 ) -> None:
-    """Refuse options that do not go together."""
+    """Raise UsageError for options that do not go together."""
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
     if domain is not None and reference_set is None:
@@ -135,7 +137,7 @@ def compute_scores(
     weights: Path | None,
     exact: bool,
 ) -> tuple[dict[str, Any], str]:
-    """Return the score of one set, or the scores of several and their differences; and as text."""
+    """Return the score of one set, or the scores of several and their differences; also as text."""
     from pipeline.models.precision import all_devices
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import score, score_several, summary, yardstick
@@ -159,7 +161,7 @@ def compute_scores(
 
 
 def reference_images(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
-    """Return the paintings to compare with, and those that the run's training has not seen."""
+    """Return the reference images, and the held-out images of the run, if there are any."""
     from pipeline.data.holdout import split
     from pipeline.data.images import open_images
     from pipeline.stages.score import training_data
@@ -170,7 +172,7 @@ def reference_images(run: Any, reference: Path | None, domain: str | None) -> tu
         try:
             reference, domain = training_data(run)
         except RunError as error:
-            raise RunError(f"{error} Or say where they are: --reference DIR|ZIP") from None
+            raise RunError(f"{error} Or name them: --reference DIR|ZIP") from None
     reference_set = open_images(reference, domain)
     if run is None or not run.config.exists():
         return reference_set, None

@@ -34,7 +34,7 @@ SERVE_EXTRA = "pip install fastapi uvicorn"
 )
 @threads_option
 def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
-    """Serve a generator: a page to play with, and an HTTP API.
+    """Serve a generator: a web page, and an HTTP API.
 
     Ctrl+C stops it, when what was begun is finished.
     """

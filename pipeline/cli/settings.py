@@ -1,7 +1,7 @@
-"""What the options of the commands that train come to: the settings of a run.
+"""The settings of a run, from the options of the commands that train.
 
-Options go over `--set`, `--set` over `--config`, that over the preset; a seed that none of them
-names is the one that the run was begun with. Options that would have no effect are refused.
+Options override `--set`, `--set` overrides `--config`, that overrides the preset; a seed that none
+of them gives is that of the run that is resumed. Options that would have no effect are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.runs.folder import RunFolder
 
 SEEDS = ("seed", "holdout_seed")
-"""Settings that a run which is taken up again, or gone on with, need not be told."""
+"""Settings that are taken from a run that is resumed or continued."""
 
 
 def run_settings(
@@ -40,7 +40,7 @@ def run_settings(
         config_file: TOML over the preset.
         assignments: `KEY=VALUE` over that.
         options: settings that have an option of their own; None where it was not given.
-        begun: run folders whose seeds hold if no others are named; the first that holds a run.
+        resumed_from: run folders whose seeds hold if no others are named: the first that has a run.
 
     Raises:
         ConfigError: for a wrong setting, one that is given twice, or seeds that mean nothing.
@@ -60,7 +60,7 @@ def run_settings(
 def check_given_once(options: Iterable[str], assignments: Iterable[str]) -> None:
     """Raise ConfigError if a setting is given by its own option and by `--set` as well.
 
-    `KEY=none` only takes away what a preset says.
+    `KEY=none` only unsets the preset's value.
     """
     set_too = {name for name, value in map(parse_assignment, assignments) if value != "none"}
     for name in options:
@@ -109,20 +109,20 @@ def _advice(seed: int, earlier: RunFolder | None) -> str:
     stored = _seeds(earlier)
     return (
         f"{earlier.path} was begun with seed {stored['seed']} and holdout_seed "
-        f"{stored['holdout_seed']}: leave both options out, and it goes on with these."
+        f"{stored['holdout_seed']}: leave both options out, and it continues with these."
     )
 
 
 def check_upscale_used(
     snapshot: Snapshot, output: OutputConfig, upscale: str | None, into_model: bool
 ) -> None:
-    """Refuse to enlarge what is not enlarged, and an upscaler that is neither used nor kept.
+    """Refuse an upscaling filter that has no effect, and an upscaler that is neither used nor kept.
 
     Args:
         snapshot: what makes the images.
         output: size and filter of the images.
-        upscale: what `--upscale` says, if it is given.
-        borrowed: an upscaler is given to a model that is not written anew.
+        upscale: the value of `--upscale`, if it is given.
+        into_model: an upscaler is given to a shipped model, whose file is not rewritten.
 
     Raises:
         ConfigError: if `--upscale` or `--upscaler` has no effect.

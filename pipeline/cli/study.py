@@ -1,7 +1,4 @@
-"""The command study: many runs, and their comparison.
-
-Part of the front door, like `pipeline.cli`.
-"""
+"""The command study: many runs, and their comparison."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
 @click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
-@click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
+@click.option("--source", help="The images on Kaggle, as in kernel push [default: competition].")
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
@@ -55,7 +52,7 @@ def study(
 ) -> None:
     """Run the points of a study that are not finished, and compare all.
 
-    The same command again goes on where the last one ended, or only draws the comparison anew.
+    The same command again resumes, or only writes the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
     from pipeline.study.executor import LocalExecutor
@@ -89,9 +86,7 @@ def check_options_for_kaggle(on: str, replace: bool, source: str | None) -> None
     if replace and on == "here":
         raise click.UsageError("--replace goes with --on kaggle.")
     if source is not None and on == "here":
-        raise click.UsageError(
-            "--source says where Kaggle's paintings are: it goes with --on kaggle."
-        )
+        raise click.UsageError("--source names the images on Kaggle: it goes with --on kaggle.")
 
 
 def check_weights_used(plan: StudyPlan, weights: Path | None) -> None:
@@ -117,7 +112,7 @@ def workers_and_threads(
 def make_executor(
     local: LocalExecutor, domain: str | None, on: str, source: str | None, replace: bool
 ) -> Executor:
-    """Return what runs the points: this machine, or Kaggle's."""
+    """Return the executor of the points: on this machine, or on Kaggle's."""
     return (
         local if on == "here" else kaggle_executor(local, source or "competition", domain, replace)
     )
@@ -143,7 +138,7 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
 
 
 def compare(local: LocalExecutor, executor: Executor, outcome: Outcome, optuna_study: Any) -> str:
-    """Write the comparison of the points whose files are there, and return what to say of it."""
+    """Write the comparison of the points whose files are there, and return it as text."""
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
     from pipeline.study.storage import importance
@@ -172,7 +167,7 @@ def notes_for(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     """Return what the reader of a comparison should know, beside what has failed."""
     notes = []
     if outcome.pruned:
-        notes.append(f"Given up by validation scores: {counted(outcome.pruned, 'point')}.")
+        notes.append(f"Pruned by validation scores: {counted(outcome.pruned, 'point')}.")
     if outcome.elsewhere:
         notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
     if outcome.missing:
@@ -191,7 +186,7 @@ def notes_for(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
 def kaggle_executor(
     local: LocalExecutor, source: str, domain: str | None, replace: bool
 ) -> Executor:
-    """Return what runs the points of a study on Kaggle's kernels.
+    """Return an executor that runs the points of a study in Kaggle's kernels.
 
     Raises:
         ConfigError: for a search or for points that continue others.
@@ -204,7 +199,7 @@ def kaggle_executor(
 
     plan = local.plan
     if plan.search and plan.pruning:
-        raise ConfigError("Kernels show no scores on their way: set pruning = false.")
+        raise ConfigError("Kernels report no scores during training: set pruning = false.")
     if any(point.continues for point in plan.grid):
         raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
     client = KaggleClient()

@@ -6,7 +6,7 @@ import shlex
 
 
 def quoted(word: object) -> str:
-    """Return a path or name as a shell takes it: in quotes if it has spaces or special characters."""
+    """Return a path or name quoted for a shell, if it has spaces or special characters."""
     return shlex.quote(str(word))
 
 

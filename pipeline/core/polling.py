@@ -42,8 +42,8 @@ def poll(
         ask: returns None while there is no result; what it raises ends the polling.
         interval: seconds between two calls.
         clock: to wait on.
-        longest: seconds after which it is not called again.
-        failures: how many times in a row Kaggle may be unreachable; the last error is raised.
+        timeout: seconds after which it is not called again.
+        max_failures: how many times in a row Kaggle may be unreachable; the last error is raised.
 
     Raises:
         TimeoutError: if there was no result within `timeout` seconds.

@@ -95,14 +95,14 @@ def call_with_retries(
     Args:
         subject: what the call is about.
         call: makes the call, and raises what the client raises.
-        repeatable: whether it may be made twice. A call that may not is repeated only where
+        idempotent: whether it may be made twice. A call that may not is retried only where
             Kaggle refused to look at it (429).
         clock: for the delays between attempts.
 
     Raises:
         KaggleError: if Kaggle refuses.
-        KaggleUnreachable: if it fails again and again.
-        KaggleUnsure: if a call that is not repeatable got no answer.
+        KaggleUnreachable: if every attempt fails.
+        KaggleUnsure: if a call that is not idempotent got no answer.
     """
     delays = retries.backoff_delays()
     while True:

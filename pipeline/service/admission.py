@@ -1,7 +1,7 @@
-"""Who is let in: counts images in the making and bytes that clients have not taken yet.
+"""Admission control: limits the images being computed and the bytes that are not sent yet.
 
-A request takes a place with its images and the most bytes that its answer may have. Once the answer
-is made its images are free again, and the bytes are those that it has, until they are sent.
+A request reserves its images and the maximum bytes of its response. Once the response is computed
+its images are released, and the bytes are those that it has, until they are sent.
 Everything here belongs to the thread of the event loop.
 """
 
@@ -16,24 +16,24 @@ from dataclasses import dataclass
 from pipeline.core.errors import ServiceBusy
 
 MAX_PENDING_IMAGES = 512
-"""Images that may be waiting or being made: seconds of work, and more than any one request."""
+"""Images that may be pending: seconds of work, and more than any one request."""
 MAX_PENDING_BYTES = 2**28
-"""Bytes that answers may have which are being made or sent: five of the largest."""
+"""Bytes that pending responses may have: five of the largest."""
 MAX_WAIT = 120
-"""Seconds after which a client is asked to come back at most: the pace may have been misjudged."""
+"""Upper bound of Retry-After in seconds: the estimate may be wrong."""
 _DECAY = 0.9
-"""How much of the earlier measurements counts beside a new one."""
+"""Of the moving average: how much the earlier measurements count beside a new one."""
 
 
 @dataclass
 class WaitEstimate:
-    """How long a queue takes, from how long it took those who left it."""
+    """Estimates how long a queue takes, by a moving average of how long it took."""
 
     _seconds: float = 0.0
     _amount: float = 0.0
 
     def note(self, seconds: float, amount: int) -> None:
-        """Take up that someone left after some seconds, who came when the queue had this length."""
+        """Count a request that left after some seconds and came when the queue had this length."""
         self._seconds = _DECAY * self._seconds + seconds
         self._amount = _DECAY * self._amount + amount
 
@@ -45,18 +45,18 @@ class WaitEstimate:
 
 @dataclass
 class Reservation:
-    """What one request holds."""
+    """What one request has reserved."""
 
     images: int
     bytes: int
     queue: int
-    """Images, later bytes, that there were with its own when it joined them."""
+    """Length of the queue, its own included, when it joined: images, later bytes."""
     since: float
-    """When it did so."""
+    """When it joined."""
 
 
 class Capacity:
-    """What all requests hold together, and how much that may be."""
+    """What all requests have reserved together, and its limits."""
 
     def __init__(
         self, max_images: int = MAX_PENDING_IMAGES, max_bytes: int = MAX_PENDING_BYTES
@@ -65,7 +65,7 @@ class Capacity:
 
         Args:
             max_images: a request for more is always refused.
-            max_bytes: an answer that may have more than half is always refused.
+            max_bytes: a response that may have more than half is always refused.
         """
         self.images = self.bytes = 0
         self._max_images, self._max_bytes = max_images, max_bytes
@@ -73,14 +73,14 @@ class Capacity:
 
     @contextmanager
     def reserve(self, images: int, max_bytes: int) -> Iterator[Reservation]:
-        """Hold a place for a request until its answer is sent, or nobody wants it.
+        """Reserve capacity for a request until its response is sent, or the client has left.
 
         Args:
             images: that it asks for.
-            max_bytes: that its answer may have.
+            max_bytes: that its response may have.
 
         Raises:
-            ServiceBusy: if there is no room now.
+            ServiceBusy: if there is not enough capacity now.
         """
         self._check_capacity(images, max_bytes)
         self.images += images
@@ -95,7 +95,7 @@ class Capacity:
             self.bytes -= reservation.bytes
 
     def made(self, reservation: Reservation, size: int) -> None:
-        """Note that an answer is made, and of how many bytes: from now on it is being sent."""
+        """Record that a response is computed, and its bytes: from now on it is being sent."""
         now = time.monotonic()
         self._making.note(now - reservation.since, reservation.queue)
         self.images -= reservation.images
@@ -114,7 +114,7 @@ class Capacity:
                 f"the {self._max_images} that are made at once. Ask again in a moment.",
                 self._making.seconds(self.images),
             )
-        # Half of what is left: so small answers find room beside large ones that nobody takes.
+        # Half of what is left: so small responses fit beside large ones that nobody reads.
         if 2 * max_bytes > self._max_bytes - self.bytes:
             raise ServiceBusy(
                 f"{self.bytes / 1e6:.0f} MB of answers are being made or taken, of "

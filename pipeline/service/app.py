@@ -1,6 +1,6 @@
-"""The routes: checks what is asked, answers with files and JSON, documents itself as OpenAPI.
+"""The routes: validates requests, responds with files and JSON, documents itself as OpenAPI.
 
-Nothing here computes. Errors are JSON objects with `error`, and `parameters` that are at fault.
+Nothing here computes. Errors are JSON objects with `error`, and the invalid `parameters`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Health(BaseModel):
 
 
 def create_app(service: InferenceService) -> FastAPI:
-    """Return the application; it closes the studio when it stops."""
+    """Return the application; it closes the service when it stops."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -136,7 +136,7 @@ def create_app(service: InferenceService) -> FastAPI:
 
 
 async def check_no_repeats(request: Request) -> None:
-    """Refuse a parameter that is given twice: one of the two would be passed over."""
+    """Refuse a parameter that is given twice: one of the two would be ignored."""
     names = [name for name, _ in request.query_params.multi_items()]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -149,7 +149,7 @@ async def check_no_repeats(request: Request) -> None:
 
 
 def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of the answers of a route that makes files."""
+    """Return the OpenAPI description of the responses of a route that makes files."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     return {
         200: {
@@ -203,7 +203,7 @@ def _add_images(app: FastAPI, service: InferenceService) -> None:
 
 
 def _respond(service: InferenceService, request: Request, work: Job) -> Response:
-    """Return the answer to a request that has no error in it, whatever the client has already."""
+    """Return the response to a valid request: 304 if the client has it already."""
     tag = entity_tag(service.model, request)
     known = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
@@ -215,10 +215,10 @@ def _respond(service: InferenceService, request: Request, work: Job) -> Response
 
 @asynccontextmanager
 async def _content(service: InferenceService, work: Job) -> AsyncIterator[bytes]:
-    """Give what the studio answers; a failure of its own is logged, and told as one."""
+    """Yield the file that the service makes; an unexpected error is logged, and raised as one."""
     async with AsyncExitStack() as held:
         try:
-            content = await held.enter_async_context(service.answer(work))
+            content = await held.enter_async_context(service.process(work))
         except PainterError:
             raise
         except Exception as error:
@@ -231,7 +231,7 @@ async def _content(service: InferenceService, work: Job) -> AsyncIterator[bytes]
 
 
 def entity_tag(model: Model, request: Request) -> str:
-    """Return what names the bytes of an answer: model, program, device and request."""
+    """Return the ETag of a response: a hash of model, program, device and request."""
     asked = sorted(request.query_params.items())
     parts = [model.sha256, __version__, str(model.device), request.url.path, asked]
     return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
@@ -273,13 +273,13 @@ def _add_pages(app: FastAPI) -> None:
 
 
 class SecurityHeaders:
-    """Puts `HEADERS` on every answer."""
+    """Puts `HEADERS` on every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and the answer back with the headers."""
+        """Pass a request on, and the response back with the headers."""
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":

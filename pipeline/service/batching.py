@@ -1,8 +1,8 @@
-"""Gathers the images of many requests into batches of fixed sizes, in threads of its own.
+"""Dynamic batching: the images of many requests in batches of fixed sizes, in worker threads.
 
-What waits when a thread becomes free is computed together; nothing waits for company. The libraries
-may choose another order of sums for another size of batch. So every batch is filled up to one of
-the sizes that are known to give an image the same bits: it is the same alone and in a crowd.
+What is queued when a worker becomes free is computed together; no request waits for others. The
+libraries may choose another order of sums for another batch size. So every batch is padded to one
+of the sizes that are known to give an image the same bits: an image does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Compute = Callable[[torch.Tensor], np.ndarray]
 
 
 class BatchQueue(Protocol):
-    """Turns latents into images, some time later."""
+    """Turns latents into images, asynchronously."""
 
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
-        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
+        """Return a future of the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
 
-        Whoever cancels the promise need not be given them.
+        If the future is cancelled, they need not be computed.
         """
 
     def close(self) -> None:
@@ -34,7 +34,7 @@ class BatchQueue(Protocol):
 
 
 class _Pending:
-    """One request's rows, and what has been computed of them."""
+    """One request's rows, and their images so far."""
 
     def __init__(self, rows: int) -> None:
         self.future: Future[np.ndarray] = Future()
@@ -43,7 +43,7 @@ class _Pending:
         self._lock = threading.Lock()
 
     def put(self, row: int, image: np.ndarray) -> None:
-        """Take the image of one row; the last one fulfils the promise."""
+        """Store the image of one row; the last one sets the future's result."""
         with self._lock:
             self._images[row] = image
             self._left -= 1
@@ -52,7 +52,7 @@ class _Pending:
             self.future.set_result(np.stack([i for i in self._images if i is not None]))
 
     def fail(self, error: Exception) -> None:
-        """Break the promise, once."""
+        """Set the future's exception, once."""
         with self._lock:
             if not self.future.done() and self.future.set_running_or_notify_cancel():
                 self.future.set_exception(error)
@@ -72,7 +72,7 @@ class Batcher:
 
         Args:
             compute: called with as many rows as one of the sizes; by all workers at once.
-            sizes: of batches, as `deterministic_sizes` finds them; at least one.
+            sizes: of batches, as `deterministic_sizes` returns them; at least one.
             workers: threads; at least 1.
             prepare: called once in each thread.
         """
@@ -88,9 +88,9 @@ class Batcher:
             thread.start()
 
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
-        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
+        """Return a future of the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
 
-        Of a promise that is cancelled, no row is computed whose batch has not begun.
+        Of a future that is cancelled, no row is computed whose batch has not begun.
 
         Raises:
             RuntimeError: if it is closed.
@@ -123,7 +123,7 @@ class Batcher:
             try:
                 size = next(size for size in self._sizes if size >= len(batch))
                 images = self._compute(pad_batch([z for _, _, z in batch], size))
-            except Exception as error:  # it belongs to those who wait for it
+            except Exception as error:  # raised by the futures of this batch
                 for job, _, _ in batch:
                     job.fail(error)
                 continue
@@ -140,7 +140,7 @@ class Batcher:
 
 
 def pad_batch(rows: list[torch.Tensor], size: int) -> torch.Tensor:
-    """Return rows (D,) as one tensor (size, D), zeros after the last."""
+    """Return rows (D,) as one tensor (size, D), padded with zeros."""
     z = torch.stack(rows)
     return torch.cat([z, z.new_zeros(size - len(z), z.shape[1])])
 
@@ -148,10 +148,10 @@ def pad_batch(rows: list[torch.Tensor], size: int) -> torch.Tensor:
 def deterministic_sizes(
     compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
 ) -> list[int]:
-    """Return sizes of batches in which an image has the same bits, at every place of each.
+    """Return batch sizes in which an image has the same bits, at every position of each.
 
-    No library promises that, for any size, so it is tried: each z at each place. The largest size
-    is halved until it agrees with itself; smaller ones are there to spare work when few wait.
+    No library promises that, for any size, so it is tested: each z at each position. The largest
+    size is halved until it agrees with itself; smaller ones save work when few rows are queued.
 
     Args:
         compute: from z (N, D) to images, before anything is rounded.
@@ -172,7 +172,7 @@ def _same_bits(
     images: torch.Tensor,
     size: int,
 ) -> bool:
-    """Tell whether batches of a size give the images that are expected, at each place."""
+    """Tell whether batches of a size give the expected images, at each position."""
     return all(
         torch.equal(compute(z.roll(-first, 0)[:size]), images.roll(-first, 0)[:size])
         for first in range(len(z))

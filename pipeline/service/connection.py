@@ -1,8 +1,7 @@
-"""What a connection has to do to be kept: ask within a time, and take what it is sent.
+"""Timeouts of connections: for sending a request, and for reading the response.
 
-The server's own protocol waits for its clients for ever. This one looks at what the system has
-taken: little lies in front of the system's buffers and in them, so that it shows when a client
-stops taking.
+The server's own protocol waits for its clients for ever. This one keeps the write buffers of
+process and system small, so that it shows when a client stops reading.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from contextlib import suppress
 from typing import cast
 
 CLIENT_TIMEOUT = 30.0
-"""Seconds in which a client must take a piece of its answer, or finish its request."""
+"""Seconds in which a client must read a chunk of its response, or finish its request."""
 CHUNK_SIZE = 2**14
-"""Bytes handed over at once. What the next one waits for has left the process."""
+"""Bytes written at once. The next chunk is written when this one has left the process."""
 MAX_UNSENT_BYTES = 2**16
-"""Bytes that the system holds of a connection beside those that are on their way, about."""
+"""Unsent bytes that the system buffers for a connection, about."""
 
 
 class TimeoutProtocol(asyncio.Protocol):
-    """Goes before a protocol of the server's; drops who takes nothing, or never finishes asking."""
+    """A mixin of the server's protocol; closes connections that time out."""
 
     client_timeout = CLIENT_TIMEOUT
     _connection: asyncio.Transport
@@ -29,7 +28,7 @@ class TimeoutProtocol(asyncio.Protocol):
     _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let nothing pile up in front of the connection, and wait for its first request."""
+        """Keep the write buffer empty, and start the timer of the first request."""
         self._connection = cast(asyncio.Transport, transport)
         super().connection_made(transport)
         self._connection.set_write_buffer_limits(high=0)
@@ -37,26 +36,26 @@ class TimeoutProtocol(asyncio.Protocol):
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request; a part alone has to be followed by the rest."""
+        """Receive a part of a request; the rest has to follow in time."""
         super().data_received(data)
-        cycle = getattr(self, "cycle", None)  # a request and its answer, as the server keeps them
+        cycle = getattr(self, "cycle", None)  # the server's state of a request and its response
         if cycle is not None and not cycle.response_complete:
             self._stop_read_timer()
         elif self._read_timer is None:
             self._expect_request()
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what was written."""
+        """Start the timer for the client to read what was written."""
         super().pause_writing()
         self._write_timer = self._abort_later()
 
     def resume_writing(self) -> None:
-        """All of it has been taken."""
+        """Stop the timer: all of it has been read."""
         self._stop_write_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
+        """Stop both timers."""
         self._stop_write_timer()
         self._stop_read_timer()
         super().connection_lost(exc)
@@ -80,7 +79,7 @@ class TimeoutProtocol(asyncio.Protocol):
 
 
 def _limit_unsent(connection: socket.socket | None) -> None:
-    """Let the system ask for more only when it has little left to send."""
+    """Limit the system's send buffer: it accepts more only when it has little left to send."""
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it
     if connection is not None and option is not None:
         with suppress(OSError):  # a connection that is no TCP, or gone

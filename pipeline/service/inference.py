@@ -1,7 +1,7 @@
-"""Where requests become files: admitted if there is room, computed in batches, encoded.
+"""The inference service: requests are admitted, computed in batches and encoded.
 
-Its methods belong to the thread of the event loop; batches and files are made in threads of their
-own.
+Its methods belong to the thread of the event loop; batches and files are computed in threads of
+their own.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class InferenceService:
         """Start the threads.
 
         Args:
-            model: what paints.
-            gatherer: what computes; by default batches on the model's device.
-            room: how much may be made and wait to be taken at once.
+            model: the generator.
+            batches: computes the images; by default in batches on the model's device.
+            capacity: limits of what may be pending at once.
         """
         self.model = model
         self.capacity = capacity or Capacity()
@@ -48,27 +48,27 @@ class InferenceService:
         )
 
     @asynccontextmanager
-    async def answer(self, job: Job) -> AsyncIterator[bytes]:
-        """Give the file that a job makes; it counts as waiting until the context is left.
+    async def process(self, job: Job) -> AsyncIterator[bytes]:
+        """Yield the file that a job makes; it counts as pending until the context is left.
 
-        Cancelled, it makes nothing more.
+        If it is cancelled, it computes nothing more.
 
         Raises:
-            ServiceBusy: if there is no room for its images or its bytes now.
+            ServiceBusy: if there is not enough capacity for its images or its bytes now.
         """
         with self.capacity.reserve(len(job.z), job.max_bytes) as reservation:
-            content = await self._made(job)
+            content = await self._compute(job)
             self.capacity.made(reservation, len(content))
             yield content
 
-    async def _made(self, job: Job) -> bytes:
+    async def _compute(self, job: Job) -> bytes:
         cancelled = threading.Event()
         try:
             pixels = await asyncio.wrap_future(self._batches.submit(job.z))
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._encoders, job.finish, pixels, cancelled)
         finally:
-            cancelled.set()  # a file that is being written is no longer wanted, if it is not finished
+            cancelled.set()  # of a file that is still being encoded
 
     def close(self) -> None:
         """Finish what was begun, and end the threads."""
@@ -77,7 +77,7 @@ class InferenceService:
 
 
 def make_batcher(model: Model) -> Batcher:
-    """Return what computes a model's images in batches that leave each image's bits alone.
+    """Return a batcher of a model's images whose bits do not depend on the batch.
 
     On a CPU as many batches at once as there are cores, up to `CPU_WORKERS`: several threads that
     each wait for all cores are slower.

@@ -1,4 +1,4 @@
-"""From a checked request to the work that answers it: which z, and what becomes of their pixels."""
+"""From a validated request to its job: which z, and how their images are encoded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HEAD_BYTES = 2048
 
 
 class Cancelled(Exception):  # noqa: N818 - reads as the event that it is
-    """Nobody waits for a file any more."""
+    """The client has left: the file is not needed any more."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Job:
     output: OutputConfig
     """Size and file settings of each image."""
     encode: Callable[[Iterator[np.ndarray]], bytes]
-    """From the images in that size, uint8 (S, S, 3), to the file that answers."""
+    """From the images in that size, uint8 (S, S, 3), to the file."""
     media_type: str
     file_name: str
 
@@ -57,11 +57,11 @@ class Job:
         return len(self.z) * (3 * self.output.output_size**2 + _HEAD_BYTES)
 
     def finish(self, pixels: np.ndarray, cancelled: threading.Event | None = None) -> bytes:
-        """Return the file that answers.
+        """Return the file.
 
         Args:
             pixels: of the generator, uint8 (N, s, s, 3).
-            left: set once nobody waits for the file.
+            cancelled: set once the client has left.
 
         Raises:
             Unwanted: as soon as `cancelled` is set.

@@ -35,7 +35,7 @@ from pipeline.stages.export import FILE
 from pipeline.system.storage import file_sha256
 
 SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)
-"""What of a score is told, beside whether it can be compared with the leaderboard's."""
+"""Keys of a score that are public, beside whether it can be compared with the leaderboard's."""
 
 
 class Model:
@@ -54,7 +54,7 @@ class Model:
 
         Args:
             snapshot: generator and config.
-            name: what people call it.
+            name: shown to users.
             sha256: of the snapshot's file.
             device: where it runs.
             score: of its images, as `painter score` writes it.
@@ -124,7 +124,7 @@ class Model:
         return self._sampler.tensors_of(z)
 
     def examples(self, count: int) -> torch.Tensor:
-        """Return z (count, D) to try something with."""
+        """Return z (count, D) to test batch sizes with."""
         return self.latents(0, range(1, count + 1))
 
     def about(self) -> dict[str, Any]:
@@ -152,13 +152,13 @@ class Model:
 
 
 def _public_score(score: Mapping[str, object]) -> dict[str, object]:
-    # What does not say that it is comparable, as scores on the way, is not.
+    # A score without the key, such as a validation score, is not comparable.
     comparable = score.get(COMPARABLE) is True
     return {key: score.get(key) for key in SCORE_KEYS} | {COMPARABLE: comparable}
 
 
 def load_model(path: Path, device: torch.device) -> Model:
-    """Read a snapshot, and what the folder that it lies in says about it.
+    """Load a snapshot, and the score and training data from its run folder.
 
     Raises:
         RunError: if the snapshot is missing, damaged, or something else.
@@ -198,5 +198,5 @@ def _training_data(run: RunFolder) -> dict[str, Any] | None:
         data = run.read_data()
     except PainterError:
         return None
-    told = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
-    return dict(escape_values(told))
+    summary = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
+    return dict(escape_values(summary))

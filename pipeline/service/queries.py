@@ -1,4 +1,4 @@
-"""What may be asked for: the parameters of each route, their ranges and defaults.
+"""Query parameters of each route, their ranges and defaults.
 
 The same classes check requests and describe the API in its OpenAPI page. What is not listed
 here is refused.
@@ -14,7 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 MAX_IMAGES = 64
 MAX_FRAMES = 240
 MAX_PIXELS = 2**24
-"""Of one answer: 64 images of 512 x 512."""
+"""Of one response: 64 images of 512 x 512."""
 MAX_SIDE = 1024
 MAX_NUMBER = 10**9 - 1
 SHEET_COLUMNS = 8
@@ -32,7 +32,7 @@ def _numbers(least: int, most: int) -> str:
 
 
 class ImageQuery(BaseModel):
-    """What all images have in common."""
+    """Parameters that all routes share."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""From pixels to files in memory: PNG, JPEG, WebP, zip, GIF, MP4. Pure: same pixels, same bytes."""
+"""Encodes images in memory: PNG, JPEG, WebP, zip, GIF, MP4. Pure: same pixels, same bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.stages.video import write_video
 from pipeline.system.image_writers import zip_entry
 
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-"""Brushwork hardly repeats: no larger than at zlib's defaults, in a quarter of the time."""
+"""Paintings hardly repeat: no larger than at zlib's defaults, in a quarter of the time."""
 WEBP_QUALITY = 90
 WEBP_METHOD = 2
 """How long the encoder searches, 0 to 6: the default, 4, takes five times as long."""
@@ -36,7 +36,7 @@ MEDIA_TYPES = {
 
 
 def resize_each(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
-    """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each enlarged by itself."""
+    """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each resized by itself."""
     for start in range(len(pixels)):
         yield enlarge(pixels[start : start + 1], output)[0]
 
@@ -70,8 +70,8 @@ def make_grid(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     side = images[0].shape[0]
     rows = math.ceil(len(images) / columns)
     sheet = np.zeros((rows * side, columns * side, 3), np.uint8)
-    for place, image in enumerate(images):
-        row, column = divmod(place, columns)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = image
     return sheet
 

@@ -1,4 +1,4 @@
-"""Answers as ASGI sends them: made while their client waits, handed over piece by piece."""
+"""ASGI responses: computed while the client waits, sent in chunks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.service.connection import CHUNK_SIZE
 
 Content = AbstractAsyncContextManager[bytes]
-"""Gives the bytes of an answer; held until they are sent."""
+"""Gives the bytes of a response; held until they are sent."""
 
 
 class GeneratedResponse(Response):
-    """An answer that is made when it is to be sent, and only for who is still there."""
+    """A response that is computed when it is to be sent, as long as the client is connected."""
 
     def __init__(
         self, content: Callable[[], Content], headers: Mapping[str, str], media_type: str
     ) -> None:
-        """Make nothing yet.
+        """Compute nothing yet.
 
         Args:
-            content: gives what is to be sent.
+            content: computes what is to be sent.
             headers: but for length and type.
             media_type: of the content.
         """
@@ -34,11 +34,11 @@ class GeneratedResponse(Response):
         self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make and send the answer; stop as soon as its client has left.
+        """Compute and send the response; stop as soon as the client disconnects.
 
         Raises:
-            ServiceBusy: if there is no room for it.
-            WorkFailed: if it cannot be made.
+            ServiceBusy: if there is not enough capacity.
+            WorkFailed: if it cannot be computed.
         """
         del scope  # the same for all
         await until_disconnected(self._make_and_send(send), receive)
@@ -50,12 +50,12 @@ class GeneratedResponse(Response):
             for start in range(0, len(content), CHUNK_SIZE):
                 chunk = content[start : start + CHUNK_SIZE]
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            # Waits until the last piece has left.
+            # Waits until the last chunk has left.
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def until_disconnected(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do some work for a client, and give it up when the client leaves."""
+    """Do some work for a client, and cancel it when the client disconnects."""
     tasks = [asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

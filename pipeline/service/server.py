@@ -1,4 +1,4 @@
-"""Listens, and stops when told to: what was begun is finished, nothing new is taken."""
+"""The server: listens, and stops gracefully: what was begun is finished, nothing new accepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
 
 SHUTDOWN_TIMEOUT = 120
-"""Seconds that a client has to take its answer when the server stops."""
+"""Seconds that a client has to read its response when the server stops."""
 _BACKLOG = 2048
 
 
@@ -60,10 +60,12 @@ def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn
     """Return a server that is quiet unless something fails.
 
     Args:
-        app: what answers.
-        patience: seconds in which a client has to take a piece of its answer, or finish asking.
+        app: the application.
+        client_timeout: seconds in which a client must read a chunk, or finish its request.
     """
-    protocol = type("Protocol", (TimeoutProtocol, AutoHTTPProtocol), {"patience": client_timeout})
+    protocol = type(
+        "Protocol", (TimeoutProtocol, AutoHTTPProtocol), {"client_timeout": client_timeout}
+    )
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -84,7 +86,7 @@ def run(app: FastAPI, listener: socket.socket) -> None:
 
 @contextmanager
 def _absorb_signals() -> Iterator[None]:
-    """Take the signals that the server raises once more after it has stopped because of them."""
+    """Ignore the signals that the server raises once more after it has stopped because of them."""
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
     try:

@@ -58,7 +58,7 @@ def write_comparison(
         folder: of the study.
         plan: what was run.
         rows: its points, the best first, and last those that lack a seed; at least one.
-        verdicts: what was asked, answered.
+        verdicts: on the questions of the plan.
         importance: of each setting for the score, from 0 to 1.
         notes: what the reader should know, such as points that failed.
     """
@@ -124,7 +124,7 @@ def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _training_seconds(one: ScoredRun) -> float:
-    """Return the training seconds of a run without those that it has inherited."""
+    """Return the training seconds of a run, without those of the run that it continues."""
     if not one.stats or not one.run.provenance.exists():
         return 0.0
     origin = one.run.read_provenance().get("continued_from") or {}

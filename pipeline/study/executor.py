@@ -1,8 +1,8 @@
 """One point of a study: train, generate and score, as three commands in processes of their own.
 
 The commands are those that a user would type, so a point's run folder is like any other, survives
-being killed, and is taken up again where it was. Reads validation scores on the way, by which a
-search gives a point up.
+being killed, and is resumed. Reads validation scores during training, by which a search prunes a
+point.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pipeline.system.storage import file_sha256
 PAINTER = (sys.executable, "-m", "pipeline")
 ROOT = Path(__file__).parent.parent.parent
 POLL_SECONDS = 0.5
-"""Between looks at whether a training has ended or has a new score."""
+"""Between checks whether a training has ended or has a new score."""
 
 OnScore = Callable[[int, float], bool]
-"""Takes the number of a validation score, from 1, and its value; says whether to prune the point."""
+"""Takes the number of a validation score, from 1, and its value; returns whether to prune."""
 
 
 class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
@@ -43,7 +43,7 @@ class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Where and on what points are run."""
+    """Runs points on this machine, each command in a process of its own."""
 
     plan: StudyPlan
     folder: Path
@@ -65,11 +65,11 @@ class LocalExecutor:
         return RunFolder(self.folder / self.plan.folder(point))
 
     def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
-        """Do what is left to do of a point, and return its score.
+        """Do what is left of a point, and return its score.
 
         Raises:
-            PointPruned: if `on_score` says so.
-            WorkFailed: if one of the commands fails, with what it says.
+            PointPruned: if `on_score` returns True.
+            WorkFailed: if one of the commands fails, with its message.
             Interrupted: after Ctrl+C; the training has saved its state.
         """
         run, evaluation = self.run_folder(point), self.plan.evaluation
@@ -86,7 +86,7 @@ class LocalExecutor:
         """Score the images of a point, unless that has been done.
 
         Raises:
-            WorkFailed: if the command fails, with what it says.
+            WorkFailed: if the command fails, with its message.
             Interrupted: after Ctrl+C.
         """
         run, evaluation = self.run_folder(point), self.plan.evaluation
@@ -99,7 +99,7 @@ class LocalExecutor:
         return kept_score(run)
 
     def _wait_for_orphan(self, run: RunFolder) -> None:
-        """Wait for a training whose study was killed, and which goes on by itself."""
+        """Wait for a training whose study was killed, and which is still running."""
 
         def free() -> bool | None:
             if not run.path.exists():
@@ -127,7 +127,7 @@ class LocalExecutor:
         run = self.run_folder(point)
         try:
             return self._is_trained_on(run) and self.has_score(run)
-        except RunError:  # damaged: `run_point` says what and where
+        except RunError:  # damaged: `run_point` raises with the details
             return False
 
     def is_scored(self, run: RunFolder) -> bool:
@@ -175,7 +175,7 @@ class LocalExecutor:
         self._call(point, command, on_poll)
 
     def _report_scores(self, run: RunFolder, reported: int, on_score: OnScore | None) -> int:
-        """Hand over new validation scores; return how many there have been."""
+        """Report new validation scores to `on_score`; return how many there are in all."""
         if on_score is None:
             return reported
         scores = read_scores(run.scores)
@@ -187,7 +187,7 @@ class LocalExecutor:
     def _call(
         self, point: Point, words: Sequence[object], on_poll: Callable[[], None] = lambda: None
     ) -> None:
-        """Run a command of painter to its end, looking at what it does meanwhile."""
+        """Run a command of painter to its end, calling `on_poll` meanwhile."""
         process = self._start(point, words)
 
         def exit_code() -> int | None:
@@ -207,10 +207,10 @@ class LocalExecutor:
 
     def _check_not_stopping(self) -> None:
         if self.stopping.is_set():
-            raise Interrupted("The study was stopped; the same command goes on from there.")
+            raise Interrupted("The study was stopped; the same command resumes it.")
 
     def _start(self, point: Point, words: Sequence[object]) -> subprocess.Popen[bytes]:
-        """Start a command of painter; what it says goes to a log beside the run folder."""
+        """Start a command of painter; its output goes to a log beside the run folder."""
         environment = dict(os.environ)
         beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
@@ -234,7 +234,7 @@ class LocalExecutor:
         if code == 0:
             return
         if code == Interrupted.exit_code:  # somebody stopped it from outside
-            raise Interrupted(f"{point.label} was stopped; the same command goes on from there.")
+            raise Interrupted(f"{point.label} was stopped; the same command resumes it.")
         log = self._log(point)
         last = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-1:]
         raise WorkFailed(

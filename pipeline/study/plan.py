@@ -1,4 +1,4 @@
-"""What a study is: a TOML file that says which runs to make and what to ask of them.
+"""The plan of a study: a TOML file with the runs to make and the questions to ask of them.
 
     name = "noise"
     preset = "monet64"
@@ -53,7 +53,7 @@ class Point:
     """What is set besides the study's own settings, the seed with it."""
     seed: int
     parameters: Settings
-    """What tells it from the others, as Optuna notes it."""
+    """The parameters of its Optuna trial, which no other point has."""
     continues: str | None = None
     """The label of the point that it continues."""
 
@@ -149,7 +149,7 @@ def load_study(name: str) -> StudyPlan:
     """Return the study of a TOML file, or the one of that name that comes with painter.
 
     Raises:
-        ConfigError: if there is none, or what it says makes no sense.
+        ConfigError: if there is none, or its content is not valid.
     """
     path = expand_user(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
@@ -278,7 +278,7 @@ def _from_table(kind: Any, content: Mapping[str, Any], what: str) -> Any:
 
 
 def _settings(content: Mapping[str, Any]) -> Settings:
-    """Return settings, refusing names that there are not and what a study sets itself."""
+    """Return settings, refusing unknown names and what a study sets itself."""
     known = all_settings()
     for name in content:
         if name not in known:

@@ -1,4 +1,4 @@
-"""What a search has drawn before, found again from its run folders when its books are lost."""
+"""Restores the trials of a search from its run folders when its Optuna storage is lost."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def restore_trials(plan: StudyPlan, study: optuna.Study, folder: Path) -> None:
-    """Enqueue the points of a search whose run folders are there, if the books are empty.
+    """Enqueue the points of a search whose run folders are there, if the storage is empty.
 
-    What they have cost is not lost with the books: what is finished is noted without being done
-    again, the rest goes on.
+    What is finished is recorded without being run again, the rest is resumed.
     """
     if study.trials:
         return
@@ -43,7 +42,7 @@ def _existing_point(plan: StudyPlan, run: RunFolder) -> Point | None:
 
 
 def _choice(plan: StudyPlan, name: str, value: Any) -> Any:
-    """Return what a search draws to come to a setting; None if it cannot."""
+    """Return the value that a search draws for a setting; None if it cannot draw it."""
     dimension = plan.search[name]
     for choice in dimension.choices or ():
         if _setting(plan.config(Point("", {name: choice}, plan.seeds[0], {})), name) == value:

@@ -1,7 +1,7 @@
-"""What a study has found: a table of its points, and verdicts on what was asked.
+"""The results of a study: a table of its points, and verdicts on its questions.
 
-Reads run folders; returns plain values. Seeds are the replicates: whatever is said about points
-rests on how they differ seed by seed.
+Reads run folders; returns plain values. Seeds are the replicates: points are compared seed by
+seed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer to a question, with the numbers that it rests on."""
+    """The answer to a question, with the numbers that it is based on."""
 
     question: Question
     difference: float
@@ -81,7 +81,7 @@ class Verdict:
         return "the reverse holds" if high < 0 else "undecided"
 
     def reason(self) -> str:
-        """Return the numbers that the answer rests on, as a sentence."""
+        """Return the numbers that the answer is based on, as a sentence."""
         low, high = self.interval
         name = MEASURES[self.question.measure]
         between = (

@@ -1,7 +1,7 @@
-"""Which points of a study are run, when, and by whom.
+"""Runs the points of a study that are not finished: an Optuna search, or all points of a grid.
 
-What the books say is finished is never done again, as long as its run folder is there: they are
-believed only as far as the files are. What was killed is taken up by the next call.
+What the storage has as finished is never run again, as long as its run folder is there. What was
+killed is resumed by the next call.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Executor(Protocol):
 
 @dataclass
 class Outcome:
-    """What one call of a study has come to."""
+    """The outcome of one call of a study."""
 
     points: list[Point] = field(default_factory=list)
     """All points of the study so far, finished or not."""
     failed: list[str] = field(default_factory=list)
-    """What the points that failed in this call said."""
+    """Messages of the points that failed in this call."""
     pruned: int = 0
     elsewhere: int = 0
     """Points that another process, or another machine, is running."""
@@ -76,11 +76,11 @@ def run_study(
 
     Args:
         plan: the study.
-        study: its books.
+        study: its Optuna study.
         executor: runs single points; called from several threads if there are several workers.
         workers: points at a time.
-        shared: whether other machines may keep the same books and have run folders of their own;
-            what these have finished is not done again here.
+        shared: whether other machines may use the same storage and have run folders of their own;
+            what these have finished is not run again here.
 
     Raises:
         Interrupted: after Ctrl+C or SIGTERM; what runs has saved its state.
@@ -100,7 +100,7 @@ def run_study(
         for future in running:
             future.result()
     if executor.stopping.is_set():
-        raise Interrupted("The study was stopped; the same command goes on from there.")
+        raise Interrupted("The study was stopped; the same command resumes it.")
     outcome.points = list(plan.grid) or search_points(plan, study)
     outcome.elsewhere = sum(t.state.name == "RUNNING" for t in study.trials)
     return outcome
@@ -131,7 +131,7 @@ class TrialQueue:
 
     @property
     def finished(self) -> int:
-        """Return how many of them are finished or given up."""
+        """Return how many of them are finished or pruned."""
         if self._plan.grid:  # what is pruned there is a point that another machine took first
             return self._count("COMPLETE")
         return self._count("COMPLETE", "PRUNED")
@@ -159,7 +159,7 @@ class Worker:
     """Held while a trial is taken: SQLite would give the same one to two threads."""
 
     def work(self) -> None:
-        """Run trials; errors of single points are noted, and the others go on."""
+        """Run trials; errors of single points are recorded, and the others continue."""
         try:
             while not self.executor.stopping.is_set() and self._run_one():
                 self.bar.update()
@@ -180,7 +180,7 @@ class Worker:
                 asked.close()
                 return self._objective(trial)
 
-            # Suppressed: another process has run the same trial and told what came out.
+            # Suppressed: another process has run the same trial and told Optuna its result.
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
                 self.study.optimize(objective, n_trials=1, catch=(WorkFailed, Interrupted))
         return True
@@ -214,7 +214,7 @@ class Worker:
         return math.inf if value is None or not math.isfinite(value) else float(value)
 
     def _point(self, trial: optuna.Trial) -> Point | None:
-        """Return the trial's point, noted as Optuna wants it; None if there is none left."""
+        """Return the trial's point, its parameters suggested; None if there is none left."""
         if self.plan.search:
             seed = self.plan.seeds[0]
             drawn = {name: suggest(trial, name, d) for name, d in self.plan.search.items()}
@@ -296,9 +296,9 @@ def search_points(plan: StudyPlan, study: optuna.Study) -> list[Point]:
 
 
 def fail_lost_trials(plan: StudyPlan, study: optuna.Study) -> None:
-    """Fail the trials that a killed process of this machine was running, so that they come again.
+    """Fail the trials that a killed process of this machine was running, so that they are rerun.
 
-    Those of other machines are failed some minutes after their last sign of life.
+    Those of other machines are failed some minutes after their last heartbeat.
     """
     import optuna
 
@@ -320,7 +320,7 @@ def _other_process_runs(process: str) -> bool:
 
 
 def _reporter(trial: optuna.Trial) -> OnScore:
-    """Return what hands validation scores to Optuna and asks whether to go on."""
+    """Return a callback that reports validation scores to Optuna and asks whether to prune."""
 
     def report(number: int, value: float) -> bool:
         trial.report(value, number)

@@ -44,7 +44,7 @@ def set_threads(requested: int | None = None, run_threads: int | None = None) ->
     A requested number also holds for the commands that this process starts.
 
     Args:
-        wanted: what the user asks for, if anything.
+        requested: what the user asks for, if anything.
         run_threads: those of the run that is resumed.
     """
     threads = choose_threads(requested, run_threads)
@@ -55,7 +55,7 @@ def set_threads(requested: int | None = None, run_threads: int | None = None) ->
 
 
 def choose_threads(requested: int | None = None, run_threads: int | None = None) -> Threads:
-    """Return what `set_threads` sets: what is requested, else the run's, the variable's, the load's.
+    """Return what `set_threads` sets: as requested, else the run's, the variable's, the load's.
 
     A run's number counts only where so many cores are allowed: on a smaller machine its bits
     are others in any case.

@@ -1,7 +1,7 @@
 """Training on all GPUs of a kernel: a process each, started by torchrun.
 
-The kernel's own process writes its orders to a file and calls `train_in_processes`; each process
-runs this module, `python -m submission.kernel.distributed REQUEST.json`, which trains its share.
+The kernel's own process calls `train_in_processes`, which writes the request to a file; each
+process runs this module as one rank: `python -m submission.kernel.distributed REQUEST.json`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ CODE = Path(__file__).parents[2]
 
 
 def usable_gpus(batch_size: int) -> int:
-    """Return how many GPUs can take equal shares of a batch: 1 also where there is none."""
+    """Return how many GPUs can share a batch equally: 1 also where there is none."""
     counts = range(1, max(1, torch.cuda.device_count()) + 1)
     return max(count for count in counts if batch_size % count == 0)
 
 
 def train_in_processes(request: Mapping[str, Any], count: int, scratch: Path) -> None:
-    """Train in `count` processes; what they print appears in this process's output.
+    """Train in `count` processes; their output appears in this process's output.
 
     Args:
-        orders: the fields of `submission.kernel.training.Orders`.
+        request: the fields of `submission.kernel.training.TrainingRequest`.
         count: processes, as many as there are GPUs to use.
-        scratch: a folder for the orders and for what a process says of its failure.
+        scratch: a folder for the request and for the errors of processes that fail.
 
     Raises:
         PainterError: what a process raised.
@@ -104,7 +104,7 @@ def _failure(scratch: Path, count: int, code: int) -> PainterError:
 
 
 def run_rank(request: Path) -> None:
-    """Train this process's share; a failure is left beside the orders for the kernel."""
+    """Train as one rank; an error is written beside the request, for the kernel's own process."""
     with isolated(request.parent):
         try:
             with join() as ranks:

@@ -1,4 +1,4 @@
-"""What a Kaggle kernel runs: from the mounted paintings to a trained run and its images.zip.
+"""A kernel's entry point: from the mounted images to a trained run and its images.zip.
 
 Reads the folder where Kaggle mounts a kernel's data; writes a run folder (see `pipeline.runs`)
 into the working folder, which Kaggle keeps. There is no network and nothing is installed: only
@@ -68,7 +68,7 @@ def run(settings: dict[str, Any], inputs: str | Path, working: str | Path) -> No
 
 
 def train_and_generate(job: Job) -> None:
-    """Task `train`: train or go on training, generate, package, and score if that is possible.
+    """Task `train`: train or resume, generate, package, and score if that is possible.
 
     An upscaler makes no images; what a generator makes is enlarged by an upscaler that is trained
     after it, if there is to be one.
@@ -94,7 +94,7 @@ def train_and_generate(job: Job) -> None:
 
 
 def training_request(job: Job) -> TrainingRequest:
-    """Return what the kernel is to train first, or alone."""
+    """Return the request of what the kernel is to train first, or alone."""
     settings = job.settings
     generator = settings.generator
     if generator is not None:
@@ -115,7 +115,7 @@ def training_request(job: Job) -> TrainingRequest:
 def train_upscaler(job: Job) -> None:
     """Train the upscaler of what has just been trained, and put it into the snapshots."""
     settings, folder = job.settings, upscaler_run(job.run)
-    log("upscaler: learns from the paintings and from what the generator makes")
+    log("upscaler: trains on real images and on generated ones")
     request = replace(
         training_request(job),
         config=settings.upscaler or {},
@@ -133,14 +133,14 @@ def train_upscaler(job: Job) -> None:
 
 
 def resume_upscaler(job: Job, request: TrainingRequest, dataset: str) -> TrainingRequest:
-    """Take up an attached upscaler, or continue it if the generator has changed meanwhile."""
+    """Resume an attached upscaler, or continue it if the generator has changed meanwhile."""
     attached = attached_state(job.inputs, dataset, job.scratch)
     opened = open_data(request.plan())
     before, now = attached.read_data().generator, opened.about.generator
     if before is not None and now is not None and before.sha256 == now.sha256:
         resume_attached(attached, RunFolder(Path(request.run)), opened)
         return request
-    log(f"upscaler: goes on from {attached.path}; the generator is another by now")
+    log(f"upscaler: continues {attached.path}; the generator has changed since")
     return replace(request, earlier=str(attached.path))
 
 
@@ -150,16 +150,16 @@ def upscaler_run(run: RunFolder) -> RunFolder:
 
 
 def train_and_log(request: TrainingRequest, scratch: Path) -> None:
-    """Train, and tell how far the run has come."""
+    """Train, and log how far the run has come."""
     seen = train_on_all_gpus(request, scratch)
     minutes = earlier_seconds(RunFolder(Path(request.run))) / 60
     log(f"trained: {seen:,} images seen, {minutes:.1f} minutes in all")
 
 
 def train_on_all_gpus(request: TrainingRequest, scratch: Path) -> int:
-    """Train on all GPUs that can take equal shares of a batch; return the images seen.
+    """Train on all GPUs that can share a batch equally; return the images seen.
 
-    Where several do not work together, one goes on: two are no reason to lose a kernel.
+    Where several do not work together, one continues: two are no reason to lose a kernel.
     """
     batch_size = Config.from_saved(request.config).training.batch_size
     count = usable_gpus(batch_size)
@@ -169,7 +169,7 @@ def train_on_all_gpus(request: TrainingRequest, scratch: Path) -> int:
     try:
         train_in_processes(asdict(request), count, scratch)
     except RankLost as error:
-        log(f"{error} One GPU goes on.")
+        log(f"{error} One GPU continues.")
         return train_rank(request)
     return int(load_state(RunFolder(Path(request.run)).state)["step"]) * batch_size
 

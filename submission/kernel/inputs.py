@@ -1,4 +1,4 @@
-"""What Kaggle mounts: the paintings, and the files of earlier runs."""
+"""The kernel's inputs: the images, and the files of earlier runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LISTED = 20
 
 
 def find_source(inputs: Path, source: str) -> Path:
-    """Return the folder of the paintings.
+    """Return the folder of the images.
 
     Raises:
         DataError: if it is not mounted.
@@ -130,7 +130,7 @@ def _unpack_run(archive: Path, target: Path) -> Path:
 
 
 def attached_state(inputs: Path, dataset: str, scratch: Path) -> RunFolder:
-    """Return the run in an attached dataset that a training can go on from.
+    """Return the run in an attached dataset that can be resumed.
 
     Raises:
         DataError: if the dataset is not mounted.
@@ -156,7 +156,7 @@ def resume_attached(attached: RunFolder, run: RunFolder, opened: OpenedData) -> 
         opened: the data that is to be trained on.
 
     Raises:
-        RunError: if the run has other settings or paintings.
+        RunError: if the run has other settings or training images.
     """
     attached.check_same_run(opened.config, opened.about)
     steps = load_state(attached.state)["step"]

@@ -1,4 +1,4 @@
-"""One kernel at work: what it is to do, where, on what, and until when."""
+"""A kernel's job: its settings, folders, device and deadline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from submission.kernel.settings import KernelSettings
 
 @dataclass(frozen=True)
 class Job:
-    """One kernel at work: what it is to do, where, on what, and until when."""
+    """A kernel's job: its settings, folders, device and deadline."""
 
     settings: KernelSettings
     inputs: Path
@@ -24,7 +24,7 @@ class Job:
     scratch: Path
     device: torch.device
     deadline: float
-    """Reading of `time.monotonic` at which the kernel's minutes are over."""
+    """Value of `time.monotonic` at which the kernel's minutes are over."""
 
     @property
     def devices(self) -> Sequence[torch.device]:

@@ -1,4 +1,4 @@
-"""The machine of a kernel: its device, its log, and what is kept out of its output."""
+"""A kernel's environment: its device, its log, and what is kept out of its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def log(text: str) -> None:
 
 
 def choose_device() -> torch.device:
-    """Return the GPU, or the CPU if there is none, and say which.
+    """Return the GPU, or the CPU if there is none, and log which.
 
     Raises:
         ConfigError: if the GPU is too old for this torch.
@@ -79,7 +79,7 @@ def isolated(scratch: Path) -> Iterator[None]:
 
 
 def clean_up(folder: RunFolder) -> None:
-    """Leave the run's files alone in its folder: no lock, nothing half-written."""
+    """Remove locks and partial files from a run folder."""
     for partial in folder.path.rglob(f".*{PARTIAL_SUFFIX}"):
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

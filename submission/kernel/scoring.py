@@ -1,4 +1,4 @@
-"""The scores of a kernel, if it has what they need."""
+"""Scoring in a kernel, if it has what that needs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from submission.kernel.job import Job
 from submission.kernel.machine import log
 
 WEIGHTS = ("weights-inception-2015-12-05*.pth", "pt_inception-2015-12-05*.pth")
-"""Names under which the leaderboard's Inception weights are handed round."""
+"""Usual file names of the leaderboard's Inception weights."""
 
 
 def score_if_possible(job: Job) -> None:
-    """Score images.zip against the paintings, or say why that is skipped.
+    """Score images.zip against the real images, or log why that is skipped.
 
     A score is worth having but not worth losing a trained run for.
     """
@@ -35,8 +35,8 @@ def score_if_possible(job: Job) -> None:
         check_time_to_score(job)
         extractor = make_extractor("inception", weights, job.devices)
         source = find_source(job.inputs, job.settings.source)
-        paintings = open_images(source, job.settings.domain)
-        training, held_out = split(paintings, job.settings.training_config().data)
+        real_images = open_images(source, job.settings.domain)
+        training, held_out = split(real_images, job.settings.training_config().data)
         reference_features = yardstick(training, None, held_out, extractor)
         result = score_run(job.run, open_images(job.run.images), reference_features, extractor)
         log(f"score: {summary(result)}")
@@ -48,7 +48,7 @@ def score_if_possible(job: Job) -> None:
 def validation_score_if_possible(
     prepared: PreparedTraining, inputs: Path
 ) -> ValidationScore | None:
-    """Return what scores the training on its way, or say why nothing does."""
+    """Return the validation score, or log why there is none."""
     if not makes_images(prepared.config):
         return None
     try:
@@ -57,7 +57,7 @@ def validation_score_if_possible(
     except ScoringError as error:
         found = str(error)
     if isinstance(found, str):
-        log(f"scores on the way: none ({found})")
+        log(f"validation scores: none ({found})")
         return None
     return found
 

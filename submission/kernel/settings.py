@@ -37,19 +37,19 @@ class KernelSettings:
     output: dict[str, Any] | None = None
     """The section [output] for `generate`; None takes what the snapshot was trained with."""
     source: str = "competition"
-    """The paintings: `competition` or `dataset:OWNER/SLUG`."""
+    """Of the images: `competition` or `dataset:OWNER/SLUG`."""
     domain: str | None = None
-    """Folder of the paintings, by name or path; None picks monet_jpg among several."""
+    """Folder of the images, by name or path; None picks monet_jpg among several."""
     count: int = 7000
     """Images to generate."""
     seed: int = 0
-    """Which images, as `--image-seed` says; the training's seed stands in `config`."""
+    """Of the generated images, `--image-seed`; the training's seed is in `config`."""
     minutes: float = 300.0
     """Limit of the whole kernel."""
     train_minutes: float | None = None
-    """Training minutes of this sitting; None means all the time there is."""
+    """Training minutes of this session; None means all the time there is."""
     attached: str | None = None
-    """Dataset OWNER/SLUG with an earlier run to go on with, or with the snapshot."""
+    """Dataset OWNER/SLUG with an earlier run to resume, or with the snapshot."""
     generator: str | None = None
     """Dataset OWNER/SLUG with the snapshot whose images an upscaler learns to enlarge too."""
     upscaler: dict[str, Any] | None = None
@@ -57,7 +57,7 @@ class KernelSettings:
     upscaler_minutes: float | None = None
     """Training minutes of that upscaler."""
     attached_upscaler: str | None = None
-    """Dataset OWNER/SLUG with the earlier run of that upscaler to go on with."""
+    """Dataset OWNER/SLUG with the earlier run of that upscaler to resume."""
 
     def __post_init__(self) -> None:
         """Check all that can be known before hours of training."""

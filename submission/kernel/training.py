@@ -1,6 +1,6 @@
 """One training of a kernel, alone or as one of several ranks.
 
-What is to be trained are `TrainingRequest`: plain values, which other processes of this machine read too.
+A `TrainingRequest` has plain values alone, so that other processes of this machine can read it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class TrainingRequest:
     config: dict[str, Any]
     """Sections of the run's config."""
     data: str
-    """Folder of the paintings."""
+    """Folder of the images."""
     domain: str | None
     run: str
     """The run folder."""
     inputs: str
     """Where Kaggle mounts what is attached."""
     kernel_minutes: float
-    """Those of the whole kernel."""
+    """Limit of the whole kernel."""
     deadline: float
-    """Reading of `time.monotonic` at which training must have ended."""
+    """Value of `time.monotonic` at which training must have ended."""
     minutes: float | None = None
-    """Of training in this sitting, at most; None for all there are."""
+    """Training minutes of this session, at most; None for all there are."""
     generator: str | None = None
     """Snapshot whose images an upscaler learns from."""
     earlier: str | None = None
@@ -57,19 +57,19 @@ class TrainingRequest:
 
 
 def train_rank(request: TrainingRequest, ranks: DistributedContext = SINGLE_PROCESS) -> int:
-    """Load the paintings and train, alone or as one of several ranks; return the images seen."""
+    """Load the images and train, alone or as one of several ranks; return the images seen."""
     prepared = prepare(request.plan(), ranks)
     if ranks.is_writer:
         for problem in prepared.images.unreadable[:10]:
             log(f"left out: {problem}")
-        log(f"paintings: {len(prepared.images.names):,} from {request.data}")
+        log(f"training images: {len(prepared.images.names):,} from {request.data}")
         log(f"threads: {prepared.threads}")
     budgeted = replace(prepared, config=with_budget(request, prepared.config))
     return train(budgeted, ranks, lambda it: validation_score_if_possible(it, Path(request.inputs)))
 
 
 def with_budget(request: TrainingRequest, config: Config) -> Config:
-    """Return the config with the minutes over all sittings that this one may fill up.
+    """Return the config with the minutes over all sessions, this one included.
 
     Raises:
         ConfigError: if there is no time left to train.
@@ -77,8 +77,8 @@ def with_budget(request: TrainingRequest, config: Config) -> Config:
     free = request.deadline - time.monotonic()
     if free <= 0:
         raise ConfigError(
-            f"Of {request.kernel_minutes:g} minutes none is left to train: what is left is needed for "
-            "what comes after it. Give the kernel more minutes."
+            f"Of {request.kernel_minutes:g} minutes none is left to train: what is left is needed "
+            "for what comes after it. Give the kernel more minutes."
         )
     if request.minutes is not None:
         free = min(free, request.minutes * 60)
