@@ -24,8 +24,8 @@ def push_reply(**fields: Any) -> SimpleNamespace:
     ("text", "number"),
     [("78.1", 78.1), ("", None), ("soon", None), ("nan", None), ("inf", None), (None, None)],
 )
-def test_a_score_is_a_finite_number_or_none(text: str, parse_number: float | None) -> None:
-    assert responses.parse_number(text) == parse_number
+def test_a_score_is_a_finite_number_or_none(text: str, number: float | None) -> None:
+    assert responses.parse_number(text) == number
 
 
 def test_times_without_a_zone_mean_utc() -> None:

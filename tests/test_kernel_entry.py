@@ -210,7 +210,7 @@ def test_a_kernel_leaves_a_run_folder_and_a_valid_zip_and_nothing_else(
     for line in (
         "device: CPU",
         "This kernel has no GPU",
-        "paintings: 4 from",
+        "training images: 4 from",
         "trained: 8 images seen",
         "images.zip: 5 images",
         "score: skipped (no Inception weights",
@@ -359,12 +359,12 @@ def test_a_kernel_without_time_to_train_fails(
 def test_a_failure_in_the_middle_leaves_whole_files_and_no_zip(
     inputs: Path, working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         (working / f".images.zip.{os.getpid()}.partial").write_bytes(b"half")
         (working / "samples" / f".grids.{os.getpid()}.partial").mkdir()
         raise DataError("out of paint")
 
-    monkeypatch.setattr(kernel_entry, "generate", fail)
+    monkeypatch.setattr(kernel_entry, "generate_for_run", fail)
     with pytest.raises(DataError, match="out of paint"):
         train(inputs, working)
     assert names(working) == LEFT - {"images.zip", "images.json"}

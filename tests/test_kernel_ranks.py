@@ -59,7 +59,8 @@ def test_a_kernel_trains_on_both_gpus_and_shows_the_log(
     run = RunFolder(tmp_path / "working")
     kernel_entry.run(settings(), inputs, run.path)
     said = capsys.readouterr().out
-    for line in ("training on 2 GPUs", "paintings: 4 from", "Training in float32", "train 100%",
+    for line in ("training on 2 GPUs", "training images: 4 from", "Training in float32",
+                 "train 100%",
                  "trained: 8 images seen", "images.zip: 5 images"):  # fmt: skip
         assert said.count(line) == 1 or line == "train 100%", said
         assert line in said

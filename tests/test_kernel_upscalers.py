@@ -98,7 +98,7 @@ def test_an_upscaler_is_trained_and_makes_no_images(
     assert not (working / "upscaler").exists()
     said = capsys.readouterr().out
     assert "images.zip: none, as an upscaler makes no images of its own" in said
-    assert "scores on the way" not in said
+    assert "validation scores" not in said
 
 
 def test_it_learns_from_an_attached_generator_and_is_the_run_that_it_would_be_at_home(
@@ -161,7 +161,8 @@ def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
     source = source.replace(
         call,
         "import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n"
-        f"from pipeline.families.upscaler import generated_inputs\nmade_images.COUNT = 6\n{call}",
+        "from pipeline.families.upscaler import generated_inputs\n"
+        f"generated_inputs.COUNT = 6\n{call}",
     )
     done = run_script(source, inputs, tmp_path / "working")
     assert done.returncode == 0, done.stdout
@@ -181,7 +182,7 @@ def test_both_are_trained_on_all_gpus(
 
     def torchrun(count: int, orders: Path) -> list[str]:
         started.append(json.loads(orders.read_text()))
-        return ["sh", "-c", "exit 1"]  # one goes on; what several do, tests/test_kernel_ranks.py
+        return ["sh", "-c", "exit 1"]  # one continues; what several do, tests/test_kernel_ranks.py
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(kernel_ranks, "torchrun", torchrun)
@@ -191,7 +192,7 @@ def test_both_are_trained_on_all_gpus(
     assert second.plan().config == UPSCALER
     assert second.generator == str(RunFolder(working).chosen)
     assert second.deadline - first.deadline == pytest.approx(60)  # seconds of the upscaler
-    assert capsys.readouterr().out.count("One GPU goes on.") == 2
+    assert capsys.readouterr().out.count("One GPU continues.") == 2
 
 
 def test_both_go_on_with_what_is_attached(
@@ -210,7 +211,7 @@ def test_both_go_on_with_what_is_attached(
     further = apply_settings(GENERATOR, {"images": 16}).to_dict()
     kernel_entry.run(chain(config=further, **both), inputs, tmp_path / "third")
     third = RunFolder(tmp_path / "third" / "upscaler")
-    assert "the generator is another by now" in capsys.readouterr().out
+    assert "the generator has changed since" in capsys.readouterr().out
     assert third.read_provenance()["continued_from"]["step"] == 4
     assert load_state(third.state)["step"] == 8
     snapshot = load_snapshot(RunFolder(tmp_path / "third").chosen)

@@ -39,7 +39,7 @@ def test_an_answer_that_is_false_is_one_all_the_same() -> None:
     assert poll(lambda: 0, 5, StandingTime().clock) == 0
 
 
-@pytest.mark.parametrize(("longest", "questions"), [(0, 1), (9.9, 2), (10, 3), (12, 3)])
+@pytest.mark.parametrize(("timeout", "questions"), [(0, 1), (9.9, 2), (10, 3), (12, 3)])
 def test_nobody_is_asked_after_the_longest_time(timeout: float, questions: int) -> None:
     time, asked = StandingTime(), []
 
