@@ -37,7 +37,7 @@ from pipeline.models.samplers import enlarge
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import DEFAULT_BATCH, generate
-from pipeline.system.parallel import in_order, usable_cores
+from pipeline.system.parallel import map_in_order, usable_cores
 from submission.archive import check_archive
 from submission.rules import IMAGE_SIZE
 
@@ -118,7 +118,7 @@ def painters_zip(snapshot: Snapshot, count: int, target: Path) -> None:
 def in_batches(function: Callable[[range], object], count: int) -> None:
     """Run a function over all batches as `generate` does, and drop the results."""
     batches = (range(i, min(i + DEFAULT_BATCH, count)) for i in range(0, count, DEFAULT_BATCH))
-    deque(in_order(function, batches, usable_cores()), maxlen=0)
+    deque(map_in_order(function, batches, usable_cores()), maxlen=0)
 
 
 def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> None:

@@ -56,9 +56,9 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.models.precision import default_device
     from pipeline.stages.estimate import measure
-    from pipeline.system.memory import peak_resident
+    from pipeline.system.memory import peak_rss
 
-    images, before = open_images(folder), peak_resident()
+    images, before = open_images(folder), peak_rss()
     began = time.perf_counter()
     content = content_hash(images)
     hashed = time.perf_counter()
@@ -66,7 +66,7 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
     with full if on_disk else nullcontext():
         loaded = load_images(images, size, content)
     decoded = time.perf_counter()
-    grown = peak_resident() - before
+    grown = peak_rss() - before
     config = apply_settings(load_preset("monet64"), {"image_size": size})
     estimate = measure(config, loaded.pixels, default_device())
     return {
@@ -87,13 +87,13 @@ def measure_training(size: int, batch: int) -> dict[str, Any]:
     from pipeline.config import apply_settings, load_preset
     from pipeline.models.precision import default_device
     from pipeline.stages.estimate import measure
-    from pipeline.system.memory import peak_resident
+    from pipeline.system.memory import peak_rss
 
     device = default_device()
     config = apply_settings(load_preset("monet64"), {"image_size": size, "batch_size": batch})
     pixels = torch.randint(0, 256, (300, 3, size, size), dtype=torch.uint8)
     estimate = measure(config, pixels, device)
-    memory = estimate.memory if device.type == "cuda" else peak_resident()
+    memory = estimate.memory if device.type == "cuda" else peak_rss()
     return {"rate": estimate.images_per_second, "steps": estimate.steps, "memory": memory}
 
 

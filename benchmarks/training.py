@@ -30,7 +30,7 @@ from pipeline.data.painterly import draw_landscape
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
 from pipeline.models.precision import Precision, choose_precision, default_device
-from pipeline.system.memory import keep_freed_memory, peak_resident
+from pipeline.system.memory import keep_freed_memory, peak_rss
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.setup import set_up
 
@@ -185,7 +185,7 @@ def serve(orders: Any, name: str, folder: Path, device: torch.device, config: Co
     while steps := orders.recv():
         taken = seconds(partial(one.train, steps), device)
         cuda = device.type == "cuda"
-        orders.send((taken, torch.cuda.max_memory_allocated() if cuda else peak_resident()))
+        orders.send((taken, torch.cuda.max_memory_allocated() if cuda else peak_rss()))
 
 
 def operations(config: Config) -> float:

@@ -33,7 +33,7 @@ from submission.kernel.settings import KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
-LEFT_OUT = ("cli", "reports", "service")
+EXCLUDED = ("cli", "reports", "service")
 """Folders of a package that never run in a kernel."""
 MAX_SCRIPT_SIZE = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
@@ -152,7 +152,7 @@ def _sources(package: Path) -> Iterable[Path]:
         for path in package.glob(pattern):
             parts = path.relative_to(package).parts
             hidden = any(part.startswith(".") for part in parts)
-            if path.is_file() and not hidden and parts[0] not in LEFT_OUT:
+            if path.is_file() and not hidden and parts[0] not in EXCLUDED:
                 yield path
 
 

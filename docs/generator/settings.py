@@ -16,7 +16,7 @@ from pipeline.config.aliases import RENAMED
 from pipeline.config.presets import shipped_presets
 from pipeline.config.schema import BUILT_IN, DEFAULT_FAMILY, Setting, sections_of
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import options_of
+from pipeline.core.records import union_members
 
 OUT_OF_RANGE: dict[type, tuple[Any, ...]] = {
     int: (-1, 2**70),
@@ -141,7 +141,7 @@ def _values(setting: Setting, family: str) -> str:
     """Return which values a setting takes, by what it says of one that it does not take."""
     if setting.name == "family":
         return _words(BUILT_IN)
-    options = options_of(setting.hint)
+    options = union_members(setting.hint)
     kind = next(o for o in options if o is not type(None))
     kind = getattr(kind, "__origin__", kind)
     expected = next(filter(None, (_refusal(setting, v, family) for v in _tried(kind))), "")

@@ -28,11 +28,11 @@ def report(run_path: Path) -> None:
     check_writable(run.report)
     try:
         path, domain = training_data(run)
-        paintings = open_images(path, domain)
+        real_images = open_images(path, domain)
     except PainterError as error:
-        click.echo(f"The report comes without paintings: {error}", err=True)
-        paintings = None
-    click.echo(str(write_report(run_path, paintings)))
+        click.echo(f"The report comes without training images: {error}", err=True)
+        real_images = None
+    click.echo(str(write_report(run_path, real_images)))
 
 
 @click.command()

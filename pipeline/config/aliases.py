@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
 RENAMED = {
     "redrawing_weight": "reconstruction_weight",  # since 0.2.0
@@ -20,5 +20,5 @@ def current_name(name: str, saved: bool = False) -> str:
     if name not in RENAMED:
         return name
     if not saved:
-        say_once(f"The setting {name} is called {RENAMED[name]} now; both work.")
+        warn_once(f"The setting {name} is called {RENAMED[name]} now; both work.")
     return RENAMED[name]

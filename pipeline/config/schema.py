@@ -29,7 +29,7 @@ from pipeline.config.sections import (
     TrainingConfig,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import fits, options_of
+from pipeline.core.records import matches_type, union_members
 
 DEFAULT_FAMILY = "dcgan"
 BUILT_IN = {
@@ -206,7 +206,7 @@ def typed(setting: Setting, value: Any) -> Any:
         ConfigError: if it is of another one, or no finite number.
     """
     name, hint = setting.name, setting.hint
-    options = options_of(hint)
+    options = union_members(hint)
     if type(None) in options and value in (None, "none"):
         return None
     if float in options and type(value) is int:
@@ -217,7 +217,7 @@ def typed(setting: Setting, value: Any) -> Any:
         if all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ConfigError(f"{name} is {value!r}; expected a list of texts.")
-    if fits(value, hint):
+    if matches_type(value, hint):
         return value
     expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import DataError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 NAMES = ("images", "arr_0")
@@ -107,7 +107,7 @@ def _choose(path: Path, headers: dict[str, _Header]) -> str:
         raise DataError(f"{path} holds no array of images; expected {EXPECTED}. Found: {listed}.")
     chosen = [*(n for n in NAMES if n in fitting), *fitting, *headers][0]
     if len(fitting) > 1:
-        say_once(f"{path}: the images are those of the array {chosen}. Found: {listed}.")
+        warn_once(f"{path}: the images are those of the array {chosen}. Found: {listed}.")
     return chosen
 
 

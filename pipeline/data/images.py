@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipeline.core.advice import quoted
 from pipeline.core.errors import DataError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
 from pipeline.data.decoding import MIN_SIDE, decode_rgb, square
@@ -40,7 +40,7 @@ from pipeline.data.pixels import (
     kept_on_disk,
 )
 from pipeline.system.memory import free_host_memory
-from pipeline.system.parallel import in_threads
+from pipeline.system.parallel import map_with_progress
 
 MAX_FILE_SIZE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
@@ -117,7 +117,7 @@ def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> I
     images, line = _pick_domain(opened.images, domain)
     if not quiet:
         for said in filter(None, [line, *opened.missing()]):
-            say_once(said)
+            warn_once(said)
     return images
 
 
@@ -295,7 +295,7 @@ def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
         return name, np.array(pixels.reshape(size, size, channels).transpose(2, 0, 1), order="C")
 
     readable, reasons = 0, []
-    for name, row in in_threads(decode_one, images.names, "decode"):
+    for name, row in map_with_progress(decode_one, images.names, "decode"):
         if isinstance(row, str):
             reasons.append(row)
         else:

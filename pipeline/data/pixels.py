@@ -21,7 +21,7 @@ import torch
 
 from pipeline.core.errors import DataError, WorkFailed
 from pipeline.system.caches import cache_folder
-from pipeline.system.storage import FULL, atomic_folder, check_writable, write_json
+from pipeline.system.storage import DISK_FULL, atomic_folder, check_writable, write_json
 
 Storage = Literal["device", "host", "disk"]
 DEVICE_SHARE = 0.25
@@ -127,7 +127,7 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
         with atomic_folder(folder) as unfinished:
             _write(rows, shape, unfinished)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise WorkFailed(_no_room(folder, f"{needed:,} bytes are needed")) from None
     kept = kept_on_disk(key)

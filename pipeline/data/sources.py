@@ -24,8 +24,8 @@ from typing import Any
 from PIL import Image
 
 from pipeline.core.errors import DataError, RunError
-from pipeline.core.home import at_home
-from pipeline.core.text import legible, legible_values
+from pipeline.core.paths import expand_user
+from pipeline.core.text import escape_surrogates, escape_values
 from pipeline.data.decoding import decode, to_rgb, turn_to_upright
 from pipeline.data.domains import ALL_DOMAINS, count_domains
 from pipeline.data.formats import KEPT_FORMATS
@@ -38,10 +38,10 @@ from pipeline.data.images import (
 )
 from pipeline.data.listing import list_files
 from pipeline.data.painterly import draw_landscape
-from pipeline.kaggle.names import did_you_mean, source_meant
+from pipeline.kaggle.names import did_you_mean, parse_source
 from pipeline.runs.files import read_json
-from pipeline.system.parallel import in_threads
-from pipeline.system.places import folder_to_make, is_clutter
+from pipeline.system.filesystem import is_clutter, resolve_new_folder
+from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import atomic_folder, check_writable, write_json
 
 COMPETITION = "gan-getting-started"
@@ -76,13 +76,13 @@ def download(source: str, folder: Path) -> dict[str, Any]:
     present = _present(source, folder)
     if present is not None:
         return present
-    folder = folder_to_make(folder)  # refused before anything is fetched
+    folder = resolve_new_folder(folder)  # refused before anything is fetched
     check_writable(folder)
     if source == "sample":
         return _fill(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(at_home(source))
+    images = open_everything(expand_user(source))
     return _fill(folder, source, lambda target: _import(images, target))
 
 
@@ -90,9 +90,9 @@ def _refuse_no_source(source: str) -> None:
     """Refuse what is none of the sources, and say which one it may mean."""
     if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
         return
-    if not source.startswith("dataset:") and at_home(source).exists():
+    if not source.startswith("dataset:") and expand_user(source).exists():
         return
-    meant = source_meant(source, COMPETITION)
+    meant = parse_source(source, COMPETITION)
     if meant is None and "://" in source:
         raise DataError(
             f"{source} is no address that painter downloads from. Fetch its images by other means, "
@@ -130,7 +130,7 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
     if not folder.exists() or (folder.is_dir() and _is_unused(folder)):
         return None
     if not (folder / MANIFEST).exists():
-        folder_to_make(folder)  # a mount point can be neither replaced nor deleted
+        resolve_new_folder(folder)  # a mount point can be neither replaced nor deleted
         raise DataError(
             f"{folder} is there already and was not made by `painter download`. "
             "Choose another --data, or move it away first."
@@ -141,7 +141,7 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         raise DataError(
             f"{folder / MANIFEST} is damaged. Choose another --data, or move {folder} away first."
         ) from None
-    if legible(str(manifest.get("source"))) != legible(source):
+    if escape_surrogates(str(manifest.get("source"))) != escape_surrogates(source):
         raise DataError(
             f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
             "(with make: DATA=DIR), or move it away first."
@@ -162,12 +162,12 @@ def _is_unused(folder: Path) -> bool:
 
 def _refuse_to_delete(folder: Path, manifest: dict[str, Any]) -> None:
     """Refuse to fetch a folder anew when it holds files that no download put there."""
-    known = {MANIFEST, *map(legible, manifest.get("files", []))}
+    known = {MANIFEST, *map(escape_surrogates, manifest.get("files", []))}
     found = list_files(folder, hidden=True).files
     foreign = sorted(
         name
         for name in found
-        if legible(name) not in known and not is_clutter(PurePosixPath(name).name)
+        if escape_surrogates(name) not in known and not is_clutter(PurePosixPath(name).name)
     )
     if foreign:
         raise DataError(
@@ -180,7 +180,7 @@ def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -
     """Build the folder under a temporary name, with its manifest, and put it in place."""
     with atomic_folder(folder) as target:
         imported = bring(target)
-        manifest: dict[str, Any] = legible_values({"source": source, **_describe(imported)})
+        manifest: dict[str, Any] = escape_values({"source": source, **_describe(imported)})
         write_json(target / MANIFEST, manifest)
     return manifest
 
@@ -193,7 +193,7 @@ def _draw_samples(target: Path) -> list[_Imported]:
         return _store(target, name, buffer.getvalue(), (256, 256))
 
     names = [f"{index:03d}.jpg" for index in range(SAMPLE_COUNT)]
-    return list(in_threads(draw, names, "draw"))
+    return list(map_with_progress(draw, names, "draw"))
 
 
 def _import(images: ImageSet, target: Path) -> list[_Imported]:
@@ -213,7 +213,7 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
         new = _free_name(name, taken)
         return _store(target, new, buffer.getvalue(), converted.size, converted=True)
 
-    imported = list(in_threads(bring, images.names, "import"))
+    imported = list(map_with_progress(bring, images.names, "import"))
     problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
     check_any_readable(images, len(imported) - len(problems), problems)
     return imported

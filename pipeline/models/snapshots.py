@@ -24,7 +24,7 @@ from pipeline import __version__
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.records import check_format
-from pipeline.core.text import legible
+from pipeline.core.text import escape_surrogates
 from pipeline.models.builders import build_generator, enlarges
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
 from pipeline.models.snapshot import Snapshot
@@ -153,7 +153,7 @@ def upscaler_of(*paths: Path) -> Snapshot | None:
 @contextmanager
 def _open_tensors(path: Path) -> Iterator[Any]:
     """Open a safetensors file; that library knows only names in UTF-8, so others go by a link."""
-    if legible(str(path)) == str(path):
+    if escape_surrogates(str(path)) == str(path):
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
         return

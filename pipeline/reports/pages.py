@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.core.errors import DataError
-from pipeline.core.text import legible
+from pipeline.core.text import escape_surrogates
 from pipeline.data.decoding import decode_rgb, square
 from pipeline.data.images import ImageSet
 
@@ -64,7 +64,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 def thumbnail(images: ImageSet | None, name: str) -> str | None:
     """Return a small square of an image as a data: URI; None if it is gone or cannot be read.
 
-    `name` may be as `legible` writes it.
+    `name` may be as `escape_surrogates` writes it.
     """
     stored = None if images is None else _stored_name(images, name)
     if images is None or stored is None:
@@ -79,7 +79,7 @@ def thumbnail(images: ImageSet | None, name: str) -> str | None:
 def _stored_name(images: ImageSet, name: str) -> str | None:
     if name in images.names:
         return name
-    return next((stored for stored in images.names if legible(stored) == name), None)
+    return next((stored for stored in images.names if escape_surrogates(stored) == name), None)
 
 
 def gallery(images: ImageSet, names: Iterable[str], kind: str) -> list[Picture]:

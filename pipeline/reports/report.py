@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import (
     MAX_SERIES,
@@ -103,7 +103,7 @@ def _stats(files: RunFolder) -> Mapping[str, Sequence[float]] | None:
     """Return the curves, or None if the run has none: nothing but training could write them."""
     if files.stats.exists():
         return read_stats(files.stats)
-    say_once(f"The report comes without curves: there is no {files.stats}.")
+    warn_once(f"The report comes without curves: there is no {files.stats}.")
     return None
 
 

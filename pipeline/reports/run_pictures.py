@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.config import DataConfig
 from pipeline.core.errors import DataError, RunError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, thumbnail
@@ -115,7 +115,7 @@ def _corner(path: Path, tile: int) -> Image.Image | None:
     try:
         grid = decode_rgb(path.read_bytes())
     except DataError as error:
-        say_once(f"The report comes without the sample grid {path}, which {error}.")
+        warn_once(f"The report comes without the sample grid {path}, which {error}.")
         return None
     pitch = tile + GRID_PADDING
     tiles = max(4, CROP // pitch)

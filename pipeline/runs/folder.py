@@ -19,8 +19,8 @@ from pipeline.core.records import FORMAT, check_format
 from pipeline.runs.files import read_json
 from pipeline.runs.provenance import sitting
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.locks import held_lock
-from pipeline.system.places import is_clutter, make_folder
+from pipeline.system.filesystem import is_clutter, make_folder
+from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"
@@ -153,7 +153,7 @@ class RunFolder:
             RunError: if another process trains there now.
         """
         make_folder(self.path)
-        with held_lock(self.path / LOCK_NAME, wait=False) as held:
+        with file_lock(self.path / LOCK_NAME, wait=False) as held:
             if not held:
                 raise RunError(
                     f"Another process is at work in {self.path}. Wait for it, stop it, or choose "

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pipeline import __version__
-from pipeline.core.redaction import redact_word
+from pipeline.core.redaction import redact_argument
 from pipeline.runs.files import read_json
 
 BUNDLE_FILE = Path(__file__).parents[2] / "bundle.json"
@@ -28,7 +28,7 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
     """Return the record of one process that trains: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *map(redact_word, sys.argv[1:])],
+        "command": [Path(sys.argv[0]).name, *map(redact_argument, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),

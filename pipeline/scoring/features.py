@@ -18,8 +18,8 @@ from tqdm import tqdm
 from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet, check_any_readable, content_hash
 from pipeline.scoring.extractors import Extractor, Outputs
-from pipeline.system.caches import cache_folder, keep
-from pipeline.system.parallel import READ_AHEAD, in_order, read_ahead
+from pipeline.system.caches import cache_folder, write_cache
+from pipeline.system.parallel import IO_PREFETCH, map_in_order, prefetch
 
 BATCH = 16
 """Images a forward pass: larger ones are hardly faster on a CPU, and take more memory."""
@@ -70,7 +70,7 @@ def extract(
         if extractor.replicas == 1:
             rows = [run(batch) for batch in decoded()]
         else:
-            with closing(in_order(run, decoded(), extractor.replicas)) as results:
+            with closing(map_in_order(run, decoded(), extractor.replicas)) as results:
                 rows = list(results)
     check_any_readable(images, len(names), tuple(unreadable))
     logits = [row.logits for row in rows if row.logits is not None]
@@ -93,8 +93,8 @@ def _prepared_chunks(
         except DataError as error:
             return name, f"{name} {error}"
 
-    with closing(read_ahead(prepare, images.names)) as prepared:
-        while chunk := list(islice(prepared, READ_AHEAD)):
+    with closing(prefetch(prepare, images.names)) as prepared:
+        while chunk := list(islice(prepared, IO_PREFETCH)):
             yield chunk
 
 
@@ -125,7 +125,7 @@ def cached_extract(images: ImageSet, extractor: Extractor, description: str) -> 
         unreadable=np.array(features.unreadable, dtype=str),
         logits=_NO_LOGITS if features.logits is None else features.logits,
     )
-    keep(path, buffer.getvalue())
+    write_cache(path, buffer.getvalue())
     return features
 
 

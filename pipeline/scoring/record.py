@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict, cast
 
-from pipeline.core.records import fitting
+from pipeline.core.records import drop_wrong_types
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import Metric
@@ -156,7 +156,7 @@ def kept_score(run: RunFolder) -> Score:
         RunError: if the file is missing or damaged.
         LaterVersion: if a later version wrote it.
     """
-    return cast(Score, fitting(Score, read_json(run.score)))
+    return cast(Score, drop_wrong_types(Score, read_json(run.score)))
 
 
 def score_of_images(run: RunFolder, trust_dates: bool = False) -> Score | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from pipeline.core.errors import ScoringError
-from pipeline.core.text import legible_values
+from pipeline.core.text import escape_values
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.evaluation import evaluate
@@ -155,7 +155,7 @@ def _judge(seen: _Seen, against: ReferenceFeatures, extractor: Extractor) -> Sco
         "unreadable": left_out,
         "nearest": _nearest_pairs(nearest, generated, training),
     }
-    return cast(Score, legible_values(result))
+    return cast(Score, escape_values(result))
 
 
 def _with_names(found: Evaluation, generated: Features, training: Features) -> Score:

@@ -19,8 +19,13 @@ from pathlib import Path
 from pipeline.core.errors import ScoringError
 from pipeline.system import transfers
 from pipeline.system.caches import cache_folder
-from pipeline.system.storage import file_sha256, partial_name, remove_stale_partials, stale_partials
-from pipeline.system.transfers import Reply
+from pipeline.system.storage import (
+    file_sha256,
+    remove_stale_partials,
+    stale_partials,
+    temporary_name,
+)
+from pipeline.system.transfers import Response
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -103,7 +108,7 @@ def _partial_folder(path: Path) -> Path:
     An earlier call's is taken up again, and so is that of a process that is gone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = partial_name(path)
+    folder = temporary_name(path)
     for stale in stale_partials(path):
         if stale.is_dir() and not folder.exists():
             with suppress(OSError):  # another process was quicker
@@ -114,19 +119,19 @@ def _partial_folder(path: Path) -> Path:
 
 
 @contextmanager
-def _send(url: str, headers: dict[str, str], timeout: float) -> Iterator[Reply]:
+def _send(url: str, headers: dict[str, str], timeout: float) -> Iterator[Response]:
     """Ask for `url`; a range that the file does not have is a reply like others."""
     try:
-        reply = urllib.request.urlopen(
+        response = urllib.request.urlopen(
             urllib.request.Request(url, headers=headers), timeout=timeout
         )
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or "Range" not in headers:
             raise
-        reply = error
-    with reply:
-        chunks = iter(lambda: reply.read(transfers.CHUNK), b"")
-        yield Reply(reply.status, reply.headers, chunks)
+        response = error
+    with response:
+        chunks = iter(lambda: response.read(transfers.CHUNK_SIZE), b"")
+        yield Response(response.status, response.headers, chunks)
 
 
 def _reason(error: OSError | http.client.HTTPException) -> object:

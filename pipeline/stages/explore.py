@@ -23,7 +23,7 @@ from PIL import Image
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
-from pipeline.core.text import legible_values
+from pipeline.core.text import escape_values
 from pipeline.data import canvases, near_duplicates, pixel_statistics
 from pipeline.data.decoding import decode, to_rgb
 from pipeline.data.formats import FORMATS
@@ -31,7 +31,7 @@ from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.reports.charts import histogram_bins
 from pipeline.reports.explore_page import write_page
-from pipeline.system.parallel import in_threads
+from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import write_bytes, write_json
 
 SHEET_IMAGES = 64
@@ -73,7 +73,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
     Raises:
         DataError: if no image can be decoded, or one can be no more at the second reading.
     """
-    results = list(in_threads(partial(read_facts, images), images.names, "explore"))
+    results = list(map_with_progress(partial(read_facts, images), images.names, "explore"))
     facts = [r for r in results if isinstance(r, Facts)]
     unreadable = [r for r in results if isinstance(r, str)]
     if not facts:
@@ -89,7 +89,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
         "near_duplicates": compare(facts),
         "unreadable": unreadable,
     }
-    statistics = dict(legible_values(statistics))
+    statistics = dict(escape_values(statistics))
     pictures = pixel_statistics.draw(pixels)
     write_pictures(images, facts, pictures, out)
     write_page(out / "explore.html", images, statistics, [f.file_bytes for f in facts], pictures)
@@ -133,7 +133,7 @@ def measure_pixels(images: ImageSet, facts: Sequence[Facts]) -> PixelStatistics:
                 "Give the same command again when nothing changes the images."
             ) from None
 
-    arrays = in_threads(read, [f.name for f in facts], "pixels")
+    arrays = map_with_progress(read, [f.name for f in facts], "pixels")
     return pixel_statistics.accumulate(arrays, size)
 
 

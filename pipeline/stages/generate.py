@@ -25,9 +25,9 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
-from pipeline.system.parallel import in_order, usable_cores
-from pipeline.system.places import free_bytes
+from pipeline.system.parallel import map_in_order, usable_cores
 from pipeline.system.storage import file_sha256, write_json
 
 DEFAULT_COUNT = 7000
@@ -66,7 +66,7 @@ def generate(
     with (
         open_image_writer(out) as writer,
         tqdm(total=count, desc="generate", unit="img") as bar,
-        closing(in_order(make, batches, usable_cores())) as made,
+        closing(map_in_order(make, batches, usable_cores())) as made,
     ):
         for files in made:
             for file in files:
@@ -85,7 +85,7 @@ def check_disk_space(sampler: Sampler, count: int, out: Path, output: OutputConf
 
     A few are made for a measure, unless the room would suffice for all of them uncompressed.
     """
-    free = free_bytes(out)
+    free = free_disk_space(out)
     if count * 3 * output.output_size**2 <= free:
         return
     measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, MEASURED)))]

@@ -25,7 +25,7 @@ from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TaughtBy, TrainingData
 from pipeline.system.storage import check_writable
-from pipeline.system.threads import Threads, take_threads
+from pipeline.system.threads import Threads, set_threads
 from pipeline.training import loop
 from pipeline.training.continuation import check_continuation, continue_from
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
@@ -125,7 +125,7 @@ def prepare(
     make_ready(plan.run, config, about, ranks, dry_run)
     if dry_run and ranks.is_writer and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
-    threads = take_threads(plan.threads, threads_begun_with(plan) if ranks.count == 1 else None)
+    threads = set_threads(plan.threads, threads_begun_with(plan) if ranks.count == 1 else None)
     made = None if opened.generator is None else make_images(opened.generator, config)
     training, held_out = split(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.core.errors import RunError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.models.snapshots import load_snapshot, save_snapshot, upscaler_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
@@ -61,7 +61,7 @@ def mend_records(run: RunFolder, data: TrainingData) -> None:
             return
     except RunError:
         _replace(run.provenance, {"data": data.to_dict()})
-        say_once(
+        warn_once(
             f"Whether {data.path} holds the paintings that the run was trained on is not known."
         )
 
@@ -89,7 +89,7 @@ def _replace(path: Path, content: dict[str, Any]) -> None:
     kept = set_aside([path])
     write_json(path, content)
     beside = f"; the damaged one is kept as {kept[0].name}" if kept else ""
-    say_once(f"{path} was missing or damaged and has been written again{beside}.")
+    warn_once(f"{path} was missing or damaged and has been written again{beside}.")
 
 
 def set_damaged_aside(run: RunFolder) -> None:
@@ -105,7 +105,7 @@ def set_damaged_aside(run: RunFolder) -> None:
             load_snapshot(path)
         except RunError as error:
             kept = set_aside(_with_json(path))
-            say_once(f"{error} It is kept as {kept[0].name}.")
+            warn_once(f"{error} It is kept as {kept[0].name}.")
 
 
 def mend_snapshots(run: RunFolder, state: TrainingState, batches: Batches, config: Config) -> None:
@@ -117,7 +117,7 @@ def mend_snapshots(run: RunFolder, state: TrainingState, batches: Batches, confi
     images_seen = state.step * config.training.batch_size
     upscaler = upscaler_of(run.best)
     save_snapshot(run.snapshot, generator, run.read_config(), images_seen, upscaler=upscaler)
-    say_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
+    warn_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
 
 
 def make_room(run: RunFolder, resumed: bool) -> None:
@@ -129,7 +129,7 @@ def make_room(run: RunFolder, resumed: bool) -> None:
         *_with_json(run.snapshot), *_with_json(run.best),
         run.stats, run.scores, run.log, run.samples,
     ])  # fmt: skip
-    say_once(
+    warn_once(
         f"{run.path} has no {run.state.name} to go on from, so it is trained from the start. What "
         f"was there is kept: {', '.join(path.name for path in kept)}."
     )

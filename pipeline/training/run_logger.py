@@ -15,7 +15,7 @@ from torchvision.utils import save_image
 
 from pipeline.config import Config
 from pipeline.core.errors import DataError, DivergedError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.families.family import Metrics
 from pipeline.families.layers.normalisation import mixes_images
 from pipeline.models.snapshots import save_snapshot, upscaler_of
@@ -100,9 +100,9 @@ class RunLogger:
                 if late.stem.isdecimal() and int(late.stem) > self.images_seen:
                     late.unlink()
         if resumed:
-            self._log.say(f"Resuming at {self.images_seen:,} images, in {precision}.")
+            self._log.info(f"Resuming at {self.images_seen:,} images, in {precision}.")
         else:
-            self._log.say(f"Training in {precision}.")
+            self._log.info(f"Training in {precision}.")
             self._save(sample=True)
         self._scores.begin(self._state.average.network, self._state.device)
 
@@ -132,7 +132,7 @@ class RunLogger:
         self._save(sample=not interrupted)
         verb = "Stopped" if interrupted else "Trained"
         minutes = self.clock() / 60
-        self._log.say(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
+        self._log.info(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
 
     def close(self) -> None:
         """Close the logs."""
@@ -192,7 +192,7 @@ class RunLogger:
             f"{what} The checkpoint before it is kept in {self._run.path}. "
             "Try a lower learning_rate or precision=float32, in another --run."
         )
-        self._log.say(message)
+        self._log.info(message)
         raise DivergedError(message)
 
     def _save(self, sample: bool) -> None:
@@ -249,7 +249,7 @@ class RunLogger:
             yield
         except (OSError, DataError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            say_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
+            warn_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
 
 
 def fitted_generator(state: TrainingState, batches: Batches, config: Config) -> nn.Module:

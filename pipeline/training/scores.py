@@ -64,7 +64,7 @@ class Scores:
         try:
             return read_scores(self._run.scores)
         except RunError as error:
-            self._log.say(f"{error} The training goes on as if it had no scores before.")
+            self._log.info(f"{error} The training goes on as if it had no scores before.")
             return []
 
     def _read_best(self, criterion: str) -> float:
@@ -92,7 +92,9 @@ class Scores:
         """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
         self._validation_score = None
         reason = str(error).strip().rstrip(".") or type(error).__name__
-        self._log.say(f"No more scores on the way in this sitting: {reason}. The training goes on.")
+        self._log.info(
+            f"No more scores on the way in this sitting: {reason}. The training goes on."
+        )
 
     def due(self, images_seen: int, seconds: float) -> bool:
         """Tell whether to score now: often enough, and at most one twentieth of the time.
@@ -153,7 +155,7 @@ class Scores:
         if share <= self._memorized:
             return
         self._memorized = share
-        self._log.say(
+        self._log.info(
             f"Warning: {share:.1%} of the generated images lie nearer than "
             f"{MEMORIZATION_THRESHOLD} to a painting, more than before: it begins to copy. "
             "A shorter training or stronger diffaugment may help; the best snapshot is kept."

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
 
 class Curves:
@@ -50,7 +50,7 @@ class Curves:
 
     def _give_up(self, error: Exception) -> None:
         writer, self._writer = self._writer, None
-        say_once(f"No curves in TensorBoard: {type(error).__name__}: {error}")
+        warn_once(f"No curves in TensorBoard: {type(error).__name__}: {error}")
         if writer is not None:
             with suppress(Exception):  # the reason has been said
                 writer.close()

@@ -7,8 +7,8 @@ import click
 import pytest
 
 from pipeline.cli import cli, run_command
-from pipeline.cli.options import HomePath
-from pipeline.core.home import at_home
+from pipeline.cli.options import ExpandedPath
+from pipeline.core.paths import expand_user
 from pipeline.data.sources import download
 from pipeline.study.plan import load_study
 from pipeline.system.caches import cache_folder
@@ -31,7 +31,7 @@ def parameters(group: click.Group) -> Iterator[click.Parameter]:
 def test_every_path_of_every_command_knows_the_home_folder() -> None:
     paths = [p for p in parameters(cli) if isinstance(p.type, click.Path)]
     assert paths
-    assert all(isinstance(p.type, HomePath) for p in paths)
+    assert all(isinstance(p.type, ExpandedPath) for p in paths)
 
 
 def test_stages_read_and_write_in_the_home_folder(home: Path) -> None:
@@ -58,4 +58,4 @@ def test_a_home_that_does_not_exist_is_a_name_like_others(monkeypatch: pytest.Mo
     assert run_command(["download", "--source=~nobody-here/a", "--data=data"]) == 2
     assert run_command(["study", "~nobody-here/a.toml", "--data=~/paintings"]) == 2
     monkeypatch.setenv("PAINTER_CACHE", "~nobody-here/cache")
-    assert cache_folder() == at_home("~nobody-here/cache") == Path("~nobody-here/cache")
+    assert cache_folder() == expand_user("~nobody-here/cache") == Path("~nobody-here/cache")

@@ -126,8 +126,8 @@ def test_a_borrowed_upscaler_that_enlarges_nothing_is_refused(desk: Path) -> Non
     snapshot = load_snapshot(desk / "run" / "snapshot.safetensors")
     output = change_output(snapshot.config, ["upscale=lanczos"])
     with pytest.raises(ConfigError, match="a model keeps no upscaler"):
-        check_upscale_used(snapshot, output, None, borrowed=True)
-    check_upscale_used(snapshot, output, "lanczos", borrowed=False)
+        check_upscale_used(snapshot, output, None, into_model=True)
+    check_upscale_used(snapshot, output, "lanczos", into_model=False)
 
 
 def test_settings_of_other_names_are_not_given_twice() -> None:

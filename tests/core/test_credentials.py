@@ -321,7 +321,7 @@ def test_a_credential_is_not_shown_by_its_repr(monkeypatch: pytest.MonkeyPatch) 
 
 def test_variables_are_as_before_when_the_client_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(credentials.TOKEN, f"{TOKEN}\n")
-    with credentials.handed_over():
+    with credentials.exported():
         assert os.environ[credentials.TOKEN] == TOKEN
     assert os.environ[credentials.TOKEN] == f"{TOKEN}\n"
 
@@ -377,7 +377,7 @@ def test_what_is_known_holds_all_of_the_account_and_no_path(
     monkeypatch.setenv(credentials.TOKEN, str(tmp_path / "elsewhere"))
     monkeypatch.setenv("KAGGLE_USER_SECRETS_TOKEN", "of-a-notebook")
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
-    names, secrets = credentials.known()
+    names, secrets = credentials.names_and_secrets()
     assert names == {"bob", USER, f"{USER}\n"}
     assert secrets == {
         "in-the-file", "in-another-file", "damaged-key", "access-of-the-login", KEY,

@@ -39,15 +39,15 @@ def test_an_answer_that_is_false_is_one_all_the_same() -> None:
     assert poll(lambda: 0, 5, StandingTime().clock) == 0
 
 
-@pytest.mark.parametrize(("longest", "questions"), [(0, 1), (9.9, 2), (10, 3), (12, 3)])
-def test_nobody_is_asked_after_the_longest_time(longest: float, questions: int) -> None:
+@pytest.mark.parametrize(("timeout", "questions"), [(0, 1), (9.9, 2), (10, 3), (12, 3)])
+def test_nobody_is_asked_after_the_longest_time(timeout: float, questions: int) -> None:
     time, asked = StandingTime(), []
 
     def ask() -> None:
         asked.append(time.seconds)
 
-    with pytest.raises(TimeoutError, match=f"within {longest:g} seconds"):
-        poll(ask, 5, time.clock, longest)
+    with pytest.raises(TimeoutError, match=f"within {timeout:g} seconds"):
+        poll(ask, 5, time.clock, timeout)
     assert asked == [100.0 + 5 * number for number in range(questions)]
 
 
@@ -65,14 +65,14 @@ def test_a_question_that_takes_time_leaves_less_for_others() -> None:
 def test_kaggle_may_be_away_for_a_while() -> None:
     time = StandingTime()
     ask = saying(*away(2), None, *away(2), "there")
-    assert poll(ask, 5, time.clock, math.inf, failures=3) == "there"
+    assert poll(ask, 5, time.clock, math.inf, max_failures=3) == "there"
     assert len(time.slept) == 5
 
 
 def test_one_that_stays_away_is_given_up() -> None:
     time = StandingTime()
     with pytest.raises(KaggleUnreachable):
-        poll(saying(None, *away(3)), 5, time.clock, failures=3)
+        poll(saying(None, *away(3)), 5, time.clock, max_failures=3)
     assert len(time.slept) == 3
     with pytest.raises(KaggleUnreachable):
         poll(saying(*away(1)), 5, time.clock)
@@ -80,4 +80,4 @@ def test_one_that_stays_away_is_given_up() -> None:
 
 def test_any_other_failure_ends_the_waiting_at_once() -> None:
     with pytest.raises(KaggleError, match="refused"):
-        poll(saying(KaggleError("refused")), 5, StandingTime().clock, failures=9)
+        poll(saying(KaggleError("refused")), 5, StandingTime().clock, max_failures=9)

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from pipeline.core import redaction
 from pipeline.core.errors import ConfigError
-from pipeline.core.redaction import HIDDEN, RedactedStream, redact, strike
+from pipeline.core.redaction import PLACEHOLDER, RedactedStream, redact, redact_credentials
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.runs.provenance import sitting
-from pipeline.study.books import open_study
 from pipeline.study.plan import load_study
+from pipeline.study.storage import open_study
 from pipeline.system.storage import write_json, write_text
 from tests.support.kaggle_server import KEY, TOKEN, USER, basic
 from tests.support.painter_process import ROOT
@@ -38,9 +38,9 @@ def account(*secrets: str, user: str = USER, words: tuple[str, ...] = ()) -> Ite
         patch.setenv("KAGGLE_USERNAME", user)
         for variable, secret in zip(VARIABLES, secrets, strict=False):
             patch.setenv(variable, secret)
-        redaction.learn(words)
+        redaction.load_credentials(words)
         yield
-    redaction.learn(())
+    redaction.load_credentials(())
 
 
 # Few letters, so that secrets hold and overlap each other; no part of a path that exists.
@@ -104,7 +104,7 @@ def test_every_form_of_a_secret_is_struck_out(value: str, user: str) -> None:
             json.dumps(value)[1:-1],
         ]
         for form in forms:
-            assert redact(f" {form} ") == f" {HIDDEN} "
+            assert redact(f" {form} ") == f" {PLACEHOLDER} "
         assert value not in redact(f"ValueError({f'Bearer {value}'.encode()!r})")
 
 
@@ -129,7 +129,7 @@ def test_a_short_value_mangles_nothing(short: str) -> None:
 
 def test_a_value_that_is_a_word_of_the_mark_does_not_mangle_it() -> None:
     with account("credential", TOKEN):
-        assert redact(f"a credential: {TOKEN}") == f"a credential: {HIDDEN}"
+        assert redact(f"a credential: {TOKEN}") == f"a credential: {PLACEHOLDER}"
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,18 @@ def test_the_password_of_a_url_is_not_shown(text: str, shown: str) -> None:
 
 def test_a_long_password_on_the_command_line_is_known_and_a_common_word_is_not() -> None:
     with account(words=("study", "--storage", URL)):
-        assert redact(f"rejected {PASSWORD} for me") == f"rejected {HIDDEN} for me"
-        assert strike(PASSWORD) == HIDDEN
-        redaction.learn()  # the account anew, the command line as before
-        assert strike(PASSWORD) == HIDDEN
+        assert redact(f"rejected {PASSWORD} for me") == f"rejected {PLACEHOLDER} for me"
+        assert redact_credentials(PASSWORD) == PLACEHOLDER
+        redaction.load_credentials()  # the account anew, the command line as before
+        assert redact_credentials(PASSWORD) == PLACEHOLDER
     with account(words=("--storage=postgresql://postgres:postgres@db/x",)):
         assert redact("postgresql for postgres") == "postgresql for postgres"
 
 
 def test_the_password_of_a_proxy_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://me:{PASSWORD}@proxy:3128")
-    redaction.learn()
-    assert redact(f"407 for {PASSWORD}") == f"407 for {HIDDEN}"
+    redaction.load_credentials()
+    assert redact(f"407 for {PASSWORD}") == f"407 for {PLACEHOLDER}"
 
 
 def test_files_and_logs_hold_no_credential(
@@ -172,18 +172,18 @@ def test_files_and_logs_hold_no_credential(
     with account(TOKEN, KEY):
         command = sitting("float32", "cpu")["command"]
         assert command[2:] == ["--storage", "postgresql://me:***@db.example/x", "--set",
-                               f"x={HIDDEN}"]  # fmt: skip
+                               f"x={PLACEHOLDER}"]  # fmt: skip
         write_text(tmp_path / "a.txt", f"{TOKEN} é\n")
         write_json(tmp_path / "a.json", {"header": basic(USER, KEY)})
         log = RunLog(RunFolder(tmp_path), {})
-        log.say(f"with {KEY} at {URL}")
+        log.info(f"with {KEY} at {URL}")
         log.close()
-    assert (tmp_path / "a.txt").read_text() == f"{HIDDEN} é\n"
-    assert json.loads((tmp_path / "a.json").read_text()) == {"header": f"Basic {HIDDEN}"}
+    assert (tmp_path / "a.txt").read_text() == f"{PLACEHOLDER} é\n"
+    assert json.loads((tmp_path / "a.json").read_text()) == {"header": f"Basic {PLACEHOLDER}"}
     said = (tmp_path / "log.txt").read_text()
-    assert f"with {HIDDEN} at postgresql://me:***@db" in said
+    assert f"with {PLACEHOLDER} at postgresql://me:***@db" in said
     shown = capsys.readouterr().err
-    assert f"with {HIDDEN} at postgresql://me:***@db" in shown
+    assert f"with {PLACEHOLDER} at postgresql://me:***@db" in shown
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "nonsense", "sqlite"])
@@ -199,9 +199,9 @@ def test_a_storage_that_cannot_be_used_is_named_without_its_password(
 
 PROGRAM = """
 import os, sys, warnings
-from pipeline.core.redaction import protect_output
-protect_output()
-protect_output()
+from pipeline.core.redaction import redact_output
+redact_output()
+redact_output()
 key = os.environ["KAGGLE_KEY"]
 print("print", key)
 sys.stdout.write(key[:5]); sys.stdout.flush(); sys.stdout.write(key[5:]); print(" in pieces")
@@ -218,9 +218,11 @@ def test_nothing_that_a_process_prints_shows_a_credential() -> None:
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert KEY not in done.stdout + done.stderr
-    assert done.stdout == (f"print {HIDDEN}\n{HIDDEN} in pieces\nthe end is held back {KEY[:4]}")
-    assert f"UserWarning: warned of {HIDDEN}" in done.stderr
-    assert f"KeyError: 'Basic {HIDDEN}'" in done.stderr
+    assert done.stdout == (
+        f"print {PLACEHOLDER}\n{PLACEHOLDER} in pieces\nthe end is held back {KEY[:4]}"
+    )
+    assert f"UserWarning: warned of {PLACEHOLDER}" in done.stderr
+    assert f"KeyError: 'Basic {PLACEHOLDER}'" in done.stderr
 
 
 def test_a_protected_stream_is_otherwise_like_its_own() -> None:

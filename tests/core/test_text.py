@@ -10,28 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.notices import say_once
-from pipeline.core.text import legible, legible_values, print_any_name
+from pipeline.core.text import escape_output, escape_surrogates, escape_values
+from pipeline.core.user_warnings import warn_once
 from pipeline.system.storage import write_text
 
 LATIN = os.fsdecode(b"caf\xe9")
 
 
 def test_bytes_that_are_not_utf8_are_shown_as_a_shell_shows_them() -> None:
-    assert legible(LATIN) == r"caf\xe9"
-    assert legible("\ud800") == r"\ud800"
-    assert legible("café 日本 🎨") == "café 日本 🎨"
+    assert escape_surrogates(LATIN) == r"caf\xe9"
+    assert escape_surrogates("\ud800") == r"\ud800"
+    assert escape_surrogates("café 日本 🎨") == "café 日本 🎨"
 
 
 @given(st.text(st.characters()))
 def test_whatever_the_text_it_can_be_written_and_is_left_alone_the_second_time(text: str) -> None:
-    shown = legible(text)
+    shown = escape_surrogates(text)
     shown.encode()
-    assert legible(shown) == shown
+    assert escape_surrogates(shown) == shown
 
 
 def test_every_string_and_key_of_a_json_value_is_legible() -> None:
-    found = legible_values({LATIN: [LATIN, (1, None)], "n": 2.5, "b": True})
+    found = escape_values({LATIN: [LATIN, (1, None)], "n": 2.5, "b": True})
     assert found == {r"caf\xe9": [r"caf\xe9", [1, None]], "n": 2.5, "b": True}
     assert json.loads(json.dumps(found)) == found
 
@@ -49,7 +49,7 @@ def test_standard_output_takes_any_name(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
-    print_any_name()
+    escape_output()
     print(f"{LATIN} café", flush=True)
     assert written.getvalue().decode(encoding) == f"{shown}\n"
 
@@ -57,16 +57,16 @@ def test_standard_output_takes_any_name(
 def test_a_line_is_said_once_and_a_closed_stream_is_no_reason_to_stop(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say_once(f"once {LATIN}")
-    say_once(f"once {LATIN}")
+    warn_once(f"once {LATIN}")
+    warn_once(f"once {LATIN}")
     assert capsys.readouterr().err == "once caf\\xe9\n"
     monkeypatch.setenv("RANK", "1")
-    say_once("by another rank")
+    warn_once("by another rank")
     assert capsys.readouterr().err == ""
     monkeypatch.delenv("RANK")
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stderr", closed)
-    say_once("into nothing")
+    warn_once("into nothing")
     monkeypatch.setattr(sys, "stderr", None)
-    say_once("into less")
+    warn_once("into less")

@@ -25,7 +25,7 @@ from pipeline.data.pixels import (
     keep_on_disk,
     kept_on_disk,
 )
-from pipeline.system.parallel import READ_AHEAD, in_threads
+from pipeline.system.parallel import IO_PREFETCH, map_with_progress
 from tests.support.helpers import encoded, fill, painting
 
 
@@ -198,10 +198,14 @@ def test_another_failure_of_the_disk_keeps_its_name() -> None:
 
 def test_threads_run_ahead_of_what_is_taken_by_a_bounded_number() -> None:
     started: list[str] = []
-    results = in_threads(lambda n: started.append(n) or n, [str(n) for n in range(500)], "work")  # type: ignore[func-returns-value]  # notes and returns the name
+    results = map_with_progress(
+        lambda n: started.append(n) or n,  # type: ignore[func-returns-value]  # notes and returns
+        [str(n) for n in range(500)],
+        "work",
+    )
     taken = [next(results) for _ in range(10)]
     assert taken == [str(n) for n in range(10)]
-    assert len(started) <= 10 + READ_AHEAD
+    assert len(started) <= 10 + IO_PREFETCH
     assert [*taken, *results] == [str(n) for n in range(500)]
 
 

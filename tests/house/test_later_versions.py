@@ -117,8 +117,8 @@ def test_the_table_of_runs_shows_it_beside_the_others(trained: Path, tmp_path: P
 
 
 def change_ledger(path: Path) -> None:
-    with Ledger(path).opened() as book:
-        book.save()
+    with Ledger(path).transaction() as transaction:
+        transaction.save()
 
 
 def fetch_sample(manifest: Path) -> None:
@@ -147,7 +147,7 @@ def test_other_records_are_left_alone(
 
 def test_the_books_of_a_study_are_left_alone(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    from pipeline.study.books import open_study
+    from pipeline.study.storage import open_study
 
     plan, books = load_study("noise"), tmp_path / "study.db"
     open_study(plan, f"sqlite:///{books}")

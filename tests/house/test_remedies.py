@@ -36,7 +36,7 @@ APPEARS_IN = {
     "pipeline/families/upscaler/generated_inputs.py": "train",
     "pipeline/training/distributed/context.py": "train",
     "pipeline/stages/video.py": "video",
-    "pipeline/kaggle/answers.py": "download, kernel push, submit, leaderboard, doctor",
+    "pipeline/kaggle/errors.py": "download, kernel push, submit, leaderboard, doctor",
     "pipeline/kaggle/api.py": "download, kernel push, submit, leaderboard, doctor",
     "kernels/metadata.py": "kernel push, kernel build",
     "kernels/pull.py": "kernel pull, submit, study",
@@ -82,7 +82,7 @@ def sources() -> list[Path]:
     return sorted(p for folder in folders for p in (ROOT / folder).rglob("*.py"))
 
 
-def options_of(command: str) -> set[str]:
+def union_members(command: str) -> set[str]:
     parameters = COMMANDS[command].params
     return {name for p in parameters if isinstance(p, click.Option) for name in p.opts}
 
@@ -93,7 +93,7 @@ def test_every_command_that_a_message_gives_has_the_options_it_names() -> None:
         for text in texts(path):
             for command, rest in COMMAND.findall(text):
                 named = set(OPTION.findall(rest.split(" shows ")[0]))
-                assert named <= options_of(command), (path, text)
+                assert named <= union_members(command), (path, text)
                 seen += bool(named)
     assert seen > 10  # the search finds them
 
@@ -104,11 +104,11 @@ def test_an_option_that_a_message_advises_is_one_of_the_command_at_hand(module: 
         bare = FOREIGN.sub("", re.sub(r"`[^`]*`", "", text)) if " " in text else ""
         for name in OPTION.findall(bare):
             for command in APPEARS_IN[module].split(", "):
-                assert name in options_of(command), (name, command, text)
+                assert name in union_members(command), (name, command, text)
 
 
 def test_an_option_that_stands_bare_anywhere_is_one_of_some_command() -> None:
-    known = set().union(*map(options_of, COMMANDS)) | {"--version", "--help"}
+    known = set().union(*map(union_members, COMMANDS)) | {"--version", "--help"}
     for path in sources():
         for text in texts(path):
             if " " in text and "`" not in text and not FOREIGN.search(text):

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.names import dataset_meant, did_you_mean, source_meant
+from pipeline.kaggle.names import did_you_mean, parse_dataset_name, parse_source
 
 SITE = "https://www.kaggle.com"
 
@@ -39,9 +39,9 @@ SITE = "https://www.kaggle.com"
     ],
 )
 def test_what_names_a_source_in_another_form_is_understood(given: str, meant: str | None) -> None:
-    assert source_meant(given, COMPETITION) == meant
+    assert parse_source(given, COMPETITION) == meant
     if meant is None or meant.startswith("dataset:"):
-        assert dataset_meant(given) == (meant.removeprefix("dataset:") if meant else None)
+        assert parse_dataset_name(given) == (meant.removeprefix("dataset:") if meant else None)
 
 
 def test_the_question_ends_a_message() -> None:

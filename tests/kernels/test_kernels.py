@@ -17,7 +17,7 @@ from kernels.metadata import (
     GPU,
     MACHINES,
     MAX_SLUG_LENGTH,
-    Plan,
+    KernelPlan,
     accelerator_of,
     describe,
     slug_of,
@@ -28,7 +28,7 @@ from kernels.push import Attachment, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
-from pipeline.cli.options import may_replace
+from pipeline.cli.options import replace_confirmation
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
 from submission.kernel.settings import KernelSettings
 from tests.support.clock import StandingTime
@@ -489,7 +489,7 @@ def test_title_and_slug_agree_for_any_name(name: str, purpose: str) -> None:
     slug = slug_of(Path("runs") / name, purpose)
     assert slugify(title_of(slug)) == slug
     assert 6 <= len(slug) <= MAX_SLUG_LENGTH
-    metadata = describe(Plan(slug, KernelSettings("train", config={})), "alice")
+    metadata = describe(KernelPlan(slug, KernelSettings("train", config={})), "alice")
     assert metadata["id"] == f"alice/{slug}"
     assert metadata["title"] == title_of(slug)
 
@@ -688,7 +688,7 @@ def test_a_kernel_of_an_earlier_version_is_found_by_its_record(desk: Desk) -> No
     (desk.folder / "runs" / "v2-0").rename(run)
     earlier = read_record(run)
     assert earlier is not None
-    write_record(run, earlier.but(source_sha256=digest(version.request["text"])))
+    write_record(run, earlier.with_changes(source_sha256=digest(version.request["text"])))
     assert "is on Kaggle already" in desk.works(*instead_of_first(PUSH, "runs/v2.0"))
     desk.works(*instead_of_first(PULL, "runs/v2.0"))
     assert (run / "images.zip").read_bytes() == images()
@@ -719,19 +719,19 @@ def test_at_a_terminal_the_question_is_asked(
         monkeypatch.setattr("sys.stdin", stdin)
         monkeypatch.setattr("sys.stderr", stderr)
         os.write(keyboard, f"{answer}\n".encode())
-        assert may_replace(False)("It is from elsewhere.") is expected
+        assert replace_confirmation(False)("It is from elsewhere.") is expected
         shown = ""
         while "Push it?" not in shown and select.select([keyboard], [], [], 5)[0]:
             shown += os.read(keyboard, 1000).decode()
         assert "It is from elsewhere. Push it?" in shown
-        assert may_replace(True)("It is from elsewhere.")
+        assert replace_confirmation(True)("It is from elsewhere.")
     os.close(keyboard)
 
 
 def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     for stdin in (None, io.StringIO("y\n")):
         monkeypatch.setattr("sys.stdin", stdin)
-        assert not may_replace(False)("It is from elsewhere.")
+        assert not replace_confirmation(False)("It is from elsewhere.")
 
 
 def test_the_mark_in_a_source_is_of_its_folder(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.service.batching import Batcher, padded, steady_sizes
+from pipeline.service.batching import Batcher, deterministic_sizes, pad_batch
 from tests.support.service_helpers import tiny_model
 
 
@@ -65,7 +65,7 @@ def test_a_failure_reaches_those_who_wait_and_the_next_batch_is_computed() -> No
 
 
 def test_padding_adds_zeros() -> None:
-    assert padded([torch.ones(2)], 3).tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert pad_batch([torch.ones(2)], 3).tolist() == [[1, 1], [0, 0], [0, 0]]
 
 
 # --- Sizes that agree
@@ -74,7 +74,7 @@ def test_padding_adds_zeros() -> None:
 def test_the_real_generator_gives_the_same_bits_at_every_place_of_its_batches() -> None:
     model = tiny_model()
     z = model.examples(8)
-    sizes = steady_sizes(model.tensors, z)
+    sizes = deterministic_sizes(model.tensors, z)
     expected = model.tensors(z[: sizes[0]])
     for size in sizes:
         for first in range(0, sizes[0], size):
@@ -101,7 +101,9 @@ def test_sizes_that_round_otherwise_are_not_used(
             images[-1] += 1e-6  # the last place sums in another order
         return images
 
-    assert steady_sizes(compute, torch.rand(8, 1, generator=torch.manual_seed(0))) == expected
+    assert (
+        deterministic_sizes(compute, torch.rand(8, 1, generator=torch.manual_seed(0))) == expected
+    )
 
 
 def test_few_rows_are_filled_up_to_the_next_size_that_agrees() -> None:

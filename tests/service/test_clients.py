@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from pipeline.core.errors import ServiceBusy
-from pipeline.service.admission import MAX_WAIT, Pace, Room
-from pipeline.service.answers import HeadAsGet, while_wanted
+from pipeline.service.admission import MAX_WAIT, Capacity, WaitEstimate
 from pipeline.service.batching import Batcher
-from pipeline.service.connection import PIECE, UNSENT, PatientProtocol
+from pipeline.service.connection import CHUNK_SIZE, MAX_UNSENT_BYTES, TimeoutProtocol
 from pipeline.service.inference import InferenceService
 from pipeline.service.queries import MAX_IMAGES, MAX_PIXELS
+from pipeline.service.responses import HeadAsGet, until_disconnected
 from tests.support.service_helpers import Held, serving, tiny_model
 
 PATIENCE = 1.0
@@ -103,8 +103,8 @@ class Counting:
 def counting() -> Iterator[tuple[Counting, InferenceService]]:
     """Yield a generator whose batches hold one row, and a studio with it."""
     compute = Counting()
-    studio = InferenceService(tiny_model(), Batcher(compute, [1]))
-    yield compute, studio
+    service = InferenceService(tiny_model(), Batcher(compute, [1]))
+    yield compute, service
     compute.go.set()
 
 
@@ -112,11 +112,13 @@ def counting() -> Iterator[tuple[Counting, InferenceService]]:
 
 
 def test_fifty_slow_clients_hold_no_more_than_the_limit_and_others_are_served() -> None:
-    room = Room(most_bytes=24 * MEGABYTE)
+    capacity = Capacity(max_bytes=24 * MEGABYTE)
     most = 0
     statuses: list[int] = []
     with ExitStack() as stack:
-        url = stack.enter_context(serving(InferenceService(tiny_model(), Noise(), room), PATIENCE))
+        url = stack.enter_context(
+            serving(InferenceService(tiny_model(), Noise(), capacity), PATIENCE)
+        )
         client = stack.enter_context(httpx.Client(base_url=url, timeout=WAIT))
         slow = [stack.enter_context(asked(url, LARGE)) for _ in range(50)]
         heads = [one.recv(1) for one in slow]
@@ -127,27 +129,27 @@ def test_fifty_slow_clients_hold_no_more_than_the_limit_and_others_are_served() 
                 with suppress(TimeoutError, ConnectionError):
                     one.recv(1)
             statuses.append(client.get("/v1/images?size=64").status_code)
-            most = max(most, room.bytes)
+            most = max(most, capacity.bytes)
         assert heads == [b"H"] * 50
         assert 8 * MEGABYTE < most <= 24 * MEGABYTE
         assert set(statuses) == {200}
         assert len(statuses) > 5
-        until(lambda: room.bytes == 0)
+        until(lambda: capacity.bytes == 0)
         assert all(is_dropped(one) for one in slow[:5])
         assert client.get(LARGE).status_code == 200
-    assert (room.images, room.bytes) == (0, 0)
+    assert (capacity.images, capacity.bytes) == (0, 0)
 
 
 def test_an_answer_counts_until_it_is_taken_and_what_goes_beyond_gets_429() -> None:
-    room = Room(most_bytes=9 * MEGABYTE)
+    capacity = Capacity(max_bytes=9 * MEGABYTE)
     with (
-        serving(InferenceService(tiny_model(), Noise(), room), WAIT) as url,
+        serving(InferenceService(tiny_model(), Noise(), capacity), WAIT) as url,
         httpx.Client(base_url=url, timeout=WAIT) as client,
     ):
         with asked(url, LARGE) as slow:
-            until(lambda: room.images == 0 and room.bytes > 0)
-            assert 2 * MEGABYTE < room.bytes < 3.5 * MEGABYTE
-            assert client.get("/healthz").json()["waiting_bytes"] == room.bytes
+            until(lambda: capacity.images == 0 and capacity.bytes > 0)
+            assert 2 * MEGABYTE < capacity.bytes < 3.5 * MEGABYTE
+            assert client.get("/healthz").json()["waiting_bytes"] == capacity.bytes
             refused = client.get(f"{LARGE}&seed=1")
             assert refused.status_code == 429
             assert "MB of answers are being made or taken" in refused.json()["error"]
@@ -155,15 +157,15 @@ def test_an_answer_counts_until_it_is_taken_and_what_goes_beyond_gets_429() -> N
             content = b""
             while len(content) < 2 * MEGABYTE:
                 content += slow.recv(MEGABYTE)
-            until(lambda: is_dropped(slow) or room.bytes == 0)
+            until(lambda: is_dropped(slow) or capacity.bytes == 0)
         assert client.get(f"{LARGE}&seed=1").status_code == 200
 
 
 def test_a_slow_client_that_goes_on_taking_gets_all_of_it() -> None:
-    room = Room()
+    capacity = Capacity()
     path = "/v1/images?count=4&size=256"  # 0.8 MB
     with (
-        serving(InferenceService(tiny_model(), Noise(), room), PATIENCE) as url,
+        serving(InferenceService(tiny_model(), Noise(), capacity), PATIENCE) as url,
         httpx.Client(base_url=url, timeout=WAIT) as client,
     ):
         whole = client.get(path).content
@@ -171,11 +173,11 @@ def test_a_slow_client_that_goes_on_taking_gets_all_of_it() -> None:
         with asked(url, path) as slow:
             content = b""
             while not content.endswith(whole[-100:]):
-                content += slow.recv(PIECE)
+                content += slow.recv(CHUNK_SIZE)
                 time.sleep(0.01)
         assert content.endswith(whole)
         assert time.monotonic() - began > PATIENCE  # longer than anybody waits for a piece
-        until(lambda: room.bytes == 0)
+        until(lambda: capacity.bytes == 0)
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
@@ -206,26 +208,26 @@ def test_who_waits_for_long_work_is_not_dropped() -> None:
 
 
 def test_what_nobody_waits_for_is_not_computed(counting: tuple[Counting, InferenceService]) -> None:
-    compute, studio = counting
-    with serving(studio) as url, ExitStack() as clients:
+    compute, service = counting
+    with serving(service) as url, ExitStack() as clients:
         first = clients.enter_context(asked(url, "/v1/images"))
         assert compute.begun.wait(WAIT)
         for number in range(20):
             clients.enter_context(asked(url, f"/v1/images?count=4&seed={number}"))
-        until(lambda: studio.room.images == 81)
+        until(lambda: service.capacity.images == 81)
         stays = clients.enter_context(asked(url, "/v1/images?seed=99"))
-        until(lambda: studio.room.images == 82)
+        until(lambda: service.capacity.images == 82)
         gone = clients.pop_all()
         for client in (first, stays):
             gone.callback(client.close)
         kept = [first.dup(), stays.dup()]
         gone.close()
-        until(lambda: studio.room.images == 2)
+        until(lambda: service.capacity.images == 2)
         compute.go.set()
         for client in kept:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
             client.close()
-        until(lambda: studio.room.bytes == 0)
+        until(lambda: service.capacity.bytes == 0)
     assert compute.rows == [1, 1]
 
 
@@ -242,11 +244,11 @@ def test_a_long_file_that_nobody_waits_for_is_not_written_to_its_end(
             yield frame
 
     monkeypatch.setattr("pipeline.service.jobs.finished", slow)
-    studio = InferenceService(tiny_model(), Noise())
-    with serving(studio) as url:
+    service = InferenceService(tiny_model(), Noise())
+    with serving(service) as url:
         with asked(url, "/v1/interpolation?images=1,2&frames_per_step=30&size=256"):
             until(lambda: frames == [1])
-        until(lambda: studio.room.images == 0)
+        until(lambda: service.capacity.images == 0)
         go.set()
         assert httpx.get(f"{url}v1/images", timeout=WAIT).status_code == 200
     assert len(frames) == 2  # of the 60, the one that was begun; and the image
@@ -256,7 +258,7 @@ def test_a_long_file_that_nobody_waits_for_is_not_written_to_its_end(
 
 
 def test_the_pace_is_that_of_the_queue() -> None:
-    pace = Pace()
+    pace = WaitEstimate()
     assert pace.seconds(1000) == 1  # nothing is known yet
     for _ in range(50):
         pace.note(1.99, 10)
@@ -273,29 +275,32 @@ def test_retry_after_follows_the_queue() -> None:
     now = [0.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.service.admission.time.monotonic", lambda: now[0])
-        room = Room(most_images=8)
-        with room.place(2, 100) as place:
+        capacity = Capacity(max_images=8)
+        with capacity.reserve(2, 100) as reservation:
             now[0] = 3.0
-            room.made(place, 50)  # 1.5 seconds an image
+            capacity.made(reservation, 50)  # 1.5 seconds an image
         waits = []
         for queue in (4, 8):
-            with room.place(queue, 100), pytest.raises(ServiceBusy) as busy:
-                room._refuse_beyond(8, 100)
+            with capacity.reserve(queue, 100), pytest.raises(ServiceBusy) as busy:
+                capacity._check_capacity(8, 100)
             waits.append(busy.value.seconds)
     assert waits == [6, 12]
 
 
 def test_the_largest_answers_find_room_when_there_is_little_else() -> None:
-    room = Room()
-    with room.place(MAX_IMAGES, 3 * MAX_PIXELS), room.place(MAX_IMAGES, 3 * MAX_PIXELS):
-        assert room.images == 2 * MAX_IMAGES
+    capacity = Capacity()
+    with (
+        capacity.reserve(MAX_IMAGES, 3 * MAX_PIXELS),
+        capacity.reserve(MAX_IMAGES, 3 * MAX_PIXELS),
+    ):
+        assert capacity.images == 2 * MAX_IMAGES
 
 
 def test_a_failure_leaves_nothing_counted() -> None:
-    room = Room()
-    with pytest.raises(ValueError, match="broken"), room.place(3, 100):
+    capacity = Capacity()
+    with pytest.raises(ValueError, match="broken"), capacity.reserve(3, 100):
         raise ValueError("broken")
-    assert (room.images, room.bytes) == (0, 0)
+    assert (capacity.images, capacity.bytes) == (0, 0)
 
 
 # --- HEAD
@@ -342,7 +347,7 @@ def test_work_goes_on_while_its_client_sends_and_ends_when_it_leaves() -> None:
         await asyncio.sleep(0)
         return messages.pop(0)
 
-    asyncio.run(while_wanted(work(), receive))
+    asyncio.run(until_disconnected(work(), receive))
     assert done == ["cancelled"]
 
 
@@ -365,5 +370,5 @@ def test_only_bodies_of_head_are_left_out() -> None:
 
 
 def test_little_lies_in_front_of_a_connection() -> None:
-    assert PIECE + UNSENT < MEGABYTE / 8
-    assert PatientProtocol.patience == 30
+    assert CHUNK_SIZE + MAX_UNSENT_BYTES < MEGABYTE / 8
+    assert TimeoutProtocol.client_timeout == 30

@@ -19,7 +19,7 @@ from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model, load_model
 from pipeline.service.pages import PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
-from pipeline.service.render import encode, side_by_side, zipped
+from pipeline.service.render import encode, encode_zip, make_grid
 from pipeline.system.storage import file_sha256, write_json
 from tests.support.factories import CPU
 from tests.support.helpers import painting
@@ -54,7 +54,7 @@ def test_each_kind_is_that_kind_and_the_same_twice(kind: str, name: str) -> None
 
 
 def test_a_zip_has_the_files_in_order_and_no_dates() -> None:
-    content = zipped({"2.png": b"two", "1.png": b"one"})
+    content = encode_zip({"2.png": b"two", "1.png": b"one"})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist() == ["2.png", "1.png"]
         assert archive.read("1.png") == b"one"
@@ -63,7 +63,7 @@ def test_a_zip_has_the_files_in_order_and_no_dates() -> None:
 
 def test_images_lie_side_by_side_row_by_row() -> None:
     images = [np.full((2, 2, 3), value, np.uint8) for value in (1, 2, 3)]
-    sheet = side_by_side(images, 2)
+    sheet = make_grid(images, 2)
     assert sheet[::2, ::2, 0].tolist() == [[1, 2], [3, 0]]
 
 
@@ -205,7 +205,7 @@ def test_no_file_is_larger_than_its_place(model: Model) -> None:
               for k in ("gif", "sheet")),
         ):  # fmt: skip
             content = job.finish(noise[: len(job.z)])
-            assert len(content) <= job.most_bytes, (size, job.file_name)
+            assert len(content) <= job.max_bytes, (size, job.file_name)
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.models.snapshots import save_snapshot
-from pipeline.service.admission import Room
+from pipeline.service.admission import Capacity
 from pipeline.service.app import HEADERS
 from pipeline.service.inference import InferenceService
 from pipeline.service.server import listen, url_of
@@ -210,7 +210,7 @@ def test_a_failure_of_the_work_is_told_as_such_and_the_service_goes_on(
 def test_a_full_queue_answers_429_and_later_200() -> None:
     held = Held()
     with (
-        serving(InferenceService(tiny_model(), held, Room(most_images=3))) as url,
+        serving(InferenceService(tiny_model(), held, Capacity(max_images=3))) as url,
         httpx.Client(base_url=url, timeout=60) as client,
         ThreadPoolExecutor(2) as pool,
     ):

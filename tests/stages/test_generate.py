@@ -24,7 +24,7 @@ from pipeline.models.snapshots import save_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import generate as stage
 from pipeline.stages.generate import generate, generate_for_run, read_generation_record
-from pipeline.system.parallel import AHEAD, usable_cores
+from pipeline.system.parallel import PREFETCH, usable_cores
 from pipeline.system.storage import file_sha256
 from tests.support.factories import CPU, tiny_generator_config, untrained_sampler
 
@@ -226,7 +226,7 @@ def test_images_in_flight_are_bounded_whatever_the_count(
     generate(Counting(), 1000, tmp_path / "a.zip", TINY.output, batch_size=8)
     assert writer.names == [f"{n}.jpg" for n in range(1, 1001)]
     # One batch is with the writer while the others are made or wait.
-    assert max(flights) <= (usable_cores() + AHEAD + 1) * 8
+    assert max(flights) <= (usable_cores() + PREFETCH + 1) * 8
 
 
 def test_more_images_than_the_disk_has_room_for_are_refused_at_once(tmp_path: Path) -> None:
@@ -249,9 +249,9 @@ def test_images_are_measured_where_room_for_them_uncompressed_would_be_scarce(
 ) -> None:
     images = sampler()
     whole = sum(len(encode_jpeg(image, TINY.output)) for image in images(range(20)))
-    monkeypatch.setattr(stage, "free_bytes", lambda path: 2 * whole)
+    monkeypatch.setattr(stage, "free_disk_space", lambda path: 2 * whole)
     generate(images, 20, tmp_path / "a.zip", TINY.output)
-    monkeypatch.setattr(stage, "free_bytes", lambda path: whole // 2)
+    monkeypatch.setattr(stage, "free_disk_space", lambda path: whole // 2)
     with pytest.raises(DataError, match="Take a smaller --count"):
         generate(images, 20, tmp_path / "b.zip", TINY.output)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]

@@ -12,10 +12,10 @@ from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
 from pipeline.stages.generate import write_generation_record
-from pipeline.study.books import open_study
+from pipeline.study.executor import LocalExecutor
 from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
-from pipeline.study.point import PointExecutor
-from pipeline.study.recovery import take_up
+from pipeline.study.restore import restore_trials
+from pipeline.study.storage import open_study
 from pipeline.system.storage import file_sha256, write_json
 from tests.support.helpers import encoded, fill, pack, painting
 
@@ -70,9 +70,9 @@ class Desk:
         found, self.called = self.called, []
         return found
 
-    def call(self, shop: PointExecutor, point: Point, words: Sequence[object]) -> None:
+    def call(self, shop: LocalExecutor, point: Point, words: Sequence[object]) -> None:
         """Leave what a command of painter would leave."""
-        run, command = shop.run(point), str(words[0])
+        run, command = shop.run_folder(point), str(words[0])
         self.called.append(command)
         if command == self.broken:
             raise WorkFailed(f"{point.label} broke")
@@ -95,10 +95,10 @@ class Desk:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     made = Desk(tmp_path)
 
-    def call(shop: PointExecutor, point: Point, words: Sequence[object], _: object = None) -> None:
+    def call(shop: LocalExecutor, point: Point, words: Sequence[object], _: object = None) -> None:
         made.call(shop, point, words)
 
-    monkeypatch.setattr(PointExecutor, "_call", call)
+    monkeypatch.setattr(LocalExecutor, "_call", call)
     return made
 
 
@@ -230,5 +230,5 @@ def test_only_runs_of_the_search_are_taken_up(tmp_path: Path) -> None:
     for name, content in (("other-0-abcdef", Config().to_dict()), ("broken", {"data": 3})):
         (tmp_path / name).mkdir()
         write_json(tmp_path / name / "config.json", content)
-    take_up(plan, study, tmp_path)
+    restore_trials(plan, study, tmp_path)
     assert study.trials == []

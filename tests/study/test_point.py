@@ -15,9 +15,9 @@ from pipeline.core.errors import Interrupted, WorkFailed
 from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
 from pipeline.scoring.record import Score
-from pipeline.study import point as module
+from pipeline.study import executor as module
+from pipeline.study.executor import LocalExecutor, PointPruned
 from pipeline.study.plan import read_plan
-from pipeline.study.point import PointExecutor, PointPruned
 from tests.support.helpers import fill
 
 PLAN = read_plan(
@@ -66,7 +66,7 @@ if words[0] == "score":
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PointExecutor:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
     """Return a workshop with a painter that does nothing, but behaves."""
     script = tmp_path / "painter.py"
     script.write_text(PAINTER)
@@ -75,22 +75,22 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PointExecutor:
     folder.mkdir()
     (folder / "mode.txt").write_text("works")
     quick = Clock(sleep=lambda seconds: time.sleep(0.02))
-    return PointExecutor(PLAN, folder, Path("data"), None, "abc", threads=1, clock=quick)
+    return LocalExecutor(PLAN, folder, Path("data"), None, "abc", threads=1, clock=quick)
 
 
-def calls(shop: PointExecutor) -> list[list[str]]:
+def calls(shop: LocalExecutor) -> list[list[str]]:
     return [json.loads(line) for line in (shop.folder / "calls.txt").read_text().splitlines()]
 
 
-def mode(shop: PointExecutor, text: str) -> None:
+def mode(shop: LocalExecutor, text: str) -> None:
     (shop.folder / "mode.txt").write_text(text)
 
 
-def test_a_point_is_trained_generated_and_scored_and_never_again(shop: PointExecutor) -> None:
-    assert shop.finish(POINT)["mifid"] == 80
+def test_a_point_is_trained_generated_and_scored_and_never_again(shop: LocalExecutor) -> None:
+    assert shop.run_point(POINT)["mifid"] == 80
     train, generate, score = calls(shop)
     assert train[:7] == [
-        "train", "--data", "data", "--run", str(shop.run(POINT).path), "--preset", "demo",
+        "train", "--data", "data", "--run", str(shop.run_folder(POINT).path), "--preset", "demo",
     ]  # fmt: skip
     assert 'noise="normal(0, 1)"' in train
     assert "seed=0" in train
@@ -98,21 +98,21 @@ def test_a_point_is_trained_generated_and_scored_and_never_again(shop: PointExec
     assert score[3:] == [
         "--features", "efficientnet-lite0", "--reference", "data", "--max-images", "6",
     ]  # fmt: skip
-    assert shop.finish(POINT)["mifid"] == 80
+    assert shop.run_point(POINT)["mifid"] == 80
     assert len(calls(shop)) == 3
 
 
-def test_other_images_are_generated_again(shop: PointExecutor) -> None:
-    shop.finish(POINT)
-    shop.run(POINT).images.write_text("others")
-    shop.finish(POINT)
+def test_other_images_are_generated_again(shop: LocalExecutor) -> None:
+    shop.run_point(POINT)
+    shop.run_folder(POINT).images.write_text("others")
+    shop.run_point(POINT)
     assert [words[0] for words in calls(shop)[3:]] == ["train", "generate"]
 
 
-def test_a_point_is_done_while_its_score_is_there_and_fits(shop: PointExecutor) -> None:
+def test_a_point_is_done_while_its_score_is_there_and_fits(shop: LocalExecutor) -> None:
     assert not shop.is_done(POINT)
-    shop.finish(POINT)
-    run = shop.run(POINT)
+    shop.run_point(POINT)
+    run = shop.run_folder(POINT)
     assert shop.is_done(POINT)
     kept = {path: path.read_bytes() for path in (run.images, run.score, run.provenance)}
     run.images.unlink()  # to save space
@@ -130,28 +130,28 @@ def test_a_point_is_done_while_its_score_is_there_and_fits(shop: PointExecutor) 
     assert shop.is_done(POINT)
     assert not replace(shop, content_hash="def").is_done(POINT)
     run.score.write_text("{")
-    assert shop.finish(POINT)["mifid"] == 80  # scored again, not refused
+    assert shop.run_point(POINT)["mifid"] == 80  # scored again, not refused
 
 
-def test_a_run_on_other_images_is_none_of_the_study_s(shop: PointExecutor) -> None:
-    shop.finish(POINT)
+def test_a_run_on_other_images_is_none_of_the_study_s(shop: LocalExecutor) -> None:
+    shop.run_point(POINT)
     other = replace(shop, content_hash="def")
-    other.finish(POINT)
+    other.run_point(POINT)
     assert calls(shop)[3][0] == "train"  # which refuses other images, with what to do
 
 
 @pytest.mark.parametrize("command", ["train", "generate", "score"])
 def test_a_command_that_fails_is_named_with_its_last_line(
-    shop: PointExecutor, command: str
+    shop: LocalExecutor, command: str
 ) -> None:
     mode(shop, command)
     with pytest.raises(WorkFailed, match=f"`painter {command}`.*code 2: the reason The whole"):
-        shop.finish(POINT)
+        shop.run_point(POINT)
     mode(shop, "works")
-    assert shop.finish(POINT)["mifid"] == 80
+    assert shop.run_point(POINT)["mifid"] == 80
 
 
-def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: PointExecutor) -> None:
+def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: LocalExecutor) -> None:
     mode(shop, "slow")
     seen: list[tuple[int, float]] = []
 
@@ -160,35 +160,35 @@ def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: Poi
         return number == 4
 
     with pytest.raises(PointPruned):
-        shop.finish(POINT, enough)
+        shop.run_point(POINT, enough)
     assert seen == [(1, 100.0), (2, 101.0), (3, 102.0), (4, 103.0)]
-    assert (shop.run(POINT).path / "stopped").exists()  # it could save
+    assert (shop.run_folder(POINT).path / "stopped").exists()  # it could save
 
 
-def test_stopping_lets_the_training_save(shop: PointExecutor) -> None:
+def test_stopping_lets_the_training_save(shop: LocalExecutor) -> None:
     mode(shop, "slow")
     timer = threading.Timer(0.5, shop.stopping.set)
     timer.start()
     with pytest.raises(Interrupted):
-        shop.finish(POINT)
-    assert (shop.run(POINT).path / "stopped").exists()
+        shop.run_point(POINT)
+    assert (shop.run_folder(POINT).path / "stopped").exists()
 
 
-def test_a_training_stopped_from_outside_stops_the_study(shop: PointExecutor) -> None:
-    def finish(found: list[BaseException]) -> None:
+def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) -> None:
+    def run_point(found: list[BaseException]) -> None:
         try:
-            shop.finish(POINT)
+            shop.run_point(POINT)
         except Interrupted as error:
             found.append(error)
 
     mode(shop, "slow")
     found: list[BaseException] = []
-    thread = threading.Thread(target=finish, args=(found,))
+    thread = threading.Thread(target=run_point, args=(found,))
     thread.start()
     deadline = time.monotonic() + 20
     children: list[str] = []
     while not children and time.monotonic() < deadline:
-        if (shop.run(POINT).path / "scores.jsonl").exists():
+        if (shop.run_folder(POINT).path / "scores.jsonl").exists():
             tasks = Path(f"/proc/{os.getpid()}/task")
             children = [
                 pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()
@@ -200,8 +200,8 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: PointExecutor) ->
     assert len(found) == 1
 
 
-def test_a_training_whose_study_was_killed_is_waited_for(shop: PointExecutor) -> None:
-    run = shop.run(POINT)
+def test_a_training_whose_study_was_killed_is_waited_for(shop: LocalExecutor) -> None:
+    run = shop.run_folder(POINT)
     release = threading.Event()
 
     def orphan() -> None:
@@ -213,7 +213,7 @@ def test_a_training_whose_study_was_killed_is_waited_for(shop: PointExecutor) ->
     while not (run.path / ".lock").exists():
         time.sleep(0.01)
     done: list[Score] = []
-    worker = threading.Thread(target=lambda: done.append(shop.finish(POINT)))
+    worker = threading.Thread(target=lambda: done.append(shop.run_point(POINT)))
     worker.start()
     time.sleep(0.3)
     assert not (shop.folder / "calls.txt").exists()
@@ -223,15 +223,15 @@ def test_a_training_whose_study_was_killed_is_waited_for(shop: PointExecutor) ->
     assert done[0]["mifid"] == 80
 
 
-def test_a_point_that_continues_another_says_so(shop: PointExecutor, tmp_path: Path) -> None:
+def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: Path) -> None:
     entries = [{"label": "first"}, {"label": "more", "continues": "first"}]
     said = {"name": "a", "preset": "demo", "points": entries, "evaluation": {"count": 6}}
     plan = read_plan(said | {"evaluation": {"count": 6, "features": "efficientnet-lite0"}})
-    later = PointExecutor(
+    later = LocalExecutor(
         plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth")
     )
-    later.finish(plan.grid[1])
-    first = str(later.run(plan.grid[0]).path)
+    later.run_point(plan.grid[1])
+    first = str(later.run_folder(plan.grid[0]).path)
     *earlier, train, _, score = calls(shop)
     assert [words[0] for words in earlier] == ["train", "generate", "score"]
     assert first in earlier[0]  # the earlier point comes first, whoever asks
@@ -256,11 +256,11 @@ def test_the_real_commands_make_a_point(tmp_path: Path) -> None:
     )
     data = fill(tmp_path / "data", 4, (64, 64))
     content = content_hash(open_images(data))
-    shop = PointExecutor(plan, tmp_path / "study", data, None, content, threads=1)
-    score = shop.finish(plan.grid[0])
+    shop = LocalExecutor(plan, tmp_path / "study", data, None, content, threads=1)
+    score = shop.run_point(plan.grid[0])
     assert score["n_generated"] == 6
-    run = shop.run(plan.grid[0])
+    run = shop.run_folder(plan.grid[0])
     assert run.read_config() == plan.config(plan.grid[0])
     before = run.score.read_bytes()
-    assert shop.finish(plan.grid[0]) == score
+    assert shop.run_point(plan.grid[0]) == score
     assert run.score.read_bytes() == before

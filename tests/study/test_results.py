@@ -10,13 +10,13 @@ import pytest
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score
 from pipeline.study.plan import Point, Question, StudyPlan
-from pipeline.study.results import Finished, answer, mean_interval, read_finished, table
+from pipeline.study.results import ScoredRun, answer, mean_interval, read_finished, table
 
 
-def finished(label: str, seed: int, mifid: float, **more: Any) -> Finished:
+def finished(label: str, seed: int, mifid: float, **more: Any) -> ScoredRun:
     point = Point(label, {"seed": seed}, seed, {})
     score = cast(Score, {"mifid": mifid, **more})
-    return Finished(point, RunFolder(Path(label)), score, {})
+    return ScoredRun(point, RunFolder(Path(label)), score, {})
 
 
 RUNS = [
@@ -41,7 +41,7 @@ def test_rows_are_means_over_seeds_the_best_first() -> None:
 
 
 def test_a_point_without_a_number_comes_last() -> None:
-    none = Finished(Point("copy", {}, 0, {}), RunFolder(Path("copy")), {"mifid": None}, {})
+    none = ScoredRun(Point("copy", {}, 0, {}), RunFolder(Path("copy")), {"mifid": None}, {})
     for runs in ([none, *RUNS], [*RUNS, none], [*RUNS[:2], none, *RUNS[2:]]):
         assert [row.label for row in table(runs, "mifid")] == ["a", "b", "copy"]
 

@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.scoring.record import Score
-from pipeline.study.books import FOLDER, PROCESS, importance, open_study, valid
+from pipeline.study.executor import OnScore, PointPruned
 from pipeline.study.plan import Point, StudyPlan, read_plan
-from pipeline.study.point import OnScore, PointPruned
-from pipeline.study.search import MAX_FAILURES, Queue, run_study
+from pipeline.study.search import MAX_FAILURES, TrialQueue, run_study
+from pipeline.study.storage import FOLDER, PROCESS, importance, open_study, valid_trials
 
 GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
 SEARCH = {
@@ -36,18 +36,18 @@ class Fake:
         self.stopping = threading.Event()
         self.done: list[Point] = []
         self.broken, self.slow = broken, slow
-        self.given_up: list[Point] = []
+        self.pruned: list[Point] = []
         self.gone: set[str] = set()
         """Labels of points whose files were deleted."""
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
+    def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         time.sleep(self.slow)
         if self.broken and self.broken in point.label:
             raise WorkFailed(f"{point.label} broke")
         worth = float(point.settings["batch_size"]) + 100 * point.settings.get("learning_rate", 0)
         for number in range(1, 4):
             if on_score is not None and on_score(number, worth):
-                self.given_up.append(point)
+                self.pruned.append(point)
                 raise PointPruned
         self.done.append(point)
         self.gone.discard(point.label)
@@ -123,14 +123,14 @@ def test_what_another_process_runs_is_left_to_it(tmp_path: Path) -> None:
 
 def test_stopping_ends_all_workers_and_the_next_call_does_the_rest(tmp_path: Path) -> None:
     plan, fake = read_plan(GRID), Fake()
-    finish = fake.finish
+    run_point = fake.run_point
 
     def interrupted(point: Point, on_score: OnScore | None = None) -> Score:
         if len(fake.done) == 2:
             raise Interrupted("stopped")
-        return finish(point, on_score)
+        return run_point(point, on_score)
 
-    fake.finish = interrupted  # type: ignore[method-assign]  # a fake of a fake
+    fake.run_point = interrupted  # type: ignore[method-assign]  # a fake of a fake
     with pytest.raises(Interrupted):
         run(plan, tmp_path, fake)
     rest = Fake()
@@ -181,10 +181,10 @@ def test_bad_points_of_a_search_are_given_up_by_their_small_scores(tmp_path: Pat
     plan, fake = read_plan(SEARCH | {"trials": 25}), Fake()
     study = open_study(plan, url(tmp_path))
     outcome = run_study(plan, study, fake)
-    assert outcome.given_up == len(fake.given_up) > 0
-    assert len(fake.done) + len(fake.given_up) == 25
+    assert outcome.pruned == len(fake.pruned) > 0
+    assert len(fake.done) + len(fake.pruned) == 25
     best = min(p.settings["batch_size"] for p in fake.done)
-    assert all(p.settings["batch_size"] >= best for p in fake.given_up)
+    assert all(p.settings["batch_size"] >= best for p in fake.pruned)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -195,14 +195,14 @@ def test_a_finished_point_whose_files_are_gone_is_done_again(tmp_path: Path, sha
     fake.gone, fake.done = {lost.label}, []
     outcome = run_study(plan, study, fake, shared=shared)
     assert fake.done == [lost]
-    assert (outcome.missing, Queue(plan, study).finished) == ([], len(plan.grid))
+    assert (outcome.missing, TrialQueue(plan, study).finished) == ([], len(plan.grid))
     fake.done = []
     run_study(plan, study, fake)
     assert fake.done == []
     fake.gone = {lost.label}  # and once more
     run_study(plan, study, fake)
     assert fake.done == [lost]
-    assert len(valid(study.trials)) == len(plan.grid)
+    assert len(valid_trials(study.trials)) == len(plan.grid)
 
 
 def test_a_lost_point_that_fails_again_is_tried_by_the_next_call(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_lost_point_that_fails_again_is_tried_by_the_next_call(tmp_path: Path)
     lost = plan.grid[2]
     fake.gone, fake.broken, fake.done = {lost.label}, lost.label, []
     assert len(run_study(plan, study, fake).failed) == 1
-    assert Queue(plan, study).finished == len(plan.grid) - 1
+    assert TrialQueue(plan, study).finished == len(plan.grid) - 1
     fake.broken = ""
     run_study(plan, study, fake)
     assert fake.done == [lost]

@@ -33,7 +33,7 @@ def test_a_kernel_trains_and_its_output_is_submitted(
         desk = set_up(server, painter_process, tmp_path)
         desk.works("doctor")
         shown = desk.works(*PUSH, "--minutes", "5", "--wait")
-        assert "paintings: 3 from" in shown
+        assert "training images: 3 from" in shown
         assert "score: skipped" in shown
         desk.works("kernel", "pull", "--run", RUN)
         provenance = desk.read(f"{RUN}/provenance.json")

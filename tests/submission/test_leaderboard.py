@@ -12,7 +12,7 @@ from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
 from submission.leaderboard import (
     WINDOW_DAYS,
-    Known,
+    LeaderboardData,
     Standing,
     agreements,
     own_team,
@@ -117,10 +117,13 @@ def test_what_is_not_scored_is_explained() -> None:
 
 def test_the_sites_list_fills_the_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.json")
-    with ledger.opened() as book:
-        book.rows += [row("known", 80, None), row("lost", 81, None, ref=None, status="INTENDED")]
-        book.rows[1].version = 2
-        book.save()
+    with ledger.transaction() as transaction:
+        transaction.rows += [
+            row("known", 80, None),
+            row("lost", 81, None, ref=None, status="INTENDED"),
+        ]
+        transaction.rows[1].version = 2
+        transaction.save()
     site = [
         found(9, "by hand", 64.0),
         found(8, "[alice/y v4] elsewhere", 65.0),
@@ -283,9 +286,9 @@ def test_without_an_account_local_scores_are_shown(desk: Desk) -> None:
 
 def test_a_ledger_that_was_never_told_the_time_has_none() -> None:
     rows = [row("a", 1, 50), row("b", 1, 50)]
-    assert Known(rows, None).as_of == "an earlier time"
+    assert LeaderboardData(rows, None).as_of == "an earlier time"
     rows[1].asked = "2026-11-20T10:00:00+01:00"
-    assert Known(rows, None).as_of == "2026-11-20 09:00 UTC"
+    assert LeaderboardData(rows, None).as_of == "2026-11-20 09:00 UTC"
 
 
 def test_without_a_leaderboard_no_score_has_a_rank() -> None:

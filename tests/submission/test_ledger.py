@@ -15,9 +15,9 @@ def row(version: int, **fields: object) -> Row:
 
 
 def add(path: Path, version: int) -> None:
-    with Ledger(path).opened() as book:
-        book.rows.append(row(version))
-        book.save()
+    with Ledger(path).transaction() as transaction:
+        transaction.rows.append(row(version))
+        transaction.save()
 
 
 def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:
@@ -27,20 +27,20 @@ def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.json")
     kept = row(3, mifid=88.5, features="inception", ref=7, public_score=78.1, status="COMPLETE")
-    with ledger.opened() as book:
-        book.rows.append(kept)
-        book.save()
+    with ledger.transaction() as transaction:
+        transaction.rows.append(kept)
+        transaction.save()
     assert ledger.rows() == [kept]
-    with ledger.opened() as book:
-        assert book.find("alice/painter-first", 3) == kept
-        assert book.find("alice/painter-first", 4) is None
-        assert book.find("bob/painter-first", 3) is None
+    with ledger.transaction() as transaction:
+        assert transaction.find("alice/painter-first", 3) == kept
+        assert transaction.find("alice/painter-first", 4) is None
+        assert transaction.find("bob/painter-first", 3) is None
 
 
 def test_nothing_is_written_without_save(tmp_path: Path) -> None:
     add(tmp_path / "ledger.json", 1)
-    with Ledger(tmp_path / "ledger.json").opened() as book:
-        book.rows.clear()
+    with Ledger(tmp_path / "ledger.json").transaction() as transaction:
+        transaction.rows.clear()
     assert len(Ledger(tmp_path / "ledger.json").rows()) == 1
 
 
@@ -81,7 +81,7 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
 def test_a_damaged_ledger_is_not_overwritten(tmp_path: Path, content: str) -> None:
     path = tmp_path / "ledger.json"
     path.write_text(content)
-    with pytest.raises(RunError) as caught, Ledger(path).opened():
+    with pytest.raises(RunError) as caught, Ledger(path).transaction():
         pass
     assert str(caught.value).count("Move it away") == 1
     assert path.read_text() == content

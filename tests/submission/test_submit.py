@@ -302,9 +302,9 @@ def test_a_refused_push_is_told(trained_here: Desk) -> None:
 def test_another_kernels_failed_submission_does_not_matter(trained_here: Desk) -> None:
     trained_here.works(*SUBMIT)
     ledger = Ledger(trained_here.folder / "ledger.json")
-    with ledger.opened() as book:
-        book.rows.append(Row("alice/other", 1, "other", "", "", ref=9, status="ERROR"))
-        book.save()
+    with ledger.transaction() as transaction:
+        transaction.rows.append(Row("alice/other", 1, "other", "", "", ref=9, status="ERROR"))
+        transaction.save()
     assert "was submitted already" in trained_here.fails(2, *SUBMIT)
     assert trained_here.server.called().count(SAVE) == 1
 

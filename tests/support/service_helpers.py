@@ -15,7 +15,7 @@ from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.service.app import create_app
-from pipeline.service.connection import PATIENCE
+from pipeline.service.connection import CLIENT_TIMEOUT
 from pipeline.service.inference import InferenceService
 from pipeline.service.model import Model
 from pipeline.service.server import listen, make_server, url_of
@@ -39,10 +39,10 @@ def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> Model
 
 
 @contextmanager
-def serving(studio: InferenceService, patience: float = PATIENCE) -> Iterator[str]:
+def serving(service: InferenceService, client_timeout: float = CLIENT_TIMEOUT) -> Iterator[str]:
     """Yield the address of a server that runs in a thread."""
     listener = listen("127.0.0.1", 0)
-    server = make_server(create_app(studio), patience)
+    server = make_server(create_app(service), client_timeout)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.interrupts import end_imports_at_once
-from pipeline.system.console import drop_unwritten, survive_closed_streams
+from pipeline.core.interrupts import exit_when_import_interrupted
+from pipeline.system.console import discard_unwritten, ignore_closed_streams
 from tests.support.helpers import TINY_RUN, fill
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +37,8 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Both stages in one process, as `main` runs one.
 STAGES = """
 import sys
-from pipeline.system.console import survive_closed_streams
-survive_closed_streams()
+from pipeline.system.console import ignore_closed_streams
+ignore_closed_streams()
 from pipeline.cli import run_command
 run, *settings = sys.argv[1:]
 train = ["train", "--data", "data", "--run", run, "--preset", "demo", *settings]
@@ -73,8 +73,8 @@ def test_results_that_a_full_disk_refuses_are_told_once(paintings: Path) -> None
 
 def test_streams_that_are_not_files_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdin, sys.stdout, sys.stderr
-    survive_closed_streams()
-    drop_unwritten(sys.stdout)
+    ignore_closed_streams()
+    discard_unwritten(sys.stdout)
     assert (sys.stdin, sys.stdout, sys.stderr) == before
 
 
@@ -144,11 +144,11 @@ def test_ctrl_c_is_heard_as_ever_outside_imports() -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        end_imports_at_once()
+        exit_when_import_interrupted()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        end_imports_at_once()
+        exit_when_import_interrupted()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

@@ -79,9 +79,9 @@ def touch(size: int) -> None:
 def peak_can_be_set_back() -> bool:
     """Return whether the system does so: Linux does, some containers do not."""
     touch(64 * MEGABYTE)
-    before = memory.peak_resident()
+    before = memory.peak_rss()
     with PeakMemory(CPU):
-        return memory.peak_resident() < before - 32 * MEGABYTE
+        return memory.peak_rss() < before - 32 * MEGABYTE
 
 
 @pytest.mark.skipif(not peak_can_be_set_back(), reason="this system does not set the peak back")

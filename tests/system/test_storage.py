@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import DataError
+from pipeline.system.filesystem import make_folder, resolve_new_folder, resolve_target
 from pipeline.system.image_writers import FolderImageWriter, ZipImageWriter, open_image_writer
-from pipeline.system.places import folder_to_make, make_folder, target_of
 from pipeline.system.storage import atomic_file, atomic_folder, write_json, write_text
 
 
@@ -244,7 +244,7 @@ def test_a_mount_point_is_not_replaced(
     mounted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: bool
 ) -> None:
     if not table:  # as on systems without one: the rename at the end is what fails
-        monkeypatch.setattr("pipeline.system.places.MOUNTS", tmp_path / "none")
+        monkeypatch.setattr("pipeline.system.filesystem.MOUNTS", tmp_path / "none")
     (tmp_path / "link").symlink_to(mounted)
     for path in (mounted, tmp_path / "link"):
         with pytest.raises(DataError, match=r"is a mount point.*such as .*/painter"):
@@ -256,7 +256,7 @@ def test_a_mount_point_is_not_replaced(
 
 def test_another_disk_is_refused_before_anything_is_made() -> None:
     with pytest.raises(DataError, match="/proc is a mount point"):
-        target_of(Path("/proc"))
+        resolve_target(Path("/proc"))
 
 
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.PNG", "x.7z", "x.npz"])
@@ -264,10 +264,10 @@ def test_a_name_that_promises_another_file_is_refused(tmp_path: Path, name: str)
     with pytest.raises(DataError, match=r"not into a .* file. Choose a name ending in \.zip"):
         open_image_writer(tmp_path / name)
     with pytest.raises(DataError, match="Choose a name without that ending"):
-        folder_to_make(tmp_path / name)
+        resolve_new_folder(tmp_path / name)
     (tmp_path / name).mkdir()  # a folder that is there shows what is meant
     assert isinstance(open_image_writer(tmp_path / name), FolderImageWriter)
-    assert folder_to_make(tmp_path / name) == tmp_path / name
+    assert resolve_new_folder(tmp_path / name) == tmp_path / name
 
 
 def test_a_folder_set_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:

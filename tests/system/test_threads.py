@@ -11,8 +11,8 @@ import torch
 from pipeline.cli import run_command
 from pipeline.runs.folder import RunFolder
 from pipeline.system import parallel, threads
-from pipeline.system.parallel import allowed_cores, threads_by_environment, usable_cores
-from pipeline.system.threads import choose_threads, other_load, take_threads
+from pipeline.system.parallel import allowed_cores, threads_from_env, usable_cores
+from pipeline.system.threads import choose_threads, other_load, set_threads
 from tests.support.factories import train_command
 from tests.support.helpers import fill
 
@@ -54,7 +54,7 @@ def test_as_many_threads_as_cores_are_free(
     chosen = choose_threads()
     assert chosen.count == expected
     assert str(chosen).startswith(f"{expected} thread")
-    assert ("other work" in chosen.why) == (expected < cores)
+    assert ("other work" in chosen.reason) == (expected < cores)
 
 
 def test_what_the_user_says_goes_over_the_run_that_over_the_variable_that_over_the_load(
@@ -64,15 +64,15 @@ def test_what_the_user_says_goes_over_the_run_that_over_the_variable_that_over_t
     assert choose_threads().count == 4
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert str(choose_threads()) == "3 threads, as OMP_NUM_THREADS says"
-    kept = choose_threads(begun_with=2)
+    kept = choose_threads(run_threads=2)
     assert kept.count == 2
-    assert "as the run has had" in kept.why
-    assert "--threads 3" in kept.why
-    other = choose_threads(1, begun_with=2)
-    assert (other.count, "the run had 2" in other.why) == (1, True)
-    assert choose_threads(1, begun_with=1).why == "as --threads says"
+    assert "as the run has had" in kept.reason
+    assert "--threads 3" in kept.reason
+    other = choose_threads(1, run_threads=2)
+    assert (other.count, "the run had 2" in other.reason) == (1, True)
+    assert choose_threads(1, run_threads=1).reason == "as --threads says"
     # More threads than cores would only wait for each other.
-    assert choose_threads(begun_with=16).count == 3
+    assert choose_threads(run_threads=16).count == 3
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_variable_is_read_as_openmp_reads_it(
     monkeypatch: pytest.MonkeyPatch, value: str, expected: int | None
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", value)
-    assert threads_by_environment() == expected
+    assert threads_from_env() == expected
     assert usable_cores() == (
         allowed_cores() if expected is None else min(expected, allowed_cores())
     )
@@ -115,7 +115,7 @@ def test_a_containers_quota_limits_the_cores(
 def test_what_has_just_ended_is_no_load_and_what_pauses_neither(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(threads, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "SAMPLE_SECONDS", 0.0)
     monkeypatch.setattr(threads, "_LOAD", tmp_path / "loadavg")
     monkeypatch.setattr(os, "getloadavg", lambda: (1.8, 0.5, 0.1))
     assert other_load() == 1.8  # nothing says what runs now
@@ -130,11 +130,11 @@ def test_what_has_just_ended_is_no_load_and_what_pauses_neither(
 def test_what_is_wanted_holds_for_torch_and_for_the_commands_that_are_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    take_threads(2)
+    set_threads(2)
     assert torch.get_num_threads() == 2
     assert os.environ["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    take_threads()
+    set_threads()
     assert torch.get_num_threads() == 1
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.system.transfers import (
     QUIET_BELOW,
-    BrokenOffError,
-    Reply,
-    bytes_bar,
+    IncompleteDownloadError,
+    Response,
+    byte_progress_bar,
     download,
 )
 
@@ -33,20 +33,20 @@ class Server:
     asked: list[dict[str, str]] = field(default_factory=list)
 
     @contextmanager
-    def __call__(self, headers: dict[str, str]) -> Iterator[Reply]:
+    def __call__(self, headers: dict[str, str]) -> Iterator[Response]:
         self.asked.append(headers)
         first = 0
         if self.ranges and self.etag and headers.get("If-Range") == self.etag:
             first = int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if first >= len(self.content):
-            yield Reply(416, {}, [])
+            yield Response(416, {}, [])
             return
         rest = self.content[first:]
         about = {"Content-Range": f"bytes {first + self.shift}-"} if first else {}
         about |= {"ETag": self.etag} if self.etag else {}
         about |= {"Content-Length": str(len(rest))} if self.announces else {}
         sent = rest[: self.sends]
-        yield Reply(206 if first else 200, about, [sent[:100], sent[100:]])
+        yield Response(206 if first else 200, about, [sent[:100], sent[100:]])
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Place:
         return self.body.read_bytes()
 
     def breaks_off(self, server: Server, reason: str = "broke off after") -> None:
-        with pytest.raises(BrokenOffError, match=reason):
+        with pytest.raises(IncompleteDownloadError, match=reason):
             self.download(server)
 
 
@@ -133,7 +133,7 @@ def test_what_is_not_announced_ends_where_it_ends(place: Place) -> None:
 def test_a_refusal_leaves_what_is_there(place: Place) -> None:
     place.breaks_off(Server())
 
-    def refuses(headers: dict[str, str]) -> AbstractContextManager[Reply]:
+    def refuses(headers: dict[str, str]) -> AbstractContextManager[Response]:
         raise PermissionError
 
     with pytest.raises(PermissionError):
@@ -142,7 +142,7 @@ def test_a_refusal_leaves_what_is_there(place: Place) -> None:
 
 
 def test_small_files_have_no_bar() -> None:
-    assert bytes_bar("file", QUIET_BELOW - 1).disable
+    assert byte_progress_bar("file", QUIET_BELOW - 1).disable
     for size in (QUIET_BELOW, None):
-        with bytes_bar("file", size) as bar:
+        with byte_progress_bar("file", size) as bar:
             assert not bar.disable

@@ -20,9 +20,9 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.core import notices
+from pipeline.core import user_warnings
 from pipeline.core.errors import DataError, RunError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data import pixels
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.curves import read_scores, read_stats
@@ -30,7 +30,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.scoring import extractors
 from pipeline.system import caches
-from pipeline.system.locks import WITHOUT_LOCKS, held_lock
+from pipeline.system.locks import LOCKING_UNSUPPORTED, file_lock
 from pipeline.system.storage import atomic_folder, check_writable, write_text
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
@@ -55,7 +55,7 @@ DATA = data_about(6)
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(user_warnings, "_shown", set())
     monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", 1e9)
 
 
@@ -225,8 +225,8 @@ def test_a_cache_that_cannot_be_written_is_said_once(
 
 def test_what_cannot_be_kept_is_not_lost(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    caches.keep(tmp_path / "folder", b"x")  # said, and nothing else
-    caches.keep(tmp_path / "file", b"x")
+    caches.write_cache(tmp_path / "folder", b"x")  # said, and nothing else
+    caches.write_cache(tmp_path / "file", b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
@@ -249,7 +249,7 @@ def refuse_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(fcntl, "flock", flock)
 
 
-@pytest.mark.parametrize("number", sorted({*WITHOUT_LOCKS}))
+@pytest.mark.parametrize("number", sorted({*LOCKING_UNSUPPORTED}))
 def test_a_file_system_without_locks_is_said_once_and_used(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -260,8 +260,8 @@ def test_a_file_system_without_locks_is_said_once_and_used(
     assert train(tmp_path / "run", images=8) == 8
     assert train(tmp_path / "run", images=16) == 16
     for _ in range(2):
-        with Ledger(tmp_path / "run" / "ledger.json").opened() as book:
-            book.save()
+        with Ledger(tmp_path / "run" / "ledger.json").transaction() as transaction:
+            transaction.save()
     assert capsys.readouterr().err.count("has no locks") == 1
 
 
@@ -269,14 +269,14 @@ def test_other_errors_of_a_lock_are_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_locks(monkeypatch, errno.EIO)
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)), held_lock(tmp_path / "a", True):
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), file_lock(tmp_path / "a", True):
         pass
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
-    with held_lock(tmp_path / "a", wait=False) as first, held_lock(tmp_path / "a", False) as second:
+    with file_lock(tmp_path / "a", wait=False) as first, file_lock(tmp_path / "a", False) as second:
         assert (first, second) == (True, False)
-    with held_lock(tmp_path / "a", wait=False) as again:
+    with file_lock(tmp_path / "a", wait=False) as again:
         assert again
     with (
         RunFolder(tmp_path).locked(),
@@ -289,9 +289,9 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.system.locks import held_lock
+from pipeline.system.locks import file_lock
 
-with held_lock(Path(sys.argv[1]), wait=False) as held:
+with file_lock(Path(sys.argv[1]), wait=False) as held:
     print(held, flush=True)
     input()
 """
@@ -303,16 +303,16 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
-        with held_lock(tmp_path / "a", wait=False) as held:
+        with file_lock(tmp_path / "a", wait=False) as held:
             assert not held
         process.kill()
-    with held_lock(tmp_path / "a", wait=False) as held:
+    with file_lock(tmp_path / "a", wait=False) as held:
         assert held
 
 
 def test_what_was_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("one", "one", "two", "one"):
-        say_once(text)
+        warn_once(text)
     assert capsys.readouterr().err.split() == ["one", "two"]
 
 

@@ -28,7 +28,7 @@ from submission.kernel import inputs as kernel_inputs
 from submission.kernel import machine, scoring
 from submission.kernel.inputs import find_source
 from submission.kernel.machine import check_gpu_supported
-from submission.kernel.scoring import bring_torch_fidelity, find_weights
+from submission.kernel.scoring import find_torch_fidelity, find_weights
 from submission.kernel.settings import KernelSettings, reserve_seconds
 from tests.support import factories
 from tests.support.factories import CPU
@@ -210,7 +210,7 @@ def test_a_kernel_leaves_a_run_folder_and_a_valid_zip_and_nothing_else(
     for line in (
         "device: CPU",
         "This kernel has no GPU",
-        "paintings: 4 from",
+        "training images: 4 from",
         "trained: 8 images seen",
         "images.zip: 5 images",
         "score: skipped (no Inception weights",
@@ -359,12 +359,12 @@ def test_a_kernel_without_time_to_train_fails(
 def test_a_failure_in_the_middle_leaves_whole_files_and_no_zip(
     inputs: Path, working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         (working / f".images.zip.{os.getpid()}.partial").write_bytes(b"half")
         (working / "samples" / f".grids.{os.getpid()}.partial").mkdir()
         raise DataError("out of paint")
 
-    monkeypatch.setattr(kernel_entry, "generate", fail)
+    monkeypatch.setattr(kernel_entry, "generate_for_run", fail)
     with pytest.raises(DataError, match="out of paint"):
         train(inputs, working)
     assert names(working) == LEFT - {"images.zip", "images.json"}
@@ -486,17 +486,17 @@ def test_torch_fidelity_comes_from_the_inputs_where_it_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    bring_torch_fidelity(tmp_path)  # it is installed here
+    find_torch_fidelity(tmp_path)  # it is installed here
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ScoringError, match="not installed, and no wheel"):
-        bring_torch_fidelity(tmp_path)
+        find_torch_fidelity(tmp_path)
     package = tmp_path / "tools" / "unpacked" / "torch_fidelity"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    bring_torch_fidelity(tmp_path)
+    find_torch_fidelity(tmp_path)
     assert sys.path[0] == str(package.parent)
     wheel = pack(tmp_path / "tools" / "torch_fidelity-0.4.0-py3-none-any.whl", {})
-    bring_torch_fidelity(tmp_path)
+    find_torch_fidelity(tmp_path)
     assert sys.path[0] == str(wheel)
 
 

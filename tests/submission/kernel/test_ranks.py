@@ -16,10 +16,10 @@ from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
+from submission.kernel import distributed as kernel_ranks
 from submission.kernel import entry as kernel_entry
-from submission.kernel import ranks as kernel_ranks
+from submission.kernel.distributed import run_rank, train_in_processes, usable_gpus
 from submission.kernel.job import Job
-from submission.kernel.ranks import device_share, serve, train_in_processes
 from submission.kernel.settings import KernelSettings
 from tests.support import factories
 from tests.support.factories import CPU
@@ -59,7 +59,8 @@ def test_a_kernel_trains_on_both_gpus_and_shows_the_log(
     run = RunFolder(tmp_path / "working")
     kernel_entry.run(settings(), inputs, run.path)
     said = capsys.readouterr().out
-    for line in ("training on 2 GPUs", "paintings: 4 from", "Training in float32", "train 100%",
+    for line in ("training on 2 GPUs", "training images: 4 from", "Training in float32",
+                 "train 100%",
                  "trained: 8 images seen", "images.zip: 5 images"):  # fmt: skip
         assert said.count(line) == 1 or line == "train 100%", said
         assert line in said
@@ -103,9 +104,9 @@ def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Pat
     (run.path / "thesis.txt").write_text("mine")
     chosen = KernelSettings.from_dict(settings())
     job = Job(chosen, inputs, run, scratch, CPU, time.monotonic() + 300)
-    write_json(scratch / "orders.json", asdict(kernel_entry.orders_of(job)))
+    write_json(scratch / "request.json", asdict(kernel_entry.training_request(job)))
     with pytest.raises(SystemExit) as end:
-        serve(scratch / "orders.json")
+        run_rank(scratch / "request.json")
     assert end.value.code == RunError.exit_code
     left = json.loads((scratch / "failure-0.json").read_text())
     assert left["error"] == "RunError"
@@ -114,12 +115,12 @@ def test_a_process_leaves_its_failure_for_the_kernel(inputs: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("batch_size", "used"), [(64, 2), (6, 2), (5, 1), (2, 2)])
 def test_as_many_gpus_are_used_as_can_take_equal_shares(batch_size: int, used: int) -> None:
-    assert device_share(batch_size) == used
+    assert usable_gpus(batch_size) == used
 
 
 def test_without_a_gpu_one_process_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert device_share(64) == 1
+    assert usable_gpus(64) == 1
 
 
 def failing(code: int, failures: dict[str, dict[str, str]], scratch: Path) -> list[str]:

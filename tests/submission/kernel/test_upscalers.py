@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from kernels.bundle import build
-from kernels.metadata import Plan
+from kernels.metadata import KernelPlan
 from kernels.push import work_digest
-from kernels.upscalers import UpscalerChoice, describe_minutes, snapshot_of
+from kernels.upscalers import UpscalerOptions, describe_minutes, snapshot_attachment
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError, PainterError
 from pipeline.families.upscaler.generated_inputs import generator_hash
@@ -24,11 +24,11 @@ from pipeline.stages.train import TrainingPlan, prepare, train
 from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
+from submission.kernel import distributed as kernel_ranks
 from submission.kernel import entry as kernel_entry
-from submission.kernel import ranks as kernel_ranks
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.settings import KernelSettings
-from submission.kernel.training import Orders
+from submission.kernel.training import TrainingRequest
 from tests.families.test_upscaler import TINY, TINY_GENERATOR, snapshots
 from tests.support.helpers import fill
 from tests.support.kaggle_desk import RUN, Desk, desk, output, painter_process, train_here
@@ -98,7 +98,7 @@ def test_an_upscaler_is_trained_and_makes_no_images(
     assert not (working / "upscaler").exists()
     said = capsys.readouterr().out
     assert "images.zip: none, as an upscaler makes no images of its own" in said
-    assert "scores on the way" not in said
+    assert "validation scores" not in said
 
 
 def test_it_learns_from_an_attached_generator_and_is_the_run_that_it_would_be_at_home(
@@ -161,7 +161,8 @@ def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
     source = source.replace(
         call,
         "import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n"
-        f"from pipeline.families.upscaler import generated_inputs\nmade_images.COUNT = 6\n{call}",
+        "from pipeline.families.upscaler import generated_inputs\n"
+        f"generated_inputs.COUNT = 6\n{call}",
     )
     done = run_script(source, inputs, tmp_path / "working")
     assert done.returncode == 0, done.stdout
@@ -181,17 +182,17 @@ def test_both_are_trained_on_all_gpus(
 
     def torchrun(count: int, orders: Path) -> list[str]:
         started.append(json.loads(orders.read_text()))
-        return ["sh", "-c", "exit 1"]  # one goes on; what several do: test_ranks.py
+        return ["sh", "-c", "exit 1"]  # one continues; what several do, tests/test_kernel_ranks.py
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(kernel_ranks, "torchrun", torchrun)
     kernel_entry.run(chain(), inputs, working)
-    first, second = (Orders(**values) for values in started)
+    first, second = (TrainingRequest(**values) for values in started)
     assert (first.run, second.run) == (str(working), str(working / "upscaler"))
     assert second.plan().config == UPSCALER
     assert second.generator == str(RunFolder(working).chosen)
-    assert second.ends - first.ends == pytest.approx(60)  # seconds of the upscaler
-    assert capsys.readouterr().out.count("One GPU goes on.") == 2
+    assert second.deadline - first.deadline == pytest.approx(60)  # seconds of the upscaler
+    assert capsys.readouterr().out.count("One GPU continues.") == 2
 
 
 def test_both_go_on_with_what_is_attached(
@@ -210,7 +211,7 @@ def test_both_go_on_with_what_is_attached(
     further = apply_settings(GENERATOR, {"images": 16}).to_dict()
     kernel_entry.run(chain(config=further, **both), inputs, tmp_path / "third")
     third = RunFolder(tmp_path / "third" / "upscaler")
-    assert "the generator is another by now" in capsys.readouterr().out
+    assert "the generator has changed since" in capsys.readouterr().out
     assert third.read_provenance()["continued_from"]["step"] == 4
     assert load_state(third.state)["step"] == 8
     snapshot = load_snapshot(RunFolder(tmp_path / "third").chosen)
@@ -226,7 +227,9 @@ def test_the_minutes_are_shared_out(inputs: Path, working: Path) -> None:
     assert first is not None
     assert 28 < first <= (40 - 10) - 60.1 / 60
     assert second == 10
-    plan = Plan("painter-x", KernelSettings.from_dict(chain(minutes=40, upscaler_minutes=10.0)))
+    plan = KernelPlan(
+        "painter-x", KernelSettings.from_dict(chain(minutes=40, upscaler_minutes=10.0))
+    )
     assert describe_minutes(plan) == [
         "shared    29 for the generator at most, then 10 for the upscaler at most; "
         "1 kept to generate, check and score"
@@ -270,25 +273,25 @@ def test_settings_without_an_upscaler_are_those_of_the_first_version() -> None:
 
 
 def test_the_work_of_a_kernel_is_known_as_before_by_one_attachment(tmp_path: Path) -> None:
-    snapshot, other = (snapshot_of(path, "alice/x") for path in snapshots(tmp_path))
-    plan = Plan("painter-x", KernelSettings("train", config=Config().to_dict()))
+    snapshot, other = (snapshot_attachment(path, "alice/x") for path in snapshots(tmp_path))
+    plan = KernelPlan("painter-x", KernelSettings("train", config=Config().to_dict()))
     digests = [work_digest(plan, "alice", "", a) for a in ((), (snapshot,), (snapshot, other))]
     assert len(set(digests)) == 3
     with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
-        snapshot_of(tmp_path / "weights.pt", "alice/x")
+        snapshot_attachment(tmp_path / "weights.pt", "alice/x")
 
 
 def test_an_upscaler_has_the_seeds_of_its_generator() -> None:
     changes = {"holdout": 0.2, "holdout_seed": 7, "seed": 3}
-    found = UpscalerChoice(preset="upscaler64to256").config_for(apply_settings(GENERATOR, changes))
+    found = UpscalerOptions(preset="upscaler64to256").config_for(apply_settings(GENERATOR, changes))
     assert found is not None
     values = found.values()
     assert {name: values[name] for name in changes} == changes
-    assert UpscalerChoice(preset="upscaler64to256").minutes_of(found) == 60
+    assert UpscalerOptions(preset="upscaler64to256").minutes_of(found) == 60
     with pytest.raises(ConfigError, match="goes with --upscaler-preset"):
-        UpscalerChoice(minutes=3).config_for(GENERATOR)
+        UpscalerOptions(minutes=3).config_for(GENERATOR)
     without = replace(found, budget=replace(found.budget, minutes=None))
-    assert UpscalerChoice(preset="upscaler64to256").minutes_of(without) is None
+    assert UpscalerOptions(preset="upscaler64to256").minutes_of(without) is None
 
 
 # --- Push, pull, submit
@@ -355,14 +358,14 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_sent(
 def test_both_states_of_a_run_with_its_upscaler_are_uploaded(desk: Desk) -> None:
     run = train_here(desk.folder, "runs/earlier")
     shutil.copytree(run, run / "upscaler")
-    choice = UpscalerChoice(preset="upscaler64to256")
+    choice = UpscalerOptions(preset="upscaler64to256")
     config = RunFolder(run).read_config()
     fitting = apply_settings(config, {"image_size": 64})
     settings = choice.settings(fitting, "alice", Path(RUN), run)
     assert settings["attached_upscaler"] == "alice/painter-first-upscaler"
     state = "alice/painter-first-state"
     chosen = KernelSettings("train", fitting.to_dict(), attached=state, **settings)
-    plan = Plan("painter-first", chosen)
+    plan = KernelPlan("painter-first", chosen)
     assert plan.datasets == ["alice/painter-first-state", "alice/painter-first-upscaler"]
     found = choice.attachments(plan, run)
     assert [attachment.name for attachment in found] == plan.datasets

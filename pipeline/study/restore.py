@@ -1,4 +1,4 @@
-"""What a search has drawn before, found again from its run folders when its books are lost."""
+"""Restores the trials of a search from its run folders when its Optuna storage is lost."""
 
 from __future__ import annotations
 
@@ -8,42 +8,41 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.runs.folder import RunFolder
-from pipeline.study.books import FOLDER
 from pipeline.study.plan import Point, StudyPlan
-from pipeline.study.search import searched_point
+from pipeline.study.search import search_point
+from pipeline.study.storage import FOLDER
 
 if TYPE_CHECKING:
     import optuna
 
 
-def take_up(plan: StudyPlan, study: optuna.Study, folder: Path) -> None:
-    """Enqueue the points of a search whose run folders are there, if the books are empty.
+def restore_trials(plan: StudyPlan, study: optuna.Study, folder: Path) -> None:
+    """Enqueue the points of a search whose run folders are there, if the storage is empty.
 
-    What they have cost is not lost with the books: what is finished is noted without being done
-    again, the rest goes on.
+    What is finished is recorded without being run again, the rest is resumed.
     """
     if study.trials:
         return
     runs = [RunFolder(path.parent) for path in sorted(folder.glob("*/config.json"))]
     for run in sorted(runs, key=lambda run: not run.score.exists()):  # for others to compare with
-        point = _drawn_before(plan, run)
+        point = _existing_point(plan, run)
         if point is not None:
             study.enqueue_trial(point.parameters, user_attrs={FOLDER: run.path.name})
 
 
-def _drawn_before(plan: StudyPlan, run: RunFolder) -> Point | None:
+def _existing_point(plan: StudyPlan, run: RunFolder) -> Point | None:
     """Return the point of a search that a run folder belongs to; None if to no such point."""
     try:
         config = run.read_config()
     except RunError:
         return None
     drawn = {name: _choice(plan, name, _setting(config, name)) for name in plan.search}
-    point = searched_point(drawn, plan.seeds[0])
+    point = search_point(drawn, plan.seeds[0])
     return point if plan.folder(point) == run.path.name else None
 
 
 def _choice(plan: StudyPlan, name: str, value: Any) -> Any:
-    """Return what a search draws to come to a setting; None if it cannot."""
+    """Return the value that a search draws for a setting; None if it cannot draw it."""
     dimension = plan.search[name]
     for choice in dimension.choices or ():
         if _setting(plan.config(Point("", {name: choice}, plan.seeds[0], {})), name) == value:

@@ -1,8 +1,8 @@
 """One point of a study: train, generate and score, as three commands in processes of their own.
 
 The commands are those that a user would type, so a point's run folder is like any other, survives
-being killed, and is taken up again where it was. Reads validation scores on the way, by which a
-search gives a point up.
+being killed, and is resumed. Reads validation scores during training, by which a search prunes a
+point.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, kept_score, read_score
 from pipeline.stages.generate import read_generation_record
 from pipeline.study.plan import Point, StudyPlan
+from pipeline.system.filesystem import make_folder
 from pipeline.system.parallel import THREADS_VARIABLE
-from pipeline.system.places import make_folder
 from pipeline.system.storage import file_sha256
 
 PAINTER = (sys.executable, "-m", "pipeline")
 ROOT = Path(__file__).parent.parent.parent
 POLL_SECONDS = 0.5
-"""Between looks at whether a training has ended or has a new score."""
+"""Between checks whether a training has ended or has a new score."""
 
 OnScore = Callable[[int, float], bool]
-"""Takes the number of a validation score, from 1, and its value; says whether to prune it."""
+"""Takes the number of a validation score, from 1, and its value; returns whether to prune."""
 
 
 class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
@@ -42,8 +42,8 @@ class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
 
 
 @dataclass(frozen=True)
-class PointExecutor:
-    """Where and on what points are run."""
+class LocalExecutor:
+    """Runs points on this machine, each command in a process of its own."""
 
     plan: StudyPlan
     folder: Path
@@ -60,21 +60,21 @@ class PointExecutor:
     clock: Clock = SYSTEM_CLOCK
     """On which to wait for a point's commands."""
 
-    def run(self, point: Point) -> RunFolder:
+    def run_folder(self, point: Point) -> RunFolder:
         """Return the run folder of a point."""
         return RunFolder(self.folder / self.plan.folder(point))
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
-        """Do what is left to do of a point, and return its score.
+    def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
+        """Do what is left of a point, and return its score.
 
         Raises:
-            PointPruned: if `on_score` says so.
-            WorkFailed: if one of the commands fails, with what it says.
+            PointPruned: if `on_score` returns True.
+            WorkFailed: if one of the commands fails, with its message.
             Interrupted: after Ctrl+C; the training has saved its state.
         """
-        run, evaluation = self.run(point), self.plan.evaluation
+        run, evaluation = self.run_folder(point), self.plan.evaluation
         if point.continues is not None:
-            self.finish(self._earlier(point))  # at once if that is done
+            self.run_point(self._predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
         if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
             self._train(point, run, on_score)
@@ -86,10 +86,10 @@ class PointExecutor:
         """Score the images of a point, unless that has been done.
 
         Raises:
-            WorkFailed: if the command fails, with what it says.
+            WorkFailed: if the command fails, with its message.
             Interrupted: after Ctrl+C.
         """
-        run, evaluation = self.run(point), self.plan.evaluation
+        run, evaluation = self.run_folder(point), self.plan.evaluation
         if not self.is_scored(run):
             words: list[object] = ["score", "--run", run.path, "--features", evaluation.features]
             words += ["--reference", self.data, "--max-images", evaluation.count]
@@ -99,7 +99,7 @@ class PointExecutor:
         return kept_score(run)
 
     def _wait_for_orphan(self, run: RunFolder) -> None:
-        """Wait for a training whose study was killed, and which goes on by itself."""
+        """Wait for a training whose study was killed, and which is still running."""
 
         def free() -> bool | None:
             if not run.path.exists():
@@ -108,12 +108,12 @@ class PointExecutor:
                 with run.locked():
                     return True
             except RunError:
-                self._refuse_stopping()
+                self._check_not_stopping()
                 return None
 
         poll(free, POLL_SECONDS, self.clock)
 
-    def _earlier(self, point: Point) -> Point:
+    def _predecessor(self, point: Point) -> Point:
         """Return the point that another one continues."""
         wanted = (point.continues, point.seed)
         return next(p for p in self.plan.grid if (p.label, p.seed) == wanted)
@@ -124,10 +124,10 @@ class PointExecutor:
 
     def is_done(self, point: Point) -> bool:
         """Tell whether a point's folder holds its score; its images may have been deleted since."""
-        run = self.run(point)
+        run = self.run_folder(point)
         try:
             return self._is_trained_on(run) and self.has_score(run)
-        except RunError:  # damaged: `finish` says what and where
+        except RunError:  # damaged: `run_point` raises with the details
             return False
 
     def is_scored(self, run: RunFolder) -> bool:
@@ -150,12 +150,12 @@ class PointExecutor:
 
     def _is_generated(self, run: RunFolder) -> bool:
         """Tell whether a run's images are those of its snapshot, and as many as asked for."""
-        made = read_generation_record(run)
+        record = read_generation_record(run)
         return (
-            made is not None
-            and made.count == self.plan.evaluation.count
+            record is not None
+            and record.count == self.plan.evaluation.count
             and run.chosen.exists()
-            and made.snapshot_sha256 == file_sha256(run.chosen)
+            and record.snapshot_sha256 == file_sha256(run.chosen)
         )
 
     def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:
@@ -165,52 +165,52 @@ class PointExecutor:
         for name, value in {**self.plan.settings, **point.settings}.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
         if point.continues is not None:
-            command += ["--continue-from", self.run(self._earlier(point)).path]
-        shown = 0
+            command += ["--continue-from", self.run_folder(self._predecessor(point)).path]
+        reported = 0
 
-        def look() -> None:
-            nonlocal shown
-            shown = self._look(run, shown, on_score)
+        def on_poll() -> None:
+            nonlocal reported
+            reported = self._report_scores(run, reported, on_score)
 
-        self._call(point, command, look)
+        self._call(point, command, on_poll)
 
-    def _look(self, run: RunFolder, shown: int, on_score: OnScore | None) -> int:
-        """Hand over new validation scores; return how many there have been."""
+    def _report_scores(self, run: RunFolder, reported: int, on_score: OnScore | None) -> int:
+        """Report new validation scores to `on_score`; return how many there are in all."""
         if on_score is None:
-            return shown
+            return reported
         scores = read_scores(run.scores)
-        for number, line in enumerate(scores[shown:], shown + 1):
+        for number, line in enumerate(scores[reported:], reported + 1):
             if on_score(number, float(line[self.plan.evaluation.criterion])):
                 raise PointPruned
         return len(scores)
 
     def _call(
-        self, point: Point, words: Sequence[object], look: Callable[[], None] = lambda: None
+        self, point: Point, words: Sequence[object], on_poll: Callable[[], None] = lambda: None
     ) -> None:
-        """Run a command of painter to its end, looking at what it does meanwhile."""
+        """Run a command of painter to its end, calling `on_poll` meanwhile."""
         process = self._start(point, words)
 
         def exit_code() -> int | None:
             code = process.poll()
             if code is None:
-                self._refuse_stopping()
-                look()
+                self._check_not_stopping()
+                on_poll()
             return code
 
         try:
             code = poll(exit_code, POLL_SECONDS, self.clock)
         except BaseException:
-            stop(process)
+            terminate(process)
             raise
-        look()
-        self._refuse_failure(point, code, str(words[0]))
+        on_poll()
+        self._check_exit_code(point, code, str(words[0]))
 
-    def _refuse_stopping(self) -> None:
+    def _check_not_stopping(self) -> None:
         if self.stopping.is_set():
-            raise Interrupted("The study was stopped; the same command goes on from there.")
+            raise Interrupted("The study was stopped; the same command resumes it.")
 
     def _start(self, point: Point, words: Sequence[object]) -> subprocess.Popen[bytes]:
-        """Start a command of painter; what it says goes to a log beside the run folder."""
+        """Start a command of painter; its output goes to a log beside the run folder."""
         environment = dict(os.environ)
         beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
@@ -228,13 +228,13 @@ class PointExecutor:
             )
 
     def _log(self, point: Point) -> Path:
-        return self.folder / f"{self.run(point).path.name}.log"
+        return self.folder / f"{self.run_folder(point).path.name}.log"
 
-    def _refuse_failure(self, point: Point, code: int, command: str) -> None:
+    def _check_exit_code(self, point: Point, code: int, command: str) -> None:
         if code == 0:
             return
         if code == Interrupted.exit_code:  # somebody stopped it from outside
-            raise Interrupted(f"{point.label} was stopped; the same command goes on from there.")
+            raise Interrupted(f"{point.label} was stopped; the same command resumes it.")
         log = self._log(point)
         last = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-1:]
         raise WorkFailed(
@@ -243,7 +243,7 @@ class PointExecutor:
         )
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def terminate(process: subprocess.Popen[bytes]) -> None:
     """Ask a training to save and end, and wait for it."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Paths in which ~ is the home folder."""
+"""Paths in which ~ stands for the home folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import os
 from pathlib import Path
 
 
-def at_home(name: str) -> Path:
+def expand_user(name: str) -> Path:
     """Return the path of a name, with ~ or ~USER at its beginning replaced where there is one."""
     return Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises where there is no home

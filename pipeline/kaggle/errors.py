@@ -1,4 +1,4 @@
-"""What Kaggle's answers mean: which calls to try again, and messages that name the next step.
+"""Kaggle's errors: which calls are retried, and messages that name the next step.
 
 Knows HTTP and the pages of the site; `pipeline.kaggle.connection` makes the calls.
 """
@@ -19,14 +19,14 @@ from pipeline.core import credentials, retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.core.redaction import redact
-from pipeline.kaggle.names import dataset_meant, did_you_mean
-from pipeline.system.transfers import BrokenOffError
+from pipeline.kaggle.names import did_you_mean, parse_dataset_name
+from pipeline.system.transfers import IncompleteDownloadError
 
 SITE = "https://www.kaggle.com"
 TOKEN_PAGE = credentials.TOKEN_PAGE
 
 T = TypeVar("T")
-_replies = threading.local()
+_responses = threading.local()
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ def split_name(name: str, kind: str) -> tuple[str, str]:
     """
     owner, _, slug = name.partition("/")
     if not all(re.fullmatch(r"\w[\w.-]*", part, re.ASCII) for part in (owner, slug)):
-        meant = dataset_meant(name) if kind == "dataset" else None
+        meant = parse_dataset_name(name) if kind == "dataset" else None
         raise KaggleError(f"A {kind} is named OWNER/SLUG, found {name!r}.{did_you_mean(meant)}")
     return owner, slug
 
 
 class KaggleRefusedError(KaggleError):
-    """Kaggle answered with a status that trying again does not change."""
+    """Kaggle answered with a status that a retry does not change."""
 
     def __init__(self, status: int, message: str) -> None:
         """Keep the HTTP status."""
@@ -79,71 +79,71 @@ class KaggleRefusedError(KaggleError):
         self.status = status
 
 
-class _PassingError(KaggleUnreachable):
-    """What may be gone at the next try."""
+class _TransientError(KaggleUnreachable):
+    """An error that a retry may resolve."""
 
-    def __init__(self, message: str, asked_pause: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.asked_pause = asked_pause
+        self.retry_after = retry_after
 
 
-def patiently(
-    subject: Subject, call: Callable[[], T], repeatable: bool = True, clock: Clock = SYSTEM_CLOCK
+def call_with_retries(
+    subject: Subject, call: Callable[[], T], idempotent: bool = True, clock: Clock = SYSTEM_CLOCK
 ) -> T:
-    """Make a call of Kaggle's client, again where that is safe, with its chatter held back.
+    """Make a call of Kaggle's client, with retries where that is safe; its output is discarded.
 
     Args:
         subject: what the call is about.
-        call: does it, and raises what the client raises.
-        repeatable: whether it may be made twice. A call that may not is repeated only where
+        call: makes the call, and raises what the client raises.
+        idempotent: whether it may be made twice. A call that may not is retried only where
             Kaggle refused to look at it (429).
-        clock: of the pauses between tries.
+        clock: for the delays between attempts.
 
     Raises:
         KaggleError: if Kaggle refuses.
-        KaggleUnreachable: if it fails again and again.
-        KaggleUnsure: if a call that is not repeatable got no answer.
+        KaggleUnreachable: if every attempt fails.
+        KaggleUnsure: if a call that is not idempotent got no answer.
     """
-    pauses = retries.pauses()
+    delays = retries.backoff_delays()
     while True:
         try:
-            with contextlib.redirect_stdout(io.StringIO()), _explained(subject, repeatable):
+            with contextlib.redirect_stdout(io.StringIO()), _translate_errors(subject, idempotent):
                 return call()
-        except _PassingError as passing:
-            pause = next(pauses, None)
-            if pause is None or passing.asked_pause > retries.MAX_WAIT:
-                raise KaggleUnreachable(str(passing)) from None
-            clock.sleep(max(pause, passing.asked_pause))
+        except _TransientError as transient:
+            delay = next(delays, None)
+            if delay is None or transient.retry_after > retries.MAX_WAIT:
+                raise KaggleUnreachable(str(transient)) from None
+            clock.sleep(max(delay, transient.retry_after))
 
 
-def note_reply() -> None:
-    """Note that a reply has come, of whatever kind: what fails from here on is about an answer."""
-    _replies.count = _reply_count() + 1
+def note_response() -> None:
+    """Count a response, of whatever kind: what fails from here on is about its content."""
+    _responses.count = _response_count() + 1
 
 
-def _reply_count() -> int:
-    """Return how many replies have come in this thread."""
-    return getattr(_replies, "count", 0)
+def _response_count() -> int:
+    """Return how many responses have come in this thread."""
+    return getattr(_responses, "count", 0)
 
 
 @contextlib.contextmanager
-def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
+def _translate_errors(subject: Subject, idempotent: bool) -> Iterator[None]:
     """Turn the client's exceptions into messages that name the next step.
 
     None of their text is quoted: it may hold what was sent, credentials too.
     """
     import requests
 
-    earlier = _reply_count()
+    earlier = _response_count()
     try:
         yield
     except requests.HTTPError as error:
-        reply = error.response
-        status = reply.status_code if reply is not None else 0
-        message = _status_message(status, subject, _words_of(reply))
-        if status == 429 or (status >= 500 and repeatable):
-            headers = reply.headers if reply is not None else {}
-            raise _PassingError(message, retries.asked_pause(headers)) from None
+        response = error.response
+        status = response.status_code if response is not None else 0
+        message = _status_message(status, subject, _error_text(response))
+        if status == 429 or (status >= 500 and idempotent):
+            headers = response.headers if response is not None else {}
+            raise _TransientError(message, retries.retry_after(headers)) from None
         if status >= 500:
             raise KaggleUnsure(message) from None
         raise KaggleRefusedError(status, message) from None
@@ -151,24 +151,26 @@ def _explained(subject: Subject, repeatable: bool) -> Iterator[None]:
         message = (
             f"Kaggle sent a web page instead of an answer about {subject.name}. Call again later."
         )
-        raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
-    except (requests.RequestException, BrokenOffError):
+        raise (_TransientError(message) if idempotent else KaggleUnsure(message)) from None
+    except (requests.RequestException, IncompleteDownloadError):
         message = (
             f"Kaggle cannot be reached for {subject.name}. Check the network and call again; "
             "what has arrived is kept."
         )
-        raise (_PassingError(message) if repeatable else KaggleUnsure(message)) from None
+        raise (_TransientError(message) if idempotent else KaggleUnsure(message)) from None
     except SystemExit as error:
         code = f" (exit code {error.code})" if isinstance(error.code, int) else ""
         raise KaggleError(f"Kaggle's client refused {subject.name}{code}.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _misunderstanding(error, subject, repeatable, _reply_count() > earlier) from None
+        raise _unexpected_response(
+            error, subject, idempotent, _response_count() > earlier
+        ) from None
 
 
-def _misunderstanding(
-    error: Exception, subject: Subject, repeatable: bool, answered: bool
+def _unexpected_response(
+    error: Exception, subject: Subject, idempotent: bool, answered: bool
 ) -> KaggleError | KaggleUnreachable:
-    """Return what to raise for a reply of unknown form, or a request that could not be made."""
+    """Return the error for a response of unknown form, or a request that could not be made."""
     where = _origin(error)
     if not answered:
         message = (
@@ -176,12 +178,12 @@ def _misunderstanding(
             f"({where}). Is there a character that cannot be sent in {credentials.in_use()}, "
             "or in the address of a proxy?"
         )
-        return KaggleError(message) if repeatable else KaggleUnsure(message)
+        return KaggleError(message) if idempotent else KaggleUnsure(message)
     message = (
         f"Kaggle's answer about {subject.name} was not understood ({where}). A newer client "
         "may understand it: pip install --upgrade kaggle"
     )
-    return KaggleUnreachable(message) if repeatable else KaggleUnsure(message)
+    return KaggleUnreachable(message) if idempotent else KaggleUnsure(message)
 
 
 def _origin(error: Exception) -> str:
@@ -190,29 +192,29 @@ def _origin(error: Exception) -> str:
     return f"{type(error).__name__} in {frames[-1].name}" if frames else type(error).__name__
 
 
-def _words_of(reply: Any) -> str:
-    """Return what Kaggle says in an error reply, or nothing if it is not in the API's form."""
+def _error_text(response: Any) -> str:
+    """Return the message of an error response, or nothing if it is not in the API's form."""
     try:
-        words = str(reply.json().get("message", "")).strip()
+        text = str(response.json().get("message", "")).strip()
     except (ValueError, AttributeError):
         return ""
-    return f' Kaggle says: "{redact(words)[:300]}"' if words else ""
+    return f' Kaggle says: "{redact(text)[:300]}"' if text else ""
 
 
-def _status_message(status: int, subject: Subject, words: str) -> str:
+def _status_message(status: int, subject: Subject, text: str) -> str:
     name = subject.name
     if status == 401:
         return (
             f"Kaggle does not accept {credentials.in_use()} (401). Create a new token: "
-            f"{TOKEN_PAGE}{credentials.in_the_way()}"
+            f"{TOKEN_PAGE}{credentials.override_hint()}"
         )
     if status == 403:
-        return f"Kaggle refuses {name} (403). {subject.when_forbidden}{words}"
+        return f"Kaggle refuses {name} (403). {subject.when_forbidden}{text}"
     if status == 404:
         known = name.removeprefix("the ")
-        return f"Kaggle knows no {known} (404). Look it up: {subject.page}{words}"
+        return f"Kaggle knows no {known} (404). Look it up: {subject.page}{text}"
     if status == 429:
         return f"Kaggle has had too many requests (429) for {name}. Wait a minute, call again."
     if status >= 500:
         return f"Kaggle answered {status} for {name}. Call again later; its status: {SITE}"
-    return f"Kaggle refuses {name} ({status}). See {subject.page}{words}"
+    return f"Kaggle refuses {name} ({status}). See {subject.page}{text}"

@@ -1,4 +1,4 @@
-"""What the client's replies say, as records: its own types and their gaps end here."""
+"""The client's responses as records: its own types and their gaps end here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnsure
-from pipeline.kaggle.records import KernelSource, LeaderboardRow, Pushed, Quota, Submission
+from pipeline.kaggle.records import KernelSource, LeaderboardRow, PushedKernel, Quota, Submission
 
 
 def submission(found: Any) -> Submission:
@@ -16,10 +16,10 @@ def submission(found: Any) -> Submission:
     return Submission(
         found.ref,
         found.status.name,
-        number(found.public_score),
+        parse_number(found.public_score),
         found.error_description,
         found.description,
-        utc(found.date),
+        as_utc(found.date),
         found.file_name,
         found.team_name,
     )
@@ -27,10 +27,10 @@ def submission(found: Any) -> Submission:
 
 def leaderboard_row(found: Any) -> LeaderboardRow | None:
     """Return a team's place, or None for a team without a score."""
-    score = number(found.score)
+    score = parse_number(found.score)
     if score is None:
         return None
-    return LeaderboardRow(found.team_name, score, utc(found.submission_date))
+    return LeaderboardRow(found.team_name, score, as_utc(found.submission_date))
 
 
 def quota(found: Any) -> Quota | None:
@@ -38,12 +38,12 @@ def quota(found: Any) -> Quota | None:
     gpu = found.gpu_quota
     if gpu is None or gpu.total_time_allowed is None:
         return None
-    # Fields that are zero are left out of the reply.
+    # Fields that are zero are left out of the response.
     spent = (gpu.time_used or timedelta()) + (gpu.time_reserved or timedelta())
     return Quota(
         spent.total_seconds() / 60,
         gpu.total_time_allowed.total_seconds() / 60,
-        utc(found.quota_refresh_time),
+        as_utc(found.quota_refresh_time),
     )
 
 
@@ -52,41 +52,41 @@ def kernel_source(found: Any, version: int) -> KernelSource:
     return KernelSource(version, str(found.blob.source) if found.blob is not None else "")
 
 
-def pushed(reply: Any, name: str) -> Pushed:
+def pushed_kernel(response: Any, name: str) -> PushedKernel:
     """Return the version that a push of the kernel `name` has made.
 
     Raises:
-        KaggleError: if Kaggle refuses in its reply.
+        KaggleError: if Kaggle refuses in its response.
         KaggleUnsure: if it says neither that it has taken the kernel, nor why not.
     """
-    if reply.error:
-        raise KaggleError(f"Kaggle refused the kernel {name}: {reply.error}")
-    missing = not_attached(reply)
-    if not reply.version_number:
+    if response.error:
+        raise KaggleError(f"Kaggle refused the kernel {name}: {response.error}")
+    missing = not_attached(response)
+    if not response.version_number:
         if missing:
             raise KaggleError(f"Kaggle could not attach to {name}: {missing}.")
         raise KaggleUnsure(f"Kaggle gave the push of {name} no version number.")
     owner, wanted = name.split("/")
-    # A title that does not match the id makes a kernel under another name: believe the reply.
-    slug = (reply.url or reply.ref).rstrip("/").rsplit("/", 1)[-1] or wanted
-    return Pushed(f"{owner}/{slug}", reply.version_number, reply.url, missing)
+    # A title that does not match the id makes a kernel under another name: the response is right.
+    slug = (response.url or response.ref).rstrip("/").rsplit("/", 1)[-1] or wanted
+    return PushedKernel(f"{owner}/{slug}", response.version_number, response.url, missing)
 
 
-def not_attached(reply: Any) -> str:
+def not_attached(response: Any) -> str:
     """Return which sources Kaggle has left out of a kernel, and what to do about each kind."""
     kinds = {
-        "competitions": (reply.invalid_competition_sources, "accept the rules on its page"),
-        "datasets": (reply.invalid_dataset_sources, "is it there, ready, and yours to see?"),
-        "kernels": (reply.invalid_kernel_sources, "is it there, and yours to see?"),
-        "models": (reply.invalid_model_sources, "is it there, and yours to see?"),
-        "tags": (reply.invalid_tags, "leave it out"),
+        "competitions": (response.invalid_competition_sources, "accept the rules on its page"),
+        "datasets": (response.invalid_dataset_sources, "is it there, ready, and yours to see?"),
+        "kernels": (response.invalid_kernel_sources, "is it there, and yours to see?"),
+        "models": (response.invalid_model_sources, "is it there, and yours to see?"),
+        "tags": (response.invalid_tags, "leave it out"),
     }
     return "; ".join(
         f"{kind} {', '.join(found)} ({advice})" for kind, (found, advice) in kinds.items() if found
     )
 
 
-def log_text(log: str) -> str:
+def parse_log(log: str) -> str:
     """Return the text of a finished kernel's log, which is a JSON array of events."""
     try:
         events = json.loads(log)
@@ -95,7 +95,7 @@ def log_text(log: str) -> str:
     return "".join(str(event.get("data") or "") for event in events if isinstance(event, dict))
 
 
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """Return the number that a text says, or None if it says none that is finite."""
     try:
         found = float(text)
@@ -104,7 +104,7 @@ def number(text: str) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def utc(moment: datetime | None) -> datetime | None:
+def as_utc(moment: datetime | None) -> datetime | None:
     """Return a time with its zone; the client's own have none and mean UTC."""
     if moment is None or moment.tzinfo is not None:
         return moment

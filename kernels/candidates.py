@@ -1,6 +1,6 @@
-"""Which kernel version holds a run's images, to be submitted: `painter submit`.
+"""Submission candidates: the kernel version that holds a run's images. `painter submit`.
 
-A run that was trained on Kaggle has one; that of any other is made on the way.
+A run that was trained on Kaggle has one; for any other, a kernel generates its images again.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kernels.pull import check_not_failed, pull
-from kernels.push import Consent, work_digest
+from kernels.push import Confirmation, work_digest
 from kernels.record import KernelRecord, read_record, require_record
-from kernels.regenerate import FOLDER, regenerate, remake_plan
+from kernels.regenerate import FOLDER, regenerate, regeneration_plan
 from pipeline.core.advice import counted
 from pipeline.kaggle.api import KaggleClient
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT, read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.ledger import Ledger, Row
-from submission.submit import Entry, local_score
+from submission.submit import Candidate, local_score
 
 
 def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
@@ -36,15 +36,15 @@ def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | No
     return record if run.images.exists() else None
 
 
-def entry_of(
+def make_candidate(
     client: KaggleClient,
     run: RunFolder,
     record: KernelRecord | None,
     ledger: Ledger,
-    consent: Consent,
-    say: Callable[[str], None],
+    confirm_replace: Confirmation,
+    log: Callable[[str], None],
     warn: Callable[[str], None],
-) -> Entry:
+) -> Candidate:
     """Return the kernel version to submit for a run, making its images on Kaggle if need be.
 
     Args:
@@ -52,30 +52,30 @@ def entry_of(
         run: the run.
         record: of its own kernel, as `trained_on_kaggle` returns it.
         ledger: kernel versions that could not be scored are not taken again.
-        consent: asked before a push over a version from another folder.
-        say: takes a line on each step.
-        warn: takes what the user should know of the images.
+        confirm_replace: asked before a push over a version from another folder.
+        log: called with a line on each step.
+        warn: called with what the user should know of the images.
     """
     if record is not None:
-        return Entry(record.name, record.version or 0, run.images, run)
-    useless = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
+        return Candidate(record.name, record.version or 0, run.images, run)
+    rejected = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
     known = read_generation_record(run) is not None
     if run.images.exists() and not known:
         warn(
             f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
             "snapshot are submitted in its place."
         )
-    record = regenerate(client, run, say, useless, consent)
+    record = regenerate(client, run, log, rejected, confirm_replace)
     images = run.path / FOLDER / "images.zip"
-    return Entry(record.name, record.version or 0, images, run, scored=known)
+    return Candidate(record.name, record.version or 0, images, run, scored=known)
 
 
-def waiting_for_score(
+def pending_submission(
     client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
 ) -> Row | None:
     """Return the submission of the run's images that is made and not yet scored."""
     if record is None:
-        plan, attachment = remake_plan(client, run)
+        plan, attachment = regeneration_plan(client, run)
         record = read_record(run.path / FOLDER)
         if record is None or record.work_sha256 != work_digest(
             plan, client.user, "", (attachment,)
@@ -88,9 +88,9 @@ def waiting_for_score(
     return None
 
 
-def describe_remake(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
-    """Return what `submit --dry-run` would do for a run that was trained here."""
-    plan, _ = remake_plan(client, run)
+def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
+    """Return what `submit --dry-run` prints for a run that was trained here."""
+    plan, _ = regeneration_plan(client, run)
     score = local_score(run)
     mifid = score.get("mifid")
     local = "not scored here" if mifid is None else f"{mifid:.2f}"

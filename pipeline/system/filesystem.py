@@ -18,12 +18,12 @@ FILE_SUFFIXES = frozenset({
     ".npz", ".npy", ".h5", ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
     ".avif", ".mp4", ".json", ".html", ".safetensors",
 })  # fmt: skip
-"""Endings that promise a file of their kind, and that no folder is made under."""
+"""Suffixes of files: no folder is made with such a name."""
 _CLUTTER = (
     ".gitkeep", ".keep", ".gitignore", ".ds_store", ".directory", "thumbs.db", "ehthumbs.db",
     "desktop.ini", "icon\r",
 )  # fmt: skip
-"""Files that systems put into any folder, or that keep an empty one in git; in lower case."""
+"""Files that operating systems put into any folder, or that keep it in git; in lower case."""
 
 
 def is_clutter(name: str) -> bool:
@@ -31,8 +31,8 @@ def is_clutter(name: str) -> bool:
     return name.lower() in _CLUTTER or name.startswith("._")
 
 
-def target_of(path: Path) -> Path:
-    """Return what a new file or folder replaces: `path`, or what a link of that name leads to.
+def resolve_target(path: Path) -> Path:
+    """Return what a new file or folder replaces: `path`, or the target of a symbolic link there.
 
     The link stays, and what is written lies on the disk that it leads to.
 
@@ -42,9 +42,9 @@ def target_of(path: Path) -> Path:
     """
     if path.name in ("", ".."):
         raise DataError(f"{path} cannot be put in place whole. Give the folder by its own name.")
-    target = _followed(path)
+    target = _follow_link(path)
     if _is_mount_point(target):
-        raise _mounted(path)
+        raise _mount_point_error(path)
     return target
 
 
@@ -61,22 +61,22 @@ def _is_mount_point(path: Path) -> bool:
     return any(mount.split()[4] == escaped for mount in mounts)
 
 
-def folder_to_make(path: Path) -> Path:
-    """Return `target_of` a folder, refusing names that look like a file's.
+def resolve_new_folder(path: Path) -> Path:
+    """Return the `resolve_target` of a new folder, unless its name looks like a file's.
 
     Raises:
-        DataError: for a new folder named like an archive or image; and as `target_of`.
+        DataError: for a new folder named like an archive or image; and as `resolve_target`.
     """
-    if named_like_a_file(path):
+    if has_file_suffix(path):
         raise DataError(
             f"{path} is to be a folder, and its name is that of a {path.suffix} file, which is not "
             "written here. Choose a name without that ending."
         )
-    return target_of(path)
+    return resolve_target(path)
 
 
-def named_like_a_file(path: Path) -> bool:
-    """Tell whether a name promises a file, and no folder of that name is there."""
+def has_file_suffix(path: Path) -> bool:
+    """Tell whether a name has a file's suffix, and no folder of that name exists."""
     return path.suffix.lower() in FILE_SUFFIXES and not path.is_dir()
 
 
@@ -93,10 +93,10 @@ def make_folder(path: Path) -> None:
         DataError: if the link leads nowhere.
     """
     # Python's own mkdir takes a link to what is not there for a file in the way.
-    Path(os.path.realpath(_followed(path))).mkdir(parents=True, exist_ok=True)
+    Path(os.path.realpath(_follow_link(path))).mkdir(parents=True, exist_ok=True)
 
 
-def _followed(path: Path) -> Path:
+def _follow_link(path: Path) -> Path:
     if not path.is_symlink():
         return path
     target = Path(os.path.realpath(path))
@@ -108,7 +108,7 @@ def _followed(path: Path) -> Path:
     return target
 
 
-def _mounted(path: Path) -> DataError:
+def _mount_point_error(path: Path) -> DataError:
     advice = f"such as {path / 'painter'}" if path.is_dir() else "under any name"
     return DataError(
         f"{path} is a mount point: a disk begins there, and a whole folder or file cannot be put "
@@ -117,13 +117,13 @@ def _mounted(path: Path) -> DataError:
 
 
 @contextmanager
-def advice_on_mount_points(path: Path) -> Iterator[None]:
-    """Turn "Device or resource busy" into advice: not every mount point shows before."""
+def explain_mount_errors(path: Path) -> Iterator[None]:
+    """Turn "Device or resource busy" into advice: not every mount point can be detected before."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise _mounted(path) from None
+            raise _mount_point_error(path) from None
         raise
 
 
@@ -142,8 +142,8 @@ def describe_disk(path: Path) -> str:
     return f" The disk {place} has {free / 1e6:,.0f} of {total / 1e6:,.0f} MB free."
 
 
-def free_bytes(path: Path) -> int:
-    """Return how much room is left on the disk that a file or folder lies on, or would lie on."""
+def free_disk_space(path: Path) -> int:
+    """Return the free bytes of the disk that a file or folder lies on, or would lie on."""
     there = Path(os.path.realpath(path))
     while not there.exists():
         there = there.parent

@@ -1,7 +1,7 @@
 """Training on all GPUs of a kernel: a process each, started by torchrun.
 
-The kernel's own process writes its orders to a file and calls `train_in_processes`; each process
-runs this module, `python -m submission.kernel.ranks ORDERS.json`, which trains its share.
+The kernel's own process calls `train_in_processes`, which writes the request to a file; each
+process runs this module as one rank: `python -m submission.kernel.distributed REQUEST.json`.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ import torch
 
 from pipeline.core import errors
 from pipeline.core.errors import PainterError, RankLost
-from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
+from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_from_env
 from pipeline.system.storage import write_json
 from pipeline.training.distributed.context import join
 from submission.kernel.machine import isolated
-from submission.kernel.training import Orders, train_share
+from submission.kernel.training import TrainingRequest, train_rank
 
 CODE = Path(__file__).parents[2]
 """The folder that holds the packages, unpacked or installed."""
 
 
-def device_share(batch_size: int) -> int:
-    """Return how many GPUs can take equal shares of a batch: 1 also where there is none."""
+def usable_gpus(batch_size: int) -> int:
+    """Return how many GPUs can share a batch equally: 1 also where there is none."""
     counts = range(1, max(1, torch.cuda.device_count()) + 1)
     return max(count for count in counts if batch_size % count == 0)
 
 
-def train_in_processes(orders: Mapping[str, Any], count: int, scratch: Path) -> None:
-    """Train in `count` processes; what they print appears in this process's output.
+def train_in_processes(request: Mapping[str, Any], count: int, scratch: Path) -> None:
+    """Train in `count` processes; their output appears in this process's output.
 
     Args:
-        orders: the fields of `submission.kernel.training.Orders`.
+        request: the fields of `submission.kernel.training.TrainingRequest`.
         count: processes, as many as there are GPUs to use.
-        scratch: a folder for the orders and for what a process says of its failure.
+        scratch: a folder for the request and for the errors of processes that fail.
 
     Raises:
         PainterError: what a process raised.
         RankLost: if they ended in another way; the last checkpoint is kept.
     """
-    file = scratch / "orders.json"
-    write_json(file, dict(orders))
+    file = scratch / "request.json"
+    write_json(file, dict(request))
     for old in scratch.glob("failure-*.json"):
         old.unlink()
-    code = _print_through(torchrun(count, file), count)
+    code = _stream_output(torchrun(count, file), count)
     if code != 0:
         raise _failure(scratch, count, code)
 
 
-def torchrun(count: int, orders: Path) -> list[str]:
+def torchrun(count: int, request: Path) -> list[str]:
     """Return the command that starts the processes; they meet without any network."""
     return [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
-        f"--nproc-per-node={count}", "-m", "submission.kernel.ranks", str(orders),
+        f"--nproc-per-node={count}", "-m", "submission.kernel.distributed", str(request),
     ]  # fmt: skip
 
 
-def _print_through(command: list[str], count: int) -> int:
+def _stream_output(command: list[str], count: int) -> int:
     """Run a command, printing its lines as they come; return its exit code.
 
     A notebook shows what its own process prints, and nothing of what others print.
     """
     path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-    threads = str(threads_by_environment() or max(1, allowed_cores() // count))
+    threads = str(threads_from_env() or max(1, allowed_cores() // count))
     with subprocess.Popen(
         command,
         cwd=CODE,
@@ -103,22 +103,22 @@ def _failure(scratch: Path, count: int, code: int) -> PainterError:
     return error
 
 
-def serve(orders: Path) -> None:
-    """Train this process's share; a failure is left beside the orders for the kernel."""
-    with isolated(orders.parent):
+def run_rank(request: Path) -> None:
+    """Train as one rank; an error is written beside the request, for the kernel's own process."""
+    with isolated(request.parent):
         try:
             with join() as ranks:
-                train_share(Orders(**json.loads(orders.read_text())), ranks)
+                train_rank(TrainingRequest(**json.loads(request.read_text())), ranks)
         except PainterError as error:
-            _leave(orders.parent, error)
+            _write_failure(request.parent, error)
             sys.exit(error.exit_code)
 
 
-def _leave(scratch: Path, error: PainterError) -> None:
+def _write_failure(scratch: Path, error: PainterError) -> None:
     rank = os.environ.get("RANK", "0")
     about = {"error": type(error).__name__, "message": str(error)}
     write_json(scratch / f"failure-{rank}.json", about)
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    run_rank(Path(sys.argv[1]))

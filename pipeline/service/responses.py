@@ -1,4 +1,4 @@
-"""Answers as ASGI sends them: made while their client waits, handed over piece by piece."""
+"""ASGI responses: computed while the client waits, sent in chunks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.service.connection import PIECE
+from pipeline.service.connection import CHUNK_SIZE
 
 Content = AbstractAsyncContextManager[bytes]
-"""Gives the bytes of an answer; held until they are sent."""
+"""Gives the bytes of a response; held until they are sent."""
 
 
-class MadeAnswer(Response):
-    """An answer that is made when it is to be sent, and only for who is still there."""
+class GeneratedResponse(Response):
+    """A response that is computed when it is to be sent, as long as the client is connected."""
 
     def __init__(
         self, content: Callable[[], Content], headers: Mapping[str, str], media_type: str
     ) -> None:
-        """Make nothing yet.
+        """Compute nothing yet.
 
         Args:
-            content: gives what is to be sent.
+            content: computes what is to be sent.
             headers: but for length and type.
             media_type: of the content.
         """
@@ -34,29 +34,29 @@ class MadeAnswer(Response):
         self._content = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make and send the answer; stop as soon as its client has left.
+        """Compute and send the response; stop as soon as the client disconnects.
 
         Raises:
-            ServiceBusy: if there is no room for it.
-            WorkFailed: if it cannot be made.
+            ServiceBusy: if there is not enough capacity.
+            WorkFailed: if it cannot be computed.
         """
         del scope  # the same for all
-        await while_wanted(self._make_and_send(send), receive)
+        await until_disconnected(self._make_and_send(send), receive)
 
     async def _make_and_send(self, send: Send) -> None:
         async with self._content() as content:
             self.headers["content-length"] = str(len(content))
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            for start in range(0, len(content), PIECE):
-                piece = content[start : start + PIECE]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            # Waits until the last piece has left.
+            for start in range(0, len(content), CHUNK_SIZE):
+                chunk = content[start : start + CHUNK_SIZE]
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            # Waits until the last chunk has left.
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def while_wanted(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Do some work for a client, and give it up when the client leaves."""
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(_until_left(receive))]
+async def until_disconnected(work: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Do some work for a client, and cancel it when the client disconnects."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if tasks[0].done():
@@ -67,7 +67,7 @@ async def while_wanted(work: Coroutine[Any, Any, None], receive: Receive) -> Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _until_left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
