@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import Config, outside, preset_names, settings_of
+from pipeline.config import Config, plugins, preset_names, settings_of
 from pipeline.core.errors import ConfigError
 from pipeline.data.images import open_images
 from pipeline.runs.files import read_json
@@ -240,12 +240,12 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Mon
 
     monkeypatch.setattr(schema, "_REGISTERED", dict(schema._REGISTERED))
     monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    monkeypatch.setattr(outside, "_imported", set())
+    monkeypatch.setattr(plugins, "_imported", set())
     settings_of.cache_clear()
-    outside._declared.cache_clear()
+    plugins._declared.cache_clear()
     yield monkeypatch
     settings_of.cache_clear()
-    outside._declared.cache_clear()
+    plugins._declared.cache_clear()
 
 
 def test_without_its_module_s_name_the_family_is_unknown() -> None:

@@ -1,4 +1,4 @@
-"""Where settings come from: presets, TOML files, `KEY=VALUE` assignments."""
+"""Loading settings: presets, TOML files, `KEY=VALUE` assignments."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with painter, and with families from outside."""
-    return sorted({*_files(), *family_presets()})
+    """Return the names of the presets that come with painter, and with plugin families."""
+    return sorted({*_built_in_names(), *family_presets()})
 
 
-def _files() -> list[str]:
+def _built_in_names() -> list[str]:
     folder = resources.files("pipeline.config") / "presets"
     return [p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")]
 
@@ -51,7 +51,7 @@ def load_preset(name: str) -> Config:
     Raises:
         ConfigError: if there is none; the message lists those that exist.
     """
-    if name not in _files():
+    if name not in _built_in_names():
         return _preset_of_family(name)
     text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text()
     return Config.from_dict(tomllib.loads(text))
