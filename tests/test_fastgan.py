@@ -363,7 +363,7 @@ def test_it_learns_ten_images_by_heart() -> None:
         },
     )  # fmt: skip
     state, batches = trained(config, pixels, 300)
-    generator = recalibrate_batch_norm(state.average.network, batches.examples("calibration", 256))
+    generator = recalibrate_batch_norm(state.ema.network, batches.examples("calibration", 256))
     with torch.no_grad():
         made = generator(batches.examples("test", 64))
     real = pixels.float() / 127.5 - 1

@@ -31,7 +31,7 @@ from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
-from pipeline.training.tensorboard import Curves
+from pipeline.training.tensorboard import TensorBoardWriter
 from tests import factories
 from tests.factories import CPU, batches_of, data_about, noise_paintings, tiny_config
 
@@ -357,7 +357,7 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
 
 def test_training_needs_no_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    curves = Curves(tmp_path, 0)
+    curves = TensorBoardWriter(tmp_path, 0)
     curves.add({"step": 1, "loss_d": 0.5})
     curves.close()
     assert not list(tmp_path.iterdir())

@@ -15,10 +15,10 @@ from pipeline.families.family import Batch
 from pipeline.models.precision import Precision, all_devices, choose_precision
 from pipeline.training.budget import Budget
 from pipeline.training.ema import (
-    CALIBRATION_IMAGES,
-    AveragedGenerator,
-    calibration_batch,
+    RECALIBRATION_IMAGES,
+    GeneratorEma,
     recalibrate_batch_norm,
+    recalibration_batch_size,
 )
 from pipeline.training.loop import frozen
 from pipeline.training.state import TrainingState
@@ -97,7 +97,7 @@ def test_frozen_discriminator_passes_gradients_on_and_keeps_none() -> None:
 def test_average_follows_the_recursion_with_a_warm_up() -> None:
     generator = nn.Linear(1, 1, bias=False)
     generator.weight.data.fill_(1.0)
-    average = AveragedGenerator(generator, decay=0.5)
+    average = GeneratorEma(generator, decay=0.5)
     expected = 1.0
     for step, weight in enumerate([3.0, -2.0, 5.0, 7.0, 11.0, 4.0, 9.0, 8.0, 6.0, 2.0], 1):
         generator.weight.data.fill_(weight)
@@ -123,8 +123,8 @@ def test_calibration_gives_the_statistics_of_the_generated_images_and_changes_no
 
 
 def test_calibration_takes_fewer_large_images_at_once() -> None:
-    assert [calibration_batch(side) for side in (32, 64, 128, 256)] == [64, 64, 16, 16]
-    assert all(CALIBRATION_IMAGES % calibration_batch(side) == 0 for side in IMAGE_SIZES)
+    assert [recalibration_batch_size(side) for side in (32, 64, 128, 256)] == [64, 64, 16, 16]
+    assert all(RECALIBRATION_IMAGES % recalibration_batch_size(side) == 0 for side in IMAGE_SIZES)
 
 
 def test_calibration_is_without_dropout_as_the_generator_will_run() -> None:
@@ -210,11 +210,11 @@ def test_budget_ends_at_whichever_limit_comes_first() -> None:
 
 
 def test_the_time_left_is_that_of_the_limit_that_comes_first_at_the_pace_of_now() -> None:
-    assert Budget(steps=100, seconds=None).seconds_left(40, 999, seconds_a_step=2) == 120
-    assert Budget(steps=None, seconds=600).seconds_left(40, 400, seconds_a_step=2) == 200
-    assert Budget(steps=100, seconds=600).seconds_left(40, 400, seconds_a_step=2) == 120
-    assert Budget(steps=100, seconds=450).seconds_left(40, 400, seconds_a_step=2) == 50
-    assert Budget(steps=10, seconds=450).seconds_left(40, 400, seconds_a_step=2) == 0
+    assert Budget(steps=100, seconds=None).seconds_left(40, 999, seconds_per_step=2) == 120
+    assert Budget(steps=None, seconds=600).seconds_left(40, 400, seconds_per_step=2) == 200
+    assert Budget(steps=100, seconds=600).seconds_left(40, 400, seconds_per_step=2) == 120
+    assert Budget(steps=100, seconds=450).seconds_left(40, 400, seconds_per_step=2) == 50
+    assert Budget(steps=10, seconds=450).seconds_left(40, 400, seconds_per_step=2) == 0
 
 
 def test_a_run_without_a_budget_is_refused() -> None:

@@ -151,8 +151,8 @@ def test_a_batch_is_crops_and_what_they_shrink_to() -> None:
 def test_rows_are_those_of_the_whole_batch(made: bool) -> None:
     pool = paintings(7, 16) if made else None
     config = apply_settings(TINY, {"batch_size": 4, "input_noise": 0.1})
-    whole = batches_of(paintings(), config, CPU, made=pool)(2)
-    part = batches_of(paintings(), config, CPU, slice(1, 3), made=pool)(2)
+    whole = batches_of(paintings(), config, CPU, source_images=pool)(2)
+    part = batches_of(paintings(), config, CPU, slice(1, 3), source_images=pool)(2)
     assert torch.equal(part.real, whole.real[1:3])
     rows = [1, 2, 5, 6] if made else [1, 2]
     assert torch.equal(part.z, whole.z[rows])
@@ -160,7 +160,7 @@ def test_rows_are_those_of_the_whole_batch(made: bool) -> None:
 
 def test_made_images_follow_the_paintings() -> None:
     white = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
-    batch = batches_of(paintings(), TINY, CPU, made=white)(1)
+    batch = batches_of(paintings(), TINY, CPU, source_images=white)(1)
     assert batch.z.shape == (4, 19, 8, 8)
     assert torch.equal(batch.z[2:, :3], torch.ones(2, 3, 8, 8))
 
@@ -220,7 +220,7 @@ def test_a_run_writes_samples_and_resumes_alike(tmp_path: Path) -> None:
     for name, stops in (("once", [8]), ("twice", [4, 8])):
         for images in stops:
             config = apply_settings(TINY, {"images": images})
-            train(config, paintings(), DATA, tmp_path / name, CPU, made=paintings(7, 16))
+            train(config, paintings(), DATA, tmp_path / name, CPU, source_images=paintings(7, 16))
     once, twice = (load_snapshot(tmp_path / n / "snapshot.safetensors") for n in ("once", "twice"))
     for one, other in zip(once.generator.parameters(), twice.generator.parameters(), strict=True):
         assert torch.equal(one, other)
