@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RankLost
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.models.precision import Precision
 from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
@@ -374,13 +374,13 @@ def send_after_step(
 
 
 def patch_losses() -> None:
-    original = Adversarial.generator_loss
+    original = AdversarialObjective.generator_loss
 
-    def explode(self: Adversarial, *arguments: Any) -> Any:
+    def explode(self: AdversarialObjective, *arguments: Any) -> Any:
         loss, logged = original(self, *arguments)
         return loss * float("nan"), logged
 
-    setattr(Adversarial, "generator_loss", explode)  # noqa: B010 - the same
+    setattr(AdversarialObjective, "generator_loss", explode)  # noqa: B010 - the same
 
 
 @pytest.mark.parametrize("culprit", [0, 1])

@@ -118,7 +118,7 @@ def steps(
             forbid_all_else(patch)
             take_step(state, batch, precision, now)
             state.step += 1
-            state.objective.follow(state.all_metrics(), config.training.batch_size)
+            state.objective.update(state.all_metrics(), config.training.batch_size)
     return state
 
 
@@ -164,7 +164,7 @@ def test_what_a_recorded_step_looks_at_keeps_its_place() -> None:
     state, _, _ = set_up(config_of("fastgan-adaptive"))
     objective: Any = state.objective
     strength, anchors = objective.strength, objective.anchors
-    objective.follow({name: torch.tensor(1.0) for name in
+    objective.update({name: torch.tensor(1.0) for name in
                       ("d_real_sign", "d_real_logit", "d_fake_logit")}, 4)  # fmt: skip
     assert strength.item() > 0
     state.objective.load_state_dict({"strength": torch.tensor(0.25), "anchors": torch.ones(2)})

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RunError
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
 from pipeline.reports.listing import list_runs
@@ -243,13 +243,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 ) -> None:
     train(tmp_path / "run", images=16)
     good = (tmp_path / "run" / "state.pt").read_bytes()
-    original = Adversarial.generator_loss
+    original = AdversarialObjective.generator_loss
 
-    def explode(self: Adversarial, *args: Any) -> Any:
+    def explode(self: AdversarialObjective, *args: Any) -> Any:
         loss, logged = original(self, *args)
         return loss * float("nan"), logged
 
-    monkeypatch.setattr(Adversarial, "generator_loss", explode)
+    monkeypatch.setattr(AdversarialObjective, "generator_loss", explode)
     with pytest.raises(DivergedError, match="not finite") as failure:
         train(tmp_path / "run")
     assert failure.value.exit_code == 1

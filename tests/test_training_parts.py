@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.config import IMAGE_SIZES, Config, apply_settings
 from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.losses import CrossEntropy
-from pipeline.families.adversarial.objective import Adversarial, discriminate
+from pipeline.families.adversarial.objective import AdversarialObjective, discriminate
 from pipeline.families.dcgan import Generator
 from pipeline.families.family import Batch
 from pipeline.models.precision import Precision, all_devices, choose_precision
@@ -41,7 +41,7 @@ def cross_entropy(probability: float, label: float) -> float:
 
 
 def test_losses_are_the_cross_entropies_with_softened_labels() -> None:
-    objective = Adversarial(CrossEntropy(0.8, 0.1, saturating=False))
+    objective = AdversarialObjective(CrossEntropy(0.8, 0.1, saturating=False))
     images = torch.rand(4, 3, 8, 8)
     batch = Batch(images, torch.zeros(4, 2))
     discriminator, p = ConstantLogit(0.7), 1 / (1 + math.exp(-0.7))
@@ -164,8 +164,8 @@ def test_a_batch_is_a_function_of_its_step() -> None:
     for step in range(1, 6):
         first(step)
     assert torch.equal(first(9).real, second(9).real)
-    assert torch.equal(first(9).z, second(9).z)
-    assert not torch.equal(first(9).z, first(10).z)
+    assert torch.equal(first(9).inputs, second(9).inputs)
+    assert not torch.equal(first(9).inputs, first(10).inputs)
 
 
 def test_shares_of_a_batch_are_rows_of_it() -> None:
@@ -174,7 +174,7 @@ def test_shares_of_a_batch_are_rows_of_it() -> None:
     rows = [slice(0, 3), slice(3, 6)]
     shares = [batches_of(numbered_images(10), config, CPU, r)(2) for r in rows]
     assert torch.equal(torch.cat([share.real for share in shares]), whole.real)
-    assert torch.equal(torch.cat([share.z for share in shares]), whole.z)
+    assert torch.equal(torch.cat([share.inputs for share in shares]), whole.inputs)
 
 
 def test_half_of_the_images_are_mirrored_unless_switched_off() -> None:

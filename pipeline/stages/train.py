@@ -18,7 +18,7 @@ from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
-from pipeline.families.upscaler.generated_inputs import generator_hash, make_images
+from pipeline.families.upscaler.generated_inputs import generate_inputs, generator_hash
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -128,7 +128,7 @@ def prepare(
     threads = take_threads(
         plan.threads, threads_begun_with(plan) if distributed.world_size == 1 else None
     )
-    made = None if opened.generator is None else make_images(opened.generator, config)
+    made = None if opened.generator is None else generate_inputs(opened.generator, config)
     training, held_out = split(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)

@@ -92,9 +92,9 @@ class Batches:
         inputs = self._inputs.batch(real, step, self._rows)
         return Batch(real, inputs, self._labels_of(step), self._random_numbers(step), step)
 
-    def examples(self, purpose: str, count: int) -> torch.Tensor:
+    def fixed_inputs(self, purpose: str, count: int) -> torch.Tensor:
         """Return fixed inputs of the generator, the same throughout the run, on the device."""
-        return self._inputs.examples(purpose, count)
+        return self._inputs.fixed_inputs(purpose, count)
 
     def _labels_of(self, step: int) -> torch.Tensor | None:
         """Return the classes of a step's images."""

@@ -158,7 +158,7 @@ def _train(
                 logged = train_step(state, batch, precision, steps, distributed)
                 with distributed.broadcast_errors():
                     logged = distributed.all_reduce_mean(logged)
-                    state.objective.follow(logged, config.training.batch_size)
+                    state.objective.update(logged, config.training.batch_size)
                     logger.after_step(logged)
                 show_progress(bar, budget, logger)
 

@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.core.errors import DataError, DivergedError
 from pipeline.core.notices import say_once
 from pipeline.families.family import Metrics
-from pipeline.families.layers.normalisation import mixes_images
+from pipeline.families.layers.normalisation import has_batch_norm
 from pipeline.models.snapshots import save_snapshot, upscaler_of
 from pipeline.runs.curves import LOSS
 from pipeline.runs.folder import RunFolder
@@ -236,7 +236,7 @@ class RunLogger:
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:
         count = self._config.logging.sample_count
-        images = generator(self._batches.examples("samples", count))
+        images = generator(self._batches.fixed_inputs("samples", count))
         rows = math.ceil(math.sqrt(count))
         with (
             self._ignore_grid_errors(),
@@ -265,9 +265,9 @@ class RunLogger:
 def recalibrated_generator(state: TrainingState, batches: Batches, config: Config) -> nn.Module:
     """Return the averaged generator of a state as snapshots hold it, in evaluation mode."""
     network = state.ema.network
-    if not mixes_images(network):
+    if not has_batch_norm(network):
         return copy.deepcopy(network).eval()
-    inputs = batches.examples("calibration", RECALIBRATION_IMAGES)
+    inputs = batches.fixed_inputs("calibration", RECALIBRATION_IMAGES)
     return recalibrate_batch_norm(network, inputs, recalibration_batch_size(config.data.image_size))
 
 
