@@ -127,7 +127,9 @@ def test_uniform_and_gamma_noise_walk_on_the_line(text: str) -> None:
     assert torch.equal(interpolate(parse_noise(text), a, b, EVENLY), lerp(a, b, EVENLY))
 
 
-@pytest.mark.parametrize("law", [NORMAL, UNIFORM], ids=lambda distribution: distribution.name)
+@pytest.mark.parametrize(
+    "distribution", [NORMAL, UNIFORM], ids=lambda distribution: distribution.name
+)
 @pytest.mark.parametrize(("loop", "count"), [(True, 12), (False, 9)])
 def test_key_frames_are_in_their_places_unchanged(
     distribution: object, loop: bool, count: int

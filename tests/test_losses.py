@@ -38,7 +38,7 @@ def softened(loss: str) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("name", "of_discriminator", "of_generator", "reading"),
+    ("name", "of_discriminator", "of_generator", "mean_output"),
     [
         (
             "non-saturating",

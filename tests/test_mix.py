@@ -98,7 +98,9 @@ def test_every_generator_is_run_fast_and_paints_what_it_painted() -> None:
         expected = torch.stack([networks[w](z[i : i + 1])[0] for i, w in enumerate(whose)])
     # Folding normalisations changes float32's last digits.
     torch.testing.assert_close(fast(z), expected, rtol=0, atol=1e-5)
-    names = [name for name, module in fast.named_modules() if type(module).__name__ == "InFloat32"]
+    names = [
+        name for name, module in fast.named_modules() if type(module).__name__ == "Float32Layer"
+    ]
     assert len(names) == 2
 
 

@@ -125,9 +125,8 @@ def prepare(
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
-    threads = take_threads(
-        plan.threads, threads_begun_with(plan) if distributed.world_size == 1 else None
-    )
+    begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
+    threads = take_threads(plan.threads, begun_with)
     made = None if opened.generator is None else generate_inputs(opened.generator, config)
     training, held_out = split(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels

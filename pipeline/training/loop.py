@@ -62,15 +62,13 @@ def train(
 
     Args:
         config: the resolved settings.
-
         pixels: training images, uint8 (N, C, S, S), 0 to 255.
         data: where the images come from, for the records.
         run_path: the run folder.
         device: by default the GPU, else the CPU.
         validation_score: the main process's, which scores snapshots and keeps the best.
-        distributed: this process's rank, and the world size.
-        labels: classes of the images, int64 (N,), if the config names classes.
-        source_images: images that an upscaler also starts from, uint8 (M, 3, s, s).
+        distributed: rank and world size.
+        labels, source_images: as `set_up` takes them.
 
     Raises:
         RunError: if the folder holds another run or a damaged state, or another process trains.
@@ -81,17 +79,14 @@ def train(
     check_no_learned_upscaling(config)
     keep_freed_memory()
     precision = precision_of(config, device or default_device())
-    budget, rows = (
-        Budget.from_config(config, len(pixels)),
-        distributed.rows(config.training.batch_size),
-    )
+    budget = Budget.from_config(config, len(pixels))
+    rows = distributed.rows(config.training.batch_size)
     run = RunFolder(run_path)
     run.check_same_run(config, data)
     state, batches = set_up(config, pixels, precision, rows, labels, source_images)
+    arguments = (config, state, batches, data, run, precision, budget, validation_score)
     with locked_by_main_process(run, distributed):
-        return _train(
-            config, state, batches, data, run, precision, budget, validation_score, distributed
-        )
+        return _train(*arguments, distributed)
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:

@@ -86,16 +86,12 @@ def interpolate(
 
 
 def walk(
-    distribution: NoiseDistribution,
-    keys: torch.Tensor,
-    frames_per_step: int,
-    loop: bool,
-    classes: int = 0,
+    noise: NoiseDistribution, keys: torch.Tensor, frames_per_step: int, loop: bool, classes: int = 0
 ) -> torch.Tensor:
     """Return the z of each frame of a walk through key frames.
 
     Args:
-        distribution: of the noise; decides between arcs and straight lines.
+        noise: its distribution decides between arcs and straight lines.
         keys: z of the key frames, (K, D); K at least 2.
         frames_per_step: frames from one key frame to the next; at least 1.
         loop: walk back from the last to the first. The first is not shown again at the end, since
@@ -116,11 +112,11 @@ def walk(
     t = torch.arange(frames_per_step, dtype=torch.float64) / frames_per_step
     starts, last = (keys, keys[:0]) if loop else (keys[:-1], keys[-1:])
     ends = keys.roll(-1, 0)[: len(starts)]
-    noise = keys.shape[1] - classes
+    size = keys.shape[1] - classes
 
     def inner(start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-        arc = interpolate(distribution, start[:noise], end[:noise], t[1:])
-        return torch.cat([arc, lerp(start[noise:], end[noise:], t[1:])], 1)
+        arc = interpolate(noise, start[:size], end[:size], t[1:])
+        return torch.cat([arc, lerp(start[size:], end[size:], t[1:])], 1)
 
     steps = [
         torch.cat([start[None], inner(start, end).float()])
