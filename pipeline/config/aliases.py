@@ -11,11 +11,11 @@ RENAMED = {
 
 
 def current_name(name: str, saved: bool = False) -> str:
-    """Return a setting's name of today; says it once to whoever wrote the old one.
+    """Return a setting's current name; prints it once for whoever wrote the old one.
 
     Args:
-        name: as it was found.
-        saved: it was written by painter, not typed by somebody who could change it.
+        name: as it was found, old or current.
+        saved: whether painter wrote it, so that nobody could have used the current name.
     """
     if name not in RENAMED:
         return name

@@ -1,4 +1,4 @@
-"""Where settings come from: presets, TOML files, `KEY=VALUE` assignments."""
+"""Loading settings: presets, TOML files, `KEY=VALUE` assignments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with painter, and with families from outside."""
+    """Return the names of the presets that come with painter, and with plugin families."""
     return sorted({*shipped_presets(), *family_presets()})
 
 

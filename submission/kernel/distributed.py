@@ -20,7 +20,7 @@ from pipeline.core import errors
 from pipeline.core.errors import PainterError, RankLost
 from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_from_env
 from pipeline.system.storage import write_json
-from pipeline.training.distributed.context import join
+from pipeline.training.distributed.context import init_distributed
 from submission.kernel.machine import isolated
 from submission.kernel.training import TrainingRequest, train_rank
 
@@ -107,8 +107,8 @@ def run_rank(request: Path) -> None:
     """Train as one rank; an error is written beside the request, for the kernel's own process."""
     with isolated(request.parent):
         try:
-            with join() as ranks:
-                train_rank(TrainingRequest(**json.loads(request.read_text())), ranks)
+            with init_distributed() as distributed:
+                train_rank(TrainingRequest(**json.loads(request.read_text())), distributed)
         except PainterError as error:
             _write_failure(request.parent, error)
             sys.exit(error.exit_code)

@@ -56,16 +56,18 @@ class TrainingRequest:
         )
 
 
-def train_rank(request: TrainingRequest, ranks: DistributedContext = SINGLE_PROCESS) -> int:
+def train_rank(request: TrainingRequest, distributed: DistributedContext = SINGLE_PROCESS) -> int:
     """Load the images and train, alone or as one of several ranks; return the images seen."""
-    prepared = prepare(request.plan(), ranks)
-    if ranks.is_writer:
+    prepared = prepare(request.plan(), distributed)
+    if distributed.is_main_process:
         for problem in prepared.images.unreadable[:10]:
             log(f"left out: {problem}")
         log(f"training images: {len(prepared.images.names):,} from {request.data}")
         log(f"threads: {prepared.threads}")
     budgeted = replace(prepared, config=with_budget(request, prepared.config))
-    return train(budgeted, ranks, lambda it: validation_score_if_possible(it, Path(request.inputs)))
+    return train(
+        budgeted, distributed, lambda it: validation_score_if_possible(it, Path(request.inputs))
+    )
 
 
 def with_budget(request: TrainingRequest, config: Config) -> Config:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.config import Config, outside, preset_names, settings_of
+from pipeline.config import Config, plugins, preset_names, settings_of
 from pipeline.core.errors import ConfigError
 from pipeline.data.images import open_images
 from pipeline.runs.files import read_json
@@ -120,9 +120,9 @@ def test_its_state_is_its_own(run: Path) -> None:
     assert {"generator", "sketcher", "critic", "average", "objective"} < set(state)
     assert {"optimizer_critic", "optimizer_painter", "optimizer_sketcher"} < set(state)
     assert "discriminator" not in state
-    assert state["objective"]["verdict"] != 0
+    assert state["objective"]["output"] != 0
     last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
-    assert {"loss_critic", "loss_painter", "loss_sketcher", "cycle", "verdict_real"} < set(last)
+    assert {"loss_critic", "loss_painter", "loss_sketcher", "cycle", "output_real"} < set(last)
 
 
 def test_killed_in_the_middle_it_resumes_to_the_same_bits(desk: Desk, run: Path) -> None:
@@ -240,12 +240,12 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Mon
 
     monkeypatch.setattr(schema, "_REGISTERED", dict(schema._REGISTERED))
     monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    monkeypatch.setattr(outside, "_imported", set())
+    monkeypatch.setattr(plugins, "_imported", set())
     settings_of.cache_clear()
-    outside._declared.cache_clear()
+    plugins._declared.cache_clear()
     yield monkeypatch
     settings_of.cache_clear()
-    outside._declared.cache_clear()
+    plugins._declared.cache_clear()
 
 
 def test_without_its_module_s_name_the_family_is_unknown() -> None:

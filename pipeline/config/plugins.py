@@ -1,4 +1,4 @@
-"""Families that do not come with painter: which modules they are in.
+"""Plugins: families that do not come with painter, found by module name.
 
 An installed package declares them as entry points of the group `painter.families`, the name being
 the family's and the value its module. Without installing anything, the environment variable
@@ -16,21 +16,21 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import ConfigError
 
-GROUP = "painter.families"
-VARIABLE = "PAINTER_FAMILIES"
+ENTRY_POINT_GROUP = "painter.families"
+ENVIRONMENT_VARIABLE = "PAINTER_FAMILIES"
 _imported: set[str] = set()
 
 
 def modules() -> list[str]:
-    """Return the names of the modules with families from outside."""
-    named = (word.strip() for word in os.environ.get(VARIABLE, "").split(","))
+    """Return the names of the modules with plugin families."""
+    named = (word.strip() for word in os.environ.get(ENVIRONMENT_VARIABLE, "").split(","))
     return sorted({*_declared(), *filter(None, named)})
 
 
 @cache
 def _declared() -> tuple[str, ...]:
     """Return the modules that installed packages declare; looked up once, since it takes long."""
-    return tuple(entry.module for entry in entry_points(group=GROUP))
+    return tuple(entry.module for entry in entry_points(group=ENTRY_POINT_GROUP))
 
 
 def sources(module: str) -> dict[str, bytes]:
@@ -58,7 +58,7 @@ def sources(module: str) -> dict[str, bytes]:
 
 
 def import_families() -> None:
-    """Import the modules with families from outside, each once.
+    """Import the modules with plugin families, each once.
 
     Raises:
         ConfigError: if one cannot be imported.
@@ -72,10 +72,11 @@ def import_families() -> None:
         except ConfigError:
             _imported.discard(name)
             raise
-        except Exception as error:  # whatever a module of somebody else's does
+        except Exception as error:  # a third-party module may raise anything
             _imported.discard(name)
             raise ConfigError(
                 f"The family in module {name!r} cannot be imported "
-                f"({type(error).__name__}: {error}). {VARIABLE} and the entry points "
-                f"{GROUP!r} name modules that Python finds: put its folder on PYTHONPATH."
+                f"({type(error).__name__}: {error}). {ENVIRONMENT_VARIABLE} and the entry "
+                f"points {ENTRY_POINT_GROUP!r} name modules that Python finds: put its folder on "
+                "PYTHONPATH."
             ) from error
