@@ -173,7 +173,7 @@ def same_images(images: ImageSet, weights: Path) -> None:
         ["2048", "logits_unbiased"],
         feature_extractor_weights_path=io.BytesIO(weights.read_bytes()),
     )
-    few = images.only(images.names[:16])
+    few = images.subset(images.names[:16])
     expected = [x.numpy() for x in network(first_pixels(few, 16))]
     print(f"\n### The same {len(few)} images as in torch-fidelity: the largest difference\n")
     print("| painter's Inception | features | logits |")
@@ -254,7 +254,9 @@ def main() -> None:
                 (arguments.reference, "reference"),
             )
         )
-        generated, reference = (s.only(s.names[: arguments.images]) for s in (generated, reference))
+        generated, reference = (
+            s.subset(s.names[: arguments.images]) for s in (generated, reference)
+        )
         weights = arguments.weights or random_weights(Path(name) / "fitting.pth", reference)
         same_images(reference, weights)
         fast_and_exact(generated, reference, weights)

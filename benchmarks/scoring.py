@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.data.images import open_images
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract

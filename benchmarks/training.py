@@ -26,7 +26,7 @@ from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import load_images, open_images
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
 from pipeline.models.precision import Precision, choose_precision, default_device

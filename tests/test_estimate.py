@@ -12,7 +12,7 @@ import pytest
 from pipeline.cli import run_command
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.data.pixels import LoadedImages, keep_on_disk
+from pipeline.data.pixels import LoadedImages, write_pixel_cache
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import estimate as module
 from pipeline.stages.estimate import (
@@ -145,7 +145,7 @@ def test_a_dry_run_says_which_file_holds_the_images(
 ) -> None:
     monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(noise_paintings()))
-    kept = keep_on_disk(rows, 10, (3, 32, 32), "key")
+    kept = write_pixel_cache(rows, 10, (3, 32, 32), "key")
     assert f"0.0307 MB in {kept.file}" in describe(prepared(tmp_path, images=kept))
 
 

@@ -160,7 +160,7 @@ def judge(
 
 def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
     """Return the paintings to compare with, and those that the run's training has not seen."""
-    from pipeline.data.holdout import split
+    from pipeline.data.holdout import split_holdout
     from pipeline.data.images import open_images
     from pipeline.stages.score import training_data
 
@@ -174,4 +174,4 @@ def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[
     paintings = open_images(reference, domain)
     if run is None or not run.config.exists():
         return paintings, None
-    return split(paintings, run.read_config().data)
+    return split_holdout(paintings, run.read_config().data)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline.core.errors import DataError
 from pipeline.core.text import legible
-from pipeline.data.decoding import decode_rgb, square
+from pipeline.data.decoding import decode_rgb, resize_and_crop
 from pipeline.data.images import ImageSet
 
 THUMBNAIL = 160
@@ -73,7 +73,7 @@ def thumbnail(images: ImageSet | None, name: str) -> str | None:
         image = decode_rgb(images.read_bytes(stored))
     except (DataError, OSError):
         return None
-    return jpeg_uri(Image.fromarray(square(image, THUMBNAIL)))
+    return jpeg_uri(Image.fromarray(resize_and_crop(image, THUMBNAIL)))
 
 
 def _stored_name(images: ImageSet, name: str) -> str | None:

@@ -24,7 +24,7 @@ from PIL import Image
 from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
 from pipeline.core.text import legible_values
-from pipeline.data import canvases, near_duplicates, pixel_statistics
+from pipeline.data import near_duplicates, pixel_statistics, round_canvases
 from pipeline.data.decoding import decode, to_rgb
 from pipeline.data.formats import FORMATS
 from pipeline.data.images import ImageSet, spread_evenly
@@ -52,7 +52,7 @@ class Facts:
     sums: npt.NDArray[np.int64]  # (3,), of the levels 0 to 255
     squares: npt.NDArray[np.int64]  # (3,), of the squared levels
     thumbnail: npt.NDArray[np.uint8]  # as `near_duplicates` compares
-    roundness: float  # as `canvases` measures
+    roundness: float  # as `round_canvases` measures
 
 
 def explore(images: ImageSet, out: Path) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def write_pictures(
     write_bytes(out / "file_sizes.png", plot_file_sizes([f.file_bytes for f in facts]))
     for name, picture in pictures.items():
         write_bytes(out / "pixels" / f"{name}.png", encode_png(picture))
-    canvases_found = [f.name for f in facts if f.roundness >= canvases.ROUND]
+    canvases_found = [f.name for f in facts if f.roundness >= round_canvases.MIN_ROUNDNESS]
     target = out / "round_canvases.png"
     if canvases_found:
         chosen = spread_evenly(canvases_found, SHEET_IMAGES)
@@ -147,7 +147,7 @@ def describe_pixels(pixels: PixelStatistics, facts: Sequence[Facts]) -> dict[str
 
 def find_round_canvases(facts: Sequence[Facts]) -> list[dict[str, Any]]:
     """Return name and roundness of each image that shows a round or oval canvas."""
-    found = [f for f in facts if f.roundness >= canvases.ROUND]
+    found = [f for f in facts if f.roundness >= round_canvases.MIN_ROUNDNESS]
     return [{"name": f.name, "roundness": f.roundness} for f in found]
 
 
@@ -159,7 +159,7 @@ def compare(facts: Sequence[Facts]) -> dict[str, Any]:
     )
     return {
         "compared": len(compared),
-        "limit": near_duplicates.LIMIT,
+        "limit": near_duplicates.MAX_DISTANCE,
         "pairs": [asdict(pair) for pair in pairs],
     }
 
@@ -182,7 +182,7 @@ def read_facts(images: ImageSet, name: str) -> Facts | str:
         sums=histogram @ LEVELS,
         squares=histogram @ LEVELS**2,
         thumbnail=near_duplicates.thumbnail(image),
-        roundness=canvases.roundness(image),
+        roundness=round_canvases.roundness(image),
     )
 
 

@@ -38,7 +38,7 @@ def score_run(
 
 def first_images(images: ImageSet, most: int | None) -> ImageSet:
     """Return the set cut to its first images."""
-    return images if most is None else images.only(images.names[:most])
+    return images if most is None else images.subset(images.names[:most])
 
 
 def training_data(run: RunFolder) -> tuple[Path, str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from pipeline.config import Config
-from pipeline.data.classes import class_labels, name_classes
-from pipeline.data.holdout import split
+from pipeline.data.classes import class_labels, with_class_names
+from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
 from pipeline.families.upscaler.generated_inputs import generator_hash, make_images
@@ -94,7 +94,7 @@ def open_data(plan: TrainingPlan) -> OpenedData:
         RunError: if the generator is missing or damaged.
     """
     images = open_images(plan.data, plan.domain)
-    config = name_classes(plan.config, images)
+    config = with_class_names(plan.config, images)
     content = content_hash(images)
     about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
     if plan.generator is None:
@@ -127,7 +127,7 @@ def prepare(
         check_continuation(plan.earlier, plan.run, config, about)
     threads = take_threads(plan.threads, threads_begun_with(plan) if ranks.count == 1 else None)
     made = None if opened.generator is None else make_images(opened.generator, config)
-    training, held_out = split(opened.images, config.data)
+    training, held_out = split_holdout(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)
     return PreparedTraining(

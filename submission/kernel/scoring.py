@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pipeline.core.errors import ScoringError
-from pipeline.data.holdout import split
+from pipeline.data.holdout import split_holdout
 from pipeline.data.images import open_images
 from pipeline.families.registry import makes_images
 from pipeline.scoring.extractors import make_extractor
@@ -36,7 +36,7 @@ def score_if_possible(job: Job) -> None:
         extractor = make_extractor("inception", weights, job.devices)
         source = find_source(job.inputs, job.settings.source)
         paintings = open_images(source, job.settings.domain)
-        training, held_out = split(paintings, job.settings.training_config().data)
+        training, held_out = split_holdout(paintings, job.settings.training_config().data)
         against = yardstick(training, None, held_out, extractor)
         result = score_run(job.run, open_images(job.run.images), against, extractor)
         say(f"score: {summary(result)}")
