@@ -18,7 +18,7 @@ from pipeline.core.errors import Interrupted, RemoteFailed
 from pipeline.core.polling import FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
-from pipeline.scoring.record import Score, kept_score
+from pipeline.scoring.record import Score, require_score
 from pipeline.study.plan import Point
 from pipeline.study.point import OnScore, PointExecutor
 
@@ -56,7 +56,7 @@ class KaggleWorkshop:
         del on_score  # a kernel's validation scores arrive with its output
         run = self.here.run(point)
         if self.is_done(point):
-            return kept_score(run)
+            return require_score(run)
         with self.lock:
             plan = self.plan_of(point)
             record, _ = push(self.client, plan, run.path, may_replace=self.may_replace)

@@ -48,7 +48,7 @@ def remake_plan(client: KaggleClient, run: RunFolder) -> tuple[Plan, Attachment]
             f"{run.images} holds images of the class {made.wanted_class!r} alone, which a kernel "
             f"does not make. `painter generate --run {quoted(run.path)}` makes one of all classes."
         )
-    path = run.chosen if made is None else source_of(run, made)
+    path = run.best_or_last if made is None else source_of(run, made)
     snapshot = load_snapshot(path)
     check_makes_images(snapshot.config)
     sha256 = file_sha256(path)
@@ -124,11 +124,12 @@ def check_same_images(
 
     It happens when a kernel starts before the new version of its dataset is in place.
     """
-    if not made_there.made.exists():
+    if not made_there.generation_record.exists():
         raise KaggleError(
-            f"The kernel left no {made_there.made.name}: {made_there.path} is not from painter."
+            f"The kernel left no {made_there.generation_record.name}: {made_there.path} is "
+            "not from painter."
         )
-    made = read_json(made_there.made)
+    made = read_json(made_there.generation_record)
     wanted = {
         "snapshot_sha256": attachment.sha256,
         "count": plan.settings.count,

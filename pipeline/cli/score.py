@@ -138,11 +138,11 @@ def judge(
     """Return the score of one set, or the scores of several and their differences; and as text."""
     from pipeline.models.precision import all_devices
     from pipeline.scoring.extractors import make_extractor
-    from pipeline.scoring.score import score, score_several, summary, yardstick
+    from pipeline.scoring.score import extract_references, score, score_several, summary
     from pipeline.stages.score import score_run
 
     extractor = make_extractor(features, weights, all_devices(), exact)
-    against = yardstick(paintings, seen, held_out, extractor)
+    against = extract_references(paintings, seen, held_out, extractor)
     if len(generated) == 1:
         (images,) = generated.values()
         result = (
@@ -153,7 +153,7 @@ def judge(
         return dict(result), summary(result)
     scores, differences = score_several(generated, against, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
-    parts.append("\n".join(difference.verdict() for difference in differences))
+    parts.append("\n".join(difference.describe() for difference in differences))
     found = {"scores": scores, "differences": [asdict(d) for d in differences]}
     return found, "\n\n".join(parts)
 

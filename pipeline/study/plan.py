@@ -38,7 +38,7 @@ Settings = dict[str, Any]
 MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
 """Numbers of a score that points are compared by, and what they are called."""
 LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
-SMALL_SCORES = tuple(key for key in keys_in(Place.SMALL_SCORE) if key in LOWER_IS_BETTER)
+VALIDATION_SCORES = tuple(key for key in keys_in(Place.VALIDATION_SCORE) if key in LOWER_IS_BETTER)
 """What validation scores during training have of these."""
 FEATURES = ("inception", "efficientnet-lite0")
 
@@ -249,10 +249,10 @@ def _check_search(plan: StudyPlan) -> None:
         for value in dimension.choices or (dimension.low, dimension.high):
             plan.config(Point("", {name: value}, plan.seeds[0], {}))
     criterion = plan.evaluation.criterion
-    if plan.pruning and criterion not in SMALL_SCORES:
+    if plan.pruning and criterion not in VALIDATION_SCORES:
         raise ConfigError(
             f"criterion is {criterion!r}, which no validation score has: set pruning = false, "
-            f"or choose {' or '.join(SMALL_SCORES)}."
+            f"or choose {' or '.join(VALIDATION_SCORES)}."
         )
 
 

@@ -134,7 +134,7 @@ def _train(
     if ranks.is_writer:
         with ranks.shared_failure():
             make_room(run, resumed)
-            run.record_sitting(config, data, precision.name, where(ranks, precision))
+            run.record_session(config, data, precision.name, where(ranks, precision))
             logger = RunLogger(run, config, state, batches, validation_score)
     bar = progress_bar(shown=ranks.is_writer)
 

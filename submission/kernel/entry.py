@@ -87,9 +87,9 @@ def train_and_generate(job: Job) -> None:
     if settings.upscaler is not None:
         train_upscaler(job)
         output = replace(output, upscale="learned")
-    chosen = load_snapshot(job.run.chosen)
-    say(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
-    make_images(job, job.run.chosen, output)
+    chosen = load_snapshot(job.run.best_or_last)
+    say(f"snapshot: {job.run.best_or_last.stem}, at {chosen.images_seen:,} images")
+    make_images(job, job.run.best_or_last, output)
     score_if_possible(job)
 
 
@@ -122,14 +122,14 @@ def train_upscaler(job: Job) -> None:
         run=str(folder.path),
         ends=job.ends - settings.reserved_seconds,
         minutes=settings.upscaler_minutes,
-        generator=str(job.run.chosen),
+        generator=str(job.run.best_or_last),
     )
     if settings.attached_upscaler is not None:
         orders = go_on(job, orders, settings.attached_upscaler)
     train_and_say(orders, job.scratch)
     for path in (job.run.best, job.run.snapshot):
         if path.exists():
-            attach_upscaler(path, folder.chosen)
+            attach_upscaler(path, folder.best_or_last)
 
 
 def go_on(job: Job, orders: Orders, dataset: str) -> Orders:

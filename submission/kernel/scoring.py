@@ -11,7 +11,7 @@ from pipeline.data.holdout import split_holdout
 from pipeline.data.images import open_images
 from pipeline.families.registry import makes_images
 from pipeline.scoring.extractors import make_extractor
-from pipeline.scoring.score import summary, yardstick
+from pipeline.scoring.score import extract_references, summary
 from pipeline.stages.score import score_run
 from pipeline.stages.train import PreparedTraining, validation_score_of
 from pipeline.system.storage import write_json
@@ -37,7 +37,7 @@ def score_if_possible(job: Job) -> None:
         source = find_source(job.inputs, job.settings.source)
         paintings = open_images(source, job.settings.domain)
         training, held_out = split_holdout(paintings, job.settings.training_config().data)
-        against = yardstick(training, None, held_out, extractor)
+        against = extract_references(training, None, held_out, extractor)
         result = score_run(job.run, open_images(job.run.images), against, extractor)
         say(f"score: {summary(result)}")
         write_json(job.run.score, result)
