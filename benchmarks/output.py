@@ -1,9 +1,9 @@
 """Speed from noise to a checked zip, against plain loops: `make bench-generate bench-package`.
 
-generate: the baseline is what tutorials do: batches of 64 in float32, one image after another to
+generate: the baseline does what tutorials do: batches of 64 in float32, one image after another to
 Pillow, enlarged, saved as a JPEG into a folder; then the folder is zipped, unpacked and each file
-opened. Network, filter and JPEG settings are the same. Beside it each half of painter's work
-alone, and the memory of twice as many images.
+opened. Network, filter and JPEG settings are the same. Also each half of painter's work
+alone, and the memory for twice as many images.
 
 package: the check of a zip, against unpacking it and opening each file.
 """
@@ -47,7 +47,7 @@ GENERATOR = "painter's generator alone"
 ENCODER = "painter's enlarging and JPEG alone"
 
 
-def the_snapshot(path: Path | None) -> Snapshot:
+def load_or_build_snapshot(path: Path | None) -> Snapshot:
     """Return a snapshot, or an untrained generator of preset monet64."""
     if path is not None:
         return load_snapshot(path)
@@ -102,8 +102,8 @@ def plain_check(path: Path) -> None:
 # --- Painter, and its halves
 
 
-def checked(path: Path) -> None:
-    """Run painter's check; few images are no fault here."""
+def check_zip(path: Path) -> None:
+    """Run painter's check of a zip; a small number of images is accepted here."""
     faults = [v for v in check_archive(path) if not v.kind.startswith("number of files")]
     if faults:
         raise ValueError(f"{path}: {faults}")
@@ -122,7 +122,7 @@ def in_batches(function: Callable[[range], object], count: int) -> None:
 
 
 def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> None:
-    """Make noise and run the network."""
+    """Sample latents and run the network."""
     network = FastGenerator(snapshot.generator, precision)
     latents = latents_of(snapshot.config)
 
@@ -134,7 +134,7 @@ def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> Non
 
 
 def encoder_alone(snapshot: Snapshot, count: int, pixels: np.ndarray) -> None:
-    """Enlarge and encode the same few images again and again."""
+    """Upscale and encode the same few images repeatedly."""
     output = snapshot.config.output
 
     def encode(indices: range) -> list[bytes]:
@@ -166,7 +166,7 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
 
     def painter(count: int) -> None:
         painters_zip(snapshot, count, ours)
-        checked(ours)
+        check_zip(ours)
 
     def baseline(count: int) -> None:
         plain_zip(on_device, count, theirs)
@@ -184,7 +184,7 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
     rates = alternating({n: partial(rate, f, count, device) for n, f in work.items()}, rounds)
     print(machine(device, precision.name, f"{output.upscale}, JPEG {output.jpeg_quality}"))
     print(table(f"From noise to a checked zip of {count:,} images", "images/s", rates))
-    print(table("Ratios", "times", shares(rates)))
+    print(table("Ratios", "times", ratio_table(rates)))
 
 
 def rate(work: Callable[[int], None], count: int, device: torch.device) -> float:
@@ -192,8 +192,8 @@ def rate(work: Callable[[int], None], count: int, device: torch.device) -> float
     return count / seconds(lambda: work(count), device)
 
 
-def shares(rates: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Return painter's speed relative to the baseline, and to its own halves."""
+def ratio_table(rates: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return ratios of painter's speed to the baseline, and to its own halves."""
     writing = rates[f"{PAINTER}, zip not checked"]
     halves = list(zip(rates[GENERATOR], rates[ENCODER], strict=True))
     slower = [a / min(pair) for a, pair in zip(writing, halves, strict=True)]
@@ -206,7 +206,7 @@ def shares(rates: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def compare_memory(snapshot_path: Path | None, count: int) -> None:
-    """Print the memory of processes that make `count` and twice as many images."""
+    """Print the memory of processes that generate `count` and twice as many images."""
     command = [sys.executable, "-m", "benchmarks.output", "memory"]
     if snapshot_path is not None:
         command += ["--snapshot", str(snapshot_path)]
@@ -224,7 +224,7 @@ def compare_checking(snapshot: Snapshot, count: int, rounds: int, folder: Path) 
     painters_zip(snapshot, count, path)
     checks: dict[str, Callable[[Path], None]] = {
         "unpack, then open each image": plain_check,
-        PAINTER: checked,
+        PAINTER: check_zip,
     }
 
     def measured(check: Callable[[Path], None]) -> float:
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--snapshot", type=Path, help="of a trained run [default: untrained]")
     arguments = parser.parse_args()
-    snapshot = the_snapshot(arguments.snapshot)
+    snapshot = load_or_build_snapshot(arguments.snapshot)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.what == "generate":

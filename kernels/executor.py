@@ -18,7 +18,7 @@ from pipeline.core.errors import Interrupted, RemoteFailed
 from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
-from pipeline.scoring.record import Score, kept_score
+from pipeline.scoring.record import Score, require_score
 from pipeline.study.executor import LocalExecutor, OnScore
 from pipeline.study.plan import Point
 
@@ -56,7 +56,7 @@ class KaggleExecutor:
         del on_score  # a kernel's validation scores arrive with its output
         run = self.local.run_folder(point)
         if self.is_done(point):
-            return kept_score(run)
+            return require_score(run)
         with self.lock:
             plan = self.plan_of(point)
             record, _ = push(self.client, plan, run.path, confirm_replace=self.confirm_replace)

@@ -49,7 +49,7 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
             f"kernel does not make. `painter generate --run {quoted(run.path)}` makes one of all "
             "classes."
         )
-    path = run.chosen if generation is None else snapshot_source(run, generation)
+    path = run.best_or_last if generation is None else snapshot_source(run, generation)
     snapshot = load_snapshot(path)
     check_makes_images(snapshot.config)
     sha256 = file_sha256(path)
@@ -125,11 +125,12 @@ def check_same_images(
 
     It happens when a kernel starts before the new version of its dataset is in place.
     """
-    if not remote_run.made.exists():
+    if not remote_run.generation_record.exists():
         raise KaggleError(
-            f"The kernel left no {remote_run.made.name}: {remote_run.path} is not from painter."
+            f"The kernel left no {remote_run.generation_record.name}: {remote_run.path} is "
+            "not from painter."
         )
-    generation = read_json(remote_run.made)
+    generation = read_json(remote_run.generation_record)
     wanted = {
         "snapshot_sha256": attachment.sha256,
         "count": plan.settings.count,

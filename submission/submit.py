@@ -26,7 +26,7 @@ from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import Submission, SubmissionLimits
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.record import Score, score_of_images
+from pipeline.scoring.record import Score, current_score
 from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, check_no_violations
 from submission.ledger import Ledger, LedgerTransaction, Row, tag_of
@@ -78,7 +78,7 @@ def prepare(candidate: Candidate, message: str) -> Row:
 def local_score(run: RunFolder) -> Score:
     """Return the run's score.json if it can be read and belongs to its images, else nothing."""
     try:
-        score = score_of_images(run) or Score()
+        score = current_score(run) or Score()
     except (RunError, LaterVersion):
         return Score()
     mifid = score.get("mifid")

@@ -82,20 +82,20 @@ def wall(out: Path, threads: int | None) -> None:
     from pipeline.families.registry import make_sampler
     from pipeline.models.precision import default_device
     from pipeline.models.snapshots import load_snapshot
-    from pipeline.stages.export import SHOWN, model_file
+    from pipeline.stages.export import DEMO_MODEL, model_file
     from pipeline.stages.wall import write_wall
 
     configure_threads(threads)
-    write_wall(make_sampler(load_snapshot(model_file(SHOWN)), 0, default_device()), out)
-    click.echo(f"the model {SHOWN}, trained for hours: {out}")
+    write_wall(make_sampler(load_snapshot(model_file(DEMO_MODEL)), 0, default_device()), out)
+    click.echo(f"the model {DEMO_MODEL}, trained for hours: {out}")
 
 
 def print_demo_summary(run: Any, data: Path, assignments: tuple[str, ...]) -> None:
     """Print how far the demo's own training came, its score, and the files to look at."""
     from pipeline.runs.curves import read_stats
-    from pipeline.scoring.record import kept_score
+    from pipeline.scoring.record import require_score
     from pipeline.scoring.score import summary
-    from pipeline.stages.wall import how_far
+    from pipeline.stages.wall import describe_progress
 
     stats = read_stats(run.stats)
     seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
@@ -103,10 +103,10 @@ def print_demo_summary(run: Any, data: Path, assignments: tuple[str, ...]) -> No
     longer = ["painter", "train", "--data", str(data), "--run", str(run.path), "--preset", "demo"]
     click.echo(
         f"\nIts own training saw {seen:,.0f} images in {seconds / 60:.1f} minutes. "
-        f"{how_far(seen)}\n"
+        f"{describe_progress(seen)}\n"
         f"To continue it: {shlex.join([*longer, *settings, '--minutes', '30'])}\n"
         f"The shipped model has seen 400,000; its pictures: {run.wall}"
     )
-    click.secho("\n" + summary(kept_score(run)), bold=True)
+    click.secho("\n" + summary(require_score(run)), bold=True)
     for path in (run.images, run.score, run.report):
         click.echo(path)

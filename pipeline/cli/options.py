@@ -100,7 +100,7 @@ def snapshot_file(
         raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
     if run_path is not None:
         run = RunFolder(run_path)
-        return run.snapshot if last else run.chosen
+        return run.snapshot if last else run.best_or_last
     if last:
         raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
     return snapshot if snapshot is not None else model_file(str(model))
@@ -117,7 +117,7 @@ def run_or_file(path: Path) -> Path:
     """Return the chosen snapshot of a run folder, or the file itself."""
     from pipeline.runs.folder import RunFolder
 
-    return RunFolder(path).chosen if path.is_dir() else path
+    return RunFolder(path).best_or_last if path.is_dir() else path
 
 
 def replace_confirmation(replace: bool) -> Callable[[str], bool]:

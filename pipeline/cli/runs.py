@@ -47,7 +47,7 @@ def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""
     from pipeline.reports.listing import list_runs
     from pipeline.scoring.metric_table import METRIC
-    from pipeline.scoring.record import number
+    from pipeline.scoring.record import metric_value
 
     rows = list_runs(folder)
     if not rows:
@@ -58,8 +58,8 @@ def runs(folder: Path) -> None:
         if row.problem:
             click.echo(f"{row.run:24} {row.problem}")
             continue
-        value = number(row.score, shown)
-        text = "-" if value is None else f"{value:{shown.form}}"
+        value = metric_value(row.score, shown)
+        text = "-" if value is None else f"{value:{shown.format_spec}}"
         click.echo(
             f"{row.run:24} {row.images_seen:>10,.0f} {row.minutes:>8.1f} {text:>8} "
             f"{row.score.get('n_generated') or '-':>7}  {row.score.get('features') or '-'}"

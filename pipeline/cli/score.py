@@ -140,11 +140,11 @@ def compute_scores(
     """Return the score of one set, or the scores of several and their differences; also as text."""
     from pipeline.models.precision import all_devices
     from pipeline.scoring.extractors import make_extractor
-    from pipeline.scoring.score import score, score_several, summary, yardstick
+    from pipeline.scoring.score import extract_references, score, score_several, summary
     from pipeline.stages.score import score_run
 
     extractor = make_extractor(features, weights, all_devices(), exact)
-    reference_features = yardstick(reference_set, training_set, held_out, extractor)
+    reference_features = extract_references(reference_set, training_set, held_out, extractor)
     if len(generated) == 1:
         (images,) = generated.values()
         result = (
@@ -155,14 +155,14 @@ def compute_scores(
         return dict(result), summary(result)
     scores, differences = score_several(generated, reference_features, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
-    parts.append("\n".join(difference.verdict() for difference in differences))
+    parts.append("\n".join(difference.describe() for difference in differences))
     found = {"scores": scores, "differences": [asdict(d) for d in differences]}
     return found, "\n\n".join(parts)
 
 
 def reference_images(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
     """Return the reference images, and the held-out images of the run, if there are any."""
-    from pipeline.data.holdout import split
+    from pipeline.data.holdout import split_holdout
     from pipeline.data.images import open_images
     from pipeline.stages.score import training_data
 
@@ -176,4 +176,4 @@ def reference_images(run: Any, reference: Path | None, domain: str | None) -> tu
     reference_set = open_images(reference, domain)
     if run is None or not run.config.exists():
         return reference_set, None
-    return split(reference_set, run.read_config().data)
+    return split_holdout(reference_set, run.read_config().data)

@@ -102,7 +102,7 @@ def print_trained(run: RunFolder, seen: int) -> None:
     """Print how many images a run has seen, and which of its snapshots is used."""
     click.echo(f"{run.path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
-    if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
+    if run.images.exists() and run.images.stat().st_mtime < run.best_or_last.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
@@ -131,7 +131,7 @@ def chosen_snapshot(run: RunFolder) -> str:
     """Return which snapshot of a run is used from here on, and why."""
     from pipeline.models.snapshots import load_snapshot
 
-    snapshot = load_snapshot(run.chosen)
+    snapshot = load_snapshot(run.best_or_last)
     if snapshot.score is None:
         return f"snapshot: the last, {snapshot.images_seen:,} images"
     value = snapshot.score.get("holdout_kid", snapshot.score["mifid"])

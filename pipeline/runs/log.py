@@ -1,4 +1,4 @@
-"""What a run writes down on its way: stats.jsonl, scores.jsonl, log.txt."""
+"""The logs of a run: stats.jsonl, scores.jsonl, log.txt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.runs.folder import RunFolder
 
 
 class RunLog:
-    """`stats.jsonl` and `scores.jsonl` for machines, `log.txt` for people; cut back on resuming."""
+    """`stats.jsonl` and `scores.jsonl` for machines, `log.txt` for people; truncated on resume."""
 
     def __init__(self, run: RunFolder, sizes: dict[str, int]) -> None:
         """Open all for appending, at most `sizes` bytes long (those at the checkpoint)."""

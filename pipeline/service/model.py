@@ -181,7 +181,7 @@ def _own_score(run: RunFolder, sha256: str) -> Score | None:
     """Return the run's score, unless it is known to be that of another snapshot's images."""
     made: dict[str, Any] = {}
     with suppress(PainterError):  # missing or damaged: it only informs
-        made = read_json(run.made)
+        made = read_json(run.generation_record)
     try:
         score = read_score(run)
     except PainterError:

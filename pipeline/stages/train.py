@@ -1,8 +1,8 @@
-"""The train stage: from a folder of paintings to a trained run folder.
+"""The train stage: from a folder of images to a trained run folder.
 
-The one composition of a training: the command line, its dry run and a kernel are thin callers. What
-is to be trained is a `TrainingPlan`; `open_data` looks at the images, `prepare` loads all that
-`train` needs, in memory, and `train` writes the run folder. `painter train`.
+The command line, its dry run and kernels call this. A `TrainingPlan` says what to train;
+`open_data` opens the images, `prepare` loads all that `train` needs into memory, and `train` writes
+the run folder. `painter train`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from pipeline.config import Config
-from pipeline.data.classes import class_labels, name_classes
-from pipeline.data.holdout import split
+from pipeline.data.classes import class_labels, with_class_names
+from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
 from pipeline.families.upscaler.generated_inputs import generate_inputs, generator_hash
@@ -23,7 +23,7 @@ from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.training_data import TaughtBy, TrainingData
+from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.system.storage import check_writable
 from pipeline.system.threads import Threads, set_threads
 from pipeline.training import loop
@@ -42,19 +42,19 @@ class TrainingPlan:
     """Folder, zip or array of images."""
     run: RunFolder
     domain: str | None = None
-    """Which folder of the data; None picks one."""
+    """Which folder of the data; None selects the default."""
     earlier: RunFolder | None = None
-    """The run whose networks and history a new run takes over."""
+    """The run whose networks and history a new run continues."""
     generator: Path | None = None
-    """Snapshot of a generator whose images an upscaler learns to enlarge too."""
+    """Snapshot of a generator on whose images an upscaler is trained too."""
     threads: int | None = None
-    """Processor threads; None leaves the choice to the run, or to the load."""
+    """Processor threads; None uses the run's earlier number, or chooses by the load."""
     device: torch.device = field(default_factory=default_device)
 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """The images of a training, of which none is decoded yet."""
+    """The images of a training, not decoded yet."""
 
     config: Config
     """That of the plan, with the classes of the data."""
@@ -71,7 +71,7 @@ class PreparedTraining:
     config: Config
     run: RunFolder
     images: LoadedImages
-    """What is trained on."""
+    """The training images."""
     about: TrainingData
     """As `OpenedData` has it."""
     labels: torch.Tensor | None = None
@@ -87,32 +87,32 @@ class PreparedTraining:
 
 
 def open_data(plan: TrainingPlan) -> OpenedData:
-    """Look at the images and at the generator that a training is to learn from.
+    """Open the images, and the generator if there is one, without decoding.
 
     Raises:
-        DataError: if there are no such images, or their classes do not suffice.
+        DataError: if there are no such images, or fewer than two classes where classes are needed.
         RunError: if the generator is missing or damaged.
     """
     images = open_images(plan.data, plan.domain)
-    config = name_classes(plan.config, images)
+    config = with_class_names(plan.config, images)
     content = content_hash(images)
     about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
     if plan.generator is None:
         return OpenedData(config, images, about, None)
     generator = load_snapshot(plan.generator)
-    taught_by = TaughtBy(str(plan.generator.resolve()), generator_hash(generator))
-    return OpenedData(config, images, replace(about, generator=taught_by), generator)
+    generator_record = GeneratorRecord(str(plan.generator.resolve()), generator_hash(generator))
+    return OpenedData(config, images, replace(about, generator=generator_record), generator)
 
 
 def prepare(
     plan: TrainingPlan, distributed: DistributedContext = SINGLE_PROCESS, dry_run: bool = False
 ) -> PreparedTraining:
-    """Load all that a training needs, and refuse what cannot be trained.
+    """Load all that a training needs, and reject what cannot be trained.
 
     Args:
         plan: what is to be trained.
         distributed: the processes that share the work.
-        dry_run: try nothing out on the disk, and mend nothing.
+        dry_run: write nothing to the disk, and repair nothing.
 
     Raises:
         RunError: if the folder holds another run.
@@ -128,7 +128,7 @@ def prepare(
     begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
     threads = set_threads(plan.threads, begun_with)
     made = None if opened.generator is None else generate_inputs(opened.generator, config)
-    training, held_out = split(opened.images, config.data)
+    training, held_out = split_holdout(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)
     return PreparedTraining(
@@ -147,7 +147,7 @@ def prepare(
 
 
 def no_score(prepared: PreparedTraining) -> ValidationScore | None:
-    """Score nothing on the way."""
+    """Return None: no validation scores."""
 
 
 def train(
@@ -155,12 +155,12 @@ def train(
     distributed: DistributedContext = SINGLE_PROCESS,
     scorer: Callable[[PreparedTraining], ValidationScore | None] = no_score,
 ) -> int:
-    """Begin or take up a run, and train until its budget is used; return the images seen.
+    """Start or resume a run, and train until its budget is used; return the images seen.
 
     Args:
         prepared: what `prepare` returns.
         distributed: the processes that share the work.
-        scorer: gives what scores the run on its way, if anything does; only the writer asks.
+        scorer: returns the validation score, or None; called in the main process alone.
 
     Raises:
         RunError: if the run cannot continue the earlier one.
@@ -184,7 +184,7 @@ def train(
 def validation_score_of(
     prepared: PreparedTraining, weights: Path | None = None
 ) -> ValidationScore | str:
-    """Return what scores a training on its way, or the reason why nothing does.
+    """Return the validation score of a training, or the reason why there is none.
 
     Args:
         prepared: the training.
@@ -204,9 +204,9 @@ def make_ready(
     distributed: DistributedContext,
     dry_run: bool,
 ) -> None:
-    """Try to write into a run folder, mend its records, and refuse it if it is another's.
+    """Check that a run folder is writable and holds the same run, and repair its records.
 
-    One process does that for all, and none in a dry run.
+    One process writes for all, and none in a dry run.
     """
     with distributed.broadcast_errors():
         if distributed.is_main_process and not dry_run:
@@ -217,13 +217,13 @@ def make_ready(
 
 
 def threads_begun_with(plan: TrainingPlan) -> int | None:
-    """Return the processor threads of a run that is taken up again, or gone on with."""
+    """Return the processor threads of the run that is resumed, or of the one that is continued."""
     begun = plan.run.read_threads()
     return begun if begun is not None or plan.earlier is None else plan.earlier.read_threads()
 
 
 def begin(prepared: PreparedTraining, distributed: DistributedContext = SINGLE_PROCESS) -> None:
-    """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
+    """Start the run from an earlier one's state, if there is one; the other processes wait."""
     if prepared.earlier is None:
         return
     with distributed.broadcast_errors():

@@ -90,7 +90,7 @@ def cell(row: Row, name: str) -> str:
     mean, deviation = row.means[name], row.deviations[name]
     if math.isnan(mean):
         return "–"
-    form = METRIC[name].mean_form
+    form = METRIC[name].mean_format_spec
     return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
 
 

@@ -21,7 +21,7 @@ from pipeline.core.errors import Interrupted, RunError, WorkFailed
 from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.record import Score, kept_score, read_score
+from pipeline.scoring.record import Score, read_score, require_score
 from pipeline.stages.generate import read_generation_record
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.system.filesystem import make_folder
@@ -96,7 +96,7 @@ class LocalExecutor:
             for option, value in (("--weights", self.weights), ("--domain", self.domain)):
                 words += [] if value is None else [option, value]
             self._call(point, words)
-        return kept_score(run)
+        return require_score(run)
 
     def _wait_for_orphan(self, run: RunFolder) -> None:
         """Wait for a training whose study was killed, and which is still running."""
@@ -154,8 +154,8 @@ class LocalExecutor:
         return (
             record is not None
             and record.count == self.plan.evaluation.count
-            and run.chosen.exists()
-            and record.snapshot_sha256 == file_sha256(run.chosen)
+            and run.best_or_last.exists()
+            and record.snapshot_sha256 == file_sha256(run.best_or_last)
         )
 
     def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:

@@ -38,7 +38,7 @@ Settings = dict[str, Any]
 MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
 """Numbers of a score that points are compared by, and what they are called."""
 LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
-VALIDATION_SCORES = tuple(key for key in keys_in(Place.SMALL_SCORE) if key in LOWER_IS_BETTER)
+VALIDATION_SCORES = tuple(key for key in keys_in(Place.VALIDATION_SCORE) if key in LOWER_IS_BETTER)
 """What validation scores during training have of these."""
 FEATURES = ("inception", "efficientnet-lite0")
 

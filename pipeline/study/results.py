@@ -19,7 +19,7 @@ from pipeline.core.errors import RunError
 from pipeline.runs.curves import read_stats
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.record import Score, number, read_score
+from pipeline.scoring.record import Score, metric_value, read_score
 from pipeline.study.plan import MEASURES, Point, Question, StudyPlan
 
 
@@ -158,7 +158,7 @@ def _row(label: str, runs: Sequence[ScoredRun], missing: int) -> Row:
 
 
 def _number(score: Score, name: str) -> float:
-    value = number(score, METRIC[name])
+    value = metric_value(score, METRIC[name])
     return math.nan if value is None else float(value)
 
 

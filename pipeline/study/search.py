@@ -21,7 +21,7 @@ from tqdm import tqdm
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.core.redaction import redact
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.record import Score, number
+from pipeline.scoring.record import Score, metric_value
 from pipeline.study.executor import OnScore, PointPruned
 from pipeline.study.plan import Dimension, Point, StudyPlan
 from pipeline.study.storage import ERROR, FOLDER, PROCESS, RERUN_OF, valid_trials
@@ -210,7 +210,7 @@ class Worker:
             if self.plan.search:
                 self.study.enqueue_trial(trial.params)
             raise
-        value = number(score, METRIC[self.plan.evaluation.criterion])
+        value = metric_value(score, METRIC[self.plan.evaluation.criterion])
         return math.inf if value is None or not math.isfinite(value) else float(value)
 
     def _point(self, trial: optuna.Trial) -> Point | None:

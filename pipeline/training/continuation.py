@@ -108,8 +108,8 @@ def _copy(
         "state_sha256": file_sha256(source.state),
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }
-    sittings = source.read_provenance().get("sittings", [])
-    about = {"data": data.to_dict(), "sittings": sittings, "continued_from": origin}
+    sessions = source.read_provenance().get("sittings", [])
+    about = {"data": data.to_dict(), "sittings": sessions, "continued_from": origin}
     write_json(target.provenance, about)
     write_json(target.config, config.to_dict())
     save_state(target.state, {name: value for name, value in state.items() if name != "format"})

@@ -136,7 +136,7 @@ def _train(
     if distributed.is_main_process:
         with distributed.broadcast_errors():
             back_up_previous(run, resumed)
-            run.record_sitting(config, data, precision.name, device_label(distributed, precision))
+            run.record_session(config, data, precision.name, device_label(distributed, precision))
             logger = RunLogger(run, config, state, batches, validation_score)
     bar = progress_bar(shown=distributed.is_main_process)
 

@@ -89,7 +89,7 @@ class ValidationScore:
         distance = float(nearest.distances.mean())
         score: dict[str, Any] = {
             "fid": fid,
-            "mifid": metrics.memorization_informed(fid, distance),
+            "mifid": metrics.memorization_informed_fid(fid, distance),
             "memorization_distance": distance,
             "memorized_share": count_nearer(nearest) / len(nearest.distances),
             "n_generated": len(generated.names),

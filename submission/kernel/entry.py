@@ -87,9 +87,9 @@ def train_and_generate(job: Job) -> None:
     if settings.upscaler is not None:
         train_upscaler(job)
         output = replace(output, upscale="learned")
-    chosen = load_snapshot(job.run.chosen)
-    log(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
-    generate_images(job, job.run.chosen, output)
+    chosen = load_snapshot(job.run.best_or_last)
+    log(f"snapshot: {job.run.best_or_last.stem}, at {chosen.images_seen:,} images")
+    generate_images(job, job.run.best_or_last, output)
     score_if_possible(job)
 
 
@@ -122,14 +122,14 @@ def train_upscaler(job: Job) -> None:
         run=str(folder.path),
         deadline=job.deadline - settings.reserved_seconds,
         minutes=settings.upscaler_minutes,
-        generator=str(job.run.chosen),
+        generator=str(job.run.best_or_last),
     )
     if settings.attached_upscaler is not None:
         request = resume_upscaler(job, request, settings.attached_upscaler)
     train_and_log(request, job.scratch)
     for path in (job.run.best, job.run.snapshot):
         if path.exists():
-            attach_upscaler(path, folder.chosen)
+            attach_upscaler(path, folder.best_or_last)
 
 
 def resume_upscaler(job: Job, request: TrainingRequest, dataset: str) -> TrainingRequest:

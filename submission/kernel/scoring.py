@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from pipeline.core.errors import ScoringError
-from pipeline.data.holdout import split
+from pipeline.data.holdout import split_holdout
 from pipeline.data.images import open_images
 from pipeline.families.registry import makes_images
 from pipeline.scoring.extractors import make_extractor
-from pipeline.scoring.score import summary, yardstick
+from pipeline.scoring.score import extract_references, summary
 from pipeline.stages.score import score_run
 from pipeline.stages.train import PreparedTraining, validation_score_of
 from pipeline.system.storage import write_json
@@ -36,8 +36,8 @@ def score_if_possible(job: Job) -> None:
         extractor = make_extractor("inception", weights, job.devices)
         source = find_source(job.inputs, job.settings.source)
         real_images = open_images(source, job.settings.domain)
-        training, held_out = split(real_images, job.settings.training_config().data)
-        reference_features = yardstick(training, None, held_out, extractor)
+        training, held_out = split_holdout(real_images, job.settings.training_config().data)
+        reference_features = extract_references(training, None, held_out, extractor)
         result = score_run(job.run, open_images(job.run.images), reference_features, extractor)
         log(f"score: {summary(result)}")
         write_json(job.run.score, result)

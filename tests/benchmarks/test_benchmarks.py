@@ -75,14 +75,17 @@ def test_both_sides_make_as_many_images_of_the_same_form(
     output.painters_zip(snapshot, 5, tmp_path / "a.zip")
     output.plain_zip(snapshot, 5, tmp_path / "b.zip")
     for name in ("a.zip", "b.zip"):
-        output.checked(tmp_path / name)
+        output.check_zip(tmp_path / name)
         output.plain_check(tmp_path / name)
 
 
 def test_both_ways_of_serving_are_measured() -> None:
     model = tiny_model()
     found = {}
-    for name, gatherer in ((service.PAINTER, None), (service.BASELINE, service.OneByOne(model, 2))):
+    for name, gatherer in (
+        (service.PAINTER, None),
+        (service.BASELINE, service.UnbatchedQueue(model, 2)),
+    ):
         with serving(InferenceService(model, gatherer)) as url:
             host = url.removeprefix("http://").rstrip("/")
             for clients in service.CLIENTS:

@@ -78,7 +78,7 @@ def test_the_demo_leaves_a_folder_of_other_things_alone(
 
 
 def test_json_on_standard_output_is_one_object_and_nothing_else(tmp_path: Path) -> None:
-    from pipeline.data.painterly import draw_landscape
+    from pipeline.data.synthetic_landscapes import draw_landscape
 
     folder = tmp_path / "paintings"
     folder.mkdir()

@@ -19,7 +19,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.redaction import PLACEHOLDER, RedactedStream, redact, redact_credentials
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
-from pipeline.runs.provenance import sitting
+from pipeline.runs.provenance import session_record
 from pipeline.study.plan import load_study
 from pipeline.study.storage import open_study
 from pipeline.system.storage import write_json, write_text
@@ -170,7 +170,7 @@ def test_files_and_logs_hold_no_credential(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["painter", "train", "--storage", URL, "--set", f"x={TOKEN}"])
     with account(TOKEN, KEY):
-        command = sitting("float32", "cpu")["command"]
+        command = session_record("float32", "cpu")["command"]
         assert command[2:] == ["--storage", "postgresql://me:***@db.example/x", "--set",
                                f"x={PLACEHOLDER}"]  # fmt: skip
         write_text(tmp_path / "a.txt", f"{TOKEN} é\n")

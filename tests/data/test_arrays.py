@@ -72,7 +72,7 @@ def test_rows_of_features_are_in_the_order_of_the_array(tmp_path: Path) -> None:
     assert found.names[0] == "00.png"
     assert list(found.names) == sorted(found.names)
     np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in PIXELS])
-    first = images.only(images.names[:5])
+    first = images.subset(images.names[:5])
     np.testing.assert_array_equal(extract(first, QuadrantMeans(), "a").values, found.values[:5])
 
 

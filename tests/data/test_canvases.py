@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pipeline.data.canvases import ROUND, is_round, roundness
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.round_canvases import MIN_ROUNDNESS, is_round, roundness
+from pipeline.data.synthetic_landscapes import draw_landscape
 from tests.support.helpers import painting
 
 SIDE = 256
@@ -67,7 +67,7 @@ def test_a_rectangle_on_a_ground_fills_its_box_and_is_not_round() -> None:
     found = roundness(drawn("rectangle", (30, 30, 220, 220)))
     # The share of an ellipse in its box, to one pixel of 48 along the edge of the coarse grid.
     assert found == pytest.approx(np.pi / 4, abs=0.03)
-    assert found < ROUND
+    assert found < MIN_ROUNDNESS
 
 
 @pytest.mark.parametrize("width", [4, 12, 24])

@@ -9,7 +9,7 @@ import torch
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, DataError
-from pipeline.data.classes import class_labels, name_classes
+from pipeline.data.classes import class_labels, with_class_names
 from pipeline.data.images import load_images, open_images
 from pipeline.families.noise.distributions import LatentDistribution
 from pipeline.families.noise.sampler import NoiseSampler
@@ -33,7 +33,7 @@ def folders(tmp_path: Path) -> Path:
 
 def test_folders_are_the_classes(folders: Path) -> None:
     images = open_images(folders)
-    config = name_classes(CONDITIONAL, images)
+    config = with_class_names(CONDITIONAL, images)
     assert config.data.class_names == ("cat", "dog")
     labels = class_labels(images.names, config)
     assert labels is not None
@@ -43,7 +43,7 @@ def test_folders_are_the_classes(folders: Path) -> None:
 
 def test_without_the_setting_there_are_none(folders: Path) -> None:
     images = open_images(folders)
-    assert name_classes(Config(), images) == Config()
+    assert with_class_names(Config(), images) == Config()
     assert class_labels(images.names, Config()) is None
 
 
@@ -51,7 +51,7 @@ def test_images_in_one_folder_or_in_none_are_no_classes(tmp_path: Path) -> None:
     for place, found in (("a/one", "one"), ("b", "no folder")):
         fill(tmp_path / place, 2)
         with pytest.raises(DataError, match=f"a folder a class.* has: {found}"):
-            name_classes(CONDITIONAL, open_images(tmp_path / place[0]))
+            with_class_names(CONDITIONAL, open_images(tmp_path / place[0]))
 
 
 def test_latents_end_with_the_class_as_0_and_1() -> None:

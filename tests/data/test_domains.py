@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
-from pipeline.data.domains import ALL_DOMAINS, Pick, count_domains, pick_domain
+from pipeline.data.domains import ALL_DOMAINS, DomainSelection, count_domains, select_domain
 
 
 def tree(**counts: int) -> list[str]:
@@ -16,8 +16,8 @@ def tree(**counts: int) -> list[str]:
     return sorted(f"{folder}/{n}.jpg" for folder, count in folders.items() for n in range(count))
 
 
-def picked(names: Sequence[str], domain: str | None = None) -> Pick:
-    return pick_domain(names, domain, "data")
+def picked(names: Sequence[str], domain: str | None = None) -> DomainSelection:
+    return select_domain(names, domain, "data")
 
 
 COMPETITION = tree(monet_jpg=2, photo_jpg=3)
@@ -101,12 +101,12 @@ def test_an_unknown_domain_lists_what_is_there(domain: str) -> None:
 
 
 def test_the_line_says_which_folder_and_how_many_are_left_aside() -> None:
-    line = picked(WRAPPED).line or ""
+    line = picked(WRAPPED).message or ""
     assert "2 images from gan/monet_jpg, 3 left aside (gan/photo_jpg 3)" in line
     assert "--domain" in line
-    assert ": 1 image from a, 2 left aside" in (picked(tree(a=1, b=2), "a").line or "")
-    assert picked(tree(monet_jpg=3), "monet_jpg").line is None
-    together = picked(tree(**{f"f{n}": n for n in range(1, 9)})).line or ""
+    assert ": 1 image from a, 2 left aside" in (picked(tree(a=1, b=2), "a").message or "")
+    assert picked(tree(monet_jpg=3), "monet_jpg").message is None
+    together = picked(tree(**{f"f{n}": n for n in range(1, 9)})).message or ""
     assert "all 36 images, from 8 folders (f8 8, f7 7, f6 6" in together
     assert together.endswith("2 more).")
 

@@ -10,7 +10,7 @@ from PIL import Image
 from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data.decoding import decode, decode_rgb
-from pipeline.data.formats import describe_unread, is_image_name
+from pipeline.data.formats import describe_unsupported, is_image_name
 from pipeline.data.images import open_images
 from tests.support.helpers import encoded, fill, painting
 
@@ -75,7 +75,7 @@ def test_images_of_other_kinds_are_counted_and_named_in_one_line(
     assert len(open_images(tmp_path)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "2 .heic, 1 .svg look like images but cannot be read here (a.heic)" in line
-    assert describe_unread(["a.jpg", "monet.tfrec"]) is None
+    assert describe_unsupported(["a.jpg", "monet.tfrec"]) is None
     assert not is_image_name("monet_tfrec/monet00-60.tfrec")
 
 

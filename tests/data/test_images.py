@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data import images as module
-from pipeline.data.decoding import decode_rgb, square
+from pipeline.data.decoding import decode_rgb, resize_and_crop
 from pipeline.data.images import content_hash, load_images, open_images
 from tests.support.helpers import encoded, fill, pack, painting
 
@@ -282,9 +282,9 @@ def test_nothing_left_is_an_error_with_the_first_reason(tmp_path: Path) -> None:
 def test_squares_are_cut_from_the_centre_and_antialiased() -> None:
     wide = Image.new("RGB", (30, 10), "red")
     wide.paste((0, 0, 255), (10, 0, 20, 10))
-    assert (square(wide, 10) == (0, 0, 255)).all()
+    assert (resize_and_crop(wide, 10) == (0, 0, 255)).all()
     checks = np.indices((64, 64)).sum(0) % 2 * 255
     board = Image.fromarray(np.repeat(checks[..., None], 3, 2).astype(np.uint8))
-    inner = square(board, 16)[2:-2, 2:-2].astype(int)
+    inner = resize_and_crop(board, 16)[2:-2, 2:-2].astype(int)
     # A filter four pixels wide averages the finest checks to grey, up to its ripple.
     assert np.abs(inner - 127.5).max() < 8

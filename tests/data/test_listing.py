@@ -51,7 +51,7 @@ def test_links_that_lead_nowhere_are_told(
 def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     fill(tmp_path / "a", 1)
     (tmp_path / "b").mkdir(mode=0)
-    assert list_files(tmp_path).closed == ["b/: Permission denied"]
+    assert list_files(tmp_path).inaccessible == ["b/: Permission denied"]
 
 
 def test_hidden_folders_are_looked_into_only_if_asked(tmp_path: Path) -> None:

@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 
 from pipeline.data.near_duplicates import (
-    BLOCK,
-    LIMIT,
-    SIDE,
+    BLOCK_SIZE,
+    MAX_DISTANCE,
+    THUMBNAIL_SIDE,
     NearDuplicate,
     find_near_duplicates,
     thumbnail,
 )
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape
 
 
 def flat(level: int) -> np.ndarray:
-    return np.full((SIDE, SIDE, 3), level, dtype=np.uint8)
+    return np.full((THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), level, dtype=np.uint8)
 
 
 def test_flat_thumbnails_are_as_far_apart_as_their_levels() -> None:
@@ -40,15 +40,18 @@ def test_the_first_of_several_equally_alike_is_named() -> None:
 
 def test_blocks_do_not_change_what_is_found() -> None:
     rng = np.random.default_rng(0)
-    count = 2 * BLOCK + 7
-    thumbnails = [rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(count)]
-    copies = {BLOCK - 1: 0, BLOCK: BLOCK - 1, count - 1: 3}
+    count = 2 * BLOCK_SIZE + 7
+    thumbnails = [
+        rng.integers(0, 256, (THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3), dtype=np.uint8)
+        for _ in range(count)
+    ]
+    copies = {BLOCK_SIZE - 1: 0, BLOCK_SIZE: BLOCK_SIZE - 1, count - 1: 3}
     for copy, original in copies.items():
         thumbnails[copy] = thumbnails[original]
     names = [str(i) for i in range(count)]
     found = {(one.name, one.earlier) for one in find_near_duplicates(names, thumbnails)}
     # All three of the chain are equal, so the first is named for both.
-    assert found == {(str(BLOCK - 1), "0"), (str(BLOCK), "0"), (str(count - 1), "3")}
+    assert found == {(str(BLOCK_SIZE - 1), "0"), (str(BLOCK_SIZE), "0"), (str(count - 1), "3")}
 
 
 @pytest.mark.parametrize("names", [[], ["a"]])
@@ -64,7 +67,7 @@ def test_a_landscape_made_smaller_and_compressed_again_is_found_among_others() -
     names = [str(i) for i in range(len(images))]
     found = find_near_duplicates(names, [thumbnail(image) for image in images])
     assert [(one.name, one.earlier) for one in found] == [("6", "2")]
-    assert found[0].distance < LIMIT / 2
+    assert found[0].distance < MAX_DISTANCE / 2
 
 
 def test_a_thumbnail_averages() -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from pipeline.core.randomness import stream
-from pipeline.data.painterly import GRID, compose, draw_landscape
+from pipeline.data.synthetic_landscapes import GRID, compose, draw_landscape
 
 
 def pixels(image: Image.Image) -> np.ndarray:

@@ -6,8 +6,8 @@ from PIL import Image
 
 from pipeline.data.pixel_statistics import (
     CHANNELS,
+    COMMON_SIDE,
     MAX_SIDE,
-    SIDE,
     STATISTICS,
     PixelStatistics,
     accumulate,
@@ -94,10 +94,10 @@ def test_pictures_show_levels_in_colour_and_stretch_single_channels() -> None:
     [
         ([(64, 48)], (64, 48)),
         ([(64, 48), (64, 48)], (64, 48)),
-        ([(64, 48), (48, 64)], (SIDE, SIDE)),
+        ([(64, 48), (48, 64)], (COMMON_SIDE, COMMON_SIDE)),
         ([(4 * MAX_SIDE, 2 * MAX_SIDE)], (MAX_SIDE, MAX_SIDE // 2)),
         ([(100 * MAX_SIDE, 8)], (MAX_SIDE, 1)),
-        ([], (SIDE, SIDE)),
+        ([], (COMMON_SIDE, COMMON_SIDE)),
     ],
 )
 def test_common_size(sizes: list[tuple[int, int]], expected: tuple[int, int]) -> None:

@@ -21,9 +21,9 @@ from pipeline.data.pixels import (
     HOST_SHARE,
     Row,
     choose_storage,
-    keep_in_memory,
-    keep_on_disk,
-    kept_on_disk,
+    load_into_memory,
+    read_pixel_cache,
+    write_pixel_cache,
 )
 from pipeline.system.parallel import IO_PREFETCH, map_with_progress
 from tests.support.helpers import encoded, fill, painting
@@ -66,8 +66,8 @@ def test_images_are_kept_as_near_as_there_is_room(
 
 @pytest.mark.parametrize("broken", [(), (0,), (1, 3), (4,)])
 def test_memory_and_disk_hold_the_same(broken: tuple[int, ...]) -> None:
-    here = keep_in_memory(rows(5, broken), 5, (3, 2, 2))
-    there = keep_on_disk(rows(5, broken), 5, (3, 2, 2), "key")
+    here = load_into_memory(rows(5, broken), 5, (3, 2, 2))
+    there = write_pixel_cache(rows(5, broken), 5, (3, 2, 2), "key")
     left = [n for n in range(5) if n not in broken]
     assert here.pixels[:, 0, 0, 0].tolist() == left
     assert here.pixels.shape == (len(left), 3, 2, 2)
@@ -107,8 +107,8 @@ def test_what_memory_cannot_hold_is_decoded_once_and_then_mapped(
 def test_other_files_another_part_and_another_size_are_kept_apart(tmp_path: Path) -> None:
     images = open_images(fill(tmp_path / "a", 3))
     files = {load_images(images, 16).file, load_images(images, 8).file}
-    files.add(load_images(images.only(images.names[:2]), 16, "known").file)
-    files.add(load_images(images.only(images.names[1:]), 16, "known").file)
+    files.add(load_images(images.subset(images.names[:2]), 16, "known").file)
+    files.add(load_images(images.subset(images.names[1:]), 16, "known").file)
     (tmp_path / "a" / "0.jpg").write_bytes(encoded(painting(seed=9)))
     files.add(load_images(images, 16).file)
     assert len(files) == 5
@@ -126,27 +126,27 @@ def test_other_files_another_part_and_another_size_are_kept_apart(tmp_path: Path
     ],
 )
 def test_damaged_pixels_are_made_again(name: str, content: bytes) -> None:
-    assert kept_on_disk("key") is None
-    file = keep_on_disk(rows(3), 3, (3, 2, 2), "key").file
+    assert read_pixel_cache("key") is None
+    file = write_pixel_cache(rows(3), 3, (3, 2, 2), "key").file
     assert file is not None
     (file.parent / name).write_bytes(content)
-    assert kept_on_disk("key") is None
-    keep_on_disk(rows(3), 3, (3, 2, 2), "key")
-    kept = kept_on_disk("key")
+    assert read_pixel_cache("key") is None
+    write_pixel_cache(rows(3), 3, (3, 2, 2), "key")
+    kept = read_pixel_cache("key")
     assert kept is not None
     assert kept.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
 KILLED = """
 import os
-from pipeline.data.pixels import keep_on_disk
+from pipeline.data.pixels import write_pixel_cache
 from tests.data.test_pixels import rows
 
 def until_killed():
     yield from rows(2)
     os._exit(9)
 
-keep_on_disk(until_killed(), 3, (3, 2, 2), "key")
+write_pixel_cache(until_killed(), 3, (3, 2, 2), "key")
 """
 
 
@@ -155,8 +155,8 @@ def test_a_crash_leaves_nothing_that_is_taken_for_whole_and_is_cleared_away() ->
     done = subprocess.run([sys.executable, "-c", KILLED], cwd=root, check=False)
     assert done.returncode == 9
     assert cached() == ["pixels.uint8"]  # in a folder with a temporary name
-    assert kept_on_disk("key") is None
-    keep_on_disk(rows(3), 3, (3, 2, 2), "key")
+    assert read_pixel_cache("key") is None
+    write_pixel_cache(rows(3), 3, (3, 2, 2), "key")
     assert cached() == ["images.json", "pixels.uint8"]
 
 
@@ -172,7 +172,7 @@ def test_too_small_a_disk_is_refused_before_the_work(monkeypatch: pytest.MonkeyP
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10))
     with pytest.raises(DataError, match=r"36 bytes are needed, 10 are free.*PAINTER_CACHE"):
-        keep_on_disk(rows(3), 3, (3, 2, 2), "key")
+        write_pixel_cache(rows(3), 3, (3, 2, 2), "key")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_up_says_so_and_keeps_nothing(number: int) -> None:
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(WorkFailed, match="no room for the decoded images"):
-        keep_on_disk(until_full(), 3, (3, 2, 2), "key")
+        write_pixel_cache(until_full(), 3, (3, 2, 2), "key")
     assert cached() == []
 
 
@@ -192,7 +192,7 @@ def test_another_failure_of_the_disk_keeps_its_name() -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):
-        keep_on_disk(until_broken(), 3, (3, 2, 2), "key")
+        write_pixel_cache(until_broken(), 3, (3, 2, 2), "key")
     assert cached() == []
 
 
@@ -221,9 +221,9 @@ def test_a_mapped_file_takes_no_memory_until_it_is_read() -> None:
         text = Path("/proc/self/status").read_text()
         return int(text.split("RssFile:")[1].split()[0]) * 1024
 
-    keep_on_disk(many(), 2000, (3, size, size), "key")
+    write_pixel_cache(many(), 2000, (3, size, size), "key")
     before = mapped()
-    kept = kept_on_disk("key")
+    kept = read_pixel_cache("key")
     assert kept is not None
     # 24.6 MB; what appears with the mapping itself is a few pages.
     assert mapped() - before < 1e6

@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.family import Batch
 from pipeline.families.fastgan.networks import (

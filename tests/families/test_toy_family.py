@@ -165,7 +165,7 @@ def test_its_images_are_scored_and_reported(desk: Desk, run: Path) -> None:
     desk.works("report", "--run", "run")
     page = (run / "report.html").read_text()
     assert all(f"{name} ends at" in page for name in ("critic", "painter", "sketcher"))
-    assert "What the discriminator says" not in page
+    assert "Discriminator outputs" not in page
 
 
 def test_a_study_compares_its_settings(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.data.decoding import square
+from pipeline.data.decoding import resize_and_crop
 from pipeline.data.images import ImageSet
 from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.noise.sampler import NoiseSampler
@@ -120,7 +120,7 @@ def test_the_preset_is_small() -> None:
 
 def test_shrinking_is_what_loading_does() -> None:
     image = paintings(1)[0]
-    by_pillow = square(Image.fromarray(image.permute(1, 2, 0).numpy()), 16)
+    by_pillow = resize_and_crop(Image.fromarray(image.permute(1, 2, 0).numpy()), 16)
     shrunk = downsample(image[None].float(), 4)[0].permute(1, 2, 0).round().clamp(0, 255).numpy()
     # Pillow rounds after each of the two directions, and its weights have 8 bits.
     assert np.abs(shrunk - by_pillow.astype(float)).max() <= 2

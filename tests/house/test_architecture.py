@@ -246,7 +246,7 @@ def beyond_kaggles_image() -> set[str]:
 
 
 def test_train_generate_and_package_run_with_nothing_but_kaggles_libraries(tmp_path: Path) -> None:
-    from pipeline.data.painterly import draw_landscape
+    from pipeline.data.synthetic_landscapes import draw_landscape
 
     (tmp_path / "paintings").mkdir()
     for index in range(3):

@@ -187,7 +187,7 @@ def test_values_are_shown(page: Page) -> None:
         "painter train --run 'first try'",
         "discriminator 1.25",
         "generator 2.50",
-        "D(x), paintings 0.75",
+        "D(x), real images 0.75",
         "distance 0.210",
     ):
         assert shown in text, shown
@@ -195,7 +195,7 @@ def test_values_are_shown(page: Page) -> None:
 
 def test_pictures_are_shown(page: Page) -> None:
     # A gallery of 16, and the three nearest pairs.
-    assert len(page.pictures("Painting")) == 16 + 3
+    assert len(page.pictures("Training image")) == 16 + 3
     assert len(page.pictures("Generated image")) == 16 + 3
     assert len(page.pictures("Samples after")) == len(SEEN)
     for image in page.named("img"):
@@ -281,13 +281,13 @@ def test_images_without_score_are_shown(bare: Path) -> None:
     put_images(bare)
     page = Page(write_report(bare, paintings_set()))
     assert len(page.pictures("Generated image")) == 16
-    assert "finds the painting nearest" in page.text
+    assert "finds the training image nearest" in page.text
 
 
 def test_paintings_that_are_gone_are_said_to_be_gone(run: Path) -> None:
     page = Page(write_report(run, None))
     assert "not there any more (data/monet.zip)" in page.text
-    assert not page.pictures("Painting")
+    assert not page.pictures("Training image")
     assert page.text.count("not available") == 3
     assert "p1.png" in page.text
 
@@ -314,7 +314,10 @@ def test_names_and_settings_are_escaped(run: Path) -> None:
         assert all((i["src"] or "").startswith("data:image/") for i in page.named("img"))
         assert not any("onerror" in attributes for _, attributes in page.tags)
         assert HOSTILE in page.text
-    assert len(Page(write_report(run, paintings_set((HOSTILE, "b.png")))).pictures("Painting")) == 3
+    assert (
+        len(Page(write_report(run, paintings_set((HOSTILE, "b.png")))).pictures("Training image"))
+        == 3
+    )
 
 
 def test_time_lapse_has_a_frame_for_each_grid(page: Page) -> None:
@@ -380,7 +383,7 @@ def test_a_run_without_curves_has_a_report_all_the_same(
 ) -> None:
     (bare / "stats.jsonl").unlink()
     page = write_report(bare, None).read_text()
-    assert "What the discriminator says" not in page
+    assert "Discriminator outputs" not in page
     assert "without curves" in capsys.readouterr().err
 
 

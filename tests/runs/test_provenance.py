@@ -9,14 +9,14 @@ from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.runs import provenance
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.provenance import git_revision, sitting
+from pipeline.runs.provenance import git_revision, session_record
 from tests.support.factories import data_about
 
 DATA = data_about(1)
 
 
 def test_code_that_was_not_unpacked_from_a_bundle_has_none() -> None:
-    assert sitting("float32", "CPU")["bundle"] is None
+    assert session_record("float32", "CPU")["bundle"] is None
 
 
 def test_code_from_a_bundle_has_its_hash_and_revision(
@@ -26,7 +26,7 @@ def test_code_from_a_bundle_has_its_hash_and_revision(
     monkeypatch.setattr(provenance, "BUNDLE_FILE", bundle)
     bundle.write_text(json.dumps({"bundle_hash": "0123", "git_revision": "abc+changes"}))
     assert git_revision() == "abc+changes"
-    record = sitting("float32", "CPU")
+    record = session_record("float32", "CPU")
     assert (record["bundle"], record["git_revision"]) == ("0123", "abc+changes")
     bundle.write_text(json.dumps({"bundle_hash": "0123", "git_revision": None}))
     assert git_revision() is None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.runs.training_data import TaughtBy, TrainingData
+from pipeline.runs.training_data import GeneratorRecord, TrainingData
 
 SAVED: dict[str, Any] = {"path": "p", "domain": None, "count": 3, "content_hash": "abc"}
 TAUGHT: dict[str, Any] = SAVED | {"generator": {"path": "g", "sha256": "def"}}
@@ -19,7 +19,7 @@ def test_it_is_written_in_the_form_in_which_it_was_read(saved: dict[str, Any]) -
 
 def test_what_later_versions_add_is_passed_over() -> None:
     found = TrainingData.from_dict({**TAUGHT, "later": 1})
-    assert found == TrainingData("p", None, 3, "abc", TaughtBy("g", "def"))
+    assert found == TrainingData("p", None, 3, "abc", GeneratorRecord("g", "def"))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pipeline.scoring.kernel_distance import kernel_replicates
 from pipeline.scoring.metrics import (
     frechet_distance,
     memorization_distance,
-    memorization_informed,
+    memorization_informed_fid,
 )
 from tests.support.feature_helpers import random_set
 
@@ -26,7 +26,7 @@ def test_differences_are_those_of_the_numbers() -> None:
     # From sums instead of features: see test_frechet_moments.
     assert found["fid"].interval.estimate == pytest.approx(fids[0] - fids[1], abs=1e-5)
     mifids = [
-        memorization_informed(f, memorization_distance(x, training))
+        memorization_informed_fid(f, memorization_distance(x, training))
         for f, x in zip(fids, (a, b), strict=True)
     ]
     assert found["mifid"].interval.estimate == pytest.approx(mifids[0] - mifids[1], rel=1e-5)
@@ -50,8 +50,8 @@ def test_a_better_set_is_found_and_named() -> None:
     for difference in compare({"far": far, "near": near}, REFERENCE, far + 5):
         if difference.metric != "mifid":
             assert difference.larger_than_noise
-            assert "near is better than far by" in difference.verdict()
-            assert "300 images" in difference.verdict()
+            assert "near is better than far by" in difference.describe()
+            assert "300 images" in difference.describe()
 
 
 def test_a_set_does_not_differ_from_itself() -> None:
@@ -59,7 +59,7 @@ def test_a_set_does_not_differ_from_itself() -> None:
     for difference in compare({"a": a, "again": a}, REFERENCE):
         assert difference.interval == Interval(0, 0, 0)
         assert not difference.larger_than_noise
-        assert "do not differ beyond the noise of 50 images" in difference.verdict()
+        assert "do not differ beyond the noise of 50 images" in difference.describe()
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.95])
@@ -113,9 +113,9 @@ def test_mifid_at_the_edge_of_the_penalty_is_not_judged() -> None:
 
 def test_a_verdict_names_the_set_with_the_lower_number() -> None:
     lower = Difference("mifid", "a", "b", 7000, Interval(-3, -4, -2))
-    assert lower.verdict() == "MiFID: a is better than b by 3 (2 to 4, 7,000 images)."
+    assert lower.describe() == "MiFID: a is better than b by 3 (2 to 4, 7,000 images)."
     higher = Difference("kid", "a", "b", 7000, Interval(3, 2, 4))
-    assert higher.verdict() == "KID: b is better than a by 3 (2 to 4, 7,000 images)."
+    assert higher.describe() == "KID: b is better than a by 3 (2 to 4, 7,000 images)."
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -12,13 +12,13 @@ from pipeline.core.errors import ScoringError
 from pipeline.scoring import pairs
 from pipeline.scoring.diversity import (
     MIN_SPACING,
-    NEAR_DUPLICATE,
-    distinct,
-    median_spacing,
+    NEAR_DUPLICATE_FRACTION,
+    drop_duplicates,
     near_duplicate_share,
-    twins,
+    nearest_in_set,
+    nearest_spacing,
+    quality_warnings,
     vendi_score,
-    warnings,
 )
 from tests.support.feature_helpers import EPSILON, LIGHT, Array, random_set
 
@@ -35,7 +35,7 @@ def cosine_distances(x: Array) -> Array:
 def test_twins_agree_with_scipy(seed: int, n: int, width: int) -> None:
     x = random_set(seed, n, width)
     expected = cosine_distances(x)
-    found = twins(x)
+    found = nearest_in_set(x)
     # Cosines of a few numbers; differences below 1e-12 count as none.
     np.testing.assert_allclose(found.distances, expected.min(1), rtol=0, atol=2e-12)
     chosen = expected[np.arange(n), found.indices]
@@ -44,9 +44,9 @@ def test_twins_agree_with_scipy(seed: int, n: int, width: int) -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = random_set(0, 40, 3)
-    at_once = twins(x)
+    at_once = nearest_in_set(x)
     monkeypatch.setattr(pairs, "BLOCK_ROWS", 7)
-    in_blocks = twins(x)
+    in_blocks = nearest_in_set(x)
     np.testing.assert_allclose(in_blocks.distances, at_once.distances, rtol=0, atol=8 * EPSILON)
     assert in_blocks.indices.tolist() == at_once.indices.tolist()
 
@@ -54,7 +54,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_closest_pairs_are_listed_once_each_closest_first() -> None:
     # Angles 0, 1, 3, 90 and 90.5 degrees.
     angles = np.radians([0, 1, 3, 90, 90.5])
-    found = twins(np.stack([np.cos(angles), np.sin(angles)], 1)).closest_pairs(3)
+    found = nearest_in_set(np.stack([np.cos(angles), np.sin(angles)], 1)).closest_pairs(3)
     assert [pair[:2] for pair in found] == [(3, 4), (0, 1), (1, 2)]
     expected = 1 - np.cos(np.radians([0.5, 1, 2]))
     assert [pair[2] for pair in found] == pytest.approx(expected, abs=8 * EPSILON)
@@ -62,7 +62,7 @@ def test_the_closest_pairs_are_listed_once_each_closest_first() -> None:
 
 def test_duplicates_and_scaled_copies_are_at_distance_zero() -> None:
     x = random_set(1, 20, 500)
-    found = twins(np.concatenate([x, 3 * x]))
+    found = nearest_in_set(np.concatenate([x, 3 * x]))
     assert (found.distances == 0).all()
     assert found.indices.tolist() == [*range(20, 40), *range(20)]
     assert near_duplicate_share(found, 0.0) == 1
@@ -70,27 +70,27 @@ def test_duplicates_and_scaled_copies_are_at_distance_zero() -> None:
 
 def test_blank_images_are_twins_of_each_other_alone() -> None:
     x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
-    assert twins(x).distances[[0, 2]].tolist() == [0, 0]
-    assert twins(x).indices[[0, 2]].tolist() == [2, 0]
-    assert twins(x[:2]).distances.tolist() == [1, 1]
+    assert nearest_in_set(x).distances[[0, 2]].tolist() == [0, 0]
+    assert nearest_in_set(x).indices[[0, 2]].tolist() == [2, 0]
+    assert nearest_in_set(x[:2]).distances.tolist() == [1, 1]
 
 
 def test_the_spacing_is_a_low_quantile_that_one_repeated_painting_does_not_move_to_zero() -> None:
     r = random_set(2, 100, 30)
     nearest = cosine_distances(r).min(1)
-    assert median_spacing(r) == pytest.approx(np.quantile(nearest, 0.05), abs=1e-11)
-    assert median_spacing(np.concatenate([r, r[:1]])) == median_spacing(r)
+    assert nearest_spacing(r) == pytest.approx(np.quantile(nearest, 0.05), abs=1e-11)
+    assert nearest_spacing(np.concatenate([r, r[:1]])) == nearest_spacing(r)
 
 
 def test_repeated_paintings_do_not_change_the_spacing_however_many_they_are() -> None:
     r = random_set(2, 100, 30)
     for repeated in (r[:10], 3 * r, np.repeat(r[:1], 500, 0)):
-        assert len(distinct(np.concatenate([r, repeated]))) == 100
-        assert median_spacing(np.concatenate([r, repeated])) == median_spacing(r)
+        assert len(drop_duplicates(np.concatenate([r, repeated]))) == 100
+        assert nearest_spacing(np.concatenate([r, repeated])) == nearest_spacing(r)
     # Stored again with a little noise: 1 - cosine is about half its square, 5e-5, and a fiftieth
     # of the median distance of random directions, about 1, is 400 times that.
     again = r * (1 + 0.01 * np.random.default_rng(3).normal(size=r.shape))
-    np.testing.assert_array_equal(distinct(np.concatenate([r, again])), r)
+    np.testing.assert_array_equal(drop_duplicates(np.concatenate([r, again])), r)
 
 
 def test_the_spacing_of_known_directions() -> None:
@@ -98,15 +98,15 @@ def test_the_spacing_of_known_directions() -> None:
     angle = np.radians(30)
     pairs_of = np.kron(np.eye(4), [[1.0, 0.0], [np.cos(angle), np.sin(angle)]])
     for repeats in (1, 2, 5):
-        found = median_spacing(pairs_of.repeat(repeats, 0))
+        found = nearest_spacing(pairs_of.repeat(repeats, 0))
         assert found == pytest.approx(1 - np.cos(angle), abs=8 * EPSILON)
 
 
 def test_paintings_that_are_all_one_have_the_smallest_spacing() -> None:
-    assert median_spacing(np.ones((5, 3))) == MIN_SPACING
+    assert nearest_spacing(np.ones((5, 3))) == MIN_SPACING
     # What the rounding of 16 bits does to one image in two batches stays below every threshold.
     rounded = 1 + 1e-3 * np.random.default_rng(0).uniform(-0.5, 0.5, (2, 1000))
-    assert twins(rounded).distances.max() < NEAR_DUPLICATE * MIN_SPACING
+    assert nearest_in_set(rounded).distances.max() < NEAR_DUPLICATE_FRACTION * MIN_SPACING
 
 
 # The Vendi score.
@@ -162,7 +162,7 @@ def test_what_has_no_vendi_score_is_refused() -> None:
     with pytest.raises(ScoringError, match="NaN"):
         vendi_score(np.full((3, 2), np.nan))
     with pytest.raises(ScoringError, match="at least 2"):
-        twins(np.ones((1, 2)))
+        nearest_in_set(np.ones((1, 2)))
 
 
 # Warnings: what each limit lets pass, and what not.
@@ -171,7 +171,7 @@ FINE = {"near_duplicates": 0.05, "vendi_ratio": 0.15, "copies": 0.01, "memorizat
 
 
 def test_a_set_at_the_limits_gives_no_warning() -> None:
-    assert warnings(**FINE) == []
+    assert quality_warnings(**FINE) == []
 
 
 @pytest.mark.parametrize(
@@ -184,5 +184,5 @@ def test_a_set_at_the_limits_gives_no_warning() -> None:
     ],
 )
 def test_each_number_has_a_warning_of_its_own(name: str, value: float, words: str) -> None:
-    (warning,) = warnings(**{**FINE, name: value})
+    (warning,) = quality_warnings(**{**FINE, name: value})
     assert re.search(words, warning)

@@ -15,7 +15,7 @@ from pipeline.scoring.metric_table import METRICS
 from pipeline.scoring.metrics import (
     frechet_distance,
     memorization_distance,
-    memorization_informed,
+    memorization_informed_fid,
 )
 from pipeline.scoring.neighbourhoods import inside_reference, recall
 from tests.support.feature_helpers import EPSILON, Array
@@ -59,10 +59,10 @@ def test_every_number_is_that_of_its_own_module() -> None:
     assert found["fid"] == fid
     assert found["memorization_distance"] == distance
     assert found["memorization_penalty"] == 1
-    assert found["mifid"] == memorization_informed(fid, distance)
+    assert found["mifid"] == memorization_informed_fid(fid, distance)
     kid = kernel_distance(GOOD, PAINTINGS, seed=4)
     assert (found["kid"], found["kid_std"], found["kid_subset_size"]) == (
-        kid.mean, kid.deviation, 80,
+        kid.mean, kid.std, 80,
     )  # fmt: skip
     inside = inside_reference(GOOD, PAINTINGS)
     assert found["precision"] == inside.precision

@@ -31,7 +31,7 @@ from pipeline.scoring.extractors import (
     read_tensors,
 )
 from pipeline.scoring.features import extract
-from pipeline.scoring.score import score, yardstick
+from pipeline.scoring.score import extract_references, score
 from tests.support.factories import CPU, Hostile
 from tests.support.scoring_helpers import (
     batch,
@@ -163,7 +163,9 @@ def test_the_fid_of_two_folders_equals_torch_fidelitys_in_the_span_of_its_featur
     inception: Extractor, original: nn.Module, tmp_path: Path
 ) -> None:
     a, b = two_folders(tmp_path)
-    found = score(open_images(a), yardstick(open_images(b), None, None, inception), inception)
+    found = score(
+        open_images(a), extract_references(open_images(b), None, None, inception), inception
+    )
     features = [
         original(torch.stack(list(torch_fidelity.datasets.ImagesPathDataset(sorted(f.iterdir())))))
         for f in (a, b)
@@ -195,7 +197,9 @@ def test_the_fid_of_two_folders_equals_torch_fidelitys(
         save_cpu_ram=True,
         verbose=False,
     )["frechet_inception_distance"]
-    found = score(open_images(a), yardstick(open_images(b), None, None, inception), inception)
+    found = score(
+        open_images(a), extract_references(open_images(b), None, None, inception), inception
+    )
     # Beside the features' own differences (see above), 2,043 eigenvalues that should be 0 come out
     # near 2e-16 times the largest, about 18² here; torch-fidelity adds their roots twice: 1e-3 of
     # a FID of 159. Measured: 6e-7, relatively.

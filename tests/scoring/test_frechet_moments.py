@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import ScoringError
 from pipeline.scoring import frechet_moments
 from pipeline.scoring.frechet_moments import FrechetToReference
-from pipeline.scoring.intervals import deal, jackknife
+from pipeline.scoring.intervals import jackknife, split_into_groups
 from pipeline.scoring.metrics import frechet_distance
 from tests.support.feature_helpers import LIGHT, Array, random_set
 
@@ -31,7 +31,7 @@ def test_leaving_out_a_group_is_the_same_as_not_having_it(
     seed: int, n: int, m: int, width: int
 ) -> None:
     g, r = random_set(seed, n, width), random_set(seed + 1, m, width, shift=0.5)
-    groups = deal(n, 3)
+    groups = split_into_groups(n, 3)
     found = FrechetToReference(g, r).replicates(groups)
     assert found.estimate == pytest.approx(frechet_distance(g, r), abs=ROOTS)
     for group, value in zip(groups, found.left_out, strict=True):
@@ -41,9 +41,9 @@ def test_leaving_out_a_group_is_the_same_as_not_having_it(
 
 def test_the_fast_path_gives_the_interval_of_the_slow_one() -> None:
     g, r = random_set(0, 90, 12), random_set(1, 20, 12, shift=0.3)
-    fast = FrechetToReference(g, r).replicates(deal(90, 9, 5)).interval()
+    fast = FrechetToReference(g, r).replicates(split_into_groups(90, 9, 5)).interval()
     slow = jackknife(lambda rows: frechet_distance(g[rows], r), 90, 9, seed=5)
-    assert fast.ends() == pytest.approx(slow.ends(), abs=ROOTS)
+    assert fast.bounds() == pytest.approx(slow.bounds(), abs=ROOTS)
 
 
 def test_features_far_from_the_origin_lose_nothing() -> None:
@@ -63,7 +63,7 @@ def test_the_interval_holds_the_expectation_as_often_as_it_says(law: str) -> Non
 
     reference = draw(10_000, 30) + 0.2
     found = [
-        FrechetToReference(draw(seed, 200), reference).replicates(deal(200, 50, seed))
+        FrechetToReference(draw(seed, 200), reference).replicates(split_into_groups(200, 50, seed))
         for seed in range(200)
     ]
     expectation = np.mean([f.estimate for f in found])
@@ -110,7 +110,7 @@ def test_a_large_reference_gets_fewer_groups(monkeypatch: pytest.MonkeyPatch) ->
 def test_identical_images_have_a_defined_distance() -> None:
     r = random_set(9, 20, 4)
     same = np.tile(r[:1], (12, 1))
-    found = FrechetToReference(same, r).replicates(deal(12, 4))
+    found = FrechetToReference(same, r).replicates(split_into_groups(12, 4))
     assert found.left_out == pytest.approx(frechet_distance(same, r), abs=ROOTS)
     constant = FrechetToReference(same, np.tile(r[:1], (5, 1)))
     assert constant.whole() <= 1e-30  # the mean of equal numbers, rounded, squared

@@ -12,17 +12,17 @@ from pipeline.scoring.intervals import (
     Interval,
     Replicates,
     Rows,
-    deal,
     jackknife,
-    of_mean,
-    of_share,
+    mean_interval,
+    split_into_groups,
+    wilson_interval,
 )
 from tests.support.feature_helpers import EPSILON
 
 
 @pytest.mark.parametrize(("n", "groups"), [(4, 2), (50, 50), (103, 10), (7000, 50)])
 def test_every_row_is_dealt_once_into_groups_of_nearly_one_size(n: int, groups: int) -> None:
-    dealt = deal(n, groups)
+    dealt = split_into_groups(n, groups)
     assert sorted(np.concatenate(dealt).tolist()) == list(range(n))
     sizes = {len(group) for group in dealt}
     assert max(sizes) - min(sizes) <= 1
@@ -31,16 +31,22 @@ def test_every_row_is_dealt_once_into_groups_of_nearly_one_size(n: int, groups: 
 
 
 def test_groups_depend_on_the_seed_alone() -> None:
-    assert all((a == b).all() for a, b in zip(deal(40, 4, 1), deal(40, 4, 1), strict=True))
-    assert any((a != b).any() for a, b in zip(deal(40, 4, 1), deal(40, 4, 2), strict=True))
+    assert all(
+        (a == b).all()
+        for a, b in zip(split_into_groups(40, 4, 1), split_into_groups(40, 4, 1), strict=True)
+    )
+    assert any(
+        (a != b).any()
+        for a, b in zip(split_into_groups(40, 4, 1), split_into_groups(40, 4, 2), strict=True)
+    )
 
 
 @pytest.mark.parametrize(("n", "groups"), [(0, 2), (3, 2), (9, 1)])
 def test_too_few_images_have_no_interval(n: int, groups: int) -> None:
     with pytest.raises(ScoringError, match=f"{n} images in {groups} groups"):
-        deal(n, groups)
+        split_into_groups(n, groups)
     with pytest.raises(ScoringError, match="give no interval"):
-        of_mean([1.0])
+        mean_interval([1.0])
 
 
 def test_deleting_one_at_a_time_is_the_t_interval_of_a_mean() -> None:
@@ -48,22 +54,22 @@ def test_deleting_one_at_a_time_is_the_t_interval_of_a_mean() -> None:
     left_out = np.array([np.delete(x, i).mean() for i in range(30)])
     found = Replicates(float(x.mean()), left_out, np.ones(30, np.intp)).interval()
     low, high = stats.t.interval(0.95, 29, x.mean(), stats.sem(x))
-    assert found.ends() == pytest.approx([low, high], rel=1e-10)
-    assert of_mean(x).ends() == pytest.approx([low, high], rel=1e-10)
+    assert found.bounds() == pytest.approx([low, high], rel=1e-10)
+    assert mean_interval(x).bounds() == pytest.approx([low, high], rel=1e-10)
 
 
 def test_groups_give_the_t_interval_of_the_groups_means() -> None:
     x = np.random.default_rng(1).normal(size=60)
-    means = [x[group].mean() for group in deal(60, 12, seed=3)]
+    means = [x[group].mean() for group in split_into_groups(60, 12, seed=3)]
     low, high = stats.t.interval(0.95, 11, x.mean(), stats.sem(means))
     found = jackknife(lambda rows: float(x[rows].mean()), 60, 12, seed=3)
-    assert found.ends() == pytest.approx([low, high], rel=1e-10)
+    assert found.bounds() == pytest.approx([low, high], rel=1e-10)
 
 
 def test_unequal_groups_weigh_by_their_size() -> None:
     # Busing et al., equation 8, for a mean: pseudo-values are the groups' means.
     x = np.random.default_rng(2).normal(size=23)
-    groups = deal(23, 5, seed=4)
+    groups = split_into_groups(23, 5, seed=4)
     sizes = np.array([len(group) for group in groups])
     assert set(sizes) == {4, 5}
     means = np.array([x[group].mean() for group in groups])
@@ -107,10 +113,10 @@ def test_wilsons_interval_holds_the_shares_that_a_test_would_not_refuse(
     successes: int, n: int
 ) -> None:
     # Its ends are where the score test's statistic is the normal quantile: an equation.
-    found = of_share(successes, n)
+    found = wilson_interval(successes, n)
     assert 0 <= found.low <= found.estimate <= found.high <= 1
     assert found.low < found.high
-    for end in found.ends():
+    for end in found.bounds():
         if 0 < end < 1:
             statistic = abs(successes / n - end) / np.sqrt(end * (1 - end) / n)
             assert statistic == pytest.approx(stats.norm.ppf(0.975), rel=1e-9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.scoring.intervals import Interval, Replicates, deal
+from pipeline.scoring.intervals import Interval, Replicates, split_into_groups
 from pipeline.scoring.memorization import (
     closest_copies,
     count_nearer,
@@ -14,7 +14,7 @@ from pipeline.scoring.memorization import (
 )
 from pipeline.scoring.metrics import (
     memorization_distance,
-    memorization_informed,
+    memorization_informed_fid,
     nearest_training,
 )
 from tests.support.feature_helpers import EPSILON, Array, random_set
@@ -53,7 +53,7 @@ def test_rows_are_those_of_the_whole_set_though_blank_images_are_left_out() -> N
 def test_leaving_out_a_group_is_the_same_as_not_having_it() -> None:
     g, t = random_set(0, 30, 4), random_set(1, 10, 4)
     g[3] = g[17] = 0
-    groups = deal(30, 6)
+    groups = split_into_groups(30, 6)
     found = distance_replicates(nearest_training(g, t), groups, 30)
     assert found.estimate == memorization_distance(g, t)
     for group, value in zip(groups, found.left_out, strict=True):
@@ -63,7 +63,7 @@ def test_leaving_out_a_group_is_the_same_as_not_having_it() -> None:
 
 def test_blank_images_but_for_one_group_have_a_distance() -> None:
     g = np.zeros((8, 2))
-    groups = deal(8, 2)
+    groups = split_into_groups(8, 2)
     g[groups[0]] = [1.0, 1.0]
     found = distance_replicates(nearest_training(g, [[1.0, 0.0]]), groups, 8)
     assert np.isfinite(found.left_out).all()
@@ -77,7 +77,7 @@ def test_without_penalty_mifid_has_fids_interval() -> None:
     fid = replicates(50, 0.1)
     found = mifid_interval(fid, replicates(0.5, 1e-4))
     # The divisor is 1 + 1e-15.
-    assert found.ends() == pytest.approx(fid.interval().ends(), rel=1e-12)
+    assert found.bounds() == pytest.approx(fid.interval().bounds(), rel=1e-12)
 
 
 def test_with_penalty_both_vary() -> None:
@@ -85,7 +85,8 @@ def test_with_penalty_both_vary() -> None:
     both = mifid_replicates(fid, distance)
     assert both is not None
     expected = [
-        memorization_informed(f, d) for f, d in zip(fid.left_out, distance.left_out, strict=True)
+        memorization_informed_fid(f, d)
+        for f, d in zip(fid.left_out, distance.left_out, strict=True)
     ]
     assert both.left_out.tolist() == expected
     assert both.estimate == pytest.approx(1000, rel=1e-12)

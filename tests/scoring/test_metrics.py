@@ -27,7 +27,7 @@ from pipeline.scoring.metrics import (
     MEMORIZATION_THRESHOLD,
     frechet_distance,
     memorization_distance,
-    memorization_informed,
+    memorization_informed_fid,
     memorization_penalty,
     nearest_training,
 )
@@ -385,22 +385,22 @@ def test_the_threshold_can_be_chosen() -> None:
 
 def test_mifid_is_fid_over_the_penalty() -> None:
     # The 1e-15 in the divisor moves 50 / 0.05 by 2e-14 and 50 / 1 by 1e-15, relatively.
-    assert memorization_informed(50.0, 0.05) == pytest.approx(1000, rel=1e-13)
-    assert memorization_informed(50.0, 0.1) == pytest.approx(50, rel=1e-13)
+    assert memorization_informed_fid(50.0, 0.05) == pytest.approx(1000, rel=1e-13)
+    assert memorization_informed_fid(50.0, 0.1) == pytest.approx(50, rel=1e-13)
 
 
 def test_exact_copies_get_a_huge_but_finite_mifid() -> None:
     training = random_set(46, 20, 4)
     copies = training[:10]
     fid = frechet_distance(copies, training)
-    mifid = memorization_informed(fid, memorization_distance(copies, training))
+    mifid = memorization_informed_fid(fid, memorization_distance(copies, training))
     # The distance is a rounding error of at most 8 EPSILON, the guard adds 1e-15.
     assert fid > 0.01
     assert fid / (8 * EPSILON + 1e-15) <= mifid < np.inf
 
 
 def test_a_fid_of_zero_needs_no_division_by_zero() -> None:
-    assert memorization_informed(0.0, 0.0) == 0
+    assert memorization_informed_fid(0.0, 0.0) == 0
 
 
 # What is refused.

@@ -14,7 +14,7 @@ from torch_fidelity.metric_prc import (
 
 from pipeline.core.errors import ScoringError
 from pipeline.scoring import pairs
-from pipeline.scoring.intervals import deal
+from pipeline.scoring.intervals import split_into_groups
 from pipeline.scoring.neighbourhoods import Radii, inside_reference, recall
 from pipeline.scoring.pairs import visit_pairs
 from tests.support.feature_helpers import LIGHT, Array, random_set
@@ -66,9 +66,9 @@ def test_agrees_with_torch_fidelity(k: int) -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     g, r = random_set(2, 50, 4, shift=0.5), random_set(3, 41, 4)
-    at_once = ours(g, r, 5), inside_reference(g, r).balls.tolist()
+    at_once = ours(g, r, 5), inside_reference(g, r).balls_per_image.tolist()
     monkeypatch.setattr(pairs, "BLOCK_ROWS", 7)
-    assert (ours(g, r, 5), inside_reference(g, r).balls.tolist()) == at_once
+    assert (ours(g, r, 5), inside_reference(g, r).balls_per_image.tolist()) == at_once
 
 
 def test_points_on_a_line_have_numbers_by_hand() -> None:
@@ -76,7 +76,7 @@ def test_points_on_a_line_have_numbers_by_hand() -> None:
     # within that of 3; 5 lies on that of 3; 9 in none.
     r, g = np.array([[0.0], [1.0], [3.0]]), np.array([[2.0], [5.0], [9.0]])
     inside = inside_reference(g, r, 1)
-    assert inside.balls.tolist() == [2, 1, 0]
+    assert inside.balls_per_image.tolist() == [2, 1, 0]
     assert inside.precision == pytest.approx(2 / 3)
     assert inside.density == pytest.approx(3 / 3)
     assert inside.coverage == pytest.approx(2 / 3)
@@ -135,9 +135,9 @@ def test_doubling_the_generated_set_changes_neither_precision_nor_density_nor_co
 
 def test_a_group_is_left_out_of_coverage_as_if_it_had_not_been_made() -> None:
     g, r = random_set(9, 30, 3, shift=1), random_set(10, 40, 3)
-    groups = deal(30, 6)
+    groups = split_into_groups(30, 6)
     inside = inside_reference(g, r, groups=groups)
-    without = inside.visitors.sum(0) - inside.visitors
+    without = inside.images_per_ball.sum(0) - inside.images_per_ball
     for group, left in zip(groups, without, strict=True):
         expected = inside_reference(np.delete(g, group, axis=0), r).coverage
         assert (left > 0).mean() == expected
@@ -148,7 +148,7 @@ def test_intervals_hold_the_expectation_as_often_as_they_say() -> None:
     runs = []
     for seed in range(200):
         g = random_set(seed, 150, 4, shift=0.8)
-        runs.append(inside_reference(g, reference, groups=deal(150, 50, seed)))
+        runs.append(inside_reference(g, reference, groups=split_into_groups(150, 50, seed)))
     for name in ("precision", "density", "coverage"):
         expectation = np.mean([getattr(run, name) for run in runs])
         intervals = [getattr(run, f"{name}_interval")() for run in runs]

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from pipeline.scoring import pairs
 from pipeline.scoring.metrics import FloatArray
-from pipeline.scoring.pairs import hide_diagonal, squared_distances, squares, visit_pairs
+from pipeline.scoring.pairs import fill_diagonal, squared_distances, squared_norms, visit_pairs
 from tests.support.feature_helpers import EPSILON, random_set
 
 
@@ -35,7 +35,7 @@ def test_every_ordered_pair_comes_once(rows: int, monkeypatch: pytest.MonkeyPatc
 
 def test_squared_distances_agree_with_scipy() -> None:
     a, b = random_set(1, 9, 40), random_set(2, 6, 40)
-    found = squared_distances(a @ b.T, squares(a), squares(b))
+    found = squared_distances(a @ b.T, squared_norms(a), squared_norms(b))
     # The sums of squares are about 80; each of the three is rounded.
     np.testing.assert_allclose(found, cdist(a, b, "sqeuclidean"), rtol=0, atol=1000 * EPSILON)
 
@@ -45,7 +45,7 @@ def test_squared_distances_agree_with_scipy() -> None:
 def test_duplicates_are_at_distance_zero_and_no_one_else_is(length: float, width: int) -> None:
     x = length * random_set(3, 30, width)
     twice = np.concatenate([x, x])
-    distances = squared_distances(twice @ twice.T, squares(twice), squares(twice))
+    distances = squared_distances(twice @ twice.T, squared_norms(twice), squared_norms(twice))
     same = np.arange(60)[:, None] % 30 == np.arange(60) % 30
     assert (distances[same] == 0).all()
     assert (distances[~same] > 0).all()
@@ -54,13 +54,13 @@ def test_duplicates_are_at_distance_zero_and_no_one_else_is(length: float, width
 def test_what_float32_cannot_tell_apart_is_the_same() -> None:
     x = random_set(4, 20, 64)
     both = np.concatenate([x, x * (1 + 1e-7)])
-    assert squared_distances(both @ both.T, squares(both), squares(both))[3, 23] == 0
+    assert squared_distances(both @ both.T, squared_norms(both), squared_norms(both))[3, 23] == 0
     both = np.concatenate([x, x * (1 + 1e-5)])
-    assert squared_distances(both @ both.T, squares(both), squares(both))[3, 23] > 0
+    assert squared_distances(both @ both.T, squared_norms(both), squared_norms(both))[3, 23] > 0
 
 
 def test_only_where_an_image_meets_itself_is_hidden() -> None:
     block = slice(0, 3)
-    hidden = hide_diagonal(np.ones((3, 3)), block, block, np.inf)
+    hidden = fill_diagonal(np.ones((3, 3)), block, block, np.inf)
     assert np.isinf(hidden).sum() == 3
-    assert not np.isinf(hide_diagonal(np.ones((3, 3)), block, slice(3, 6), np.inf)).any()
+    assert not np.isinf(fill_diagonal(np.ones((3, 3)), block, slice(3, 6), np.inf)).any()

@@ -12,11 +12,11 @@ from pipeline.scoring.metric_table import FACTS, METRIC, METRICS, Place, keys_in
 from pipeline.scoring.record import (
     Intervals,
     Score,
-    interval,
-    kept_score,
-    number,
+    format_metric,
+    metric_interval,
+    metric_value,
     read_score,
-    written,
+    require_score,
 )
 
 
@@ -53,7 +53,7 @@ def test_values_of_another_type_are_as_if_missing_and_unknown_ones_are_kept(tmp_
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     content = {"mifid": 80.5, "holdout": {"kid": 0.1}, "nearest": [{"image": "1.jpg"}]}
-    assert kept_score(scored(tmp_path / "run", content)) == content
+    assert require_score(scored(tmp_path / "run", content)) == content
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_are_written_one_way(key: str, score: dict[str, Any], text: str) -> None:
-    assert written(score, METRIC[key]) == text
+    assert format_metric(score, METRIC[key]) == text
 
 
 def test_an_empty_score_has_no_numbers() -> None:
-    assert number(Score(), METRIC["mifid"]) is None
-    assert interval(Score(), METRIC["mifid"]) is None
+    assert metric_value(Score(), METRIC["mifid"]) is None
+    assert metric_interval(Score(), METRIC["mifid"]) is None
 
 
 def test_a_run_without_score_is_listed_without_one(tmp_path: Path) -> None:

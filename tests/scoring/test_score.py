@@ -14,13 +14,13 @@ from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.metrics import (
     frechet_distance,
     memorization_distance,
-    memorization_informed,
+    memorization_informed_fid,
     memorization_penalty,
 )
 from pipeline.scoring.record import Score
 from pipeline.scoring.score import (
     NEAREST_LISTED,
-    yardstick,
+    extract_references,
 )
 from pipeline.scoring.score import score as score_against
 from pipeline.scoring.score import (
@@ -64,7 +64,7 @@ def score(
     extractor: QuadrantMeans,
     held_out: ImageSet | None = None,
 ) -> dict[str, Any]:
-    against = yardstick(reference, training, held_out, extractor)
+    against = extract_references(reference, training, held_out, extractor)
     return {**score_against(generated, against, extractor)}
 
 
@@ -98,7 +98,7 @@ def test_the_reference_gives_the_statistics_and_the_training_set_the_distance() 
     assert result["fid"] == frechet_distance(g, r)
     assert result["memorization_distance"] == distance
     assert result["memorization_penalty"] == memorization_penalty(distance)
-    assert result["mifid"] == memorization_informed(frechet_distance(g, r), distance)
+    assert result["mifid"] == memorization_informed_fid(frechet_distance(g, r), distance)
     # The roles could not be exchanged unnoticed.
     assert memorization_distance(t, g) != distance != memorization_distance(g, r)
     assert frechet_distance(g, t) != result["fid"]

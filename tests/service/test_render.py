@@ -188,7 +188,7 @@ def test_a_score_of_other_images_is_not_the_model_s(tmp_path: Path) -> None:
         (own | {"snapshot_sha256": "cd"}, False),
         ({}, True),  # as earlier versions left it
     ):
-        write_json(run.made, made)
+        write_json(run.generation_record, made)
         found = load_model(run.snapshot, CPU).about()["score"]
         assert (found is not None) == belongs
         assert found is None or found["comparable_with_leaderboard"] is True

@@ -12,16 +12,16 @@ import pytest
 from pipeline.cli import run_command
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.data.pixels import LoadedImages, keep_on_disk
+from pipeline.data.pixels import LoadedImages, write_pixel_cache
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import estimate as module
 from pipeline.stages.estimate import (
     MAX_SECONDS,
-    STEPS,
-    WARM_UP,
+    MEASURED_STEPS,
+    WARM_UP_STEPS,
     Estimate,
     describe,
-    expected,
+    describe_duration,
     measure,
     megabytes,
 )
@@ -58,7 +58,7 @@ def test_some_steps_are_measured_after_a_warm_up() -> None:
     clock = ticks(0.25)
     found = measure(tiny(), noise_paintings(), CPU, lambda: next(clock))
     # The clock is read before and after a step: one tick apart.
-    assert (found.steps, found.seconds_per_step) == (STEPS, 0.25)
+    assert (found.steps, found.seconds_per_step) == (MEASURED_STEPS, 0.25)
     assert found.images_per_second == 16
     assert found.parameters[0] > 0
 
@@ -68,7 +68,7 @@ def test_large_networks_are_measured_by_fewer_steps_and_at_least_one(seconds: fl
     # One reading of the clock a tick: the limit is looked at before each step, after the first.
     readings = itertools.chain([0.0, 0.0], ticks(seconds))
     found = measure(tiny(), noise_paintings(), CPU, lambda: next(readings))
-    assert 1 <= found.steps < WARM_UP + STEPS
+    assert 1 <= found.steps < WARM_UP_STEPS + MEASURED_STEPS
     assert found.seconds_per_step == seconds
 
 
@@ -83,19 +83,21 @@ def test_the_sizes_are_those_of_the_files_that_a_run_writes(tmp_path: Path) -> N
 
 
 def test_images_epochs_and_minutes_become_time() -> None:
-    by_images = expected(MADE_UP, Budget(steps=240, seconds=None), 300)
+    by_images = describe_duration(MADE_UP, Budget(steps=240, seconds=None), 300)
     assert by_images == "about 2.0 minutes: 15,360 images in 240 steps, 51.2 passes over the data"
-    assert expected(MADE_UP, Budget(steps=None, seconds=120), 300) == by_images
-    assert expected(MADE_UP, Budget(steps=10**6, seconds=120), 300) == by_images
+    assert describe_duration(MADE_UP, Budget(steps=None, seconds=120), 300) == by_images
+    assert describe_duration(MADE_UP, Budget(steps=10**6, seconds=120), 300) == by_images
 
 
 def test_of_a_run_that_was_begun_what_is_left_counts() -> None:
     budget = Budget(steps=240, seconds=None)
-    assert expected(MADE_UP, budget, 300, step=120).startswith("about 1.0 minutes: 7,680 images")
-    assert expected(MADE_UP, budget, 300, step=240) == "nothing is left to train"
+    assert describe_duration(MADE_UP, budget, 300, step=120).startswith(
+        "about 1.0 minutes: 7,680 images"
+    )
+    assert describe_duration(MADE_UP, budget, 300, step=240) == "nothing is left to train"
     timed = Budget(steps=None, seconds=120)
-    assert expected(MADE_UP, timed, 300, 5, seconds=60).startswith("about 1.0 minutes")
-    assert expected(MADE_UP, timed, 300, 5, seconds=120) == "nothing is left to train"
+    assert describe_duration(MADE_UP, timed, 300, 5, seconds=60).startswith("about 1.0 minutes")
+    assert describe_duration(MADE_UP, timed, 300, 5, seconds=120) == "nothing is left to train"
 
 
 def test_a_dry_run_names_what_counts_and_writes_nothing(
@@ -145,7 +147,7 @@ def test_a_dry_run_says_which_file_holds_the_images(
 ) -> None:
     monkeypatch.setattr(module, "measure", lambda *_, **__: MADE_UP)
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(noise_paintings()))
-    kept = keep_on_disk(rows, 10, (3, 32, 32), "key")
+    kept = write_pixel_cache(rows, 10, (3, 32, 32), "key")
     assert f"0.0307 MB in {kept.file}" in describe(prepared(tmp_path, images=kept))
 
 

@@ -18,7 +18,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import export as stage
-from pipeline.stages.export import card, export, model_file, model_names, recipe
+from pipeline.stages.export import export, model_card, model_file, model_names, recipe
 from pipeline.system.storage import write_json
 from pipeline.training.loop import train
 from tests.support.factories import CPU, data_about, tiny_config
@@ -48,7 +48,9 @@ def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) 
     }  # fmt: skip
     assert model_names(tmp_path / "models") == ["tiny"]
     shipped = load_snapshot(model_file("tiny", tmp_path / "models"))
-    before, after = (NoiseSampler(s, 0, CPU)([0, 1]) for s in (load_snapshot(run.chosen), shipped))
+    before, after = (
+        NoiseSampler(s, 0, CPU)([0, 1]) for s in (load_snapshot(run.best_or_last), shipped)
+    )
     # Weights of 11 bits: about one level of 255.
     assert np.abs(np.stack(before).astype(int) - np.stack(after)).mean() < 1
     assert shipped.score is not None
@@ -56,7 +58,7 @@ def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) 
     text = (folder / "README.md").read_text()
     for wanted in (
         "# tiny", "10 images", "8 training images", "| FID | 120.50 | 119.00 to 122.00 |",
-        "1,500 generated images against 300 paintings; 2 of them", "`dcgan`",
+        "1,500 generated images against 300 real images; 2 of them", "`dcgan`",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert "recall" not in text.partition("## Scores")[2].partition("## Recipe")[0]
@@ -74,7 +76,7 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     upscaler = apply_settings(Config(), {"family": "upscaler", "latent_size": 16})
     network = build_generator(upscaler)
     enlarges = Snapshot(network, upscaler, 77)
-    text = card("x", Snapshot(network, TINY, 8, None, enlarges), run, 10**6)
+    text = model_card("x", Snapshot(network, TINY, 8, None, enlarges), run, 10**6)
     assert "None: `painter score`" in text
     assert "77 crops" in text
     assert "Recipe of the upscaler" in text
@@ -101,7 +103,7 @@ def test_by_the_command_line(
     arguments = ["export", "--run", str(run.path), "--name", "tiny"]
     assert run_command([*arguments, "--out", str(models)]) == 0
     assert "tiny: 0.0 MB" in capsys.readouterr().out
-    monkeypatch.setattr(stage, "SHIPPED", models)
+    monkeypatch.setattr(stage, "PRETRAINED_FOLDER", models)
     out = tmp_path / "images.zip"
     assert run_command(["generate", "--model", "tiny", "--count", "3", "--out", str(out)]) == 0
     assert len(zipfile.ZipFile(out).namelist()) == 3

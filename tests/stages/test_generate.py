@@ -240,7 +240,7 @@ def test_more_images_than_the_disk_has_room_for_are_refused_at_once(tmp_path: Pa
     for name in ("a.zip", "deep/folder"):
         with pytest.raises(DataError, match=r"1,000,000,000,000 images need about [1-9].* MB left"):
             generate(Counting(), 10**12, tmp_path / name, TINY.output)
-    assert made == 2 * list(range(stage.MEASURED))
+    assert made == 2 * list(range(stage.SIZE_SAMPLES))
     assert not list(tmp_path.iterdir())
 
 
@@ -335,7 +335,7 @@ def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
     run.images.write_bytes(run.images.read_bytes() + b"0")
     assert read_generation_record(run) is None
     generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
-    run.made.write_text("{")
+    run.generation_record.write_text("{")
     assert read_generation_record(run) is None
 
 

@@ -24,7 +24,7 @@ from pipeline.reports.listing import list_runs
 from pipeline.reports.report import write_report
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
-from pipeline.stages.mix import mix, mixed
+from pipeline.stages.mix import mix, mix_snapshots
 from pipeline.system.storage import write_json
 from pipeline.training.loop import train
 from tests.support.factories import CPU, data_about, tiny_config
@@ -80,7 +80,7 @@ def test_each_generator_is_as_likely(noise: str) -> None:
 
 
 def test_an_image_does_not_depend_on_those_beside_it() -> None:
-    mixture = mixed([fresh(0), fresh(1)])
+    mixture = mix_snapshots([fresh(0), fresh(1)])
     sampler = NoiseSampler(mixture, 0, CPU)
     together = np.stack(sampler(range(8)))
     # Another batch size: sums in another order may cross a rounding step of uint8.
@@ -105,7 +105,7 @@ def test_every_generator_is_run_fast_and_paints_what_it_painted() -> None:
 
 
 def test_a_mixture_is_kept_in_a_snapshot(tmp_path: Path) -> None:
-    mixture = mixed([fresh(0), mixed([fresh(1), fresh(2)])])
+    mixture = mix_snapshots([fresh(0), mix_snapshots([fresh(1), fresh(2)])])
     assert (len(members(mixture.generator)), mixture.images_seen) == (3, 303)
     for half in (False, True):
         write_snapshot(tmp_path / "m.safetensors", mixture, half)
@@ -171,15 +171,15 @@ def test_what_exists_is_not_written_over(two: list[RunFolder], tmp_path: Path) -
 
 def test_the_upscaler_of_one_is_that_of_all() -> None:
     upscaler = fresh(0, **UPSCALER)
-    assert mixed([fresh(0), replace(fresh(1), upscaler=upscaler)]).upscaler is upscaler
-    assert mixed([fresh(0), fresh(1)]).upscaler is None
+    assert mix_snapshots([fresh(0), replace(fresh(1), upscaler=upscaler)]).upscaler is upscaler
+    assert mix_snapshots([fresh(0), fresh(1)]).upscaler is None
 
 
 def test_paintings_are_held_out_only_if_all_runs_held_them_out() -> None:
     held, other = (fresh(0, holdout=0.2, holdout_seed=seed) for seed in (0, 1))
-    assert mixed([held, held]).config.data.holdout == 0.2
-    assert mixed([held, other]).config.data.holdout == 0
-    assert mixed([held, fresh(0)]).config.data.holdout == 0
+    assert mix_snapshots([held, held]).config.data.holdout == 0.2
+    assert mix_snapshots([held, other]).config.data.holdout == 0
+    assert mix_snapshots([held, fresh(0)]).config.data.holdout == 0
 
 
 @pytest.mark.parametrize(

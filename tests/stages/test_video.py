@@ -18,7 +18,7 @@ from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshots import save_snapshot
 from pipeline.stages import video as stage
-from pipeline.stages.video import check_video, hundredths, make_video, write_video
+from pipeline.stages.video import check_video, frame_delay, make_video, write_video
 from pipeline.training.ema import recalibrate_batch_norm
 from tests.support.factories import tiny_generator_config, untrained_sampler
 
@@ -101,7 +101,7 @@ def test_a_gif_keeps_pace_with_its_frames_a_second(tmp_path: Path, fps: float) -
 
 def test_no_frame_is_shown_for_less_than_browsers_allow() -> None:
     for fps in (50, 49.9, 48, 33.3):
-        assert min(hundredths(index, fps) for index in range(1000)) >= 2
+        assert min(frame_delay(index, fps) for index in range(1000)) >= 2
 
 
 @pytest.mark.parametrize("repeat", [True, False])

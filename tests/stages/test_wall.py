@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.stages.wall import how_far, write_wall
+from pipeline.stages.wall import describe_progress, write_wall
 
 
 def flat(indices: Sequence[int]) -> list[np.ndarray]:
@@ -29,4 +29,4 @@ def test_a_wall_has_the_first_images_row_by_row(tmp_path: Path) -> None:
     [(0, "still noise"), (11_968, "still noise"), (26_000, "clouds of colour")],
 )
 def test_how_far_a_training_came(images: int, expected: str) -> None:
-    assert expected in how_far(images)
+    assert expected in describe_progress(images)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.pixels import keep_on_disk
+from pipeline.data.pixels import write_pixel_cache
 from pipeline.training import batches as module
 from pipeline.training import loop
 from pipeline.training.batches import Batches
@@ -23,7 +23,7 @@ def places(step: int) -> np.ndarray:
 
 def mapped() -> torch.Tensor:
     rows = ((f"{n}.jpg", row.numpy()) for n, row in enumerate(noise_paintings()))
-    return keep_on_disk(rows, 10, (3, 32, 32), "key").pixels
+    return write_pixel_cache(rows, 10, (3, 32, 32), "key").pixels
 
 
 def ahead(self: Batches, pixels: torch.Tensor) -> PrefetchBatches:

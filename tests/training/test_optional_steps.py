@@ -236,7 +236,7 @@ def test_pixels_that_can_be_kept_nowhere_name_the_variable(
     (tmp_path / "file").touch()
     monkeypatch.setenv("PAINTER_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(DataError, match="PAINTER_CACHE"):
-        pixels.keep_on_disk([], 1, (3, 8, 8), "key")
+        pixels.write_pixel_cache([], 1, (3, 8, 8), "key")
 
 
 # --- Locks

@@ -144,7 +144,7 @@ def test_scores_are_noted_and_the_best_snapshot_is_kept(tmp_path: Path) -> None:
     assert best.score is not None
     assert best.score["mifid"] == 3.0
     assert load_snapshot(RunFolder(tmp_path).snapshot).images_seen == 48
-    assert RunFolder(tmp_path).chosen == RunFolder(tmp_path).best
+    assert RunFolder(tmp_path).best_or_last == RunFolder(tmp_path).best
 
 
 def test_scoring_changes_nothing_in_the_training(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_train_generate_and_score_use_the_best_and_the_held_out(
     score = json.loads(run.score.read_text())
     assert (score["n_reference"], score["holdout"]["n_reference"]) == (7, 3)
     assert run_command(["report", "--run", "run"]) == 0
-    assert "Scores on the way" in run.report.read_text()
+    assert "Validation scores" in run.report.read_text()
 
 
 def test_without_scores_the_last_snapshot_is_used(

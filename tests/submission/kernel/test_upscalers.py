@@ -136,7 +136,7 @@ def test_a_generator_and_its_upscaler_are_trained_in_one_kernel(
 ) -> None:
     kernel_entry.run(chain(), inputs, working)
     run, upscaler = RunFolder(working), RunFolder(working / "upscaler")
-    snapshot = load_snapshot(run.chosen)
+    snapshot = load_snapshot(run.best_or_last)
     assert snapshot.upscaler is not None
     assert snapshot.config.output.upscale == "learned"
     assert snapshot.images_seen == load_state(run.state)["step"] * 4 == 8
@@ -167,7 +167,7 @@ def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
     done = run_script(source, inputs, tmp_path / "working")
     assert done.returncode == 0, done.stdout
     run = RunFolder(tmp_path / "working")
-    assert load_snapshot(run.chosen).upscaler is not None
+    assert load_snapshot(run.best_or_last).upscaler is not None
     assert (run.path / "upscaler" / "state.pt").exists()
     assert check_archive(run.images) == []
 
@@ -190,7 +190,7 @@ def test_both_are_trained_on_all_gpus(
     first, second = (TrainingRequest(**values) for values in started)
     assert (first.run, second.run) == (str(working), str(working / "upscaler"))
     assert second.plan().config == UPSCALER
-    assert second.generator == str(RunFolder(working).chosen)
+    assert second.generator == str(RunFolder(working).best_or_last)
     assert second.deadline - first.deadline == pytest.approx(60)  # seconds of the upscaler
     assert capsys.readouterr().out.count("One GPU continues.") == 2
 
@@ -214,7 +214,7 @@ def test_both_go_on_with_what_is_attached(
     assert "the generator has changed since" in capsys.readouterr().out
     assert third.read_provenance()["continued_from"]["step"] == 4
     assert load_state(third.state)["step"] == 8
-    snapshot = load_snapshot(RunFolder(tmp_path / "third").chosen)
+    snapshot = load_snapshot(RunFolder(tmp_path / "third").best_or_last)
     assert snapshot.images_seen == 16
     assert generator_of(third) == generator_hash(snapshot)
 

@@ -1,6 +1,6 @@
-"""Landscapes in dabs of paint, drawn by a formula: sample data that needs no download.
+"""Synthetic landscapes, drawn procedurally in dabs of paint: sample data that needs no download.
 
-Reads nothing and writes nothing: `draw_landscape` returns a picture that depends on its seed and
+Reads and writes no files: `draw_landscape` returns a picture that depends on its seed and
 index alone. A scene is a field of colours and a field of brush directions, made from the sky
 down; thousands of dabs then sample both, from broad strokes to small ones.
 """
@@ -84,7 +84,7 @@ def draw_landscape(index: int, seed: int = 0, size: int = 256) -> Image.Image:
 
 
 def compose(rng: np.random.Generator) -> Scene:
-    """Choose a palette and a composition, and fill a scene from the sky to the foreground."""
+    """Choose a palette and a composition, and fill the scene from the sky to the foreground."""
     scene = Scene(
         colour=np.zeros((GRID, GRID, 3)),
         angle=np.zeros((GRID, GRID)),
