@@ -157,6 +157,6 @@ class ScoreTracker:
         self._memorized = share
         self._log.info(
             f"Warning: {share:.1%} of the generated images lie nearer than "
-            f"{MEMORIZATION_THRESHOLD} to a painting, more than before: it begins to copy. "
+            f"{MEMORIZATION_THRESHOLD} to a training image, more than before: it begins to copy. "
             "A shorter training or stronger diffaugment may help; the best snapshot is kept."
         )

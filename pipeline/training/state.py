@@ -103,13 +103,13 @@ class TrainingState:
             RunError: if it does not fit these networks.
         """
         try:
-            settings = {name: _settings(o) for name, o in self.optimizers.items()}
+            hyperparameters = {name: _hyperparameters(o) for name, o in self.optimizers.items()}
             for name, part in self._stateful().items():
                 if name == "objective":
                     part.load_state_dict(objective_state(saved))
                 elif saved[name] or name != "scaler":  # empty: the run was not in float16 before
                     part.load_state_dict(saved[name])
-            for name, own in settings.items():
+            for name, own in hyperparameters.items():
                 self.optimizers[name].param_groups[0].update(own)
             self.step = int(saved["step"])
             self.seconds, self.reserve = float(saved["seconds"]), float(saved["reserve"])
@@ -149,7 +149,7 @@ def phase_metrics(saved: Mapping[str, Any]) -> dict[str, Metrics]:
     return {"generator": dict(saved.get("logged_g", {}))}
 
 
-def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _hyperparameters(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the hyperparameters that a run may change when it continues another."""
     group = optimizer.param_groups[0]
     return {name: group[name] for name in ("lr", "betas")}

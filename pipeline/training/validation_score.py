@@ -47,9 +47,11 @@ class ValidationScore:
         """
         self._config = config
         self._extractor = extractor
-        self._training = cached_extract(training, extractor, "features of the paintings")
+        self._training = cached_extract(training, extractor, "features of the training images")
         self._held_out = (
-            cached_extract(held_out, extractor, "features held out") if held_out else None
+            cached_extract(held_out, extractor, "features of the held-out images")
+            if held_out
+            else None
         )
 
         for features, what in ((self._training, "training"), (self._held_out, "held-out")):

@@ -227,6 +227,7 @@ class Discriminator(nn.Module):
         self.large = self._branch(image_size, base)
         self.small = self._branch(image_size // 2, base)
         deep = discriminator_channels(END_SIZE, base)
+        # The last layers of both scales; saved under these names.
         self.large_verdict = nn.Sequential(
             *normalised(convolution(deep, deep, 1, 1), deep), self._last_layer(deep)
         )
