@@ -33,7 +33,7 @@ from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
-from pipeline.models.samplers import enlarge
+from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import DEFAULT_BATCH, generate
@@ -138,7 +138,9 @@ def encoder_alone(snapshot: Snapshot, count: int, pixels: np.ndarray) -> None:
     output = snapshot.config.output
 
     def encode(indices: range) -> list[bytes]:
-        return [encode_jpeg(image, output) for image in enlarge(pixels[: len(indices)], output)]
+        return [
+            encode_jpeg(image, output) for image in resize_images(pixels[: len(indices)], output)
+        ]
 
     in_batches(encode, count)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pipeline.training.distributed.context import join
+from pipeline.training.distributed.context import init_distributed
 
 PATIENCE = 120
 """Seconds after which a test counts as hanging, on however busy a machine."""
@@ -26,7 +26,7 @@ _CONTEXT.set_forkserver_preload(["tests.rank_processes", "pipeline.training.loop
 
 
 def run_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Run `work(ranks, *arguments)` in every rank; return what each returned, or its exception.
+    """Run `work(context, *arguments)` in every rank; return what each returned, or its exception.
 
     A process that was killed gives its exit code's negative.
     """
@@ -59,8 +59,8 @@ def _serve(
     os.environ.update(variables)
     torch.set_num_threads(1)
     try:
-        with join() as ranks:
-            result = work(ranks, *pickle.loads(arguments))
+        with init_distributed() as distributed:
+            result = work(distributed, *pickle.loads(arguments))
     except Exception as error:
         traceback.print_exc()
         result = error

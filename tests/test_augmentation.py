@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.config import Config, apply_settings
-from pipeline.training.augmentation import Augmentation, transforms, warp
+from pipeline.training.augmentation import Augmentation, affine_matrices, warp
 
 EVERY = slice(None)
 
@@ -35,14 +35,14 @@ def test_without_settings_nothing_changes() -> None:
 )
 def test_quarter_turns_are_exact(angle: float, turns: int) -> None:
     images = picture(1)
-    matrix = transforms(np.array([angle]), np.ones(1), np.zeros((1, 2)))
+    matrix = affine_matrices(np.array([angle]), np.ones(1), np.zeros((1, 2)))
     # Bilinear weights of whole pixels, in float32.
     torch.testing.assert_close(warp(images, matrix), images.rot90(turns, (2, 3)), rtol=0, atol=1e-5)
 
 
 def test_a_zoom_of_two_into_a_corner_shows_that_quarter() -> None:
     images = picture(1)
-    matrix = transforms(np.zeros(1), np.full(1, 0.5), np.array([[-0.5, -0.5]]))
+    matrix = affine_matrices(np.zeros(1), np.full(1, 0.5), np.array([[-0.5, -0.5]]))
     seen = warp(images, matrix)
     quarter = torch.nn.functional.interpolate(
         images[:, :, :4, :4], scale_factor=2, mode="bilinear", align_corners=False

@@ -11,10 +11,10 @@ from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.images import load_images, open_images
-from pipeline.families.noise.laws import Latents
+from pipeline.families.noise.distributions import LatentDistribution
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
-from pipeline.models.samplers import class_number
+from pipeline.models.samplers import class_index
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from tests.factories import CPU, batches_of
@@ -62,7 +62,7 @@ def test_latents_end_with_the_class_as_0_and_1() -> None:
     assert set(wanted.flatten().tolist()) == {0.0, 1.0}
     assert torch.equal(wanted.sum(1), torch.ones(64))
     assert (wanted.sum(0) > 0).all()
-    unconditional = Latents(latents.law, 100).batch(5, "latents", 3, 64)
+    unconditional = LatentDistribution(latents.distribution, 100).batch(5, "latents", 3, 64)
     assert torch.equal(z[:, :100], unconditional)
 
 
@@ -89,12 +89,12 @@ def test_a_batch_brings_the_labels_of_its_images() -> None:
 
 
 def test_an_unknown_class_is_refused_with_those_there_are() -> None:
-    assert class_number(NAMED, "dog") == 1
-    assert class_number(NAMED, None) is None
+    assert class_index(NAMED, "dog") == 1
+    assert class_index(NAMED, None) is None
     with pytest.raises(ConfigError, match="knows no class 'cow'; its classes: cat, dog, owl"):
-        class_number(NAMED, "cow")
+        class_index(NAMED, "cow")
     with pytest.raises(ConfigError, match="trained without classes"):
-        class_number(Config(), "cow")
+        class_index(Config(), "cow")
 
 
 def test_a_conditional_run_from_training_to_images_of_one_class(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.config import load_preset
-from pipeline.families.dcgan import Discriminator, Generator, channel_ladder
+from pipeline.families.dcgan import Discriminator, Generator, layer_channels
 from pipeline.families.registry import build_discriminator, build_generator, parameter_count
 
 
@@ -41,9 +41,9 @@ def test_one_class_serves_every_image_size(size: int) -> None:
 
 
 def test_channels_double_towards_the_small_end_and_stop_at_eight_times() -> None:
-    assert channel_ladder(32, 64) == [256, 128, 64]
-    assert channel_ladder(64, 64) == [512, 256, 128, 64]
-    assert channel_ladder(256, 64) == [512, 512, 512, 256, 128, 64]
+    assert layer_channels(32, 64) == [256, 128, 64]
+    assert layer_channels(64, 64) == [512, 256, 128, 64]
+    assert layer_channels(256, 64) == [512, 512, 512, 256, 128, 64]
 
 
 def test_weights_start_as_published() -> None:

@@ -10,12 +10,12 @@ from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.diffaugment import (
     DRAWS,
     DifferentiableAugmentation,
-    adapted,
-    change_colour,
+    adapt_strength,
     cut_out,
+    jitter_colour,
     translate,
 )
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.models.precision import Precision
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.state import TrainingState
@@ -40,7 +40,7 @@ def test_colours_by_hand() -> None:
     duller = grey + (brighter - grey) / 2
     expected = duller.mean() + (duller - duller.mean()) / 2
     # A few float32 additions of numbers near 1.
-    assert torch.allclose(change_colour(images, draws), expected, atol=1e-6)
+    assert torch.allclose(jitter_colour(images, draws), expected, atol=1e-6)
 
 
 def test_shifts_are_whole_pixels_and_grey_comes_in() -> None:
@@ -105,10 +105,10 @@ def test_the_gradient_passes_through() -> None:
 def test_the_strength_follows_the_signs() -> None:
     strength = torch.tensor(0.5)
     # One float32 rounding of numbers below 1.
-    assert adapted(strength, ONE, 0.6, 0.01).item() == pytest.approx(0.51, abs=1e-7)
-    assert adapted(strength, NONE, 0.6, 0.01).item() == pytest.approx(0.49, abs=1e-7)
-    assert adapted(ONE, ONE, 0.6, 0.01).item() == 1
-    assert adapted(NONE, NONE, 0.6, 0.01).item() == 0
+    assert adapt_strength(strength, ONE, 0.6, 0.01).item() == pytest.approx(0.51, abs=1e-7)
+    assert adapt_strength(strength, NONE, 0.6, 0.01).item() == pytest.approx(0.49, abs=1e-7)
+    assert adapt_strength(ONE, ONE, 0.6, 0.01).item() == 1
+    assert adapt_strength(NONE, NONE, 0.6, 0.01).item() == 0
 
 
 @pytest.mark.parametrize(("ramp", "expected"), [(1000, 0.064), (200_000, 0.00032)])
@@ -116,7 +116,7 @@ def test_the_ramp_says_how_fast(ramp: int, expected: float) -> None:
     settings = {"diffaugment": ALL, "diffaugment_target": 0.6, "diffaugment_ramp": ramp}
     config = apply_settings(Config(), TINY | settings)
     state = TrainingState.fresh(config, Precision("float32", CPU))
-    state.objective.follow({"d_real_sign": ONE}, 64)
+    state.objective.update({"d_real_sign": ONE}, 64)
     # One float32 rounding of a number below 1.
     assert strength_of(state).item() == pytest.approx(expected, abs=1e-7)
 
@@ -128,12 +128,12 @@ def trained(config: Config, steps: int, state: TrainingState | None = None) -> T
     batches = batches_of(pixels, config, precision.device)
     for _ in range(steps):
         batch, settings = batches(state.step + 1), StepSettings.from_config(config)
-        state.objective.follow(train_step(state, batch, precision, settings), 20_000)
+        state.objective.update(train_step(state, batch, precision, settings), 20_000)
     return state
 
 
 def strength_of(state: TrainingState) -> torch.Tensor:
-    assert isinstance(state.objective, Adversarial)
+    assert isinstance(state.objective, AdversarialObjective)
     return state.objective.strength
 
 
@@ -141,7 +141,7 @@ def test_an_adapting_strength_starts_at_zero_and_is_resumed() -> None:
     config = apply_settings(Config(), TINY | {"diffaugment": ALL, "diffaugment_target": 0.0})
     state = trained(config, 2)
     for _ in range(3):
-        state.objective.follow({"d_real_sign": ONE}, 20_000)  # as if it knew every painting
+        state.objective.update({"d_real_sign": ONE}, 20_000)  # as if it knew every painting
     assert 0.2 < strength_of(state).item() < 0.4
     precision = Precision("float32", CPU)
     resumed = TrainingState.fresh(config, precision)

@@ -58,7 +58,7 @@ def test_some_steps_are_measured_after_a_warm_up() -> None:
     clock = ticks(0.25)
     found = measure(tiny(), noise_paintings(), CPU, lambda: next(clock))
     # The clock is read before and after a step: one tick apart.
-    assert (found.steps, found.seconds_a_step) == (STEPS, 0.25)
+    assert (found.steps, found.seconds_per_step) == (STEPS, 0.25)
     assert found.images_per_second == 16
     assert found.parameters[0] > 0
 
@@ -69,7 +69,7 @@ def test_large_networks_are_measured_by_fewer_steps_and_at_least_one(seconds: fl
     readings = itertools.chain([0.0, 0.0], ticks(seconds))
     found = measure(tiny(), noise_paintings(), CPU, lambda: next(readings))
     assert 1 <= found.steps < WARM_UP + STEPS
-    assert found.seconds_a_step == seconds
+    assert found.seconds_per_step == seconds
 
 
 def test_the_sizes_are_those_of_the_files_that_a_run_writes(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from pipeline.families.noise.settings import DISCRIMINATOR_NORMS
 from pipeline.families.registry import (
     build_discriminator,
     build_generator,
-    enlarges,
     family_of,
+    is_upscaler,
     latents_of,
     makes_images,
 )
@@ -215,7 +215,7 @@ def test_each_normalisation_is_the_one_that_is_named() -> None:
 def test_what_a_family_can_do_is_said_by_its_entry() -> None:
     configs = {name: apply_settings(Config(), {"family": name, "latent_size": 16})
                for name in family_names()}  # fmt: skip
-    assert {n for n, c in configs.items() if enlarges(c)} == {"upscaler"}
+    assert {n for n, c in configs.items() if is_upscaler(c)} == {"upscaler"}
     assert {n for n, c in configs.items() if makes_images(c)} == set(configs) - {"upscaler"}
     for name, config in configs.items():
         assert family_of(config).name == name
@@ -234,5 +234,5 @@ def test_inputs_from_noise_are_a_function_of_seed_and_step() -> None:
     assert torch.equal(part, whole[2:4])
     assert not torch.equal(whole, inputs.batch(real, 4, slice(None)))
     assert torch.equal(
-        inputs.examples("samples", 3), NoiseInputs(config, images).examples("samples", 3)
+        inputs.fixed_inputs("samples", 3), NoiseInputs(config, images).fixed_inputs("samples", 3)
     )

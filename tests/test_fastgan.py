@@ -14,19 +14,19 @@ from torch import nn
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
 from pipeline.data.painterly import draw_landscape
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.family import Batch
 from pipeline.families.fastgan.networks import (
     Discriminator,
-    Excitation,
     Generator,
-    Noise,
-    cut_quarter,
+    NoiseInjection,
+    SkipLayerExcitation,
+    crop_quarter,
     decoder_channels,
     discriminator_channels,
     generator_channels,
 )
-from pipeline.families.fastgan.objective import Reconstructing
+from pipeline.families.fastgan.objective import ReconstructionObjective
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (
     build_discriminator,
@@ -103,7 +103,7 @@ def test_what_an_excitation_says_counts() -> None:
     z = torch.randn(2, 8)
     assert generator(z).any()
     excitation = generator.excitations["64"]
-    assert isinstance(excitation, Excitation)
+    assert isinstance(excitation, SkipLayerExcitation)
     excitation.layers.register_forward_hook(lambda *values: torch.zeros_like(values[2]))
     assert not generator(z).any()  # the features before the last layer, which has no bias
 
@@ -111,7 +111,7 @@ def test_what_an_excitation_says_counts() -> None:
 def test_an_excitation_weighs_channels_and_not_places() -> None:
     torch.manual_seed(0)
     large = torch.rand(2, 3, 8, 8) + 1
-    ratio = Excitation(5, 3)(torch.randn(2, 5, 4, 4), large) / large
+    ratio = SkipLayerExcitation(5, 3)(torch.randn(2, 5, 4, 4), large) / large
     # One float32 multiplication and division.
     assert torch.allclose(ratio, ratio[:, :, :1, :1].expand_as(ratio), rtol=1e-6)
     assert ((ratio > 0) & (ratio < 1)).all()
@@ -119,7 +119,7 @@ def test_an_excitation_weighs_channels_and_not_places() -> None:
 
 def test_noise_is_fresh_in_training_and_fixed_afterwards() -> None:
     torch.manual_seed(0)
-    noise, x = Noise(4), torch.zeros(2, 3, 4, 4)
+    noise, x = NoiseInjection(4), torch.zeros(2, 3, 4, 4)
     assert torch.equal(noise(x), x)  # silent before it has learned
     noise.loudness.data.fill_(0.5)
     first, second = noise(x), noise(x)
@@ -156,8 +156,8 @@ def test_the_preset_fits_what_is_shipped(preset: str) -> None:
 
 def test_quarters() -> None:
     x = torch.arange(16.0).view(1, 1, 4, 4)
-    assert cut_quarter(x, 0, 1).flatten().tolist() == [2, 3, 6, 7]
-    assert cut_quarter(x, 1, 0).flatten().tolist() == [8, 9, 12, 13]
+    assert crop_quarter(x, 0, 1).flatten().tolist() == [2, 3, 6, 7]
+    assert crop_quarter(x, 1, 0).flatten().tolist() == [8, 9, 12, 13]
 
 
 class Painter(nn.Module):
@@ -186,7 +186,7 @@ def test_the_distance_is_to_the_whole_and_to_the_same_quarter(quarter: int) -> N
     _, discriminator = networks()
     torch.manual_seed(1)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
-    part = cut_quarter(images, *divmod(quarter, 2))
+    part = crop_quarter(images, *divmod(quarter, 2))
     redraw_as(discriminator, images, part)
     logits, distance = discriminator.reconstruct(images, quarter)
     assert logits.shape == (100,)
@@ -250,12 +250,14 @@ def test_the_loss_adds_what_is_redrawn() -> None:
         TINY, {"diffaugment": [], "diffaugment_target": None, "reconstruction_weight": 2.0}
     )
     objective = family_of(config).objective(config, CPU)
-    assert isinstance(objective, Reconstructing)
+    assert isinstance(objective, ReconstructionObjective)
     torch.manual_seed(0)
     batch = Batch(torch.rand(2, 3, 32, 32), torch.zeros(2, 8), step=5)
     fake = torch.rand(2, 3, 32, 32)
     loss, logged = objective.discriminator_loss(discriminator, batch, fake)
-    plain, _ = Adversarial.from_config(config).discriminator_loss(discriminator, batch, fake)
+    plain, _ = AdversarialObjective.from_config(config).discriminator_loss(
+        discriminator, batch, fake
+    )
     _, distance = discriminator.reconstruct(batch.real, 5 % 4)
     assert 0.1 < plain.item() < 10  # so that their difference keeps its digits
     # Float32: seven digits, less two of the subtraction.
@@ -321,7 +323,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_images_do_not_depend_on_their_batch() -> None:
     generator, _ = networks()
     for module in generator.modules():
-        if isinstance(module, Noise):
+        if isinstance(module, NoiseInjection):
             module.loudness.data.fill_(0.3)
     sampler = NoiseSampler(Snapshot(generator.eval(), TINY, 0), 0, CPU)
     together, alone = sampler([3, 4, 5])[1], sampler([4])[0]
@@ -363,9 +365,9 @@ def test_it_learns_ten_images_by_heart() -> None:
         },
     )  # fmt: skip
     state, batches = trained(config, pixels, 300)
-    generator = recalibrate_batch_norm(state.average.network, batches.examples("calibration", 256))
+    generator = recalibrate_batch_norm(state.ema.network, batches.fixed_inputs("calibration", 256))
     with torch.no_grad():
-        made = generator(batches.examples("test", 64))
+        made = generator(batches.fixed_inputs("test", 64))
     real = pixels.float() / 127.5 - 1
     distances = (made[:, None] - real[None]).abs().mean((2, 3, 4))
     apart = (real[:, None] - real[None]).abs().mean((2, 3, 4)) + 9 * torch.eye(10)

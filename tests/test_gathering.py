@@ -12,7 +12,7 @@ from pipeline.data.pixels import keep_on_disk
 from pipeline.training import batches as module
 from pipeline.training import loop
 from pipeline.training.batches import Batches
-from pipeline.training.gathering import GatherAhead, gather_directly
+from pipeline.training.prefetch import PrefetchBatches, direct_fetch
 from tests.factories import CPU, batches_of, noise_paintings
 from tests.test_training import DATA, assert_equal_runs, tiny
 
@@ -26,16 +26,16 @@ def mapped() -> torch.Tensor:
     return keep_on_disk(rows, 10, (3, 32, 32), "key").pixels
 
 
-def ahead(self: Batches, pixels: torch.Tensor) -> GatherAhead:
+def ahead(self: Batches, pixels: torch.Tensor) -> PrefetchBatches:
     """Stand in for the choice of a machine with a GPU that is too small."""
-    return GatherAhead(pixels, self._places, CPU)
+    return PrefetchBatches(pixels, self._indices, CPU)
 
 
 @pytest.mark.parametrize("steps", [[1, 2, 3], [5, 1, 2, 2, 9], [3]])
 def test_gathering_ahead_gives_what_direct_gathering_gives(steps: list[int]) -> None:
     direct, early = (
-        gather_directly(noise_paintings(), places),
-        GatherAhead(noise_paintings(), places, CPU),
+        direct_fetch(noise_paintings(), places),
+        PrefetchBatches(noise_paintings(), places, CPU),
     )
     for step in steps:
         assert torch.equal(early(step), direct(step))
@@ -49,7 +49,7 @@ def test_the_next_step_is_gathered_before_it_is_asked_for() -> None:
         asked.append(step)
         return places(step)
 
-    gather = GatherAhead(noise_paintings(), noted, CPU)
+    gather = PrefetchBatches(noise_paintings(), noted, CPU)
     gather(1)
     gather(2)  # one thread: that of step 2 was the second thing it did
     assert asked[:2] == [1, 2]
@@ -62,7 +62,7 @@ def test_a_failure_in_the_thread_comes_out_where_its_step_is_asked_for() -> None
             raise OSError("the disk went away")
         return places(step)
 
-    gather = GatherAhead(noise_paintings(), until_two, CPU)
+    gather = PrefetchBatches(noise_paintings(), until_two, CPU)
     gather(1)
     with pytest.raises(OSError, match="went away"):
         gather(2)
@@ -78,7 +78,7 @@ def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
 ) -> None:
     loop.train(tiny(), noise_paintings(), DATA, tmp_path / "memory", CPU)
     if gatherer is not None:
-        monkeypatch.setattr(Batches, "_gatherer", gatherer)
+        monkeypatch.setattr(Batches, "_fetcher", gatherer)
     loop.train(tiny(), source(), DATA, tmp_path / "other", CPU)
     assert_equal_runs(tmp_path / "memory", tmp_path / "other")
 
@@ -90,6 +90,6 @@ def test_a_gpu_that_is_too_small_gets_the_same_batches(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "free_device_memory", lambda _: 0)
     for pixels in (noise_paintings(), mapped()):
         full = batches_of(pixels, tiny(), gpu)
-        assert isinstance(full._images, GatherAhead)
+        assert isinstance(full._images, PrefetchBatches)
         for step in (1, 2, 3, 7, 8):
             assert torch.equal(roomy(step).real, full(step).real)

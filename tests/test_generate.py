@@ -14,11 +14,11 @@ from PIL import Image
 
 from pipeline.config import Config, OutputConfig, apply_settings
 from pipeline.core.errors import ConfigError, DataError
-from pipeline.families.noise.laws import Latents, parse_noise
+from pipeline.families.noise.distributions import LatentDistribution, parse_noise
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.jpeg import encode_jpeg
-from pipeline.models.samplers import enlarge
+from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import save_snapshot
 from pipeline.runs.folder import RunFolder
@@ -83,7 +83,7 @@ def test_a_run_trained_in_float32_is_generated_in_float32() -> None:
     torch.manual_seed(0)
     generator = build_generator(TINY).eval()
     made = NoiseSampler(Snapshot(generator, in_float32(), 0), 3, CPU, OutputConfig(output_size=32))
-    z = Latents(parse_noise("normal(0, 1)"), 8).images(3, range(4))
+    z = LatentDistribution(parse_noise("normal(0, 1)"), 8).images(3, range(4))
     with torch.inference_mode():
         expected = ((generator(z) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
     assert np.abs(np.stack(made(range(4))).astype(int) - expected).max() <= 1
@@ -120,7 +120,7 @@ def by_pillow(images: np.ndarray, side: int, upscale: str) -> np.ndarray:
 @pytest.mark.parametrize("upscale", ["lanczos", "bicubic", "bilinear"])
 @pytest.mark.parametrize("side", [64, 9])
 def test_enlarging_is_what_pillow_does(upscale: str, side: int) -> None:
-    found = enlarge(steps(), OutputConfig(output_size=side, upscale=upscale))
+    found = resize_images(steps(), OutputConfig(output_size=side, upscale=upscale))
     assert found.shape == (1, side, side, 3)
     assert found.dtype == np.uint8
     # Pillow keeps weights in 22 bits, torch in 16: after two passes up to 2 of 255 apart.
@@ -132,17 +132,17 @@ def test_a_torch_without_lanczos_leaves_it_to_pillow(monkeypatch: pytest.MonkeyP
         raise NotImplementedError("lanczos is not implemented")
 
     monkeypatch.setattr("torch.nn.functional.interpolate", refuse)
-    found = enlarge(steps(), OutputConfig(output_size=32))
+    found = resize_images(steps(), OutputConfig(output_size=32))
     assert np.array_equal(found, by_pillow(steps(), 32, "lanczos"))
 
 
 def test_enlarging_is_lanczos_by_default_and_keeps_flat_colour() -> None:
     lanczos, bicubic = (OutputConfig(output_size=32, upscale=u) for u in ("lanczos", "bicubic"))
     default = OutputConfig(output_size=32)
-    assert np.array_equal(enlarge(steps(), default), enlarge(steps(), lanczos))
-    assert not np.array_equal(enlarge(steps(), bicubic), enlarge(steps(), lanczos))
-    assert (enlarge(np.full((1, 8, 8, 3), 77, np.uint8), default) == 77).all()
-    assert np.array_equal(enlarge(steps(), OutputConfig(output_size=16)), steps())
+    assert np.array_equal(resize_images(steps(), default), resize_images(steps(), lanczos))
+    assert not np.array_equal(resize_images(steps(), bicubic), resize_images(steps(), lanczos))
+    assert (resize_images(np.full((1, 8, 8, 3), 77, np.uint8), default) == 77).all()
+    assert np.array_equal(resize_images(steps(), OutputConfig(output_size=16)), steps())
 
 
 def test_zip_holds_numbered_jpegs_and_repeats_byte_for_byte(tmp_path: Path) -> None:
@@ -343,8 +343,10 @@ def test_truncation_draws_z_towards_the_mean_of_its_law() -> None:
     config = apply_settings(TINY, {"noise": "normal(1, 2)"})
     halved, nothing = (apply_settings(config, {"truncation": t}) for t in (0.5, 0.0))
     plain, made = sampler(3, config), sampler(3, halved)
-    z, law = plain.latents([0, 5]), plain.law
+    z, distribution = plain.latents([0, 5]), plain.distribution
     # Rounding of one float32 multiplication.
-    assert torch.allclose(made.latents([0, 5]) - law.mean, (z - law.mean) / 2, atol=1e-6)
+    assert torch.allclose(
+        made.latents([0, 5]) - distribution.mean, (z - distribution.mean) / 2, atol=1e-6
+    )
     first, second = sampler(3, nothing)([0, 5])
     assert np.abs(first.astype(int) - second).max() <= 1  # both are the image of the mean

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from pipeline.families.registry import build_generator
-from pipeline.models.inference import DoublingConvolution, FastGenerator, InFloat32
+from pipeline.models.inference import FastGenerator, Float32Layer, SubPixelConvTranspose2d
 from pipeline.models.precision import Precision
 from tests.factories import CPU, tiny_generator_config
 
@@ -45,10 +45,10 @@ def largest(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_a_doubling_convolution_is_the_transposed_one(bias: bool, shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     layer = nn.ConvTranspose2d(6, 3, 4, 2, 1, bias=bias).requires_grad_(False)
-    assert DoublingConvolution.is_doubling(layer)
+    assert SubPixelConvTranspose2d.can_replace(layer)
     x = torch.randn(2, 6, *shape)
     # 24 products of numbers around 1, each rounded to 2**-24.
-    assert largest(DoublingConvolution(layer)(x), layer(x)) < 1e-5
+    assert largest(SubPixelConvTranspose2d(layer)(x), layer(x)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_doubling_convolution_is_the_transposed_one(bias: bool, shape: tuple[i
     ],
 )
 def test_other_layers_are_no_doubling_convolutions(layer: nn.Module) -> None:
-    assert not DoublingConvolution.is_doubling(layer)
+    assert not SubPixelConvTranspose2d.can_replace(layer)
 
 
 def test_in_float32_only_rounding_differs() -> None:
@@ -81,7 +81,7 @@ def test_in_bfloat16_images_are_close_and_the_last_layer_is_float32() -> None:
     # Four layers that round to 2**-9 relatively, of images within [-1, 1].
     assert largest(found, exact(network, z)) < 4 * 2**-7
     kinds = {type(m): m for m in fast.modules()}
-    last = kinds[InFloat32]
+    last = kinds[Float32Layer]
     assert {p.dtype for p in last.parameters()} == {torch.float32}
     assert {p.dtype for n, p in fast.named_parameters() if ".layer." not in n} == {torch.bfloat16}
 

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import ConfigError
+from pipeline.families.noise.distributions import parse_noise
 from pipeline.families.noise.latents import (
     average,
-    between,
+    interpolate,
     lerp,
     signed_sum,
     slerp,
     truncate,
     walk,
 )
-from pipeline.families.noise.laws import parse_noise
 
 NORMAL, UNIFORM = parse_noise("normal(0, 1)"), parse_noise("uniform(-1, 1)")
 EVENLY = torch.linspace(0, 1, 9, dtype=torch.float64)
@@ -113,23 +113,29 @@ def test_nearly_parallel_and_nearly_opposite_vectors_keep_their_length(tilt: flo
 
 
 def test_normal_noise_walks_round_its_mean() -> None:
-    law = parse_noise("normal(5, 2)")
+    distribution = parse_noise("normal(5, 2)")
     a, b = vectors(2).double()
     expected = 5 + slerp(a, b, EVENLY)
-    torch.testing.assert_close(between(law, a + 5, b + 5, EVENLY), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        interpolate(distribution, a + 5, b + 5, EVENLY), expected, atol=1e-12, rtol=0
+    )
 
 
 @pytest.mark.parametrize("text", ["uniform(-1, 1)", "gamma(2, 1)"])
 def test_uniform_and_gamma_noise_walk_on_the_line(text: str) -> None:
     a, b = vectors(2).abs()
-    assert torch.equal(between(parse_noise(text), a, b, EVENLY), lerp(a, b, EVENLY))
+    assert torch.equal(interpolate(parse_noise(text), a, b, EVENLY), lerp(a, b, EVENLY))
 
 
-@pytest.mark.parametrize("law", [NORMAL, UNIFORM], ids=lambda law: law.name)
+@pytest.mark.parametrize(
+    "distribution", [NORMAL, UNIFORM], ids=lambda distribution: distribution.name
+)
 @pytest.mark.parametrize(("loop", "count"), [(True, 12), (False, 9)])
-def test_key_frames_are_in_their_places_unchanged(law: object, loop: bool, count: int) -> None:
+def test_key_frames_are_in_their_places_unchanged(
+    distribution: object, loop: bool, count: int
+) -> None:
     keys = vectors(3)
-    path = walk(law, keys, 4, loop)  # type: ignore[arg-type]
+    path = walk(distribution, keys, 4, loop)  # type: ignore[arg-type]
     assert path.shape == (count, 16)
     assert path.dtype == torch.float32
     assert torch.equal(path[::4], keys)
@@ -201,13 +207,13 @@ def test_the_class_changes_along_the_line_and_stays_where_both_agree() -> None:
     ("text", "mean"), [("normal(3, 2)", 3.0), ("uniform(-1, 4)", 1.5), ("gamma(2, 0.5)", 1.0)]
 )
 def test_truncation_scales_towards_the_mean_of_the_law(text: str, mean: float) -> None:
-    law = parse_noise(text)
-    z = law.draw(np.random.default_rng(0), (50, 200))
+    distribution = parse_noise(text)
+    z = distribution.sample(np.random.default_rng(0), (50, 200))
     # Three laws of deviation at most 2: the mean of 10,000 draws is off by 0.02, once in three.
-    assert law.mean == mean == pytest.approx(float(z.mean()), abs=0.1)
-    assert torch.equal(truncate(law, z, 1.0), z)
-    assert torch.equal(truncate(law, z, 0.0), torch.full_like(z, mean))
-    half = truncate(law, z, 0.5)
+    assert distribution.mean == mean == pytest.approx(float(z.mean()), abs=0.1)
+    assert torch.equal(truncate(distribution, z, 1.0), z)
+    assert torch.equal(truncate(distribution, z, 0.0), torch.full_like(z, mean))
+    half = truncate(distribution, z, 0.5)
     torch.testing.assert_close(half - mean, (z - mean) / 2)
     assert float(half.std()) == pytest.approx(float(z.std()) / 2)
 

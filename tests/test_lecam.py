@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.lecam import lecam_penalty, update_ema
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, family_of
 from pipeline.models.precision import Precision
@@ -54,10 +54,10 @@ def test_the_discriminator_s_loss_gets_it_with_its_weight() -> None:
     real = torch.tensor([1.0, 3.0])[:, None, None, None].expand(2, 3, 4, 4)
     fake = torch.tensor([-2.0, 0.0])[:, None, None, None].expand(2, 3, 4, 4)
     batch = Batch(real, torch.zeros(2, 4))
-    objective = Adversarial.from_config(tiny())
+    objective = AdversarialObjective.from_config(tiny())
     objective.ema_logits = torch.tensor([2.0, -1.0])
     loss, logged = objective.discriminator_loss(Sum(), batch, fake)
-    plain, bare = Adversarial.from_config(tiny(lecam_weight=0.0)).discriminator_loss(
+    plain, bare = AdversarialObjective.from_config(tiny(lecam_weight=0.0)).discriminator_loss(
         Sum(), batch, fake
     )
     # As above; float32.
@@ -83,7 +83,7 @@ def test_every_family_from_noise_has_it(changes: dict[str, Any]) -> None:
     near, far = torch.zeros(2), torch.tensor([50.0, -50.0])
     real, fake = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     objective = family_of(config).objective(config, CPU)
-    assert isinstance(objective, Adversarial)
+    assert isinstance(objective, AdversarialObjective)
     draws = {"mix": torch.zeros(1, 2)}
     losses: list[float] = []
     for ema_logits in (near, far):
@@ -103,12 +103,12 @@ def trained(config: Config, steps: int, state: TrainingState | None = None) -> T
     batches = batches_of(pixels, config, CPU)
     for _ in range(steps):
         batch, settings = batches(state.step + 1), StepSettings.from_config(config)
-        state.objective.follow(train_step(state, batch, PRECISION, settings), 4)
+        state.objective.update(train_step(state, batch, PRECISION, settings), 4)
     return state
 
 
 def anchors_of(state: TrainingState) -> torch.Tensor:
-    assert isinstance(state.objective, Adversarial)
+    assert isinstance(state.objective, AdversarialObjective)
     return state.objective.ema_logits
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch
 from tests.factories import CPU, batches_of
@@ -38,7 +38,7 @@ def softened(loss: str) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("name", "of_discriminator", "of_generator", "reading"),
+    ("name", "of_discriminator", "of_generator", "mean_output"),
     [
         (
             "non-saturating",
@@ -68,14 +68,14 @@ def softened(loss: str) -> Config:
     ],
 )
 def test_each_loss_is_its_formula(
-    name: str, of_discriminator: float, of_generator: float, reading: float
+    name: str, of_discriminator: float, of_generator: float, mean_output: float
 ) -> None:
     loss = loss_of(softened(name))
     real, fake = torch.tensor(REAL), torch.tensor(FAKE)
     # Both in float64.
     assert loss.discriminator(real, fake).item() == pytest.approx(of_discriminator, rel=1e-12)
     assert loss.generator(fake).item() == pytest.approx(of_generator, rel=1e-12)
-    assert loss.reading(fake).item() == pytest.approx(reading, rel=1e-12)
+    assert loss.mean_output(fake).item() == pytest.approx(mean_output, rel=1e-12)
 
 
 def test_the_penalty_of_a_plane_is_that_of_its_slope() -> None:
@@ -109,7 +109,7 @@ def test_the_slope_is_taken_where_mix_says() -> None:
 
 
 def test_the_penalty_is_part_of_the_discriminator_s_loss_alone() -> None:
-    objective = Adversarial.from_config(softened("wgan-gp"))
+    objective = AdversarialObjective.from_config(softened("wgan-gp"))
     plane = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), nn.Flatten(0))
     images = torch.rand(2, 3, 2, 2)
     batch = Batch(images, torch.zeros(2, 1), draws={"mix": torch.rand(1, 2)})
@@ -133,8 +133,8 @@ def test_classes_add_their_cross_entropy_to_both_losses() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.tensor([[0.5, 2.0, 0.0], [0.5, 0.0, 1.0]]) + 0 * images.sum()
 
-    plain = Adversarial(loss_of(Config()), "separate")
-    conditional = Adversarial(loss_of(Config()), "separate", classes=2)
+    plain = AdversarialObjective(loss_of(Config()), "separate")
+    conditional = AdversarialObjective(loss_of(Config()), "separate", classes=2)
     images, wanted = torch.rand(2, 3, 2, 2), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     batch = Batch(images, wanted, torch.tensor([1, 1]))
     linear = nn.Linear(12, 1).requires_grad_(False)
@@ -188,7 +188,7 @@ def test_r1_comes_every_so_many_steps_and_as_many_times_as_heavy() -> None:
     config = apply_settings(Config(), settings)
     pixels = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
     batches = batches_of(pixels, config, CPU)
-    objective, network = Adversarial.from_config(config), Quadratic()
+    objective, network = AdversarialObjective.from_config(config), Quadratic()
     batch = batches(1)
     fake = torch.zeros_like(batch.real)
     losses = [

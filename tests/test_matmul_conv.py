@@ -7,16 +7,16 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.families.layers import matmul_conv
 from pipeline.families.layers.matmul_conv import (
-    DoublingConvTranspose2d,
-    HalvingConv2d,
+    DownsampleConv2d,
+    UpsampleConvTranspose2d,
     gather_patches,
     scatter_patches,
 )
 
-Layer = type[HalvingConv2d] | type[DoublingConvTranspose2d]
+Layer = type[DownsampleConv2d] | type[UpsampleConvTranspose2d]
 LAYERS: list[tuple[Layer, tuple[int, ...]]] = [
-    (HalvingConv2d, (3, 5, 8, 8)),
-    (DoublingConvTranspose2d, (3, 5, 4, 4)),
+    (DownsampleConv2d, (3, 5, 8, 8)),
+    (UpsampleConvTranspose2d, (3, 5, 4, 4)),
 ]
 ids = pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=["halving", "doubling"])
 
@@ -104,7 +104,7 @@ def test_elsewhere_the_library_computes_it(
 def test_weights_have_the_names_and_shapes_of_the_library_s(
     layer: Layer, shape: tuple[int, ...]
 ) -> None:
-    plain = nn.Conv2d if layer is HalvingConv2d else nn.ConvTranspose2d
+    plain = nn.Conv2d if layer is DownsampleConv2d else nn.ConvTranspose2d
     theirs = plain(5, 7, 4, 2, 1, bias=False).state_dict()
     assert {n: w.shape for n, w in layer(5, 7).state_dict().items()} == {
         n: w.shape for n, w in theirs.items()
@@ -122,7 +122,7 @@ def test_only_what_is_asked_for_has_a_gradient(layer: Layer, shape: tuple[int, .
 
 
 def test_a_second_derivative_is_refused_in_16_bits() -> None:
-    one, images = HalvingConv2d(5, 7), numbers(3, 5, 8, 8).requires_grad_()
+    one, images = DownsampleConv2d(5, 7), numbers(3, 5, 8, 8).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         squares = one(images).float().square().sum()
     (gradient,) = torch.autograd.grad(squares, images, create_graph=True)
@@ -131,7 +131,7 @@ def test_a_second_derivative_is_refused_in_16_bits() -> None:
 
 
 def test_its_result_may_be_changed_in_place() -> None:
-    layer = HalvingConv2d(3, 4)
+    layer = DownsampleConv2d(3, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = F.leaky_relu(layer(torch.randn(2, 3, 8, 8)), 0.2, inplace=True)
     (slope,) = torch.autograd.grad(result.float().sum(), [layer.weight])

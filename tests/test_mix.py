@@ -15,7 +15,7 @@ from pipeline.config import apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision
 from pipeline.models.snapshot import Snapshot
@@ -98,17 +98,19 @@ def test_every_generator_is_run_fast_and_paints_what_it_painted() -> None:
         expected = torch.stack([networks[w](z[i : i + 1])[0] for i, w in enumerate(whose)])
     # Folding normalisations changes float32's last digits.
     torch.testing.assert_close(fast(z), expected, rtol=0, atol=1e-5)
-    names = [name for name, module in fast.named_modules() if type(module).__name__ == "InFloat32"]
+    names = [
+        name for name, module in fast.named_modules() if type(module).__name__ == "Float32Layer"
+    ]
     assert len(names) == 2
 
 
 def test_a_mixture_is_kept_in_a_snapshot(tmp_path: Path) -> None:
     mixture = mixed([fresh(0), mixed([fresh(1), fresh(2)])])
-    assert (len(parts(mixture.generator)), mixture.images_seen) == (3, 303)
+    assert (len(members(mixture.generator)), mixture.images_seen) == (3, 303)
     for half in (False, True):
         write_snapshot(tmp_path / "m.safetensors", mixture, half)
         again = load_snapshot(tmp_path / "m.safetensors")
-        assert len(parts(again.generator)) == 3
+        assert len(members(again.generator)) == 3
         before, after = (np.stack(NoiseSampler(s, 0, CPU)(range(8))) for s in (mixture, again))
         # Weights of 11 bits: about one level of 255.
         assert np.abs(before.astype(int) - after).mean() < (1 if half else 1e-9)

@@ -56,7 +56,7 @@ DATA = data_about(6)
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "_said", set())
-    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", 1e9)
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", 1e9)
 
 
 def train(run: Path, validation_score: Any = None, **changes: Any) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from pipeline.core.errors import ConfigError
 from pipeline.core.randomness import stream
-from pipeline.families.noise.laws import Latents, parse_noise
+from pipeline.families.noise.distributions import LatentDistribution, parse_noise
 
 
 def test_same_place_same_numbers_whatever_was_drawn_before() -> None:
@@ -36,7 +36,7 @@ def test_neighbouring_positions_do_not_overlap_in_long_draws() -> None:
 )
 def test_laws_have_their_closed_form_moments(text: str, mean: float, deviation: float) -> None:
     n = 200_000
-    values = parse_noise(text).draw(stream(1, "moments"), (n,))
+    values = parse_noise(text).sample(stream(1, "moments"), (n,))
     # Six standard errors of the mean; the deviation's relative error is of the same order.
     assert abs(values.mean().item() - mean) < 6 * deviation / n**0.5
     assert values.std().item() == pytest.approx(deviation, rel=0.02)
@@ -54,7 +54,7 @@ def test_a_law_that_is_none_is_refused_with_the_laws_there_are(text: str) -> Non
 
 
 def test_latents_of_an_image_do_not_depend_on_its_neighbours() -> None:
-    latents = Latents(parse_noise("normal(0, 1)"), 16)
+    latents = LatentDistribution(parse_noise("normal(0, 1)"), 16)
     together = latents.images(5, range(10))
     assert torch.equal(together[7], latents.images(5, [7])[0])
     assert not torch.equal(together[7], latents.images(6, [7])[0])

@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RankLost
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.models.precision import Precision
 from pipeline.runs.folder import RunFolder
 from pipeline.training import loop
@@ -27,9 +27,9 @@ from pipeline.training.distributed.context import (
     DistributedContext,
     StopReason,
     all_reduce_sum,
-    join,
+    init_distributed,
 )
-from pipeline.training.distributed.synchronised import SynchronisedBatchNorm2d, synchronise
+from pipeline.training.distributed.sync_batch_norm import SyncBatchNorm2d, convert_sync_batchnorm
 from pipeline.training.run_logger import NullLogger, RunLogger
 from pipeline.training.state import TrainingState
 from tests import factories
@@ -49,11 +49,11 @@ TINY = factories.TINY | {
 DATA = data_about(10)
 
 
-def train(ranks: DistributedContext, run: Path, **changes: Any) -> int:
+def train(distributed: DistributedContext, run: Path, **changes: Any) -> int:
     """Train a tiny network on ten images of noise."""
     pixels = noise_paintings()
     config = apply_settings(Config(), TINY | changes)
-    return loop.train(config, pixels, DATA, run, CPU, ranks=ranks)
+    return loop.train(config, pixels, DATA, run, CPU, distributed=distributed)
 
 
 def statistics(run: Path) -> list[dict[str, float]]:
@@ -80,15 +80,13 @@ def assert_close_runs(first: Path, second: Path) -> None:
 
 
 def batch_norm_of_shares(
-    ranks: DistributedContext, images: torch.Tensor, weights: torch.Tensor
+    distributed: DistributedContext, images: torch.Tensor, weights: torch.Tensor
 ) -> Any:
     """Two steps of a synchronised network on this rank's images; what it learned and saw."""
     network = two_norms()
-    synchronise(network)
-    assert [type(m) for m in network if isinstance(m, nn.BatchNorm2d)] == [
-        SynchronisedBatchNorm2d
-    ] * 2
-    return take_two_steps(network, images, weights, ranks)
+    convert_sync_batchnorm(network)
+    assert [type(m) for m in network if isinstance(m, nn.BatchNorm2d)] == [SyncBatchNorm2d] * 2
+    return take_two_steps(network, images, weights, distributed)
 
 
 def two_norms() -> nn.Sequential:
@@ -98,22 +96,25 @@ def two_norms() -> nn.Sequential:
 
 
 def take_two_steps(
-    network: nn.Sequential, images: torch.Tensor, weights: torch.Tensor, ranks: DistributedContext
+    network: nn.Sequential,
+    images: torch.Tensor,
+    weights: torch.Tensor,
+    distributed: DistributedContext,
 ) -> dict[str, Any]:
-    rows = ranks.rows(len(images))
+    rows = distributed.rows(len(images))
     share = images[rows].clone().requires_grad_()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
         share.grad = None
         (network(share) * weights[rows]).sum((1, 2, 3)).mean().backward()
-        ranks.average_gradients(optimizer)
+        distributed.average_gradients(optimizer)
         optimizer.step()
     assert share.grad is not None
     return {
         "state": {name: value.clone() for name, value in network.state_dict().items()},
         # Each rank's loss is the mean of its own share, the whole's that of all.
-        "images": share.grad / ranks.count,
+        "images": share.grad / distributed.world_size,
         "answer": network.eval()(share).detach(),
     }
 
@@ -136,12 +137,12 @@ def test_synchronised_batch_norm_is_batch_norm_over_all_ranks() -> None:
         torch.testing.assert_close(together, whole[name], rtol=rtol, atol=atol)
 
 
-def reduced_batch_norm(ranks: DistributedContext, images: torch.Tensor) -> torch.Tensor:
+def reduced_batch_norm(distributed: DistributedContext, images: torch.Tensor) -> torch.Tensor:
     """Return the output of one BatchNorm that reads and writes bfloat16."""
     norm = nn.Sequential(nn.BatchNorm2d(3))
-    if ranks.count > 1:
-        synchronise(norm)
-    share = images[ranks.rows(len(images))].clone().requires_grad_()
+    if distributed.world_size > 1:
+        convert_sync_batchnorm(norm)
+    share = images[distributed.rows(len(images))].clone().requires_grad_()
     answer: torch.Tensor = norm(share)
     answer.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     assert share.grad is not None
@@ -160,21 +161,27 @@ def test_synchronised_batch_norm_keeps_bfloat16_and_counts_in_float32() -> None:
     )
 
 
-def decisions(ranks: DistributedContext) -> list[Any]:
-    wishes = [[StopReason.GO_ON] * 2, [StopReason.ENDED, StopReason.GO_ON]]
-    wishes += [[StopReason.ENDED, StopReason.STOPPED]]
-    found: list[Any] = [ranks.agree(stop_reason[ranks.rank]) for stop_reason in wishes]
-    found.append(ranks.average({"loss": torch.tensor([1.0, 3.0])[ranks.rank]})["loss"].item())
-    lost = {"loss": torch.tensor([1.0, float("nan")])[ranks.rank]}
-    return [*found, ranks.average(lost)["loss"].isnan().item()]
+def decisions(distributed: DistributedContext) -> list[Any]:
+    wishes = [[StopReason.CONTINUE] * 2, [StopReason.BUDGET_USED, StopReason.CONTINUE]]
+    wishes += [[StopReason.BUDGET_USED, StopReason.INTERRUPTED]]
+    found: list[Any] = [
+        distributed.all_reduce_stop_reason(stop_reason[distributed.rank]) for stop_reason in wishes
+    ]
+    found.append(
+        distributed.all_reduce_mean({"loss": torch.tensor([1.0, 3.0])[distributed.rank]})[
+            "loss"
+        ].item()
+    )
+    lost = {"loss": torch.tensor([1.0, float("nan")])[distributed.rank]}
+    return [*found, distributed.all_reduce_mean(lost)["loss"].isnan().item()]
 
 
-def overflow(ranks: DistributedContext) -> tuple[float, float]:
+def overflow(distributed: DistributedContext) -> tuple[float, float]:
     """Take a step with loss scaling that overflows in the last rank; return weight and scale."""
     weight = nn.Parameter(torch.tensor(1.0))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
-    loss = weight * (float("inf") if ranks.rank == 1 else 1.0)
-    loop.optimizer_step(loss, torch.optim.SGD([weight], lr=0.1), scaler, ranks)
+    loss = weight * (float("inf") if distributed.rank == 1 else 1.0)
+    loop.optimizer_step(loss, torch.optim.SGD([weight], lr=0.1), scaler, distributed)
     scaler.update()
     return weight.item(), scaler.get_scale()
 
@@ -184,14 +191,14 @@ def test_an_overflow_in_one_rank_skips_the_step_in_all() -> None:
 
 
 def test_ranks_agree_on_the_highest_decision_and_average_what_is_logged() -> None:
-    expected = [StopReason.GO_ON, StopReason.ENDED, StopReason.STOPPED, 2.0, True]
+    expected = [StopReason.CONTINUE, StopReason.BUDGET_USED, StopReason.INTERRUPTED, 2.0, True]
     assert run_ranks(2, decisions) == [expected, expected]
 
 
 def test_one_process_agrees_with_itself() -> None:
-    with join() as ranks:
-        assert ranks == SINGLE_PROCESS
-    assert ranks.agree(StopReason.STOPPED) is StopReason.STOPPED
+    with init_distributed() as distributed:
+        assert distributed == SINGLE_PROCESS
+    assert distributed.all_reduce_stop_reason(StopReason.INTERRUPTED) is StopReason.INTERRUPTED
     assert not torch.distributed.is_initialized()
 
 
@@ -215,7 +222,10 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for name, value in {"RANK": "2", "LOCAL_RANK": "2", "WORLD_SIZE": "3"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=r"process 3 .* 2 GPUs.*Start 2 processes"), join():
+    with (
+        pytest.raises(ConfigError, match=r"process 3 .* 2 GPUs.*Start 2 processes"),
+        init_distributed(),
+    ):
         pass
 
 
@@ -231,8 +241,8 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("left"))
     for name, value in {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
-    with join() as ranks:
-        assert ranks == DistributedContext(3, 4)
+    with init_distributed() as distributed:
+        assert distributed == DistributedContext(3, 4)
     assert calls == [1, "nccl", "gloo", "left"]
 
 
@@ -282,8 +292,8 @@ def test_the_result_does_not_depend_on_the_number_of_ranks(tmp_path: Path) -> No
     assert provenance["sittings"][0]["device"].startswith("2 x CPU")
 
 
-def train_pulled(ranks: DistributedContext, run: Path) -> Any:
-    return train(ranks, run, lecam_weight=0.3, images=18)
+def train_pulled(distributed: DistributedContext, run: Path) -> Any:
+    return train(distributed, run, lecam_weight=0.3, images=18)
 
 
 def test_the_anchors_of_the_lecam_penalty_are_those_of_all_ranks(tmp_path: Path) -> None:
@@ -298,8 +308,8 @@ def test_the_anchors_of_the_lecam_penalty_are_those_of_all_ranks(tmp_path: Path)
     assert (one.abs() > 1e-4).all()
 
 
-def train_apart(ranks: DistributedContext, run: Path) -> Any:
-    return train(ranks, run, synchronised_batch_norm=False)
+def train_apart(distributed: DistributedContext, run: Path) -> Any:
+    return train(distributed, run, synchronised_batch_norm=False)
 
 
 def test_without_synchronised_batch_norm_the_ranks_still_share_the_gradients(
@@ -311,8 +321,8 @@ def test_without_synchronised_batch_norm_the_ranks_still_share_the_gradients(
         assert_close_runs(tmp_path / "one", tmp_path / "two")
 
 
-def train_half(ranks: DistributedContext, run: Path) -> int:
-    return train(ranks, run, images=12)
+def train_half(distributed: DistributedContext, run: Path) -> int:
+    return train(distributed, run, images=12)
 
 
 def test_a_run_is_taken_up_by_another_number_of_ranks(tmp_path: Path) -> None:
@@ -338,15 +348,15 @@ def test_one_rank_writes(tmp_path: Path) -> None:
     assert len(provenance["sittings"]) == 1
 
 
-def train_until(ranks: DistributedContext, run: Path, event: str, culprit: int) -> Any:
+def train_until(distributed: DistributedContext, run: Path, event: str, culprit: int) -> Any:
     """Train, and let something happen in one rank: after its third step, or from the start."""
-    if ranks.rank == culprit:
+    if distributed.rank == culprit:
         if event == "nan":
             patch_losses()
         else:
             number = {"sigint": signal.SIGINT, "kill": signal.SIGKILL}[event]
-            send_after_step(3, number, RunLogger if ranks.is_writer else NullLogger)
-    return train(ranks, run, images=3000)
+            send_after_step(3, number, RunLogger if distributed.is_main_process else NullLogger)
+    return train(distributed, run, images=3000)
 
 
 def send_after_step(
@@ -364,13 +374,13 @@ def send_after_step(
 
 
 def patch_losses() -> None:
-    original = Adversarial.generator_loss
+    original = AdversarialObjective.generator_loss
 
-    def explode(self: Adversarial, *arguments: Any) -> Any:
+    def explode(self: AdversarialObjective, *arguments: Any) -> Any:
         loss, logged = original(self, *arguments)
         return loss * float("nan"), logged
 
-    setattr(Adversarial, "generator_loss", explode)  # noqa: B010 - the same
+    setattr(AdversarialObjective, "generator_loss", explode)  # noqa: B010 - the same
 
 
 @pytest.mark.parametrize("culprit", [0, 1])

@@ -88,18 +88,18 @@ def set_up(config: Config, device: torch.device = CPU) -> tuple[TrainingState, B
     labels = torch.arange(10) % 2 if config.data.conditional else None
     made = noise(4, 3, size // 2, size // 2) if config.family == "upscaler" else None
     pixels = noise(10, channels, size, size)
-    return state, batches_of(pixels, config, device, labels=labels, made=made), precision
+    return state, batches_of(pixels, config, device, labels=labels, source_images=made), precision
 
 
 def as_numbers(state: TrainingState) -> StepScalars:
-    return StepScalars(0.3, state.average.weight(state.step + 1))
+    return StepScalars(0.3, state.ema.weight(state.step + 1))
 
 
 def as_tensors(state: TrainingState) -> StepScalars:
     numbers = as_numbers(state)
     return StepScalars(
-        torch.tensor(numbers.rate, dtype=torch.float64),
-        torch.tensor(numbers.average_weight, dtype=torch.float32),
+        torch.tensor(numbers.learning_rate_factor, dtype=torch.float64),
+        torch.tensor(numbers.ema_weight, dtype=torch.float32),
     )
 
 
@@ -118,7 +118,7 @@ def steps(
             forbid_all_else(patch)
             take_step(state, batch, precision, now)
             state.step += 1
-            state.objective.follow(state.all_metrics(), config.training.batch_size)
+            state.objective.update(state.all_metrics(), config.training.batch_size)
     return state
 
 
@@ -129,8 +129,8 @@ def test_a_step_reads_nothing_back_and_its_scalars_may_be_tensors(name: str) -> 
     for network in first.networks:
         weights = first.networks[network].state_dict(), second.networks[network].state_dict()
         assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
-    average = second.average.network.state_dict()
-    for key, value in first.average.network.state_dict().items():
+    average = second.ema.network.state_dict()
+    for key, value in first.ema.network.state_dict().items():
         assert torch.equal(value, average[key])
 
 
@@ -163,14 +163,14 @@ def test_the_guard_sees_what_cannot_be_recorded(read: Callable[[torch.Tensor], A
 def test_what_a_recorded_step_looks_at_keeps_its_place() -> None:
     state, _, _ = set_up(config_of("fastgan-adaptive"))
     objective: Any = state.objective
-    strength, anchors = objective.strength, objective.anchors
-    objective.follow({name: torch.tensor(1.0) for name in
+    strength, anchors = objective.strength, objective.ema_logits
+    objective.update({name: torch.tensor(1.0) for name in
                       ("d_real_sign", "d_real_logit", "d_fake_logit")}, 4)  # fmt: skip
     assert strength.item() > 0
     state.objective.load_state_dict({"strength": torch.tensor(0.25), "anchors": torch.ones(2)})
     assert (strength.item(), anchors.tolist()) == (0.25, [1.0, 1.0])
     assert objective.strength is strength
-    assert objective.anchors is anchors
+    assert objective.ema_logits is anchors
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -191,7 +191,7 @@ def test_a_step_recorded_on_a_gpu_computes_what_it_computed(name: str) -> None:
     batch = batches(state.step + 1)
     expected = train_step(other, batch, precision, settings)
 
-    weight = state.average.weight(state.step + 1)
+    weight = state.ema.weight(state.step + 1)
     scalars = StepScalars(torch.ones((), device=gpu), torch.tensor(weight, device=gpu))
     for optimizer in state.optimizers.values():
         optimizer.param_groups[0]["capturable"] = True

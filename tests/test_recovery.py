@@ -19,7 +19,7 @@ from pipeline.runs.log import RunLog
 from pipeline.scoring import extractors
 from pipeline.stages.generate import read_generation_record
 from pipeline.training.checkpoints import load_state, save_state
-from pipeline.training.recovery import set_aside
+from pipeline.training.recovery import back_up
 from submission.ledger import Ledger, Row
 from tests.factories import contents, finished_run, train_command
 from tests.helpers import fill
@@ -430,11 +430,11 @@ def test_what_is_set_aside_never_replaces_anything(tmp_path: Path) -> None:
         a.write_text(f"a{number}")
         b.write_text(f"b{number}")
         folder.mkdir()
-        assert set_aside([a, tmp_path / "missing.json", b, folder]) == [
+        assert back_up([a, tmp_path / "missing.json", b, folder]) == [
             tmp_path / f"a.before.{number}.json",
             tmp_path / f"b.before.{number}.txt",
             tmp_path / f"samples.before.{number}",
         ]
     assert (tmp_path / "b.before.1.txt").read_text() == "earlier"
     assert (tmp_path / "a.before.2.json").read_text() == "a2"
-    assert set_aside([a, b]) == []
+    assert back_up([a, b]) == []

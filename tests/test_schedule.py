@@ -96,7 +96,7 @@ def test_every_phase_takes_the_factor_times_its_own_rate(tmp_path: Path, family:
     precision = loop.precision_of(config, torch.device("cpu"))
     state = TrainingState.fresh(config, precision)
     batches = batches_of(noise_paintings(), config, precision.device)
-    state.rate = 0.25
+    state.learning_rate_factor = 0.25
     loop.train_step(state, batches(1), precision, loop.StepSettings.from_config(config))
     found = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}
     assert found == {"discriminator": 0.25 * 1e-3, "generator": 0.25 * RATE}
@@ -162,18 +162,18 @@ def test_a_larger_budget_has_its_own_schedule_and_so_has_a_continued_run(tmp_pat
     assert rates(tmp_path / "next") == pytest.approx(first * 2, rel=1e-5)
 
 
-def rates_of_a_rank(ranks: DistributedContext, run: Path) -> list[float]:
+def rates_of_a_rank(distributed: DistributedContext, run: Path) -> list[float]:
     """Train for two minutes of ten-second steps on the writer's clock, which others do not know."""
     RunLogger.clock = lambda self: 10.0 * self.steps  # type: ignore[method-assign]  # a process of its own
     taken, take = [], loop.train_step
 
     def train_step(state: Any, *arguments: Any) -> Any:
-        taken.append(state.rate)
+        taken.append(state.learning_rate_factor)
         return take(state, *arguments)
 
     loop.train_step = train_step  # type: ignore[assignment]  # a process of its own
     config = tiny(images=None, minutes=2.0, learning_rate_decay_share=1.0, **LINEAR)
-    loop.train(config, noise_paintings(), DATA, run, torch.device("cpu"), ranks=ranks)
+    loop.train(config, noise_paintings(), DATA, run, torch.device("cpu"), distributed=distributed)
     return taken
 
 

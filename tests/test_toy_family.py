@@ -120,9 +120,9 @@ def test_its_state_is_its_own(run: Path) -> None:
     assert {"generator", "sketcher", "critic", "average", "objective"} < set(state)
     assert {"optimizer_critic", "optimizer_painter", "optimizer_sketcher"} < set(state)
     assert "discriminator" not in state
-    assert state["objective"]["verdict"] != 0
+    assert state["objective"]["output"] != 0
     last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
-    assert {"loss_critic", "loss_painter", "loss_sketcher", "cycle", "verdict_real"} < set(last)
+    assert {"loss_critic", "loss_painter", "loss_sketcher", "cycle", "output_real"} < set(last)
 
 
 def test_killed_in_the_middle_it_resumes_to_the_same_bits(desk: Desk, run: Path) -> None:

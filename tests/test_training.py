@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError, DivergedError, Interrupted, RunError
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
 from pipeline.reports.listing import list_runs
@@ -31,7 +31,7 @@ from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
-from pipeline.training.tensorboard import Curves
+from pipeline.training.tensorboard import TensorBoardWriter
 from tests import factories
 from tests.factories import CPU, batches_of, data_about, noise_paintings, tiny_config
 
@@ -243,13 +243,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 ) -> None:
     train(tmp_path / "run", images=16)
     good = (tmp_path / "run" / "state.pt").read_bytes()
-    original = Adversarial.generator_loss
+    original = AdversarialObjective.generator_loss
 
-    def explode(self: Adversarial, *args: Any) -> Any:
+    def explode(self: AdversarialObjective, *args: Any) -> Any:
         loss, logged = original(self, *args)
         return loss * float("nan"), logged
 
-    monkeypatch.setattr(Adversarial, "generator_loss", explode)
+    monkeypatch.setattr(AdversarialObjective, "generator_loss", explode)
     with pytest.raises(DivergedError, match="not finite") as failure:
         train(tmp_path / "run")
     assert failure.value.exit_code == 1
@@ -357,7 +357,7 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
 
 def test_training_needs_no_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    curves = Curves(tmp_path, 0)
+    curves = TensorBoardWriter(tmp_path, 0)
     curves.add({"step": 1, "loss_d": 0.5})
     curves.close()
     assert not list(tmp_path.iterdir())

@@ -9,16 +9,16 @@ from torch import nn
 from pipeline.config import IMAGE_SIZES, Config, apply_settings
 from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.losses import CrossEntropy
-from pipeline.families.adversarial.objective import Adversarial, discriminate
+from pipeline.families.adversarial.objective import AdversarialObjective, discriminate
 from pipeline.families.dcgan import Generator
 from pipeline.families.family import Batch
 from pipeline.models.precision import Precision, all_devices, choose_precision
 from pipeline.training.budget import Budget
 from pipeline.training.ema import (
-    CALIBRATION_IMAGES,
-    AveragedGenerator,
-    calibration_batch,
+    RECALIBRATION_IMAGES,
+    GeneratorEma,
     recalibrate_batch_norm,
+    recalibration_batch_size,
 )
 from pipeline.training.loop import frozen
 from pipeline.training.state import TrainingState
@@ -41,7 +41,7 @@ def cross_entropy(probability: float, label: float) -> float:
 
 
 def test_losses_are_the_cross_entropies_with_softened_labels() -> None:
-    objective = Adversarial(CrossEntropy(0.8, 0.1, saturating=False))
+    objective = AdversarialObjective(CrossEntropy(0.8, 0.1, saturating=False))
     images = torch.rand(4, 3, 8, 8)
     batch = Batch(images, torch.zeros(4, 2))
     discriminator, p = ConstantLogit(0.7), 1 / (1 + math.exp(-0.7))
@@ -97,7 +97,7 @@ def test_frozen_discriminator_passes_gradients_on_and_keeps_none() -> None:
 def test_average_follows_the_recursion_with_a_warm_up() -> None:
     generator = nn.Linear(1, 1, bias=False)
     generator.weight.data.fill_(1.0)
-    average = AveragedGenerator(generator, decay=0.5)
+    average = GeneratorEma(generator, decay=0.5)
     expected = 1.0
     for step, weight in enumerate([3.0, -2.0, 5.0, 7.0, 11.0, 4.0, 9.0, 8.0, 6.0, 2.0], 1):
         generator.weight.data.fill_(weight)
@@ -123,8 +123,8 @@ def test_calibration_gives_the_statistics_of_the_generated_images_and_changes_no
 
 
 def test_calibration_takes_fewer_large_images_at_once() -> None:
-    assert [calibration_batch(side) for side in (32, 64, 128, 256)] == [64, 64, 16, 16]
-    assert all(CALIBRATION_IMAGES % calibration_batch(side) == 0 for side in IMAGE_SIZES)
+    assert [recalibration_batch_size(side) for side in (32, 64, 128, 256)] == [64, 64, 16, 16]
+    assert all(RECALIBRATION_IMAGES % recalibration_batch_size(side) == 0 for side in IMAGE_SIZES)
 
 
 def test_calibration_is_without_dropout_as_the_generator_will_run() -> None:
@@ -164,8 +164,8 @@ def test_a_batch_is_a_function_of_its_step() -> None:
     for step in range(1, 6):
         first(step)
     assert torch.equal(first(9).real, second(9).real)
-    assert torch.equal(first(9).z, second(9).z)
-    assert not torch.equal(first(9).z, first(10).z)
+    assert torch.equal(first(9).inputs, second(9).inputs)
+    assert not torch.equal(first(9).inputs, first(10).inputs)
 
 
 def test_shares_of_a_batch_are_rows_of_it() -> None:
@@ -174,7 +174,7 @@ def test_shares_of_a_batch_are_rows_of_it() -> None:
     rows = [slice(0, 3), slice(3, 6)]
     shares = [batches_of(numbered_images(10), config, CPU, r)(2) for r in rows]
     assert torch.equal(torch.cat([share.real for share in shares]), whole.real)
-    assert torch.equal(torch.cat([share.z for share in shares]), whole.z)
+    assert torch.equal(torch.cat([share.inputs for share in shares]), whole.inputs)
 
 
 def test_half_of_the_images_are_mirrored_unless_switched_off() -> None:
@@ -210,11 +210,11 @@ def test_budget_ends_at_whichever_limit_comes_first() -> None:
 
 
 def test_the_time_left_is_that_of_the_limit_that_comes_first_at_the_pace_of_now() -> None:
-    assert Budget(steps=100, seconds=None).seconds_left(40, 999, seconds_a_step=2) == 120
-    assert Budget(steps=None, seconds=600).seconds_left(40, 400, seconds_a_step=2) == 200
-    assert Budget(steps=100, seconds=600).seconds_left(40, 400, seconds_a_step=2) == 120
-    assert Budget(steps=100, seconds=450).seconds_left(40, 400, seconds_a_step=2) == 50
-    assert Budget(steps=10, seconds=450).seconds_left(40, 400, seconds_a_step=2) == 0
+    assert Budget(steps=100, seconds=None).seconds_left(40, 999, seconds_per_step=2) == 120
+    assert Budget(steps=None, seconds=600).seconds_left(40, 400, seconds_per_step=2) == 200
+    assert Budget(steps=100, seconds=600).seconds_left(40, 400, seconds_per_step=2) == 120
+    assert Budget(steps=100, seconds=450).seconds_left(40, 400, seconds_per_step=2) == 50
+    assert Budget(steps=10, seconds=450).seconds_left(40, 400, seconds_per_step=2) == 0
 
 
 def test_a_run_without_a_budget_is_refused() -> None:

@@ -16,7 +16,7 @@ from pipeline.config import Config, OutputConfig, apply_settings, load_preset
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.data.decoding import square
 from pipeline.data.images import ImageSet
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import (
     build_discriminator,
@@ -26,11 +26,11 @@ from pipeline.families.registry import (
     parameter_count,
 )
 from pipeline.families.upscaler import generated_inputs
-from pipeline.families.upscaler.generated_inputs import SEED, generator_hash, make_images
+from pipeline.families.upscaler.generated_inputs import SEED, generate_inputs, generator_hash
 from pipeline.families.upscaler.inputs import Crops, crop
 from pipeline.families.upscaler.networks import downsample
 from pipeline.families.upscaler.noise_map import noise_map
-from pipeline.families.upscaler.objective import Upscaling
+from pipeline.families.upscaler.objective import UpscalerObjective
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
@@ -140,29 +140,29 @@ def test_a_batch_is_crops_and_what_they_shrink_to() -> None:
     batches = batches_of(paintings(), TINY, CPU)
     batch = batches(3)
     assert batch.real.shape == (2, 3, 32, 32)
-    assert batch.z.shape == (2, 19, 8, 8)
-    assert torch.equal(batch.z[:, :3], downsample(batch.real, 4))
+    assert batch.inputs.shape == (2, 19, 8, 8)
+    assert torch.equal(batch.inputs[:, :3], downsample(batch.real, 4))
     again = batches_of(paintings(), TINY, CPU)(3)
-    assert torch.equal(batch.z, again.z)
-    assert not torch.equal(batch.z, batches(4).z)
+    assert torch.equal(batch.inputs, again.inputs)
+    assert not torch.equal(batch.inputs, batches(4).inputs)
 
 
 @pytest.mark.parametrize("made", [False, True])
 def test_rows_are_those_of_the_whole_batch(made: bool) -> None:
     pool = paintings(7, 16) if made else None
     config = apply_settings(TINY, {"batch_size": 4, "input_noise": 0.1})
-    whole = batches_of(paintings(), config, CPU, made=pool)(2)
-    part = batches_of(paintings(), config, CPU, slice(1, 3), made=pool)(2)
+    whole = batches_of(paintings(), config, CPU, source_images=pool)(2)
+    part = batches_of(paintings(), config, CPU, slice(1, 3), source_images=pool)(2)
     assert torch.equal(part.real, whole.real[1:3])
     rows = [1, 2, 5, 6] if made else [1, 2]
-    assert torch.equal(part.z, whole.z[rows])
+    assert torch.equal(part.inputs, whole.inputs[rows])
 
 
 def test_made_images_follow_the_paintings() -> None:
     white = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
-    batch = batches_of(paintings(), TINY, CPU, made=white)(1)
-    assert batch.z.shape == (4, 19, 8, 8)
-    assert torch.equal(batch.z[2:, :3], torch.ones(2, 3, 8, 8))
+    batch = batches_of(paintings(), TINY, CPU, source_images=white)(1)
+    assert batch.inputs.shape == (4, 19, 8, 8)
+    assert torch.equal(batch.inputs[2:, :3], torch.ones(2, 3, 8, 8))
 
 
 def test_noise_is_added_to_the_input_alone() -> None:
@@ -178,8 +178,8 @@ def test_noise_is_added_to_the_input_alone() -> None:
 
 def test_the_loss_is_the_weighted_sum() -> None:
     objective = family_of(TINY).objective(TINY, CPU)
-    assert isinstance(objective, Upscaling)
-    assert isinstance(family_of(Config()).objective(Config(), CPU), Adversarial)
+    assert isinstance(objective, UpscalerObjective)
+    assert isinstance(family_of(Config()).objective(Config(), CPU), AdversarialObjective)
     batch = batches_of(paintings(), TINY, CPU)(1)
     fake = batch.real + 0.25
     _, logged = objective.generator_loss(build_discriminator(TINY), batch, fake)
@@ -191,7 +191,7 @@ def test_the_loss_is_the_weighted_sum() -> None:
     torch.manual_seed(0)
     discriminator = build_discriminator(TINY).eval()
     full, _ = objective.generator_loss(discriminator, batch, fake)
-    bare, _ = Upscaling.from_config(without, CPU).generator_loss(discriminator, batch, fake)
+    bare, _ = UpscalerObjective.from_config(without, CPU).generator_loss(discriminator, batch, fake)
     weights = objective.pixel_weight + objective.consistency_weight
     assert (full - bare).item() == pytest.approx(weights * 0.25, rel=1e-4)
     assert loss.isfinite()
@@ -220,7 +220,7 @@ def test_a_run_writes_samples_and_resumes_alike(tmp_path: Path) -> None:
     for name, stops in (("once", [8]), ("twice", [4, 8])):
         for images in stops:
             config = apply_settings(TINY, {"images": images})
-            train(config, paintings(), DATA, tmp_path / name, CPU, made=paintings(7, 16))
+            train(config, paintings(), DATA, tmp_path / name, CPU, source_images=paintings(7, 16))
     once, twice = (load_snapshot(tmp_path / n / "snapshot.safetensors") for n in ("once", "twice"))
     for one, other in zip(once.generator.parameters(), twice.generator.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -339,7 +339,7 @@ def test_its_settings_are_refused_elsewhere(name: str) -> None:
 def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
     generator, upscaler = snapshots(tmp_path)
     config = apply_settings(TINY, {"image_size": 128})
-    made = make_images(load_snapshot(generator), config, 70)
+    made = generate_inputs(load_snapshot(generator), config, 70)
     assert (made.shape, made.dtype) == ((70, 3, 32, 32), torch.uint8)
     own = OutputConfig(output_size=32)
     (image,) = NoiseSampler(load_snapshot(generator), SEED, CPU, own)([0])
@@ -347,9 +347,9 @@ def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
     assert np.abs(made[0].permute(1, 2, 0).numpy().astype(int) - image).max() <= 2
     for wrong, message in ((TINY, "32 pixels"), (Config(), "for training an upscaler")):
         with pytest.raises(ConfigError, match=message):
-            make_images(load_snapshot(generator), wrong)
+            generate_inputs(load_snapshot(generator), wrong)
     with pytest.raises(ConfigError, match="expected a generator"):
-        make_images(load_snapshot(upscaler), config)
+        generate_inputs(load_snapshot(upscaler), config)
 
 
 def test_grain_depends_on_its_place_alone() -> None:
@@ -361,7 +361,7 @@ def test_training_on_a_generators_images_by_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator, upscaler = snapshots(tmp_path)
-    monkeypatch.setattr(generated_inputs, "COUNT", 8)
+    monkeypatch.setattr(generated_inputs, "IMAGE_COUNT", 8)
     fill(tmp_path / "data", 4, (128, 128))
     settings = {
         "image_size": 128, "crop_size": 32, "generator_channels": 16, "discriminator_channels": 4,

@@ -19,7 +19,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import EfficientNetLite0
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.scores import MAX_SHARE, Scores
+from pipeline.training.scores import MAX_TIME_SHARE, ScoreTracker
 from pipeline.training.validation_score import ValidationScore, make_validation_score
 from tests import factories
 from tests.factories import CPU, data_about, noise_paintings, tiny_config
@@ -71,7 +71,7 @@ def train(run: Path, validation_score: Any, **changes: Any) -> None:
 @pytest.fixture(autouse=True)
 def any_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let scores cost what they will: these runs take milliseconds."""
-    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", 1e9)
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", 1e9)
 
 
 # --- The score itself
@@ -165,9 +165,9 @@ def test_a_resumed_run_keeps_its_best(tmp_path: Path) -> None:
     assert len(read_scores(RunFolder(tmp_path).scores)) == 10
 
 
-def scores(run: Path, scorer: Scripted, **changes: Any) -> Scores:
+def scores(run: Path, scorer: Scripted, **changes: Any) -> ScoreTracker:
     config = apply_settings(CONFIG, changes)
-    found = Scores(RunFolder(run), None, config, scorer)  # type: ignore[arg-type]  # writes no log
+    found = ScoreTracker(RunFolder(run), None, config, scorer)  # type: ignore[arg-type]  # writes no log
     found.begin(generator(), CPU)
     return found
 
@@ -180,7 +180,7 @@ def test_a_score_is_due_when_enough_images_were_seen(tmp_path: Path) -> None:
 def test_no_score_costs_more_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", MAX_SHARE)
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", MAX_TIME_SHARE)
     found = scores(tmp_path, Scripted(1.0, expected=3.0), score_every=100)
     assert not found.due(200, 59.9)
     assert found.due(200, 60.1)
@@ -189,7 +189,7 @@ def test_no_score_costs_more_than_its_share(
 def test_time_spent_on_scores_counts_over_all_sittings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.training.scores.MAX_SHARE", MAX_SHARE)
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", MAX_TIME_SHARE)
     line = {"step": 1, "images_seen": 100, "score_seconds": 5.0, "mifid": 1.0}
     (tmp_path / "scores.jsonl").write_text(json.dumps(line) + "\n")
     found = scores(tmp_path, Scripted(1.0, expected=5.0))

@@ -50,7 +50,7 @@ def read_gif(path: Path) -> tuple[list[np.ndarray], list[int]]:
 def test_key_frames_are_the_images_that_generate_makes() -> None:
     made = sampler(seed=3)
     numbers = [5, 0, 12]
-    path = walk(made.law, made.latents(numbers), 4, loop=True)
+    path = walk(made.distribution, made.latents(numbers), 4, loop=True)
     frames = made.images_of(path)
     for key, expected in zip(frames[::4], made(numbers), strict=True):
         # Sums in another order, by batch, may move a value across a rounding step of uint8.
@@ -70,7 +70,7 @@ def test_a_video_shows_the_walk_frame_by_frame(tmp_path: Path) -> None:
     made = sampler()
     count = make_video(made, [0, 1, 2], tmp_path / "a.gif", 3, 25, loop=False, batch_size=2)
     frames, times = read_gif(tmp_path / "a.gif")
-    expected = made.images_of(walk(made.law, made.latents([0, 1, 2]), 3, loop=False))
+    expected = made.images_of(walk(made.distribution, made.latents([0, 1, 2]), 3, loop=False))
     assert count == len(frames) == len(expected) == 7
     assert times == [40] * 7
     for frame, image in zip(frames, expected, strict=True):

@@ -1,8 +1,8 @@
-"""A whole family in one file: it paints pictures from sketches, and sketches from pictures.
+"""A whole family in one file: it translates sketches to images, and images to sketches.
 
-Two networks translate, one each way, and a third judges the pictures; each learns in a phase of
-its own. A sketch is a few blocks of colour, drawn by number: picture i is made of sketch i. It is
-small enough to train in seconds, and `docs/add-a-family.md` walks through it.
+Two networks translate, one each way, and a third, the critic, is trained against the first; each
+is updated in a phase of its own. A sketch is a few random blocks of colour: image i is generated
+from sketch i. It is small enough to train in seconds, and `docs/add-a-family.md` walks through it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeline.families.family import Batch, Family, Metrics, Networks, Phase, Tr
 from pipeline.families.registry import register
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
-from pipeline.models.samplers import class_number, enlarge, to_pixels
+from pipeline.models.samplers import class_index, resize_images, to_pixels
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.memory import to_device
 
@@ -38,7 +38,7 @@ from pipeline.system.memory import to_device
 
 @dataclass(frozen=True)
 class SketchNetwork(NetworkConfig):
-    """The networks of the family, and what may differ in them."""
+    """The settings of the family's networks."""
 
     family: str = "sketch"
     width: int = 8
@@ -55,22 +55,22 @@ class SketchNetwork(NetworkConfig):
 
 @dataclass(frozen=True)
 class SketchTraining(TrainingConfig):
-    """How they learn."""
+    """The settings of their training."""
 
     cycle_weight: float = 1.0
-    """Weight of the distance between a sketch and the sketch of its picture."""
+    """Weight of the distance between a sketch and the reconstructed sketch of its image."""
     sketch_learning_rate: float = 1e-3
-    """Adam's step size for the network that draws sketches."""
-    verdict_decay: float = 0.9
-    """Decay a step of the mean verdict that the critic is held to."""
+    """Adam's learning rate of the network that generates sketches."""
+    output_decay: float = 0.9
+    """Decay per step of the EMA of the critic's output, to which it is regularised."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
         require(self.cycle_weight >= 0, "cycle_weight", self.cycle_weight, "0 or more")
-        rate, decay = self.sketch_learning_rate, self.verdict_decay
+        rate, decay = self.sketch_learning_rate, self.output_decay
         require(0 < rate <= 1, "sketch_learning_rate", rate, "above 0, at most 1")
-        require(0 <= decay < 1, "verdict_decay", decay, "from 0 to below 1")
+        require(0 <= decay < 1, "output_decay", decay, "from 0 to below 1")
 
 
 # --- Networks
@@ -94,7 +94,7 @@ class Translator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images (N, 3, S, S) to verdicts (N,): 1 for a painting, 0 for a generated picture."""
+    """Images (N, 3, S, S) to outputs (N,): 1 for a real image, 0 for a generated one."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -103,9 +103,9 @@ class Critic(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Judge them."""
-        verdicts: torch.Tensor = self.layers(images).flatten(1).mean(1)
-        return verdicts
+        """Return one output per image."""
+        outputs: torch.Tensor = self.layers(images).flatten(1).mean(1)
+        return outputs
 
 
 def network_of(config: Config) -> SketchNetwork:
@@ -114,13 +114,13 @@ def network_of(config: Config) -> SketchNetwork:
     return config.network
 
 
-def painter(config: Config) -> Translator:
-    """Build the network that makes images, under the name `generator`."""
+def build_generator(config: Config) -> Translator:
+    """Build the network that is trained as `generator`."""
     return Translator(network_of(config).width)
 
 
-def others(config: Config) -> dict[str, nn.Module]:
-    """Build the networks that are only needed to train it."""
+def build_other_networks(config: Config) -> dict[str, nn.Module]:
+    """Build the networks that are only needed in training."""
     width = network_of(config).width
     return {"sketcher": Translator(width), "critic": Critic(width)}
 
@@ -129,23 +129,23 @@ def others(config: Config) -> dict[str, nn.Module]:
 
 
 class Generated(NamedTuple):
-    """What the networks made in one step."""
+    """What was generated in one step."""
 
-    pictures: torch.Tensor
-    """Of the sketches, (N, 3, S, S)."""
-    light: torch.Tensor
-    """How bright each image is shown to the critic, (N, 1, 1, 1)."""
+    images: torch.Tensor
+    """From the sketches, (N, 3, S, S)."""
+    brightness: torch.Tensor
+    """Factor of each image before the critic, (N, 1, 1, 1)."""
 
 
 @dataclass
 class Translation:
-    """Each network's loss, and the mean verdict that the critic is held to."""
+    """Each network's loss, and the EMA of the critic's output."""
 
     phases: tuple[Phase, ...]
     cycle_weight: float
     decay: float
-    verdict: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    """Moving mean of what the critic says of paintings: the state."""
+    ema_output: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    """EMA of the critic's output on real images: the state."""
 
     @staticmethod
     def from_config(config: Config, device: torch.device) -> Translation:
@@ -159,58 +159,58 @@ class Translation:
                 Phase("sketcher", ("sketcher",), training.sketch_learning_rate, every=2),
             ),
             training.cycle_weight,
-            training.verdict_decay,
+            training.output_decay,
             torch.zeros((), device=device),
         )
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
-        """Return that a step takes one random number an image."""
-        return {"light": (1, batch_size)}
+        """Return that a step takes one random number per image."""
+        return {"brightness": (1, batch_size)}
 
     def generate(self, networks: Networks, batch: Batch) -> Generated:
-        """Paint the sketches."""
-        light = 0.9 + 0.1 * batch.draws["light"][0]
-        return Generated(networks["generator"](batch.z), light[:, None, None, None])
+        """Translate the sketches."""
+        brightness = 0.9 + 0.1 * batch.draws["brightness"][0]
+        return Generated(networks["generator"](batch.inputs), brightness[:, None, None, None])
 
     def phase_loss(
         self, phase: str, networks: Networks, batch: Batch, generated: Generated
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of the network that learns in a phase, and what to log.
+        """Return the loss of the network that is updated in a phase, and the metrics to log.
 
-        Networks may compute in 16 bits; what is made of their output is computed in float32.
+        Networks may compute in 16 bits; losses are computed in float32.
         """
-        pictures, light = generated
+        images, brightness = generated
         if phase == "critic":
-            real = networks["critic"](light * batch.real).float()
-            fake = networks["critic"](light * pictures.detach()).float()
-            drift = (real.mean() - self.verdict).square()
+            real = networks["critic"](brightness * batch.real).float()
+            fake = networks["critic"](brightness * images.detach()).float()
+            drift = (real.mean() - self.ema_output).square()
             loss = (real - 1).square().mean() + fake.square().mean() + 0.1 * drift
-            return loss, {"verdict_real": real.detach().mean()}
+            return loss, {"output_real": real.detach().mean()}
         if phase == "painter":
-            fake = networks["critic"](light * pictures).float()
-            cycle = F.l1_loss(networks["sketcher"](pictures).float(), batch.z)
+            fake = networks["critic"](brightness * images).float()
+            cycle = F.l1_loss(networks["sketcher"](images).float(), batch.inputs)
             loss = (fake - 1).square().mean() + self.cycle_weight * cycle
-            return loss, {"verdict_fake": fake.detach().mean(), "cycle": cycle.detach()}
-        return F.l1_loss(networks["sketcher"](pictures.detach()).float(), batch.z), {}
+            return loss, {"output_fake": fake.detach().mean(), "cycle": cycle.detach()}
+        return F.l1_loss(networks["sketcher"](images.detach()).float(), batch.inputs), {}
 
-    def follow(self, metrics: Metrics, images: int) -> None:
-        """Move the mean verdict towards that of the step."""
-        self.verdict = torch.lerp(metrics["verdict_real"], self.verdict, self.decay)
+    def update(self, metrics: Metrics, images: int) -> None:
+        """Update the EMA by the mean output of the step."""
+        self.ema_output = torch.lerp(metrics["output_real"], self.ema_output, self.decay)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the mean verdict."""
-        return {"verdict": self.verdict}
+        """Return the EMA."""
+        return {"output": self.ema_output}
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take over a saved mean verdict."""
-        self.verdict = saved["verdict"].to(self.verdict.device)
+        """Load a saved EMA."""
+        self.ema_output = saved["output"].to(self.ema_output.device)
 
 
-# --- Inputs: what training starts from
+# --- Inputs of the generator in training
 
 
 def sketches(config: Config, seed: int, purpose: str, position: int, count: int) -> torch.Tensor:
-    """Return sketches (count, 3, S, S) in [-1, 1]: a function of seed, purpose and position."""
+    """Return random sketches (count, 3, S, S) in [-1, 1]: a function of seed, purpose, position."""
     blocks = network_of(config).sketch_blocks
     colours = stream(seed, purpose, position).random((count, 3, blocks, blocks), np.float32)
     scale = config.data.image_size / blocks
@@ -218,34 +218,34 @@ def sketches(config: Config, seed: int, purpose: str, position: int, count: int)
 
 
 class SketchInputs:
-    """Real images as they are, and as many sketches."""
+    """Real images unchanged, and as many sketches."""
 
     def __init__(self, config: Config, images: TrainingImages) -> None:
-        """Take what describes sketches from the config."""
+        """Take the settings of sketches from the config."""
         self._config, self._device = config, images.device
 
     def real(self, images: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
-        """Return the real images as they are."""
+        """Return the real images unchanged."""
         return images
 
     def batch(self, real: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
         """Return this rank's sketches of a step."""
-        return self._drawn("sketches", step, self._config.training.batch_size)[rows]
+        return self._sketches("sketches", step, self._config.training.batch_size)[rows]
 
-    def examples(self, purpose: str, count: int) -> torch.Tensor:
+    def fixed_inputs(self, purpose: str, count: int) -> torch.Tensor:
         """Return sketches that are the same throughout the run."""
-        return self._drawn(purpose, 0, count)
+        return self._sketches(purpose, 0, count)
 
-    def _drawn(self, purpose: str, step: int, count: int) -> torch.Tensor:
-        drawn = sketches(self._config, self._config.training.seed, purpose, step, count)
-        return to_device(drawn, self._device)
+    def _sketches(self, purpose: str, step: int, count: int) -> torch.Tensor:
+        images = sketches(self._config, self._config.training.seed, purpose, step, count)
+        return to_device(images, self._device)
 
 
-# --- Sampler: what makes images of a trained generator
+# --- Sampler: images of a trained generator
 
 
 class SketchSampler:
-    """Image i is what the generator paints of sketch i."""
+    """Image i is the generator's translation of sketch i."""
 
     def __init__(
         self,
@@ -259,7 +259,7 @@ class SketchSampler:
         self._config, self._seed = snapshot.config, seed
         self._output = output or snapshot.config.output
         require(self._output.upscale != "learned", "upscale", "learned", "a filter, as lanczos")
-        class_number(snapshot.config, wanted_class)  # refuses any: sketches have no classes
+        class_index(snapshot.config, wanted_class)  # refuses any: sketches have no classes
         device = devices if isinstance(devices, torch.device) else devices[0]
         precision = Precision(choose_precision("auto", device), device)
         self._generator = FastGenerator(snapshot.generator, precision)
@@ -268,9 +268,9 @@ class SketchSampler:
         """Return uint8 images (S, S, 3), 0 to 255, one an index."""
         if not indices:
             return []
-        drawn = [sketches(self._config, self._seed, "generate", i, 1) for i in indices]
-        pictures = self._generator(torch.cat(drawn))
-        return list(enlarge(to_pixels(pictures), self._output))
+        inputs = [sketches(self._config, self._seed, "generate", i, 1) for i in indices]
+        images = self._generator(torch.cat(inputs))
+        return list(resize_images(to_pixels(images), self._output))
 
 
 # --- The family
@@ -281,11 +281,11 @@ SKETCH = register(
     Family(
         "sketch",
         FamilySettings(network=SketchNetwork, training=SketchTraining, presets=PRESETS),
-        generator=painter,
+        generator=build_generator,
         discriminator=None,
         objective=Translation.from_config,
         inputs=SketchInputs,
         sampler=SketchSampler,
-        more_networks=others,
+        extra_networks=build_other_networks,
     )
 )

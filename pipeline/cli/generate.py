@@ -96,7 +96,7 @@ def what_to_generate(
     """Return the snapshot and the output settings, once all that is wrong with them is refused."""
     from pipeline.cli.settings import check_given_once, check_upscale_used
     from pipeline.config import change_output
-    from pipeline.models.samplers import class_number
+    from pipeline.models.samplers import class_index
     from pipeline.models.snapshots import load_snapshot, with_upscaler
     from pipeline.stages.generate import check_count
 
@@ -109,7 +109,7 @@ def what_to_generate(
     output = change_output(loaded.config, assignments)
     check_upscale_used(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
     check_count(count)
-    class_number(loaded.config, wanted_class)
+    class_index(loaded.config, wanted_class)
     return loaded, output
 
 

@@ -54,19 +54,19 @@ def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: A
     """
     from pipeline.stages import train as stage
     from pipeline.stages.estimate import describe
-    from pipeline.training.distributed.context import join
+    from pipeline.training.distributed.context import init_distributed
 
     plan = plan_of(run_path, **choices)
-    ranks = context.with_resource(join())
-    prepared = stage.prepare(plan, ranks, dry_run)
-    if ranks.is_writer:
+    distributed = context.with_resource(init_distributed())
+    prepared = stage.prepare(plan, distributed, dry_run)
+    if distributed.is_main_process:
         say_loaded(prepared)
     if dry_run:
-        if ranks.is_writer:
+        if distributed.is_main_process:
             click.echo(describe(prepared))
         return
-    seen = stage.train(prepared, ranks, validation_score)
-    if ranks.is_writer:
+    seen = stage.train(prepared, distributed, validation_score)
+    if distributed.is_main_process:
         say_trained(plan.run, seen)
 
 

@@ -13,9 +13,9 @@ RENAMED = {
 def current_name(name: str, saved: bool = False) -> str:
     """Return a setting's current name; prints it once for whoever wrote the old one.
 
-        Args:
-    name: as it was found, old or current.
-    saved: whether painter wrote it, so that nobody could have used the current name.
+    Args:
+        name: as it was found, old or current.
+        saved: whether painter wrote it, so that nobody could have used the current name.
     """
     if name not in RENAMED:
         return name

@@ -11,8 +11,8 @@ import torch
 
 from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError
+from pipeline.families.noise.distributions import NoiseDistribution, parse_noise
 from pipeline.families.noise.latents import walk
-from pipeline.families.noise.laws import NoiseLaw, parse_noise
 from pipeline.service.model import Model
 from pipeline.service.queries import (
     MAX_PARAMETER,
@@ -134,7 +134,9 @@ def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
     if query.format == "mp4":
         _refuse_mp4(size)
     keys = _latents(model, query, query.numbers)
-    z = walk(_law(model, query), keys, query.frames_per_step, query.loop, len(model.classes))
+    z = walk(
+        _distribution(model, query), keys, query.frames_per_step, query.loop, len(model.classes)
+    )
     _refuse_large(len(z), size)
 
     def sheet(images: Iterator[np.ndarray]) -> bytes:
@@ -168,18 +170,18 @@ def _refuse_large(count: int, size: int) -> None:
         )
 
 
-def _law(model: Model, query: Look) -> NoiseLaw:
+def _distribution(model: Model, query: Look) -> NoiseDistribution:
     if query.noise is None:
-        return model.law
-    law = parse_noise(query.noise)
-    if max(abs(law.first), abs(law.second)) > MAX_PARAMETER:
+        return model.distribution
+    distribution = parse_noise(query.noise)
+    if max(abs(distribution.first), abs(distribution.second)) > MAX_PARAMETER:
         raise ConfigError(
             f"noise is {query.noise!r}; expected parameters from -{MAX_PARAMETER:g} to "
             f"{MAX_PARAMETER:g}."
         )
-    return law
+    return distribution
 
 
 def _latents(model: Model, query: Look, numbers: list[int]) -> torch.Tensor:
-    law = _law(model, query)
-    return model.latents(query.seed, numbers, law, query.truncation, query.wanted_class)
+    distribution = _distribution(model, query)
+    return model.latents(query.seed, numbers, distribution, query.truncation, query.wanted_class)

@@ -19,11 +19,11 @@ from pipeline import __version__
 from pipeline.config import OutputConfig
 from pipeline.core.errors import PainterError
 from pipeline.core.text import legible_values
+from pipeline.families.noise.distributions import NoiseDistribution
 from pipeline.families.noise.latents import truncate
-from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
-from pipeline.models.samplers import class_number
+from pipeline.models.samplers import class_index
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
@@ -68,9 +68,9 @@ class Model:
         self._trained_on = trained_on
 
     @property
-    def law(self) -> NoiseLaw:
+    def distribution(self) -> NoiseDistribution:
         """Return the law of noise that it was trained on."""
-        return self._latents.law
+        return self._latents.distribution
 
     @property
     def output(self) -> OutputConfig:
@@ -91,7 +91,7 @@ class Model:
         self,
         seed: int,
         numbers: Sequence[int],
-        law: NoiseLaw | None = None,
+        distribution: NoiseDistribution | None = None,
         truncation: float | None = None,
         wanted_class: str | None = None,
     ) -> torch.Tensor:
@@ -108,12 +108,12 @@ class Model:
         Raises:
             ConfigError: if there is no such class.
         """
-        drawn = replace(self._latents, law=law or self.law)
-        wanted = class_number(self._snapshot.config, wanted_class)
+        drawn = replace(self._latents, distribution=distribution or self.distribution)
+        wanted = class_index(self._snapshot.config, wanted_class)
         z = drawn.images(seed, [number - 1 for number in numbers], wanted)
         if truncation is None:
             truncation = self.output.truncation
-        return truncate(drawn.law, z, truncation, drawn.classes)
+        return truncate(drawn.distribution, z, truncation, drawn.classes)
 
     def pixels(self, z: torch.Tensor) -> np.ndarray:
         """Return the images of z (N, D) as the generator makes them: uint8 (N, s, s, 3)."""

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.config import OutputConfig
 from pipeline.models.jpeg import encode_jpeg
-from pipeline.models.samplers import enlarge
+from pipeline.models.samplers import resize_images
 from pipeline.stages.video import write_video
 from pipeline.system.image_writers import zip_entry
 
@@ -38,7 +38,7 @@ MEDIA_TYPES = {
 def finished(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
     """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each enlarged by itself."""
     for start in range(len(pixels)):
-        yield enlarge(pixels[start : start + 1], output)[0]
+        yield resize_images(pixels[start : start + 1], output)[0]
 
 
 def encode(image: np.ndarray, kind: str, output: OutputConfig) -> bytes:

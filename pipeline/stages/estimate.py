@@ -44,7 +44,7 @@ class Estimate:
 
     steps: int
     """How many were measured."""
-    seconds_a_step: float
+    seconds_per_step: float
     """Median of these."""
     batch_size: int
     """Images a step."""
@@ -60,7 +60,7 @@ class Estimate:
     @property
     def images_per_second(self) -> float:
         """Training images a second."""
-        return self.batch_size / self.seconds_a_step
+        return self.batch_size / self.seconds_per_step
 
 
 def measure(
@@ -69,7 +69,7 @@ def measure(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
     labels: torch.Tensor | None = None,
-    made: torch.Tensor | None = None,
+    source_images: torch.Tensor | None = None,
 ) -> Estimate:
     """Take a few training steps and return what they cost; nothing is kept.
 
@@ -79,11 +79,13 @@ def measure(
         device: where to train.
         clock: seconds that go forward.
         labels: classes of the images, int64 (N,), if the config names classes.
-        made: images of a generator, as `Batches` takes them.
+        source_images: generated images, as `Batches` takes them.
     """
     precision = precision_of(config, device)
     with PeakMemory(device) as peak:
-        state, batches = set_up(config, pixels, precision, labels=labels, made=made)
+        state, batches = set_up(
+            config, pixels, precision, labels=labels, source_images=source_images
+        )
         times = time_steps(state, batches, precision, StepSettings.from_config(config), clock)
         memory = peak.taken
     counted = times[WARM_UP:] or times[-1:]
@@ -93,7 +95,7 @@ def measure(
         config.training.batch_size,
         memory,
         saved_size(state.to_dict()),
-        saved_size(state.average.network.state_dict()),
+        saved_size(state.ema.network.state_dict()),
         tuple(map(parameter_count, state.networks.values())),
     )
 
@@ -152,7 +154,9 @@ def describe(prepared: PreparedTraining) -> str:
     budget = Budget.from_config(config, len(images.names))
     saved = load_state(run.state) if run.state.exists() else None
     where = _where_kept(images, device)
-    estimate = measure(config, images.pixels, device, labels=prepared.labels, made=prepared.made)
+    estimate = measure(
+        config, images.pixels, device, labels=prepared.labels, source_images=prepared.source_images
+    )
     step, seconds = (int(saved["step"]), float(saved["seconds"])) if saved else (0, 0.0)
     if saved:
         budget = budget.on_top_of(saved.get("first_step", 0), saved.get("first_seconds", 0.0))
@@ -167,7 +171,7 @@ def describe(prepared: PreparedTraining) -> str:
         "rate": described(config.training),
         "ends at": _limits(budget, config.training.batch_size),
         "speed": f"{estimate.images_per_second:,.1f} images a second, "
-        f"{estimate.seconds_a_step:.3g} s a step (median of {estimate.steps})",
+        f"{estimate.seconds_per_step:.3g} s a step (median of {estimate.steps})",
         "takes": expected(estimate, budget, len(images.names), step, seconds),
         "memory": f"{megabytes(estimate.memory)} to train"
         + ("" if device.type == "cuda" else ", besides the images"),
@@ -193,10 +197,10 @@ def expected(
         step: steps that earlier sittings have taken.
         seconds: training seconds of these.
     """
-    left = budget.seconds_left(step, seconds, estimate.seconds_a_step)
+    left = budget.seconds_left(step, seconds, estimate.seconds_per_step)
     if budget.ended(step, seconds, 0):
         return "nothing is left to train"
-    steps = max(1, round(left / estimate.seconds_a_step))
+    steps = max(1, round(left / estimate.seconds_per_step))
     images = steps * estimate.batch_size
     return (
         f"about {left / 60:,.1f} minutes: {images:,} images in {steps:,} steps, "

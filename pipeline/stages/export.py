@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import check_makes_images, family_of, parameter_count
-from pipeline.models.ensemble import parts
+from pipeline.models.ensemble import members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import seconds_of_training
@@ -128,7 +128,7 @@ def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
 
 def _networks(snapshot: Snapshot, size: int) -> str:
     config = snapshot.config
-    count = len(parts(snapshot.generator))
+    count = len(members(snapshot.generator))
     what = "A generator" if count == 1 else f"{count} generators, of which z picks one an image,"
     text = (
         f"{what} of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "

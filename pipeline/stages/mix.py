@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.config import Config, apply_settings, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import latents_of
-from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
@@ -77,7 +77,7 @@ def mixed(snapshots: Sequence[Snapshot]) -> Snapshot:
     Raises:
         ConfigError: if there are not 2 to 16 of them, or more than numbers in their noise.
     """
-    generators = [part for snapshot in snapshots for part in parts(snapshot.generator)]
+    generators = [part for snapshot in snapshots for part in members(snapshot.generator)]
     most = min(MAX_GENERATORS, latents_of(snapshots[0].config).size)
     if not 2 <= len(generators) <= most:
         raise ConfigError(f"Generators to mix: {len(generators)}; expected 2 to {most}.")

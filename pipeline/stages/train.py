@@ -18,7 +18,7 @@ from pipeline.data.classes import class_labels, name_classes
 from pipeline.data.holdout import split
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
-from pipeline.families.upscaler.generated_inputs import generator_hash, make_images
+from pipeline.families.upscaler.generated_inputs import generate_inputs, generator_hash
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -29,7 +29,7 @@ from pipeline.system.threads import Threads, take_threads
 from pipeline.training import loop
 from pipeline.training.continuation import check_continuation, continue_from
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
-from pipeline.training.recovery import mend_records
+from pipeline.training.recovery import repair_records
 from pipeline.training.validation_score import ValidationScore, make_validation_score
 
 
@@ -76,7 +76,7 @@ class PreparedTraining:
     """As `OpenedData` has it."""
     labels: torch.Tensor | None = None
     """Classes of the images, int64 (N,), if the config names classes."""
-    made: torch.Tensor | None = None
+    source_images: torch.Tensor | None = None
     """Images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too."""
     training: ImageSet | None = None
     """The files of the images."""
@@ -105,13 +105,13 @@ def open_data(plan: TrainingPlan) -> OpenedData:
 
 
 def prepare(
-    plan: TrainingPlan, ranks: DistributedContext = SINGLE_PROCESS, dry_run: bool = False
+    plan: TrainingPlan, distributed: DistributedContext = SINGLE_PROCESS, dry_run: bool = False
 ) -> PreparedTraining:
     """Load all that a training needs, and refuse what cannot be trained.
 
     Args:
         plan: what is to be trained.
-        ranks: the processes that share the work.
+        distributed: the processes that share the work.
         dry_run: try nothing out on the disk, and mend nothing.
 
     Raises:
@@ -119,14 +119,15 @@ def prepare(
         ConfigError: if the ranks cannot share a batch, or the generator does not fit.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
-    ranks.rows(plan.config.training.batch_size)  # refused before anything is loaded
+    distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
     opened = open_data(plan)
     config, about = opened.config, opened.about
-    make_ready(plan.run, config, about, ranks, dry_run)
-    if dry_run and ranks.is_writer and plan.earlier is not None:
+    make_ready(plan.run, config, about, distributed, dry_run)
+    if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
-    threads = take_threads(plan.threads, threads_begun_with(plan) if ranks.count == 1 else None)
-    made = None if opened.generator is None else make_images(opened.generator, config)
+    begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
+    threads = take_threads(plan.threads, begun_with)
+    made = None if opened.generator is None else generate_inputs(opened.generator, config)
     training, held_out = split(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)
@@ -136,7 +137,7 @@ def prepare(
         images=loaded,
         about=replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0)),
         labels=class_labels(loaded.names, config),
-        made=made,
+        source_images=made,
         training=training,
         held_out=held_out,
         earlier=plan.earlier,
@@ -151,22 +152,22 @@ def no_score(prepared: PreparedTraining) -> ValidationScore | None:
 
 def train(
     prepared: PreparedTraining,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    distributed: DistributedContext = SINGLE_PROCESS,
     scorer: Callable[[PreparedTraining], ValidationScore | None] = no_score,
 ) -> int:
     """Begin or take up a run, and train until its budget is used; return the images seen.
 
     Args:
         prepared: what `prepare` returns.
-        ranks: the processes that share the work.
+        distributed: the processes that share the work.
         scorer: gives what scores the run on its way, if anything does; only the writer asks.
 
     Raises:
         RunError: if the run cannot continue the earlier one.
         PainterError: what `pipeline.training.loop.train` raises.
     """
-    begin(prepared, ranks)
-    validation_score = scorer(prepared) if ranks.is_writer else None
+    begin(prepared, distributed)
+    validation_score = scorer(prepared) if distributed.is_main_process else None
     return loop.train(
         prepared.config,
         prepared.images.pixels,
@@ -174,9 +175,9 @@ def train(
         prepared.run.path,
         device=prepared.device,
         validation_score=validation_score,
-        ranks=ranks,
+        distributed=distributed,
         labels=prepared.labels,
-        made=prepared.made,
+        source_images=prepared.source_images,
     )
 
 
@@ -197,17 +198,21 @@ def validation_score_of(
 
 
 def make_ready(
-    run: RunFolder, config: Config, about: TrainingData, ranks: DistributedContext, dry_run: bool
+    run: RunFolder,
+    config: Config,
+    about: TrainingData,
+    distributed: DistributedContext,
+    dry_run: bool,
 ) -> None:
     """Try to write into a run folder, mend its records, and refuse it if it is another's.
 
     One process does that for all, and none in a dry run.
     """
-    with ranks.shared_failure():
-        if ranks.is_writer and not dry_run:
+    with distributed.broadcast_errors():
+        if distributed.is_main_process and not dry_run:
             check_writable(run.state)
-            mend_records(run, about)
-    ranks.agree()
+            repair_records(run, about)
+    distributed.barrier()
     run.check_same_run(config, about)
 
 
@@ -217,11 +222,11 @@ def threads_begun_with(plan: TrainingPlan) -> int | None:
     return begun if begun is not None or plan.earlier is None else plan.earlier.read_threads()
 
 
-def begin(prepared: PreparedTraining, ranks: DistributedContext = SINGLE_PROCESS) -> None:
+def begin(prepared: PreparedTraining, distributed: DistributedContext = SINGLE_PROCESS) -> None:
     """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
     if prepared.earlier is None:
         return
-    with ranks.shared_failure():
-        if ranks.is_writer:
+    with distributed.broadcast_errors():
+        if distributed.is_main_process:
             continue_from(prepared.earlier, prepared.run, prepared.config, prepared.about)
-    ranks.agree()
+    distributed.barrier()

@@ -61,7 +61,9 @@ def make_video(
         DataError: if `out` is a folder.
     """
     check_video(out, sampler.output_size, fps)
-    latents = walk(sampler.law, sampler.latents(images), frames_per_step, loop, sampler.classes)
+    latents = walk(
+        sampler.distribution, sampler.latents(images), frames_per_step, loop, sampler.classes
+    )
 
     def frames() -> Iterator[np.ndarray]:
         for start in range(0, len(latents), batch_size):

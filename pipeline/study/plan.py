@@ -32,7 +32,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.home import at_home
 from pipeline.families.registry import check_makes_images
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
-from pipeline.training.continuation import unfit
+from pipeline.training.continuation import incompatible_settings
 
 Settings = dict[str, Any]
 MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
@@ -236,7 +236,7 @@ def _check_points(plan: StudyPlan) -> None:
     for point in plan.grid:
         if point.continues is not None:
             own, earlier = (configs[name, point.seed] for name in (point.label, point.continues))
-            if changed := unfit(earlier, own):
+            if changed := incompatible_settings(earlier, own):
                 raise ConfigError(
                     f"{point.label} continues {point.continues!r} and cannot change "
                     f"{'; '.join(changed)}."

@@ -20,7 +20,7 @@ from pipeline.core import errors
 from pipeline.core.errors import PainterError, RankLost
 from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
 from pipeline.system.storage import write_json
-from pipeline.training.distributed.context import join
+from pipeline.training.distributed.context import init_distributed
 from submission.kernel.machine import isolated
 from submission.kernel.training import Orders, train_share
 
@@ -107,8 +107,8 @@ def serve(orders: Path) -> None:
     """Train this process's share; a failure is left beside the orders for the kernel."""
     with isolated(orders.parent):
         try:
-            with join() as ranks:
-                train_share(Orders(**json.loads(orders.read_text())), ranks)
+            with init_distributed() as distributed:
+                train_share(Orders(**json.loads(orders.read_text())), distributed)
         except PainterError as error:
             _leave(orders.parent, error)
             sys.exit(error.exit_code)

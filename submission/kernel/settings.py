@@ -12,7 +12,7 @@ from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
 from pipeline.core.home import at_home
 from pipeline.data.sources import COMPETITION
-from pipeline.families.registry import enlarges, makes_images
+from pipeline.families.registry import is_upscaler, makes_images
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
 from pipeline.kaggle.names import did_you_mean, source_meant
 from submission.archive import check_image_count
@@ -98,7 +98,7 @@ class KernelSettings:
 
     def _check_upscaler(self, config: Config) -> None:
         """Check what goes with an upscaler, alone or after its generator."""
-        fits = self.generator is None or enlarges(config)
+        fits = self.generator is None or is_upscaler(config)
         _require(fits, "generator", self.generator, "None unless an upscaler is trained")
         if self.upscaler is None:
             for name in ("upscaler_minutes", "attached_upscaler"):

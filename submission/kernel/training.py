@@ -56,16 +56,16 @@ class Orders:
         )
 
 
-def train_share(orders: Orders, ranks: DistributedContext = SINGLE_PROCESS) -> int:
+def train_share(orders: Orders, distributed: DistributedContext = SINGLE_PROCESS) -> int:
     """Load the paintings and train, alone or as one of several ranks; return the images seen."""
-    prepared = prepare(orders.plan(), ranks)
-    if ranks.is_writer:
+    prepared = prepare(orders.plan(), distributed)
+    if distributed.is_main_process:
         for problem in prepared.images.unreadable[:10]:
             say(f"left out: {problem}")
         say(f"paintings: {len(prepared.images.names):,} from {orders.data}")
         say(f"threads: {prepared.threads}")
     budgeted = replace(prepared, config=with_budget(orders, prepared.config))
-    return train(budgeted, ranks, lambda it: small_score_if_possible(it, Path(orders.inputs)))
+    return train(budgeted, distributed, lambda it: small_score_if_possible(it, Path(orders.inputs)))
 
 
 def with_budget(orders: Orders, config: Config) -> Config:

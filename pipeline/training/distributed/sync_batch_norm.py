@@ -1,4 +1,4 @@
-"""BatchNorm whose statistics are those of the global batch, over all ranks.
+"""Synchronised BatchNorm: its statistics are those of the global batch, over all ranks.
 
 Then the result of a training does not depend on the number of ranks. torch's own SyncBatchNorm
 does the same on GPUs alone; this one runs wherever the ranks do, also on CPUs.
@@ -13,28 +13,28 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.training.distributed.context import all_reduce_sum, gather
+from pipeline.training.distributed.context import all_gather, all_reduce_sum
 
-_ALL_BUT_CHANNELS = (0, 2, 3)
+_BATCH_AND_SPACE = (0, 2, 3)
 
 
-class SynchronisedBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm over equal shares of a batch that several ranks hold."""
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm over a global batch of which each rank holds an equal share."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise (n, C, H, W) by the statistics of all ranks' images."""
         if not self.training:
             return super().forward(images)
         mean, variance, count = global_statistics(images.detach())
-        self._follow(mean, variance * (count / max(count - 1, 1)))
+        self._update_running_stats(mean, variance * (count / max(count - 1, 1)))
         normalised: torch.Tensor = _Normalise.apply(
             images, self.weight, self.bias, mean, variance, count, self.eps
         )
         return normalised
 
     @torch.no_grad()
-    def _follow(self, mean: torch.Tensor, unbiased: torch.Tensor) -> None:
-        """Move the running statistics, as `nn.BatchNorm2d` does."""
+    def _update_running_stats(self, mean: torch.Tensor, unbiased: torch.Tensor) -> None:
+        """Update the running statistics, as `nn.BatchNorm2d` does."""
         if self.running_mean is None or self.running_var is None:
             return
         share: float | torch.Tensor | None = self.momentum
@@ -47,15 +47,15 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var), share)
 
 
-def synchronise(network: nn.Module) -> None:
-    """Turn every `nn.BatchNorm2d` of a network into one over all ranks, in place.
+def convert_sync_batchnorm(network: nn.Module) -> None:
+    """Convert every `nn.BatchNorm2d` of a network to `SyncBatchNorm2d`, in place.
 
     Only the class changes: parameters, buffers and names stay, so optimisers still hold them and
     checkpoints fit any number of ranks.
     """
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = SynchronisedBatchNorm2d
+            module.__class__ = SyncBatchNorm2d
 
 
 @torch.no_grad()
@@ -68,8 +68,8 @@ def global_statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor,
     Args:
         images: (n, C, H, W), as many in every rank.
     """
-    variance, mean = torch.var_mean(_wide(images), _ALL_BUT_CHANNELS, correction=0)
-    every = gather(torch.stack([mean, variance]))
+    variance, mean = torch.var_mean(_at_least_float32(images), _BATCH_AND_SPACE, correction=0)
+    every = all_gather(torch.stack([mean, variance]))
     means, variances = every[:, 0], every[:, 1]
     mean = means.mean(0)
     variance = variances.mean(0) + (means - mean).square().mean(0)
@@ -102,21 +102,21 @@ class _Normalise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         images, weight, mean, scale = ctx.saved_tensors
-        dy = _wide(gradient)
-        y = (_wide(images) - _spread(mean)) * _spread(scale)
-        sums = torch.stack([dy.sum(_ALL_BUT_CHANNELS), (dy * y).sum(_ALL_BUT_CHANNELS)])
+        dy = _at_least_float32(gradient)
+        y = (_at_least_float32(images) - _per_channel(mean)) * _per_channel(scale)
+        sums = torch.stack([dy.sum(_BATCH_AND_SPACE), (dy * y).sum(_BATCH_AND_SPACE)])
         # The parameters' gradients stay this rank's own: they are averaged with all others.
         bias_gradient, weight_gradient = sums.clone().unbind()
         means = all_reduce_sum(sums) / ctx.count
-        dx = dy - _spread(means[0]) - y * _spread(means[1])
-        dx = (dx * _spread(weight * scale)).to(images.dtype)
+        dx = dy - _per_channel(means[0]) - y * _per_channel(means[1])
+        dx = (dx * _per_channel(weight * scale)).to(images.dtype)
         return dx, weight_gradient, bias_gradient, None, None, None, None
 
 
-def _wide(values: torch.Tensor) -> torch.Tensor:
-    """Return at least 32 bits a number: sums over a batch need them."""
+def _at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """Return float32 or float64: sums over a batch need at least 32 bits."""
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _spread(values: torch.Tensor) -> torch.Tensor:
+def _per_channel(values: torch.Tensor) -> torch.Tensor:
     return values[:, None, None]

@@ -1,6 +1,6 @@
-"""What generators start from: noise by a law such as `normal(0, 1)`, and the class of the image.
+"""Distributions of latents: noise such as `normal(0, 1)`, and the class of the image.
 
-The three laws compared by Buchowicz et al. for Monet paintings: normal(mean, deviation),
+The three distributions compared by Buchowicz et al. for Monet paintings: normal(mean, deviation),
 uniform(low, high), gamma(shape, scale).
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.core.errors import ConfigError
 from pipeline.core.randomness import stream
 
-_LAW = re.compile(r"\s*(\w+)\s*\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)\s*")
+_PATTERN = re.compile(r"\s*(\w+)\s*\(\s*([^,\s]+)\s*,\s*([^,\s]+)\s*\)\s*")
 _PARAMETERS = {
     "normal": ("mean", "deviation"),
     "uniform": ("low", "high"),
@@ -27,8 +27,8 @@ _EXPECTED = "normal(mean, deviation), uniform(low, high) or gamma(shape, scale)"
 
 
 @dataclass(frozen=True)
-class NoiseLaw:
-    """A law with two parameters; the components of z are independent."""
+class NoiseDistribution:
+    """A distribution with two parameters; the components of z are independent."""
 
     name: str
     first: float
@@ -43,8 +43,8 @@ class NoiseLaw:
             return (self.first + self.second) / 2
         return self.first * self.second
 
-    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return float32 noise of `shape` on the CPU."""
+    def sample(self, generator: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
+        """Sample float32 noise of `shape` on the CPU."""
         if self.name == "normal":
             values = generator.standard_normal(shape, np.float32) * self.second + self.first
         elif self.name == "uniform":
@@ -54,41 +54,41 @@ class NoiseLaw:
         return torch.from_numpy(values.astype(np.float32, copy=False))
 
 
-def parse_noise(text: str) -> NoiseLaw:
-    """Read a law such as `normal(0, 1)`.
+def parse_noise(text: str) -> NoiseDistribution:
+    """Parse a distribution such as `normal(0, 1)`.
 
     Raises:
-        ConfigError: if it is not one of the three laws with two valid numbers.
+        ConfigError: if it is not one of the three with two valid numbers.
     """
-    match = _LAW.fullmatch(text)
+    match = _PATTERN.fullmatch(text)
     if not match or match[1] not in _PARAMETERS:
         raise ConfigError(f"noise is {text!r}; expected {_EXPECTED}.")
     try:
-        law = NoiseLaw(match[1], float(match[2]), float(match[3]))
+        distribution = NoiseDistribution(match[1], float(match[2]), float(match[3]))
     except ValueError:
         raise ConfigError(f"noise is {text!r}; its two parameters must be numbers.") from None
     valid = {
-        "normal": law.second > 0,
-        "uniform": law.first < law.second,
-        "gamma": law.first > 0 and law.second > 0,
-    }[law.name]
-    if not (valid and np.isfinite([law.first, law.second]).all()):
-        names = " and ".join(_PARAMETERS[law.name])
+        "normal": distribution.second > 0,
+        "uniform": distribution.first < distribution.second,
+        "gamma": distribution.first > 0 and distribution.second > 0,
+    }[distribution.name]
+    if not (valid and np.isfinite([distribution.first, distribution.second]).all()):
+        names = " and ".join(_PARAMETERS[distribution.name])
         raise ConfigError(f"noise is {text!r}; {names} are out of range for {_EXPECTED}.")
-    return law
+    return distribution
 
 
 @dataclass(frozen=True)
-class Latents:
-    """The law of z (N, size + classes): noise, then the wanted class as 0 and 1."""
+class LatentDistribution:
+    """The distribution of z (N, size + classes): noise, then the class as one-hot."""
 
-    law: NoiseLaw
+    distribution: NoiseDistribution
     size: int
     classes: int = 0
 
     def batch(self, seed: int, purpose: str, position: int, count: int) -> torch.Tensor:
         """Return z (count, size + classes) for a purpose and a position, such as a step."""
-        noise = self.law.draw(stream(seed, purpose, position), (count, self.size))
+        noise = self.distribution.sample(stream(seed, purpose, position), (count, self.size))
         if not self.classes:
             return noise
         wanted = stream(seed, f"{purpose}: classes", position).integers(0, self.classes, count)
@@ -100,7 +100,7 @@ class Latents:
         Args:
             seed: of the set of images.
             indices: of the images, at least one.
-            wanted: number of the class that all have; by default any, each as likely.
+            wanted: index of the class of all; by default random classes, equally likely.
         """
         places = list(indices)
         noise = torch.stack([self._one(seed, index) for index in places])
@@ -112,7 +112,7 @@ class Latents:
         return self._with_classes(noise, np.array(drawn))
 
     def _one(self, seed: int, index: int) -> torch.Tensor:
-        return self.law.draw(stream(seed, "generate", index), (self.size,))
+        return self.distribution.sample(stream(seed, "generate", index), (self.size,))
 
     def _with_classes(self, noise: torch.Tensor, wanted: np.ndarray) -> torch.Tensor:
         classes = F.one_hot(torch.from_numpy(wanted), self.classes)
