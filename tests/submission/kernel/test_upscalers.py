@@ -161,7 +161,8 @@ def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
     source = source.replace(
         call,
         "import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n"
-        f"from pipeline.families.upscaler import generated_inputs\ngenerated_inputs.COUNT = 6\n{call}",
+        "from pipeline.families.upscaler import generated_inputs\n"
+        f"generated_inputs.COUNT = 6\n{call}",
     )
     done = run_script(source, inputs, tmp_path / "working")
     assert done.returncode == 0, done.stdout
