@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -58,13 +58,20 @@ class Place:
 class Room:
     """What all requests hold together, and how much that may be."""
 
-    def __init__(self, most_images: int = IMAGES, most_bytes: int = BYTES) -> None:
+    def __init__(
+        self,
+        most_images: int = IMAGES,
+        most_bytes: int = BYTES,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin empty.
 
         Args:
             most_images: a request for more is always refused.
             most_bytes: an answer that may have more than half is always refused.
+            now: reads the clock that answers are timed by, in seconds.
         """
+        self._now = now
         self.images = self.bytes = 0
         self._most_images, self._most_bytes = most_images, most_bytes
         self._making, self._sending = Pace(), Pace()
@@ -83,18 +90,18 @@ class Room:
         self._refuse_beyond(images, most_bytes)
         self.images += images
         self.bytes += most_bytes
-        place = Place(images, most_bytes, self.images, time.monotonic())
+        place = Place(images, most_bytes, self.images, self._now())
         try:
             yield place
         finally:
             if place.images == 0:
-                self._sending.note(time.monotonic() - place.since, place.queue)
+                self._sending.note(self._now() - place.since, place.queue)
             self.images -= place.images
             self.bytes -= place.bytes
 
     def made(self, place: Place, size: int) -> None:
         """Note that an answer is made, and of how many bytes: from now on it is being sent."""
-        now = time.monotonic()
+        now = self._now()
         self._making.note(now - place.since, place.queue)
         self.images -= place.images
         self.bytes += size - place.bytes

@@ -9,7 +9,8 @@ processes can share the work (see `pipeline.training.distributed.context`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ def train(
     ranks: DistributedContext = SINGLE_PROCESS,
     labels: torch.Tensor | None = None,
     made: torch.Tensor | None = None,
+    now: Callable[[], float] = time.perf_counter,
 ) -> int:
     """Train until the budget is used; resume if there is a state. Returns the images seen.
 
@@ -70,6 +72,7 @@ def train(
         ranks: the processes that share the work.
         labels: classes of the paintings, int64 (N,), if the config names classes.
         made: small images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too.
+        now: reads a clock, in seconds; what passes on it is training time.
 
     Raises:
         RunError: if the folder holds another run or a damaged state, or another process trains.
@@ -85,7 +88,9 @@ def train(
     run.check_same_run(config, data)
     state, batches = set_up(config, pixels, precision, rows, labels, made)
     with locked_by_writer(run, ranks):
-        return _train(config, state, batches, data, run, precision, budget, validation_score, ranks)
+        return _train(
+            config, state, batches, data, run, precision, budget, validation_score, ranks, now
+        )
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:
@@ -112,6 +117,7 @@ def _train(
     budget: Budget,
     validation_score: ValidationScore | None,
     ranks: DistributedContext,
+    now: Callable[[], float],
 ) -> int:
     # --- Take up where the last sitting ended, if there was one.
     resumed = run.state.exists()
@@ -135,7 +141,7 @@ def _train(
         with ranks.shared_failure():
             make_room(run, resumed)
             run.record_sitting(config, data, precision.name, where(ranks, precision))
-            logger = RunLogger(run, config, state, batches, validation_score)
+            logger = RunLogger(run, config, state, batches, validation_score, now)
     bar = progress_bar(shown=ranks.is_writer)
 
     # --- Train. The clock counts this sitting and all before it.

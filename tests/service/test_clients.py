@@ -21,6 +21,7 @@ from pipeline.service.batching import Batcher
 from pipeline.service.connection import PIECE, UNSENT, PatientProtocol
 from pipeline.service.inference import InferenceService
 from pipeline.service.queries import MAX_IMAGES, MAX_PIXELS
+from tests.support.clock import StandingTime
 from tests.support.service_helpers import Held, serving, tiny_model
 
 PATIENCE = 1.0
@@ -270,18 +271,16 @@ def test_the_pace_is_that_of_the_queue() -> None:
 
 
 def test_retry_after_follows_the_queue() -> None:
-    now = [0.0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.service.admission.time.monotonic", lambda: now[0])
-        room = Room(most_images=8)
-        with room.place(2, 100) as place:
-            now[0] = 3.0
-            room.made(place, 50)  # 1.5 seconds an image
-        waits = []
-        for queue in (4, 8):
-            with room.place(queue, 100), pytest.raises(ServiceBusy) as busy:
-                room._refuse_beyond(8, 100)
-            waits.append(busy.value.seconds)
+    time = StandingTime()
+    room = Room(most_images=8, now=time.clock.now)
+    with room.place(2, 100) as place:
+        time.sleep(3.0)
+        room.made(place, 50)  # 1.5 seconds an image
+    waits = []
+    for queue in (4, 8):
+        with room.place(queue, 100), pytest.raises(ServiceBusy) as busy:
+            room._refuse_beyond(8, 100)
+        waits.append(busy.value.seconds)
     assert waits == [6, 12]
 
 

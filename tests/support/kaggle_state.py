@@ -27,6 +27,8 @@ from typing import IO, Any, TypeVar
 
 from PIL import Image
 
+from tests.support import forks
+
 OWNER = "alice"
 COMPETITION = "gan-getting-started"
 FINISHED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
@@ -35,7 +37,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 Files = Mapping[str, bytes | Path]
 LayOut = Callable[[Path], None]
-StartScript = Callable[[str, Path, Path], "subprocess.Popen[bytes] | forks.Process"]
+StartScript = Callable[[str, Path, Path], subprocess.Popen[bytes] | forks.Process]
 
 
 class Refused(Exception):  # noqa: N818 - no fault of the program: the site says no
