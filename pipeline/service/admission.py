@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -59,14 +59,19 @@ class Capacity:
     """What all requests have reserved together, and its limits."""
 
     def __init__(
-        self, max_images: int = MAX_PENDING_IMAGES, max_bytes: int = MAX_PENDING_BYTES
+        self,
+        max_images: int = MAX_PENDING_IMAGES,
+        max_bytes: int = MAX_PENDING_BYTES,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin empty.
 
         Args:
             max_images: a request for more is always refused.
             max_bytes: a response that may have more than half is always refused.
+            now: reads the clock that answers are timed by, in seconds.
         """
+        self._now = now
         self.images = self.bytes = 0
         self._max_images, self._max_bytes = max_images, max_bytes
         self._making, self._sending = WaitEstimate(), WaitEstimate()
@@ -85,18 +90,18 @@ class Capacity:
         self._check_capacity(images, max_bytes)
         self.images += images
         self.bytes += max_bytes
-        reservation = Reservation(images, max_bytes, self.images, time.monotonic())
+        reservation = Reservation(images, max_bytes, self.images, self._now())
         try:
             yield reservation
         finally:
             if reservation.images == 0:
-                self._sending.note(time.monotonic() - reservation.since, reservation.queue)
+                self._sending.note(self._now() - reservation.since, reservation.queue)
             self.images -= reservation.images
             self.bytes -= reservation.bytes
 
     def made(self, reservation: Reservation, size: int) -> None:
         """Record that a response is computed, and its bytes: from now on it is being sent."""
-        now = time.monotonic()
+        now = self._now()
         self._making.note(now - reservation.since, reservation.queue)
         self.images -= reservation.images
         self.bytes += size - reservation.bytes

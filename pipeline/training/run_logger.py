@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -50,11 +50,12 @@ class RunLogger:
         state: TrainingState,
         batches: Batches,
         validation_score: ValidationScore | None = None,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Start the clock; truncate the logs to what the checkpoint covers."""
+        """Start the clock, which reads seconds from `now`; truncate the logs to the checkpoint."""
         self._run, self._config, self._state, self._batches = run, config, state, batches
         self._earlier_seconds, self._first_step = state.seconds, state.step
-        self._started = time.perf_counter()
+        self._now, self._started = now, now()
         self._log = RunLog(run, state.log_sizes)
         self._curves = TensorBoardWriter(run.path / "tensorboard", state.step)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=state.device)
@@ -94,7 +95,7 @@ class RunLogger:
 
     def clock(self) -> float:
         """Return the training seconds of the run, pauses left out."""
-        return self._earlier_seconds + time.perf_counter() - self._started
+        return self._earlier_seconds + self._now() - self._started
 
     def begin(self, resumed: bool, precision: str) -> None:
         """Log the start; save at once, so that a full disk shows now and saving is timed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -37,18 +38,24 @@ from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
 from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank
 
 
-def run(settings: dict[str, Any], inputs: str | Path, working: str | Path) -> None:
+def run(
+    settings: dict[str, Any],
+    inputs: str | Path,
+    working: str | Path,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Do the kernel's task, from the inputs into the working folder.
 
     Args:
         settings: what `KernelSettings.to_dict` returns.
         inputs: the folder where Kaggle mounts the attached data.
         working: the folder that Kaggle keeps; becomes the run folder.
+        now: reads the clock that the kernel's minutes begin on, in seconds.
 
     Raises:
         PainterError: if any step failed. What is in the working folder then is whole.
     """
-    began = time.monotonic()
+    began = now()
     folder = RunFolder(Path(working))
     with tempfile.TemporaryDirectory(prefix="painter-") as scratch, isolated(Path(scratch)):
         try:

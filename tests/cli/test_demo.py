@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import submission.archive
 from pipeline.cli import run_command
 from pipeline.data import sources
 from pipeline.data.images import open_images
+from tests.support import forks
 
 SMALL = [
     "image_size=32", "generator_channels=4", "discriminator_channels=4", "latent_size=4",
@@ -85,11 +84,10 @@ def test_json_on_standard_output_is_one_object_and_nothing_else(tmp_path: Path) 
     for index in range(4):
         draw_landscape(index, size=64).save(folder / f"{index}.png")
     environment = os.environ | {"PAINTER_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "score", str(folder), "--reference", str(folder),
-         "--features", "efficientnet-lite0", "--json", "-"],
-        capture_output=True, text=True, env=environment, check=True,
-    )  # fmt: skip
+    words = ["score", str(folder), "--reference", str(folder)]
+    words += ["--features", "efficientnet-lite0", "--json", "-"]
+    done = forks.run(forks.painter, *words, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n_generated"] == 4
 
 

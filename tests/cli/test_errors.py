@@ -3,8 +3,6 @@
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from pipeline.config import preset_names
 from pipeline.runs.files import read_json
 from pipeline.scoring import extractors
 from pipeline.system.storage import write_json
+from tests.support import forks
 from tests.support.factories import Hostile, finished_run
 from tests.support.helpers import TINY_RUN, encoded, fill, pack, painting
 from tests.support.scoring_helpers import QuadrantMeans
@@ -468,11 +467,7 @@ def test_the_process_ends_with_code_2_and_the_same_message(
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("this is a text")
     before = contents(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False, timeout=100,
-    )  # fmt: skip
+    done = forks.run(forks.painter, *arguments, cwd=tmp_path, env=os.environ)
     assert done.returncode == 2
     assert done.stdout == ""
     assert message in done.stderr

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.core import credentials
 from pipeline.core.errors import KaggleError
+from tests.support import forks
 from tests.support.kaggle_desk import PUSH, Desk, desk, painter_process
 from tests.support.kaggle_server import (
     COMPETITIONS,
@@ -276,11 +277,8 @@ def command_line(
     server: KaggleServer, home: Path, variables: dict[str, str], *words: str
 ) -> subprocess.CompletedProcess[str]:
     """Run painter as a user does; look for the secrets in all that it prints and leaves."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words],
-        cwd=ROOT, env=server.environment(home, credentials=False) | variables,
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+    env = server.environment(home, credentials=False) | variables
+    done = forks.run(forks.painter, *words, cwd=ROOT, env=env)
     for secret in (TOKEN, KEY, BASIC.split()[1], base64.b64encode(TOKEN.encode()).decode()[:-4]):
         assert secret not in done.stdout + done.stderr
         assert secret[:9] not in done.stdout + done.stderr

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from pipeline.data.pixels import (
     write_pixel_cache,
 )
 from pipeline.system.parallel import IO_PREFETCH, map_with_progress
+from tests.support import forks
 from tests.support.helpers import encoded, fill, painting
 
 
@@ -150,9 +150,10 @@ write_pixel_cache(until_killed(), 3, (3, 2, 2), "key")
 """
 
 
-def test_a_crash_leaves_nothing_that_is_taken_for_whole_and_is_cleared_away() -> None:
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=root, check=False)
+def test_a_crash_leaves_nothing_that_is_taken_for_whole_and_is_cleared_away(
+    tmp_path: Path,
+) -> None:
+    done = forks.run(forks.code, KILLED, cwd=tmp_path, env=os.environ)
     assert done.returncode == 9
     assert cached() == ["pixels.uint8"]  # in a folder with a temporary name
     assert read_pixel_cache("key") is None

@@ -80,11 +80,10 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     folder = tmp_path_factory.mktemp("desk")
     fill(folder / "monet")
-    with PainterProcess() as process:
-        yield Desk(process, folder)
+    return Desk(PainterProcess(), folder)
 
 
 @pytest.fixture(scope="module")

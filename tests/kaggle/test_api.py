@@ -3,7 +3,6 @@
 import base64
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from pipeline.cli import run_command
 from pipeline.core.errors import KaggleError
 from pipeline.kaggle.api import KaggleClient
+from tests.support import forks
 from tests.support.helpers import encoded, pack, painting
 from tests.support.kaggle_server import (
     COMPETITIONS,
@@ -54,12 +54,8 @@ def download(
     """Run `painter download` into `folder`/data, and look for the key in all that it leaves."""
     home = folder / "home"
     home.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "download", "--source", source,
-         "--data", str(folder / "data")],
-        cwd=ROOT, env=server.environment(home, credentials), capture_output=True, text=True,
-        check=False, timeout=100,
-    )  # fmt: skip
+    words = ("download", "--source", source, "--data", str(folder / "data"))
+    done = forks.run(forks.painter, *words, cwd=ROOT, env=server.environment(home, credentials))
     left = [p.read_bytes() for p in folder.rglob("*") if p.is_file()]
     for secret in (KEY, base64.b64encode(f"{USER}:{KEY}".encode()).decode()):
         assert secret not in done.stdout + done.stderr
@@ -99,10 +95,8 @@ except PainterError as error:
 
 def client_says(environment: dict[str, str], folder: Path) -> str:
     """Return the message of a failing download, without the second that the stage starts in."""
-    done = subprocess.run(
-        [sys.executable, "-c", CLIENT, str(folder)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=100,
-    )  # fmt: skip
+    done = forks.run(forks.code, CLIENT, str(folder), cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert KEY not in done.stdout
     return done.stdout

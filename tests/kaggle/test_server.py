@@ -1,8 +1,6 @@
 """The Kaggle on this machine, looked at through Kaggle's real client in a process of its own."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import forks
 from tests.support.helpers import encoded, pack, painting
 from tests.support.kaggle_server import (
     COMPETITIONS,
@@ -123,11 +122,8 @@ def client(server: KaggleServer, folder: Path, code: str, **variables: str) -> d
     """Run `code` with Kaggle's client and return what it puts into `seen`."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + code + END, str(home)],
-        cwd=ROOT, env=server.environment(home, not variables) | variables, capture_output=True,
-        text=True, check=False, timeout=100,
-    )  # fmt: skip
+    env = server.environment(home, not variables) | variables
+    done = forks.run(forks.code, PRELUDE + code + END, str(home), cwd=ROOT, env=env)
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads((home / "seen.json").read_text())
     return seen

@@ -201,7 +201,7 @@ def test_a_script_larger_than_kaggle_takes_is_refused(monkeypatch: pytest.Monkey
 def test_the_script_trains_and_leaves_a_valid_submission_where_only_kaggles_libraries_are(
     tmp_path: Path, inputs: Path, kernel: Kernel
 ) -> None:
-    done = run_script(kernel.script, inputs, tmp_path / "working")
+    done = run_script(kernel.script, inputs, tmp_path / "working", new=True)
     assert done.returncode == 0, done.stdout
     run = RunFolder(tmp_path / "working")
     assert {path.name for path in run.path.iterdir()} == LEFT

@@ -21,6 +21,7 @@ from pipeline.service.connection import CHUNK_SIZE, MAX_UNSENT_BYTES, TimeoutPro
 from pipeline.service.inference import InferenceService
 from pipeline.service.queries import MAX_IMAGES, MAX_PIXELS
 from pipeline.service.responses import HeadAsGet, until_disconnected
+from tests.support.clock import StandingTime
 from tests.support.service_helpers import Held, serving, tiny_model
 
 PATIENCE = 1.0
@@ -272,18 +273,16 @@ def test_the_pace_is_that_of_the_queue() -> None:
 
 
 def test_retry_after_follows_the_queue() -> None:
-    now = [0.0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.service.admission.time.monotonic", lambda: now[0])
-        capacity = Capacity(max_images=8)
-        with capacity.reserve(2, 100) as reservation:
-            now[0] = 3.0
-            capacity.made(reservation, 50)  # 1.5 seconds an image
-        waits = []
-        for queue in (4, 8):
-            with capacity.reserve(queue, 100), pytest.raises(ServiceBusy) as busy:
-                capacity._check_capacity(8, 100)
-            waits.append(busy.value.seconds)
+    time = StandingTime()
+    capacity = Capacity(max_images=8, now=time.clock.now)
+    with capacity.reserve(2, 100) as reservation:
+        time.sleep(3.0)
+        capacity.made(reservation, 50)  # 1.5 seconds an image
+    waits = []
+    for queue in (4, 8):
+        with capacity.reserve(queue, 100), pytest.raises(ServiceBusy) as busy:
+            capacity._check_capacity(8, 100)
+        waits.append(busy.value.seconds)
     assert waits == [6, 12]
 
 

@@ -42,6 +42,12 @@ def desk(tmp_path: Path, painter_process: PainterProcess) -> Iterator[Desk]:
         desk.refuse_secrets()
 
 
+def two_points(desk: Desk) -> None:
+    """Leave out a point, where two show the same: scoring each takes seconds."""
+    file = desk.folder / "laws.toml"
+    file.write_text(file.read_text().replace("[1000, 2000, 3000]", "[1000, 2000]"))
+
+
 STUDY_COMMAND = ("study", "laws.toml", "--data", "paintings", "--out", "laws", "--on", "kaggle")
 
 
@@ -60,23 +66,25 @@ def test_points_are_pushed_pulled_scored_here_and_never_pushed_again(desk: Desk)
 
 
 def test_what_was_pulled_and_is_gone_is_pulled_or_pushed_again(desk: Desk) -> None:
+    two_points(desk)
     desk.works(*STUDY_COMMAND)
-    whole, bare, *_ = sorted(p for p in (desk.folder / "laws").iterdir() if p.is_dir())
+    whole, bare = sorted(p for p in (desk.folder / "laws").iterdir() if p.is_dir())
     shutil.rmtree(whole)
     for name in ("images.zip", "score.json"):
         (bare / name).unlink()
     shown = desk.works(*STUDY_COMMAND)
-    assert shown.count("` | 1 |") == 3
+    assert shown.count("` | 1 |") == 2
     assert desk.read(f"laws/{bare.name}/score.json")["n_generated"] == 5
     # One kernel was pushed anew; the output of the other was still there.
     versions = sorted(len(k.versions) for k in desk.server.kernels.values())
-    assert versions in ([1, 1, 1], [1, 1, 2])
+    assert versions in ([1, 1], [1, 2])
 
 
 def test_a_kernel_that_fails_is_a_point_that_failed(desk: Desk) -> None:
+    two_points(desk)
     desk.server.runner = Scripted("ERROR", polls=0, failure_message="out of memory")
     message = desk.fails(1, *STUDY_COMMAND)
-    assert "3 points failed" in message
+    assert "2 points failed" in message
     assert "out of memory" in message
     desk.server.runner = Scripted(files=output(), polls=0)
     assert "| `2000` | 1 |" in desk.works(*STUDY_COMMAND)

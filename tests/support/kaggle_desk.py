@@ -82,9 +82,8 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def painter_process() -> Iterator[PainterProcess]:
-    with PainterProcess() as process:
-        yield process
+def painter_process() -> PainterProcess:
+    return PainterProcess()
 
 
 @pytest.fixture

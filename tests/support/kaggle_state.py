@@ -27,6 +27,8 @@ from typing import IO, Any, TypeVar
 
 from PIL import Image
 
+from tests.support import forks
+
 OWNER = "alice"
 COMPETITION = "gan-getting-started"
 FINISHED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
@@ -35,7 +37,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 Files = Mapping[str, bytes | Path]
 LayOut = Callable[[Path], None]
-StartScript = Callable[[str, Path, Path], "subprocess.Popen[bytes]"]
+StartScript = Callable[[str, Path, Path], subprocess.Popen[bytes] | forks.Process]
 
 
 class Refused(Exception):  # noqa: N818 - no fault of the program: the site says no
@@ -159,7 +161,7 @@ class Really(Runner):
         self._lock = threading.Lock()
         self._stopped = False
         self._threads: list[threading.Thread] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes] | forks.Process] = []
         self._folders: list[Path] = []
 
     def start(self, run: KernelVersion, lay_out: LayOut) -> None:
@@ -223,13 +225,13 @@ class Really(Runner):
         return failure
 
 
-def _sandboxed(text: str, inputs: Path, working: Path) -> subprocess.Popen[bytes]:
+def _sandboxed(text: str, inputs: Path, working: Path) -> forks.Process:
     from tests.support.kernel_sandbox import start_script
 
     return start_script(text, inputs, working)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes] | forks.Process) -> None:
     """Kill a process, and with it all others if it leads a group of its own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

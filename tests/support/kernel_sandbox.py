@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from tests.house.test_architecture import beyond_kaggles_image
-from tests.support.module_graph import PACKAGES
+from tests.support import forks
+from tests.support.module_graph import PACKAGES, ROOT
 
 INPUT = "/kaggle/input"
 WORKING = "/kaggle/working"
@@ -51,12 +52,20 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run_script(
-    text: str, inputs: Path, working: Path, timeout: float = 300
+    text: str, inputs: Path, working: Path, timeout: float = 300, new: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a kernel's source to its end; `stdout` is all that it printed to either stream."""
+    """Run a kernel's source to its end; `stdout` is all that it printed to either stream.
+
+    Args:
+        text: the source, as `start_script` takes it.
+        inputs: as there.
+        working: as there.
+        timeout: seconds after which it is killed, and `subprocess.TimeoutExpired` raised.
+        new: in a new interpreter, where nothing has been imported before.
+    """
     with tempfile.TemporaryDirectory(prefix="kernel-log-") as folder:
         log = Path(folder) / "log.txt"
-        process = start_script(text, inputs, working, log)
+        process = start_script(text, inputs, working, log, new)
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -69,8 +78,8 @@ def run_script(
 
 
 def start_script(
-    text: str, inputs: Path, working: Path, log: Path | None = None
-) -> subprocess.Popen[bytes]:
+    text: str, inputs: Path, working: Path, log: Path | None = None, new: bool = False
+) -> forks.Process:
     """Start a kernel's source: a script, or a notebook, whose code cells run in order.
 
     Args:
@@ -78,6 +87,7 @@ def start_script(
         inputs: takes the place of /kaggle/input.
         working: takes the place of /kaggle/working; also the current directory, as there.
         log: takes both output streams; without it they are two pipes.
+        new: in a new interpreter, where nothing has been imported before.
 
     Returns:
         The process, which leads a group of its own.
@@ -91,35 +101,33 @@ def start_script(
     (folder / "home").mkdir()
     (folder / "tmp").mkdir()
     (folder / "script.py").write_text(source)
-    hidden = ",".join(sorted({*beyond_kaggles_image(), *PACKAGES}))
-    command = [sys.executable, "-c", _SANDBOX, hidden, str(folder / "script.py")]
-    if log is None:
-        process = _start(command, folder, working, subprocess.PIPE, subprocess.PIPE)
-    else:
-        with log.open("wb") as file:
-            process = _start(command, folder, working, file, subprocess.STDOUT)
-    weakref.finalize(process, shutil.rmtree, folder, ignore_errors=True)
-    return process
-
-
-def _start(
-    command: list[str], folder: Path, working: Path, stdout: int | IO[bytes], stderr: int
-) -> subprocess.Popen[bytes]:
+    hidden = sorted({*beyond_kaggles_image(), *PACKAGES, "tests"})
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.Popen(
-        command,
-        cwd=working,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=True,
+    work = in_a_new_interpreter if new else as_if_in_one
+    process = forks.Process(
+        work, str(folder / "script.py"), hidden, cwd=working, env=environment, log=log
     )
+    weakref.finalize(process, shutil.rmtree, folder, ignore_errors=True)
+    return process
+
+
+def in_a_new_interpreter(script: str, hidden: Sequence[str]) -> None:
+    """Run a script in a new interpreter that takes the place of this process."""
+    os.execv(sys.executable, [sys.executable, "-c", _SANDBOX, ",".join(hidden), script])
+
+
+def as_if_in_one(script: str, hidden: Sequence[str]) -> None:
+    """Run a script here, with what is hidden forgotten, and the path as Python makes it."""
+    forgotten = {*hidden, "tqdm"}  # which reads the environment when it is imported
+    for name in [name for name in sys.modules if name.split(".")[0] in forgotten]:
+        del sys.modules[name]
+    sys.path[:] = ["", *(path for path in sys.path if path not in ("", str(ROOT)))]
+    forks.code(_SANDBOX, ",".join(hidden), script)
 
 
 def code_of(text: str) -> str:

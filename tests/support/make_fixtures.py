@@ -113,11 +113,11 @@ def make_submission(out: Path) -> None:
 
     Its images.zip is left out: the least that a submission may have is 7,000 images.
     """
-    with KaggleServer() as server, PainterProcess() as process:
+    with KaggleServer() as server:
         images = fill(Path("kaggle/monet_jpg"), 4).parent
         server.files["gan-getting-started.zip"] = zipped(images)
         server.runner = Really(240)
-        desk = Desk(server, process, Path("desk").resolve())
+        desk = Desk(server, PainterProcess(), Path("desk").resolve())
         desk.minimum = 7000
         desk.works(*PUSH, "--set", "precision=float32", "--minutes", "5", "--wait")
         desk.works("kernel", "pull", "--run", RUN)

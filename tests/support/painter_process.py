@@ -1,21 +1,18 @@
-"""painter's command line in a process of its own that takes one command after the other.
+"""painter's command line, one process a command, as a user runs it.
 
-Importing torch and the Kaggle client takes seconds; here a module of tests pays for it once. The
-client is the real one. Pauses are short there, so that what is tried again is tried at once.
+The client of Kaggle is the real one. Pauses are short there, so that what is tried again is tried
+at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from tests.support import forks
 
 ROOT = Path(__file__).parents[2]
 SHORT = 0.001
@@ -38,83 +35,44 @@ class Done:
 
 
 class PainterProcess:
-    """Starts the process when it is first needed, and again after it was killed."""
+    """Runs one command after the other."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+        self._process: forks.Process | None = None
 
     @property
     def pid(self) -> int:
+        """Return the number of the command's process, for those who want to kill it."""
         assert self._process is not None
         return self._process.pid
 
     def run(self, args: list[str], cwd: Path, env: dict[str, str], minimum: int = 7000) -> Done:
         """Run one command; `minimum` is how many images a submission needs."""
-        process = self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        job = {"args": args, "cwd": str(cwd), "env": env, "minimum": minimum}
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        reply = process.stdout.readline()
-        if not reply:
-            return Done(process.wait(), "", "")
-        return Done(**json.loads(reply))
+        env = env | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "OMP_NUM_THREADS": "1"}
+        self._process = forks.Process(hurried, args, minimum, cwd=cwd, env=env)
+        out, err = self._process.communicate()
+        return Done(self._process.wait(), out.decode(), err.decode())
 
-    def _start(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            if self._process is not None:
-                self._process.communicate()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.painter_process"],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env=os.environ | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "OMP_NUM_THREADS": "1"},
-            )
-        return self._process
+
+def hurried(args: list[str], minimum: int) -> None:
+    """Be painter, with short pauses and a number of images that a submission needs."""
+    hurry()
+    from submission import archive
+
+    vars(archive)["MINIMUM_IMAGES"] = minimum
+    from pipeline.cli import run_command
+
+    sys.exit(run_command(args))
 
 
 def hurry() -> None:
-    """Cut every pause of this process short, before a clock is made of what waits."""
+    """Cut every pause of this process short, painter's own and those of Kaggle's client."""
+    from pipeline.core.polling import SYSTEM_CLOCK
+
     sleep = time.sleep
 
     def nap(seconds: Any, /) -> None:
         sleep(min(seconds, SHORT))
 
     time.sleep = nap
-
-
-def serve() -> None:
-    """Take jobs from standard input until it ends."""
-    hurry()
-    from pipeline.cli import run_command
-    from submission import archive
-
-    answers = sys.stdout
-    jobs = os.fdopen(os.dup(0))  # the client's exit() closes standard input itself
-    for line in jobs:
-        job: dict[str, Any] = json.loads(line)
-        os.environ.clear()
-        os.environ.update(job["env"])
-        os.chdir(job["cwd"])
-        vars(archive)["MINIMUM_IMAGES"] = job["minimum"]
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run_command(job["args"])
-        answer = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-if __name__ == "__main__":
-    serve()
+    object.__setattr__(SYSTEM_CLOCK, "sleep", nap)  # it was made before, as a frozen one

@@ -1,12 +1,11 @@
 """Several ranks of one training as real processes on this machine, without torchrun.
 
-The processes come from one server that has imported torch once; they find each other as torchrun
+The processes are forked off the server of `forks`; they find each other as torchrun
 would let them, by environment variables.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import socket
@@ -18,11 +17,10 @@ from typing import Any
 import torch
 
 from pipeline.training.distributed.context import init_distributed
+from tests.support.forks import CONTEXT
 
 PATIENCE = 120
 """Seconds after which a test counts as hanging, on however busy a machine."""
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.support.rank_processes", "pipeline.training.loop"])
 
 
 def run_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -44,10 +42,10 @@ def run_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any
 def _start(
     rank: int, count: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> tuple[Any, Connection]:
-    answers, answer = _CONTEXT.Pipe(duplex=False)
+    answers, answer = CONTEXT.Pipe(duplex=False)
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
     texts = {name: str(number) for name, number in numbers.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    process = _CONTEXT.Process(target=_serve, args=(texts, answer, work, pickle.dumps(arguments)))
+    process = CONTEXT.Process(target=_serve, args=(texts, answer, work, pickle.dumps(arguments)))
     process.start()
     answer.close()
     return process, answers

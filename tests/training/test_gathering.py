@@ -68,19 +68,27 @@ def test_a_failure_in_the_thread_comes_out_where_its_step_is_asked_for() -> None
         gather(2)
 
 
+@pytest.fixture(scope="module")
+def in_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run whose images are in memory."""
+    run = tmp_path_factory.mktemp("memory") / "run"
+    loop.train(tiny(), noise_paintings(), DATA, run, CPU)
+    return run
+
+
 @pytest.mark.parametrize("source", [noise_paintings, mapped])
 @pytest.mark.parametrize("gatherer", [None, ahead])
 def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
     tmp_path: Path,
+    in_memory: Path,
     monkeypatch: pytest.MonkeyPatch,
     source: Callable[[], torch.Tensor],
     gatherer: Any,
 ) -> None:
-    loop.train(tiny(), noise_paintings(), DATA, tmp_path / "memory", CPU)
     if gatherer is not None:
         monkeypatch.setattr(Batches, "_fetcher", gatherer)
     loop.train(tiny(), source(), DATA, tmp_path / "other", CPU)
-    assert_equal_runs(tmp_path / "memory", tmp_path / "other")
+    assert_equal_runs(in_memory, tmp_path / "other")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import signal
-import types
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,24 @@ from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, Interrupted
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.estimate import describe
-from pipeline.training import loop, run_logger
+from pipeline.training import loop
 from pipeline.training.continuation import continue_from
 from pipeline.training.distributed.context import DistributedContext
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.schedule import Schedule, described
 from pipeline.training.state import TrainingState
 from tests.stages.test_estimate import prepared
+from tests.support.clock import StandingTime
 from tests.support.factories import batches_of, noise_paintings
 from tests.support.rank_processes import run_ranks
-from tests.training.test_training import DATA, assert_equal_runs, happens_after, tiny, train
+from tests.training.test_training import (
+    DATA,
+    assert_equal_runs,
+    every_step,
+    happens_after,
+    tiny,
+    train,
+)
 
 RATE = 2e-4
 LINEAR: dict[str, Any] = {"learning_rate_schedule": "linear", "log_every": 1}
@@ -124,26 +131,19 @@ def test_a_run_follows_its_schedule_and_resumed_equals_uninterrupted_bit_for_bit
 def test_under_a_budget_in_minutes_the_rate_goes_on_from_where_it_stood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [1000.0]
-    take_step = RunLogger.after_step
-
-    def after_ten_seconds(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
-        now[0] += 10
-        take_step(self, values)
-
-    monkeypatch.setattr(run_logger, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(RunLogger, "after_step", after_ten_seconds)
+    time = StandingTime()
+    every_step(monkeypatch, lambda: time.sleep(10))
     cosine = {"learning_rate_schedule": "cosine", "learning_rate_decay_share": 1.0, "log_every": 1,
               "images": None, "minutes": 2.0}  # fmt: skip
-    train(tmp_path / "whole", **cosine)
+    train(tmp_path / "whole", time.clock.now, **cosine)
     expected = [RATE * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(11)]
     assert rates(tmp_path / "whole") == pytest.approx(expected, rel=1e-5)  # 10 s are kept to save
     with monkeypatch.context() as patched:
         happens_after(patched, 20, interrupt)
         with pytest.raises(Interrupted):
-            train(tmp_path / "parts", **cosine)
-    now[0] += 3600  # a pause is no training time
-    train(tmp_path / "parts", **cosine)
+            train(tmp_path / "parts", time.clock.now, **cosine)
+    time.sleep(3600)  # a pause is no training time
+    train(tmp_path / "parts", time.clock.now, **cosine)
     assert rates(tmp_path / "parts") == rates(tmp_path / "whole")
 
 

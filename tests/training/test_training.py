@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import types
@@ -32,7 +31,8 @@ from pipeline.training.interruption import StopRequest
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
 from pipeline.training.tensorboard import TensorBoardWriter
-from tests.support import factories
+from tests.support import factories, forks
+from tests.support.clock import StandingTime
 from tests.support.factories import CPU, batches_of, data_about, noise_paintings, tiny_config
 
 TINY = factories.TINY | {
@@ -53,8 +53,8 @@ def tiny(**changes: Any) -> Config:
     return tiny_config(TINY, **changes)
 
 
-def train(run: Path, **changes: Any) -> int:
-    return loop.train(tiny(**changes), noise_paintings(), DATA, run, CPU)
+def train(run: Path, now: Callable[[], float] = time.perf_counter, **changes: Any) -> int:
+    return loop.train(tiny(**changes), noise_paintings(), DATA, run, CPU, now=now)
 
 
 def statistics(run: Path) -> list[dict[str, float]]:
@@ -92,6 +92,17 @@ def happens_after(patch: pytest.MonkeyPatch, images: int, event: Callable[[], No
         original(self, values)
         if self.images_seen == images:
             event()
+
+    patch.setattr(RunLogger, "after_step", after_step)
+
+
+def every_step(patch: pytest.MonkeyPatch, event: Callable[[], None]) -> None:
+    """Let `event` happen in every step of a run, before the step is logged."""
+    original = RunLogger.after_step
+
+    def after_step(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
+        event()
+        original(self, values)
 
     patch.setattr(RunLogger, "after_step", after_step)
 
@@ -142,36 +153,40 @@ def test_a_stop_between_checkpoints_loses_nothing_and_repeats_nothing(
     assert_equal_runs(tmp_path / "whole", tmp_path / "cut")
 
 
-CHILD = """
-import sys, torch
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from tests.training.test_training import train
-torch.set_num_threads(int(sys.argv[3]))
-train(Path(sys.argv[1]), images=4000, checkpoint_minutes=0.002, log_every=1)
-"""
+OFTEN: dict[str, Any] = {"images": 200, "checkpoint_minutes": 1e-4, "log_every": 1}
+LINES = 12
 
 
-def start_child(run: Path) -> subprocess.Popen[str]:
-    root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", CHILD, str(run), root, str(torch.get_num_threads())]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root)
-    deadline = time.monotonic() + 120
-    while not (run / "stats.jsonl").exists() or (run / "stats.jsonl").stat().st_size < 2000:
-        assert time.monotonic() < deadline, "the child did not start to train"
-        assert child.poll() is None, child.stderr and child.stderr.read()
-        time.sleep(0.02)
-    return child
+def train_slowly(run: Path) -> None:
+    """Train, and once there are enough lines dawdle, so that a kill finds the run unfinished."""
+
+    def dawdle() -> None:
+        if written(run) >= LINES:
+            time.sleep(0.2)
+
+    with pytest.MonkeyPatch.context() as patch:
+        every_step(patch, dawdle)
+        train(run, **OFTEN)
+
+
+def written(run: Path) -> int:
+    stats = run / "stats.jsonl"
+    return stats.read_bytes().count(b"\n") if stats.exists() else 0
 
 
 def test_kill_9_in_the_middle_then_the_same_command_equals_uninterrupted(tmp_path: Path) -> None:
-    child = start_child(tmp_path / "killed")
+    run, log = tmp_path / "killed", tmp_path / "log.txt"
+    child = forks.Process(train_slowly, run, cwd=tmp_path, env=os.environ, log=log)
+    deadline = time.monotonic() + 120
+    while written(run) < LINES:
+        assert time.monotonic() < deadline, "the child did not start to train"
+        assert child.poll() is None, log.read_text()
+        time.sleep(0.005)
     child.kill()
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
-    changes = {"images": 4000, "checkpoint_minutes": 0.002, "log_every": 1}
-    train(tmp_path / "killed", **changes)
-    train(tmp_path / "whole", **changes)
+    assert child.wait() == -signal.SIGKILL
+    assert LINES <= written(run) < 50
+    train(tmp_path / "killed", **OFTEN)
+    train(tmp_path / "whole", **OFTEN)
     assert_equal_runs(tmp_path / "whole", tmp_path / "killed")
     assert not list((tmp_path / "killed").rglob("*.partial"))
 
@@ -213,12 +228,13 @@ def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_ends_in_time_with_everything_saved(tmp_path: Path) -> None:
-    seen = train(tmp_path / "run", images=None, minutes=0.05)
+    budget: dict[str, Any] = {"images": None, "minutes": 0.01}
+    seen = train(tmp_path / "run", **budget)
     state = load_state(tmp_path / "run" / "state.pt")
     assert seen == state["step"] * 4 > 0
     # The clock is read once more while saving: the reserve kept for that is what it may pass by.
-    assert state["seconds"] <= 3.0 + state["reserve"]
-    assert train(tmp_path / "run", images=None, minutes=0.05) == seen
+    assert state["seconds"] <= 0.6 + state["reserve"]
+    assert train(tmp_path / "run", **budget) == seen
 
 
 def test_another_config_or_other_data_is_refused_with_the_difference(tmp_path: Path) -> None:
@@ -267,28 +283,23 @@ def test_statistics_stay_the_same_when_sampling_and_saving_more_often(tmp_path: 
 def test_timed_checkpoints_take_a_twentieth_of_the_time_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float, steps: list[int]
 ) -> None:
-    now, saved = [0.0], []
-    take_step = RunLogger.after_step
-
-    def after_ten_seconds(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
-        now[0] += 10
-        take_step(self, values)
+    standing, saved = StandingTime(), []
 
     def save_in_seven(path: Path, state: dict[str, Any]) -> None:
-        now[0] += 7  # so that 140 seconds lie between two
+        standing.sleep(7)  # so that 140 seconds lie between two
         saved.append(state["step"])
         save_state(path, state)
 
-    monkeypatch.setattr(run_logger, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(RunLogger, "after_step", after_ten_seconds)
+    every_step(monkeypatch, lambda: standing.sleep(10))
     monkeypatch.setattr(run_logger, "save_state", save_in_seven)
-    train(tmp_path / "run", images=120, sample_every=10_000, checkpoint_minutes=minutes)
+    seldom = {"images": 120, "sample_every": 10_000, "checkpoint_minutes": minutes}
+    train(tmp_path / "run", standing.clock.now, **seldom)
     assert saved == steps
 
 
 def test_the_discriminator_learns_to_tell_flat_paintings_from_noise(tmp_path: Path) -> None:
     flat = torch.full((10, 3, 32, 32), 200, dtype=torch.uint8)
-    config = tiny(images=400, learning_rate=1e-3, log_every=100)
+    config = tiny(images=200, learning_rate=1e-3, log_every=50)
     loop.train(config, flat, DATA, tmp_path / "run")
     last = statistics(tmp_path / "run")[-1]
     assert last["d_real"] > last["d_fake_before"]

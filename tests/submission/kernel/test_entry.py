@@ -342,14 +342,9 @@ def test_training_minutes_come_on_top_of_those_of_earlier_sittings(
     assert load_state(run.state)["step"] == 3
 
 
-def test_a_kernel_without_time_to_train_fails(
-    inputs: Path, working: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began = time.monotonic()
-    readings = iter([began - 3600])
-    monkeypatch.setattr(time, "monotonic", lambda: next(readings, began))
+def test_a_kernel_without_time_to_train_fails(inputs: Path, working: Path) -> None:
     with pytest.raises(ConfigError, match="Of 5 minutes none is left to train"):
-        train(inputs, working)
+        kernel_entry.run(settings(), inputs, working, now=lambda: time.monotonic() - 3600)
     assert not working.exists()
 
 
