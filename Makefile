@@ -1,9 +1,18 @@
 # painter: one target a stage. `make` alone prints this list.
 #
-# Variables: SOURCE, DATA (folder or zip), RUN (run folder), PRESET, COUNT, FEATURES, STUDY, ON (kaggle
-# trains there), IMAGES (scored by the bench), REF (to compare with), and ARGS for any
-# further option:
-# make train ARGS="--set batch_size=32 --minutes 10"
+# Variables, as in make train RUN=runs/first ARGS="--set batch_size=32 --minutes 10":
+#   SOURCE    where training images come from: competition, dataset:OWNER/SLUG, sample, a folder or zip
+#   DATA      folder or zip of training images [default: data/monet, or data/NAME of another SOURCE]
+#   PRESET    named settings of the run
+#   RUN       run folder [default: runs/PRESET, or runs/PRESET-NAME of another SOURCE]
+#   COUNT     images to generate
+#   FEATURES  whose features images are scored by: inception or efficientnet-lite0
+#   STUDY     a study: its file, or the name of one that comes with painter
+#   ON        where it is trained: here or kaggle
+#   IMAGES    images that bench-score scores
+#   REF       the commit that compare compares with
+#   ARGS      any further options of the command
+#   PYTHON    the Python that .venv is made with
 
 PYTHON   ?= python3
 VENV     := .venv
@@ -25,7 +34,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score bench-service scale agreement compare download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score bench-service scale agreement compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -127,6 +136,9 @@ agreement: $(VENV)/.ready  ## the same features and images through painter and f
 
 compare: $(VENV)/.ready  ## does this tree compute, byte for byte, what the commit REF computed?
 	$(VENV)/bin/python -m benchmarks.compare $(REF)
+
+reference: $(VENV)/.ready  ## the code -> docs/reference, and the picture of the house
+	$(VENV)/bin/python -m docs.generator
 
 format: $(VENV)/.ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .

@@ -1,1 +1,1 @@
-"""Speed against plain baselines, alternating in one run: `make bench`."""
+"""Benchmarks against plain baselines, alternating in one run: `make bench`."""

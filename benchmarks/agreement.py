@@ -1,7 +1,7 @@
 """The same features and the same images through painter and other programs: `make agreement`.
 
 Prints tables in Markdown. Features are drawn from a seed, and Inception's weights too; with
---reference and --generated the images are yours instead of drawn landscapes.
+--reference and --generated your own images are used instead of synthetic landscapes.
 
 All programs must be installed: pip install 'painter[bench]'.
 """
@@ -29,13 +29,13 @@ from pipeline.scoring import metrics
 from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.kernel_distance import kernel_distance
-from tests.scoring_helpers import write_random_inception
+from tests.support.scoring_helpers import write_random_inception
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], float]
 
 
-# --- The programs: generated features first
+# --- The programs; generated features come first
 
 
 def torch_fidelity_fid(generated: Array, reference: Array) -> float:
@@ -66,8 +66,8 @@ def pytorch_fid(generated: Array, reference: Array) -> float:
     return float(calculate_frechet_distance(*moments[0], *moments[1]))
 
 
-class Given(nn.Module):
-    """Stands where torchmetrics expects a network: its images are features already."""
+class PrecomputedFeatures(nn.Module):
+    """An identity in place of the network that torchmetrics expects: the inputs are features."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -88,21 +88,21 @@ def torchmetrics_of(metric: Any, generated: Array, reference: Array) -> float:
 def torchmetrics_fid(generated: Array, reference: Array) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(Given(generated.shape[1]))
+    metric = FrechetInceptionDistance(PrecomputedFeatures(generated.shape[1]))
     return torchmetrics_of(metric, generated, reference)
 
 
 def torchmetrics_kid(generated: Array, reference: Array) -> float:
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    metric = KernelInceptionDistance(Given(0), subsets=1, subset_size=len(reference))
+    metric = KernelInceptionDistance(PrecomputedFeatures(0), subsets=1, subset_size=len(reference))
     return torchmetrics_of(metric, generated, reference)
 
 
 def torchmetrics_mifid(generated: Array, reference: Array) -> float:
     from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistance
 
-    metric = MemorizationInformedFrechetInceptionDistance(Given(generated.shape[1]))
+    metric = MemorizationInformedFrechetInceptionDistance(PrecomputedFeatures(generated.shape[1]))
     return torchmetrics_of(metric, generated, reference)
 
 
@@ -128,7 +128,7 @@ KID: dict[str, Distance] = {
 
 
 def features(rows: int, width: int, seed: int, shift: float) -> Array:
-    """Return features without negative numbers, of very unequal directions, as networks give."""
+    """Return non-negative features with very unequal variances, like a network's."""
     mixing = np.random.default_rng(0).normal(size=(width, width)) / np.sqrt(width)
     mixing *= np.geomspace(1, 1e-2, width)[:, None]
     numbers = np.random.default_rng(seed).normal(size=(rows, width))
@@ -173,7 +173,7 @@ def same_images(images: ImageSet, weights: Path) -> None:
         ["2048", "logits_unbiased"],
         feature_extractor_weights_path=io.BytesIO(weights.read_bytes()),
     )
-    few = images.only(images.names[:16])
+    few = images.subset(images.names[:16])
     expected = [x.numpy() for x in network(first_pixels(few, 16))]
     print(f"\n### The same {len(few)} images as in torch-fidelity: the largest difference\n")
     print("| painter's Inception | features | logits |")
@@ -212,23 +212,23 @@ def fid_of_images(generated: ImageSet, reference: ImageSet, extractor: Extractor
     return metrics.frechet_distance(a, b)
 
 
-def copied_painting() -> None:
-    """Show a generator that copies one painting of four, and what two programs say of it."""
+def memorization_example() -> None:
+    """Print what two programs report for a generator that copies one training image of four."""
     numbers = np.random.default_rng(0)
-    paintings = np.repeat(5 * np.eye(4), 25, axis=0) + numbers.uniform(0, 0.2, (100, 4))
-    generated = paintings[:25].repeat(4, axis=0) + numbers.uniform(0, 0.2, (100, 4))
-    fid = metrics.frechet_distance(generated, paintings)
-    over_generated = metrics.memorization_distance(generated, paintings)
-    over_paintings = metrics.memorization_distance(paintings, generated)
-    print("\n### A generator that copies: 100 images, all near one of four groups of paintings\n")
+    training = np.repeat(5 * np.eye(4), 25, axis=0) + numbers.uniform(0, 0.2, (100, 4))
+    generated = training[:25].repeat(4, axis=0) + numbers.uniform(0, 0.2, (100, 4))
+    fid = metrics.frechet_distance(generated, training)
+    over_generated = metrics.memorization_distance(generated, training)
+    over_training = metrics.memorization_distance(training, generated)
+    print("\n### A generator that copies: 100 images, all near one of four groups of real images\n")
     print("| program | mean of the smallest distances over | distance | FID | MiFID |")
     print("|---|---|---|---|---|")
-    mifid = metrics.memorization_informed(fid, over_generated)
+    mifid = metrics.memorization_informed_fid(fid, over_generated)
     print(
         f"| painter, Kaggle | generated images | {over_generated:.5f} | {fid:.3f} | {mifid:.1f} |"
     )
-    theirs = torchmetrics_mifid(generated, paintings)
-    print(f"| torchmetrics | paintings | {over_paintings:.5f} | {fid:.3f} | {theirs:.1f} |")
+    theirs = torchmetrics_mifid(generated, training)
+    print(f"| torchmetrics | training images | {over_training:.5f} | {fid:.3f} | {theirs:.1f} |")
 
 
 def main() -> None:
@@ -237,14 +237,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512, help="numbers an image; 2048 takes long")
     parser.add_argument("--images", type=int, default=300, help="at most, of each set")
     parser.add_argument("--generated", type=Path, help="folder, zip or array of images")
-    parser.add_argument("--reference", type=Path, help="folder, zip or array of paintings")
+    parser.add_argument("--reference", type=Path, help="folder, zip or array of real images")
     parser.add_argument("--weights", type=Path, help="Inception's [default: drawn from a seed]")
     arguments = parser.parse_args()
     if missing := [n for n in ("pytorch_fid", "torchmetrics") if not importlib.util.find_spec(n)]:
         sys.exit(f"{' and '.join(missing)} not installed: pip install 'painter[bench]'")
     warnings.filterwarnings("ignore")  # the other programs' own
     same_features(arguments.width)
-    copied_painting()
+    memorization_example()
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name), arguments.images)
         generated, reference = (
@@ -254,7 +254,9 @@ def main() -> None:
                 (arguments.reference, "reference"),
             )
         )
-        generated, reference = (s.only(s.names[: arguments.images]) for s in (generated, reference))
+        generated, reference = (
+            s.subset(s.names[: arguments.images]) for s in (generated, reference)
+        )
         weights = arguments.weights or random_weights(Path(name) / "fitting.pth", reference)
         same_images(reference, weights)
         fast_and_exact(generated, reference, weights)

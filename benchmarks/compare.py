@@ -1,8 +1,8 @@
 """Does this tree compute what another commit computed? `python -m benchmarks.compare REF`.
 
-For whoever rebuilds: takes the tree of REF out of git beside the working tree and lets both do the
-same, through the command line alone: twenty training steps of every family of networks and of what
-changes a step, one run in two sittings, and eight images of every kind of sampler. One
+A regression test for refactoring: checks out the tree of REF beside the working tree and runs the
+same commands in both: twenty training steps of every family of networks and of every option that
+changes a step, some runs in two sessions, and eight images of every kind of sampler. One
 environment, one thread, float32. Then it compares byte for byte: the weights of every snapshot,
 all tensors of every state, every number in stats.jsonl that is no time, and every generated
 file. Prints a table, and exits with 1 if anything differs.
@@ -34,14 +34,14 @@ SMALL = (
     f"batch_size={BATCH}", "precision=float32", "minutes=none", "log_every=5", "sample_count=4",
     "sample_every=40", "score_every=none", "seed=3",
 )  # fmt: skip
-"""Settings that make any preset a matter of seconds."""
-ALL_CHANGES = 'diffaugment=["colour","translation","cutout"]'
+"""Settings that make any preset take seconds."""
+DIFFAUGMENT = 'diffaugment=["colour","translation","cutout"]'
 
 TRAININGS: dict[str, tuple[str, ...]] = {
     "dcgan": (),
     "another-seed": ("seed=4",),
     "augmented": ("rotation=10", "zoom=1.2", "vertical_flip=true", "generator_dropout=0.2"),
-    "adaptive": (ALL_CHANGES, "diffaugment_target=0.6", "diffaugment_ramp=100"),
+    "adaptive": (DIFFAUGMENT, "diffaugment_target=0.6", "diffaugment_ramp=100"),
     "lecam-r1": ("discriminator_norm=layer", "lecam_weight=0.3", "r1_weight=1.0", "r1_every=4"),
     "wgan-gp": ("loss=wgan-gp", "discriminator_norm=layer", "discriminator_steps=2"),
     "spectral": ("loss=hinge", "discriminator_norm=spectral", "beta1=0.0"),
@@ -50,17 +50,17 @@ TRAININGS: dict[str, tuple[str, ...]] = {
     "grey": ("channels=1", "loss=minimax", "discriminator_passes=joined"),
     "dense-start": ("family=dense-start",),
     "fully-connected": ("family=fully-connected",),
-    "fastgan": ("family=fastgan", "image_size=64", ALL_CHANGES, "diffaugment_strength=0.5"),
-    "fastgan-adaptive": ("family=fastgan", "image_size=64", ALL_CHANGES, "diffaugment_target=0.6",
+    "fastgan": ("family=fastgan", "image_size=64", DIFFAUGMENT, "diffaugment_strength=0.5"),
+    "fastgan-adaptive": ("family=fastgan", "image_size=64", DIFFAUGMENT, "diffaugment_target=0.6",
                          "lecam_weight=0.1", "loss=hinge"),
     "upscaler": ("family=upscaler", "image_size=64", "crop_size=32", "upscale_factor=2",
                  "residual_blocks=1", "input_noise=0.1", "loss=hinge"),
     "upscaler-of-images": ("family=upscaler", "image_size=64", "crop_size=64", "upscale_factor=2"),
 }  # fmt: skip
 """Settings of each training, over those of `SMALL`."""
-TWO_SITTINGS = ("dcgan", "adaptive", "fastgan-adaptive")
-"""Trainings that are interrupted half-way."""
-MORE = {"upscaler-of-images": ("--generator", "dcgan")}
+INTERRUPTED = ("dcgan", "adaptive", "fastgan-adaptive")
+"""Trainings that are interrupted half-way and resumed."""
+EXTRA_OPTIONS = {"upscaler-of-images": ("--generator", "dcgan")}
 """Further options of `painter train`."""
 IMAGES: dict[str, tuple[str, ...]] = {
     "plain": ("--run", "dcgan", "--set", "upscale=lanczos"),
@@ -96,16 +96,16 @@ def drawn_images(folder: Path) -> Path:
 
 def train_command(name: str, images: int = STEPS * BATCH) -> list[str]:
     """Return the arguments of `painter` that train one of `TRAININGS` to so many images."""
-    more = MORE.get(name, ())
+    more = EXTRA_OPTIONS.get(name, ())
     settings = (*SMALL, *TRAININGS[name], f"images={images}")
     assignments = [word for setting in settings for word in ("--set", setting)]
     return ["train", "--data", "images", "--preset", "dcgan64", "--run", name, *assignments, *more]
 
 
 def commands() -> Iterator[list[str]]:
-    """Yield what both trees do, as arguments of `painter`."""
+    """Yield the commands that both trees run, as arguments of `painter`."""
     for name in TRAININGS:
-        if name in TWO_SITTINGS:
+        if name in INTERRUPTED:
             yield train_command(name, STEPS * BATCH // 2)
         yield train_command(name)
     yield ["mix", "dcgan", "another-seed", "--run", "mix"]
@@ -132,7 +132,7 @@ def work(folder: Path) -> None:
 
 
 def tree_of(reference: str, folder: Path) -> str:
-    """Write the files of a commit to `folder`; return the commit's full name.
+    """Write the files of a commit to `folder`; return the commit's full hash.
 
     Raises:
         SystemExit: if git knows no such commit.
@@ -151,7 +151,7 @@ def tree_of(reference: str, folder: Path) -> str:
 
 
 def start(tree: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process that does all work in `folder` with the painter of `tree`."""
+    """Start a process that runs all commands in `folder` with the painter of `tree`."""
     folder.mkdir(parents=True)
     environment = os.environ | {
         "PYTHONPATH": str(tree),
@@ -165,7 +165,7 @@ def start(tree: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def tensors_of(value: Any) -> Iterator[str]:
-    """Yield a hash of every tensor in nested dictionaries and lists, whatever they are called.
+    """Yield a hash of every tensor in nested dictionaries and lists, whatever their names.
 
     Tensors of one or two numbers are left out: counters and the like, which may be stored in
     other ways. Where they matter, the next step shows it.
@@ -186,9 +186,9 @@ def tensors_of(value: Any) -> Iterator[str]:
 
 
 def contents(path: Path) -> Any:
-    """Return what of a file must be equal in both trees; None where nothing must.
+    """Return the content of a file that must be equal in both trees; None if nothing must.
 
-    States are compared as bags of tensors, since a rebuilt state may have other names in it.
+    States are compared as multisets of tensors, since names in them may differ.
     """
     import safetensors.torch
     import torch
@@ -209,7 +209,7 @@ def contents(path: Path) -> Any:
 def compare(here: Path, there: Path) -> dict[str, list[str]]:
     """Return for each training and each set of images the files that differ.
 
-    A state may hold tensors that the other did not know, so long as it has all of its own.
+    A state may hold more tensors than the other, as long as it has all of the other's.
     """
     folders = [*(p.parent for p in sorted(there.glob("*/config.json"))),
                *sorted(p for p in (there / "generated").iterdir())]  # fmt: skip
@@ -223,7 +223,7 @@ def compare(here: Path, there: Path) -> dict[str, list[str]]:
 
 
 def same(here: Path, there: Path) -> bool:
-    """Tell whether two files hold the same, as far as it must be the same."""
+    """Tell whether the content of two files is the same, as far as it must be."""
     if not (here.exists() and there.exists()):
         return contents(here if here.exists() else there) is None
     ours, theirs = contents(here), contents(there)

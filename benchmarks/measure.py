@@ -1,6 +1,6 @@
-"""How measurements are taken and printed: alternating, the median, the spread, how many.
+"""Taking and printing measurements: alternating programs, median, range, number of rounds.
 
-Tables are Markdown, so that `make bench` writes what a README shows.
+Tables are Markdown, so that `make bench` writes what docs/benchmarks.md shows.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pipeline.runs.provenance import device_name
 from pipeline.system.parallel import usable_cores
 
 Values = Mapping[str, Sequence[float]]
-"""Measurements of each program, one a round."""
+"""Measurements of each program, one per round."""
 
 
 def machine(device: torch.device, *more: str) -> str:
-    """Return one line: on what, and with what, was measured."""
+    """Return one line about the machine and the libraries."""
     words = [device_name(device), platform.machine(), f"{usable_cores()} usable cores"]
     return ", ".join([*words, f"torch {torch.__version__}", *more])
 
 
 def seconds(work: Callable[[], object], device: torch.device | None = None) -> float:
-    """Return how long some work takes; on a GPU until it is done."""
+    """Return how long some work takes; a GPU is synchronised."""
     began = time.perf_counter()
     work()
     if device is not None and device.type == "cuda":
@@ -49,7 +49,7 @@ def ratios(values: Values, over: str, of: str) -> list[float]:
 
 
 def table(title: str, unit: str, values: Values) -> str:
-    """Return a table with one row a program: median, least, most and number of rounds."""
+    """Return a table with one row per program: median, minimum, maximum and number of rounds."""
     lines = [f"\n| {title} | {unit} | least to most | n |", "|---|---|---|---|"]
     lines += [f"| {label} | {spread(numbers)} |" for label, numbers in values.items()]
     return "\n".join(lines)
@@ -62,5 +62,5 @@ def spread(values: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with as many places as say something."""
+    """Return a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

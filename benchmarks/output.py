@@ -1,9 +1,9 @@
 """Speed from noise to a checked zip, against plain loops: `make bench-generate bench-package`.
 
-generate: the baseline is what tutorials do: batches of 64 in float32, one image after another to
+generate: the baseline does what tutorials do: batches of 64 in float32, one image after another to
 Pillow, enlarged, saved as a JPEG into a folder; then the folder is zipped, unpacked and each file
-opened. Network, filter and JPEG settings are the same. Beside it each half of painter's work
-alone, and the memory of twice as many images.
+opened. Network, filter and JPEG settings are the same. Also each half of painter's work
+alone, and the memory for twice as many images.
 
 package: the check of a zip, against unpacking it and opening each file.
 """
@@ -33,11 +33,11 @@ from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
-from pipeline.models.samplers import enlarge
+from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import DEFAULT_BATCH, generate
-from pipeline.system.parallel import in_order, usable_cores
+from pipeline.system.parallel import map_in_order, usable_cores
 from submission.archive import check_archive
 from submission.rules import IMAGE_SIZE
 
@@ -47,7 +47,7 @@ GENERATOR = "painter's generator alone"
 ENCODER = "painter's enlarging and JPEG alone"
 
 
-def the_snapshot(path: Path | None) -> Snapshot:
+def load_or_build_snapshot(path: Path | None) -> Snapshot:
     """Return a snapshot, or an untrained generator of preset monet64."""
     if path is not None:
         return load_snapshot(path)
@@ -102,8 +102,8 @@ def plain_check(path: Path) -> None:
 # --- Painter, and its halves
 
 
-def checked(path: Path) -> None:
-    """Run painter's check; few images are no fault here."""
+def check_zip(path: Path) -> None:
+    """Run painter's check of a zip; a small number of images is accepted here."""
     faults = [v for v in check_archive(path) if not v.kind.startswith("number of files")]
     if faults:
         raise ValueError(f"{path}: {faults}")
@@ -118,11 +118,11 @@ def painters_zip(snapshot: Snapshot, count: int, target: Path) -> None:
 def in_batches(function: Callable[[range], object], count: int) -> None:
     """Run a function over all batches as `generate` does, and drop the results."""
     batches = (range(i, min(i + DEFAULT_BATCH, count)) for i in range(0, count, DEFAULT_BATCH))
-    deque(in_order(function, batches, usable_cores()), maxlen=0)
+    deque(map_in_order(function, batches, usable_cores()), maxlen=0)
 
 
 def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> None:
-    """Make noise and run the network."""
+    """Sample latents and run the network."""
     network = FastGenerator(snapshot.generator, precision)
     latents = latents_of(snapshot.config)
 
@@ -134,11 +134,13 @@ def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> Non
 
 
 def encoder_alone(snapshot: Snapshot, count: int, pixels: np.ndarray) -> None:
-    """Enlarge and encode the same few images again and again."""
+    """Upscale and encode the same few images repeatedly."""
     output = snapshot.config.output
 
     def encode(indices: range) -> list[bytes]:
-        return [encode_jpeg(image, output) for image in enlarge(pixels[: len(indices)], output)]
+        return [
+            encode_jpeg(image, output) for image in resize_images(pixels[: len(indices)], output)
+        ]
 
     in_batches(encode, count)
 
@@ -164,7 +166,7 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
 
     def painter(count: int) -> None:
         painters_zip(snapshot, count, ours)
-        checked(ours)
+        check_zip(ours)
 
     def baseline(count: int) -> None:
         plain_zip(on_device, count, theirs)
@@ -182,7 +184,7 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
     rates = alternating({n: partial(rate, f, count, device) for n, f in work.items()}, rounds)
     print(machine(device, precision.name, f"{output.upscale}, JPEG {output.jpeg_quality}"))
     print(table(f"From noise to a checked zip of {count:,} images", "images/s", rates))
-    print(table("Ratios", "times", shares(rates)))
+    print(table("Ratios", "times", ratio_table(rates)))
 
 
 def rate(work: Callable[[int], None], count: int, device: torch.device) -> float:
@@ -190,8 +192,8 @@ def rate(work: Callable[[int], None], count: int, device: torch.device) -> float
     return count / seconds(lambda: work(count), device)
 
 
-def shares(rates: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Return painter's speed relative to the baseline, and to its own halves."""
+def ratio_table(rates: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return ratios of painter's speed to the baseline, and to its own halves."""
     writing = rates[f"{PAINTER}, zip not checked"]
     halves = list(zip(rates[GENERATOR], rates[ENCODER], strict=True))
     slower = [a / min(pair) for a, pair in zip(writing, halves, strict=True)]
@@ -204,7 +206,7 @@ def shares(rates: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def compare_memory(snapshot_path: Path | None, count: int) -> None:
-    """Print the memory of processes that make `count` and twice as many images."""
+    """Print the memory of processes that generate `count` and twice as many images."""
     command = [sys.executable, "-m", "benchmarks.output", "memory"]
     if snapshot_path is not None:
         command += ["--snapshot", str(snapshot_path)]
@@ -222,7 +224,7 @@ def compare_checking(snapshot: Snapshot, count: int, rounds: int, folder: Path) 
     painters_zip(snapshot, count, path)
     checks: dict[str, Callable[[Path], None]] = {
         "unpack, then open each image": plain_check,
-        PAINTER: checked,
+        PAINTER: check_zip,
     }
 
     def measured(check: Callable[[Path], None]) -> float:
@@ -243,7 +245,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--snapshot", type=Path, help="of a trained run [default: untrained]")
     arguments = parser.parse_args()
-    snapshot = the_snapshot(arguments.snapshot)
+    snapshot = load_or_build_snapshot(arguments.snapshot)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.what == "generate":

@@ -1,4 +1,4 @@
-"""What size costs: loading and training by number of images, resolution and batch: `make scale`.
+"""Cost of loading and training by number of images, resolution and batch size: `make scale`.
 
 Each measurement runs in a process of its own, so that its memory is its own. Images are noise in
 small JPEG files, 64 to 96 pixels a side; training is that of preset monet64. Prints two tables
@@ -45,20 +45,20 @@ def draw(folder: Path, count: int) -> None:
 
 
 def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
-    """Return seconds and memory of loading a folder, and the pace of training on it.
+    """Return seconds and memory of loading a folder, and the speed of training on it.
 
     Args:
         folder: the images.
         size: side in pixels.
-        on_disk: act as if memory held nothing, so that the pixels are mapped from a file.
+        on_disk: act as if there were no free memory, so that pixels are memory-mapped.
     """
     from pipeline.config import apply_settings, load_preset
     from pipeline.data.images import content_hash, load_images, open_images
     from pipeline.models.precision import default_device
     from pipeline.stages.estimate import measure
-    from pipeline.system.memory import peak_resident
+    from pipeline.system.memory import peak_rss
 
-    images, before = open_images(folder), peak_resident()
+    images, before = open_images(folder), peak_rss()
     began = time.perf_counter()
     content = content_hash(images)
     hashed = time.perf_counter()
@@ -66,7 +66,7 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
     with full if on_disk else nullcontext():
         loaded = load_images(images, size, content)
     decoded = time.perf_counter()
-    grown = peak_resident() - before
+    grown = peak_rss() - before
     config = apply_settings(load_preset("monet64"), {"image_size": size})
     estimate = measure(config, loaded.pixels, default_device())
     return {
@@ -81,23 +81,23 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
 
 
 def measure_training(size: int, batch: int) -> dict[str, Any]:
-    """Return the pace and the peak memory of training at one resolution and batch size."""
+    """Return the speed and the peak memory of training at one resolution and batch size."""
     import torch
 
     from pipeline.config import apply_settings, load_preset
     from pipeline.models.precision import default_device
     from pipeline.stages.estimate import measure
-    from pipeline.system.memory import peak_resident
+    from pipeline.system.memory import peak_rss
 
     device = default_device()
     config = apply_settings(load_preset("monet64"), {"image_size": size, "batch_size": batch})
     pixels = torch.randint(0, 256, (300, 3, size, size), dtype=torch.uint8)
     estimate = measure(config, pixels, device)
-    memory = estimate.memory if device.type == "cuda" else peak_resident()
+    memory = estimate.memory if device.type == "cuda" else peak_rss()
     return {"rate": estimate.images_per_second, "steps": estimate.steps, "memory": memory}
 
 
-def apart(cache: Path, *words: str) -> dict[str, Any] | None:
+def in_own_process(cache: Path, *words: str) -> dict[str, Any] | None:
     """Run one measurement in its own process; None if it had too little memory."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", *words],
@@ -128,7 +128,7 @@ def print_loading(counts: Sequence[int], size: int) -> None:
             if count == max(counts):
                 ways += [("--on-disk",), ("--on-disk",)]
             for number, way in enumerate(ways):
-                row = apart(cache, "--folder", str(folder), "--size", str(size), *way)
+                row = in_own_process(cache, "--folder", str(folder), "--size", str(size), *way)
                 if row:
                     print_loaded(row, again=number == 2)
 
@@ -153,7 +153,9 @@ def print_training(sizes: Sequence[int], batches: Sequence[int]) -> None:
     for size in sizes:
         cells = []
         for batch in batches:
-            row = apart(Path(tempfile.gettempdir()), "--size", str(size), "--batch", str(batch))
+            row = in_own_process(
+                Path(tempfile.gettempdir()), "--size", str(size), "--batch", str(batch)
+            )
             cells.append(
                 f"{row['rate']:,.1f} img/s, {row['memory'] / MB:,.0f} MB" if row else "too large"
             )
@@ -161,7 +163,7 @@ def print_training(sizes: Sequence[int], batches: Sequence[int]) -> None:
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Read numbers with commas between them; none from an empty text."""
+    """Parse comma-separated integers."""
     return [int(word) for word in text.split(",") if word]
 
 

@@ -30,12 +30,12 @@ from PIL import Image
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.data.images import open_images
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
-from tests.scoring_helpers import write_random_inception
+from tests.support.scoring_helpers import write_random_inception
 
 REFERENCE = 300
 THEIR_BATCH = 50
@@ -43,8 +43,8 @@ THEIR_BATCH = 50
 
 Statistic = Callable[[], float]
 Program = Callable[[Path, Path, Path], Callable[[], Statistic]]
-"""Takes weights, generated and reference images. What it returns is timed: a function that
-extracts features, and returns one that gives their FID."""
+"""Takes weights, generated and reference images. The function that it returns is timed: it
+extracts features, and returns a function that computes their FID."""
 
 
 def painter(exact: bool) -> Program:
@@ -135,7 +135,7 @@ def is_installed(program: str) -> bool:
 
 
 def measure_one(program: str, folder: Path) -> dict[str, float]:
-    """Return seconds until the features are there and altogether, FID, and memory in MB."""
+    """Return the seconds for the features and in total, FID, and memory in MB."""
     run = PROGRAMS[program](folder / "random.pth", folder / "generated", folder / "reference")
     began = time.perf_counter()
     statistic = run()
@@ -197,7 +197,7 @@ def print_rates(results: dict[str, list[dict[str, float]]], until: str, title: s
 
 
 def scipy_distance(generated: np.ndarray, reference: np.ndarray) -> float:
-    """Return FID by the formula that is printed in the paper."""
+    """Return FID by the formula in the paper."""
     from scipy.linalg import sqrtm
 
     difference = generated.mean(0) - reference.mean(0)

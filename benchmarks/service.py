@@ -1,8 +1,8 @@
 """Speed and memory of the service under load: `make bench-service`.
 
-Clients on the same machine ask for one image after the other, each another one, over connections
-that stay open. The baseline is the same server, generator and file format, which calls the
-generator once a request instead of gathering requests into batches. Each server is a process of
+Clients on the same machine request one image after the other, all different, over persistent
+connections. The baseline is the same server, generator and file format, which calls the
+generator once per request instead of batching requests. Each server is a process of
 its own, and the memory is that process's alone.
 """
 
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Values, machine, number, spread
-from benchmarks.output import the_snapshot
+from benchmarks.output import load_or_build_snapshot
 from pipeline.models.precision import default_device
 from pipeline.service.model import Model
 
@@ -38,8 +38,8 @@ WARM_UP = 50
 """Requests before any that is counted."""
 
 
-class OneByOne:
-    """A gatherer that gathers nothing: each request's images in a call of their own."""
+class UnbatchedQueue:
+    """A batch queue without batching: each request's images in a call of their own."""
 
     def __init__(self, model: Model, threads: int) -> None:
         self._model = model
@@ -55,25 +55,25 @@ class OneByOne:
 # --- The server's process
 
 
-def serve(snapshot: Path | None, gathered: bool) -> None:
+def serve(snapshot: Path | None, batched: bool) -> None:
     """Serve until SIGTERM; the address is the first line printed."""
     from pipeline.service.app import create_app
     from pipeline.service.inference import InferenceService
     from pipeline.service.server import listen, run, url_of
     from pipeline.system.parallel import usable_cores
 
-    model = Model(the_snapshot(snapshot), "bench", "0" * 64, default_device())
-    if not gathered:
+    model = Model(load_or_build_snapshot(snapshot), "bench", "0" * 64, default_device())
+    if not batched:
         torch.set_num_threads(1)  # as many calls at once as cores: better than all cores for each
-    studio = InferenceService(model, None if gathered else OneByOne(model, usable_cores()))
+    service = InferenceService(model, None if batched else UnbatchedQueue(model, usable_cores()))
     with listen("127.0.0.1", 0) as listener:
         print(url_of(listener), flush=True)
-        run(create_app(studio), listener)
+        run(create_app(service), listener)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     host: str
     process: int
@@ -86,9 +86,9 @@ class Server:
 
 
 @contextmanager
-def server(snapshot: Path | None, gathered: bool) -> Iterator[Server]:
-    """Start a server in a process, and stop it in the end."""
-    command = [sys.executable, "-m", "benchmarks.service", "--serve", "yes" if gathered else "no"]
+def server(snapshot: Path | None, batched: bool) -> Iterator[Server]:
+    """Start a server in a process, and stop it at the end."""
+    command = [sys.executable, "-m", "benchmarks.service", "--serve", "yes" if batched else "no"]
     if snapshot is not None:
         command += ["--snapshot", str(snapshot)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -104,10 +104,10 @@ def server(snapshot: Path | None, gathered: bool) -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Load:
-    """What clients saw."""
+    """What clients measured."""
 
     milliseconds: list[float]
-    """Of each answer."""
+    """Latency of each response."""
     errors: int
     seconds: float
 
@@ -117,14 +117,14 @@ class Load:
         return len(self.milliseconds) / self.seconds
 
     def percentile(self, share: int) -> float:
-        """Return the milliseconds within which so many of 100 answers came."""
+        """Return a percentile of the latency in milliseconds."""
         return float(np.percentile(self.milliseconds, share))
 
 
 def load(
     host: str, query: str, clients: int, first: int, requests: int = 10**9, seconds: float = 1e9
 ) -> Load:
-    """Ask for images from `first` on, until so many were asked for or so much time has passed."""
+    """Request images from `first` on, until the number of requests or the time is reached."""
     images = itertools.count(first)
     began = time.perf_counter()
 
@@ -137,9 +137,9 @@ def load(
             if image >= first + requests or start - began > seconds:
                 break
             connection.request("GET", f"/v1/images?images={image}{query}")
-            answer = connection.getresponse()
-            answer.read()
-            errors += answer.status != http.client.OK
+            response = connection.getresponse()
+            response.read()
+            errors += response.status != http.client.OK
             times.append(1000 * (time.perf_counter() - start))
         connection.close()
         return times, errors
@@ -154,7 +154,7 @@ def load(
 
 
 def compare(snapshot: Path | None, query: str, rounds: int, seconds: float) -> None:
-    """Print rates, waiting times and ratios by the number of clients."""
+    """Print rates, latencies and ratios by the number of clients."""
     with server(snapshot, True) as ours, server(snapshot, False) as theirs:
         hosts = {PAINTER: ours.host, BASELINE: theirs.host}
         for host in hosts.values():
@@ -200,7 +200,7 @@ def ratio_table(found: dict[tuple[str, int], list[Load]]) -> str:
 
 
 def memory(snapshot: Path | None, query: str, requests: int, clients: int = 8) -> None:
-    """Print the server's memory after a tenth, a half and all of many requests."""
+    """Print the server's memory after a tenth, half and all of many requests."""
     print("\n| requests answered | memory of the server | errors |\n|---|---|---|")
     with server(snapshot, True) as ours:
         done = errors = 0
@@ -223,7 +223,7 @@ def main() -> None:
     if arguments.serve is not None:
         serve(arguments.snapshot, arguments.serve == "yes")
         return
-    size = the_snapshot(arguments.snapshot).config.output.output_size
+    size = load_or_build_snapshot(arguments.snapshot).config.output.output_size
     print(machine(default_device(), f"{arguments.format} of {size} pixels"))
     query = f"&format={arguments.format}"
     compare(arguments.snapshot, query, arguments.rounds, arguments.seconds)

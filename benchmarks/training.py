@@ -1,8 +1,8 @@
 """Training speed against a plain DCGAN loop, alternating in one run: `make bench-train`.
 
-The baseline is what tutorials do: files decoded by a DataLoader each epoch, float32, NCHW, two
+The baseline does what tutorials do: files decoded by a DataLoader each epoch, float32, NCHW, two
 discriminator passes, losses read back every step. All train the networks of one preset
-(`--preset`, else `monet64`) on drawn landscapes, each in a process of its own. Prints images a
+(`--preset`, else `monet64`) on synthetic landscapes, each in a process of its own. Prints images a
 second and their ratio, median and spread, and the memory of each process.
 """
 
@@ -26,11 +26,11 @@ from benchmarks.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import load_images, open_images
-from pipeline.data.painterly import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
 from pipeline.models.precision import Precision, choose_precision, default_device
-from pipeline.system.memory import keep_freed_memory, peak_resident
+from pipeline.system.memory import keep_freed_memory, peak_rss
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.setup import set_up
 
@@ -39,7 +39,7 @@ WARM_UP = 3
 
 
 class Files(Dataset[torch.Tensor]):
-    """JPEG files, decoded whenever they are asked for."""
+    """JPEG files, decoded on access."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._paths = sorted(folder.glob("*.jpg"))
@@ -62,7 +62,7 @@ class Files(Dataset[torch.Tensor]):
 
 
 class Baseline:
-    """A plain training loop, for any preset; the losses of DCGANs are written out."""
+    """A plain training loop, for any preset; with the losses written out for DCGANs."""
 
     def __init__(self, folder: Path, device: torch.device, config: Config) -> None:
         self._device, self._latent_size = device, latents_of(config).size
@@ -81,8 +81,8 @@ class Baseline:
         """Take some steps."""
         done = 0
         while done < steps:
-            for paintings in self._loader:
-                self._step(paintings.to(self._device))
+            for images in self._loader:
+                self._step(images.to(self._device))
                 done += 1
                 if done == steps:
                     return
@@ -119,7 +119,7 @@ class Baseline:
 
 
 class Painter:
-    """The product's own step, without logging and saving, as between two log lines."""
+    """Painter's own training step, without logging and saving."""
 
     def __init__(
         self, folder: Path, device: torch.device, config: Config, precision: str = "auto"
@@ -153,20 +153,20 @@ def draw(folder: Path, count: int = 300) -> None:
 
 
 class Process:
-    """A trainer in a process of its own: what it asks of the C library does not help others."""
+    """A trainer in a process of its own: its settings of the C library do not help others."""
 
     def __init__(self, name: str, folder: Path, device: torch.device, config: Config) -> None:
         self._batch = config.training.batch_size
         context = multiprocessing.get_context("spawn")
-        self._orders, theirs = context.Pipe()
+        self._connection, theirs = context.Pipe()
         arguments = (theirs, name, folder, device, config)
         self._process = context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
 
     def seconds(self, steps: int) -> float:
         """Return how long some steps take there, while this process waits."""
-        self._orders.send(steps)
-        taken, self.memory = self._orders.recv()
+        self._connection.send(steps)
+        taken, self.memory = self._connection.recv()
         return float(taken)
 
     def rate(self, steps: int) -> float:
@@ -175,21 +175,21 @@ class Process:
 
     def close(self) -> None:
         """End the process."""
-        self._orders.send(0)
+        self._connection.send(0)
         self._process.join()
 
 
-def serve(orders: Any, name: str, folder: Path, device: torch.device, config: Config) -> None:
-    """Train as many steps as each order says; answer with the seconds and the memory; 0 ends it."""
+def serve(connection: Any, name: str, folder: Path, device: torch.device, config: Config) -> None:
+    """Train as many steps as each message says; reply with seconds and memory; 0 ends it."""
     one = trainer(name, folder, device, config)
-    while steps := orders.recv():
+    while steps := connection.recv():
         taken = seconds(partial(one.train, steps), device)
         cuda = device.type == "cuda"
-        orders.send((taken, torch.cuda.max_memory_allocated() if cuda else peak_resident()))
+        connection.send((taken, torch.cuda.max_memory_allocated() if cuda else peak_rss()))
 
 
-def operations(config: Config) -> float:
-    """Return the arithmetic operations of a training step, an image."""
+def flops_per_image(config: Config) -> float:
+    """Return the floating-point operations of a training step per image."""
     cpu = torch.device("cpu")
     precision = Precision("float32", cpu)
     size, count = config.data.image_size, config.training.batch_size
@@ -202,17 +202,17 @@ def operations(config: Config) -> float:
     return float(counter.get_total_flops() / count)
 
 
-def matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Return the operations a second of a large matrix product: the best of several."""
+def matmul_flops(dtype: torch.dtype, device: torch.device) -> float:
+    """Return the FLOP/s of a large matrix product: the best of several."""
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
 
 
-def floor(name: str, device: torch.device, each: float) -> str:
-    """Return a row: what the machine's matrix products would allow a trainer of this precision."""
+def roofline_row(name: str, device: torch.device, each: float) -> str:
+    """Return a table row: the speed at the machine's matrix-product FLOP/s in this precision."""
     dtype = getattr(torch, choose_precision(name.rsplit(maxsplit=1)[-1], device))
-    rate = matrix_rate(dtype, device)
+    rate = matmul_flops(dtype, device)
     return f"| {dtype} | {rate / 1e9:,.0f} | {rate / each:,.0f} |".replace("torch.", "")
 
 
@@ -249,11 +249,11 @@ def main() -> None:
     print("\n| program | peak memory, MB |\n|---|---|")
     for name, process in processes.items():
         print(f"| {name} | {process.memory / 1e6:,.0f} |")
-    each = operations(config)
+    each = flops_per_image(config)
     print(f"\nThe arithmetic alone, {each / 1e9:.2f} GFLOP an image:\n")
     print("| precision | matrix product, GFLOP/s | at that rate, images/s |\n|---|---|---|")
     for name in names[1:]:
-        print(floor(name, device, each))
+        print(roofline_row(name, device, each))
 
 
 if __name__ == "__main__":

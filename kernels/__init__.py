@@ -1,1 +1,1 @@
-"""The way to Kaggle's machines and back: bundle the code, push it, watch it, pull its output."""
+"""Kaggle kernels: bundle the code, push it, watch it, pull its output."""

@@ -24,7 +24,7 @@ from typing import Any
 import pipeline
 import submission
 from pipeline import __version__
-from pipeline.config import family_settings, outside
+from pipeline.config import family_settings, plugins
 from pipeline.config.schema import BUILT_IN
 from pipeline.core.errors import PainterError
 from pipeline.runs.provenance import git_revision
@@ -33,7 +33,7 @@ from submission.kernel.settings import KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
-LEFT_OUT = ("cli", "reports", "service")
+EXCLUDED = ("cli", "reports", "service")
 """Folders of a package that never run in a kernel."""
 MAX_SCRIPT_SIZE = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
@@ -107,7 +107,7 @@ def families_of(settings: KernelSettings) -> list[str]:
     To train, that of the run's own family, if it does not come with painter; to generate from a
     snapshot that is read there, or where that is not clear, all that are known here.
     """
-    known = outside.modules()
+    known = plugins.modules()
     if settings.config is None:
         return known
     family = settings.training_config().family
@@ -136,7 +136,7 @@ def pack(packages: Iterable[Path], modules: Iterable[str] = ()) -> bytes:
         for path in _sources(package)
     }
     for module in modules:
-        files |= outside.sources(module)
+        files |= plugins.sources(module)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -152,7 +152,7 @@ def _sources(package: Path) -> Iterable[Path]:
         for path in package.glob(pattern):
             parts = path.relative_to(package).parts
             hidden = any(part.startswith(".") for part in parts)
-            if path.is_file() and not hidden and parts[0] not in LEFT_OUT:
+            if path.is_file() and not hidden and parts[0] not in EXCLUDED:
                 yield path
 
 

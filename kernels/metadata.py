@@ -1,4 +1,4 @@
-"""What Kaggle is told about a kernel: kernel-metadata.json, slugs and titles.
+"""A kernel's metadata: kernel-metadata.json, slugs and titles.
 
 Every field is written out, since the defaults that are documented and those that hold differ:
 without `machine_shape` a kernel lands on a P100, which can no longer run the image's torch.
@@ -21,7 +21,7 @@ from submission.kernel.settings import KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"
-"""How Kaggle calls a machine without an accelerator."""
+"""Kaggle's name of a machine without an accelerator."""
 MACHINES = {
     "cpu": CPU,
     "t4": GPU,
@@ -36,7 +36,7 @@ MACHINES = {
 
 Most are lent to the participants of certain competitions only: Kaggle then refuses the push.
 """
-_OTHER_SPELLINGS = {"none": "cpu", "gpu": "t4", "t4x2": "t4", "gpu t4 x2": "t4"}
+_ALIASES = {"none": "cpu", "gpu": "t4", "t4x2": "t4", "gpu t4 x2": "t4"}
 MAX_MINUTES = 290.0
 """A kernel may run 300 minutes; the rest is kept for starting up and handing over the output."""
 GRACE_MINUTES = 10.0
@@ -47,7 +47,7 @@ _LIKE_A_SLUG = re.compile(r"-(images|state|snapshot|[0-9a-f]{6})$")
 
 
 @dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """All that decides what is pushed."""
 
     slug: str
@@ -76,7 +76,7 @@ def slug_of(run: Path, purpose: str = "") -> str:
     """Return the slug of what belongs to a run: `painter-NAME`, and the purpose if there is one.
 
     Names that differ have slugs that differ: one that is too long, has anything but small letters,
-    digits and single hyphens, or could be another's slug, is told apart by a hash.
+    digits and single hyphens, or could be another's slug, gets a hash.
     """
     ending = f"-{purpose}" if purpose else ""
     given = run.resolve().name
@@ -105,7 +105,7 @@ def accelerator_of(name: str) -> str:
     """
     plain = _plain(name)
     known = {_plain(k): full for short, full in MACHINES.items() for k in (short, full)}
-    known |= {_plain(k): MACHINES[short] for k, short in _OTHER_SPELLINGS.items()}
+    known |= {_plain(k): MACHINES[short] for k, short in _ALIASES.items()}
     if plain in known:
         return known[plain]
     if "p100" in plain:
@@ -128,7 +128,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name.lower())
 
 
-def describe(plan: Plan, owner: str) -> dict[str, Any]:
+def describe(plan: KernelPlan, owner: str) -> dict[str, Any]:
     """Return the content of kernel-metadata.json."""
     return {
         "id": f"{owner}/{plan.slug}",
@@ -150,12 +150,12 @@ def describe(plan: Plan, owner: str) -> dict[str, Any]:
     }
 
 
-def code_file(plan: Plan) -> str:
+def code_file(plan: KernelPlan) -> str:
     """Return the name of the kernel's source."""
     return f"{plan.slug}.{'ipynb' if plan.notebook else 'py'}"
 
 
-def write_kernel(plan: Plan, owner: str, folder: Path, origin: str = "") -> Kernel:
+def write_kernel(plan: KernelPlan, owner: str, folder: Path, origin: str = "") -> Kernel:
     """Write kernel-metadata.json and the source into `folder`; return the kernel.
 
     `origin` marks the folder that pushes it, as `kernels.source.origin_of` gives it.
@@ -167,7 +167,7 @@ def write_kernel(plan: Plan, owner: str, folder: Path, origin: str = "") -> Kern
     return kernel
 
 
-def session_seconds(plan: Plan) -> int:
+def session_timeout(plan: KernelPlan) -> int:
     """Return after how many seconds Kaggle ends the kernel."""
     return round(60 * (plan.settings.minutes + GRACE_MINUTES))
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import safetensors
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, require_within_reach, write_record
+from kernels.record import KernelRecord, require_available, write_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed
 from pipeline.kaggle.api import KaggleClient
@@ -33,12 +33,12 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         The record with the files' sizes.
 
     Raises:
-        KaggleError: if the kernel is still under way, Kaggle gives nothing of this version any
+        KaggleError: if the kernel is still running, Kaggle gives nothing of this version any
             more, or a file is damaged.
-        KaggleUnreachable: if the transfer breaks off; the same call goes on.
+        KaggleUnreachable: if the transfer breaks off; the same call resumes it.
         RemoteFailed: if the kernel failed; its log and what it left have been pulled.
     """
-    require_within_reach(client, record)
+    require_available(client, record)
     status = client.kernel_status(record.name, record.version or 0)
     if not status.ended:
         raise KaggleError(
@@ -56,7 +56,7 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
     if any(f.name == "images.zip" for f in missing) and all(f.name != "score.json" for f in files):
         RunFolder(folder).score.unlink(missing_ok=True)  # it belonged to other images
     images = folder / "images.zip"
-    record = record.but(
+    record = record.with_changes(
         state=status.state,
         failure=status.failure,
         pulled={f.name: (folder / f.name).stat().st_size for f in files},

@@ -17,21 +17,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kernels.metadata import (
-    Plan,
+    KernelPlan,
     check_minutes,
     code_file,
     describe,
-    session_seconds,
+    session_timeout,
     write_kernel,
 )
-from kernels.record import RECORD, KernelRecord, read_record, within_reach, write_record
+from kernels.record import RECORD, KernelRecord, is_available, read_record, write_record
 from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.core.polling import poll
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.records import KernelSource, Pushed
+from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
 from submission.kernel.inputs import RUN_FILES
@@ -40,8 +40,8 @@ POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
 
-Consent = Callable[[str], bool]
-"""Asks the user something, and returns whether the answer was yes."""
+Confirmation = Callable[[str], bool]
+"""Asks the user for confirmation, and returns whether the answer was yes."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Attachment:
 
 def push(
     client: KaggleClient,
-    plan: Plan,
+    plan: KernelPlan,
     folder: Path,
     attachments: Sequence[Attachment] = (),
-    again: bool = False,
-    may_replace: Consent = lambda question: False,
+    force: bool = False,
+    confirm_replace: Confirmation = lambda question: False,
 ) -> tuple[KernelRecord, bool]:
     """Push a kernel and remember its version in `folder`.
 
@@ -71,8 +71,8 @@ def push(
         plan: what to push.
         folder: where the record lies; only one process at a time pushes from it.
         attachments: uploaded first, once it is clear that the kernel will be pushed.
-        again: push although the same work was done before.
-        may_replace: asked before a push over a version that was not pushed from `folder`.
+        force: push although the same work was done before.
+        confirm_replace: asked before a push over a version that was not pushed from `folder`.
 
     Returns:
         The record, and whether the push is new: one that does, or has done, the same is left alone.
@@ -83,15 +83,15 @@ def push(
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
     check_minutes(plan.settings.minutes)
-    with _workplace(folder) as scratch:
+    with _locked_scratch(folder) as scratch:
         wanted = _write(client.user, plan, folder, scratch, attachments)
         latest = client.latest_kernel(wanted.name)
-        wanted = wanted.but(version_before=latest.version if latest else 0)
-        known = settled(folder, latest)
-        if known and not again and same_kernel_there(client, folder, known, wanted, latest):
+        wanted = wanted.with_changes(version_before=latest.version if latest else 0)
+        known = reconcile_record(folder, latest)
+        if known and not force and is_already_on_kaggle(client, folder, known, wanted, latest):
             return known, False
         check_not_running(client, wanted.name, known, latest)
-        check_own_version(folder, wanted.name, latest, may_replace)
+        check_own_version(folder, wanted.name, latest, confirm_replace)
         check_quota(client, plan)
         for attachment in attachments:
             upload(client, attachment)
@@ -99,8 +99,8 @@ def push(
 
 
 @contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """Keep other processes from pushing from a folder; yield one for the kernel's files."""
+def _locked_scratch(folder: Path) -> Iterator[Path]:
+    """Lock a folder against pushes of other processes; yield one for the kernel's files."""
     with (
         RunFolder(folder).locked(),
         tempfile.TemporaryDirectory(prefix="painter-kernel-") as scratch,
@@ -109,7 +109,7 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 
 def _write(
-    owner: str, plan: Plan, folder: Path, scratch: Path, attachments: Sequence[Attachment]
+    owner: str, plan: KernelPlan, folder: Path, scratch: Path, attachments: Sequence[Attachment]
 ) -> KernelRecord:
     """Write what is pushed into `scratch`; return the record of a push that is not made yet."""
     kernel = write_kernel(plan, owner, scratch, origin_of(folder))
@@ -126,7 +126,9 @@ def _write(
     )
 
 
-def work_digest(plan: Plan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]) -> str:
+def work_digest(
+    plan: KernelPlan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]
+) -> str:
     """Return a hash of what decides the output of a kernel.
 
     For training that includes the code; generating from a snapshot is the same whatever the
@@ -145,7 +147,7 @@ def work_digest(plan: Plan, owner: str, bundle_hash: str, attachments: Sequence[
 def _send(
     client: KaggleClient,
     source: Path,
-    plan: Plan,
+    plan: KernelPlan,
     folder: Path,
     wanted: KernelRecord,
     known: KernelRecord | None,
@@ -153,9 +155,9 @@ def _send(
     """Push what lies in `source`, with the intention on record before and the version after."""
     write_record(folder, wanted)
     try:
-        pushed = client.push_kernel(source, session_seconds(plan))
+        pushed = client.push_kernel(source, session_timeout(plan))
     except KaggleUnsure:
-        arrived = settled(folder, client.latest_kernel(wanted.name))
+        arrived = reconcile_record(folder, client.latest_kernel(wanted.name))
         if arrived is None:
             raise
         return arrived
@@ -166,7 +168,7 @@ def _send(
         else:
             (folder / RECORD).unlink()
         raise
-    record = _keep(folder, wanted, pushed)
+    record = _save_record(folder, wanted, pushed)
     if record.missing:
         raise KaggleError(
             f"Kaggle could not attach to {record.name}: {record.missing}. Version {record.version} "
@@ -175,15 +177,15 @@ def _send(
     return record
 
 
-def _keep(folder: Path, pending: KernelRecord, pushed: Pushed) -> KernelRecord:
-    record = pending.but(
+def _save_record(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> KernelRecord:
+    record = pending.with_changes(
         name=pushed.name, version=pushed.version, url=pushed.url, missing=pushed.missing
     )
     write_record(folder, record)
     return record
 
 
-def settled(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
+def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
     """Return the folder's record, after looking up a push whose answer is missing.
 
     A push has arrived if there is a later version with the very source that was pushed.
@@ -196,10 +198,10 @@ def settled(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
     if digest(latest.text) != record.source_sha256:
         return None
     url = f"https://www.kaggle.com/code/{record.name}"
-    return _keep(folder, record, Pushed(record.name, latest.version, url))
+    return _save_record(folder, record, PushedKernel(record.name, latest.version, url))
 
 
-def same_kernel_there(
+def is_already_on_kaggle(
     client: KaggleClient,
     folder: Path,
     known: KernelRecord,
@@ -213,7 +215,7 @@ def same_kernel_there(
     """
     if known.version is None or known.name != wanted.name:
         return False
-    if not within_reach(client, known, latest):
+    if not is_available(client, known, latest):
         return False
     status = client.kernel_status(known.name, known.version)
     if status.ended and (status.state != "COMPLETE" or known.missing):
@@ -241,7 +243,7 @@ def check_not_running(
         return
     own = known.version if known is not None and known.name == name else None
     numbers = {latest.version}
-    if known is not None and own is not None and within_reach(client, known, latest):
+    if known is not None and own is not None and is_available(client, known, latest):
         numbers.add(own)
     for number in sorted(numbers):
         status = client.kernel_status(name, number)
@@ -255,7 +257,7 @@ def check_not_running(
 
 
 def check_own_version(
-    folder: Path, name: str, latest: KernelSource | None, may_replace: Consent
+    folder: Path, name: str, latest: KernelSource | None, confirm_replace: Confirmation
 ) -> None:
     """Raise KaggleError if the latest version is from elsewhere, and may not be replaced.
 
@@ -268,7 +270,7 @@ def check_own_version(
         f"{name} version {latest.version} was not pushed from {folder}; a new version takes its "
         "place on Kaggle, where its output is then found by its number alone."
     )
-    if not may_replace(found):
+    if not confirm_replace(found):
         raise KaggleError(
             f"{found} Give --replace to push over it all the same, or give the run folder another "
             "name."
@@ -287,7 +289,7 @@ def pushed_from_here(folder: Path, name: str, latest: KernelSource) -> bool:
     return latest.version == (record.version or record.version_before)
 
 
-def check_quota(client: KaggleClient, plan: Plan) -> None:
+def check_quota(client: KaggleClient, plan: KernelPlan) -> None:
     """Raise KaggleError if less GPU time is left than the kernel may take."""
     if not plan.uses_gpu:
         return
@@ -331,11 +333,11 @@ def check_same_settings(run: RunFolder, config: Config) -> None:
         )
 
 
-def state_of(run: RunFolder, name: str) -> Attachment:
-    """Return what another kernel needs to go on from a run.
+def state_attachment(run: RunFolder, name: str) -> Attachment:
+    """Return what another kernel needs to resume a run.
 
     Raises:
-        RunError: if there is no state to go on from.
+        RunError: if there is no state to resume from.
     """
     run.require(run.state, "train")
     files = tuple(run.path / f for f in RUN_FILES if (run.path / f).exists())

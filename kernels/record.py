@@ -1,4 +1,4 @@
-"""`kernel.json`: what is known of the kernel that belongs to a folder.
+"""`kernel.json`: the record of the kernel that belongs to a folder.
 
 Written before a push, so that a push which lost its answer can be found again, and after it.
 """
@@ -64,7 +64,7 @@ class KernelRecord:
         """Return what messages call it."""
         return f"{self.name} version {self.version}"
 
-    def but(self, **changes: Any) -> KernelRecord:
+    def with_changes(self, **changes: Any) -> KernelRecord:
         """Return the record with some fields changed."""
         return replace(self, **changes)
 
@@ -124,7 +124,7 @@ def slug_in(folder: Path, owner: str) -> str | None:
     return slug if of == owner else None
 
 
-def within_reach(client: KaggleClient, record: KernelRecord, latest: KernelSource | None) -> bool:
+def is_available(client: KaggleClient, record: KernelRecord, latest: KernelSource | None) -> bool:
     """Tell whether Kaggle gives status and output of a recorded version.
 
     It does for the latest, and for earlier ones by their number. A site that took no notice of
@@ -138,7 +138,7 @@ def within_reach(client: KaggleClient, record: KernelRecord, latest: KernelSourc
     return found is not None and digest(found.text) == record.source_sha256
 
 
-def require_within_reach(client: KaggleClient, record: KernelRecord) -> int:
+def require_available(client: KaggleClient, record: KernelRecord) -> int:
     """Return the number of the kernel's latest version, which may be another one.
 
     Raises:
@@ -150,7 +150,7 @@ def require_within_reach(client: KaggleClient, record: KernelRecord) -> int:
             f"{record.name} is no longer on Kaggle, or not yours to see. To push it anew, move "
             f"its {RECORD} away."
         )
-    if not within_reach(client, record, latest):
+    if not is_available(client, record, latest):
         raise KaggleError(
             f"Version {latest.version} of {record.name} has replaced version {record.version}, "
             "which was pushed from here, and Kaggle gives the latest alone. Push again, or "

@@ -1,4 +1,4 @@
-"""What a kernel's source on Kaggle tells: which push it comes from, and from which folder.
+"""A kernel's source on Kaggle: which push it comes from, and from which folder.
 
 A kernel's name is all that Kaggle knows it by, and two folders may give theirs the same one. So
 every pushed source carries a mark of its folder, which is read back before it is pushed over.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernels.metadata import Plan, slug_of
-from kernels.push import Attachment, state_of
+from kernels.metadata import KernelPlan, slug_of
+from kernels.push import Attachment, state_attachment
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
@@ -23,8 +23,8 @@ SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class UpscalerChoice:
-    """What the options say of upscalers."""
+class UpscalerOptions:
+    """The options about upscalers."""
 
     generator: Path | None = None
     """Snapshot whose images the upscaler that is trained learns to enlarge too."""
@@ -36,7 +36,7 @@ class UpscalerChoice:
     def config_for(self, generator: Config) -> Config | None:
         """Return the settings of the upscaler that is trained after a generator, if there is one.
 
-        It has the seed of the generator, and the same paintings are held out.
+        It has the seed of the generator, and the same images are held out.
 
         Raises:
             ConfigError: if minutes are given without a preset, or nothing gives any.
@@ -55,9 +55,7 @@ class UpscalerChoice:
         }
         config = apply_settings(resolve(self.preset, None, ()), same)
         if self.minutes_of(config) is None:
-            raise ConfigError(
-                f"The preset {self.preset} says nothing of minutes. Give --upscaler-minutes."
-            )
+            raise ConfigError(f"The preset {self.preset} sets no minutes. Give --upscaler-minutes.")
         return config
 
     def minutes_of(self, upscaler: Config | None) -> float | None:
@@ -73,7 +71,7 @@ class UpscalerChoice:
             config: of what is trained first, or alone.
             owner: of the datasets.
             run: what is uploaded is named after this folder.
-            continue_from: the run that goes on, with the upscaler in it, if there is one.
+            continue_from: the run that is continued, with the upscaler in it, if there is one.
 
         Raises:
             ConfigError: if upscaler and generator do not fit.
@@ -82,28 +80,28 @@ class UpscalerChoice:
         if self.generator is not None:
             check_generator_fits(config, load_snapshot(self.generator).config)
         upscaler = self.config_for(config)
-        goes_on = upscaler is not None and _earlier(continue_from) is not None
+        resumes = upscaler is not None and _earlier(continue_from) is not None
         return {
             "generator": f"{owner}/{slug_of(run, 'generator')}" if self.generator else None,
             "upscaler": None if upscaler is None else upscaler.to_dict(),
             "upscaler_minutes": self.minutes_of(upscaler),
-            "attached_upscaler": f"{owner}/{slug_of(run, UPSCALER)}" if goes_on else None,
+            "attached_upscaler": f"{owner}/{slug_of(run, UPSCALER)}" if resumes else None,
         }
 
-    def attachments(self, plan: Plan, continue_from: Path | None) -> tuple[Attachment, ...]:
+    def attachments(self, plan: KernelPlan, continue_from: Path | None) -> tuple[Attachment, ...]:
         """Return what the kernel of a plan needs of earlier runs and of the generator.
 
         Raises:
-            RunError: if there is no state to go on from.
+            RunError: if there is no state to resume from.
         """
         settings, found = plan.settings, []
         if continue_from is not None and settings.attached is not None:
-            found.append(state_of(RunFolder(continue_from), settings.attached))
+            found.append(state_attachment(RunFolder(continue_from), settings.attached))
         earlier = _earlier(continue_from)
         if earlier is not None and settings.attached_upscaler is not None:
-            found.append(state_of(earlier, settings.attached_upscaler))
+            found.append(state_attachment(earlier, settings.attached_upscaler))
         if self.generator is not None and settings.generator is not None:
-            found.append(snapshot_of(self.generator, settings.generator))
+            found.append(snapshot_attachment(self.generator, settings.generator))
         return tuple(found)
 
 
@@ -113,7 +111,7 @@ def _earlier(run: Path | None) -> RunFolder | None:
     return upscaler if upscaler is not None and upscaler.state.exists() else None
 
 
-def snapshot_of(path: Path, name: str) -> Attachment:
+def snapshot_attachment(path: Path, name: str) -> Attachment:
     """Return a snapshot as a dataset of its own.
 
     Raises:
@@ -125,7 +123,7 @@ def snapshot_of(path: Path, name: str) -> Attachment:
     return Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
 
 
-def describe_minutes(plan: Plan) -> list[str]:
+def describe_minutes(plan: KernelPlan) -> list[str]:
     """Return lines on how a kernel's minutes are shared out, if an upscaler is trained."""
     settings = plan.settings
     if settings.upscaler is None:

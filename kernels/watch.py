@@ -11,10 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, require_within_reach
+from kernels.record import KernelRecord, require_available
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleUnreachable, RemoteFailed
-from pipeline.core.polling import FAILURES, poll
+from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 
@@ -61,24 +61,24 @@ def watch(client: KaggleClient, record: KernelRecord) -> KernelStatus:
 
     Raises:
         KaggleError: if Kaggle gives nothing of this version any more.
-        KaggleUnreachable: if Kaggle is out of reach for long.
+        KaggleUnreachable: if Kaggle is unreachable for long.
     """
-    first = require_within_reach(client, record)
+    first = require_available(client, record)
     with _bar(record) as bar:
-        screen = _Screen(record, bar)
+        display = _Display(record, bar)
 
         def ended() -> KernelStatus | None:
             status = client.kernel_status(record.name, record.version or 0)
-            screen.show(status)
+            display.show(status)
             if status.state != "QUEUED" and first == record.version:
-                screen.log.follow(client, record.name)
+                display.log.follow(client, record.name)
             return status if status.ended else None
 
-        status = poll(ended, POLL_SECONDS, client.clock, failures=FAILURES)
-        screen.log.finish()
-    latest = require_within_reach(client, record)
+        status = poll(ended, POLL_SECONDS, client.clock, max_failures=MAX_FAILURES)
+        display.log.finish()
+    latest = require_available(client, record)
     if latest != record.version:
-        tqdm.write(_about_the_log(record, first, latest), file=sys.stdout)
+        tqdm.write(_log_notice(record, first, latest), file=sys.stdout)
     return status
 
 
@@ -91,8 +91,8 @@ def require_complete(record: KernelRecord, status: KernelStatus, run_path: Path)
         )
 
 
-class _Screen:
-    """What is shown of a kernel: a bar with its time, and above it what changes."""
+class _Display:
+    """The terminal display of a kernel: a progress bar of its time, and above it state and log."""
 
     def __init__(self, record: KernelRecord, bar: Any) -> None:
         self._record = record
@@ -113,7 +113,7 @@ class _Screen:
         self._bar.write(line, file=sys.stdout)
 
 
-def _about_the_log(record: KernelRecord, first: int, latest: int) -> str:
+def _log_notice(record: KernelRecord, first: int, latest: int) -> str:
     """Return where the log of a version is that is no longer the latest one."""
     told = "Kaggle streams its log alone" if first == latest else "the last lines may be its log"
     return (

@@ -1,3 +1,3 @@
 """painter: train a GAN on a few hundred images, score it, pack it for the leaderboard."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,11 +1,11 @@
 """`python -m pipeline` is the same command as `painter`."""
 
-from pipeline.core.interrupts import end_imports_at_once
+from pipeline.core.interrupts import exit_when_import_interrupted
 
 
 def main() -> None:
     """Run the command line; Ctrl+C while it is still being loaded is as clean as later."""
-    end_imports_at_once()
+    exit_when_import_interrupted()
     from pipeline import cli
 
     cli.main()

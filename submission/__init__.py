@@ -1,1 +1,1 @@
-"""The competition's side: the format of `images.zip` and, later stages, Kaggle's site."""
+"""The competition: the format of `images.zip`, submissions, ledger and leaderboard."""

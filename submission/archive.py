@@ -23,9 +23,9 @@ from pipeline.core.errors import DataError
 from pipeline.data.formats import open_header
 from pipeline.data.images import MAX_FILE_SIZE, check_not_single_image
 from pipeline.data.listing import list_files
+from pipeline.system.filesystem import is_clutter
 from pipeline.system.image_writers import ZipImageWriter
-from pipeline.system.parallel import in_order, usable_cores
-from pipeline.system.places import is_clutter
+from pipeline.system.parallel import map_in_order, usable_cores
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 _EXAMPLES = 3
@@ -169,7 +169,7 @@ def _image_faults(files: list[_File]) -> Iterator[tuple[str, str]]:
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     with (
         tqdm(total=len(files), desc="check", unit="img") as bar,
-        closing(in_order(faults_of, chunks, usable_cores())) as results,
+        closing(map_in_order(faults_of, chunks, usable_cores())) as results,
     ):
         for chunk, faults in zip(chunks, results, strict=True):
             for file, fault in zip(chunk, faults, strict=True):

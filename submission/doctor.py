@@ -1,4 +1,4 @@
-"""Is everything ready for Kaggle? `painter doctor` asks, and says what to do where it is not."""
+"""Checks whether everything is ready for Kaggle: `painter doctor`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from pipeline.core.advice import counted
 from pipeline.core.errors import PainterError
 from pipeline.data.sources import COMPETITION
-from pipeline.kaggle.answers import SITE
 from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.errors import SITE
 from pipeline.models.precision import choose_precision, default_device
 from pipeline.runs.provenance import device_name, library_version
 
@@ -20,74 +20,82 @@ ENOUGH_DISK = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+class CheckResult:
+    """The result of one check."""
 
     name: str
     ready: bool
     text: str
 
 
-def examine() -> Iterator[Finding]:
-    """Look at everything, one finding at a time; a problem in one keeps none of the others."""
+def run_checks() -> Iterator[CheckResult]:
+    """Run all checks, yielding one result at a time; a failed check does not stop the others."""
     device = default_device()
-    yield Finding("device", True, f"{device_name(device)}, {choose_precision('auto', device)}")
-    yield Finding("torch", True, library_version("torch") or "unknown version")
+    yield CheckResult("device", True, f"{device_name(device)}, {choose_precision('auto', device)}")
+    yield CheckResult("torch", True, library_version("torch") or "unknown version")
     yield disk(Path.cwd())
     version = library_version("kaggle")
-    yield Finding(
+    yield CheckResult(
         "kaggle client", version is not None, version or "missing: pip install kaggle six"
     )
     try:
         client = KaggleClient()
     except PainterError as error:
-        yield Finding("credentials", False, str(error))
+        yield CheckResult("credentials", False, str(error))
         return
-    yield Finding("credentials", True, f"user {client.user}, by {client.credentials or 'token'}")
+    yield CheckResult(
+        "credentials", True, f"user {client.user}, by {client.credentials or 'token'}"
+    )
     for name, question in (("rules", rules), ("submissions", submissions), ("GPU quota", quota)):
-        yield _asked(name, question, client)
+        yield _run_check(name, question, client)
 
 
-def _asked(name: str, question: Callable[[KaggleClient], Finding], client: KaggleClient) -> Finding:
+def _run_check(
+    name: str, question: Callable[[KaggleClient], CheckResult], client: KaggleClient
+) -> CheckResult:
     try:
         return question(client)
     except PainterError as error:
-        return Finding(name, False, str(error))
+        return CheckResult(name, False, str(error))
 
 
-def disk(folder: Path) -> Finding:
+def disk(folder: Path) -> CheckResult:
     """Tell whether a run and its images fit on the disk."""
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**30:.1f} GiB free in {folder}"
     if free < ENOUGH_DISK:
-        return Finding("disk", False, f"{text}; a run needs about {ENOUGH_DISK / 2**30:.0f} GiB")
-    return Finding("disk", True, text)
+        return CheckResult(
+            "disk", False, f"{text}; a run needs about {ENOUGH_DISK / 2**30:.0f} GiB"
+        )
+    return CheckResult("disk", True, text)
 
 
-def rules(client: KaggleClient) -> Finding:
+def rules(client: KaggleClient) -> CheckResult:
     """Tell whether the user has accepted the competition's rules."""
     found = client.competition(COMPETITION)
     if found.entered:
         daily = counted(found.daily_submissions, "submission")
-        return Finding("rules", True, f"accepted; {daily} a day")
+        return CheckResult("rules", True, f"accepted; {daily} a day")
     page = f"{SITE}/competitions/{COMPETITION}/rules"
-    return Finding("rules", False, f"not accepted yet. Accept them on {page}")
+    return CheckResult("rules", False, f"not accepted yet. Accept them on {page}")
 
 
-def submissions(client: KaggleClient) -> Finding:
+def submissions(client: KaggleClient) -> CheckResult:
     """Tell how many submissions are left today."""
     found = client.submission_limits(COMPETITION)
     text = f"{found.allowed_now} left today, {found.today} made today, {found.total} in all"
     if found.allowed_now <= 0:
-        return Finding("submissions", False, f"{text}; the count starts anew at midnight UTC")
-    return Finding("submissions", True, text)
+        return CheckResult("submissions", False, f"{text}; the count starts anew at midnight UTC")
+    return CheckResult("submissions", True, text)
 
 
-def quota(client: KaggleClient) -> Finding:
+def quota(client: KaggleClient) -> CheckResult:
     """Tell how much GPU time is left this week."""
     found = client.gpu_quota()
     if found is None:
-        return Finding("GPU quota", False, f"Kaggle names none. Verify your phone: {SITE}/settings")
+        return CheckResult(
+            "GPU quota", False, f"Kaggle names none. Verify your phone: {SITE}/settings"
+        )
     refresh = f", refreshes {found.refreshes:%Y-%m-%d %H:%M} UTC" if found.refreshes else ""
     text = f"{found.left_minutes:.0f} of {found.allowed_minutes:.0f} minutes left{refresh}"
-    return Finding("GPU quota", found.left_minutes > 0, text)
+    return CheckResult("GPU quota", found.left_minutes > 0, text)

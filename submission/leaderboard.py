@@ -14,14 +14,14 @@ from pathlib import Path
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import LeaderboardRow, Submission
 from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
 from pipeline.system.storage import write_text
-from submission.ledger import Book, Ledger, Row
+from submission.ledger import Ledger, LedgerTransaction, Row
 from submission.submit import update
 
 WINDOW_DAYS = 60
@@ -75,21 +75,21 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of submissions and leaderboard."""
+class LeaderboardData:
+    """Submissions and leaderboard, as far as they are known."""
 
     rows: list[Row]
     """The ledger."""
     board: list[LeaderboardRow] | None
     """The public leaderboard; None if Kaggle could not be asked for it."""
     team: str = ""
-    """The user's own, as far as the site has named it."""
+    """The user's own; empty if no submission has named it."""
     problem: PainterError | WorkFailed | None = None
     """Why Kaggle could not be asked."""
 
     @property
     def as_of(self) -> str:
-        """Return when Kaggle last told of the submissions, in words."""
+        """Return when the submissions were last fetched from Kaggle, in words."""
         times = [datetime.fromisoformat(row.asked) for row in self.rows if row.asked]
         if not times:
             return "an earlier time"
@@ -123,8 +123,8 @@ class Agreement:
         return f"{self.features}, n = {self.count}: {mean}, {rank}"
 
 
-def ask(ledger: Ledger) -> Known:
-    """Return what Kaggle says now, or what is known without it.
+def fetch(ledger: Ledger) -> LeaderboardData:
+    """Fetch submissions and leaderboard from Kaggle, or return what the ledger has.
 
     Raises:
         RunError: if the ledger is damaged.
@@ -134,46 +134,48 @@ def ask(ledger: Ledger) -> Known:
         client = KaggleClient()
         found = list(client.submissions(COMPETITION))
         rows, team = refresh(ledger, found), own_team(found)
-        return Known(rows, client.leaderboard(COMPETITION), team)
+        return LeaderboardData(rows, client.leaderboard(COMPETITION), team)
     except (KaggleError, KaggleUnreachable) as problem:
-        return Known(ledger.rows() if rows is None else rows, None, team, problem)
+        return LeaderboardData(ledger.rows() if rows is None else rows, None, team, problem)
 
 
 def refresh(ledger: Ledger, found: Sequence[Submission]) -> list[Row]:
-    """Take over the site's submissions, newest first, into the ledger; return all rows.
+    """Merge the site's submissions, newest first, into the ledger; return all rows.
 
     Submissions made by other means get a row too, without a local score. Where the ledger cannot
-    be written, that is said, and the rows are returned all the same.
+    be written, there is a warning, and the rows are returned all the same.
     """
     try:
-        with ledger.opened() as book:
-            _take_over(book, found)
-            book.save()
-            return book.rows
+        with ledger.transaction() as transaction:
+            _update_rows(transaction, found)
+            transaction.save()
+            return transaction.rows
     except OSError as error:
-        say_once(f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is.")
-    book = Book(ledger.path, ledger.rows())
-    _take_over(book, found)
-    return book.rows
+        warn_once(
+            f"{ledger.path} cannot be written ({error.strerror or error}): it stays as it is."
+        )
+    transaction = LedgerTransaction(ledger.path, ledger.rows())
+    _update_rows(transaction, found)
+    return transaction.rows
 
 
-def _take_over(book: Book, found: Sequence[Submission]) -> None:
+def _update_rows(transaction: LedgerTransaction, found: Sequence[Submission]) -> None:
     for submission in reversed(found):
-        row = _row_of(book, submission)
+        row = _row_of(transaction, submission)
         if row is None:
-            row = _foreign(submission)
-            book.rows.append(row)
+            row = _external_row(submission)
+            transaction.rows.append(row)
         update(row, submission)
 
 
-def _row_of(book: Book, found: Submission) -> Row | None:
-    for row in book.rows:
+def _row_of(transaction: LedgerTransaction, found: Submission) -> Row | None:
+    for row in transaction.rows:
         if row.ref == found.ref or (row.ref is None and found.description.startswith(row.tag)):
             return row
     return None
 
 
-def _foreign(found: Submission) -> Row:
+def _external_row(found: Submission) -> Row:
     """Return a row for a submission that this ledger has not made."""
     tag = _TAG.search(found.description)
     return Row(
@@ -211,10 +213,13 @@ def standings(
         for r in readable
         if r.run not in submitted
     ]
-    far = float("inf")
+    infinity = float("inf")
     return sorted(
         lines,
-        key=lambda s: (far if s.public is None else s.public, far if s.local is None else s.local),
+        key=lambda s: (
+            infinity if s.public is None else s.public,
+            infinity if s.local is None else s.local,
+        ),
     )
 
 
@@ -310,7 +315,7 @@ def write_page(
 ) -> None:
     """Write the table and local against public as one HTML file that loads nothing.
 
-    Without a leaderboard it says so, and `as_of` when the public scores were told.
+    Without a leaderboard the page says so, and since when the public scores are (`as_of`).
     """
     import jinja2
 

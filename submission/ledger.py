@@ -1,7 +1,7 @@
 """The ledger: every submission with the local score it had, in one file that outlives run folders.
 
-`ledger.json` lies in the folder where painter is used. It is written atomically, and two
-processes take turns by a lock.
+`ledger.json` lies in the folder where painter is used. It is written atomically, and a lock
+serialises processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.core.errors import RunError
 from pipeline.core.records import from_json
 from pipeline.runs.files import read_json
-from pipeline.system.locks import held_lock
+from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LEDGER = Path("ledger.json")
@@ -52,7 +52,7 @@ class Row:
     public_score: float | None = None
     error: str = ""
     asked: str | None = None
-    """When Kaggle last told of it, with the zone."""
+    """When it was last fetched from Kaggle, with the zone."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.
@@ -104,15 +104,15 @@ class Ledger:
         )
 
     @contextmanager
-    def opened(self) -> Iterator[Book]:
-        """Yield the rows for changing, with other processes kept out."""
+    def transaction(self) -> Iterator[LedgerTransaction]:
+        """Yield the rows for changing, while the file is locked."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with held_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
-            yield Book(self.path, self.rows())
+        with file_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
+            yield LedgerTransaction(self.path, self.rows())
 
 
-class Book:
-    """The ledger's rows while no other process may change them."""
+class LedgerTransaction:
+    """The ledger's rows while it is locked."""
 
     def __init__(self, path: Path, rows: list[Row]) -> None:
         """Keep the rows; `save` writes them."""

@@ -21,26 +21,26 @@ from pipeline.core.errors import (
     RemoteFailed,
     RunError,
 )
-from pipeline.core.polling import FAILURES, poll
+from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import Submission, SubmissionLimits
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.record import Score, score_of_images
+from pipeline.scoring.record import Score, current_score
 from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, check_no_violations
-from submission.ledger import Book, Ledger, Row, tag_of
+from submission.ledger import Ledger, LedgerTransaction, Row, tag_of
 
 FILE_NAME = "images.zip"
 POLL_SECONDS = 30.0
 MAX_MESSAGE_LENGTH = 200
-COUNTED_SECONDS = 600.0
+LISTING_LAG_SECONDS = 600.0
 """How long the site's list may lag behind its count of submissions."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A kernel version to submit."""
+class Candidate:
+    """A kernel version that can be submitted."""
 
     kernel: str
     version: int
@@ -52,23 +52,23 @@ class Entry:
     """Whether the local score is that of the same images."""
 
 
-def prepare(entry: Entry, message: str) -> Row:
+def prepare(candidate: Candidate, message: str) -> Row:
     """Check the images and return the row that a submission would have.
 
     Raises:
         DataError: listing each kind of violation of the rules.
     """
-    check_no_violations(entry.images, check_archive(entry.images))
-    score = local_score(entry.run) if entry.scored else Score()
-    name = entry.run.path.resolve().name
-    said = (message or name)[:MAX_MESSAGE_LENGTH]
+    check_no_violations(candidate.images, check_archive(candidate.images))
+    score = local_score(candidate.run) if candidate.scored else Score()
+    name = candidate.run.path.resolve().name
+    text = (message or name)[:MAX_MESSAGE_LENGTH]
     return Row(
-        kernel=entry.kernel,
-        version=entry.version,
+        kernel=candidate.kernel,
+        version=candidate.version,
         run=name,
-        description=f"{tag_of(entry.kernel, entry.version)} {said}",
-        images_sha256=file_sha256(entry.images),
-        local_sha256=file_sha256(entry.run.images) if entry.run.images.exists() else None,
+        description=f"{tag_of(candidate.kernel, candidate.version)} {text}",
+        images_sha256=file_sha256(candidate.images),
+        local_sha256=file_sha256(candidate.run.images) if candidate.run.images.exists() else None,
         mifid=score.get("mifid"),
         features=score.get("features"),
         n_generated=score.get("n_generated"),
@@ -78,7 +78,7 @@ def prepare(entry: Entry, message: str) -> Row:
 def local_score(run: RunFolder) -> Score:
     """Return the run's score.json if it can be read and belongs to its images, else nothing."""
     try:
-        score = score_of_images(run) or Score()
+        score = current_score(run) or Score()
     except (RunError, LaterVersion):
         return Score()
     mifid = score.get("mifid")
@@ -89,12 +89,12 @@ def reconcile(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | Non
     """Look up the run's submissions whose answer is missing; return one that has arrived."""
     name = run.path.resolve().name
     arrived = None
-    with ledger.opened() as book:
-        for row in book.rows:
+    with ledger.transaction() as transaction:
+        for row in transaction.rows:
             if row.run == name and row.ref is None:
                 found = look_up(client, row)
                 if found is not None:
-                    arrived = _record(book, row, found)
+                    arrived = _update_and_save(transaction, row, found)
     return arrived
 
 
@@ -105,26 +105,26 @@ def submit(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
         KaggleError: if it was submitted before, none is left today, or Kaggle refuses.
         KaggleUnsure: if there is no telling whether it was counted; the same call looks it up.
     """
-    with ledger.opened() as book:
-        known = book.find(row.kernel, row.version)
-        check_not_submitted(book, row)
+    with ledger.transaction() as transaction:
+        known = transaction.find(row.kernel, row.version)
+        check_not_submitted(transaction, row)
         found = look_up(client, row)
         if found is not None:
-            return _record(book, known or row, found)
+            return _update_and_save(transaction, known or row, found)
         limits = check_submissions_left(client)
         if known is not None:
-            _refuse_counted(known, limits)
-            book.rows.remove(known)
+            _check_not_counted(known, limits)
+            transaction.rows.remove(known)
         row.total_before = limits.total
         row.submitted = datetime.now(UTC).isoformat(timespec="seconds")
-        book.rows.append(row)
-        book.save()
-        return _send(client, book, row)
+        transaction.rows.append(row)
+        transaction.save()
+        return _send(client, transaction, row)
 
 
-def check_not_submitted(book: Book, row: Row) -> None:
+def check_not_submitted(transaction: LedgerTransaction, row: Row) -> None:
     """Raise KaggleError if the kernel version, or the very same file, was submitted before."""
-    for known in book.rows:
+    for known in transaction.rows:
         same = (known.kernel, known.version) == (row.kernel, row.version)
         same_file = known.images_sha256 == row.images_sha256 and known.status != "ERROR"
         if known.ref is not None and (same or same_file):
@@ -134,12 +134,12 @@ def check_not_submitted(book: Book, row: Row) -> None:
             )
 
 
-def _refuse_counted(known: Row, limits: SubmissionLimits) -> None:
+def _check_not_counted(known: Row, limits: SubmissionLimits) -> None:
     """Raise KaggleUnsure if Kaggle has counted a submission that its list does not show yet."""
     if known.total_before is None or known.submitted is None:
         return
     age = datetime.now(UTC) - datetime.fromisoformat(known.submitted)
-    if limits.total > known.total_before and age.total_seconds() < COUNTED_SECONDS:
+    if limits.total > known.total_before and age.total_seconds() < LISTING_LAG_SECONDS:
         raise KaggleUnsure(
             "Kaggle has counted a submission since the last try, which its list does not show "
             "yet. Give the same command again in a few minutes."
@@ -159,23 +159,23 @@ def check_submissions_left(client: KaggleClient) -> SubmissionLimits:
     )
 
 
-def _send(client: KaggleClient, book: Book, row: Row) -> Row:
+def _send(client: KaggleClient, transaction: LedgerTransaction, row: Row) -> Row:
     try:
         row.ref = client.submit(COMPETITION, row.kernel, row.version, FILE_NAME, row.description)
     except KaggleUnsure as unsure:
-        found = _look_up_patiently(client, row)
+        found = _look_up_with_retries(client, row)
         if found is None:
             raise KaggleUnsure(
                 f"{unsure} The submission is not in the list so far. Give the same command again: "
                 "it looks there first, and submits only what is not there."
             ) from None
-        return _record(book, row, found)
+        return _update_and_save(transaction, row, found)
     except (KaggleError, KaggleUnreachable):
-        book.rows.remove(row)  # refused: nothing was counted
-        book.save()
+        transaction.rows.remove(row)  # refused: nothing was counted
+        transaction.save()
         raise
     row.status = "PENDING"
-    book.save()
+    transaction.save()
     return row
 
 
@@ -187,9 +187,9 @@ def look_up(client: KaggleClient, row: Row) -> Submission | None:
     return None
 
 
-def _look_up_patiently(client: KaggleClient, row: Row) -> Submission | None:
-    """Look a submission up, again after pauses: the list may lag behind."""
-    for pause in [0.0, *retries.pauses()]:
+def _look_up_with_retries(client: KaggleClient, row: Row) -> Submission | None:
+    """Look a submission up, with retries: the list may lag behind."""
+    for pause in [0.0, *retries.backoff_delays()]:
         client.clock.sleep(pause)
         try:
             found = look_up(client, row)
@@ -200,16 +200,16 @@ def _look_up_patiently(client: KaggleClient, row: Row) -> Submission | None:
     return None
 
 
-def _record(book: Book, row: Row, found: Submission) -> Row:
+def _update_and_save(transaction: LedgerTransaction, row: Row, found: Submission) -> Row:
     update(row, found)
-    if row not in book.rows:
-        book.rows.append(row)
-    book.save()
+    if row not in transaction.rows:
+        transaction.rows.append(row)
+    transaction.save()
     return row
 
 
 def update(row: Row, found: Submission) -> None:
-    """Take over what the site knows."""
+    """Update a row from the site's submission."""
     row.ref = found.ref
     row.status = found.status
     row.public_score = found.public_score
@@ -220,24 +220,24 @@ def update(row: Row, found: Submission) -> None:
 
 
 def wait_until_scored(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
-    """Ask until Kaggle has scored the submission; keep the score in the ledger.
+    """Poll until Kaggle has scored the submission; store the score in the ledger.
 
     Raises:
         RemoteFailed: with Kaggle's reason, if scoring failed.
-        KaggleUnreachable: if Kaggle is out of reach for long; the same command goes on waiting.
+        KaggleUnreachable: if Kaggle is unreachable for long; the same command keeps waiting.
     """
 
     def scored() -> Submission | None:
         found = client.submission(COMPETITION, row.ref or 0)
         return None if found.status == "PENDING" else found
 
-    found = poll(scored, POLL_SECONDS, client.clock, failures=FAILURES)
+    found = poll(scored, POLL_SECONDS, client.clock, max_failures=MAX_FAILURES)
     update(row, found)
-    with ledger.opened() as book:
-        kept = book.find(row.kernel, row.version)
+    with ledger.transaction() as transaction:
+        kept = transaction.find(row.kernel, row.version)
         if kept is not None:
             update(kept, found)
-            book.save()
+            transaction.save()
     if found.status == "ERROR":
         raise RemoteFailed(
             f"Kaggle could not score submission {row.ref}: {found.error or 'no reason given'}"

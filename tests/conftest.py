@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.core import notices
+from pipeline.core import user_warnings
 
 # Networks here are tiny: a second thread waits longer than it computes, and on a busy machine
 # waiting costs more than everything else.
@@ -18,7 +18,7 @@ def apart_from_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Keep the user's cache, home and Kaggle account out of every test, and what others said."""
-    notices.forget()
+    user_warnings.reset_warnings()
     monkeypatch.setenv("PAINTER_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""The command line, one module a topic. The front door: it alone imports the other packages."""
+"""The command line, one module a topic. The entry point: it alone imports the other packages."""
 
 from pipeline.cli.app import cli, main, run_command
 

@@ -1,7 +1,7 @@
 """The command line: one click command a stage. Builds a config, calls the stage, prints.
 
-This and `__main__` are the front door: the only modules of `pipeline` that know the
-competition's packages. `painter --help`.
+This package and `__main__` are the only modules of `pipeline` that import the competition's
+packages. `painter --help`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pipeline.cli.study import study
 from pipeline.cli.train import train
 from pipeline.core import interrupts, redaction
 from pipeline.core.errors import PainterError
-from pipeline.core.text import print_any_name
-from pipeline.system.console import drop_unwritten, survive_closed_streams
+from pipeline.core.text import escape_output
+from pipeline.system.console import discard_unwritten, ignore_closed_streams
 
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
@@ -57,21 +57,21 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
-    survive_closed_streams()
-    print_any_name()
+    ignore_closed_streams()
+    escape_output()
     standard_output = sys.stdout
-    redaction.protect_output()
+    redaction.redact_output()
     code = run_command(sys.argv[1:])
-    drop_unwritten(standard_output)
-    # Nothing is left to save: Ctrl+C while Python tidies up ends the process at once.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.CODE))
+    discard_unwritten(standard_output)
+    # Nothing is left to save: Ctrl+C while Python cleans up ends the process at once.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(interrupts.EXIT_CODE))
     sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one command; return its exit code: 0, 1, 2 or 130."""
-    redaction.learn(arguments)
-    print_any_name()
+    redaction.load_credentials(arguments)
+    escape_output()
     try:
         result = cli.main(args=arguments, prog_name="painter", standalone_mode=False)
     except click.ClickException as error:
@@ -80,10 +80,10 @@ def run_command(arguments: list[str]) -> int:
     except PainterError as error:
         return fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return fail(interrupts.STOPPED, interrupts.CODE)
+        return fail(interrupts.STOPPED_MESSAGE, interrupts.EXIT_CODE)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
-            raise  # a fault of the program: its traceback is what a bug report needs
+            raise  # a bug: its traceback is what a report needs
         return fail("Out of memory. Try a smaller batch_size or fewer images at a time.", 1)
     except OSError as error:
         return fail(disk_message(error), 2 if error.errno in _WRONG_PATH else 1)

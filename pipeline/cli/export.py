@@ -36,9 +36,9 @@ def export(run_path: Path, name: str, out: Path, last: bool) -> None:
 @last_option
 def mix(runs: tuple[Path, ...], run_path: Path, last: bool) -> None:
     """Make a run of several RUNS, whose generators share the images among them."""
-    from pipeline.models.ensemble import parts
+    from pipeline.models.ensemble import members
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.mix import mix
 
     mixture = mix([RunFolder(path) for path in runs], RunFolder(run_path), last)
-    click.echo(f"{run_path}: {len(parts(mixture.generator))} generators")
+    click.echo(f"{run_path}: {len(members(mixture.generator))} generators")

@@ -1,4 +1,4 @@
-"""What a command says when the disk, the memory or the user ends it."""
+"""Messages of commands that fail: disk and memory errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def disk_message(error: OSError) -> str:
-    """Return what to say of a file that could not be read or written."""
-    from pipeline.system.places import describe_disk
-    from pipeline.system.storage import FULL
+    """Return the message for a file that could not be read or written."""
+    from pipeline.system.filesystem import describe_disk
+    from pipeline.system.storage import DISK_FULL
 
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in FULL:
+    if error.errno in DISK_FULL:
         disk = describe_disk(Path(error.filename)) if isinstance(error.filename, str) else ""
         return (
             f"The disk is full or the file too large{where}.{disk} Nothing half-written was kept; "

@@ -55,25 +55,25 @@ def generate(
     from pipeline.models.snapshots import rewrite_snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
-    from pipeline.system.threads import take_threads
+    from pipeline.system.threads import set_threads
 
     source = snapshot_file(run_path, snapshot, last, model)
     run = RunFolder(run_path) if run_path is not None else None
-    target = target_of(run, out, "--model" if snapshot is None else "--snapshot")
-    loaded, output = what_to_generate(source, upscaler, model is None, **wanted)
+    target = output_target(run, out, "--model" if snapshot is None else "--snapshot")
+    loaded, output = resolve_generation(source, upscaler, model is None, **wanted)
     into_run = run if out is None else None
     if into_run is not None:
         into_run.check_version()
     check_writable(target)
-    take_threads(threads)
+    set_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
     write_images(into_run, source, target, loaded, output, **wanted)
     click.echo(f"{counted(wanted['count'], 'image')} in {target}")
 
 
-def target_of(run: RunFolder | None, out: Path | None, given: str) -> Path:
-    """Return where the images go: into the run, or where the user says."""
+def output_target(run: RunFolder | None, out: Path | None, given: str) -> Path:
+    """Return where the images go: into the run, or to `out`."""
     from pipeline.system.image_writers import check_image_target
 
     target = run.images if run and out is None else out
@@ -83,7 +83,7 @@ def target_of(run: RunFolder | None, out: Path | None, given: str) -> Path:
     return target
 
 
-def what_to_generate(
+def resolve_generation(
     source: Path,
     upscaler: Path | None,
     keeps_upscaler: bool,
@@ -93,10 +93,10 @@ def what_to_generate(
     wanted_class: str | None,
     **_: Any,
 ) -> tuple[Snapshot, OutputConfig]:
-    """Return the snapshot and the output settings, once all that is wrong with them is refused."""
+    """Return the snapshot and the output settings, validated."""
     from pipeline.cli.settings import check_given_once, check_upscale_used
     from pipeline.config import change_output
-    from pipeline.models.samplers import class_number
+    from pipeline.models.samplers import class_index
     from pipeline.models.snapshots import load_snapshot, with_upscaler
     from pipeline.stages.generate import check_count
 
@@ -109,7 +109,7 @@ def what_to_generate(
     output = change_output(loaded.config, assignments)
     check_upscale_used(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
     check_count(count)
-    class_number(loaded.config, wanted_class)
+    class_index(loaded.config, wanted_class)
     return loaded, output
 
 
@@ -125,7 +125,7 @@ def write_images(
     batch_size: int,
     **_: Any,
 ) -> None:
-    """Generate, for a run with the record of how its images were made."""
+    """Generate the images; for a run, write its generation record too."""
     from pipeline.families.registry import make_sampler
     from pipeline.models.precision import all_devices
     from pipeline.stages.generate import generate, generate_for_run

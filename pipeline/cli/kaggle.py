@@ -1,6 +1,6 @@
 """The commands that talk to Kaggle: kernel (build, push, watch, pull), submit, leaderboard, doctor.
 
-Part of the front door, like `pipeline.cli`: builds a plan, calls the stage, prints.
+Builds a plan, calls the stage, prints.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pipeline.cli.options import (
     PathOption,
     config_options,
     domain_option,
-    may_replace,
     options,
+    replace_confirmation,
     replace_option,
     run_option,
     run_or_file,
@@ -28,10 +28,10 @@ from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import KaggleError, PainterError, RunError
 
 if TYPE_CHECKING:
-    from kernels.metadata import Plan
-    from kernels.push import Consent
+    from kernels.metadata import KernelPlan
+    from kernels.push import Confirmation
     from kernels.record import KernelRecord
-    from kernels.upscalers import UpscalerChoice
+    from kernels.upscalers import UpscalerOptions
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission.ledger import Ledger, Row
@@ -65,7 +65,7 @@ kernel_options = [
         show_default=True,
         help="Kaggle's name, or a short one: t4, cpu.",
     ),
-    click.option("--continue-from", type=PathOption, help="Run whose training goes on."),
+    click.option("--continue-from", type=PathOption, help="Run whose training is continued."),
     click.option(
         "--attach",
         multiple=True,
@@ -143,9 +143,9 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     if dry_run:
         click.echo(describe_plan(plan, client.user))
         return
-    attachments = upscalers_of(**choices).attachments(plan, continue_from)
-    consent = may_replace(replace)
-    record, new = pushing.push(client, plan, run_path, attachments, may_replace=consent)
+    attachments = upscaler_options(**choices).attachments(plan, continue_from)
+    confirm_replace = replace_confirmation(replace)
+    record, new = pushing.push(client, plan, run_path, attachments, confirm_replace=confirm_replace)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         require_complete(record, watch_kernel(client, record), run_path)
@@ -185,7 +185,7 @@ def pull(run_path: Path | None) -> None:
     sizes = (pulled.pulled or {}).values()
     files = counted(len(sizes), "file")
     click.echo(f"{run_path}: {files}, {sum(sizes) / 1e6:.1f} MB, {pulled.label}")
-    say_upscaler(RunFolder(run_path))
+    print_upscaler_hint(RunFolder(run_path))
 
 
 @click.command()
@@ -196,7 +196,7 @@ def pull(run_path: Path | None) -> None:
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
 def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
-    from kernels import entries
+    from kernels import candidates
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission import submit as submitting
@@ -208,13 +208,15 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
     ledger = Ledger()
     row = None if dry_run else submitting.reconcile(client, ledger, run)
     if row is None:
-        record = entries.trained_on_kaggle(client, run)
+        record = candidates.trained_on_kaggle(client, run)
         if wait and not dry_run:
-            row = entries.waiting_for_score(client, run, record, ledger)
+            row = candidates.pending_submission(client, run, record, ledger)
     if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
         click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
-        row = submit_anew(client, ledger, run, record, message, may_replace(replace), dry_run)
+        row = submit_anew(
+            client, ledger, run, record, message, replace_confirmation(replace), dry_run
+        )
         if row is None:
             return
     click.echo(submitting.summary(row))
@@ -232,25 +234,26 @@ def submit_anew(
     run: RunFolder,
     record: KernelRecord | None,
     message: str,
-    consent: Consent,
+    confirm_replace: Confirmation,
     dry_run: bool,
 ) -> Row | None:
-    """Submit a run's images, or say what would be sent and return None."""
-    from kernels import entries
+    """Submit a run's images; with `dry_run` print what would be sent and return None."""
+    from kernels import candidates
     from submission import submit as submitting
 
     left = submitting.check_submissions_left(client).allowed_now
     if dry_run and record is None:
-        click.echo(entries.describe_remake(client, run, left, message))
+        click.echo(candidates.describe_regeneration(client, run, left, message))
         return None
-    entry = entries.entry_of(client, run, record, ledger, consent, click.echo, warn)
-    row = submitting.prepare(entry, message)
+    candidate = candidates.make_candidate(
+        client, run, record, ledger, confirm_replace, click.echo, warn
+    )
+    row = submitting.prepare(candidate, message)
     local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
     click.echo(f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today")
     if dry_run:
-        click.echo(
-            f"Would submit images.zip of {entry.kernel} version {entry.version}: {row.description}"
-        )
+        version = f"{candidate.kernel} version {candidate.version}"
+        click.echo(f"Would submit images.zip of {version}: {row.description}")
         return None
     return submitting.submit(client, ledger, row)
 
@@ -258,7 +261,13 @@ def submit_anew(
 @click.command()
 @click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
-@click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
+@click.option(
+    "--folder",
+    type=PathOption,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which runs are looked for.",
+)
 def leaderboard(top: int, page: Path | None, folder: Path) -> None:
     """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
 
@@ -269,7 +278,7 @@ def leaderboard(top: int, page: Path | None, folder: Path) -> None:
     from submission.ledger import Ledger
 
     ledger = Ledger()
-    known = boards.ask(ledger)
+    known = boards.fetch(ledger)
     lines = boards.standings(
         known.rows, list_runs(folder), known.board, known.team, datetime.now(UTC)
     )
@@ -294,12 +303,12 @@ def leaderboard(top: int, page: Path | None, folder: Path) -> None:
 @click.command()
 def doctor() -> None:
     """Look at credentials, rules, quota, submissions left, client, disk and device."""
-    from submission.doctor import examine
+    from submission.doctor import run_checks
 
     problems = 0
-    for finding in examine():
-        problems += not finding.ready
-        click.echo(f"{'ok ' if finding.ready else 'NO '} {finding.name:14} {finding.text}")
+    for result in run_checks():
+        problems += not result.ready
+        click.echo(f"{'ok ' if result.ready else 'NO '} {result.name:14} {result.text}")
     if problems:
         raise KaggleError(f"{problems} of these need your attention.")
 
@@ -317,8 +326,8 @@ def pushed_last() -> Path:
     return latest_record(Path("runs"))
 
 
-def say_upscaler(run: RunFolder) -> None:
-    """Tell what to do with an upscaler, which has no images of its own."""
+def print_upscaler_hint(run: RunFolder) -> None:
+    """Print what to do with an upscaler, which has no images of its own."""
     from pipeline.families.registry import makes_images
 
     with suppress(RunError):  # no run's config, or a damaged one: not for `pull` to judge
@@ -331,37 +340,39 @@ def say_upscaler(run: RunFolder) -> None:
 
 def make_plan(
     owner: str, run_path: Path, choices: dict[str, Any], resumes: Path | None = None
-) -> Plan:
+) -> KernelPlan:
     """Turn the options of `kernel build` and `kernel push` into a plan.
 
-    Seeds that are not named are those of the run `resumes`, or of the one to continue from.
-    With --minutes the kernel trains as long as these allow; without, as long as the preset says.
+    Seeds that are not given are those of the run `resumes`, or of the one to continue from.
+    With --minutes the kernel trains as long as these allow; without, for the preset's minutes.
     """
-    from kernels.planning import Order, plan_training
+    from kernels.planning import KernelRequest, plan_training
     from pipeline.cli.settings import check_given_once, run_settings
 
-    chosen = {f.name: choices[f.name] for f in fields(Order) if f.name in choices}
-    order = Order(**chosen, upscalers=upscalers_of(**choices))
+    chosen = {f.name: choices[f.name] for f in fields(KernelRequest) if f.name in choices}
+    request = KernelRequest(**chosen, upscalers=upscaler_options(**choices))
     given = {name: choices[name] for name in ("holdout", "holdout_seed", "seed")}
-    begun = (resumes, order.continue_from)
+    resumed_from = (resumes, request.continue_from)
     assignments = choices["assignments"]
-    config = run_settings(choices["preset"], choices["config_file"], assignments, given, begun)
-    if order.minutes is not None:
+    config = run_settings(
+        choices["preset"], choices["config_file"], assignments, given, resumed_from
+    )
+    if request.minutes is not None:
         check_given_once(["minutes"], assignments)
-    return plan_training(owner, run_path, config, order)
+    return plan_training(owner, run_path, config, request)
 
 
-def upscalers_of(
+def upscaler_options(
     generator_path: Path | None = None,
     upscaler_preset: str | None = None,
     upscaler_minutes: float | None = None,
     **_: Any,
-) -> UpscalerChoice:
-    """Return what the options of `kernel build` and `kernel push` say of upscalers."""
-    from kernels.upscalers import UpscalerChoice
+) -> UpscalerOptions:
+    """Return the options of `kernel build` and `kernel push` that are about upscalers."""
+    from kernels.upscalers import UpscalerOptions
 
     generator = None if generator_path is None else run_or_file(generator_path)
-    return UpscalerChoice(generator, upscaler_preset, upscaler_minutes)
+    return UpscalerOptions(generator, upscaler_preset, upscaler_minutes)
 
 
 def warn(line: str) -> None:

@@ -12,8 +12,8 @@ import click
 
 from pipeline.cli.options import (
     PathOption,
+    configure_threads,
     options,
-    say_threads,
     seed_option,
     snapshot_file,
     snapshot_options,
@@ -147,6 +147,6 @@ def make_sampler(snapshot: Path, seed: int, size: int | None, threads: int | Non
     from pipeline.models.snapshots import load_snapshot
 
     loaded = load_snapshot(snapshot)
-    say_threads(threads)
+    configure_threads(threads)
     output = change_output(loaded.config, [] if size is None else [f"output_size={size}"])
     return NoiseSampler(loaded, seed, default_device(), output)

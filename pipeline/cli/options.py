@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 
-class HomePath(click.Path):
-    """A path in which ~ is the home folder where no shell has seen to it: `--data=~/paintings`."""
+class ExpandedPath(click.Path):
+    """A path with ~ expanded where no shell does it: `--data=~/paintings`."""
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
@@ -23,7 +23,7 @@ class HomePath(click.Path):
         return super().convert(expanded, parameter, context)
 
 
-PathOption = HomePath(path_type=Path)
+PathOption = ExpandedPath(path_type=Path)
 data_option = click.option(
     "--data", type=PathOption, required=True, help="Folder or zip of images."
 )
@@ -45,7 +45,7 @@ snapshot_options = [
     click.option("--model", metavar="NAME", help="A model that comes with painter."),
 ]
 config_options = [
-    click.option("--preset", required=True, help="Named settings: see the README's table."),
+    click.option("--preset", required=True, help="Named settings (docs/training.md)."),
     click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
 ]
@@ -53,16 +53,16 @@ seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
 )
 run_seed_options = [
-    click.option("--holdout", type=float, help="Share of the paintings to keep for scoring."),
+    click.option("--holdout", type=float, help="Share of the images to hold out for scoring."),
     click.option(
         "--holdout-seed",
         type=click.IntRange(0, 2**63 - 1),
-        help="Which paintings these are [default: 0, or as the run was begun].",
+        help="Which images these are [default: 0, or the run's if resumed].",
     ),
     click.option(
         "--seed",
         type=click.IntRange(0, 2**63 - 1),
-        help="The run's: everything random follows from it [default: 0, or as it was begun].",
+        help="The run's: everything random follows from it [default: 0, or the run's if resumed].",
     ),
 ]
 threads_option = click.option(
@@ -100,30 +100,30 @@ def snapshot_file(
         raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
     if run_path is not None:
         run = RunFolder(run_path)
-        return run.snapshot if last else run.chosen
+        return run.snapshot if last else run.best_or_last
     if last:
         raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
     return snapshot if snapshot is not None else model_file(str(model))
 
 
-def say_threads(wanted: int | None) -> None:
-    """Choose how many threads torch computes with, and say so on standard error."""
-    from pipeline.system.threads import take_threads
+def configure_threads(wanted: int | None) -> None:
+    """Set how many threads torch computes with, and print it on standard error."""
+    from pipeline.system.threads import set_threads
 
-    click.echo(f"threads: {take_threads(wanted)}", err=True)
+    click.echo(f"threads: {set_threads(wanted)}", err=True)
 
 
 def run_or_file(path: Path) -> Path:
     """Return the chosen snapshot of a run folder, or the file itself."""
     from pipeline.runs.folder import RunFolder
 
-    return RunFolder(path).chosen if path.is_dir() else path
+    return RunFolder(path).best_or_last if path.is_dir() else path
 
 
-def may_replace(replace: bool) -> Callable[[str], bool]:
-    """Return what answers before a kernel from elsewhere is pushed over.
+def replace_confirmation(replace: bool) -> Callable[[str], bool]:
+    """Return a function that asks for confirmation to push over a kernel from elsewhere.
 
-    Yes with --replace; else whoever sits at the terminal; else no.
+    Yes with --replace; else it asks at the terminal; without one, no.
     """
 
     def answer(found: str) -> bool:

@@ -28,20 +28,26 @@ def report(run_path: Path) -> None:
     check_writable(run.report)
     try:
         path, domain = training_data(run)
-        paintings = open_images(path, domain)
+        real_images = open_images(path, domain)
     except PainterError as error:
-        click.echo(f"The report comes without paintings: {error}", err=True)
-        paintings = None
-    click.echo(str(write_report(run_path, paintings)))
+        click.echo(f"The report comes without training images: {error}", err=True)
+        real_images = None
+    click.echo(str(write_report(run_path, real_images)))
 
 
 @click.command()
-@click.option("--folder", type=PathOption, default=Path("runs"), show_default=True)
+@click.option(
+    "--folder",
+    type=PathOption,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which runs are looked for.",
+)
 def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""
     from pipeline.reports.listing import list_runs
     from pipeline.scoring.metric_table import METRIC
-    from pipeline.scoring.record import number
+    from pipeline.scoring.record import metric_value
 
     rows = list_runs(folder)
     if not rows:
@@ -52,8 +58,8 @@ def runs(folder: Path) -> None:
         if row.problem:
             click.echo(f"{row.run:24} {row.problem}")
             continue
-        value = number(row.score, shown)
-        text = "-" if value is None else f"{value:{shown.form}}"
+        value = metric_value(row.score, shown)
+        text = "-" if value is None else f"{value:{shown.format_spec}}"
         click.echo(
             f"{row.run:24} {row.images_seen:>10,.0f} {row.minutes:>8.1f} {text:>8} "
             f"{row.score.get('n_generated') or '-':>7}  {row.score.get('features') or '-'}"

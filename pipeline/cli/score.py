@@ -11,12 +11,12 @@ import click
 
 from pipeline.cli.failures import disk_message
 from pipeline.cli.options import (
-    HomePath,
+    ExpandedPath,
     PathOption,
+    configure_threads,
     domain_option,
     extractor_options,
     options,
-    say_threads,
     threads_option,
 )
 from pipeline.core.errors import PainterError, RunError, WorkFailed
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("images", type=PathOption, nargs=-1)
 @click.option("--run", "run_path", type=PathOption, help="Score this run's images.")
-@click.option("--reference", type=PathOption, help="Paintings that give the statistics.")
-@click.option("--training", type=PathOption, help="Paintings not to copy [default: reference].")
+@click.option("--reference", type=PathOption, help="Real images: the reference.")
+@click.option(
+    "--training", type=PathOption, help="Training images, for memorization [default: reference]."
+)
 @domain_option
 @options(extractor_options)
 @click.option(
     "--json",
     "json_file",
-    type=HomePath(allow_dash=True),
+    type=ExpandedPath(allow_dash=True),
     help="Write the result to FILE, or - for standard output.",
 )
 @threads_option
@@ -63,12 +65,12 @@ def score(
     run = RunFolder(run_path) if run_path is not None else None
     file = None if json_file in (None, "-") else Path(json_file or "")
     targets = try_targets(run, file)
-    paintings, held_out = paintings_of(run, reference, domain)
+    reference_set, held_out = reference_images(run, reference, domain)
     paths = images if run is None else (run.images,)
     generated = {str(path): first_images(open_images(path), max_images) for path in paths}
-    say_threads(threads)
-    seen = open_images(training, domain) if training else None
-    found, text = judge(run, generated, paintings, seen, held_out, **extractor)
+    configure_threads(threads)
+    training_set = open_images(training, domain) if training else None
+    found, text = compute_scores(run, generated, reference_set, training_set, held_out, **extractor)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
     write_each(found, targets)
 
@@ -77,13 +79,13 @@ def check_options_agree(
     images: tuple[Path, ...],
     run_path: Path | None,
     domain: str | None,
-    paintings: Path | None,
+    reference_set: Path | None,
     json_file: str | None,
 ) -> None:
-    """Refuse options that do not go together."""
+    """Raise UsageError for options that do not go together."""
     if (run_path is None) == (not images):
         raise click.UsageError("Give either IMAGES or --run DIR.")
-    if domain is not None and paintings is None:
+    if domain is not None and reference_set is None:
         raise click.UsageError("--domain goes with --reference: a run has a domain of its own.")
     if json_file not in (None, "-") and Path(json_file or "").is_dir():
         raise click.UsageError(f"--json takes a file name or -; {json_file} is a folder.")
@@ -125,42 +127,42 @@ def write_each(found: dict[str, Any], paths: list[Path]) -> None:
         raise WorkFailed(f"The result is printed, but not kept: {' '.join(problems)}")
 
 
-def judge(
+def compute_scores(
     run: RunFolder | None,
     generated: dict[str, ImageSet],
-    paintings: ImageSet,
-    seen: ImageSet | None,
+    reference_set: ImageSet,
+    training_set: ImageSet | None,
     held_out: ImageSet | None,
     features: str,
     weights: Path | None,
     exact: bool,
 ) -> tuple[dict[str, Any], str]:
-    """Return the score of one set, or the scores of several and their differences; and as text."""
+    """Return the score of one set, or the scores of several and their differences; also as text."""
     from pipeline.models.precision import all_devices
     from pipeline.scoring.extractors import make_extractor
-    from pipeline.scoring.score import score, score_several, summary, yardstick
+    from pipeline.scoring.score import extract_references, score, score_several, summary
     from pipeline.stages.score import score_run
 
     extractor = make_extractor(features, weights, all_devices(), exact)
-    against = yardstick(paintings, seen, held_out, extractor)
+    reference_features = extract_references(reference_set, training_set, held_out, extractor)
     if len(generated) == 1:
         (images,) = generated.values()
         result = (
-            score(images, against, extractor)
+            score(images, reference_features, extractor)
             if run is None
-            else score_run(run, images, against, extractor)
+            else score_run(run, images, reference_features, extractor)
         )
         return dict(result), summary(result)
-    scores, differences = score_several(generated, against, extractor)
+    scores, differences = score_several(generated, reference_features, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
-    parts.append("\n".join(difference.verdict() for difference in differences))
+    parts.append("\n".join(difference.describe() for difference in differences))
     found = {"scores": scores, "differences": [asdict(d) for d in differences]}
     return found, "\n\n".join(parts)
 
 
-def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
-    """Return the paintings to compare with, and those that the run's training has not seen."""
-    from pipeline.data.holdout import split
+def reference_images(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
+    """Return the reference images, and the held-out images of the run, if there are any."""
+    from pipeline.data.holdout import split_holdout
     from pipeline.data.images import open_images
     from pipeline.stages.score import training_data
 
@@ -170,8 +172,8 @@ def paintings_of(run: Any, reference: Path | None, domain: str | None) -> tuple[
         try:
             reference, domain = training_data(run)
         except RunError as error:
-            raise RunError(f"{error} Or say where they are: --reference DIR|ZIP") from None
-    paintings = open_images(reference, domain)
+            raise RunError(f"{error} Or name them: --reference DIR|ZIP") from None
+    reference_set = open_images(reference, domain)
     if run is None or not run.config.exists():
-        return paintings, None
-    return split(paintings, run.read_config().data)
+        return reference_set, None
+    return split_holdout(reference_set, run.read_config().data)

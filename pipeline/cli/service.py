@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from pipeline.cli.options import (
+    configure_threads,
     options,
-    say_threads,
     snapshot_file,
     snapshot_options,
     threads_option,
@@ -34,7 +34,7 @@ SERVE_EXTRA = "pip install fastapi uvicorn"
 )
 @threads_option
 def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
-    """Serve a generator: a page to play with, and an HTTP API.
+    """Serve a generator: a web page, and an HTTP API.
 
     Ctrl+C stops it, when what was begun is finished.
     """
@@ -48,7 +48,7 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     from pipeline.service.server import listen, run, url_of
 
     with listen(host, port) as listener:
-        say_threads(threads)
+        configure_threads(threads)
         model = load_model(path, default_device())
         app = create_app(InferenceService(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")

@@ -1,7 +1,7 @@
-"""What the options of the commands that train come to: the settings of a run.
+"""The settings of a run, from the options of the commands that train.
 
-Options go over `--set`, `--set` over `--config`, that over the preset; a seed that none of them
-names is the one that the run was begun with. Options that would have no effect are refused.
+Options override `--set`, `--set` overrides `--config`, that overrides the preset; a seed that none
+of them gives is that of the run that is resumed. Options that would have no effect are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.runs.folder import RunFolder
 
 SEEDS = ("seed", "holdout_seed")
-"""Settings that a run which is taken up again, or gone on with, need not be told."""
+"""Settings that are taken from a run that is resumed or continued."""
 
 
 def run_settings(
@@ -31,7 +31,7 @@ def run_settings(
     config_file: Path | None,
     assignments: tuple[str, ...],
     options: Mapping[str, Any],
-    begun: Iterable[Path | None] = (),
+    resumed_from: Iterable[Path | None] = (),
 ) -> Config:
     """Return the settings of a run.
 
@@ -40,7 +40,7 @@ def run_settings(
         config_file: TOML over the preset.
         assignments: `KEY=VALUE` over that.
         options: settings that have an option of their own; None where it was not given.
-        begun: run folders whose seeds hold if no others are named; the first that holds a run.
+        resumed_from: run folders whose seeds hold if no others are named: the first that has a run.
 
     Raises:
         ConfigError: for a wrong setting, one that is given twice, or seeds that mean nothing.
@@ -49,10 +49,10 @@ def run_settings(
     given = {name: value for name, value in options.items() if value is not None}
     check_given_once(given, assignments)
     config = apply_settings(resolve(preset, config_file, assignments), given)
-    earlier = _earlier(begun)
+    earlier = _earlier(resumed_from)
     named = {*given, *(parse_assignment(text)[0] for text in assignments)}
     named |= set() if config_file is None else set(read_toml(config_file))
-    _refuse_unclear_seed(config, given, named, earlier)
+    _check_seed_meaning(config, given, named, earlier)
     stored = {} if earlier is None else _seeds(earlier)
     return apply_settings(config, {n: v for n, v in stored.items() if n not in named})
 
@@ -60,7 +60,7 @@ def run_settings(
 def check_given_once(options: Iterable[str], assignments: Iterable[str]) -> None:
     """Raise ConfigError if a setting is given by its own option and by `--set` as well.
 
-    `KEY=none` only takes away what a preset says.
+    `KEY=none` only unsets the preset's value.
     """
     set_too = {name for name, value in map(parse_assignment, assignments) if value != "none"}
     for name in options:
@@ -69,8 +69,8 @@ def check_given_once(options: Iterable[str], assignments: Iterable[str]) -> None
             raise ConfigError(f"{option} and --set {name}=... are the same setting. Give one.")
 
 
-def _earlier(begun: Iterable[Path | None]) -> RunFolder | None:
-    folders = [RunFolder(path) for path in begun if path is not None]
+def _earlier(resumed_from: Iterable[Path | None]) -> RunFolder | None:
+    folders = [RunFolder(path) for path in resumed_from if path is not None]
     holds_a_run = (run for run in folders if run.config.exists() or run.snapshot.exists())
     return next(holds_a_run, None)
 
@@ -82,7 +82,7 @@ def _seeds(run: RunFolder) -> dict[str, int]:
     return {"seed": config.training.seed, "holdout_seed": config.data.holdout_seed}
 
 
-def _refuse_unclear_seed(
+def _check_seed_meaning(
     config: Config, given: Mapping[str, Any], named: set[str], earlier: RunFolder | None
 ) -> None:
     """Refuse a seed whose meaning has changed, and one that has none."""
@@ -109,20 +109,20 @@ def _advice(seed: int, earlier: RunFolder | None) -> str:
     stored = _seeds(earlier)
     return (
         f"{earlier.path} was begun with seed {stored['seed']} and holdout_seed "
-        f"{stored['holdout_seed']}: leave both options out, and it goes on with these."
+        f"{stored['holdout_seed']}: leave both options out, and it continues with these."
     )
 
 
 def check_upscale_used(
-    snapshot: Snapshot, output: OutputConfig, upscale: str | None, borrowed: bool
+    snapshot: Snapshot, output: OutputConfig, upscale: str | None, into_model: bool
 ) -> None:
-    """Refuse to enlarge what is not enlarged, and an upscaler that is neither used nor kept.
+    """Refuse an upscaling filter that has no effect, and an upscaler that is neither used nor kept.
 
     Args:
         snapshot: what makes the images.
         output: size and filter of the images.
-        upscale: what `--upscale` says, if it is given.
-        borrowed: an upscaler is given to a model that is not written anew.
+        upscale: the value of `--upscale`, if it is given.
+        into_model: an upscaler is given to a shipped model, whose file is not rewritten.
 
     Raises:
         ConfigError: if `--upscale` or `--upscaler` has no effect.
@@ -133,7 +133,7 @@ def check_upscale_used(
             f"--upscale is {upscale!r}, and the generator makes images of {side} pixels itself: "
             "nothing is enlarged. Leave it out."
         )
-    if borrowed and output.upscale != "learned":
+    if into_model and output.upscale != "learned":
         raise ConfigError(
             f"--upscaler enlarges images, and upscale is {output.upscale!r}; a model keeps no "
             "upscaler either. Leave one of the two out."

@@ -1,7 +1,4 @@
-"""The command study: many runs, and their comparison.
-
-Part of the front door, like `pipeline.cli`.
-"""
+"""The command study: many runs, and their comparison."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
-    from kernels.metadata import Plan
+    from kernels.metadata import KernelPlan
     from pipeline.runs.folder import RunFolder
+    from pipeline.study.executor import LocalExecutor
     from pipeline.study.plan import Point, StudyPlan
-    from pipeline.study.point import PointExecutor
     from pipeline.study.search import Executor, Outcome
 
 
@@ -37,8 +34,14 @@ if TYPE_CHECKING:
 @click.option("--out", type=PathOption, help="Folder of the study [default: runs/studies/NAME].")
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
-@click.option("--on", type=click.Choice(["here", "kaggle"]), default="here", show_default=True)
-@click.option("--source", help="The paintings on Kaggle, as in kernel push [default: competition].")
+@click.option(
+    "--on",
+    type=click.Choice(["here", "kaggle"]),
+    default="here",
+    show_default=True,
+    help="Where the points are trained.",
+)
+@click.option("--source", help="The images on Kaggle, as in kernel push [default: competition].")
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
@@ -55,15 +58,15 @@ def study(
 ) -> None:
     """Run the points of a study that are not finished, and compare all.
 
-    The same command again goes on where the last one ended, or only draws the comparison anew.
+    The same command again resumes, or only writes the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
-    from pipeline.study.books import open_study
+    from pipeline.study.executor import LocalExecutor
     from pipeline.study.plan import load_study
-    from pipeline.study.point import PointExecutor
-    from pipeline.study.recovery import take_up
+    from pipeline.study.restore import restore_trials
     from pipeline.study.search import run_study
-    from pipeline.system.places import make_folder
+    from pipeline.study.storage import open_study
+    from pipeline.system.filesystem import make_folder
     from pipeline.system.storage import check_writable
 
     check_options_for_kaggle(where["on"], where["replace"], where["source"])
@@ -72,15 +75,15 @@ def study(
     folder = out or Path("runs") / "studies" / plan.name
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
-    here = PointExecutor(plan, folder, data, domain, content, threads, weights)
-    executor = executor_of(here, domain, where["on"], where["source"], where["replace"])
+    local = LocalExecutor(plan, folder, data, domain, content, threads, weights)
+    executor = make_executor(local, domain, where["on"], where["source"], where["replace"])
     check_writable(folder / "comparison.html")
     make_folder(folder)
     own = (folder / "study.db").resolve()
-    books = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
-    take_up(plan, books, folder)
-    outcome = run_study(plan, books, executor, count, shared=storage is not None)
-    click.echo(compare(here, executor, outcome, books))
+    optuna_study = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+    restore_trials(plan, optuna_study, folder)
+    outcome = run_study(plan, optuna_study, executor, count, shared=storage is not None)
+    click.echo(compare(local, executor, outcome, optuna_study))
     check_not_failed(plan, outcome)
 
 
@@ -89,9 +92,7 @@ def check_options_for_kaggle(on: str, replace: bool, source: str | None) -> None
     if replace and on == "here":
         raise click.UsageError("--replace goes with --on kaggle.")
     if source is not None and on == "here":
-        raise click.UsageError(
-            "--source says where Kaggle's paintings are: it goes with --on kaggle."
-        )
+        raise click.UsageError("--source names the images on Kaggle: it goes with --on kaggle.")
 
 
 def check_weights_used(plan: StudyPlan, weights: Path | None) -> None:
@@ -114,11 +115,13 @@ def workers_and_threads(
     return count, threads
 
 
-def executor_of(
-    here: PointExecutor, domain: str | None, on: str, source: str | None, replace: bool
+def make_executor(
+    local: LocalExecutor, domain: str | None, on: str, source: str | None, replace: bool
 ) -> Executor:
-    """Return what runs the points: this machine, or Kaggle's."""
-    return here if on == "here" else on_kaggle(here, source or "competition", domain, replace)
+    """Return the executor of the points: on this machine, or on Kaggle's."""
+    return (
+        local if on == "here" else kaggle_executor(local, source or "competition", domain, replace)
+    )
 
 
 def check_not_failed(plan: StudyPlan, outcome: Outcome) -> None:
@@ -140,37 +143,37 @@ def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
     return replace(plan, evaluation=replace(plan.evaluation, features=features))
 
 
-def compare(here: PointExecutor, executor: Executor, outcome: Outcome, books: Any) -> str:
-    """Write the comparison of the points whose files are there, and return what to say of it."""
-    from pipeline.study.books import importance
+def compare(local: LocalExecutor, executor: Executor, outcome: Outcome, optuna_study: Any) -> str:
+    """Write the comparison of the points whose files are there, and return it as text."""
     from pipeline.study.comparison import markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
+    from pipeline.study.storage import importance
 
-    plan = here.plan
+    plan = local.plan
     done = [point for point in outcome.points if executor.is_done(point)]
-    finished = read_finished(here.folder, plan, done)
-    remarks = notes_on(outcome, [one.run for one in finished])
+    finished = read_finished(local.folder, plan, done)
+    remarks = notes_for(outcome, [one.run for one in finished])
     if not finished:
         return "\n".join(["No point has a score yet.", *remarks])
     rows = table(finished, plan.evaluation.criterion, plan.grid)
     answers = verdicts(plan, finished)
     complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
-    shares = importance(books, complete)
+    shares = importance(optuna_study, complete)
     text = "\n".join([markdown(rows, answers), *remarks])
     notes = [*outcome.failed, *remarks]
     try:
-        page = write_comparison(here.folder, plan, rows, answers, shares, notes)
+        page = write_comparison(local.folder, plan, rows, answers, shares, notes)
     except OSError:
         click.echo(text)
         raise
     return f"{text}\n{page}"
 
 
-def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
+def notes_for(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     """Return what the reader of a comparison should know, beside what has failed."""
     notes = []
-    if outcome.given_up:
-        notes.append(f"Given up by validation scores: {counted(outcome.given_up, 'point')}.")
+    if outcome.pruned:
+        notes.append(f"Pruned by validation scores: {counted(outcome.pruned, 'point')}.")
     if outcome.elsewhere:
         notes.append(f"Being run by another process: {counted(outcome.elsewhere, 'point')}.")
     if outcome.missing:
@@ -186,32 +189,34 @@ def notes_on(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
     return notes
 
 
-def on_kaggle(here: PointExecutor, source: str, domain: str | None, replace: bool) -> Executor:
-    """Return what runs the points of a study on Kaggle's kernels.
+def kaggle_executor(
+    local: LocalExecutor, source: str, domain: str | None, replace: bool
+) -> Executor:
+    """Return an executor that runs the points of a study in Kaggle's kernels.
 
     Raises:
         ConfigError: for a search or for points that continue others.
     """
-    from kernels.planning import Order, plan_training
-    from kernels.points import KaggleWorkshop
+    from kernels.executor import KaggleExecutor
+    from kernels.planning import KernelRequest, plan_training
     from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
     from submission.rules import MINIMUM_IMAGES
 
-    plan = here.plan
+    plan = local.plan
     if plan.search and plan.pruning:
-        raise ConfigError("Kernels show no scores on their way: set pruning = false.")
+        raise ConfigError("Kernels report no scores during training: set pruning = false.")
     if any(point.continues for point in plan.grid):
         raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
     client = KaggleClient()
     count = max(plan.evaluation.count, MINIMUM_IMAGES)
-    order = Order(count, source=source, domain=domain)
+    request = KernelRequest(count, source=source, domain=domain)
 
-    def plan_of(point: Point) -> Plan:
+    def plan_of(point: Point) -> KernelPlan:
         chosen = {**plan.settings, **point.settings}
         assignments = tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items())
         config = run_settings(plan.preset, None, assignments, {})
-        return plan_training(client.user, here.run(point).path, config, order)
+        return plan_training(client.user, local.run_folder(point).path, config, request)
 
     # Points are pushed by several threads, which cannot ask.
-    return KaggleWorkshop(client, here, plan_of, may_replace=lambda found: replace)
+    return KaggleExecutor(client, local, plan_of, confirm_replace=lambda found: replace)

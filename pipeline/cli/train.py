@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @domain_option
 @run_option
 @options(config_options)
-@click.option("--minutes", type=float, help="Training time over all sittings; fractions allowed.")
+@click.option("--minutes", type=float, help="Training time over all sessions; fractions allowed.")
 @options(run_seed_options)
 @click.option(
     "--continue-from",
@@ -54,20 +54,20 @@ def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: A
     """
     from pipeline.stages import train as stage
     from pipeline.stages.estimate import describe
-    from pipeline.training.distributed.context import join
+    from pipeline.training.distributed.context import init_distributed
 
     plan = plan_of(run_path, **choices)
-    ranks = context.with_resource(join())
-    prepared = stage.prepare(plan, ranks, dry_run)
-    if ranks.is_writer:
-        say_loaded(prepared)
+    distributed = context.with_resource(init_distributed())
+    prepared = stage.prepare(plan, distributed, dry_run)
+    if distributed.is_main_process:
+        print_loaded(prepared)
     if dry_run:
-        if ranks.is_writer:
+        if distributed.is_main_process:
             click.echo(describe(prepared))
         return
-    seen = stage.train(prepared, ranks, validation_score)
-    if ranks.is_writer:
-        say_trained(plan.run, seen)
+    seen = stage.train(prepared, distributed, validation_score)
+    if distributed.is_main_process:
+        print_trained(plan.run, seen)
 
 
 def plan_of(
@@ -82,7 +82,7 @@ def plan_of(
     threads: int | None,
     **given: Any,
 ) -> TrainingPlan:
-    """Return what the options of the command come to."""
+    """Return the training plan from the options of the command."""
     from pipeline.cli.settings import run_settings
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.train import TrainingPlan
@@ -98,27 +98,27 @@ def plan_of(
     )
 
 
-def say_trained(run: RunFolder, seen: int) -> None:
-    """Tell how far a run has come, and which of its snapshots is used."""
+def print_trained(run: RunFolder, seen: int) -> None:
+    """Print how many images a run has seen, and which of its snapshots is used."""
     click.echo(f"{run.path}: trained on {seen:,} images")
     click.echo(chosen_snapshot(run))
-    if run.images.exists() and run.images.stat().st_mtime < run.chosen.stat().st_mtime:
+    if run.images.exists() and run.images.stat().st_mtime < run.best_or_last.stat().st_mtime:
         click.echo(f"{run.images} is older than the snapshot: generate and score again", err=True)
 
 
 def validation_score(prepared: PreparedTraining) -> ValidationScore | None:
-    """Return what scores the training on its way, or tell why nothing does."""
+    """Return the validation score, or print why there is none."""
     from pipeline.stages.train import validation_score_of
 
     found = validation_score_of(prepared)
     if isinstance(found, str):
-        click.echo(f"No scores on the way, so the last snapshot is used: {found}", err=True)
+        click.echo(f"No validation score, so the last snapshot is used: {found}", err=True)
         return None
     return found
 
 
-def say_loaded(prepared: PreparedTraining) -> None:
-    """Tell the threads, what was left out, and where images are that memory does not hold."""
+def print_loaded(prepared: PreparedTraining) -> None:
+    """Print the threads, unreadable images, and where images are that memory does not hold."""
     loaded = prepared.images
     click.echo(f"threads: {prepared.threads}", err=True)
     for problem in loaded.unreadable[:10]:
@@ -131,11 +131,11 @@ def chosen_snapshot(run: RunFolder) -> str:
     """Return which snapshot of a run is used from here on, and why."""
     from pipeline.models.snapshots import load_snapshot
 
-    snapshot = load_snapshot(run.chosen)
+    snapshot = load_snapshot(run.best_or_last)
     if snapshot.score is None:
         return f"snapshot: the last, {snapshot.images_seen:,} images"
     value = snapshot.score.get("holdout_kid", snapshot.score["mifid"])
-    by = "KID on held-out paintings" if "holdout_kid" in snapshot.score else "MiFID"
+    by = "KID on held-out images" if "holdout_kid" in snapshot.score else "MiFID"
     return (
         f"snapshot: the best, at {snapshot.images_seen:,} images, by {by} {value:.4g} "
         f"({snapshot.score['n_generated']:,} images, {snapshot.score['features']})"

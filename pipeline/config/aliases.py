@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
 RENAMED = {
     "redrawing_weight": "reconstruction_weight",  # since 0.2.0
@@ -11,14 +11,14 @@ RENAMED = {
 
 
 def current_name(name: str, saved: bool = False) -> str:
-    """Return a setting's name of today; says it once to whoever wrote the old one.
+    """Return a setting's current name; prints it once for whoever wrote the old one.
 
     Args:
-        name: as it was found.
-        saved: it was written by painter, not typed by somebody who could change it.
+        name: as it was found, old or current.
+        saved: whether painter wrote it, so that nobody could have used the current name.
     """
     if name not in RENAMED:
         return name
     if not saved:
-        say_once(f"The setting {name} is called {RENAMED[name]} now; both work.")
+        warn_once(f"The setting {name} is called {RENAMED[name]} now; both work.")
     return RENAMED[name]

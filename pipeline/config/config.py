@@ -14,13 +14,13 @@ from typing import Any
 from pipeline.config.schema import (
     DEFAULT_FAMILY,
     all_settings,
+    coerce,
     family_settings,
     find_setting,
     flatten,
-    not_of_family,
+    foreign_setting_error,
     sections_of,
     settings_of,
-    typed,
 )
 from pipeline.config.sections import (
     BudgetConfig,
@@ -32,7 +32,7 @@ from pipeline.config.sections import (
 )
 
 IDENTITY_SECTIONS = ("data", "network", "training")
-"""Sections that make a run what it is; the others may change when it is taken up again."""
+"""Sections that make a run what it is; the others may change when it is resumed."""
 
 
 def _default_section(name: str) -> Callable[[], Any]:
@@ -142,10 +142,10 @@ def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
             of range; also for a setting that was changed and that the new family does not know.
     """
     family = settings.get("family", config.family)
-    values = config.values() if family == config.family else _carried_over(config, family)
+    values = config.values() if family == config.family else _shared_settings(config, family)
     for name, value in settings.items():
         setting = find_setting(name, value, family)
-        values[setting.name] = typed(setting, value)
+        values[setting.name] = coerce(setting, value)
     known = settings_of(family)
     return Config(
         **{
@@ -155,13 +155,13 @@ def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     )
 
 
-def _carried_over(config: Config, family: str) -> dict[str, Any]:
+def _shared_settings(config: Config, family: str) -> dict[str, Any]:
     """Return those values of a config that another family knows too."""
     known, before = settings_of(family), settings_of(config.family)
     values = {name: value for name, value in config.values().items() if name != "family"}
     for name, value in values.items():
         if name not in known and value != before[name].default:
-            raise not_of_family(name, value, family)
+            raise foreign_setting_error(name, value, family)
     return {n: v for n, v in values.items() if n in known} | {"family": family}
 
 
@@ -169,7 +169,7 @@ def differences(
     old: Config,
     new: Config,
     sections: Iterable[str] = IDENTITY_SECTIONS,
-    places: tuple[str, str] = ("in the run", "now"),
+    labels: tuple[str, str] = ("in the run", "now"),
 ) -> list[str]:
     """Return one line for each setting of `sections` that differs: name, old, new.
 
@@ -177,8 +177,8 @@ def differences(
     """
     before, after = old.to_dict(), new.to_dict()
     return [
-        f"{name}: {before[section].get(name)!r} {places[0]}, "
-        f"{after[section].get(name)!r} {places[1]}"
+        f"{name}: {before[section].get(name)!r} {labels[0]}, "
+        f"{after[section].get(name)!r} {labels[1]}"
         for section in sections
         for name in before[section] | after[section]
         if before[section].get(name) != after[section].get(name)

@@ -1,4 +1,4 @@
-"""Where settings come from: presets, TOML files, `KEY=VALUE` assignments."""
+"""Loading settings: presets, TOML files, `KEY=VALUE` assignments."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with painter, and with families from outside."""
-    return sorted({*_files(), *family_presets()})
+    """Return the names of the presets that come with painter, and with plugin families."""
+    return sorted({*shipped_presets(), *family_presets()})
 
 
-def _files() -> list[str]:
+def shipped_presets() -> list[str]:
+    """Return the names of the presets that come with painter."""
     folder = resources.files("pipeline.config") / "presets"
-    return [p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")]
+    names = (p.name for p in folder.iterdir())
+    return sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml"))
 
 
 def load_preset(name: str) -> Config:
@@ -51,7 +53,7 @@ def load_preset(name: str) -> Config:
     Raises:
         ConfigError: if there is none; the message lists those that exist.
     """
-    if name not in _files():
+    if name not in shipped_presets():
         return _preset_of_family(name)
     text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text()
     return Config.from_dict(tomllib.loads(text))

@@ -2,8 +2,8 @@
 
 A family registers one dataclass for each of the sections [data], [network] and [training], which
 extends that section's own. So a setting belongs to the families whose dataclasses have it, with
-that family's meaning, default and checks. Families register themselves when they are first asked
-for: those that come with painter, and those from outside (see `outside`).
+that family's meaning, default and checks. Families register themselves when they are first looked
+up: those that come with painter, and those from plugins (see `plugins`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from typing import Any
 
-from pipeline.config import outside
+from pipeline.config import plugins
 from pipeline.config.aliases import RENAMED, current_name
 from pipeline.config.sections import (
     BudgetConfig,
@@ -29,7 +29,7 @@ from pipeline.config.sections import (
     TrainingConfig,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.core.records import fits, options_of
+from pipeline.core.records import matches_type, union_members
 
 DEFAULT_FAMILY = "dcgan"
 BUILT_IN = {
@@ -39,11 +39,11 @@ BUILT_IN = {
     "fastgan": "pipeline.families.fastgan",
     "upscaler": "pipeline.families.upscaler",
 }
-"""Where each family lives that comes with painter. Imported by name: settings know no family."""
+"""Module of each family that comes with painter. Imported by name: settings import no family."""
 
 
 def _no_check(_: Any) -> None:
-    """Refuse nothing."""
+    """Accept everything."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class FamilySettings:
     network: type[NetworkConfig] = NetworkConfig
     training: type[TrainingConfig] = TrainingConfig
     check: Callable[[Any], None] = _no_check
-    """Takes a whole `Config`; raises ConfigError for settings that do not go together."""
+    """Takes a whole `Config`; raises ConfigError for settings that contradict each other."""
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    """Named settings that a family from outside brings; those of painter's are files."""
+    """Presets that a plugin family brings; those of painter's own are files."""
 
     def sections(self) -> dict[str, type]:
         """Return the dataclass of each section, in the order in which files have them."""
@@ -104,9 +104,9 @@ def family_names() -> list[str]:
     """Return the names of all families, those that come with painter first.
 
     Raises:
-        ConfigError: if a family from outside cannot be imported.
+        ConfigError: if a plugin family cannot be imported.
     """
-    outside.import_families()
+    plugins.import_families()
     return list(BUILT_IN | _REGISTERED)
 
 
@@ -121,7 +121,7 @@ def family_settings(family: str) -> FamilySettings:
     if family not in _REGISTERED and family not in family_names():
         raise ConfigError(
             f"family is {family!r}; expected one of {', '.join(family_names())}. "
-            f"A family of your own is known once {outside.VARIABLE} names its module."
+            f"A family of your own is known once {plugins.ENVIRONMENT_VARIABLE} names its module."
         )
     return _REGISTERED[family]
 
@@ -169,7 +169,7 @@ def sections_of(family: str) -> dict[str, type]:
     return family_settings(family).sections()
 
 
-def unknown(key: str, known: Iterable[str]) -> ConfigError:
+def unknown_setting_error(key: str, known: Iterable[str]) -> ConfigError:
     """Return the error for a name that is no setting or section, with the nearest that is."""
     known = sorted(known)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -177,7 +177,7 @@ def unknown(key: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"There is no setting {key!r}. {hint}")
 
 
-def not_of_family(name: str, value: Any, family: str) -> ConfigError:
+def foreign_setting_error(name: str, value: Any, family: str) -> ConfigError:
     """Return the error for a setting that other families have."""
     owners = " and ".join(all_settings()[name])
     return ConfigError(
@@ -196,17 +196,19 @@ def find_setting(name: str, value: Any, family: str) -> Setting:
     if name in known:
         return known[name]
     everything = all_settings()
-    raise not_of_family(name, value, family) if name in everything else unknown(name, everything)
+    if name in everything:
+        raise foreign_setting_error(name, value, family)
+    raise unknown_setting_error(name, everything)
 
 
-def typed(setting: Setting, value: Any) -> Any:
+def coerce(setting: Setting, value: Any) -> Any:
     """Return `value` as the setting's type.
 
     Raises:
         ConfigError: if it is of another one, or no finite number.
     """
     name, hint = setting.name, setting.hint
-    options = options_of(hint)
+    options = union_members(hint)
     if type(None) in options and value in (None, "none"):
         return None
     if float in options and type(value) is int:
@@ -217,7 +219,7 @@ def typed(setting: Setting, value: Any) -> Any:
         if all(isinstance(item, str) for item in value):
             return tuple(value)
         raise ConfigError(f"{name} is {value!r}; expected a list of texts.")
-    if fits(value, hint):
+    if matches_type(value, hint):
         return value
     expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
@@ -241,11 +243,11 @@ def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
             _add(found, key, value, saved)
             continue
         if key not in names:
-            raise unknown(key, names)
-        own = _names_in(key)
+            raise unknown_setting_error(key, names)
+        own = _setting_names(key)
         for name, inner in value.items():
             if current_name(name, saved=True) not in own:
-                raise unknown(name, own)
+                raise unknown_setting_error(name, own)
             _add(found, name, inner, saved)
     return found
 
@@ -259,7 +261,7 @@ def _add(found: dict[str, Any], name: str, value: Any, saved: bool) -> None:
     found[current] = value
 
 
-def _names_in(section: str) -> set[str]:
+def _setting_names(section: str) -> set[str]:
     """Return the names of the settings that any family has in a section."""
     return {
         name

@@ -28,7 +28,7 @@ def require_one_of(known: tuple[str, ...], name: str, found: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How paintings become training tensors."""
+    """How images become training tensors."""
 
     image_size: int = 64
     """Side of the training images in pixels."""
@@ -41,9 +41,9 @@ class DataConfig:
     zoom: float = 1.0
     """Enlarge each training image by a random factor up to this, at a random place."""
     holdout: float = 0.0
-    """Share of the paintings that is kept from training, and scored against."""
+    """Share of the images that is held out of training, and scored against."""
     holdout_seed: int = 0
-    """Which paintings these are."""
+    """Seed that picks the held-out images."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -74,10 +74,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which networks a run has. Each family extends this by what describes its own."""
+    """The networks of a run. Each family extends this by its own settings."""
 
     family: str
-    """The kind of networks: see `pipeline.families`."""
+    """The kind of networks."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,25 @@ class TrainingConfig:
     """The optimisation. A change of any of these makes another run."""
 
     seed: int = 0
-    """Everything random in the run follows from it."""
+    """Seed of everything random in the run."""
     batch_size: int = 64
-    """Images a step, over all devices."""
+    """Images per step, over all devices."""
     learning_rate: float = 2e-4
-    """Adam's step size."""
+    """Adam's learning rate."""
     learning_rate_schedule: str = "constant"
-    """constant; linear: to zero over the last share of the budget; or cosine, over the same."""
+    """constant, linear (to zero over the last share of the budget) or cosine (over the same)."""
     learning_rate_decay_share: float = 0.5
-    """The last share of the budget, in which the learning rates fall; 1 is all of it."""
+    """The last share of the budget, over which the learning rate decays; 1 is all of it."""
     beta1: float = 0.5
-    """Adam's decay of the first moment."""
+    """Adam's decay rate of the first moment."""
     beta2: float = 0.999
-    """Adam's decay of the second moment."""
+    """Adam's decay rate of the second moment."""
     ema_decay: float = 0.999
-    """Decay a step of the averaged generator; shorter while the run is young."""
+    """Decay per step of the generator's moving average (EMA); lower at the start of a run."""
     precision: str = "auto"
-    """auto picks bfloat16, float16 or float32 by the hardware."""
+    """Compute type: auto picks bfloat16, float16 or float32 by the hardware."""
     synchronised_batch_norm: bool = True
-    """On several devices, take BatchNorm's statistics over all of them."""
+    """On several devices, compute BatchNorm's statistics over the global batch."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -126,14 +126,14 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """When a run ends: whichever limit comes first. May grow when a run is taken up again."""
+    """When a run ends: whichever limit comes first. May grow when a run is resumed."""
 
     images: int | None = None
     """Training images shown to the discriminator."""
     epochs: float | None = None
     """Passes over the training set."""
     minutes: float | None = None
-    """Training time over all sittings, including the time that saving takes."""
+    """Training time over all sessions, including the time that saving takes."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -144,7 +144,7 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """What a run writes down on its way, and how often."""
+    """What a run logs and saves while it trains, and how often."""
 
     log_every: int = 10
     """Steps between lines of stats.jsonl."""
@@ -153,13 +153,13 @@ class LoggingConfig:
     sample_count: int = 64
     """Images in a grid."""
     checkpoint_minutes: float = 2.0
-    """Minutes between checkpoints, or more, so that they cost little: what a power cut can cost."""
+    """Minutes between checkpoints, or more where saving is slow: at most so much work is lost."""
     score_every: int | None = 20_000
     """Training images between validation scores, or more, so that they stay cheap; none: none."""
     score_images: int = 1000
     """Generated images of a validation score."""
     score_features: str = "auto"
-    """Whose features: `auto` takes inception if its weights are here, else efficientnet-lite0."""
+    """Feature extractor; `auto`: inception if its weights are here, else efficientnet-lite0."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -178,13 +178,13 @@ class OutputConfig:
     output_size: int = 256
     """Side of the written images in pixels; the competition takes 256."""
     upscale: str = "lanczos"
-    """What enlarges the generator's images: a filter, or `learned`, the snapshot's upscaler."""
+    """How generated images are upscaled: by a filter, or `learned`, by the snapshot's upscaler."""
     truncation: float = 1.0
-    """How far z is from the mean of its law: less than 1 makes images more alike and surer."""
+    """Scales z's distance from the mean of its distribution: below 1, images vary less."""
     jpeg_quality: int = 95
     """Quality of the JPEG files, 1 to 100."""
     chroma_subsampling: str = "4:2:0"
-    """How JPEG thins out colour."""
+    """Chroma subsampling of the JPEG files."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

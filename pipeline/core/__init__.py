@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, texts, secrets, random numbers."""
+"""What all other packages use: errors, texts, credentials, random numbers."""

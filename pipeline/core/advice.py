@@ -1,4 +1,4 @@
-"""How messages put names and numbers: as a shell takes them, and as people say them."""
+"""Names and numbers in messages: quoted for a shell, and with the noun in the right number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 
 
 def quoted(word: object) -> str:
-    """Return a path or name as a shell takes it: in quotes if it has spaces or other signs."""
+    """Return a path or name quoted for a shell, if it has spaces or special characters."""
     return shlex.quote(str(word))
 
 

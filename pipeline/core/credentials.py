@@ -3,7 +3,7 @@
 The client takes a token or a key as it finds it, and what cannot stand in a header ends in an
 exception that quotes it. So they are looked at first: white space and byte-order marks at the
 ends are stripped, anything else is refused by a message that names the place and the kind of
-character, never the value. `pipeline.core.redaction` strikes out what `known` lists.
+character, never the value. `pipeline.core.redaction` hides what `names_and_secrets` lists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import KaggleError
-from pipeline.core.home import at_home
+from pipeline.core.paths import expand_user
 
 TOKEN_PAGE = "https://www.kaggle.com/settings"
 TOKEN, NOTEBOOK_TOKEN = "KAGGLE_API_TOKEN", "KAGGLE_API_V1_TOKEN"
@@ -53,8 +53,8 @@ class Credential:
 Account = tuple[Credential, Credential]
 
 
-class _Handed:
-    """What `handed_over` has found, while its variables hide from where."""
+class _Exported:
+    """What `exported` has found: its variables hide where it came from."""
 
     found: tuple[Credential | None, Account | None] | None = None
 
@@ -105,16 +105,16 @@ def config_folder() -> Path:
     """Return the folder where the client looks for kaggle.json."""
     if chosen := os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(chosen)
-    folder = at_home("~/.kaggle")
+    folder = expand_user("~/.kaggle")
     if sys.platform.startswith("linux") and not folder.exists():
         config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-        return at_home(config) / "kaggle"
+        return expand_user(config) / "kaggle"
     return folder
 
 
 @contextmanager
-def handed_over() -> Iterator[None]:
-    """Let the client find credentials that it can send, while the block runs.
+def exported() -> Iterator[None]:
+    """Export credentials that the client can send as environment variables, inside the block.
 
     What it would read by itself is left alone; the rest takes its place as variables.
 
@@ -132,13 +132,13 @@ def handed_over() -> Iterator[None]:
     elif account is not None:
         changes |= {USERNAME: account[0].value, KEY: account[1].value}
     earlier = {name: os.environ.get(name) for name in changes}
-    _Handed.found = (token, account)
+    _Exported.found = (token, account)
     _set_variables(changes)
     try:
         yield
     finally:
         _set_variables(earlier)
-        _Handed.found = None
+        _Exported.found = None
 
 
 def in_use() -> str:
@@ -157,16 +157,16 @@ def token_place() -> str | None:
     return None if token is None else token.place
 
 
-def in_the_way() -> str:
-    """Return what to do if a token keeps a key from being used; else nothing."""
+def override_hint() -> str:
+    """Return what to do if a token overrides a key; else nothing."""
     token, account = _found()
     if token is None or account is None:
         return ""
     return f" Or {token.remedy}: the key in {account[1].place} is used then."
 
 
-def known() -> tuple[set[str], set[str]]:
-    """Return the user names and the secrets that are here, sendable or not; reads small files."""
+def names_and_secrets() -> tuple[set[str], set[str]]:
+    """Return all user names and secrets found, sendable or not; reads small files."""
     names, secrets = {os.environ.get(USERNAME, "")}, set()
     for variable, value in os.environ.items():
         if _SECRET_VARIABLE.fullmatch(variable) and not _exists(_stripped(value)):
@@ -192,8 +192,8 @@ def proxies() -> list[str]:
 
 def _found() -> tuple[Credential | None, Account | None]:
     """Return what `find_token` and `find_account` do, nothing where they raise."""
-    if _Handed.found is not None:
-        return _Handed.found
+    if _Exported.found is not None:
+        return _Exported.found
     token = account = None
     with suppress(KaggleError):
         token = find_token()
@@ -224,7 +224,7 @@ def _exists(name: str) -> bool:
 
 def _existing(*names: str) -> Iterator[Path]:
     for name in names:
-        path = at_home(name)
+        path = expand_user(name)
         if _exists(str(path)) and path.is_file():
             yield path
 

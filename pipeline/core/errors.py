@@ -73,7 +73,7 @@ class KaggleUnsure(KaggleUnreachable):
 
 
 class ServiceBusy(WorkFailed):
-    """As much is being made, or waits to be taken, as the service holds: ask again later."""
+    """The service is at capacity: too many images or bytes are pending. Retry later."""
 
     def __init__(self, message: str, seconds: int = 1) -> None:
         """Say why, and after how many seconds, at least 1, the same request is likely to work."""

@@ -12,13 +12,13 @@ import signal
 from contextlib import suppress
 from types import FrameType
 
-STOPPED = "Stopped by Ctrl+C; the same command starts this stage again."
-CODE = 130
+STOPPED_MESSAGE = "Stopped by Ctrl+C; the same command starts this stage again."
+EXIT_CODE = 130
 """What shells take as the exit code of a command that Ctrl+C has ended."""
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
-def end_imports_at_once() -> None:
+def exit_when_import_interrupted() -> None:
     """Let Ctrl+C end the process during an import; elsewhere it stays a KeyboardInterrupt.
 
     Where it is ignored, as by commands in the background, it stays so.
@@ -31,7 +31,7 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:
             with suppress(OSError):
-                os.write(2, f"\npainter: {STOPPED}\n".encode())
-            os._exit(CODE)
+                os.write(2, f"\npainter: {STOPPED_MESSAGE}\n".encode())
+            os._exit(EXIT_CODE)
         frame = frame.f_back
     raise KeyboardInterrupt

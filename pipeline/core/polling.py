@@ -1,6 +1,6 @@
-"""Asking again and again until there is an answer: the one loop that waits for others.
+"""Polling until there is an answer: the one loop that waits for others.
 
-Time comes from a `Clock`, so that a test waits for nothing.
+Time comes from a `Clock`, so that tests do not wait.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Clock:
-    """What tells the time, and lets it pass: both in seconds."""
+    """The current time and a sleep function, both in seconds."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
 SYSTEM_CLOCK = Clock()
-FAILURES = 30
-"""Times in a row that Kaggle may be out of reach before waiting for its work ends."""
+MAX_FAILURES = 30
+"""Times in a row that Kaggle may be unreachable before polling ends."""
 
 
 def poll(
     ask: Callable[[], T | None],
     interval: float,
     clock: Clock = SYSTEM_CLOCK,
-    longest: float = math.inf,
-    failures: int = 1,
+    timeout: float = math.inf,
+    max_failures: int = 1,
 ) -> T:
-    """Ask at once and then every `interval` seconds; return the first answer that is not None.
+    """Call `ask` at once and then every `interval` seconds; return the first result but None.
 
     Args:
-        ask: returns None while there is nothing to tell; what it raises ends the waiting.
-        interval: seconds between an answer and the next question.
-        clock: of the waiting.
-        longest: seconds after which no further question is put.
-        failures: how many times in a row Kaggle may be out of reach; the last of these is raised.
+        ask: returns None while there is no result; what it raises ends the polling.
+        interval: seconds between two calls.
+        clock: to wait on.
+        timeout: seconds after which it is not called again.
+        max_failures: how many times in a row Kaggle may be unreachable; the last error is raised.
 
     Raises:
-        TimeoutError: if the last question that was put in `longest` seconds brought no answer.
-        KaggleUnreachable: if Kaggle is out of reach that often.
+        TimeoutError: if there was no result within `timeout` seconds.
+        KaggleUnreachable: if Kaggle is unreachable that often.
     """
-    end, failed = clock.now() + longest, 0
+    end, failed = clock.now() + timeout, 0
     while True:
         try:
             answer = ask()
             failed = 0
         except KaggleUnreachable:
             answer, failed = None, failed + 1
-            if failed >= failures:
+            if failed >= max_failures:
                 raise
         if answer is not None:
             return answer
         if clock.now() + interval > end:
-            raise TimeoutError(f"no answer within {longest:g} seconds")
+            raise TimeoutError(f"no answer within {timeout:g} seconds")
         clock.sleep(interval)

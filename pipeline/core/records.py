@@ -37,7 +37,7 @@ def check_format(path: Path, found: object, known: int = FORMAT) -> None:
 
 
 def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
-    """Build a dataclass from a JSON object; fields that it does not know are passed over.
+    """Build a dataclass from a JSON object; unknown fields are ignored.
 
     Raises:
         TypeError: if a field is missing or has another type; whole numbers may stand for others.
@@ -46,11 +46,11 @@ def from_json(cls: type[T], content: Mapping[str, Any]) -> T:
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # a dataclass
     values = {name: content[name] for name in known if name in content}
     for name, value in values.items():
-        _refuse_other_type(name, value, hints[name])
+        _check_type(name, value, hints[name])
     return cls(**values)
 
 
-def fitting(cls: type, content: Mapping[str, Any]) -> dict[str, Any]:
+def drop_wrong_types(cls: type, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON object without the values that have another type than a TypedDict gives them.
 
     What the TypedDict does not name is kept; whole numbers may stand for others.
@@ -59,25 +59,25 @@ def fitting(cls: type, content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in content.items()
-        if name not in hints or fits(value, hints[name])
+        if name not in hints or matches_type(value, hints[name])
     }
 
 
-def _refuse_other_type(name: str, value: Any, hint: Any) -> None:
-    if not fits(value, hint):
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    if not matches_type(value, hint):
         raise TypeError(f"{name} is {value!r}")
 
 
-def fits(value: object, hint: Any) -> bool:
+def matches_type(value: object, hint: Any) -> bool:
     """Tell whether a value has a type that a hint allows; whole numbers may stand for others.
 
     What containers hold is not looked at. True and False are no numbers.
     """
-    options = (dict if typing.is_typeddict(option) else option for option in options_of(hint))
+    options = (dict if typing.is_typeddict(option) else option for option in union_members(hint))
     allowed = {typing.get_origin(option) or option for option in options}
     return type(value) in allowed or (type(value) is int and float in allowed)
 
 
-def options_of(hint: Any) -> tuple[Any, ...]:
+def union_members(hint: Any) -> tuple[Any, ...]:
     """Return the types that a hint allows: those of a union, else the hint itself."""
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)

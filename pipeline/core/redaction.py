@@ -1,8 +1,8 @@
-"""No credential in what is printed, logged or written: the last line of defence.
+"""Redacts credentials from all that is printed, logged or written: the last line of defence.
 
 Messages quote nothing that a credential has gone into. Should one come through all the same,
-in the words of Kaggle, of a library or in a traceback, it is struck out here, in each form in
-which it travels: as it is, escaped, and in base64.
+in a message of Kaggle's, of a library or in a traceback, it is redacted here, in each form in
+which it may appear: as it is, escaped, and in base64.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from urllib.parse import quote, unquote
 
 from pipeline.core import credentials
 
-HIDDEN = "[hidden credential]"
+PLACEHOLDER = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
 MIN_LENGTH = 8
-"""Characters below which a value is not struck out: it might be a part of any word."""
+"""Characters below which a value is not redacted: it might be a part of any word."""
 MIN_PASSWORD_LENGTH = 12
 """The same for the password of a URL, which may well be a common word such as postgres."""
 _URL_PASSWORD = re.compile(r"(\w://[^\s/:@\"'<>]*):([^\s\"'<>]*)@")
@@ -32,52 +32,52 @@ _BREAKS = re.compile(r"[^ -~]+")
 
 
 class _Known:
-    """What is to be struck out in this process, the longest first; None until it is looked up."""
+    """What is to be redacted in this process, the longest first; None until it is loaded."""
 
     forms: tuple[str, ...] | None = None
     words: tuple[str, ...] = ()
 
 
-def learn(words: Iterable[str] | None = None) -> None:
-    """Look up which credentials there are now: the account's, and the passwords in URLs.
+def load_credentials(words: Iterable[str] | None = None) -> None:
+    """Load the credentials that there are now: the account's, and the passwords in URLs.
 
     Args:
         words: of the command line, which may hold URLs; None for those of the last call.
     """
     if words is not None:
         _Known.words = tuple(words)
-    names, secrets = credentials.known()
+    names, secrets = credentials.names_and_secrets()
     found = {form for secret in secrets for form in _forms_of(secret, names)}
     for word in [*_Known.words, *credentials.proxies()]:
         match = _WHOLE_URL.search(word)
         if match and len(match[2]) >= MIN_PASSWORD_LENGTH:
             found |= _spellings(match[2]) | _spellings(unquote(match[2]))
-    apart = (form for form in found if form not in HIDDEN)
+    apart = (form for form in found if form not in PLACEHOLDER)
     _Known.forms = tuple(sorted(apart, key=lambda form: (-len(form), form)))
 
 
-def strike(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """Return `text` without the known credentials; for files, whose other bytes must stay."""
     for form in _known():
         if form in text:
-            text = text.replace(form, HIDDEN)
+            text = text.replace(form, PLACEHOLDER)
     return text
 
 
 def redact(text: str) -> str:
     """Return `text` without the known credentials and without the password of any URL."""
-    text = strike(text)
+    text = redact_credentials(text)
     if "://" in text:
         text = _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
     return text
 
 
-def redact_word(word: str) -> str:
-    """Return one word of a command line likewise; a password in it may hold any character."""
+def redact_argument(word: str) -> str:
+    """Return one argument of a command line, redacted; a password in it may hold any character."""
     return redact(_WHOLE_URL.sub(r"\1:***@", word))
 
 
-def protect_output() -> None:
+def redact_output() -> None:
     """Pass all that this process prints, tracebacks too, through `redact`."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -88,7 +88,7 @@ def protect_output() -> None:
 
 
 class RedactedStream:
-    """A text stream that strikes credentials out, also those that come in several pieces.
+    """A text stream that redacts credentials, also those that are written in several pieces.
 
     The end of what was written is held back while it may be the beginning of a credential.
     """
@@ -134,7 +134,7 @@ class RedactedStream:
 
 def _known() -> tuple[str, ...]:
     if _Known.forms is None:
-        learn()
+        load_credentials()
     return _Known.forms or ()
 
 

@@ -1,6 +1,6 @@
-"""When to try again: exponential backoff with jitter, and what a server asks for.
+"""When to retry: exponential backoff with jitter, and a server's Retry-After.
 
-Reads and writes nothing; `pipeline.kaggle.connection` decides which calls may be repeated.
+Reads and writes nothing; `pipeline.kaggle.errors` decides which calls are retried.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import random
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-TRIES = 5
-FIRST_PAUSE = 1.0
-"""Seconds before the second try; each later pause is twice as long."""
+MAX_ATTEMPTS = 5
+INITIAL_BACKOFF = 1.0
+"""Seconds before the first retry; each later delay is twice as long."""
 MAX_WAIT = 120.0
 """Seconds that a server may ask to wait for; beyond that the user is told instead."""
 
 
-def pauses() -> Iterator[float]:
-    """Yield the seconds to wait before each further try, a quarter more or less by chance."""
-    for number in range(TRIES - 1):
-        yield FIRST_PAUSE * 2**number * random.uniform(0.75, 1.25)
+def backoff_delays() -> Iterator[float]:
+    """Yield the seconds to wait before each retry, with a jitter of a quarter either way."""
+    for number in range(MAX_ATTEMPTS - 1):
+        yield INITIAL_BACKOFF * 2**number * random.uniform(0.75, 1.25)
 
 
-def asked_pause(headers: Mapping[str, str]) -> float:
+def retry_after(headers: Mapping[str, str]) -> float:
     """Return the seconds in a Retry-After header (RFC 9110, 10.2.3), 0 without one.
 
     Both forms are understood: a number of seconds and a date.

@@ -18,10 +18,10 @@ _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 """The surrogates that stand for the bytes 0x80 to 0xFF of a name."""
 
 
-def legible(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """Return text without lone surrogates: bytes that are not UTF-8 are written as `\\xNN`.
 
-    Other text is returned as it is, so that `legible(legible(text)) == legible(text)`.
+    Other text is returned as it is: calling it twice changes nothing more.
     """
     return _LONE_SURROGATE.sub(_escaped, text)
 
@@ -33,19 +33,19 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\u{code:04x}"
 
 
-def legible_values(content: Any) -> Any:
-    """Return a JSON value in which every string and key is `legible`."""
+def escape_values(content: Any) -> Any:
+    """Return a JSON value with `escape_surrogates` applied to every string and key."""
     if isinstance(content, str):
-        return legible(content)
+        return escape_surrogates(content)
     if isinstance(content, dict):
-        return {legible_values(key): legible_values(value) for key, value in content.items()}
+        return {escape_values(key): escape_values(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [legible_values(value) for value in content]
+        return [escape_values(value) for value in content]
     return content
 
 
-def print_any_name() -> None:
-    """Let standard output and standard error show names that are not UTF-8, as `legible` does."""
+def escape_output() -> None:
+    """Make standard output and standard error escape names that are not UTF-8 likewise."""
     codecs.register_error(_LEGIBLE, _replace)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -56,5 +56,5 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
     """Stand in for what a stream's encoding lacks: a handler of `codecs.register_error`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = legible(error.object[error.start : error.end])
+    lacking = escape_surrogates(error.object[error.start : error.end])
     return lacking.encode("ascii", "backslashreplace").decode(), error.end

@@ -1,1 +1,1 @@
-"""Where paintings come from and how they become tensors."""
+"""Where images come from and how they become tensors."""

@@ -1,6 +1,6 @@
-"""Images that are kept as one array: .npy and .npz files of uint8 (N, H, W, 3).
+"""Images stored as one array: .npy and .npz files of uint8 (N, H, W, 3).
 
-Never unpickled. An .npy file is mapped into memory: only the images in use take room.
+Nothing is unpickled. An .npy file is memory-mapped: only the images in use take memory.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import DataError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
 ARRAY_SUFFIXES = (".npy", ".npz")
-NAMES = ("images", "arr_0")
-"""Which of several arrays of images in an .npz is taken, in this order; else the first."""
+PREFERRED_NAMES = ("images", "arr_0")
+"""Which array of images in an .npz is read if it holds several, in this order; else the first."""
 EXPECTED = "uint8 (N, height, width, 3), 0 to 255"
-_LISTED = 8
+_MAX_LISTED = 8
 
 
-def load_array(path: Path, smallest_side: int, largest: int) -> npt.NDArray[np.uint8]:
+def load_array(path: Path, min_side: int, max_bytes: int) -> npt.NDArray[np.uint8]:
     """Open the images in an .npy or .npz file.
 
     Args:
         path: the file.
-        smallest_side: images with a shorter side are refused.
-        largest: bytes that an .npz, which is read as a whole, may unpack to.
+        min_side: pixels; images with a shorter side are rejected.
+        max_bytes: largest unpacked size of an .npz, which is read as a whole.
 
     Raises:
         DataError: if it is damaged or too large, or holds anything but uint8 (N, H, W, 3).
     """
     try:
-        array = _read_npz(path, largest) if _is_zip(path) else _map_npy(path)
+        array = _read_npz(path, max_bytes) if _is_zip(path) else _map_npy(path)
     except DataError:
         raise
     except Exception as error:
@@ -45,7 +45,7 @@ def load_array(path: Path, smallest_side: int, largest: int) -> npt.NDArray[np.u
             f"{path} cannot be read as an array of images ({reason}). Expected an .npy or .npz "
             "file of uint8 numbers, saved without pickled objects."
         ) from None
-    _refuse_other_shapes(path, array, smallest_side)
+    _check_shape(path, array, min_side)
     return array
 
 
@@ -60,23 +60,23 @@ def _map_npy(path: Path) -> npt.NDArray[np.uint8]:
     return array
 
 
-def _read_npz(path: Path, largest: int) -> npt.NDArray[np.uint8]:
+def _read_npz(path: Path, max_bytes: int) -> npt.NDArray[np.uint8]:
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-        if size > largest:
-            raise DataError(f"{path} would unpack to {size:,} bytes (at most {largest:,}).")
+        if size > max_bytes:
+            raise DataError(f"{path} would unpack to {size:,} bytes (at most {max_bytes:,}).")
         headers = _read_headers(archive)
     with np.load(path, allow_pickle=False) as arrays:
-        array: npt.NDArray[np.uint8] = arrays[_choose(path, headers)]
+        array: npt.NDArray[np.uint8] = arrays[_choose_array(path, headers)]
     return array
 
 
 _Header = tuple[tuple[int, ...], np.dtype]
-"""Shape and kind of numbers of an array."""
+"""Shape and dtype of an array."""
 
 
 def _read_headers(archive: zipfile.ZipFile) -> dict[str, _Header]:
-    """Return what the arrays of an .npz are, by name, without reading their numbers."""
+    """Return the shape and dtype of each array in an .npz, by name, without reading its data."""
     headers = {}
     for entry in archive.infolist():
         if entry.filename.endswith(".npy"):
@@ -92,8 +92,8 @@ def _read_header(file: IO[bytes]) -> _Header:
     return shape, dtype
 
 
-def _choose(path: Path, headers: dict[str, _Header]) -> str:
-    """Return the name of the array that holds images; of several, say which.
+def _choose_array(path: Path, headers: dict[str, _Header]) -> str:
+    """Return the name of the array that holds images; log the choice if there are several.
 
     Raises:
         DataError: if there are several arrays and none of them does.
@@ -101,13 +101,13 @@ def _choose(path: Path, headers: dict[str, _Header]) -> str:
     if not headers:
         raise DataError(f"{path} holds no array; expected {EXPECTED}.")
     held = [f"{name} ({dtype}, {shape})" for name, (shape, dtype) in headers.items()]
-    listed = ", ".join(held[:_LISTED]) + (", ..." if len(held) > _LISTED else "")
+    listed = ", ".join(held[:_MAX_LISTED]) + (", ..." if len(held) > _MAX_LISTED else "")
     fitting = [n for n, header in headers.items() if _holds_images(*header)]
     if not fitting and len(headers) > 1:
         raise DataError(f"{path} holds no array of images; expected {EXPECTED}. Found: {listed}.")
-    chosen = [*(n for n in NAMES if n in fitting), *fitting, *headers][0]
+    chosen = [*(n for n in PREFERRED_NAMES if n in fitting), *fitting, *headers][0]
     if len(fitting) > 1:
-        say_once(f"{path}: the images are those of the array {chosen}. Found: {listed}.")
+        warn_once(f"{path}: the images are those of the array {chosen}. Found: {listed}.")
     return chosen
 
 
@@ -115,7 +115,7 @@ def _holds_images(shape: tuple[int, ...], dtype: np.dtype) -> bool:
     return dtype == np.uint8 and len(shape) == 4 and shape[3] == 3
 
 
-def _refuse_other_shapes(path: Path, array: np.ndarray, smallest_side: int) -> None:
+def _check_shape(path: Path, array: np.ndarray, min_side: int) -> None:
     expected = f"expected {EXPECTED}"
     if array.dtype != np.uint8:
         raise DataError(f"{path} holds {array.dtype} numbers; {expected}.")
@@ -124,9 +124,8 @@ def _refuse_other_shapes(path: Path, array: np.ndarray, smallest_side: int) -> N
         if array.ndim == 4 and array.shape[1] == 3:
             advice = " Move the colours last: array.transpose(0, 2, 3, 1)."
         raise DataError(f"{path} holds an array of shape {array.shape}; {expected}.{advice}")
-    if len(array) and min(array.shape[1:3]) < smallest_side:
+    if len(array) and min(array.shape[1:3]) < min_side:
         height, width = array.shape[1:3]
         raise DataError(
-            f"{path} holds images of {width}x{height}; each side needs at least "
-            f"{smallest_side} pixels."
+            f"{path} holds images of {width}x{height}; each side needs at least {min_side} pixels."
         )

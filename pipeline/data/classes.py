@@ -1,4 +1,4 @@
-"""Classes of images: the folders that they lie in."""
+"""Class labels of images: the folders that they lie in."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.data.images import ImageSet
 
 
 def class_of(name: str) -> str:
-    """Return the name of the folder that an image lies in; empty for none."""
+    """Return the name of the folder that an image lies in; empty if there is none."""
     return PurePosixPath(name).parent.name
 
 
-def name_classes(config: Config, images: ImageSet) -> Config:
+def with_class_names(config: Config, images: ImageSet) -> Config:
     """Return the config with the classes of the data, if the training is to be conditional.
 
     Raises:
@@ -36,8 +36,8 @@ def name_classes(config: Config, images: ImageSet) -> Config:
 
 
 def class_labels(names: Sequence[str], config: Config) -> torch.Tensor | None:
-    """Return the number of each image's class, int64 (N,); None without classes."""
+    """Return the index of each image's class, int64 (N,); None without classes."""
     if not config.data.class_names:
         return None
-    numbers = {name: number for number, name in enumerate(config.data.class_names)}
-    return torch.tensor([numbers[class_of(name)] for name in names])
+    indices = {name: index for index, name in enumerate(config.data.class_names)}
+    return torch.tensor([indices[class_of(name)] for name in names])

@@ -8,8 +8,8 @@ from PIL import ExifTags, Image
 from pipeline.data import formats
 
 MIN_SIDE = 8
-"""Images with a shorter side are left out: they carry no picture."""
-_TURNS = {
+"""Pixels; images with a shorter side are skipped: they show nothing."""
+_EXIF_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -18,24 +18,24 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF's orientations."""
+"""By EXIF orientation."""
 
 
 def decode(content: bytes) -> Image.Image:
-    """Decode an image file completely, whatever its mode, still unrotated.
+    """Decode an image file completely, whatever its mode, not yet rotated.
 
     Raises:
-        DataError: if it is not a whole image of a kind that is read, has a side below 8 pixels
+        DataError: if it is not a whole image of a supported format, has a side below 8 pixels
             or too many pixels; the message lacks the name.
     """
     return formats.decode(content, MIN_SIDE)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image upright and in RGB; transparent parts lie on white."""
-    turn = turn_to_upright(image)
-    if turn is not None:
-        image = image.transpose(turn)
+    """Return the image upright and in RGB; transparent parts become white."""
+    method = exif_transpose_method(image)
+    if method is not None:
+        image = image.transpose(method)
     if image.mode.startswith("I"):
         # 16 bits of grey, which Pillow's own conversion would cut off at 255.
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
@@ -48,12 +48,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def turn_to_upright(image: Image.Image) -> Image.Transpose | None:
-    """Return what EXIF says must be done to see the image upright, or None."""
+def exif_transpose_method(image: Image.Image) -> Image.Transpose | None:
+    """Return the transposition that EXIF asks for to show the image upright, or None."""
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _EXIF_TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # Damaged EXIF data (Pillow raises many kinds) says nothing; the picture may be whole.
+        # Damaged EXIF data (Pillow raises many kinds) is ignored; the image may be whole.
         return None
 
 
@@ -61,13 +61,13 @@ def decode_rgb(content: bytes) -> Image.Image:
     """Decode an image file to upright RGB.
 
     Raises:
-        DataError: if it is not a whole image of a known kind; the message lacks the name.
+        DataError: if it is not a whole image of a supported format; the message lacks the name.
     """
     return to_rgb(decode(content))
 
 
-def square(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the shorter side to `size` with antialiasing and cut the centre square.
+def resize_and_crop(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the shorter side to `size` with antialiasing, and crop the centre square.
 
     Returns:
         uint8 array, 0 to 255: (size, size, 3) of RGB, (size, size) of grey.

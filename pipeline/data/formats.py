@@ -1,6 +1,6 @@
-"""Which files are images, and which of them Pillow can read here.
+"""Which files are images, and which formats this Pillow can read.
 
-Painter's own limit of pixels stands in for Pillow's, which warns at half of it and names no file.
+Painter's own limit of pixels replaces Pillow's, which warns at half of it and names no file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from PIL import Image, UnidentifiedImageError, features
 from pipeline.core.errors import DataError
 
 MAX_PIXELS = 178_956_970
-"""Pixels of one image: 512 MiB of RGB, a few of which are decoded at the same time. It is where
-Pillow refuses by itself."""
+"""Pixels of one image: 512 MiB of RGB, a few of which are decoded at the same time. It is Pillow's
+own hard limit."""
 KEPT_FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
-"""What every reader of a data folder takes: `download` keeps the bytes of these alone."""
+"""What every reader of a data folder supports: `download` keeps only the bytes of these."""
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "PNG": (".png",),
@@ -31,22 +31,22 @@ _SUFFIXES = {
     "AVIF": (".avif",),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
 }
-_NEVER_READ = (
+_UNSUPPORTED = (
     ".heic", ".heif", ".jxl", ".svg", ".psd", ".xcf", ".eps", ".tga", ".dds", ".exr", ".hdr",
     ".ico", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2",
 )  # fmt: skip
-"""Endings of images that painter does not read, whatever Pillow can."""
+"""Suffixes of image formats that painter does not read, even if Pillow can."""
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "I")
-"""Kinds of pixels that become RGB; also I;16 and the like."""
-_DEEPEST = 65_535
-_NAMED = 5
+"""Pillow's pixel modes that can become RGB; also I;16 and the like."""
+_MAX_16_BIT = 65_535
+_MAX_NAMED = 5
 
-# Every image is opened by `open_header`, which refuses what is too large; Pillow's own limit
-# would print a warning of the library's for images that are fine.
+# Every image is opened by `open_header`, which rejects what is too large; Pillow's own limit
+# would warn about images that are fine.
 Image.MAX_IMAGE_PIXELS = None
 
 
-def _is_readable(kind: str) -> bool:
+def _is_supported(kind: str) -> bool:
     """Tell whether this Pillow was built with the decoder of a format."""
     if kind in ("WEBP", "AVIF"):
         module = kind.lower()
@@ -54,43 +54,43 @@ def _is_readable(kind: str) -> bool:
     return kind != "JPEG2000" or features.check_codec("jpg_2000")
 
 
-FORMATS = tuple(kind for kind in _SUFFIXES if _is_readable(kind))
-"""Pillow's names of what is read."""
+FORMATS = tuple(kind for kind in _SUFFIXES if _is_supported(kind))
+"""Pillow's names of the supported formats."""
 IMAGE_SUFFIXES = tuple(suffix for kind in FORMATS for suffix in _SUFFIXES[kind])
-UNREAD_SUFFIXES = (
+UNSUPPORTED_SUFFIXES = (
     *(s for kind, suffixes in _SUFFIXES.items() if kind not in FORMATS for s in suffixes),
-    *_NEVER_READ,
+    *_UNSUPPORTED,
 )
-"""Endings of images that are not read."""
+"""Suffixes of image files that cannot be read."""
 
 
 def is_hidden(part: str) -> bool:
-    """Tell whether a part of a path is a system's own, such as .cache or __MACOSX."""
+    """Tell whether a part of a path belongs to the system, such as .cache or __MACOSX."""
     return part.startswith(".") or part == "__MACOSX"
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a file of this name is taken for an image; hidden files are not."""
-    return _ends(name, IMAGE_SUFFIXES)
+    """Tell whether a file of this name counts as an image; hidden files do not."""
+    return _has_suffix(name, IMAGE_SUFFIXES)
 
 
-def _ends(name: str, suffixes: tuple[str, ...]) -> bool:
+def _has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
     return name.lower().endswith(suffixes) and not any(map(is_hidden, PurePosixPath(name).parts))
 
 
-def describe_unread(names: Iterable[str]) -> str | None:
-    """Return how many files look like images but are of a kind that is not read; None for none."""
-    unread = [name for name in names if _ends(name, UNREAD_SUFFIXES)]
+def describe_unsupported(names: Iterable[str]) -> str | None:
+    """Return how many files look like images of an unsupported format; None if there are none."""
+    unread = [name for name in names if _has_suffix(name, UNSUPPORTED_SUFFIXES)]
     if not unread:
         return None
     return f"{count_suffixes(unread)} look like images but cannot be read here ({unread[0]})"
 
 
 def count_suffixes(names: Iterable[str]) -> str:
-    """Return how many files there are of each ending, such as `3 .heic, 1 .svg`."""
+    """Return how many files there are of each suffix, such as `3 .heic, 1 .svg`."""
     counts = Counter(PurePosixPath(name).suffix.lower() or "without ending" for name in names)
-    shown = [f"{count:,} {suffix}" for suffix, count in counts.most_common(_NAMED)]
-    return ", ".join([*shown, "..."] if len(counts) > _NAMED else shown)
+    shown = [f"{count:,} {suffix}" for suffix, count in counts.most_common(_MAX_NAMED)]
+    return ", ".join([*shown, "..."] if len(counts) > _MAX_NAMED else shown)
 
 
 def open_header(content: bytes) -> Image.Image:
@@ -98,7 +98,7 @@ def open_header(content: bytes) -> Image.Image:
 
     Raises:
         DataError: if the image has more than `MAX_PIXELS`.
-        Exception: of many kinds, Pillow's, if it is no image of a kind that is read.
+        Exception: of many kinds, Pillow's, if it is no image of a supported format.
     """
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     width, height = image.size
@@ -110,12 +110,12 @@ def open_header(content: bytes) -> Image.Image:
     return image
 
 
-def decode(content: bytes, smallest_side: int) -> Image.Image:
-    """Decode an image file completely, whatever its mode, still unrotated; the first of several.
+def decode(content: bytes, min_side: int) -> Image.Image:
+    """Decode an image file, of several frames the first, whatever its mode, not yet rotated.
 
     Raises:
-        DataError: if it is not a whole image of a kind that is read, or too small or too large,
-            or of numbers that are no brightness; the message lacks the name.
+        DataError: if it is not a whole image of a supported format, or too small or too large,
+            or its pixels are no levels of brightness; the message lacks the name.
     """
     try:
         image = open_header(content)
@@ -129,19 +129,19 @@ def decode(content: bytes, smallest_side: int) -> Image.Image:
         # Pillow's decoders raise many kinds (OSError, SyntaxError, struct.error): all mean the
         # same here, and the message keeps the reason.
         raise DataError(f"cannot be decoded ({error or type(error).__name__})") from None
-    if min(image.size) < smallest_side:
+    if min(image.size) < min_side:
         width, height = image.size
-        raise DataError(f"is {width}x{height}; each side needs at least {smallest_side} pixels")
-    _refuse_other_numbers(image)
+        raise DataError(f"is {width}x{height}; each side needs at least {min_side} pixels")
+    _check_pixel_mode(image)
     return image
 
 
-def _refuse_other_numbers(image: Image.Image) -> None:
-    """Refuse pixels that are no levels of brightness, such as floating-point heights in a TIFF."""
+def _check_pixel_mode(image: Image.Image) -> None:
+    """Reject pixels that are no levels of brightness, such as floating-point heights in a TIFF."""
     known = image.mode in _MODES or image.mode.startswith("I;16")
     if known and image.mode == "I":
         levels = np.asarray(image)
-        known = bool(levels.min() >= 0 and levels.max() <= _DEEPEST)
+        known = bool(levels.min() >= 0 and levels.max() <= _MAX_16_BIT)
     if not known:
         raise DataError(
             f"cannot be decoded (pixels of mode {image.mode}; expected grey or colour of 8 bits, "

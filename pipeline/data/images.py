@@ -23,11 +23,11 @@ from PIL import Image
 
 from pipeline.core.advice import quoted
 from pipeline.core.errors import DataError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
-from pipeline.data.decoding import MIN_SIDE, decode_rgb, square
-from pipeline.data.domains import pick_domain
+from pipeline.data.decoding import MIN_SIDE, decode_rgb, resize_and_crop
+from pipeline.data.domains import select_domain
 from pipeline.data.formats import IMAGE_SUFFIXES, is_image_name
 from pipeline.data.listing import list_files
 from pipeline.data.pixels import (
@@ -35,12 +35,12 @@ from pipeline.data.pixels import (
     Row,
     Shape,
     choose_storage,
-    keep_in_memory,
-    keep_on_disk,
-    kept_on_disk,
+    load_into_memory,
+    read_pixel_cache,
+    write_pixel_cache,
 )
 from pipeline.system.memory import free_host_memory
-from pipeline.system.parallel import in_threads
+from pipeline.system.parallel import map_with_progress
 
 MAX_FILE_SIZE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
@@ -59,9 +59,9 @@ class ImageSet:
     label: str
     """Where the images are, for messages."""
     domain: str | None = None
-    """The folder that was picked, when there was a choice."""
+    """The selected folder, if there was a choice."""
     read_pixels: Callable[[str], np.ndarray] | None = None
-    """Where images are kept decoded: gives one as uint8 (H, W, 3)."""
+    """Returns one image as uint8 (H, W, 3), where images are stored decoded."""
 
     def read_rgb(self, name: str) -> Image.Image:
         """Return one image decoded, upright and in RGB.
@@ -77,7 +77,7 @@ class ImageSet:
         """Return the number of image files, readable or not."""
         return len(self.names)
 
-    def only(self, names: Iterable[str]) -> ImageSet:
+    def subset(self, names: Iterable[str]) -> ImageSet:
         """Return the set restricted to `names`."""
         return replace(self, names=tuple(names))
 
@@ -85,14 +85,14 @@ class ImageSet:
 def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> ImageSet:
     """Open a folder or zip of images, or an array of them.
 
-    What is picked, left aside or passed over is said in a line on standard error.
+    What is selected or skipped is reported in a line on standard error.
 
     Args:
         path: a folder (read as a tree, links followed), a zip, or an .npy or .npz file of uint8
             (N, H, W, 3).
-        domain: a folder of it to pick, by name or path, at any depth; by default `monet_jpg` if
-            it lies beside other images, else everything; `all` picks everything too.
-        quiet: whether to say nothing, as where `path` is only tried.
+        domain: a folder of it to select, by name or path, at any depth; by default `monet_jpg` if
+            it lies beside other images, else everything; `all` selects everything too.
+        quiet: print no messages, as where `path` is only tried.
 
     Raises:
         DataError: if there is no such path, no image in it, no such domain or several, or if the
@@ -106,18 +106,18 @@ def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> I
         opened = _open_zip(path)
     else:
         raise DataError(
-            f"There is no folder or zip {path}. Check the name; paintings are brought there by "
+            f"There is no folder or zip {path}. Check the name; images are brought there by "
             f"`painter download --source SOURCE --data {quoted(path)}`."
         )
     if not opened.images.names:
         raise DataError(
             f"{path} holds no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}. "
-            f"{opened.instead()}`painter download --source SOURCE` fetches some."
+            f"{opened.describe_others()}`painter download --source SOURCE` fetches some."
         )
-    images, line = _pick_domain(opened.images, domain)
+    images, message = _select_domain(opened.images, domain)
     if not quiet:
-        for said in filter(None, [line, *opened.missing()]):
-            say_once(said)
+        for text in filter(None, [message, *opened.describe_skipped()]):
+            warn_once(text)
     return images
 
 
@@ -127,33 +127,35 @@ class _Opened:
 
     images: ImageSet
     others: Sequence[str] = ()
-    """Names of files that are not read."""
+    """Names of files that are no images of a supported format."""
     problems: Sequence[str] = ()
-    """What could not be looked at."""
+    """Folders and links that could not be read, in words."""
 
-    def missing(self) -> list[str]:
-        """Return a line on each kind of image that is there but not in the set."""
-        found = filter(None, [formats.describe_unread(self.others), *self.problems])
+    def describe_skipped(self) -> list[str]:
+        """Return a line on each kind of image that is there but was skipped."""
+        found = filter(None, [formats.describe_unsupported(self.others), *self.problems])
         return [f"{self.images.label}: {what}; the set is without them." for what in found]
 
-    def instead(self) -> str:
-        """Return what is there instead of images, as a sentence."""
+    def describe_others(self) -> str:
+        """Return what was found instead of images, as a sentence."""
         seen = [formats.count_suffixes(self.others)] if self.others else []
         found = "; ".join([*seen, *self.problems])
         return f"Found instead: {found}. " if found else ""
 
 
-def _pick_domain(images: ImageSet, domain: str | None) -> tuple[ImageSet, str | None]:
-    """Return the images to use, and the line that says which."""
-    pick = pick_domain(images.names, domain, images.label)
-    names = tuple(pick.stored)
-    if all(name == stored for name, stored in pick.stored.items()):
-        return replace(images, names=names, domain=pick.domain), pick.line
+def _select_domain(images: ImageSet, domain: str | None) -> tuple[ImageSet, str | None]:
+    """Return the images to use, and the message that says which."""
+    selection = select_domain(images.names, domain, images.label)
+    names = tuple(selection.stored)
+    if all(name == stored for name, stored in selection.stored.items()):
+        return replace(images, names=names, domain=selection.domain), selection.message
 
     def read_bytes(name: str) -> bytes:
-        return images.read_bytes(pick.stored[name])
+        return images.read_bytes(selection.stored[name])
 
-    return replace(images, names=names, domain=pick.domain, read_bytes=read_bytes), pick.line
+    return replace(
+        images, names=names, domain=selection.domain, read_bytes=read_bytes
+    ), selection.message
 
 
 def _open_folder(path: Path) -> _Opened:
@@ -207,7 +209,7 @@ def _open_zip(path: Path) -> _Opened:
 
 def check_not_single_image(path: Path) -> None:
     """Raise DataError if a file that was given as a set of images is one image."""
-    if path.name.lower().endswith((*IMAGE_SUFFIXES, *formats.UNREAD_SUFFIXES)):
+    if path.name.lower().endswith((*IMAGE_SUFFIXES, *formats.UNSUPPORTED_SUFFIXES)):
         raise DataError(
             f"{path} is a single image; expected a folder or a zip of images, or an .npy or .npz "
             f"file. Give the folder that it lies in: {path.parent}"
@@ -215,7 +217,7 @@ def check_not_single_image(path: Path) -> None:
 
 
 def _open_array(path: Path) -> ImageSet:
-    """Open an array of images; each is named by its place, and encoded only if bytes are asked."""
+    """Open an array of images; each is named by its index, and encoded only when read."""
     array = load_array(path, MIN_SIDE, MAX_ARCHIVE_SIZE)
     digits = len(str(len(array) - 1))
     places = {f"{place:0{digits}d}.png": place for place in range(len(array))}
@@ -232,7 +234,7 @@ def _open_array(path: Path) -> ImageSet:
 
 
 def check_entries_safe(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
-    """Refuse archives that reach outside their folder or expand without bound.
+    """Reject archives that reach outside their folder or expand without bound.
 
     Raises:
         DataError: for absolute or empty names, `..`, links, and sizes over the limits.
@@ -260,26 +262,26 @@ def check_entries_safe(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
 def load_images(
     images: ImageSet, size: int, content: str | None = None, channels: int = 3
 ) -> LoadedImages:
-    """Decode every image to (size, size), leaving out what cannot be decoded.
+    """Decode every image to (size, size), skipping what cannot be decoded.
 
-    Pixels that memory cannot hold are kept in a file of the cache and mapped (see
+    Pixels that do not fit into memory are written to a file in the cache and memory-mapped (see
     `pipeline.data.pixels`); the next call finds them there.
 
     Args:
         images: what to decode.
         size: side in pixels.
-        content: a hash of the files' content, if it is known already.
+        content: the files' `content_hash`, if it is known already.
         channels: 3 for RGB, 1 for grey (ITU-R 601 luma).
 
     Raises:
-        DataError: if nothing is left, or the disk has no room for what memory cannot hold.
+        DataError: if no image can be decoded, or the disk has no room for the cache.
     """
     shape = (channels, size, size)
-    rows, most = _decoded(images, shape), len(images)
-    if choose_storage(most * math.prod(shape), 0, free_host_memory()) != "disk":
-        return keep_in_memory(rows, most, shape)
+    rows, max_count = _decoded(images, shape), len(images)
+    if choose_storage(max_count * math.prod(shape), 0, free_host_memory()) != "disk":
+        return load_into_memory(rows, max_count, shape)
     key = _pixels_key(images, shape, content or content_hash(images))
-    return kept_on_disk(key) or keep_on_disk(rows, most, shape, key)
+    return read_pixel_cache(key) or write_pixel_cache(rows, max_count, shape, key)
 
 
 def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
@@ -291,11 +293,11 @@ def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
             image = images.read_rgb(name)
         except DataError as error:
             return name, f"{name} {error}"
-        pixels = square(image if channels == 3 else image.convert("L"), size)
+        pixels = resize_and_crop(image if channels == 3 else image.convert("L"), size)
         return name, np.array(pixels.reshape(size, size, channels).transpose(2, 0, 1), order="C")
 
     readable, reasons = 0, []
-    for name, row in in_threads(decode_one, images.names, "decode"):
+    for name, row in map_with_progress(decode_one, images.names, "decode"):
         if isinstance(row, str):
             reasons.append(row)
         else:
@@ -305,7 +307,7 @@ def _decoded(images: ImageSet, shape: Shape) -> Iterator[Row]:
 
 
 def _pixels_key(images: ImageSet, shape: Shape, content: str) -> str:
-    """Return a name for the decoded images: by content, size, and the library that decodes."""
+    """Return the cache key of the decoded images: content, size, names, Pillow's version."""
     parts = [content, str(shape), PIL.__version__, *images.names]
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
 
@@ -319,7 +321,7 @@ def check_any_readable(images: ImageSet, readable: int, unreadable: tuple[str, .
 
 
 def content_hash(images: ImageSet) -> str:
-    """Return a sha256 over the names and bytes of all files; the order on disk plays no part."""
+    """Return a sha256 over the names and bytes of all files; the order on disk does not matter."""
 
     def digest(name: str) -> str:
         try:
@@ -338,8 +340,8 @@ def combined_hash(digests: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def spread_evenly(items: Sequence[T], most: int) -> list[T]:
-    """Return at most `most` items, from the first to the last at even distances."""
-    count = min(len(items), most)
+def spread_evenly(items: Sequence[T], max_count: int) -> list[T]:
+    """Return at most `max_count` items, evenly spaced from the first to the last."""
+    count = min(len(items), max_count)
     positions = np.linspace(0, len(items) - 1, count).round().astype(int)
     return [items[i] for i in positions]

@@ -1,4 +1,4 @@
-"""The files of a folder tree, links followed, and what could not be looked at."""
+"""The files of a folder tree, links followed, and what could not be read."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pathlib import Path
 from pipeline.data.formats import is_hidden
 
 _Identity = tuple[int, int]
-"""Device and number of a folder: the same for all links to it."""
+"""Device and inode of a folder: the same for all links to it."""
 
 
 @dataclass
 class Listing:
-    """What lies below a folder; names are relative to it, with slashes."""
+    """What is below a folder; names are relative to it, with slashes."""
 
     files: list[str] = field(default_factory=list)
-    dead_links: list[str] = field(default_factory=list)
-    """Links that lead nowhere."""
+    broken_links: list[str] = field(default_factory=list)
+    """Links whose target does not exist."""
     loops: list[str] = field(default_factory=list)
-    """Links to a folder that they lie in: not followed."""
-    closed: list[str] = field(default_factory=list)
+    """Links to a folder that contains them: not followed."""
+    inaccessible: list[str] = field(default_factory=list)
     """Folders that cannot be opened, with the reason."""
 
     def problems(self) -> list[str]:
         """Return one phrase for each kind of thing that is missing, with an example."""
         kinds = (
-            (self.dead_links, "link leads nowhere", "links lead nowhere"),
+            (self.broken_links, "link leads nowhere", "links lead nowhere"),
             (
                 self.loops,
                 "link leads back into a folder that holds it",
                 "links lead back into a folder that holds them",
             ),
-            (self.closed, "folder cannot be opened", "folders cannot be opened"),
+            (self.inaccessible, "folder cannot be opened", "folders cannot be opened"),
         )
         return [
             f"{len(names):,} {one if len(names) == 1 else several} ({names[0]})"
@@ -58,7 +58,7 @@ def list_files(top: Path, hidden: bool = False) -> Listing:
             with os.scandir(folder) as scan:
                 entries = list(scan)
         except OSError as error:
-            found.closed.append(f"{prefix or folder}: {error.strerror}")
+            found.inaccessible.append(f"{prefix or folder}: {error.strerror}")
             continue
         identity = (status.st_dev, status.st_ino)
         if identity in above:
@@ -89,4 +89,4 @@ def _add_file(found: Listing, entry: os.DirEntry[str], name: str) -> None:
     if is_file:
         found.files.append(name)
     elif entry.is_symlink():
-        found.dead_links.append(name)
+        found.broken_links.append(name)

@@ -1,6 +1,6 @@
-"""Near-duplicates: images that are all but the same, such as one painting scanned twice.
+"""Near-duplicates: images that are almost the same, such as one painting scanned twice.
 
-Compares small thumbnails, every one with every other. Reads and writes no files.
+Compares small thumbnails, each with every other. Reads and writes no files.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-SIDE = 8
-"""Pixels of a thumbnail's side: composition and colour stay, grain and compression go."""
-LIMIT = 6.0
-"""Levels of 256, root mean square over a thumbnail, up to which two images count as alike."""
+THUMBNAIL_SIDE = 8
+"""Pixels of a thumbnail's side: keeps composition and colour, drops grain and compression."""
+MAX_DISTANCE = 6.0
+"""Levels of 256, root mean square over a thumbnail, up to which two images are near-duplicates."""
 MAX_IMAGES = 50_000
-"""Images that are compared; the work grows with the square of their number."""
-BLOCK = 128
+"""Images that are compared at most; the work grows with the square of their number."""
+BLOCK_SIZE = 128
 """Images compared at a time with all earlier ones: bounds the memory."""
 
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """An image, and the earlier one that is most like it."""
+    """An image, and the earlier one that is most similar."""
 
     name: str
     earlier: str
@@ -35,13 +35,13 @@ class NearDuplicate:
 
 def thumbnail(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Return an RGB image's thumbnail, uint8 (8, 8, 3); each pixel averages its share."""
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+    return np.asarray(image.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX))
 
 
 def find_near_duplicates(
-    names: Sequence[str], thumbnails: Sequence[npt.NDArray[np.uint8]], limit: float = LIMIT
+    names: Sequence[str], thumbnails: Sequence[npt.NDArray[np.uint8]], limit: float = MAX_DISTANCE
 ) -> list[NearDuplicate]:
-    """Return each image that has an earlier one within `limit`, the most alike first.
+    """Return each image that has an earlier one within `limit`, the most similar first.
 
     Args:
         names: of the images, in the order that says which is earlier.
@@ -53,8 +53,8 @@ def find_near_duplicates(
     flat = np.stack(thumbnails).reshape(len(names), -1).astype(np.float64)
     lengths = (flat**2).sum(axis=1)
     found = []
-    for start in tqdm(range(0, len(names), BLOCK), desc="compare", unit="block", leave=False):
-        rows = np.arange(start, min(start + BLOCK, len(names)))
+    for start in tqdm(range(0, len(names), BLOCK_SIZE), desc="compare", unit="block", leave=False):
+        rows = np.arange(start, min(start + BLOCK_SIZE, len(names)))
         # Whole numbers below 2**53 throughout: exact, whatever the order of summing.
         before = slice(0, rows[-1] + 1)
         squared = lengths[rows, None] + lengths[before] - 2 * flat[rows] @ flat[before].T

@@ -1,6 +1,6 @@
-"""What each pixel does over a whole set of images: minimum, maximum, mean, variance, deviation.
+"""Statistics of each pixel over a whole set of images: minimum, maximum, mean, variance, deviation.
 
-Takes one image at a time, so that memory does not grow with the set. Makes arrays, pictures and
+Reads one image at a time, so that memory does not grow with the set. Makes arrays, pictures and
 numbers; reads and writes no files.
 """
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 STATISTICS = ("minimum", "maximum", "mean", "variance", "std")
 CHANNELS = ("red", "green", "blue")
-SIDE = 256
+COMMON_SIDE = 256
 """Pixels; width and height of the common size where images differ."""
 MAX_SIDE = 1024
 """Pixels; larger images are reduced, which bounds the memory."""
@@ -39,7 +39,7 @@ class PixelStatistics:
         self._squares = np.zeros(shape)
 
     def add(self, image: npt.NDArray[np.uint8]) -> None:
-        """Take in one image, uint8 (H, W, 3)."""
+        """Add one image, uint8 (H, W, 3)."""
         self.count += 1
         np.minimum(self.minimum, image, out=self.minimum)
         np.maximum(self.maximum, image, out=self.maximum)
@@ -66,18 +66,18 @@ def common_size(sizes: Collection[Size]) -> Size:
     """Return the width and height on which images of these sizes are compared.
 
     It is their own where they agree (reduced if a side is longer than `MAX_SIDE`), and a square
-    of `SIDE` pixels where they differ.
+    of `COMMON_SIDE` pixels where they differ.
     """
     different = set(sizes)
     if len(different) != 1:
-        return (SIDE, SIDE)
+        return (COMMON_SIDE, COMMON_SIDE)
     size = different.pop()
     share = min(1.0, MAX_SIDE / max(size))
     return (max(1, round(share * size[0])), max(1, round(share * size[1])))
 
 
 def fit(image: Image.Image, size: Size) -> npt.NDArray[np.uint8]:
-    """Return the image's centre, cut to the shape of `size` and resized to it, (H, W, 3)."""
+    """Return the image's centre, cropped to the aspect ratio of `size` and resized, (H, W, 3)."""
     if image.size != size:
         image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
     return np.asarray(image)

@@ -1,8 +1,8 @@
-"""Where decoded images are kept: in memory, or in a file that is mapped into it.
+"""Where decoded images are stored: in memory, or in a memory-mapped file.
 
-Reads rows of pixels as they are decoded; writes `pixels/KEY/` in the cache folder when they are
-too many for memory: `pixels.uint8`, one array (N, C, size, size), and `images.json`, what is in
-it. A folder that is there is whole: it is filled under a temporary name.
+Reads rows of pixels as they are decoded; writes `pixels/KEY/` in the cache folder when they do not
+fit into memory: `pixels.uint8`, one array (N, C, size, size), and `images.json`, what is in
+it. A folder that exists is complete: it is written under a temporary name.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import torch
 
 from pipeline.core.errors import DataError, WorkFailed
 from pipeline.system.caches import cache_folder
-from pipeline.system.storage import FULL, atomic_folder, check_writable, write_json
+from pipeline.system.storage import DISK_FULL, atomic_folder, check_writable, write_json
 
 Storage = Literal["device", "host", "disk"]
 DEVICE_SHARE = 0.25
-"""Of the free memory of a GPU, what the images may take: training needs the rest."""
+"""Share of a GPU's free memory that the images may take: training needs the rest."""
 HOST_SHARE = 0.5
-"""Of the free memory of the host, what the images may take."""
-PIXELS, CONTENTS = "pixels.uint8", "images.json"
+"""Share of the host's free memory that the images may take."""
+PIXELS, METADATA = "pixels.uint8", "images.json"
 
 Row = tuple[str, np.ndarray | str]
 """The name of an image, and its pixels, uint8 (C, size, size), or the reason why it has none."""
@@ -37,7 +37,7 @@ Shape = tuple[int, int, int]
 
 
 def choose_storage(size: int, free_device: int, free_host: int) -> Storage:
-    """Return where images are kept: as near to the computation as there is room.
+    """Return where images are stored: as near to the computation as there is room.
 
     Args:
         size: bytes of all images.
@@ -58,20 +58,20 @@ class LoadedImages:
     names: tuple[str, ...]
     """The file of each image."""
     unreadable: tuple[str, ...]
-    """`name reason` of each file that was left out."""
+    """`name reason` of each file that was skipped."""
     file: Path | None = None
     """The file that the pixels are mapped from, if they are not in memory."""
 
 
-def keep_in_memory(rows: Iterable[Row], most: int, shape: Shape) -> LoadedImages:
-    """Gather rows in one tensor; takes its room and nothing else.
+def load_into_memory(rows: Iterable[Row], max_count: int, shape: Shape) -> LoadedImages:
+    """Collect rows in one tensor; needs no more memory than that.
 
     Args:
         rows: images of `shape`.
-        most: how many there are at most.
+        max_count: how many there are at most.
         shape: channels, height and width.
     """
-    pixels = torch.empty(most, *shape, dtype=torch.uint8)
+    pixels = torch.empty(max_count, *shape, dtype=torch.uint8)
     names: list[str] = []
     unreadable: list[str] = []
     for name, row in rows:
@@ -83,11 +83,11 @@ def keep_in_memory(rows: Iterable[Row], most: int, shape: Shape) -> LoadedImages
     return LoadedImages(pixels[: len(names)], tuple(names), tuple(unreadable))
 
 
-def kept_on_disk(key: str) -> LoadedImages | None:
-    """Return what an earlier call has kept under a key, mapped and not read; None if nothing."""
+def read_pixel_cache(key: str) -> LoadedImages | None:
+    """Return what an earlier call has cached under a key, memory-mapped; None on a miss."""
     folder = _folder(key)
     try:
-        about = json.loads((folder / CONTENTS).read_text())
+        about = json.loads((folder / METADATA).read_text())
         shape = tuple(about["shape"])
         names, unreadable = tuple(about["names"]), tuple(about["unreadable"])
         if (folder / PIXELS).stat().st_size != math.prod(shape):
@@ -97,22 +97,22 @@ def kept_on_disk(key: str) -> LoadedImages | None:
         mode: Literal["r+", "c"] = "r+" if os.access(folder / PIXELS, os.W_OK) else "c"
         mapped = np.memmap(folder / PIXELS, np.uint8, mode=mode, shape=shape)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # missing or damaged: it is made again
+        return None  # missing or damaged: it is written again
     return LoadedImages(torch.from_numpy(mapped), names, unreadable, folder / PIXELS)
 
 
-def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> LoadedImages:
-    """Write rows to the cache as they come, and map the file.
+def write_pixel_cache(rows: Iterable[Row], max_count: int, shape: Shape, key: str) -> LoadedImages:
+    """Write rows to the cache as they come, and memory-map the file.
 
     Args:
         rows: images of `shape`.
-        most: how many there are at most.
+        max_count: how many there are at most.
         shape: channels, height and width.
-        key: name in the cache; whatever the pixels depend on must be in it.
+        key: cache key; must depend on all that the pixels depend on.
 
     Raises:
         DataError: if the disk has too little room, or the cache cannot be written.
-        WorkFailed: if it fills up meanwhile; nothing half-written is kept.
+        WorkFailed: if it fills up meanwhile; nothing half-written stays.
     """
     folder = _folder(key)
     try:
@@ -120,17 +120,17 @@ def keep_on_disk(rows: Iterable[Row], most: int, shape: Shape, key: str) -> Load
         check_writable(folder)
     except (OSError, DataError) as error:
         raise DataError(_unwritable(folder, error)) from None
-    needed, free = most * math.prod(shape), shutil.disk_usage(folder.parent).free
+    needed, free = max_count * math.prod(shape), shutil.disk_usage(folder.parent).free
     if needed > free:
         raise DataError(_no_room(folder, f"{needed:,} bytes are needed, {free:,} are free"))
     try:
         with atomic_folder(folder) as unfinished:
             _write(rows, shape, unfinished)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise WorkFailed(_no_room(folder, f"{needed:,} bytes are needed")) from None
-    kept = kept_on_disk(key)
+    kept = read_pixel_cache(key)
     if kept is None:
         raise WorkFailed(
             f"{folder} was written and cannot be read back. Check the disk, or set PAINTER_CACHE "
@@ -152,7 +152,7 @@ def _write(rows: Iterable[Row], shape: Shape, folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     whole = (len(names), *shape)
-    write_json(folder / CONTENTS, {"shape": whole, "names": names, "unreadable": unreadable})
+    write_json(folder / METADATA, {"shape": whole, "names": names, "unreadable": unreadable})
 
 
 def _unwritable(folder: Path, error: Exception) -> str:

@@ -1,13 +1,13 @@
-"""The download stage: paintings from anywhere into a data folder.
+"""The download stage: images from any source into a data folder.
 
     competition         the competition's zip, by Kaggle's client
     dataset:OWNER/SLUG  a Kaggle dataset, likewise
-    sample              300 painterly landscapes, drawn here
+    sample              300 synthetic landscapes, drawn here
     PATH                any folder tree or zip of images
 
 Writes the images and `manifest.json` into one folder, which appears only when all of it is
 there. JPEG, PNG and WebP files that are upright RGB keep their bytes; others are converted to RGB
-PNG; what cannot be decoded is listed and left out. `painter download --source SOURCE --data DIR`.
+PNG; what cannot be decoded is listed and skipped. `painter download --source SOURCE --data DIR`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 from PIL import Image
 
 from pipeline.core.errors import DataError, RunError
-from pipeline.core.home import at_home
-from pipeline.core.text import legible, legible_values
-from pipeline.data.decoding import decode, to_rgb, turn_to_upright
+from pipeline.core.paths import expand_user
+from pipeline.core.text import escape_surrogates, escape_values
+from pipeline.data.decoding import decode, exif_transpose_method, to_rgb
 from pipeline.data.domains import ALL_DOMAINS, count_domains
 from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
@@ -37,11 +37,11 @@ from pipeline.data.images import (
     open_images,
 )
 from pipeline.data.listing import list_files
-from pipeline.data.painterly import draw_landscape
-from pipeline.kaggle.names import did_you_mean, source_meant
+from pipeline.data.synthetic_landscapes import draw_landscape
+from pipeline.kaggle.names import did_you_mean, parse_source
 from pipeline.runs.files import read_json
-from pipeline.system.parallel import in_threads
-from pipeline.system.places import folder_to_make, is_clutter
+from pipeline.system.filesystem import is_clutter, resolve_new_folder
+from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import atomic_folder, check_writable, write_json
 
 COMPETITION = "gan-getting-started"
@@ -52,7 +52,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class _Imported:
-    """What became of one file."""
+    """The result of importing one file."""
 
     name: str
     digest: str = ""
@@ -63,36 +63,36 @@ class _Imported:
 
 
 def download(source: str, folder: Path) -> dict[str, Any]:
-    """Bring the images of `source` into `folder`; return its manifest.
+    """Download or import the images of `source` into `folder`; return its manifest.
 
-    A folder that holds the same source already, whole, is left as it is.
+    A folder that holds the same source already, complete, is left as it is.
 
     Raises:
         DataError: if the source has no usable images, the folder holds something else, or it is
             none that can be put in place whole.
         KaggleError: if Kaggle refuses.
     """
-    _refuse_no_source(source)
-    present = _present(source, folder)
+    _check_source(source)
+    present = _read_existing(source, folder)
     if present is not None:
         return present
-    folder = folder_to_make(folder)  # refused before anything is fetched
+    folder = resolve_new_folder(folder)  # refused before anything is fetched
     check_writable(folder)
     if source == "sample":
-        return _fill(folder, source, _draw_samples)
+        return _write_data_folder(folder, source, _draw_samples)
     if source == "competition" or source.startswith("dataset:"):
         return _download_from_kaggle(source, folder)
-    images = open_everything(at_home(source))
-    return _fill(folder, source, lambda target: _import(images, target))
+    images = open_everything(expand_user(source))
+    return _write_data_folder(folder, source, lambda target: _import(images, target))
 
 
-def _refuse_no_source(source: str) -> None:
-    """Refuse what is none of the sources, and say which one it may mean."""
+def _check_source(source: str) -> None:
+    """Reject what is none of the sources, and suggest the one that may be meant."""
     if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
         return
-    if not source.startswith("dataset:") and at_home(source).exists():
+    if not source.startswith("dataset:") and expand_user(source).exists():
         return
-    meant = source_meant(source, COMPETITION)
+    meant = parse_source(source, COMPETITION)
     if meant is None and "://" in source:
         raise DataError(
             f"{source} is no address that painter downloads from. Fetch its images by other means, "
@@ -114,23 +114,23 @@ def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
     from pipeline.kaggle.downloads import download_cache, remove_cache
 
     client = KaggleClient()
-    waiting = download_cache(folder)
+    cache = download_cache(folder)
     if source == "competition":
-        archive = client.download_competition(COMPETITION, waiting)
+        archive = client.download_competition(COMPETITION, cache)
     else:
-        archive = client.download_dataset(source.removeprefix("dataset:"), waiting)
+        archive = client.download_dataset(source.removeprefix("dataset:"), cache)
     images = open_everything(archive)
-    manifest = _fill(folder, source, lambda target: _import(images, target))
+    manifest = _write_data_folder(folder, source, lambda target: _import(images, target))
     remove_cache(folder)
     return manifest
 
 
-def _present(source: str, folder: Path) -> dict[str, Any] | None:
-    """Return the manifest if `folder` holds this source, whole; refuse anything else there."""
-    if not folder.exists() or (folder.is_dir() and _is_unused(folder)):
+def _read_existing(source: str, folder: Path) -> dict[str, Any] | None:
+    """Return the manifest if `folder` holds this source, complete; reject anything else there."""
+    if not folder.exists() or (folder.is_dir() and _is_empty(folder)):
         return None
     if not (folder / MANIFEST).exists():
-        folder_to_make(folder)  # a mount point can be neither replaced nor deleted
+        resolve_new_folder(folder)  # a mount point can be neither replaced nor deleted
         raise DataError(
             f"{folder} is there already and was not made by `painter download`. "
             "Choose another --data, or move it away first."
@@ -141,7 +141,7 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         raise DataError(
             f"{folder / MANIFEST} is damaged. Choose another --data, or move {folder} away first."
         ) from None
-    if legible(str(manifest.get("source"))) != legible(source):
+    if escape_surrogates(str(manifest.get("source"))) != escape_surrogates(source):
         raise DataError(
             f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
             "(with make: DATA=DIR), or move it away first."
@@ -152,22 +152,22 @@ def _present(source: str, folder: Path) -> dict[str, Any] | None:
         whole = False
     if whole:
         return manifest | {"already_there": True}
-    _refuse_to_delete(folder, manifest)
+    _check_no_foreign_files(folder, manifest)
     return None
 
 
-def _is_unused(folder: Path) -> bool:
+def _is_empty(folder: Path) -> bool:
     return all(is_clutter(entry.name) and entry.is_file() for entry in folder.iterdir())
 
 
-def _refuse_to_delete(folder: Path, manifest: dict[str, Any]) -> None:
-    """Refuse to fetch a folder anew when it holds files that no download put there."""
-    known = {MANIFEST, *map(legible, manifest.get("files", []))}
+def _check_no_foreign_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Reject replacing a folder that holds files which no download put there."""
+    known = {MANIFEST, *map(escape_surrogates, manifest.get("files", []))}
     found = list_files(folder, hidden=True).files
     foreign = sorted(
         name
         for name in found
-        if legible(name) not in known and not is_clutter(PurePosixPath(name).name)
+        if escape_surrogates(name) not in known and not is_clutter(PurePosixPath(name).name)
     )
     if foreign:
         raise DataError(
@@ -176,11 +176,13 @@ def _refuse_to_delete(folder: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _fill(folder: Path, source: str, bring: Callable[[Path], list[_Imported]]) -> dict[str, Any]:
-    """Build the folder under a temporary name, with its manifest, and put it in place."""
+def _write_data_folder(
+    folder: Path, source: str, import_images: Callable[[Path], list[_Imported]]
+) -> dict[str, Any]:
+    """Write the folder under a temporary name, with its manifest, and rename it."""
     with atomic_folder(folder) as target:
-        imported = bring(target)
-        manifest: dict[str, Any] = legible_values({"source": source, **_describe(imported)})
+        imported = import_images(target)
+        manifest: dict[str, Any] = escape_values({"source": source, **_summarise(imported)})
         write_json(target / MANIFEST, manifest)
     return manifest
 
@@ -193,13 +195,13 @@ def _draw_samples(target: Path) -> list[_Imported]:
         return _store(target, name, buffer.getvalue(), (256, 256))
 
     names = [f"{index:03d}.jpg" for index in range(SAMPLE_COUNT)]
-    return list(in_threads(draw, names, "draw"))
+    return list(map_with_progress(draw, names, "draw"))
 
 
 def _import(images: ImageSet, target: Path) -> list[_Imported]:
     taken = frozenset(images.names)
 
-    def bring(name: str) -> _Imported:
+    def import_one(name: str) -> _Imported:
         try:
             content = images.read_bytes(name)
             image = decode(content)
@@ -213,7 +215,7 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
         new = _free_name(name, taken)
         return _store(target, new, buffer.getvalue(), converted.size, converted=True)
 
-    imported = list(in_threads(bring, images.names, "import"))
+    imported = list(map_with_progress(import_one, images.names, "import"))
     problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
     check_any_readable(images, len(imported) - len(problems), problems)
     return imported
@@ -230,7 +232,9 @@ def _free_name(name: str, taken: Container[str]) -> str:
 
 def _upright_rgb(image: Image.Image) -> bool:
     return (
-        image.mode == "RGB" and not image.has_transparency_data and turn_to_upright(image) is None
+        image.mode == "RGB"
+        and not image.has_transparency_data
+        and exif_transpose_method(image) is None
     )
 
 
@@ -248,7 +252,7 @@ def _store(
     return _Imported(name, digest, len(content), f"{size[0]}x{size[1]}", converted)
 
 
-def _describe(imported: list[_Imported]) -> dict[str, Any]:
+def _summarise(imported: list[_Imported]) -> dict[str, Any]:
     """Return counts, sizes, duplicates and problems for the manifest."""
     kept = [i for i in imported if not i.problem]
     same: dict[str, list[str]] = {}

@@ -1,5 +1,5 @@
 """Families of networks, one module or folder each, and their registry.
 
-A family's room holds all that is its own: settings, networks, objective, inputs, sampler. Nothing
-outside asks which family it has to do with; it asks what the family can do (see `family`).
+A family's module holds its settings, networks, objective, inputs and sampler. Code elsewhere never
+asks for a family by name; it asks what the family can do (see `family`).
 """

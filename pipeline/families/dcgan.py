@@ -2,10 +2,10 @@
 
 Radford, Metz, Chintala 2016, "Unsupervised representation learning with deep convolutional
 generative adversarial networks", sections 3 and 4, in the sizes of PyTorch's tutorial: 4x4
-kernels, stride 2 (a multiple, so no checkerboard), BatchNorm but for the ends, weights from
-N(0, 0.02). One class serves 32, 64, 128 and 256 pixels by adding layers; channels double
-towards 4x4 and stop at 8 times the base. Kernels of 5x5, as in the paper, dropout and other
-normalisations are settings.
+kernels, stride 2 (4 is a multiple of 2, so no checkerboard), BatchNorm except at the ends,
+weights from N(0, 0.02). One class serves 32, 64, 128 and 256 pixels by adding layers; channels
+double towards 4x4 and stop at 8 times the base. Kernels of 5x5, as in the paper, dropout and
+other normalisations are settings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import nn
 
 from pipeline.config import Config, FamilySettings, require
 from pipeline.families.layers.initialisation import dcgan_weights
-from pipeline.families.layers.matmul_conv import DoublingConvTranspose2d, HalvingConv2d
+from pipeline.families.layers.matmul_conv import DownsampleConv2d, UpsampleConvTranspose2d
 from pipeline.families.layers.normalisation import normalised
 from pipeline.families.noise.family import register_noise_family
 from pipeline.families.noise.settings import (
@@ -31,7 +31,7 @@ from pipeline.families.noise.settings import (
 
 @dataclass(frozen=True)
 class DcganNetwork(NormedNetwork):
-    """The networks of Radford et al., and what may differ from the paper."""
+    """The networks of Radford et al., with settings for deviations from the paper."""
 
     family: str = "dcgan"
     kernel_size: int = 4
@@ -43,7 +43,7 @@ class DcganNetwork(NormedNetwork):
         require(self.kernel_size in (4, 5), "kernel_size", self.kernel_size, "4 or 5")
 
 
-def channel_ladder(image_size: int, base: int) -> list[int]:
+def layer_channels(image_size: int, base: int) -> list[int]:
     """Return the channels at 4x4, 8x8, ... up to half the image size.
 
     At 64 pixels with base 64: [512, 256, 128, 64], the published sizes.
@@ -55,14 +55,14 @@ def channel_ladder(image_size: int, base: int) -> list[int]:
 def downsample(channels: int, out_channels: int, kernel: int) -> nn.Module:
     """Return a convolution (N, C, 2h, 2w) to (N, D, h, w), without bias; kernel 4 or 5."""
     if kernel == 4:
-        return HalvingConv2d(channels, out_channels)
+        return DownsampleConv2d(channels, out_channels)
     return nn.Conv2d(channels, out_channels, kernel, 2, kernel // 2, bias=False)
 
 
-def doubling(channels: int, out_channels: int, kernel: int) -> nn.Module:
+def upsample(channels: int, out_channels: int, kernel: int) -> nn.Module:
     """Return a transposed convolution (N, D, h, w) to (N, C, 2h, 2w), without bias."""
     if kernel == 4:
-        return DoublingConvTranspose2d(channels, out_channels)
+        return UpsampleConvTranspose2d(channels, out_channels)
     return nn.ConvTranspose2d(
         channels, out_channels, kernel, 2, kernel // 2, output_padding=1, bias=False
     )
@@ -81,23 +81,23 @@ class Generator(nn.Module):
         kernel: int = 4,
         dropout: float = 0.0,
     ) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
             latent_size: D, length of z with the classes in it.
             base: channels before the last layer.
             image_channels: C; 1 or 3.
-            kernel: side of the kernels that double; 4 or 5.
-            dropout: share of the hidden values that is set to zero in training.
+            kernel: side of the transposed convolutions' kernels; 4 or 5.
+            dropout: probability that a hidden value is set to zero in training.
         """
         super().__init__()
-        channels = channel_ladder(image_size, base)
+        channels = layer_channels(image_size, base)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_size, channels[0], 4, bias=False)]
         for before, after in pairwise([*channels, image_channels]):
             layers += [nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
             layers += [nn.Dropout(dropout)] if dropout else []
-            layers += [doubling(before, after, kernel)]
+            layers += [upsample(before, after, kernel)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.apply(dcgan_weights)
 
@@ -122,9 +122,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, C, S, S) in [-1, 1] to logits (N,): above 0 means a painting.
+    """Images (N, C, S, S) in [-1, 1] to logits (N,): above 0 means real.
 
-    With classes, logits (N, 1 + classes): the first as above, then one a class.
+    With classes, logits (N, 1 + classes): the first as above, then one per class.
     """
 
     def __init__(
@@ -138,19 +138,19 @@ class Discriminator(nn.Module):
         dropout: float = 0.0,
         classes: int = 0,
     ) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
             base: channels after the first layer.
             image_channels: C; 1 or 3.
-            kernel: side of the kernels that halve; 4 or 5.
+            kernel: side of the convolutions' kernels; 4 or 5.
             norm: see `pipeline.families.layers.normalisation`.
-            dropout: share of the hidden values that is set to zero in training.
+            dropout: probability that a hidden value is set to zero in training.
             classes: of the images; 0 if they have none.
         """
         super().__init__()
-        channels = channel_ladder(image_size, base)[::-1]
+        channels = layer_channels(image_size, base)[::-1]
         ends = "spectral" if norm == "spectral" else "none"
         layers: list[nn.Module] = []
         for before, after in pairwise([image_channels, *channels]):
@@ -178,7 +178,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return one logit an image, (N,), or (N, 1 + classes)."""
+        """Return one logit per image, (N,), or (N, 1 + classes)."""
         logits: torch.Tensor = self.layers(images).flatten(1)
         return logits.squeeze(1)
 

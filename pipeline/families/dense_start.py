@@ -1,7 +1,7 @@
-"""A small DCGAN with dense ends: LeakyReLU in both networks, dropout before the verdict.
+"""A small DCGAN with dense ends: LeakyReLU in both networks, dropout before the logit.
 
 As Cabrera and Gutierrez trained it on car fronts at 32 pixels (preset `cars32`); more pixels add
-blocks. Weights are drawn as Keras draws them.
+blocks. Weights are initialised as in Keras.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class DenseStartNetwork(NormedNetwork):
     family: str = "dense-start"
 
 
-def doublings(image_size: int) -> int:
-    """Return how often 4 pixels are doubled to give the image size."""
+def upsample_count(image_size: int) -> int:
+    """Return how many times 4 pixels are doubled to give the image size."""
     return (image_size // 4).bit_length() - 1
 
 
 class Generator(nn.Module):
     """z (N, D) to images (N, C, S, S) in [-1, 1].
 
-    Dense to 4x4 with twice the base's channels, then blocks that double, then a 3x3 convolution.
+    Dense to 4x4 with twice the base's channels, then upsampling blocks, then a 3x3 convolution.
     """
 
     def __init__(
@@ -53,21 +53,21 @@ class Generator(nn.Module):
         image_channels: int = 3,
         dropout: float = 0.0,
     ) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
             latent_size: D, length of z with the classes in it.
             base: channels of each block; 128 in the published network.
             image_channels: C; 1 or 3.
-            dropout: share of each block's values that is set to zero in training.
+            dropout: probability that a block's value is set to zero in training.
         """
         super().__init__()
         self.start = nn.Sequential(
             nn.Linear(latent_size, 2 * base * 16), nn.LeakyReLU(SLOPE), nn.Unflatten(1, (-1, 4, 4))
         )
         layers: list[nn.Module] = []
-        for before, after in pairwise([2 * base] + [base] * doublings(image_size)):
+        for before, after in pairwise([2 * base] + [base] * upsample_count(image_size)):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.BatchNorm2d(after)]
             layers += [nn.LeakyReLU(SLOPE, inplace=True)]
             layers += [nn.Dropout(dropout)] if dropout else []
@@ -97,7 +97,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images (N, C, S, S) in [-1, 1] to logits (N,), or (N, 1 + classes).
 
-    A 3x3 convolution at full size, then 4x4 ones that halve down to 4x4, dropout, and one dense
+    A 3x3 convolution at full size, then 4x4 ones of stride 2 down to 4x4, dropout, and one dense
     layer. At 32 pixels with base 64 the channels are 64, 128, 128, 256.
     """
 
@@ -110,18 +110,18 @@ class Discriminator(nn.Module):
         dropout: float = 0.0,
         classes: int = 0,
     ) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
             base: channels after the first layer; 64 in the published network.
             image_channels: C; 1 or 3.
             norm: after each convolution: see `pipeline.families.layers.normalisation`.
-            dropout: share of the last features that is set to zero in training.
+            dropout: probability that one of the last features is set to zero in training.
             classes: of the images; 0 if they have none.
         """
         super().__init__()
-        channels = [base] + [2 * base] * (doublings(image_size) - 1) + [4 * base]
+        channels = [base] + [2 * base] * (upsample_count(image_size) - 1) + [4 * base]
         layers = normalised(nn.Conv2d(image_channels, base, 3, padding=1), base, norm)
         layers += [nn.LeakyReLU(SLOPE, inplace=True)]
         for before, after in pairwise(channels):
@@ -148,7 +148,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return one logit an image, (N,), or (N, 1 + classes)."""
+        """Return one logit per image, (N,), or (N, 1 + classes)."""
         logits: torch.Tensor = self.layers(images)
         return logits.squeeze(1)
 

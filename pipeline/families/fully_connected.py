@@ -1,7 +1,7 @@
 """The standard GAN: two multilayer perceptrons.
 
 Goodfellow et al. 2014, "Generative adversarial nets", section 5, with LeakyReLU and tanh in the
-places of maxout and sigmoid, as the field has it since.
+places of maxout and sigmoid, as is usual since.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Generator(nn.Module):
     def __init__(
         self, shape: tuple[int, int, int], latent_size: int, base: int, dropout: float = 0.0
     ) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             shape: (C, S, S) of the images.
             latent_size: D, length of z with the classes in it.
             base: a quarter of the width of the first hidden layer.
-            dropout: share of the hidden values that is set to zero in training.
+            dropout: probability that a hidden value is set to zero in training.
         """
         super().__init__()
         widths = [latent_size, *(base * level for level in LEVELS), math.prod(shape)]
@@ -84,12 +84,12 @@ class Discriminator(nn.Module):
     def __init__(
         self, shape: tuple[int, int, int], base: int, dropout: float = 0.0, classes: int = 0
     ) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             shape: (C, S, S) of the images.
             base: a quarter of the width of the last hidden layer.
-            dropout: share of the hidden values that is set to zero in training.
+            dropout: probability that a hidden value is set to zero in training.
             classes: of the images; 0 if they have none.
         """
         super().__init__()
@@ -110,7 +110,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return one logit an image, (N,), or (N, 1 + classes)."""
+        """Return one logit per image, (N,), or (N, 1 + classes)."""
         logits: torch.Tensor = self.layers(images)
         return logits.squeeze(1)
 

@@ -1,4 +1,4 @@
-"""All families by their names."""
+"""The registry of families, by name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 from pipeline.config import Config, OutputConfig, family_settings, register_settings
 from pipeline.core.errors import ConfigError
-from pipeline.families.family import Enlarger, Family
-from pipeline.families.noise.laws import Latents
+from pipeline.families.family import Family, Upscaler
+from pipeline.families.noise.distributions import LatentDistribution
 from pipeline.models.builders import Builder, register_builder
 from pipeline.models.builders import build_generator as build_generator  # noqa: PLC0414 - also known here
-from pipeline.models.builders import enlarges as enlarges  # noqa: PLC0414 - the same
+from pipeline.models.builders import is_upscaler as is_upscaler  # noqa: PLC0414 - the same
 from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 
@@ -21,9 +21,9 @@ _FAMILIES: dict[str, Family] = {}
 
 
 def register(family: Family) -> Family:
-    """Make a family known, with its settings, and return it."""
+    """Register a family, with its settings and builder, and return it."""
     register_settings(family.name, family.settings)
-    register_builder(family.name, Builder(family.generator, family.enlarger is not None))
+    register_builder(family.name, Builder(family.generator, family.upscaler is not None))
     _FAMILIES[family.name] = family
     return family
 
@@ -42,7 +42,7 @@ def build_discriminator(config: Config) -> nn.Module:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable numbers in a network."""
+    """Return the number of parameters in a network."""
     return sum(p.numel() for p in network.parameters())
 
 
@@ -53,17 +53,17 @@ def make_sampler(
     output: OutputConfig | None = None,
     wanted_class: str | None = None,
 ) -> Sampler:
-    """Return what makes the images of a snapshot, of whatever family.
+    """Return the sampler of a snapshot, of whatever family.
 
     Args:
         snapshot: the generator and its config.
         seed: picks the set of images; 0 or more.
         devices: where the generator runs.
         output: size, filter and more; by default those of the snapshot.
-        wanted_class: of all images; by default any.
+        wanted_class: the class of all images; by default any.
 
     Raises:
-        ConfigError: if the family makes no images of its own, or cannot make those wanted.
+        ConfigError: if the family generates no images of its own, or has no such class.
     """
     check_makes_images(snapshot.config)
     make = family_of(snapshot.config).sampler
@@ -71,8 +71,8 @@ def make_sampler(
     return make(snapshot, seed, devices, output, wanted_class)
 
 
-def make_enlargers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[Enlarger]:
-    """Return a copy of a snapshot's upscaler on each device.
+def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[Upscaler]:
+    """Return a snapshot's upscaler on each device.
 
     Raises:
         ConfigError: if it has none.
@@ -83,38 +83,38 @@ def make_enlargers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
             "`painter generate --upscaler RUN|FILE`, or do without: "
             "`painter generate --upscale lanczos`."
         )
-    make = family_of(snapshot.upscaler.config).enlarger
+    make = family_of(snapshot.upscaler.config).upscaler
     assert make is not None  # refused when the snapshot was given it
     side = snapshot.config.data.image_size
     return [make(snapshot.upscaler, device, side) for device in devices]
 
 
 def makes_images(config: Config) -> bool:
-    """Tell whether a family makes images of its own, and not larger ones of others'."""
+    """Tell whether a family generates images of its own, and does not only upscale others'."""
     return family_of(config).sampler is not None
 
 
-def latents_of(config: Config) -> Latents:
-    """Return the law of the noise that images are made from.
+def latents_of(config: Config) -> LatentDistribution:
+    """Return the distribution of a family's latents.
 
     Raises:
-        ConfigError: if the family makes them from something else, or makes none.
+        ConfigError: if the family generates no images, or none from noise.
     """
     check_makes_images(config)
-    law = family_of(config).latents
-    if law is None:
+    latents = family_of(config).latents
+    if latents is None:
         raise ConfigError(
             f"Family {config.family!r} does not make its images from noise, so there is no space "
             "of noise to walk, mix or serve images from. `painter generate` makes its images."
         )
-    return law(config)
+    return latents(config)
 
 
 def check_makes_images(config: Config) -> None:
-    """Check that a family makes images of its own.
+    """Check that a family generates images of its own.
 
     Raises:
-        ConfigError: if it only enlarges those of others.
+        ConfigError: if it only upscales those of others.
     """
     if not makes_images(config):
         raise ConfigError(

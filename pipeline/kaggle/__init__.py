@@ -1,1 +1,1 @@
-"""The one wrapper round Kaggle's own client."""
+"""The wrapper around Kaggle's own client."""

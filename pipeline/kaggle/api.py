@@ -1,7 +1,7 @@
-"""Kaggle's API as painter uses it: one method a call, records as answers, clear errors.
+"""Kaggle's API as painter uses it: one method a call, records as results, clear errors.
 
-The client's command line loses what matters (errors in replies with status 200, reference
-numbers, uploads that failed), so its classes are used and every field is looked at.
+The client's command line loses what matters (errors in responses with status 200, reference
+numbers, uploads that failed), so its classes are used and every field is checked.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
-from pipeline.kaggle import downloads, replies, uploads
-from pipeline.kaggle.answers import TOKEN_PAGE, Subject, competition, dataset, kernel, split_name
+from pipeline.kaggle import downloads, responses, uploads
 from pipeline.kaggle.connection import COMPETITIONS, KERNELS, Connection
+from pipeline.kaggle.errors import TOKEN_PAGE, Subject, competition, dataset, kernel, split_name
 from pipeline.kaggle.records import (
     Competition,
     KernelOutput,
@@ -23,7 +23,7 @@ from pipeline.kaggle.records import (
     KernelStatus,
     LeaderboardRow,
     OutputFile,
-    Pushed,
+    PushedKernel,
     Quota,
     Submission,
     SubmissionLimits,
@@ -33,9 +33,9 @@ from pipeline.kaggle.records import (
 class KaggleClient:
     """An account's calls to Kaggle.
 
-    Calls that change nothing are repeated on 429, 5xx and broken connections. Calls that change
-    something are repeated on 429 alone, where Kaggle has refused to look at them; otherwise
-    they raise `KaggleUnsure`, and the caller looks up whether they were carried out.
+    Idempotent calls are retried on 429, 5xx and broken connections. The others are retried on 429
+    alone, where Kaggle has refused to look at them; otherwise they raise `KaggleUnsure`, and the
+    caller looks up whether they were carried out.
     """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -73,10 +73,10 @@ class KaggleClient:
             KaggleUnreachable: if Kaggle does not answer.
         """
         fetch = self._connection.api.competition_download_files
-        self._connection.patiently(
+        self._connection.call_with_retries(
             competition(slug), lambda: fetch(slug, path=str(folder), quiet=False)
         )
-        return downloads.whole_zip(folder / f"{slug}.zip")
+        return downloads.verified_zip(folder / f"{slug}.zip")
 
     def download_dataset(self, name: str, folder: Path) -> Path:
         """Fetch the zip of the dataset `OWNER/SLUG` into `folder`, made for it, likewise.
@@ -87,13 +87,13 @@ class KaggleClient:
         """
         _, slug = split_name(name, "dataset")
         fetch = self._connection.api.dataset_download_files
-        self._connection.patiently(
+        self._connection.call_with_retries(
             dataset(name), lambda: fetch(name, path=str(folder), quiet=False)
         )
-        return downloads.whole_zip(folder / f"{slug}.zip")
+        return downloads.verified_zip(folder / f"{slug}.zip")
 
     def fetch(self, url: str, path: Path, label: str) -> None:
-        """Fetch a file of a kernel's output, going on where an earlier call stopped.
+        """Fetch a file of a kernel's output, resuming where an earlier call stopped.
 
         Raises:
             KaggleError: if Kaggle refuses, or sends a web page instead of the file.
@@ -131,7 +131,7 @@ class KaggleClient:
 
         request = types.ApiGetCompetitionRequest()
         request.competition_name = slug
-        found = self._ask_competition(slug, "get_competition", request)
+        found = self._send_competition(slug, "get_competition", request)
         return Competition(
             found.user_has_entered, found.max_daily_submissions, found.is_kernels_submissions_only
         )
@@ -142,7 +142,7 @@ class KaggleClient:
 
         request = types.ApiGetSubmissionLimitsRequest()
         request.competition_name = slug
-        found = self._ask_competition(slug, "get_submission_limits", request)
+        found = self._send_competition(slug, "get_submission_limits", request)
         return SubmissionLimits(
             found.num_today, found.num_total, found.num_allowed_now, found.limited_by_total
         )
@@ -162,10 +162,10 @@ class KaggleClient:
         request.kernel_version = version
         request.file_name = file_name
         request.submission_description = description
-        reply = self._ask_competition(slug, "create_code_submission", request, repeatable=False)
-        if not isinstance(reply.ref, int) or not reply.ref:
-            raise KaggleUnsure(f"Kaggle gave the submission no reference: {reply.message}")
-        return reply.ref
+        response = self._send_competition(slug, "create_code_submission", request, idempotent=False)
+        if not isinstance(response.ref, int) or not response.ref:
+            raise KaggleUnsure(f"Kaggle gave the submission no reference: {response.message}")
+        return response.ref
 
     def submissions(self, slug: str) -> Iterator[Submission]:
         """Yield the team's submissions, newest first, a page at a time."""
@@ -175,7 +175,7 @@ class KaggleClient:
         request.competition_name = slug
         method = COMPETITIONS + "list_submissions"
         for page in self._connection.pages(competition(slug), method, request):
-            yield from map(replies.submission, page.submissions or [])
+            yield from map(responses.submission, page.submissions or [])
 
     def submission(self, slug: str, ref: int) -> Submission:
         """Return one submission."""
@@ -183,7 +183,7 @@ class KaggleClient:
 
         request = types.ApiGetSubmissionRequest()
         request.ref = ref
-        return replies.submission(self._ask_competition(slug, "get_submission", request))
+        return responses.submission(self._send_competition(slug, "get_submission", request))
 
     def leaderboard(self, slug: str) -> list[LeaderboardRow]:
         """Return the public leaderboard, the lowest score first."""
@@ -193,75 +193,77 @@ class KaggleClient:
         request.competition_name = slug
         method = COMPETITIONS + "get_leaderboard"
         pages = self._connection.pages(competition(slug), method, request)
-        found = [replies.leaderboard_row(row) for page in pages for row in page.submissions or []]
+        found = [responses.leaderboard_row(row) for page in pages for row in page.submissions or []]
         return sorted((row for row in found if row is not None), key=lambda row: row.score)
 
-    def _ask_competition(
-        self, slug: str, method: str, request: Any, repeatable: bool = True
+    def _send_competition(
+        self, slug: str, method: str, request: Any, idempotent: bool = True
     ) -> Any:
-        return self._connection.ask(competition(slug), COMPETITIONS + method, request, repeatable)
+        return self._connection.send(competition(slug), COMPETITIONS + method, request, idempotent)
 
     # --- Kernels
 
     def gpu_quota(self) -> Quota | None:
         """Return the GPU time of this week, or None if Kaggle does not say."""
         subject = Subject("your GPU quota", TOKEN_PAGE, f"Verify your phone number: {TOKEN_PAGE}")
-        return replies.quota(self._connection.patiently(subject, self._connection.api.quota_view))
+        return responses.quota(
+            self._connection.call_with_retries(subject, self._connection.api.quota_view)
+        )
 
-    def push_kernel(self, folder: Path, seconds: int) -> Pushed:
+    def push_kernel(self, folder: Path, seconds: int) -> PushedKernel:
         """Push the kernel in `folder`, which may run `seconds`; Kaggle starts it.
 
         Raises:
-            KaggleError: if Kaggle refuses, also in a reply with status 200.
+            KaggleError: if Kaggle refuses, also in a response with status 200.
             KaggleUnsure: if there is no telling whether it was taken.
         """
         name = json.loads((folder / "kernel-metadata.json").read_text())["id"]
         push = self._connection.api.kernels_push
-        reply = self._connection.patiently(
-            kernel(name), lambda: push(str(folder), timeout=str(seconds)), repeatable=False
+        response = self._connection.call_with_retries(
+            kernel(name), lambda: push(str(folder), timeout=str(seconds)), idempotent=False
         )
-        return replies.pushed(reply, name)
+        return responses.pushed_kernel(response, name)
 
     def latest_kernel(self, name: str) -> KernelSource | None:
         """Return the latest version of a kernel of the user, or None if there is no kernel."""
         found = self._kernel(name)
         if found is None:
             return None
-        return replies.kernel_source(found, found.metadata.current_version_number)
+        return responses.kernel_source(found, found.metadata.current_version_number)
 
     def kernel_version(self, name: str, version: int) -> KernelSource | None:
         """Return a version of a kernel of the user, or None if there is none of that number."""
         found = self._kernel(name, version)
-        return None if found is None else replies.kernel_source(found, version)
+        return None if found is None else responses.kernel_source(found, version)
 
     def _kernel(self, name: str, version: int | None = None) -> Any:
         """Return Kaggle's answer about a version, or the latest one; None if it is not there."""
         from kagglesdk.kernels.types import kernels_api_service as types
 
-        request = _about_kernel(types.ApiGetKernelRequest(), name, version)
-        found = self._connection.ask_if_there(kernel(name), KERNELS + "get_kernel", request)
+        request = _kernel_request(types.ApiGetKernelRequest(), name, version)
+        found = self._connection.send_or_none(kernel(name), KERNELS + "get_kernel", request)
         return found if found is not None and found.metadata is not None else None
 
     def kernel_status(self, name: str, version: int) -> KernelStatus:
         """Return how far a version of a kernel is."""
         from kagglesdk.kernels.types import kernels_api_service as types
 
-        request = _about_kernel(types.ApiGetKernelSessionStatusRequest(), name, version)
+        request = _kernel_request(types.ApiGetKernelSessionStatusRequest(), name, version)
         method = KERNELS + "get_kernel_session_status"
-        found = self._connection.ask(kernel(name), method, request)
+        found = self._connection.send(kernel(name), method, request)
         return KernelStatus(found.status.name, found.failure_message)
 
     def kernel_output(self, name: str, version: int) -> KernelOutput:
         """Return the files that a version left, and its log."""
         from kagglesdk.kernels.types import kernels_api_service as types
 
-        request = _about_kernel(types.ApiListKernelSessionOutputRequest(), name, version)
+        request = _kernel_request(types.ApiListKernelSessionOutputRequest(), name, version)
         method = KERNELS + "list_kernel_session_output"
         files, log = [], ""
         for page in self._connection.pages(kernel(name), method, request):
             files += [OutputFile(f.file_name, f.url) for f in page.files or []]
             log = log or page.log
-        return KernelOutput(files, replies.log_text(log or ""))
+        return KernelOutput(files, responses.parse_log(log or ""))
 
     def stream_log(self, name: str) -> Iterator[str]:
         """Yield the log of a kernel's latest version from its beginning, as it comes.
@@ -281,7 +283,7 @@ class KaggleClient:
             ) from None
 
 
-def _about_kernel(request: Any, name: str, version: int | None) -> Any:
+def _kernel_request(request: Any, name: str, version: int | None) -> Any:
     """Return a request with the kernel and its version filled in; without one, the latest."""
     request.user_name, request.kernel_slug = split_name(name, "kernel")
     if version is not None:

@@ -1,4 +1,4 @@
-"""The way to Kaggle: its own client, with timeouts, and how calls are made through it.
+"""The connection to Kaggle: its own client, with timeouts, and how calls are made through it.
 
 The one module that imports the client.
 """
@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 from pipeline.core import credentials, redaction
 from pipeline.core.errors import KaggleError
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
-from pipeline.kaggle.answers import (
+from pipeline.kaggle.errors import (
     TOKEN_PAGE,
     KaggleRefusedError,
     Subject,
-    note_reply,
-    patiently,
+    call_with_retries,
+    note_response,
 )
 
 TIMEOUT = (15.0, 90.0)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two reads of a response."""
 PAGE_SIZE = 100
 COMPETITIONS = "competitions.competition_api_client."
 KERNELS = "kernels.kernels_api_client."
@@ -38,7 +38,7 @@ class Connection:
     """An account at Kaggle, and calls in its name."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Find the client and the credentials; pauses between tries are taken on `clock`.
+        """Find the client and the credentials; delays between attempts are taken on `clock`.
 
         Raises:
             KaggleError: if the client is not installed, there are no credentials, they cannot be
@@ -46,11 +46,11 @@ class Connection:
             KaggleUnreachable: if Kaggle does not answer.
         """
         self.clock = clock
-        with credentials.handed_over():  # the client asks for them when it is imported, too
+        with credentials.exported():  # the client asks for them when it is imported, too
             self.api: Any = _with_timeouts(_client_class())()
             account = Subject("your account", TOKEN_PAGE, f"Create a new token: {TOKEN_PAGE}")
-            self.patiently(account, self._authenticate)
-        redaction.learn()  # what a login has renewed
+            self.call_with_retries(account, self._authenticate)
+        redaction.load_credentials()  # what a login has renewed
 
     def _authenticate(self) -> None:
         found = True
@@ -63,7 +63,8 @@ class Connection:
             # With a key the client goes on, and yet sends the token in its place.
             raise KaggleError(
                 f"No valid Kaggle credentials found: the token in {place} is unknown to Kaggle, or "
-                f"expired. Put a new one from {TOKEN_PAGE} in its place.{credentials.in_the_way()}"
+                f"expired. Put a new one from {TOKEN_PAGE} in its place."
+                f"{credentials.override_hint()}"
             )
         if not found:
             raise KaggleError(
@@ -84,41 +85,43 @@ class Connection:
         kind = str(self.api.config_values.get("auth_method", ""))
         return kind.removeprefix("AuthMethod.").lower().replace("_", " ")
 
-    def patiently(self, subject: Subject, call: Callable[[], T], repeatable: bool = True) -> T:
-        """Make a call of the client, as `pipeline.kaggle.answers.patiently` does."""
-        return patiently(subject, call, repeatable, self.clock)
+    def call_with_retries(
+        self, subject: Subject, call: Callable[[], T], idempotent: bool = True
+    ) -> T:
+        """Make a call of the client, as `pipeline.kaggle.errors.call_with_retries` does."""
+        return call_with_retries(subject, call, idempotent, self.clock)
 
-    def ask(self, subject: Subject, method: str, request: Any, repeatable: bool = True) -> Any:
-        """Send one request of the client's own types; return its reply."""
-        return self.patiently(subject, lambda: self.ask_once(method, request), repeatable)
+    def send(self, subject: Subject, method: str, request: Any, idempotent: bool = True) -> Any:
+        """Send one request of the client's own types; return the response."""
+        return self.call_with_retries(subject, lambda: self.send_once(method, request), idempotent)
 
-    def ask_once(self, method: str, request: Any) -> Any:
+    def send_once(self, method: str, request: Any) -> Any:
         """Send one request, once; raise what the client raises."""
         with self.api.build_kaggle_client() as client:
             return operator.attrgetter(method)(client)(request)
 
-    def ask_if_there(self, subject: Subject, method: str, request: Any) -> Any:
+    def send_or_none(self, subject: Subject, method: str, request: Any) -> Any:
         """Send a request; return None where Kaggle says that there is no such thing.
 
         For what is not there, Kaggle answers 403 as well as 404, so as not to tell.
         """
         try:
-            return self.ask(subject, method, request)
+            return self.send(subject, method, request)
         except KaggleRefusedError as refusal:
             if refusal.status in (403, 404):
                 return None
             raise
 
     def pages(self, subject: Subject, method: str, request: Any) -> Iterator[Any]:
-        """Send a request for a listing; yield each page of the reply."""
+        """Send a request for a listing; yield each page of the response."""
         request.page_size = PAGE_SIZE
         request.page_token = ""
         while True:
-            reply = self.ask(subject, method, request)
-            yield reply
-            if not reply.next_page_token:
+            response = self.send(subject, method, request)
+            yield response
+            if not response.next_page_token:
                 return
-            request.page_token = reply.next_page_token
+            request.page_token = response.next_page_token
 
 
 def _client_class() -> type:
@@ -141,11 +144,11 @@ def _with_timeouts(api_class: type) -> type:
     class Adapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
             options["timeout"] = options.get("timeout") or TIMEOUT
-            reply = super().send(request, *args, **options)
-            note_reply()
-            return reply
+            response = super().send(request, *args, **options)
+            note_response()
+            return response
 
-    class PatientApi(api_class):  # type: ignore[misc]  # a class of the untyped client
+    class ApiWithTimeouts(api_class):  # type: ignore[misc]  # a class of the untyped client
         def build_kaggle_client(self) -> Any:
             client = super().build_kaggle_client()
             http = client.http_client()
@@ -154,4 +157,4 @@ def _with_timeouts(api_class: type) -> type:
             http._session.mount("https://", Adapter())
             return client
 
-    return PatientApi
+    return ApiWithTimeouts

@@ -1,4 +1,4 @@
-"""Files that come from Kaggle: zips of data by its client, files of a kernel's output by ours."""
+"""Downloads from Kaggle: zips of data by its client, files of a kernel's output by ours."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from http import HTTPStatus
 from pathlib import Path
 
 from pipeline.core.errors import KaggleError
-from pipeline.kaggle.answers import SITE, Subject, note_reply
 from pipeline.kaggle.connection import TIMEOUT, Connection
+from pipeline.kaggle.errors import SITE, Subject, note_response
 from pipeline.system import transfers
 from pipeline.system.storage import zip_damage
-from pipeline.system.transfers import Reply
+from pipeline.system.transfers import Response
 
 
 def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
-    """Download a file of a kernel's output to `path`, going on where an earlier call stopped.
+    """Download a file of a kernel's output to `path`, resuming where an earlier call stopped.
 
     The client's own downloads write what a refused retry says into the file.
 
@@ -30,34 +30,36 @@ def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
 
     def try_once() -> None:
         transfers.download(
-            lambda headers: _send(url, headers, label), path, version, label, leave_bar=False
+            lambda headers: _get(url, headers, label), path, version, label, keep_bar=False
         )
 
-    connection.patiently(subject, try_once)
+    connection.call_with_retries(subject, try_once)
     version.unlink(missing_ok=True)
 
 
 @contextmanager
-def _send(url: str, headers: dict[str, str], label: str) -> Iterator[Reply]:
+def _get(url: str, headers: dict[str, str], label: str) -> Iterator[Response]:
     import requests
 
-    with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as reply:
-        note_reply()
-        beyond = reply.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-        if not beyond or "Range" not in headers:
-            reply.raise_for_status()
-            _refuse_page(reply.headers, label)
-        yield Reply(reply.status_code, reply.headers, reply.iter_content(transfers.CHUNK))
+    with requests.get(url, stream=True, headers=headers, timeout=TIMEOUT) as response:
+        note_response()
+        past_end = response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not past_end or "Range" not in headers:
+            response.raise_for_status()
+            _check_not_page(response.headers, label)
+        yield Response(
+            response.status_code, response.headers, response.iter_content(transfers.CHUNK_SIZE)
+        )
 
 
-def _refuse_page(headers: Mapping[str, str], label: str) -> None:
+def _check_not_page(headers: Mapping[str, str], label: str) -> None:
     if "text/html" in headers.get("Content-Type", "") and not label.endswith((".html", ".htm")):
         raise KaggleError(
             f"Kaggle sent a web page instead of {label}. Nothing of it was kept; call again later."
         )
 
 
-def whole_zip(path: Path) -> Path:
+def verified_zip(path: Path) -> Path:
     """Return `path` if it is a whole zip; else remove its folder, so that a call starts anew.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What somebody means who gives a page's address, or a name in another form, as a source.
+"""Parses dataset and competition names, also from the URLs of Kaggle's pages.
 
-Knows how Kaggle's pages are addressed; asks nobody.
+Knows the form of those URLs; sends no request.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _PAGES = (
 """First parts of addresses under which no user's name stands."""
 
 
-def dataset_meant(text: str) -> str | None:
+def parse_dataset_name(text: str) -> str | None:
     """Return OWNER/SLUG of the dataset that `text` names in some form, or None."""
     given = _PREFIX.sub("", text.strip(), count=1)
-    path = _path_of_page(given)
+    path = _page_path(given)
     if path is not None:
         path = _PREFIX.sub("", path, count=1)
         if path.split("/")[0].lower() in _PAGES:
@@ -33,7 +33,7 @@ def dataset_meant(text: str) -> str | None:
     return "/".join(parts) if whole else None
 
 
-def source_meant(text: str, competition: str) -> str | None:
+def parse_source(text: str, competition: str) -> str | None:
     """Return the source that `text` names in some form, as `--source` takes it, or None.
 
     Args:
@@ -43,10 +43,10 @@ def source_meant(text: str, competition: str) -> str | None:
     plain = text.strip().lower()
     if plain in ("competition", "sample"):
         return plain
-    path = _path_of_page(plain) or plain
+    path = _page_path(plain) or plain
     if re.sub(r"^(competitions?[:/]|c/)\s*", "", path).split("/")[0] == competition:
         return "competition"
-    name = dataset_meant(text)
+    name = parse_dataset_name(text)
     return None if name is None else f"{DATASET}{name}"
 
 
@@ -55,7 +55,7 @@ def did_you_mean(meant: str | None) -> str:
     return "" if meant is None else f" Did you mean {meant}?"
 
 
-def _path_of_page(address: str) -> str | None:
+def _page_path(address: str) -> str | None:
     """Return what follows the host in the address of one of Kaggle's pages; None for others."""
     if not _ADDRESS.match(address):
         return None

@@ -8,7 +8,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Competition:
-    """What Kaggle says of a competition and the user."""
+    """A competition's rules, and whether the user has accepted them."""
 
     entered: bool
     daily_submissions: int
@@ -42,7 +42,7 @@ class Quota:
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedKernel:
     """A kernel version that Kaggle has taken."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Files that go to Kaggle: private datasets, made or given a new version."""
+"""Uploads to Kaggle: private datasets, created or given a new version."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnsure
-from pipeline.kaggle.answers import SITE, Subject, dataset, split_name
 from pipeline.kaggle.connection import BLOBS, DATASETS, TIMEOUT, Connection
-from pipeline.system.transfers import bytes_bar
+from pipeline.kaggle.errors import SITE, Subject, dataset, split_name
+from pipeline.system.transfers import byte_progress_bar
 
 
 def dataset_state(connection: Connection, name: str) -> str | None:
@@ -17,7 +17,7 @@ def dataset_state(connection: Connection, name: str) -> str | None:
 
     request = types.ApiGetDatasetStatusRequest()
     request.owner_slug, request.dataset_slug = split_name(name, "dataset")
-    found = connection.ask_if_there(dataset(name), DATASETS + "get_dataset_status", request)
+    found = connection.send_or_none(dataset(name), DATASETS + "get_dataset_status", request)
     return None if found is None else str(found.status.name)
 
 
@@ -38,15 +38,15 @@ def upload_dataset(connection: Connection, name: str, files: list[Path], notes: 
         uploaded.append(file)
     try:
         if there:
-            reply = _create_version(connection, name, uploaded, notes)
+            response = _create_version(connection, name, uploaded, notes)
         else:
-            reply = _create(connection, name, uploaded)
+            response = _create(connection, name, uploaded)
     except KaggleUnsure:
         if there or dataset_state(connection, name) is None:
             raise
         return
-    if reply.error or reply.status.lower() == "error":
-        raise KaggleError(f"Kaggle refused the dataset {name}: {reply.error or reply.status}")
+    if response.error or response.status.lower() == "error":
+        raise KaggleError(f"Kaggle refused the dataset {name}: {response.error or response.status}")
 
 
 def _create(connection: Connection, name: str, files: list[Any]) -> Any:
@@ -58,7 +58,7 @@ def _create(connection: Connection, name: str, files: list[Any]) -> Any:
     request.license_name = "other"
     request.is_private = True
     request.files = files
-    return connection.ask(dataset(name), DATASETS + "create_dataset", request, repeatable=False)
+    return connection.send(dataset(name), DATASETS + "create_dataset", request, idempotent=False)
 
 
 def _create_version(connection: Connection, name: str, files: list[Any], notes: str) -> Any:
@@ -72,7 +72,7 @@ def _create_version(connection: Connection, name: str, files: list[Any], notes: 
     request.owner_slug, request.dataset_slug = split_name(name, "dataset")
     request.body = body
     # Repeating it makes the same version once more, which harms nothing.
-    return connection.ask(dataset(name), DATASETS + "create_dataset_version", request)
+    return connection.send(dataset(name), DATASETS + "create_dataset_version", request)
 
 
 def _upload(connection: Connection, path: Path) -> str:
@@ -92,11 +92,11 @@ def _upload(connection: Connection, path: Path) -> str:
     label = f"upload {path.name}"
 
     def upload() -> str:
-        started = connection.ask_once(BLOBS + "start_blob_upload", request)
-        with path.open("rb") as file, bytes_bar(label, request.content_length) as bar:
+        started = connection.send_once(BLOBS + "start_blob_upload", request)
+        with path.open("rb") as file, byte_progress_bar(label, request.content_length) as bar:
             body = CallbackIOWrapper(bar.update, file, "read")
             requests.put(started.create_url, data=body, timeout=TIMEOUT).raise_for_status()
         return str(started.token)
 
     subject = Subject(f"the upload of {path.name}", SITE, "Call again")
-    return connection.patiently(subject, upload)
+    return connection.call_with_retries(subject, upload)

@@ -1,1 +1,1 @@
-"""A trained generator and how it is used."""
+"""Trained generators: snapshots, precision, inference, samplers."""

@@ -1,6 +1,6 @@
-"""How a network is built of the config in a snapshot: families leave that here as they register.
+"""How to build a generator from the config in a snapshot: each family registers its builder.
 
-So what reads snapshots needs to know no family, and families can be made of what is in this room.
+So loading a snapshot imports no family, and families can import this package.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pipeline.config import Config, family_settings
 
 @dataclass(frozen=True)
 class Builder:
-    """What a snapshot's reader asks of a family."""
+    """What loading a snapshot needs of a family."""
 
     generator: Callable[[Config], nn.Module]
     """Builds the network, with fresh weights from torch's global generator."""
-    enlarges: bool
-    """Whether it makes other generators' images larger."""
+    is_upscaler: bool
+    """Whether its network upscales other generators' images."""
 
 
 _BUILDERS: dict[str, Builder] = {}
 
 
 def register_builder(family: str, builder: Builder) -> None:
-    """Make known how a family's networks are built."""
+    """Register how a family's generator is built."""
     _BUILDERS[family] = builder
 
 
@@ -41,6 +41,6 @@ def build_generator(config: Config) -> nn.Module:
     return _builder(config).generator(config)
 
 
-def enlarges(config: Config) -> bool:
-    """Tell whether a family makes other generators' images larger."""
-    return _builder(config).enlarges
+def is_upscaler(config: Config) -> bool:
+    """Tell whether a config's family upscales other generators' images."""
+    return _builder(config).is_upscaler

@@ -1,4 +1,4 @@
-"""A generator as it runs fast: the same function, computed in another order.
+"""A generator optimised for inference: the same function, computed faster.
 
 Batch normalisation is folded into the convolution before it, and the last convolution, whose few
 output channels leave most of a processor idle, is written as an ordinary one. What 16 bits change
@@ -16,15 +16,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pipeline.models.ensemble import parts
+from pipeline.models.ensemble import members
 from pipeline.models.precision import Precision
 
-_FEW_CHANNELS = 16
+_MAX_CHANNELS = 16
 """Up to here a transposed convolution gains from being written as an ordinary one."""
 
 
 class FastGenerator(nn.Module):
-    """A copy of a generator for one device and precision; safe to call from several threads."""
+    """A copy of a generator, optimised for one device and precision; safe to call from threads."""
 
     def __init__(self, generator: nn.Module, precision: Precision) -> None:
         """Copy the generator, which stays as it is, and rewrite the copy.
@@ -39,8 +39,8 @@ class FastGenerator(nn.Module):
         for module in list(network.modules()):
             if isinstance(module, nn.Sequential):
                 _fold_normalisation(module)
-        for part in parts(network):
-            _rewrite_last_convolution(part)
+        for member in members(network):
+            _rewrite_last_convolution(member)
         if precision.reduced:
             _reduce_weights(network, precision.dtype)
         self._precision = precision
@@ -56,7 +56,7 @@ class FastGenerator(nn.Module):
         return images.float().clamp(-1, 1)
 
 
-class InFloat32(nn.Module):
+class Float32Layer(nn.Module):
     """A layer that autocast leaves alone."""
 
     def __init__(self, layer: nn.Module) -> None:
@@ -70,8 +70,8 @@ class InFloat32(nn.Module):
         return result
 
 
-class DoublingConvolution(nn.Module):
-    """A transposed convolution of kernel 4, stride 2, padding 1, as an ordinary one.
+class SubPixelConvTranspose2d(nn.Module):
+    """A transposed convolution of kernel 4, stride 2, padding 1, as a sub-pixel convolution.
 
     Each pixel of the result sees 2x2 pixels of x. So a 2x2 convolution computes the four pixels
     of each corner between pixels of x as channels, which are then put in their places: the
@@ -79,7 +79,7 @@ class DoublingConvolution(nn.Module):
     """
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
-        """Take over the weights of a layer that `is_doubling`."""
+        """Copy the weights of a layer for which `can_replace` holds."""
         super().__init__()
         taps = layer.weight.detach().transpose(0, 1)  # (out, in, 4, 4)
         rows = [[2, 0], [3, 1]]  # the taps of an upper and a lower pixel, from first to second
@@ -98,8 +98,8 @@ class DoublingConvolution(nn.Module):
         return F.pixel_shuffle(self.convolution(x), 2)[:, :, 1:-1, 1:-1]
 
     @staticmethod
-    def is_doubling(layer: nn.Module) -> bool:
-        """Return whether this class can stand for the layer."""
+    def can_replace(layer: nn.Module) -> bool:
+        """Return whether this class can replace the layer."""
         return (
             isinstance(layer, nn.ConvTranspose2d)
             and (layer.kernel_size, layer.stride, layer.padding) == ((4, 4), (2, 2), (1, 1))
@@ -132,15 +132,15 @@ def _rewrite_last_convolution(network: nn.Module) -> None:
     if not named or not named[-1][0]:
         return
     name, layer = named[-1]
-    if DoublingConvolution.is_doubling(layer) and layer.out_channels <= _FEW_CHANNELS:
-        layer = DoublingConvolution(layer)
+    if SubPixelConvTranspose2d.can_replace(layer) and layer.out_channels <= _MAX_CHANNELS:
+        layer = SubPixelConvTranspose2d(layer)
     parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, InFloat32(layer))
+    setattr(network.get_submodule(parent), own, Float32Layer(layer))
 
 
 def _reduce_weights(network: nn.Module, dtype: torch.dtype) -> None:
-    """Keep convolutions' weights in 16 bits, so that autocast need not convert them each time."""
-    full = {m for f in network.modules() if isinstance(f, InFloat32) for m in f.modules()}
+    """Convert convolutions' weights to 16 bits once, so that autocast need not do it each time."""
+    full = {m for f in network.modules() if isinstance(f, Float32Layer) for m in f.modules()}
     for module in network.modules():
         if _is_plain_convolution(module) and module not in full:
             module.to(dtype)

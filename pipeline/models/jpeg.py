@@ -1,4 +1,4 @@
-"""Finished images as JPEG files."""
+"""JPEG encoding of finished images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Number formats: what autocast uses, and loss scaling where float16 needs it."""
+"""Mixed precision: the dtype of autocast, and loss scaling for float16."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _cpu_has_bfloat16() -> bool:
 
 @dataclass(frozen=True)
 class Precision:
-    """How one run computes."""
+    """The device of a run, and the dtype that it computes in."""
 
     name: str
     device: torch.device
@@ -61,7 +61,7 @@ class Precision:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What convolutions run in."""
+        """The dtype of convolutions."""
         return _DTYPES[self.name]
 
     def autocast(self) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Samplers: the one thing that generate, score, report and service read images from.
+"""Samplers: the only source of images for generate, score, report and service.
 
 A sampler turns image indices into finished images. Image i depends on the sampler's seed and
 i alone, not on its batch (up to the rounding of the arithmetic).
@@ -28,8 +28,8 @@ class Sampler(Protocol):
         """
 
 
-def class_number(config: Config, name: str | None) -> int | None:
-    """Return the place of a class among those of the training data; None for no name.
+def class_index(config: Config, name: str | None) -> int | None:
+    """Return the index of a class in the training data; None for no name.
 
     Raises:
         ConfigError: if there is no such class.
@@ -49,12 +49,12 @@ def to_pixels(images: torch.Tensor) -> np.ndarray:
     return finished
 
 
-def enlarge(images: np.ndarray, output: OutputConfig) -> np.ndarray:
-    """Resize uint8 (N, s, s, 3) to (N, S, S, 3) with the filter that the config names.
+def resize_images(images: np.ndarray, output: OutputConfig) -> np.ndarray:
+    """Resize images, uint8 (N, s, s, 3) to (N, S, S, 3), with the config's filter.
 
-    By torch, which computes as Pillow does with coarser weights, ten times as fast: bilinear gives
+    torch computes as Pillow does with coarser weights, ten times as fast: bilinear gives
     the same pixels, bicubic and Lanczos differ by 1 or 2 of 255 in less than 0.2 % of them. A torch
-    that does not know Lanczos leaves it to Pillow.
+    without Lanczos falls back to Pillow.
     """
     side = output.output_size
     method = "bicubic" if output.upscale == "learned" else output.upscale
@@ -64,11 +64,11 @@ def enlarge(images: np.ndarray, output: OutputConfig) -> np.ndarray:
     try:
         larger = F.interpolate(pixels, (side, side), mode=method, antialias=True)
     except (NotImplementedError, ValueError):
-        return np.stack([_enlarge_by_pillow(image, side, method) for image in images])
+        return np.stack([_resize_with_pillow(image, side, method) for image in images])
     return larger.permute(0, 2, 3, 1).numpy()
 
 
-def _enlarge_by_pillow(image: np.ndarray, side: int, method: str) -> np.ndarray:
+def _resize_with_pillow(image: np.ndarray, side: int, method: str) -> np.ndarray:
     """Resize uint8 (s, s, 3) to (side, side, 3)."""
     resampling = Image.Resampling[method.upper()]
     return np.asarray(Image.fromarray(image).resize((side, side), resampling))

@@ -1,4 +1,4 @@
-"""A trained generator in memory, and what is known about it."""
+"""A loaded snapshot: a trained generator, its config, its score and its upscaler."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline.config import Config
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A generator in evaluation mode on the CPU, and what is known about it."""
+    """A generator in evaluation mode on the CPU, with its config, score and upscaler."""
 
     generator: nn.Module
     """Of the family that the config names, or a `GeneratorEnsemble` of such."""
     config: Config
     images_seen: int
     score: dict[str, Any] | None = None
-    """The validation score by which it was chosen."""
+    """The validation score by which it was chosen, if it was."""
     upscaler: Snapshot | None = None
-    """What enlarges its images, if it has one."""
+    """The upscaler of its images, if it has one."""

@@ -1,7 +1,7 @@
-"""`snapshot.safetensors`, which others load: a generator, its config, its upscaler.
+"""Saving and loading `snapshot.safetensors`: a generator, its config, its upscaler.
 
-It cannot carry code: safetensors, with the config in the header (`snapshot.json` is a copy to
-read).
+A safetensors file cannot contain code; the config is in its header, of which `snapshot.json` is a
+readable copy.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pipeline import __version__
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.records import check_format
-from pipeline.core.text import legible
-from pipeline.models.builders import build_generator, enlarges
-from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
+from pipeline.core.text import escape_surrogates
+from pipeline.models.builders import build_generator, is_upscaler
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.storage import write_bytes, write_json
 
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 1
 HASH = "content_sha256"
-"""Names in a snapshot's header the hash of its numbers and of all else that the header says."""
+"""Key in a snapshot's header of the hash of its tensors and of the rest of the header."""
 UPSCALER_PREFIX = "upscaler."
 
 
@@ -58,42 +58,45 @@ def write_snapshot(path: Path, snapshot: Snapshot, half: bool = False) -> None:
         half: in float16, but for the statistics of normalisations: half the size.
     """
     tensors = _tensors(snapshot.generator, half)
-    about: dict[str, Any] = {"format": f"{SNAPSHOT_KIND}{SNAPSHOT_FORMAT}", "painter": __version__}
-    about |= _about(snapshot) | {"score": snapshot.score}
+    metadata: dict[str, Any] = {
+        "format": f"{SNAPSHOT_KIND}{SNAPSHOT_FORMAT}",
+        "painter": __version__,
+    }
+    metadata |= _metadata(snapshot) | {"score": snapshot.score}
     if snapshot.upscaler is not None:
-        about["upscaler"] = _about(snapshot.upscaler)
+        metadata["upscaler"] = _metadata(snapshot.upscaler)
         own = _tensors(snapshot.upscaler.generator, half)
         tensors |= {UPSCALER_PREFIX + name: tensor for name, tensor in own.items()}
-    about[HASH] = content_digest(about, tensors)
-    header = {"about": json.dumps(about, sort_keys=True)}
+    metadata[HASH] = content_digest(metadata, tensors)
+    header = {"about": json.dumps(metadata, sort_keys=True)}
     write_bytes(path, safetensors.torch.save(tensors, header))
-    write_json(path.with_suffix(".json"), about)
+    write_json(path.with_suffix(".json"), metadata)
 
 
-def content_digest(about: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return a sha256 over what a snapshot's header says, without a hash in it, and its numbers.
+def content_digest(metadata: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a sha256 over a snapshot's header, without the hash in it, and its tensors.
 
     Args:
-        about: as it is written to JSON.
+        metadata: as it is written to JSON.
         tensors: on the CPU, by name.
     """
-    said = {name: value for name, value in about.items() if name != HASH}
-    total = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    hashed = {name: value for name, value in metadata.items() if name != HASH}
+    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
-        total.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _about(snapshot: Snapshot) -> dict[str, Any]:
-    about = {"images_seen": snapshot.images_seen, "config": snapshot.config.to_dict()}
-    if (count := len(parts(snapshot.generator))) > 1:
-        about["generators"] = count
-    return about
+def _metadata(snapshot: Snapshot) -> dict[str, Any]:
+    metadata = {"images_seen": snapshot.images_seen, "config": snapshot.config.to_dict()}
+    if (count := len(members(snapshot.generator))) > 1:
+        metadata["generators"] = count
+    return metadata
 
 
 def _tensors(network: nn.Module, half: bool) -> dict[str, torch.Tensor]:
-    """Return a network's numbers on the CPU."""
+    """Return a network's tensors on the CPU."""
     return {
         name: _stored(name, tensor.detach().cpu().contiguous(), half)
         for name, tensor in network.state_dict().items()
@@ -106,7 +109,7 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def attach_upscaler(path: Path, upscaler: Path) -> None:
-    """Put an upscaler into a generator's snapshot, which from then on enlarges by it.
+    """Add an upscaler to a generator's snapshot, which from then on upscales with it.
 
     Args:
         path: the snapshot of the generator, written anew.
@@ -120,19 +123,19 @@ def attach_upscaler(path: Path, upscaler: Path) -> None:
 
 
 def rewrite_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a snapshot over one that is there, in the precision of that file."""
+    """Overwrite a snapshot, in the precision of the existing file."""
     write_snapshot(path, snapshot, half=_is_half(path))
 
 
 def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:
-    """Return a generator's snapshot that enlarges by an upscaler.
+    """Return a generator's snapshot with an upscaler.
 
     Raises:
         ConfigError: if the second is no upscaler, or the first is one.
     """
-    if enlarges(generator.config):
+    if is_upscaler(generator.config):
         raise ConfigError("An upscaler is given to a generator, and this is an upscaler itself.")
-    if not enlarges(upscaler.config):
+    if not is_upscaler(upscaler.config):
         raise ConfigError(
             f"--upscaler is a generator of family {upscaler.config.family!r}; expected an "
             "upscaler, as `painter train --preset upscaler64to256` makes one."
@@ -152,8 +155,8 @@ def upscaler_of(*paths: Path) -> Snapshot | None:
 
 @contextmanager
 def _open_tensors(path: Path) -> Iterator[Any]:
-    """Open a safetensors file; that library knows only names in UTF-8, so others go by a link."""
-    if legible(str(path)) == str(path):
+    """Open a safetensors file; the library takes only UTF-8 paths, so others go by a symlink."""
+    if escape_surrogates(str(path)) == str(path):
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
         return
@@ -189,28 +192,28 @@ def load_snapshot(path: Path) -> Snapshot:
             "are not loaded, since they can run code. `painter train` writes snapshots."
         ) from None
     try:
-        about = json.loads(header.get("about", "{}"))
-        _refuse_foreign(path, about)
-        if about.get(HASH) not in (None, content_digest(about, tensors)):
+        metadata = json.loads(header.get("about", "{}"))
+        _check_format(path, metadata)
+        if metadata.get(HASH) not in (None, content_digest(metadata, tensors)):
             raise RunError(
                 f"{path} is damaged: it is not what was written, by the hash in it. Copy it again "
                 "from where it came; where it was trained, `painter train` writes it again."
             )
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
-        snapshot = replace(_restored(about, own), score=about.get("score"))
-        if "upscaler" not in about:
+        snapshot = replace(_build_snapshot(metadata, own), score=metadata.get("score"))
+        if "upscaler" not in metadata:
             return snapshot
         rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
-        return replace(snapshot, upscaler=_restored(about["upscaler"], rest))
+        return replace(snapshot, upscaler=_build_snapshot(metadata["upscaler"], rest))
     except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
 
 
-def _refuse_foreign(path: Path, about: Any) -> None:
-    """Refuse tensors that are no snapshot, or one of a later version."""
-    kind = about.get("format") if isinstance(about, dict) else None
+def _check_format(path: Path, metadata: Any) -> None:
+    """Check that tensors are a snapshot, and of no later version."""
+    kind = metadata.get("format") if isinstance(metadata, dict) else None
     number = str(kind).removeprefix(SNAPSHOT_KIND)
     if number == kind or not number.isdecimal():
         raise RunError(
@@ -220,13 +223,13 @@ def _refuse_foreign(path: Path, about: Any) -> None:
     check_format(path, int(number), SNAPSHOT_FORMAT)
 
 
-def _restored(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:
-    """Build the network that a config describes, in float32, with the given numbers."""
-    config = Config.from_saved(about["config"])
-    count = int(about.get("generators", 1))
+def _build_snapshot(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Snapshot:
+    """Build the network that a config describes, in float32, and load the given tensors."""
+    config = Config.from_saved(metadata["config"])
+    count = int(metadata.get("generators", 1))
     if not 1 <= count <= MAX_GENERATORS:
         raise ValueError(f"generators is {count}; expected 1 to {MAX_GENERATORS}")
     networks = [build_generator(config) for _ in range(count)]
     network = networks[0] if count == 1 else GeneratorEnsemble(networks)
     network.load_state_dict(tensors)
-    return Snapshot(network.eval(), config, int(about["images_seen"]))
+    return Snapshot(network.eval(), config, int(metadata["images_seen"]))

@@ -1,1 +1,1 @@
-"""Pages, charts and pictures for people."""
+"""HTML pages and charts."""

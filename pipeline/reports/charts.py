@@ -1,8 +1,8 @@
-"""Charts as SVG that takes its colours from the page it stands in.
+"""Charts as SVG that take their colours from the page around them.
 
-Makes strings, reads and writes no files. The axes and their text are drawn in `currentColor`
+Returns strings; reads and writes no files. The axes and their text are drawn in `currentColor`
 and the lines in the CSS variables `--series-1` to `--series-3`, so that one chart serves light
-and dark pages. Ids begin with the chart's name: several charts can share a page.
+and dark pages. Ids begin with the chart's name: so several charts can share a page.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 SERIES_COLOURS = ("#b0512a", "#23767f", "#8a63b8")
 """Shown where the page sets no `--series-N`: legible on white and on black."""
 MAX_SERIES = len(SERIES_COLOURS)
-"""Lines of one chart at most."""
+"""The most lines in one chart."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)))
-"""Line styles, so that the lines differ without colour too."""
-SHAPES = ("o", "s", "^")
-"""Point shapes, for the same reason."""
+"""Line styles, so that lines can be told apart without colour."""
+MARKERS = ("o", "s", "^")
+"""Point markers, for the same reason."""
 WIDTH, HEIGHT = 5.0, 3.1
 """Inches of 72 SVG units; small, so that the text stays legible on a phone."""
-BUCKETS = 200
-"""The faint raw line shows the lowest and the highest value of each of so many stretches."""
+BUCKET_COUNT = 200
+"""The faint raw line is reduced to the minimum and maximum of each of so many buckets."""
 SMOOTH_POINTS = 300
-"""Points of the smoothed line."""
+"""Number of points of the smoothed line."""
 
 # Colours that matplotlib writes and `_for_page` replaces; no other element uses them.
 _INK = "#010203"
@@ -69,12 +69,14 @@ def smooth(values: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
 
 
 def smoothing_window(count: int) -> int:
-    """Return the window for `count` values: two in a hundred, at least one."""
+    """Return the window for `count` values: 2 % of them, at least one."""
     return max(1, count // 50)
 
 
-def extremes(x: np.ndarray, y: np.ndarray, buckets: int = BUCKETS) -> tuple[np.ndarray, np.ndarray]:
-    """Thin a long line to each bucket's lowest and highest point, so that no peak is lost."""
+def extremes(
+    x: np.ndarray, y: np.ndarray, buckets: int = BUCKET_COUNT
+) -> tuple[np.ndarray, np.ndarray]:
+    """Downsample a long line to each bucket's minimum and maximum, so that no peak is lost."""
     if len(x) <= 2 * buckets:
         return x, y
     kept: list[int] = []
@@ -97,10 +99,10 @@ def line_chart(
     """Draw up to three series, each as a faint raw line under a smoothed one.
 
     Args:
-        name: starts every id in the SVG; letters, digits and `-`, another one for each chart.
+        name: starts every id in the SVG; letters, digits and `-`, unique on the page.
         x: ascending position of each value.
-        description: what a screen reader says instead of the picture.
-        limits: the y axis; by default it covers the smoothed lines and all but the rarest peaks.
+        description: alternative text for screen readers.
+        limits: the y axis; by default it covers the smoothed lines and all but the highest peaks.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -131,9 +133,9 @@ def scatter_chart(
     Args:
         name: as for `line_chart`.
         groups: each in its own colour and shape.
-        description: what a screen reader says instead of the picture.
-        x_label: what is across.
-        y_label: what is upward.
+        description: alternative text for screen readers.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -142,7 +144,7 @@ def scatter_chart(
     def draw(axes: Axes) -> None:
         axes.set_ylabel(y_label, color=_INK)
         axes.grid(axis="x", color=_INK, alpha=0.15, linewidth=0.7)
-        for group, colour, shape in zip(groups, _SERIES, SHAPES, strict=False):
+        for group, colour, shape in zip(groups, _SERIES, MARKERS, strict=False):
             axes.scatter(group.x, group.y, color=colour, marker=shape, s=34)
             for across, upward, label in zip(group.x, group.y, group.names, strict=True):
                 axes.annotate(
@@ -165,7 +167,7 @@ def _draw_equality(axes: Axes) -> None:
 
 
 def histogram_bins(values: Sequence[float]) -> tuple[int, tuple[float, float]]:
-    """Return how many bars show these values, by Rice's rule, and the range that they cover.
+    """Return the number of bins for these values, by Rice's rule, and their range.
 
     Values that are all equal get a range of a tenth to either side.
     """
@@ -178,14 +180,14 @@ def histogram_bins(values: Sequence[float]) -> tuple[int, tuple[float, float]]:
 def histogram_chart(
     name: str, values: Sequence[float], *, description: str, x_label: str, y_label: str
 ) -> str:
-    """Draw how many values fall into each of a few equal ranges, with a line at the median.
+    """Draw a histogram, with a line at the median.
 
     Args:
         name: as for `line_chart`.
         values: one or more, positive.
-        description: what a screen reader says instead of the picture.
-        x_label: what the values are.
-        y_label: what is counted.
+        description: alternative text for screen readers.
+        x_label: label of the values.
+        y_label: label of the counts.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -251,7 +253,7 @@ def _draw(axes: Axes, x: np.ndarray, series: Sequence[Series]) -> None:
 
 
 def _limits(series: Sequence[Series]) -> tuple[float, float]:
-    """Cover every smoothed value, and raw values but for one in a hundred at either end."""
+    """Return limits that cover all smoothed values and the 1st to 99th percentile of raw ones."""
     seen: list[float] = []
     for one in series:
         values = np.asarray(one.values, dtype=np.float64)
@@ -275,7 +277,7 @@ def short_number(value: float) -> str:
 
 
 def _for_page(svg: str, name: str, description: str) -> str:
-    """Make matplotlib's document an element of an HTML page: own ids, the page's colours."""
+    """Turn matplotlib's document into an element of a page: unique ids, the page's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # The style rule holds for `*`: inside a page that would be everything.

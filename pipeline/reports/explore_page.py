@@ -1,6 +1,6 @@
-"""The page of the explore stage: what is known about a set of images, in one HTML file.
+"""The page of the explore stage: the statistics of a set of images, in one HTML file.
 
-Writes `explore.html`, which loads nothing. Its numbers are those of `statistics.json`.
+Writes `explore.html`, which is self-contained. Its numbers are those of `statistics.json`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pipeline.reports.charts import histogram_chart
 from pipeline.reports.pages import Picture, gallery, jpeg_uri, render, thumbnail
 from pipeline.system.storage import write_text
 
-SAMPLES = 48
-"""Images shown, at even distances through the set."""
-CANVASES = 48
+MAX_SAMPLES = 48
+"""Images shown, evenly spaced through the set."""
+MAX_CANVASES = 48
 """Round canvases shown, at most."""
-PAIRS = 24
+MAX_PAIRS = 24
 """Near-duplicates shown, at most."""
-LINES = 20
+MAX_LINES = 20
 """Unreadable files named, and rows of each table, at most."""
 MAX_SIDE = 512
 """Pixels; the longer side of a picture in the page."""
 TITLES = {
-    "minimum": ("Minimum", "the darkest that each pixel becomes"),
-    "maximum": ("Maximum", "the brightest; a plain ground round a canvas shows"),
-    "mean": ("Mean", "the average picture; a horizon shows"),
+    "minimum": ("Minimum", "the darkest value of each pixel"),
+    "maximum": ("Maximum", "the brightest; shows a plain background round a canvas"),
+    "mean": ("Mean", "the average image; shows a horizon"),
     "variance": ("Variance", "where the images differ most"),
     "std": ("Standard deviation", "its root, in levels"),
 }
@@ -40,7 +40,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Statistic:
-    """One statistic of the pixels: in colour, and a channel at a time."""
+    """One statistic of the pixels: in colour, and per channel."""
 
     title: str
     meaning: str
@@ -62,24 +62,26 @@ def write_page(
         images: from which a few are shown.
         statistics: what `statistics.json` holds.
         file_bytes: sizes of the readable files.
-        pictures: of the pixels' statistics, named as `pixel_statistics.draw` names them.
+        pictures: of the pixel statistics, with the names of `pixel_statistics.draw`.
     """
     found = [canvas["name"] for canvas in statistics["round_canvases"]]
     content = {
         "name": _name(images),
         "command": _command(images),
         "numbers": _key_numbers(statistics),
-        "samples": gallery(images, spread_evenly(images.names, SAMPLES), "Image"),
+        "samples": gallery(images, spread_evenly(images.names, MAX_SAMPLES), "Image"),
         "statistics": [_statistic(name, statistics["pixels"], pictures) for name in STATISTICS],
         "pixels": statistics["pixels"],
         "histogram": _histogram(file_bytes, statistics["file_bytes"]),
         "file_bytes": _file_rows(statistics["file_bytes"]),
-        "canvases": gallery(images, spread_evenly(found, CANVASES), "Round canvas"),
+        "canvases": gallery(images, spread_evenly(found, MAX_CANVASES), "Round canvas"),
         "canvas_count": len(found),
-        "pairs": [_pair(images, pair) for pair in statistics["near_duplicates"]["pairs"][:PAIRS]],
+        "pairs": [
+            _pair(images, pair) for pair in statistics["near_duplicates"]["pairs"][:MAX_PAIRS]
+        ],
         "near_duplicates": statistics["near_duplicates"],
         "tables": _tables(statistics),
-        "unreadable": statistics["unreadable"][:LINES],
+        "unreadable": statistics["unreadable"][:MAX_LINES],
         "unreadable_count": len(statistics["unreadable"]),
     }
     write_text(path, render("explore.html", content))
@@ -179,7 +181,7 @@ def _tables(statistics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
     ]
     titles = {"sizes": "Size in pixels", "formats": "Format", "modes": "Kind of pixels"}
     counts = [
-        (title, [(value, f"{count:,}") for value, count in statistics[key].items()][:LINES])
+        (title, [(value, f"{count:,}") for value, count in statistics[key].items()][:MAX_LINES])
         for key, title in titles.items()
     ]
     return [*counts, ("Levels over all pixels, mean ± deviation", colours)]

@@ -1,4 +1,4 @@
-"""All run folders under one, as rows of a table."""
+"""All run folders below a folder, as rows of a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.core.errors import LaterVersion, RunError
 from pipeline.runs.curves import read_stats_so_far
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.record import Score, score_of_images
+from pipeline.scoring.record import Score, current_score
 
 
 @dataclass
@@ -21,9 +21,9 @@ class ListedRun:
     images_seen: float = 0.0
     minutes: float = 0.0
     score: Score = field(default_factory=Score)
-    """Of the images that are there; empty if there is none."""
+    """Of the current images; empty if there is none."""
     problem: str | None = None
-    """What of the run cannot be read."""
+    """Why the run cannot be read, if it cannot."""
 
 
 def list_runs(folder: Path) -> list[ListedRun]:
@@ -39,14 +39,14 @@ def _listed(run: RunFolder) -> ListedRun:
             row.images_seen, row.minutes = stats["images_seen"][-1], stats["seconds"][-1] / 60
         # A run that was stopped has no line for its last steps; its snapshot counts them.
         row.images_seen = max(row.images_seen, _images_of_snapshot(run))
-        row.score = score_of_images(run, trust_dates=True) or Score()
+        row.score = current_score(run, trust_dates=True) or Score()
     except (RunError, LaterVersion) as error:
         row.problem = str(error)
     return row
 
 
 def _images_of_snapshot(run: RunFolder) -> float:
-    """Return the training images that the last snapshot has seen, 0 if that is not known."""
+    """Return the training images that the last snapshot has seen; 0 if unknown."""
     try:
         found = json.loads(run.snapshot.with_suffix(".json").read_text())["images_seen"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,6 +1,6 @@
-"""What the HTML pages have in common: pictures inside the page, and the filling of templates.
+"""What the HTML pages share: images as data: URIs, and the rendering of templates.
 
-Makes strings. A page is one file that loads nothing: pictures are data: URIs, the style comes
+Returns strings. A page is one self-contained file: images are data: URIs, the style comes
 from `templates/page.css`.
 """
 
@@ -15,12 +15,12 @@ from typing import Any
 from PIL import Image
 
 from pipeline.core.errors import DataError
-from pipeline.core.text import legible
-from pipeline.data.decoding import decode_rgb, square
+from pipeline.core.text import escape_surrogates
+from pipeline.data.decoding import decode_rgb, resize_and_crop
 from pipeline.data.images import ImageSet
 
 THUMBNAIL = 160
-"""Side of a small picture in pixels: sharp on a phone, a few kilobytes."""
+"""Side of a thumbnail in pixels: sharp on a phone, a few kilobytes."""
 QUALITY = 84
 """Of JPEGs in a page: no difference at their size, a few kilobytes each."""
 
@@ -48,7 +48,7 @@ def jpeg_uri(image: Image.Image) -> str:
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """Fill a template of `reports/templates`; text is escaped, a missing name is an error."""
+    """Render a template of `reports/templates`; text is escaped, a missing name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -62,9 +62,9 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def thumbnail(images: ImageSet | None, name: str) -> str | None:
-    """Return a small square of an image as a data: URI; None if it is gone or cannot be read.
+    """Return a square thumbnail of an image as a data: URI; None if missing or unreadable.
 
-    `name` may be as `legible` writes it.
+    `name` may be as `escape_surrogates` writes it.
     """
     stored = None if images is None else _stored_name(images, name)
     if images is None or stored is None:
@@ -73,16 +73,16 @@ def thumbnail(images: ImageSet | None, name: str) -> str | None:
         image = decode_rgb(images.read_bytes(stored))
     except (DataError, OSError):
         return None
-    return jpeg_uri(Image.fromarray(square(image, THUMBNAIL)))
+    return jpeg_uri(Image.fromarray(resize_and_crop(image, THUMBNAIL)))
 
 
 def _stored_name(images: ImageSet, name: str) -> str | None:
     if name in images.names:
         return name
-    return next((stored for stored in images.names if legible(stored) == name), None)
+    return next((stored for stored in images.names if escape_surrogates(stored) == name), None)
 
 
 def gallery(images: ImageSet, names: Iterable[str], kind: str) -> list[Picture]:
-    """Return small squares of the named images, `kind` and name beside each; none of lost ones."""
+    """Return thumbnails of images, with `kind` and name as alt text; skip missing ones."""
     sources = ((name, thumbnail(images, name)) for name in names)
     return [Picture(source, f"{kind} {name}") for name, source in sources if source is not None]

@@ -1,8 +1,8 @@
 """The report of a run: one HTML file with everything in it. Command: `painter report --run RUN`.
 
 Reads `config.json`, `provenance.json`, `stats.jsonl`, `samples/`, `images.zip` and `score.json`
-of a run folder, and the training paintings. Writes `report.html` there: pictures, curves and
-tables in a single file that loads nothing, so that it can be mailed or kept as it is.
+of a run folder, and the training images. Writes `report.html` there: images, curves and
+tables in a single self-contained file.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import (
     MAX_SERIES,
@@ -36,20 +36,20 @@ from pipeline.runs.curves import losses, read_scores, read_stats
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
-from pipeline.scoring.record import Score, number, read_score, written
+from pipeline.scoring.record import Score, format_metric, metric_value, read_score
 from pipeline.system.storage import write_text
 
-OUTPUTS = {
-    "d_real": "D(x), paintings",
+DISCRIMINATOR_OUTPUTS = {
+    "d_real": "D(x), real images",
     "d_fake_before": "D(G(z)) before its step",
     "d_fake_after": "D(G(z)) after its step",
 }
-"""What a discriminator says, where a run has one."""
+"""Labels of the discriminator's outputs, if a run has one."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its legend."""
+    """A chart with its legend."""
 
     title: str
     svg: str
@@ -57,12 +57,12 @@ class Chart:
     """Name and last smoothed value of each line."""
 
 
-def write_report(run: Path, paintings: ImageSet | None) -> Path:
+def write_report(run: Path, training_images: ImageSet | None) -> Path:
     """Write `report.html` in the folder `run`, and return its path.
 
     Args:
-        run: a run folder; images and score may still be missing from it.
-        paintings: the training paintings, or None if they are not there any more.
+        run: a run folder; images and score may be missing.
+        training_images: None if they are gone.
 
     Raises:
         RunError: if `config.json` is missing, or it or `stats.jsonl` cannot be read.
@@ -81,13 +81,15 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
         "numbers": _key_numbers(stats, score, images),
         "wall": wall_picture(files.wall),
         "data_path": _data_path(provenance),
-        "real": None if paintings is None else spread_gallery(paintings, "Painting"),
+        "real": None
+        if training_images is None
+        else spread_gallery(training_images, "Training image"),
         "generated": None if images is None else spread_gallery(images, "Generated image"),
         **training_pictures(files.samples, config),
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],
         "warnings": [str(w) for w in score.get("warnings", [])] if score else [],
-        "pairs": nearest_pairs(score, images, paintings),
+        "pairs": nearest_pairs(score, images, training_images),
         "score_rows": None if score is None else _score_rows(score),
         "config": _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
@@ -100,10 +102,10 @@ def write_report(run: Path, paintings: ImageSet | None) -> Path:
 
 
 def _stats(files: RunFolder) -> Mapping[str, Sequence[float]] | None:
-    """Return the curves, or None if the run has none: nothing but training could write them."""
+    """Return the curves, or None if the run has none."""
     if files.stats.exists():
         return read_stats(files.stats)
-    say_once(f"The report comes without curves: there is no {files.stats}.")
+    warn_once(f"The report comes without curves: there is no {files.stats}.")
     return None
 
 
@@ -129,11 +131,11 @@ def _headline(score: Score | None) -> Headline | None:
     if score is None:
         return None
     metric, features = METRIC["mifid"], score.get("features", "unknown")
-    value = number(score, metric)
-    shown = "–" if value is None else f"{value:{metric.form}}"
+    value = metric_value(score, metric)
+    shown = "–" if value is None else f"{value:{metric.format_spec}}"
     if score.get(COMPARABLE) is True:
         explanation = (
-            "Same features and formula as the leaderboard, whose hidden paintings leave an offset."
+            "Same features and formula as the leaderboard, whose hidden images leave an offset."
         )
         return Headline(shown, True, explanation)
     other = (
@@ -187,9 +189,9 @@ def _value(value: object) -> str:
 
 def _score_rows(score: Score) -> list[tuple[str, str, str]]:
     rows = [
-        (metric.title, written(score, metric), metric.meaning)
+        (metric.title, format_metric(score, metric), metric.meaning)
         for metric in METRICS
-        if number(score, metric) is not None
+        if metric_value(score, metric) is not None
     ]
     facts: Mapping[str, object] = score
     rows += [
@@ -247,24 +249,24 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
         _chart(f"losses{first or ''}", "Losses", seen, dict(lines[first:][:MAX_SERIES]), None)
         for first in range(0, len(lines), MAX_SERIES)
     ]
-    outputs = {label: stats[key] for key, label in OUTPUTS.items() if key in stats}
+    outputs = {label: stats[key] for key, label in DISCRIMINATOR_OUTPUTS.items() if key in stats}
     if not outputs:
         return charts
-    said = [value for values in outputs.values() for value in values if math.isfinite(value)]
-    probabilities = all(0 <= value <= 1 for value in said)  # as the loss of the run has it
+    all_values = [value for values in outputs.values() for value in values if math.isfinite(value)]
+    probabilities = all(0 <= value <= 1 for value in all_values)  # as the loss of the run has it
     limits = (0.0, 1.0) if probabilities else None
-    return [*charts, _chart("outputs", "What the discriminator says", seen, outputs, limits)]
+    return [*charts, _chart("outputs", "Discriminator outputs", seen, outputs, limits)]
 
 
 def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Return the chart of the validation scores taken during training, if there were any."""
+    """Return the chart of the validation scores taken during training, if there are any."""
     if not scores:
         return []
     seen = [float(line["images_seen"]) for line in scores]
     lines = {METRIC["mifid"].label: [float(line["mifid"]) for line in scores]}
     if all("holdout_fid" in line for line in scores):
-        lines["FID, held-out paintings"] = [float(line["holdout_fid"]) for line in scores]
-    title = f"Scores on the way ({scores[-1]['n_generated']:,} images, {scores[-1]['features']})"
+        lines["FID, held-out images"] = [float(line["holdout_fid"]) for line in scores]
+    title = f"Validation scores ({scores[-1]['n_generated']:,} images, {scores[-1]['features']})"
     return [_chart("scores", title, seen, lines, None)]
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a run's report: paintings, images, pairs, sample grids, the time-lapse."""
+"""The pictures of a run's report: real and generated images, pairs, sample grids, time-lapse."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from PIL import Image
 
 from pipeline.config import DataConfig
 from pipeline.core.errors import DataError, RunError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, thumbnail
 from pipeline.scoring.record import Score
 
 GALLERY = 16
-"""Paintings, and generated images, shown side by side."""
+"""Training images, and generated images, shown side by side."""
 NEAREST = 24
-"""Generated images shown beside the painting that is most like them."""
-STRIP = 8
-"""Sample grids printed one after the other."""
-FRAMES = 32
+"""Generated images shown beside the nearest training image."""
+STRIP_GRIDS = 8
+"""Sample grids shown in a row."""
+MAX_FRAMES = 32
 """Sample grids in the time-lapse, at most."""
-PALETTE = 64
+PALETTE_COLOURS = 64
 """Colours of the time-lapse: fewer make a smaller file."""
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.16, 2.4
 
 
-WALL = 1536
-"""Pixels across the picture of a shipped model's images, at most."""
-CROP = 272
+MAX_WALL_WIDTH = 1536
+"""Pixels; largest width of the wall."""
+CROP_SIZE = 272
 """Pixels of a sample grid's corner that is shown, about: 4 x 4 tiles of 64."""
 GRID_PADDING = 2
 """Pixels between and round the tiles of a sample grid."""
@@ -43,13 +43,13 @@ GRID_PADDING = 2
 
 @dataclass(frozen=True)
 class Pair:
-    """A generated image and the training painting nearest to it; None where one is gone."""
+    """A generated image and the training image nearest to it; None where one is missing."""
 
     image: str
-    painting: str
+    training_image: str
     distance: str
     image_source: str | None
-    painting_source: str | None
+    training_source: str | None
 
 
 def _by_number(name: str) -> tuple[int, str]:
@@ -64,23 +64,23 @@ def spread_gallery(images: ImageSet, kind: str) -> list[Picture]:
 
 
 def wall_picture(path: Path) -> Picture | None:
-    """Return the picture that the demo begins with, if it was made in this folder."""
+    """Return the wall of images that the demo starts with, if it is in this folder."""
     if not path.exists():
         return None
     with suppress(DataError, OSError):  # damaged: the page is about the run
         picture = decode_rgb(path.read_bytes())
-        picture.thumbnail((WALL, WALL), Image.Resampling.LANCZOS)
+        picture.thumbnail((MAX_WALL_WIDTH, MAX_WALL_WIDTH), Image.Resampling.LANCZOS)
         return Picture(jpeg_uri(picture), "24 images of the model that comes with painter")
     return None
 
 
 def nearest_pairs(
-    score: Score | None, images: ImageSet | None, paintings: ImageSet | None
+    score: Score | None, images: ImageSet | None, training_images: ImageSet | None
 ) -> list[Pair] | None:
-    """Return generated images with the paintings nearest to them, as the score names them.
+    """Return generated images with their nearest training images, by the score.
 
     Raises:
-        RunError: if the score lacks something of them.
+        RunError: if the score lacks a key.
     """
     if score is None or images is None or "nearest" not in score:
         return None
@@ -91,13 +91,13 @@ def nearest_pairs(
                 str(entry["painting"]),
                 f"{float(entry['distance']):.3f}",
                 thumbnail(images, str(entry["image"])),
-                thumbnail(paintings, str(entry["painting"])),
+                thumbnail(training_images, str(entry["painting"])),
             )
             for entry in score["nearest"][:NEAREST]
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"The nearest paintings in score.json lack {error}; `painter score` makes it again."
+            f"The nearest images in score.json lack {error}; `painter score` writes it again."
         ) from None
 
 
@@ -108,33 +108,33 @@ def _sample_grids(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _corner(path: Path, tile: int) -> Image.Image | None:
-    """Return whole tiles from a sample grid's upper left corner, about CROP pixels wide.
+    """Return whole tiles from a sample grid's upper left corner, about CROP_SIZE pixels wide.
 
     None if it cannot be decoded.
     """
     try:
         grid = decode_rgb(path.read_bytes())
     except DataError as error:
-        say_once(f"The report comes without the sample grid {path}, which {error}.")
+        warn_once(f"The report comes without the sample grid {path}, which {error}.")
         return None
     pitch = tile + GRID_PADDING
-    tiles = max(4, CROP // pitch)
+    tiles = max(4, CROP_SIZE // pitch)
     sides = [min(tiles, side // pitch) * pitch + GRID_PADDING for side in grid.size]
     if min(sides) > pitch:
         grid = grid.crop((0, 0, sides[0], sides[1]))
-    grid.thumbnail((CROP, CROP), Image.Resampling.LANCZOS)
+    grid.thumbnail((CROP_SIZE, CROP_SIZE), Image.Resampling.LANCZOS)
     return grid
 
 
 def training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the strip of sample grids, and the time-lapse if there are two grids or more."""
-    grids = spread_evenly(_sample_grids(samples), FRAMES)
+    grids = spread_evenly(_sample_grids(samples), MAX_FRAMES)
     size = _image_size(config)
     corners = [(seen, _corner(path, size)) for seen, path in grids]
     frames = [(seen, corner) for seen, corner in corners if corner is not None]
     strip = [
         Picture(jpeg_uri(frame), f"Samples after {seen:,} images", f"{seen:,}")
-        for seen, frame in spread_evenly(frames, STRIP)
+        for seen, frame in spread_evenly(frames, STRIP_GRIDS)
     ]
     moving = len(frames) > 1
     lapse = data_uri(time_lapse([frame for _, frame in frames]), "gif") if moving else None
@@ -152,9 +152,9 @@ def time_lapse(frames: Sequence[Image.Image]) -> bytes:
     size = frames[-1].size
     frames = [frame if frame.size == size else frame.resize(size) for frame in frames]
     # A long run begins with noise of every colour: the palette is for the pictures after it.
-    settled = frames[len(frames) // 3 :] if len(frames) > STRIP else frames
-    sheet = np.concatenate([np.asarray(frame) for frame in spread_evenly(settled, STRIP)])
-    palette = Image.fromarray(sheet).quantize(PALETTE, Image.Quantize.MEDIANCUT)
+    later = frames[len(frames) // 3 :] if len(frames) > STRIP_GRIDS else frames
+    sheet = np.concatenate([np.asarray(frame) for frame in spread_evenly(later, STRIP_GRIDS)])
+    palette = Image.fromarray(sheet).quantize(PALETTE_COLOURS, Image.Quantize.MEDIANCUT)
     reduced = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     times = [round(1000 * FRAME_SECONDS)] * (len(reduced) - 1) + [round(1000 * LAST_FRAME_SECONDS)]
     buffer = io.BytesIO()

@@ -1,1 +1,1 @@
-"""Run folders: what a training leaves behind, and how it is read."""
+"""Run folders: the files of a training run, and how they are read."""

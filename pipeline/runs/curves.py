@@ -1,4 +1,4 @@
-"""The curves and scores that a run has written, read back."""
+"""Reads the training curves and validation scores of a run."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ STAT_KEYS = (
     "d_fake_after",
     "images_per_second",
 )
-"""What a GAN's line of `stats.jsonl` has at least."""
+"""Keys that each line of a GAN's `stats.jsonl` has at least."""
 COUNTERS = ("step", "images_seen", "seconds", "images_per_second")
-"""What every line has. The rest is what the family's objective logs."""
+"""Keys of every line. The others are what the family's objective logs."""
 LOSS = "loss_"
-"""Begins the names of losses; what follows is the phase's."""
-_LEARNERS = {"d": "discriminator", "g": "generator"}
+"""Prefix of the losses' names; the rest is the phase's name."""
+_NETWORK_NAMES = {"d": "discriminator", "g": "generator"}
 
 
 def read_stats(path: Path) -> dict[str, list[float]]:
-    """Return the columns of `stats.jsonl`; what is null or missing there is NaN here.
+    """Return the columns of `stats.jsonl`; null or missing values become NaN.
 
-    A last line that breaks off is left out: the run may be writing it.
+    An incomplete last line is skipped: the run may be writing it.
 
     Raises:
         RunError: if the file is missing, holds no complete line, or any other line is broken.
@@ -72,15 +72,15 @@ def read_stats_so_far(path: Path) -> dict[str, list[float]]:
 
 
 def losses(stats: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
-    """Return the columns of the losses, each under the name of what learns by it."""
+    """Return the columns of the losses, by the name of the network that they train."""
     names = [key.removeprefix(LOSS) for key in stats if key.startswith(LOSS)]
-    return {_LEARNERS.get(name, name): stats[LOSS + name] for name in names}
+    return {_NETWORK_NAMES.get(name, name): stats[LOSS + name] for name in names}
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:
     """Return the lines of `scores.jsonl`, none if there is no file.
 
-    A last line that breaks off is left out: the run may be writing it.
+    An incomplete last line is skipped: the run may be writing it.
 
     Raises:
         RunError: if any other line is broken.

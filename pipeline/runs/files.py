@@ -1,4 +1,4 @@
-"""The JSON files of a run, read with advice."""
+"""Reads the JSON files of a run, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MADE_BY = {
 
 
 def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
-    """Return the object in a JSON file of a run, or of another part of painter.
+    """Return the object in one of painter's JSON files.
 
     Args:
         path: the file.
-        known: the latest format of such files that this version knows.
+        known: the latest format version of such files that this version knows.
 
     Raises:
         RunError: if it is missing or damaged.
@@ -45,7 +45,7 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
 
 
 def _how_to_make(path: Path) -> str:
-    """Return which command writes a file that is missing, and replaces it where it is damaged."""
+    """Return which command writes a missing file, or replaces a damaged one."""
     if path.name not in MADE_BY:
         return "Move it away, and give the command again that made it."
     return f"`painter {MADE_BY[path.name]} --run {quoted(path.parent)}` makes it again."

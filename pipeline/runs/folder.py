@@ -1,4 +1,4 @@
-"""A run folder: where everything about one training lives, the same wherever it was made.
+"""A run folder: all files of one training run, the same wherever it was trained.
 
 config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
 samples/     images.zip(+json)  score.json          report.html
@@ -17,20 +17,20 @@ from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.records import FORMAT, check_format
 from pipeline.runs.files import read_json
-from pipeline.runs.provenance import sitting
+from pipeline.runs.provenance import session_record
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.locks import held_lock
-from pipeline.system.places import is_clutter, make_folder
+from pipeline.system.filesystem import is_clutter, make_folder
+from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"
 
 
 class RunFolder:
-    """Names and small readers and writers of the files of one run."""
+    """Paths of the files of one run, with small readers and writers."""
 
     def __init__(self, path: Path) -> None:
-        """Name the folder; nothing is created."""
+        """Set the paths; nothing is created."""
         self.path = path
         self.config = path / "config.json"
         self.provenance = path / "provenance.json"
@@ -43,13 +43,13 @@ class RunFolder:
         self.samples = path / "samples"
         self.wall = path / "wall.jpg"
         self.images = path / "images.zip"
-        self.made = path / "images.json"
+        self.generation_record = path / "images.json"
         self.score = path / "score.json"
         self.report = path / "report.html"
 
     @property
-    def chosen(self) -> Path:
-        """Return the snapshot that is used: the best by validation scores, else the last."""
+    def best_or_last(self) -> Path:
+        """Return the snapshot to use: the best by validation scores, else the last."""
         return self.best if self.best.exists() else self.snapshot
 
     def read_config(self) -> Config:
@@ -66,14 +66,14 @@ class RunFolder:
             raise RunError(f"{self.config} does not fit this version of painter: {error}") from None
 
     def read_provenance(self) -> dict[str, Any]:
-        """Return what the run was made from, and with."""
+        """Return the run's data and sessions, as provenance.json has them."""
         return read_json(self.provenance)
 
     def read_data(self) -> TrainingData:
-        """Return what the run is trained on.
+        """Return the run's training data.
 
         Raises:
-            RunError: if provenance.json is missing or lacks them.
+            RunError: if provenance.json is missing or lacks it.
         """
         data = self.read_provenance().get("data")
         with suppress(TypeError):
@@ -85,16 +85,16 @@ class RunFolder:
         )
 
     def read_threads(self) -> int | None:
-        """Return how many processor threads the run has trained with last; None if it has not."""
+        """Return the number of processor threads of the last session; None if unknown."""
         if not self.config.exists() or not self.provenance.exists():
             return None
-        sittings = self.read_provenance().get("sittings")
-        last = sittings[-1] if isinstance(sittings, list) and sittings else None
+        sessions = self.read_provenance().get("sittings")
+        last = sessions[-1] if isinstance(sessions, list) and sessions else None
         threads = last.get("threads") if isinstance(last, dict) else None
         return threads if isinstance(threads, int) and threads > 0 else None
 
     def check_same_run(self, config: Config, data: TrainingData) -> None:
-        """Check that the folder is free, or holds a run of the same settings and data.
+        """Check that the folder is empty, or holds a run of the same settings and data.
 
         Args:
             config: the resolved settings.
@@ -102,16 +102,16 @@ class RunFolder:
 
         Raises:
             RunError: naming what differs, or the files in the way.
-            LaterVersion: if a later version of painter has worked in the folder.
+            LaterVersion: if a later version of painter has written to the folder.
         """
         self.check_version()
         if self.config.exists():
-            self._refuse_differences(config, data)
+            self._check_differences(config, data)
         else:
             self.check_no_other_files()
 
     def check_no_other_files(self) -> None:
-        """Raise RunError if the folder holds something else than a run."""
+        """Raise RunError if the folder holds files, but no run."""
         if not self.config.exists() and self._foreign_files():
             raise RunError(
                 f"{self.path} is not empty and holds no run (no config.json). "
@@ -119,21 +119,21 @@ class RunFolder:
             )
 
     def check_version(self) -> None:
-        """Check that no later version has written what a stage would replace or add to.
+        """Check that no later version has written the files that a stage would change.
 
         The snapshots and the state are checked where they are loaded.
 
         Raises:
             LaterVersion: naming the file.
         """
-        for path in (self.config, self.provenance, self.made, self.score):
+        for path in (self.config, self.provenance, self.generation_record, self.score):
             with suppress(RunError, OSError):  # missing or damaged: whoever needs it says so
                 read_json(path)
         for path in (self.stats, self.scores):
-            _refuse_later_lines(path)
+            _check_format_of_lines(path)
 
     def _foreign_files(self) -> bool:
-        """Tell whether a folder without a config holds more than a killed start left there."""
+        """Tell whether a folder without a config holds more than a killed start leaves behind."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; --run takes a folder.")
         own = (self.provenance.name, self.wall.name)
@@ -147,13 +147,13 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training in this folder; a dead process holds no lock.
+        """Lock the folder against other processes; the lock ends with the process.
 
         Raises:
-            RunError: if another process trains there now.
+            RunError: if another process holds the lock.
         """
         make_folder(self.path)
-        with held_lock(self.path / LOCK_NAME, wait=False) as held:
+        with file_lock(self.path / LOCK_NAME, wait=False) as held:
             if not held:
                 raise RunError(
                     f"Another process is at work in {self.path}. Wait for it, stop it, or choose "
@@ -161,10 +161,10 @@ class RunFolder:
                 )
             yield
 
-    def record_sitting(
+    def record_session(
         self, config: Config, data: TrainingData, precision: str, device: str
     ) -> None:
-        """Write the config and what this process is about to train with and on.
+        """Write the config, and add this session to the provenance.
 
         Args:
             config: the resolved settings.
@@ -173,12 +173,12 @@ class RunFolder:
             device: the name of the device.
         """
         earlier = self.read_provenance() if self.config.exists() else {}
-        sittings = [*earlier.get("sittings", []), sitting(precision, device)]
+        sessions = [*earlier.get("sittings", []), session_record(precision, device)]
         # The provenance comes first: a folder with config.json has both, even after kill -9.
-        write_json(self.provenance, earlier | {"data": data.to_dict(), "sittings": sittings})
+        write_json(self.provenance, earlier | {"data": data.to_dict(), "sittings": sessions})
         write_json(self.config, config.to_dict())
 
-    def _refuse_differences(self, config: Config, data: TrainingData) -> None:
+    def _check_differences(self, config: Config, data: TrainingData) -> None:
         if "mixed" in self.read_provenance():
             raise RunError(
                 f"{self.path} holds a mixture of runs, which is not trained itself. Train one of "
@@ -199,7 +199,7 @@ class RunFolder:
             raise RunError(
                 f"{self.path} holds a run with other settings:\n  "
                 + "\n  ".join(changed)
-                + "\nChoose another --run, or give the same settings to take it up again."
+                + "\nChoose another --run, or give the same settings to resume it."
                 + seeds_advice(changed)
                 + _domain_advice(old, data)
             )
@@ -213,9 +213,9 @@ class RunFolder:
 
 
 def _domain_advice(begun: TrainingData, data: TrainingData) -> str:
-    """Return what to say where all images were taken, and now one folder of them is picked.
+    """Return advice for a run that used all images, where now one folder of them is selected.
 
-    Version 0.1.0 saw no folders inside a folder that wraps them.
+    Version 0.1.0 did not look for domains inside a wrapping folder.
     """
     if begun.domain is not None or data.domain is None or data.count >= begun.count:
         return ""
@@ -225,7 +225,7 @@ def _domain_advice(begun: TrainingData, data: TrainingData) -> str:
 
 
 def seeds_advice(changed: list[str]) -> str:
-    """Return what to say of a run's seeds beside lines of `differences`; nothing if none differs.
+    """Return advice about seeds to go with lines of `differences`; empty if no seed differs.
 
     A command that was given to an earlier version had another meaning of --seed.
     """
@@ -234,7 +234,7 @@ def seeds_advice(changed: list[str]) -> str:
     return " Without seeds in the command it goes on with those that it has."
 
 
-def _refuse_later_lines(path: Path) -> None:
+def _check_format_of_lines(path: Path) -> None:
     """Check the first line of statistics or scores, as `read_json` does a whole file."""
     if not path.is_file():
         return

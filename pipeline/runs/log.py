@@ -1,4 +1,4 @@
-"""What a run writes down on its way: stats.jsonl, scores.jsonl, log.txt."""
+"""The logs of a run: stats.jsonl, scores.jsonl, log.txt."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from pipeline.core.notices import say_once
 from pipeline.core.redaction import redact
-from pipeline.core.text import legible
+from pipeline.core.text import escape_surrogates
+from pipeline.core.user_warnings import warn_once
 from pipeline.runs.folder import RunFolder
 
 
 class RunLog:
-    """`stats.jsonl` and `scores.jsonl` for machines, `log.txt` for people; cut back on resuming."""
+    """`stats.jsonl` and `scores.jsonl` for machines, `log.txt` for people; truncated on resume."""
 
     def __init__(self, run: RunFolder, sizes: dict[str, int]) -> None:
         """Open all for appending, at most `sizes` bytes long (those at the checkpoint)."""
@@ -41,7 +41,7 @@ class RunLog:
         """Append one JSON object to scores.jsonl."""
         self._append("scores", json.dumps(line) + "\n")
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
         text = redact(text)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -53,7 +53,7 @@ class RunLog:
 
         A full disk takes a part first and then refuses: that part is cut off again.
         """
-        file, content = self._files[name], memoryview(legible(text).encode())
+        file, content = self._files[name], memoryview(escape_surrogates(text).encode())
         whole = file.seek(0, os.SEEK_END)
         try:
             while content:
@@ -62,7 +62,7 @@ class RunLog:
             with suppress(OSError):
                 file.truncate(whole)
             what = f"{file.name} cannot be written ({error.strerror or error})"
-            say_once(f"{what}: lines are missing there. The training goes on.")
+            warn_once(f"{what}: lines are missing there. The training goes on.")
 
     def close(self) -> None:
         """Close the files."""

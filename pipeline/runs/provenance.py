@@ -1,4 +1,4 @@
-"""With what a run was made: versions, machine, command, commit."""
+"""The provenance of a run: versions, machine, command, commit."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 import torch
 
 from pipeline import __version__
-from pipeline.core.redaction import redact_word
+from pipeline.core.redaction import redact_argument
 from pipeline.runs.files import read_json
 
 BUNDLE_FILE = Path(__file__).parents[2] / "bundle.json"
-"""Lies beside the packages that were unpacked from a kernel's file."""
+"""Beside the packages that a kernel's script unpacked."""
 
 
 RECORDED_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors")
 
 
-def sitting(precision: str, device: str) -> dict[str, Any]:
-    """Return the record of one process that trains: versions, machine, command, time."""
+def session_record(precision: str, device: str) -> dict[str, Any]:
+    """Return the record of one training session: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *map(redact_word, sys.argv[1:])],
+        "command": [Path(sys.argv[0]).name, *map(redact_argument, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),
@@ -42,7 +42,7 @@ def sitting(precision: str, device: str) -> dict[str, Any]:
 
 
 def library_version(name: str) -> str | None:
-    """Return the version of an installed library, or None if it does not say."""
+    """Return the version of an installed library, or None if unknown."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -52,7 +52,7 @@ def library_version(name: str) -> str | None:
 def bundled() -> dict[str, Any]:
     """Return `bundle_hash` and `git_revision` of the bundle that this code was unpacked from.
 
-    A kernel's file writes them beside the packages; anywhere else there are none.
+    A kernel's script writes them beside the packages; elsewhere the result is empty.
     """
     return read_json(BUNDLE_FILE) if BUNDLE_FILE.exists() else {}
 
@@ -77,7 +77,7 @@ def git_revision() -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what people call the device."""
+    """Return the device's name for people."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({os.cpu_count()} cores)"

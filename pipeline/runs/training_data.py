@@ -1,4 +1,4 @@
-"""What a run is trained on, as provenance.json names it under `data`."""
+"""The training data of a run, as provenance.json has it under `data`."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from pipeline.core.records import from_json
 
 
 @dataclass(frozen=True)
-class TaughtBy:
-    """A generator whose images an upscaler learns from."""
+class GeneratorRecord:
+    """A generator on whose images an upscaler is trained."""
 
     path: str
     sha256: str
-    """Of its numbers."""
+    """Of its weights."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images of a training, those that are held out among them."""
+    """The images of a training, including those that are held out."""
 
     path: str
     domain: str | None
     """None where the images have no domains."""
     count: int
     content_hash: str
-    generator: TaughtBy | None = None
-    """Whose images are learned from too."""
+    generator: GeneratorRecord | None = None
+    """Of an upscaler that is trained on generated images too."""
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> TrainingData:
-        """Return the data that provenance.json names; what else it says of them is passed over.
+        """Return the data in provenance.json; other keys are ignored.
 
         Raises:
             TypeError: if something is missing or of another type.
         """
         generator = saved.get("generator")
-        by = from_json(TaughtBy, generator) if isinstance(generator, Mapping) else None
-        return from_json(cls, {**saved, "generator": by})
+        record = from_json(GeneratorRecord, generator) if isinstance(generator, Mapping) else None
+        return from_json(cls, {**saved, "generator": record})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what provenance.json keeps: `generator` only where there is one."""
-        said = asdict(self)
-        return said if self.generator else {k: v for k, v in said.items() if k != "generator"}
+        """Return the object for provenance.json; `generator` only if there is one."""
+        saved = asdict(self)
+        return saved if self.generator else {k: v for k, v in saved.items() if k != "generator"}

@@ -1,1 +1,1 @@
-"""Feature extractors, pure metrics on features, and the score stage."""
+"""Feature extractors, metrics as pure functions of features, and the scoring of image sets."""

@@ -1,9 +1,9 @@
 """Is one set of generated images better than another, or is the difference noise?
 
 FID, KID and MiFID of each set against the same reference, and the difference of each two sets with
-an interval. All sets are computed without the same image numbers in turn: images with the same
-number that share a seed, or a photo, vary together, and the difference varies less than each score
-does. For sets that share nothing the interval is right too, and pairing costs nothing.
+an interval. The same image numbers are left out of all sets in turn (a paired jackknife): images
+with the same number that share a seed, or a photo, vary together, and the difference varies less
+than each score does. For sets that share nothing the interval is right too, and pairing is free.
 
 An interval covers which images were generated, with the reference fixed: not another training run
 of the same recipe.
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import ScoringError
 from pipeline.scoring.frechet_moments import FrechetToReference
-from pipeline.scoring.intervals import LEVEL, Interval, Replicates, deal
+from pipeline.scoring.intervals import LEVEL, Interval, Replicates, split_into_groups
 from pipeline.scoring.kernel_distance import kernel_replicates
 from pipeline.scoring.memorization import (
     distance_replicates,
@@ -29,7 +29,7 @@ from pipeline.scoring.memorization import (
     mifid_replicates,
 )
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.metrics import Nearest, checked, nearest_training
+from pipeline.scoring.metrics import NearestNeighbours, check_features, nearest_training
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Difference:
         """Whether the interval excludes 0."""
         return self.interval.excludes_zero
 
-    def verdict(self) -> str:
-        """Return the finding in a sentence."""
+    def describe(self) -> str:
+        """Return the result in a sentence."""
         name = METRIC[self.metric].label
         i = self.interval
         if not self.larger_than_noise:
@@ -59,10 +59,10 @@ class Difference:
                 f"{self.images:,} images ({i.estimate:+.4g}, {i.low:+.4g} to {i.high:+.4g})."
             )
         better, worse = (self.first, self.second) if i.estimate < 0 else (self.second, self.first)
-        ends = sorted([abs(i.low), abs(i.high)])
+        bounds = sorted([abs(i.low), abs(i.high)])
         return (
             f"{name}: {better} is better than {worse} by {abs(i.estimate):.4g} "
-            f"({ends[0]:.4g} to {ends[1]:.4g}, {self.images:,} images)."
+            f"({bounds[0]:.4g} to {bounds[1]:.4g}, {self.images:,} images)."
         )
 
 
@@ -81,7 +81,7 @@ def compare(
     *,
     seed: int = 0,
     level: float = LEVEL,
-    nearest: Mapping[str, Nearest] | None = None,
+    nearest: Mapping[str, NearestNeighbours] | None = None,
 ) -> list[Difference]:
     """Compare each two of several generated sets, by FID, MiFID and KID.
 
@@ -91,22 +91,23 @@ def compare(
     Args:
         sets: features (n, d) by name, two or more sets.
         reference: features (m, d).
-        training: paintings that must not be copied; None means the reference.
-        seed: of the jackknife's groups.
-        level: how often all intervals of one metric together are right: with p pairs each interval
+        training: features of the training images, for the memorisation distance; None means the
+            reference.
+        seed: of the split into the jackknife's groups.
+        level: the confidence of all intervals of one metric together: with p pairs each interval
             has the level 1 - (1 - level) / p (Bonferroni).
-        nearest: paintings of each set, as far as they have been found already.
+        nearest: the nearest training images of each set, if they have been found already.
 
     Raises:
         ScoringError: for fewer than two sets, or fewer than 4 images in one.
     """
     if len(sets) < 2:
         raise ScoringError(f"A comparison needs two sets or more; {len(sets)} given.")
-    features = {name: checked(array, name) for name, array in sets.items()}
+    features = {name: check_features(array, name) for name, array in sets.items()}
     n = min(len(array) for array in features.values())
     if nearest is None:
-        painted = reference if training is None else training
-        nearest = {name: nearest_training(array[:n], painted) for name, array in features.items()}
+        real = reference if training is None else training
+        nearest = {name: nearest_training(array[:n], real) for name, array in features.items()}
     scores = {
         name: _scores(array[:n], reference, nearest[name].of_first(n), seed)
         for name, array in features.items()
@@ -127,14 +128,14 @@ def _compared(scores: Mapping[str, _Scores], images: int, level: float) -> list[
 def _scores(
     generated: npt.NDArray[np.float64],
     reference: npt.ArrayLike,
-    nearest: Nearest,
+    nearest: NearestNeighbours,
     seed: int,
 ) -> _Scores:
     frechet = FrechetToReference(generated, reference)
-    groups = deal(len(generated), frechet.groups, seed)
+    groups = split_into_groups(len(generated), frechet.groups, seed)
     fid = frechet.replicates(groups)
     distance = distance_replicates(nearest, groups, len(generated))
-    same = is_same_set(fid.estimate, distance.estimate, checked(reference, "reference"))
+    same = is_same_set(fid.estimate, distance.estimate, check_features(reference, "reference"))
     return _Scores(fid, kernel_replicates(generated, reference), distance, not same)
 
 

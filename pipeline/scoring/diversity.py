@@ -1,11 +1,11 @@
-"""Does a set repeat itself, or copy the paintings? In numbers that need no scale of their own.
+"""Diversity: does a generated set repeat itself, or copy the training images?
 
-Distances are 1 - |cosine|, MiFID's own measure. How far apart two images are depends on the
-extractor, so "nearly the same" is measured on the reference: a part of what separates close but
-distinct paintings.
+Distances are 1 - |cosine|, as in MiFID. How far apart two images are depends on the
+extractor, so "nearly the same" is relative to the reference: a fraction of the distance between
+close but distinct real images.
 
-The thresholds were chosen with efficientnet-lite0 on the 300 paintings. From a painting to its
-nearest other one it is 0.109 at least and 0.193 at the 5 % quantile; to itself compressed again
+The thresholds were chosen with efficientnet-lite0 on the 300 Monet paintings. From a painting to
+its nearest other one it is 0.109 at least and 0.193 at the 5 % quantile; to itself compressed again
 0.002 at most, under slight noise 0.028, mirrored 0.056, cropped by 8 of 256 pixels 0.075 (medians).
 """
 
@@ -16,33 +16,34 @@ import numpy.typing as npt
 
 from pipeline.core.errors import ScoringError
 from pipeline.core.randomness import stream
-from pipeline.scoring.metrics import FloatArray, checked
-from pipeline.scoring.pairs import RESOLUTION, hide_diagonal, squares, visit_pairs
+from pipeline.scoring.metrics import FloatArray, check_features
+from pipeline.scoring.pairs import RESOLUTION, fill_diagonal, squared_norms, visit_pairs
 
-CLOSE_QUANTILE = 0.05
-"""Of the distance from a painting to its nearest other one: the spacing that others refer to."""
+SPACING_QUANTILE = 0.05
+"""Quantile of the distance from a real image to its nearest other one: the spacing, to which the
+thresholds below are relative."""
 
-REPEATED = 0.02
-"""Of the median distance of any two paintings: what is nearer shows one painting again, such as a
-file stored twice, or compressed again. Repetitions say nothing of the spacing of paintings."""
+DUPLICATE_FRACTION = 0.02
+"""Of the median distance of any two real images: nearer ones are duplicates, such as a file
+stored twice, or compressed again. Duplicates say nothing about the spacing."""
 
 MIN_SPACING = 1e-5
-"""A spacing is this at least. Features that a 16-bit network computed in two batches differ by
-1e-3 of their length, which makes 1e-6 of 1 - |cosine|; `NEAR_DUPLICATE` of this is above it."""
+"""The smallest spacing. Features that a 16-bit network computed in two batches differ by 1e-3 of
+their length, which makes 1e-6 of 1 - |cosine|; `NEAR_DUPLICATE_FRACTION` of this is above it."""
 
 MEDIAN_IMAGES = 1000
-"""The median distance is that of so many paintings at most."""
+"""The median distance is computed from so many images at most."""
 
-NEAR_DUPLICATE = 0.25
-"""Of the spacing (0.048): generated images nearer than this show one picture. Not more, since the
-images of one generator share its artefacts, and so are closer than paintings: among 7,000 of a
-64-pixel DCGAN, all different to the eye, one in 200 has a twin nearer than this, and 39 of 100 one
-nearer than half the spacing."""
+NEAR_DUPLICATE_FRACTION = 0.25
+"""Of the spacing (0.048): generated images nearer than this are near-duplicates. Not more, since
+the images of one generator share its artefacts, and so are closer than paintings: among 7,000 of a
+64-pixel DCGAN, all different to the eye, one in 200 has another nearer than this, and 39 of 100
+one nearer than half the spacing."""
 
-COPY = 0.5
-"""Of the spacing (0.097): a generated image nearer to a painting than this is a copy. It holds most
-mirrored and slightly cropped copies, and no two different paintings. It does not hold a copy that
-lost its detail: a painting shrunk to 64 pixels is 0.37 from itself (median)."""
+COPY_FRACTION = 0.5
+"""Of the spacing (0.097): a generated image nearer to a training image than this is a copy. That
+finds most mirrored and slightly cropped copies, and takes no two different paintings for copies. It
+misses a copy that lost its detail: a painting shrunk to 64 pixels is 0.37 from itself (median)."""
 
 VENDI_IMAGES = 2000
 """The Vendi score takes eigenvalues of a matrix of this many rows at most: seconds, not minutes."""
@@ -63,7 +64,7 @@ class NearestInSet:
     """The nearest other image of each image: a `PairStatistic`."""
 
     def __init__(self, features: FloatArray) -> None:
-        self._lengths: FloatArray = np.sqrt(squares(features))
+        self._lengths: FloatArray = np.sqrt(squared_norms(features))
         self.distances: FloatArray = np.full(len(features), np.inf)
         """1 - |cosine|; 0 for duplicates, 1 at most."""
         self.indices: npt.NDArray[np.intp] = np.zeros(len(features), np.intp)
@@ -71,7 +72,7 @@ class NearestInSet:
     def add(self, rows: slice, columns: slice, products: FloatArray) -> None:
         """Take a block of inner products."""
         distances = _cosine_distances(products, self._lengths[rows], self._lengths[columns])
-        distances = hide_diagonal(distances, rows, columns, np.inf)
+        distances = fill_diagonal(distances, rows, columns, np.inf)
         nearest = distances.argmin(1)
         found = distances[np.arange(len(nearest)), nearest]
         better = found < self.distances[rows]
@@ -79,7 +80,7 @@ class NearestInSet:
         self.distances[rows] = np.minimum(found, self.distances[rows])
 
     def closest_pairs(self, count: int) -> list[tuple[int, int, float]]:
-        """Return the closest pairs of an image and its twin: (index, larger index, distance)."""
+        """Return the closest pairs of images: (index, larger index, distance)."""
         pairs: dict[tuple[int, int], float] = {}
         for i in np.argsort(self.distances, kind="stable"):
             j = int(self.indices[i])
@@ -89,18 +90,18 @@ class NearestInSet:
         return [(i, j, distance) for (i, j), distance in pairs.items()]
 
 
-def twins(features: npt.ArrayLike, name: str = "generated") -> NearestInSet:
+def nearest_in_set(features: npt.ArrayLike, name: str = "generated") -> NearestInSet:
     """Return the nearest other image of each image of a set of two or more."""
-    array = checked(features, name)
+    array = check_features(features, name)
     visit_pairs(array, found := NearestInSet(array))
     return found
 
 
-class _Repetitions:
+class _Duplicates:
     """Whether each image is nearer than `limit` to an earlier one: a `PairStatistic`."""
 
     def __init__(self, features: FloatArray, limit: float) -> None:
-        self._lengths: FloatArray = np.sqrt(squares(features))
+        self._lengths: FloatArray = np.sqrt(squared_norms(features))
         self._limit = limit
         self.found: npt.NDArray[np.bool_] = np.zeros(len(features), bool)
 
@@ -111,35 +112,38 @@ class _Repetitions:
         self.found[rows] |= ((distances <= self._limit) & earlier).any(1)
 
 
-def distinct(features: npt.ArrayLike, name: str = "reference") -> FloatArray:
+def drop_duplicates(features: npt.ArrayLike, name: str = "reference") -> FloatArray:
     """Return the features of images that do not repeat an earlier one, shape (n or fewer, d)."""
-    array = checked(features, name)
+    array = check_features(features, name)
     some = array[np.linspace(0, len(array) - 1, min(len(array), MEDIAN_IMAGES)).astype(int)]
-    lengths = np.sqrt(squares(some))
+    lengths = np.sqrt(squared_norms(some))
     between = _cosine_distances(some @ some.T, lengths, lengths)
-    limit = REPEATED * float(np.median(between[np.triu_indices(len(some), 1)]))
-    visit_pairs(array, repetitions := _Repetitions(array, max(limit, NEAR_DUPLICATE * MIN_SPACING)))
+    limit = DUPLICATE_FRACTION * float(np.median(between[np.triu_indices(len(some), 1)]))
+    visit_pairs(
+        array, repetitions := _Duplicates(array, max(limit, NEAR_DUPLICATE_FRACTION * MIN_SPACING))
+    )
     return array[~repetitions.found]
 
 
-def median_spacing(reference: npt.ArrayLike) -> float:
-    """Return how far apart close but distinct paintings are; `NEAR_DUPLICATE` and `COPY` use it.
+def nearest_spacing(reference: npt.ArrayLike) -> float:
+    """Return the distance between close but distinct real images, the scale of the thresholds.
 
-    Paintings that repeat others play no part, and it is `MIN_SPACING` at least.
+    It is the `SPACING_QUANTILE` of the distance to the nearest other image, without duplicates,
+    and `MIN_SPACING` at least.
     """
-    return spacing_of_distinct(distinct(reference))
+    return spacing_without_duplicates(drop_duplicates(reference))
 
 
-def spacing_of_distinct(different: FloatArray) -> float:
-    """Return the spacing of paintings that are distinct already: one row or more."""
+def spacing_without_duplicates(different: FloatArray) -> float:
+    """Return the spacing of images without duplicates: one row or more."""
     if len(different) < 2:
         return MIN_SPACING
-    nearest = twins(different, "reference").distances
-    return max(MIN_SPACING, float(np.quantile(nearest, CLOSE_QUANTILE)))
+    nearest = nearest_in_set(different, "reference").distances
+    return max(MIN_SPACING, float(np.quantile(nearest, SPACING_QUANTILE)))
 
 
 def near_duplicate_share(found: NearestInSet, threshold: float) -> float:
-    """Return the share of images whose twin is nearer than the threshold, or a duplicate."""
+    """Return the share of images with another one nearer than the threshold, or identical."""
     return float(((found.distances < threshold) | (found.distances == 0)).mean())
 
 
@@ -152,10 +156,10 @@ def vendi_score(features: npt.ArrayLike, *, images: int = VENDI_IMAGES, seed: in
 
     Args:
         features: (n, d), 1 row or more.
-        images: a larger set is represented by so many of its images, drawn without replacement.
-        seed: of the draw.
+        images: a larger set is represented by so many of its images, sampled without replacement.
+        seed: of the sampling.
     """
-    array = checked(features, "generated", 1)
+    array = check_features(features, "generated", 1)
     if images < 1:
         raise ScoringError(f"A Vendi score of {images} images is not defined.")
     if len(array) > images:
@@ -170,49 +174,51 @@ def vendi_score(features: npt.ArrayLike, *, images: int = VENDI_IMAGES, seed: in
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-NEAR_DUPLICATES_WARNED = 0.05
-"""Ten times what a generator that does not collapse had; a set of 40 pictures, each made with small
+MAX_NEAR_DUPLICATES = 0.05
+"""Ten times what a generator that does not collapse had; a set of 40 images, each with small
 variations, has 95 % or more."""
-VENDI_RATIO_WARNED = 0.15
+MIN_VENDI_RATIO = 0.15
 """A 64-pixel DCGAN whose images differ had 0.26; up to 5 of its images, over and over with small
 variations, had 0.10 at most, and 3 paintings 0.11."""
-COPIES_WARNED = 0.01
-"""No painting is a copy of another by this measure, so the expected share is 0."""
+MAX_COPIES = 0.01
+"""No Monet painting is a copy of another by this measure, so the expected share is 0."""
 
 
-def warnings(
+def quality_warnings(
     *,
     near_duplicates: float,
     vendi_ratio: float,
     copies: float,
     memorization_penalty: float,
 ) -> list[str]:
-    """Return in plain words how a set collapses or copies; nothing if it does neither.
+    """Return a warning for each sign of mode collapse or copying; none if there is no sign.
 
     Args:
         near_duplicates: the share of generated images with a near-duplicate among them.
         vendi_ratio: the Vendi score over the reference's at the same number of images.
-        copies: the share of generated images nearer to a painting than `COPY` times the spacing.
+        copies: the share of generated images nearer to a training image than `COPY_FRACTION` of
+            the spacing.
         memorization_penalty: the divisor of MiFID; below 1 the set is penalised.
     """
     found = []
-    if near_duplicates > NEAR_DUPLICATES_WARNED:
+    if near_duplicates > MAX_NEAR_DUPLICATES:
         found.append(
             f"The generator repeats itself: {near_duplicates:.0%} of the images have a "
             "near-duplicate among the generated ones."
         )
-    if vendi_ratio < VENDI_RATIO_WARNED:
+    if vendi_ratio < MIN_VENDI_RATIO:
         found.append(
             f"The images vary little: they count as {vendi_ratio:.0%} as many different images as "
-            "an equal number of paintings (Vendi score)."
+            "an equal number of reference images (Vendi score)."
         )
-    if copies > COPIES_WARNED:
+    if copies > MAX_COPIES:
         found.append(
-            f"The generator copies: {copies:.1%} of the images are nearly the same as a painting."
+            f"The generator copies: {copies:.1%} of the images are nearly the same as a training "
+            "image."
         )
     if memorization_penalty < 1:
         found.append(
-            "MiFID is penalised: the mean distance to the nearest painting is "
+            "MiFID is penalised: the mean distance to the nearest training image is "
             f"{memorization_penalty:.3f}, so FID is divided by it."
         )
     return found

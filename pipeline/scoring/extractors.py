@@ -38,7 +38,7 @@ EXACT = "float32"
 
 
 class Outputs(NamedTuple):
-    """What a network says about a batch, on the CPU."""
+    """What a network computes for a batch, on the CPU."""
 
     features: torch.Tensor
     """float32 (N, d)."""
@@ -48,7 +48,7 @@ class Outputs(NamedTuple):
 
 
 class Extractor(Protocol):
-    """Images to features."""
+    """Computes features of images."""
 
     name: str
     identity: str
@@ -57,7 +57,7 @@ class Extractor(Protocol):
     """`float32` when exact, else what the fast form computes in."""
     comparable_with_leaderboard: bool
     replicas: int
-    """How many threads may call `outputs` at once."""
+    """How many threads may call `outputs` at the same time."""
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return an RGB image as the uint8 (H, W, 3) array that the network takes."""
@@ -111,7 +111,7 @@ class Inception:
         if not exact:
             network = FastInception(network, getattr(torch, reduced))
         self._device = device
-        self._network = _placed(network, device)
+        self._network = _to_device(network, device)
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the image at its own size."""
@@ -120,7 +120,7 @@ class Inception:
     @torch.inference_mode()
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, H, W) into features (N, 2048) and logits (N, 1008)."""
-        with _rounding(self.precision, self._device):
+        with _tf32_policy(self.precision, self._device):
             features, logits = self._network(pixels.to(self._device))
         return Outputs(features.float().cpu(), logits.float().cpu())
 
@@ -133,7 +133,7 @@ class EfficientNetLite0:
     comparable_with_leaderboard = False
     _SIZE = 224
     _MEAN = (0.485, 0.456, 0.406)
-    _DEVIATION = (0.229, 0.224, 0.225)
+    _STD = (0.229, 0.224, 0.225)
 
     def __init__(self, device: torch.device, exact: bool = False) -> None:
         """Load the weights that the extra `offline` installs.
@@ -152,10 +152,10 @@ class EfficientNetLite0:
         network = EfficientNet.from_name(self.name)
         network.load_state_dict(read_tensors(content, "efficientnet-lite0's weights"))
         network = network.eval().requires_grad_(False)
-        self._network = _placed(network if exact else fold_efficientnet(network), device)
+        self._network = _to_device(network if exact else fold_efficientnet(network), device)
         self._device = device
         self._mean = 255 * torch.tensor(self._MEAN, device=device)[:, None, None]
-        self._deviation = 255 * torch.tensor(self._DEVIATION, device=device)[:, None, None]
+        self._std = 255 * torch.tensor(self._STD, device=device)[:, None, None]
         self.precision = EXACT if exact else "fast-float32"
         self.identity = f"{self.name}:{hashlib.sha256(content).hexdigest()}:{self.precision}"
 
@@ -166,14 +166,14 @@ class EfficientNetLite0:
     @torch.inference_mode()
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, 224, 224) into features (N, 1280): the mean over space."""
-        x = (pixels.to(self._device).float() - self._mean) / self._deviation
-        with _rounding(self.precision, self._device):
+        x = (pixels.to(self._device).float() - self._mean) / self._std
+        with _tf32_policy(self.precision, self._device):
             maps = self._network.extract_features(x.contiguous(memory_format=torch.channels_last))
         return Outputs(maps.mean((2, 3)).cpu(), None)
 
 
-class OnSeveralDevices:
-    """One extractor a device; each batch goes to a device that is free."""
+class MultiDeviceExtractor:
+    """One extractor per device; each batch goes to a free device."""
 
     def __init__(self, extractors: Sequence[Extractor]) -> None:
         """Take extractors that differ in nothing but their device."""
@@ -195,15 +195,15 @@ class OnSeveralDevices:
             self._free.put(extractor)
 
 
-def _placed(network: nn.Module, device: torch.device) -> Any:
-    """Move a network to its device in the memory layout that convolutions like best."""
+def _to_device(network: nn.Module, device: torch.device) -> Any:
+    """Move a network to its device in channels_last, in which convolutions are fastest."""
     if device.type == "cpu":
         keep_freed_memory()
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def _rounding(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Return a context in which a GPU does not round float32 to TF32 if it must be exact."""
+def _tf32_policy(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Return a context that disables TF32 on a GPU if the extractor must be exact."""
     if precision != EXACT or device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
@@ -234,7 +234,7 @@ def make_extractor(
     if not isinstance(devices, torch.device):
         used = devices[:1] if exact else devices
         copies = [make_extractor(name, weights, device, exact) for device in used]
-        return copies[0] if len(copies) == 1 else OnSeveralDevices(copies)
+        return copies[0] if len(copies) == 1 else MultiDeviceExtractor(copies)
     if name == Inception.name:
         return Inception(weights, devices, exact)
     if name != EfficientNetLite0.name:

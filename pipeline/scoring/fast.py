@@ -1,4 +1,4 @@
-"""The feature networks as they run fast: the same functions, computed in another order.
+"""Fast forms of the feature networks: the same functions, computed in another order.
 
 Batch normalisation is folded into the convolutions, layers work in place, and the part of
 Inception that tolerates it runs in 16 bits. What that does to a FID is measured by
@@ -37,21 +37,21 @@ class FastInception(nn.Module):
     from `Mixed_7a` on at most 0.06 %, in five sets of random weights (docs/LOG.md).
     """
 
-    _FULL = (
+    _FLOAT32_LAYERS = (
         "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1",
         "Conv2d_3b_1x1", "Conv2d_4a_3x3", "MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d",
         "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e",
     )  # fmt: skip
-    _REDUCED = ("Mixed_7a", "Mixed_7b", "Mixed_7c")
+    _REDUCED_LAYERS = ("Mixed_7a", "Mixed_7b", "Mixed_7c")
 
     def __init__(self, network: nn.Module, reduced: torch.dtype) -> None:
-        """Take over the layers of `network`, which must not be used afterwards."""
+        """Reuse the layers of `network`, which must not be used afterwards."""
         super().__init__()
         for module in list(network.modules()):
             if isinstance(getattr(module, "bn", None), nn.BatchNorm2d):
                 _fold(module, "conv", "bn")
-        self._full = nn.Sequential(*(network.get_submodule(name) for name in self._FULL))
-        late = nn.Sequential(*(network.get_submodule(name) for name in self._REDUCED))
+        self._full = nn.Sequential(*(network.get_submodule(name) for name in self._FLOAT32_LAYERS))
+        late = nn.Sequential(*(network.get_submodule(name) for name in self._REDUCED_LAYERS))
         self._reduced = late.to(reduced)
         self._dtype = reduced
         self._fc: Any = network.get_submodule("fc")
@@ -85,7 +85,7 @@ def fold_efficientnet(network: nn.Module) -> nn.Module:
 
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:
-    """Put a normalisation's scale and shift into the convolution before it."""
+    """Fold a normalisation's scale and shift into the convolution before it."""
     folded: Any = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
     padding = getattr(folded, "static_padding", None)
     if isinstance(padding, nn.ZeroPad2d):

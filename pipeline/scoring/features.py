@@ -1,4 +1,4 @@
-"""Image sets to feature matrices, with a cache for sets that are scored against again."""
+"""Image sets to feature matrices, with a cache for reference sets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tqdm import tqdm
 from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet, check_any_readable, content_hash
 from pipeline.scoring.extractors import Extractor, Outputs
-from pipeline.system.caches import cache_folder, keep
-from pipeline.system.parallel import READ_AHEAD, in_order, read_ahead
+from pipeline.system.caches import cache_folder, write_cache
+from pipeline.system.parallel import IO_PREFETCH, map_in_order, prefetch
 
-BATCH = 16
-"""Images a forward pass: larger ones are hardly faster on a CPU, and take more memory."""
+BATCH_SIZE = 16
+"""Images per forward pass: larger ones are hardly faster on a CPU, and take more memory."""
 _NO_LOGITS = np.empty((0, 0), np.float32)
 """Stands for None in a cache file."""
 
@@ -36,9 +36,9 @@ class Features:
     names: tuple[str, ...]
     """The file of each row."""
     unreadable: tuple[str, ...]
-    """`name reason` of each file that was left out."""
+    """`name reason` of each file that was skipped."""
     logits: npt.NDArray[np.float32] | None = None
-    """(N, classes), from the same pass; None where an extractor has none."""
+    """(N, classes), from the same pass; None if the extractor has none."""
 
 
 def extract(
@@ -70,7 +70,7 @@ def extract(
         if extractor.replicas == 1:
             rows = [run(batch) for batch in decoded()]
         else:
-            with closing(in_order(run, decoded(), extractor.replicas)) as results:
+            with closing(map_in_order(run, decoded(), extractor.replicas)) as results:
                 rows = list(results)
     check_any_readable(images, len(names), tuple(unreadable))
     logits = [row.logits for row in rows if row.logits is not None]
@@ -93,16 +93,16 @@ def _prepared_chunks(
         except DataError as error:
             return name, f"{name} {error}"
 
-    with closing(read_ahead(prepare, images.names)) as prepared:
-        while chunk := list(islice(prepared, READ_AHEAD)):
+    with closing(prefetch(prepare, images.names)) as prepared:
+        while chunk := list(islice(prepared, IO_PREFETCH)):
             yield chunk
 
 
 def _batches(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Yield runs of neighbouring arrays of one shape, at most `BATCH` long."""
+    """Yield runs of neighbouring arrays of one shape, at most `BATCH_SIZE` long."""
     group: list[np.ndarray] = []
     for array in arrays:
-        if group and (group[0].shape != array.shape or len(group) == BATCH):
+        if group and (group[0].shape != array.shape or len(group) == BATCH_SIZE):
             yield group
             group = []
         group.append(array)
@@ -111,7 +111,7 @@ def _batches(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 
 def cached_extract(images: ImageSet, extractor: Extractor, description: str) -> Features:
-    """Return `extract`'s result, kept by content: renaming a folder does not miss the cache."""
+    """Return `extract`'s result, cached by content hash: a renamed folder still hits the cache."""
     key = hashlib.sha256(f"{extractor.identity}\n{content_hash(images)}".encode()).hexdigest()
     path = cache_folder() / "features" / f"{key}.npz"
     if kept := _read_cached(path):
@@ -125,14 +125,14 @@ def cached_extract(images: ImageSet, extractor: Extractor, description: str) -> 
         unreadable=np.array(features.unreadable, dtype=str),
         logits=_NO_LOGITS if features.logits is None else features.logits,
     )
-    keep(path, buffer.getvalue())
+    write_cache(path, buffer.getvalue())
     return features
 
 
 def _read_cached(path: Path) -> Features | None:
     """Return the features in a cache file, or None if it is missing or damaged."""
     try:
-        if not path.exists():  # may be refused, as all below
+        if not path.exists():  # may be denied, as all below
             return None
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
             logits = saved["logits"]
@@ -144,5 +144,5 @@ def _read_cached(path: Path) -> Features | None:
             )
     except Exception:
         # A damaged file raises many kinds (BadZipFile, EOFError, ValueError, KeyError,
-        # NotImplementedError, zlib.error): whichever it is, the file is made again.
+        # NotImplementedError, zlib.error): whichever it is, the features are computed again.
         return None

@@ -1,4 +1,4 @@
-"""FID of many selections of the same images, each from sums that add up: the jackknife's fast path.
+"""FID of many subsets of the same images, from additive moments: the jackknife's fast path.
 
 A set enters FID through its count, its sum, its sum of squares and, with A_r the centred reference
 over sqrt(m - 1), the (m, m) matrix A_r S A_r^T: the sum of the roots of its eigenvalues is
@@ -19,7 +19,7 @@ from pipeline.scoring.intervals import GROUPS, Replicates, Rows, sizes
 from pipeline.scoring.metrics import (
     FloatArray,
     check_equal_width,
-    checked,
+    check_features,
 )
 
 _PARTS = 5
@@ -58,10 +58,10 @@ class Moments:
 
 
 class FrechetToReference:
-    """Fréchet distances of selections of one generated set to one reference."""
+    """Fréchet distances of subsets of one generated set to one reference."""
 
     def __init__(self, generated: npt.ArrayLike, reference: npt.ArrayLike) -> None:
-        g, r = checked(generated, "generated"), checked(reference, "reference")
+        g, r = check_features(generated, "generated"), check_features(reference, "reference")
         check_equal_width(g, r)
         mean = r.mean(0)
         root = (r - mean) / np.sqrt(len(r) - 1)
@@ -117,8 +117,8 @@ class FrechetToReference:
 
         FID of N images is too large by about a constant over N (Chong and Forsyth 2020,
         "Effectively unbiased FID and Inception Score", section 4). A line is fitted through FID
-        at 1/N = 1/n, 2/n ... 5/n, each the mean over the parts of a deal without replacement, and
-        read at 0. The reference stays as it is: its own few images are not corrected for.
+        at 1/N = 1/n, 2/n ... 5/n, each the mean over a random partition of the images, and
+        evaluated at 0. The bias by the size of the reference is not corrected.
 
         Raises:
             ScoringError: if a fifth of the images is fewer than two.

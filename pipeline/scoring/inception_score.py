@@ -2,7 +2,7 @@
 
 Salimans et al. 2016, "Improved techniques for training GANs", section 4: the exponential of the
 mean divergence of p(class | image) from p(class), over 10 splits, as torch-fidelity computes it.
-On paintings the classes of ImageNet mean little: compare it within one series of runs only.
+For paintings the classes of ImageNet mean little: compare it only within one series of runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import special
 
 from pipeline.core.errors import ScoringError
 from pipeline.core.randomness import stream
-from pipeline.scoring.metrics import FloatArray, checked
+from pipeline.scoring.metrics import FloatArray, check_features
 
 SPLITS = 10
 
@@ -25,8 +25,8 @@ class InceptionScore:
     """The score over the splits: 1 at worst, the number of classes at best."""
 
     mean: float
-    deviation: float
-    """Over the splits (population form)."""
+    std: float
+    """Over the splits (population standard deviation)."""
 
 
 def inception_score(
@@ -36,14 +36,14 @@ def inception_score(
 
     Args:
         logits: (n, classes), before the softmax.
-        splits: the order is shuffled and cut into so many parts, each with a score of its own. A
+        splits: the images are shuffled and split into so many parts, each with its own score. A
             part's score grows with its size, so scores of sets of different size do not compare.
-        seed: of the order.
+        seed: of the shuffling.
 
     Raises:
         ScoringError: for fewer images than splits.
     """
-    rows = checked(logits, "logit", 1)
+    rows = check_features(logits, "logit", 1)
     n = len(rows)
     if not 1 <= splits <= n:
         raise ScoringError(

@@ -1,12 +1,12 @@
-"""How far a number may lie from its expectation, because only so many images were generated.
+"""Confidence intervals for metrics of a limited number of generated images.
 
-The delete-group jackknife: the images are dealt into groups, the number is computed again without
+The delete-group jackknife: the images are split into groups, the metric is computed again without
 each group, and the spread of these gives the standard error (Busing et al. 1999, "Delete-m
-jackknife for unequal m", equations 5 to 8). The bootstrap would be wrong here: its duplicates make
+jackknife for unequal m", equations 5 to 8). The bootstrap is biased here: its duplicates make
 a covariance smaller and nearest neighbours closer, so that its whole interval is shifted.
 
-What an interval covers: the chance in which images a fixed generator made, with the reference
-fixed. It is for the expectation of the number at this count of images; FID falls with the count,
+What an interval covers: the randomness of the images of a fixed generator, with the reference
+fixed. It is for the expectation of the metric at this number of images; FID falls with the count,
 so intervals of sets of different size answer different questions. What it does not cover: another
 reference, another training run, another extractor.
 
@@ -37,20 +37,20 @@ GROUPS = 50
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the ends of its interval."""
+    """An estimate and the bounds of its interval."""
 
     estimate: float
     low: float
     high: float
 
-    def ends(self) -> list[float]:
-        """Return [low, high], as a result holds it."""
+    def bounds(self) -> list[float]:
+        """Return [low, high], as in score.json."""
         return [self.low, self.high]
 
     def clipped(self, low: float, high: float = np.inf) -> Interval:
-        """Return the interval cut to the values that the number can take."""
-        ends = np.clip([self.low, self.high], low, high)
-        return Interval(self.estimate, float(ends[0]), float(ends[1]))
+        """Return the interval clipped to the values that the metric can take."""
+        bounds = np.clip([self.low, self.high], low, high)
+        return Interval(self.estimate, float(bounds[0]), float(bounds[1]))
 
     @property
     def excludes_zero(self) -> bool:
@@ -60,7 +60,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Replicates:
-    """A number, and what it would be without each group of images."""
+    """A metric, and its values without each group of images (jackknife replicates)."""
 
     estimate: float
     left_out: FloatArray
@@ -69,7 +69,7 @@ class Replicates:
     """(groups,): images in each group."""
 
     def __sub__(self, other: Replicates) -> Replicates:
-        """Return the difference of two numbers that were computed without the same rows."""
+        """Return the difference of two metrics that were computed with the same groups."""
         if not np.array_equal(self.sizes, other.sizes):
             raise ScoringError("A paired difference needs the same groups of images on both sides.")
         return Replicates(
@@ -77,12 +77,12 @@ class Replicates:
         )
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """Return the jackknife's interval, `level` of which hold the number's expectation."""
+        """Return the jackknife's confidence interval for the metric's expectation."""
         ratio = self.sizes.sum() / self.sizes
         pseudo = ratio * self.estimate - (ratio - 1) * self.left_out
         center = len(ratio) * self.estimate - ((1 - 1 / ratio) * self.left_out).sum()
         error = np.sqrt(np.mean(np.square(pseudo - center) / (ratio - 1)))
-        return _around(self.estimate, float(error), len(ratio) - 1, level)
+        return _t_interval(self.estimate, float(error), len(ratio) - 1, level)
 
 
 def sizes(groups: list[Rows]) -> npt.NDArray[np.intp]:
@@ -90,8 +90,8 @@ def sizes(groups: list[Rows]) -> npt.NDArray[np.intp]:
     return np.array([len(group) for group in groups])
 
 
-def deal(n: int, groups: int = GROUPS, seed: int = 0) -> list[Rows]:
-    """Deal `n` rows at random into groups whose sizes differ by one at most.
+def split_into_groups(n: int, groups: int = GROUPS, seed: int = 0) -> list[Rows]:
+    """Split `n` rows at random into groups whose sizes differ by one at most.
 
     With fewer than two rows a group there are fewer groups.
 
@@ -118,16 +118,16 @@ def jackknife(
         statistic: called with all row numbers, then without each group.
         n: the number of images.
         groups: more cost more calls, and make the standard error steadier.
-        seed: of the dealing into groups.
-        level: the share of such intervals that hold the expectation.
+        seed: of the split into groups.
+        level: confidence level.
     """
-    dealt = deal(n, groups, seed)
-    left_out = [statistic(np.setdiff1d(np.arange(n), group)) for group in dealt]
-    return Replicates(statistic(np.arange(n)), np.array(left_out), sizes(dealt)).interval(level)
+    parts = split_into_groups(n, groups, seed)
+    left_out = [statistic(np.setdiff1d(np.arange(n), group)) for group in parts]
+    return Replicates(statistic(np.arange(n)), np.array(left_out), sizes(parts)).interval(level)
 
 
-def of_mean(values: npt.ArrayLike, level: float = LEVEL) -> Interval:
-    """Return the interval of the mean of one number an image.
+def mean_interval(values: npt.ArrayLike, level: float = LEVEL) -> Interval:
+    """Return the t-interval of a mean.
 
     Raises:
         ScoringError: for fewer than two numbers.
@@ -136,11 +136,11 @@ def of_mean(values: npt.ArrayLike, level: float = LEVEL) -> Interval:
     if len(array) < 2:
         raise ScoringError(f"{len(array)} images give no interval; generate more.")
     error = array.std(ddof=1) / np.sqrt(len(array))
-    return _around(float(array.mean()), float(error), len(array) - 1, level)
+    return _t_interval(float(array.mean()), float(error), len(array) - 1, level)
 
 
-def of_share(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Return Wilson's interval of a share: it stays inside 0 to 1, and has a width at both ends.
+def wilson_interval(successes: int, n: int, level: float = LEVEL) -> Interval:
+    """Return Wilson's interval of a proportion: inside 0 to 1, with a width at both ends.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
@@ -151,6 +151,6 @@ def of_share(successes: int, n: int, level: float = LEVEL) -> Interval:
     return Interval(share, float(low), float(high)).clipped(0, 1)
 
 
-def _around(estimate: float, error: float, freedom: int, level: float) -> Interval:
+def _t_interval(estimate: float, error: float, freedom: int, level: float) -> Interval:
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Interval(estimate, estimate - half, estimate + half)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from pipeline.core.errors import ScoringError
 from pipeline.core.randomness import stream
 from pipeline.scoring.intervals import Replicates
-from pipeline.scoring.metrics import FloatArray, check_equal_width, checked
-from pipeline.scoring.pairs import slices, visit_pairs
+from pipeline.scoring.metrics import FloatArray, check_equal_width, check_features
+from pipeline.scoring.pairs import row_blocks, visit_pairs
 
 SUBSETS = 100
 MAX_SUBSET_SIZE = 1000
@@ -26,8 +26,8 @@ class KernelDistance:
     """KID over subsets."""
 
     mean: float
-    deviation: float
-    """Over the subsets (population form, as torch-fidelity): of one subset, not of the mean."""
+    std: float
+    """Over the subsets (population standard deviation, as torch-fidelity), not of their mean."""
     subsets: int
     subset_size: int
 
@@ -40,7 +40,7 @@ def kernel_distance(
     subset_size: int | None = None,
     seed: int = 0,
 ) -> KernelDistance:
-    """Return the mean and the deviation of KID over subsets drawn without replacement.
+    """Return the mean and standard deviation of KID over subsets sampled without replacement.
 
     Args:
         generated: features (n, d).
@@ -52,11 +52,11 @@ def kernel_distance(
     Raises:
         ScoringError: for fewer than two rows, or a subset larger than a set.
     """
-    g, r = checked(generated, "generated"), checked(reference, "reference")
+    g, r = check_features(generated, "generated"), check_features(reference, "reference")
     check_equal_width(g, r)
     smaller = min(len(g), len(r))
     size = min(smaller, MAX_SUBSET_SIZE) if subset_size is None else subset_size
-    _refuse_subsets(subsets, size, smaller)
+    _check_subsets(subsets, size, smaller)
     if size == len(r):
         # Every subset holds the whole reference: two of the three sums are known beforehand.
         across, constant = _sums_across(g, r), _mean_of_pairs(r)
@@ -72,7 +72,7 @@ def kernel_distance(
     return KernelDistance(float(np.mean(values)), float(np.std(values)), subsets, size)
 
 
-def _refuse_subsets(subsets: int, size: int, smaller: int) -> None:
+def _check_subsets(subsets: int, size: int, smaller: int) -> None:
     if not 2 <= size <= smaller or subsets < 1:
         raise ScoringError(
             f"KID cannot draw {subsets} subsets of {size} images; it takes 1 subset or more, of "
@@ -95,8 +95,8 @@ def _mean_of_pairs(x: FloatArray) -> float:
 def _sums_across(g: FloatArray, r: FloatArray) -> FloatArray:
     """Return the sum of the kernel between each generated image and the reference, (n,)."""
     sums: FloatArray = np.zeros(len(g))
-    for rows in slices(len(g)):
-        for columns in slices(len(r)):
+    for rows in row_blocks(len(g)):
+        for columns in row_blocks(len(r)):
             sums[rows] += _kernel(g[rows] @ r[columns].T, g.shape[1]).sum(1)
     return sums
 
@@ -126,14 +126,14 @@ def kernel_replicates(
 ) -> Replicates:
     """Return KID of all generated images against the whole reference, and without each image.
 
-    Exact, from one pass over all pairs: no subsets are drawn.
+    Exact, from one pass over all pairs, without subsets.
 
     Args:
         generated: features (n, d), 3 rows or more.
         reference: features (m, d).
         within: the generated images' sums, if the pairs have been visited already.
     """
-    g, r = checked(generated, "generated", 3), checked(reference, "reference")
+    g, r = check_features(generated, "generated", 3), check_features(reference, "reference")
     check_equal_width(g, r)
     if within is None:
         visit_pairs(g, within := KernelSums(g))

@@ -1,4 +1,4 @@
-"""Copying in more detail: how far each generated image is from its nearest painting, and MiFID."""
+"""Memorisation in more detail: each generated image's nearest training image, and MiFID."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pipeline.scoring.intervals import LEVEL, Interval, Replicates, Rows, sizes
 from pipeline.scoring.metrics import (
     MEMORIZATION_THRESHOLD,
     FloatArray,
-    Nearest,
-    memorization_informed,
+    NearestNeighbours,
+    memorization_informed_fid,
 )
-from pipeline.scoring.pairs import squares
+from pipeline.scoring.pairs import squared_norms
 
-SAME = 1e-5
+SAME_SET_TOLERANCE = 1e-5
 """Up to this distance, and up to this part of a feature's squared length as FID, sets are the same:
-the rounding of a 16-bit network leaves a tenth of it, and no pictures of their own come near."""
+the rounding of a 16-bit network is a tenth of it, and different images are far above it."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -24,35 +24,37 @@ def is_same_set(fid: float, distance: float, reference: FloatArray) -> bool:
 
     Args:
         fid: of the generated images against the reference.
-        distance: the mean distance to the nearest painting.
+        distance: the mean distance to the nearest training image.
         reference: features (m, d).
     """
-    return distance <= SAME and fid <= SAME * float(squares(reference).mean())
+    return distance <= SAME_SET_TOLERANCE and fid <= SAME_SET_TOLERANCE * float(
+        squared_norms(reference).mean()
+    )
 
 
-def distance_quantiles(nearest: Nearest) -> dict[str, float]:
-    """Return quantiles of the distance to the nearest painting; "0" is the closest image."""
+def distance_quantiles(nearest: NearestNeighbours) -> dict[str, float]:
+    """Return quantiles of the distance to the nearest training image; "0" is the closest image."""
     values = np.quantile(nearest.distances, QUANTILES)
     return {f"{q:g}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
 
 
-def count_nearer(nearest: Nearest, threshold: float = MEMORIZATION_THRESHOLD) -> int:
-    """Return how many generated images lie nearer to a painting than the threshold, or on it."""
+def count_nearer(nearest: NearestNeighbours, threshold: float = MEMORIZATION_THRESHOLD) -> int:
+    """Return how many generated images have a training image nearer than the threshold, or at 0."""
     return int(((nearest.distances < threshold) | (nearest.distances == 0)).sum())
 
 
-def closest_copies(nearest: Nearest, count: int) -> list[tuple[int, int, float]]:
-    """Return the generated images closest to a painting: (image, painting, distance)."""
+def closest_copies(nearest: NearestNeighbours, count: int) -> list[tuple[int, int, float]]:
+    """Return the closest pairs: (generated image, training image, distance)."""
     order = np.argsort(nearest.distances, kind="stable")[:count]
     return [
         (int(nearest.rows[i]), int(nearest.indices[i]), float(nearest.distances[i])) for i in order
     ]
 
 
-def distance_replicates(nearest: Nearest, groups: list[Rows], count: int) -> Replicates:
+def distance_replicates(nearest: NearestNeighbours, groups: list[Rows], count: int) -> Replicates:
     """Return the memorisation distance, and without each group of the `count` images.
 
-    Images whose features sum to zero count in no mean, as in Kaggle's scorer.
+    Images whose features sum to zero are ignored, as in Kaggle's scorer.
     """
     distances = np.zeros(count)
     known = np.zeros(count, bool)
@@ -77,9 +79,10 @@ def mifid_replicates(
     if around.low < MEMORIZATION_THRESHOLD <= around.high:
         return None
     values = [
-        memorization_informed(f, d) for f, d in zip(fid.left_out, distance.left_out, strict=True)
+        memorization_informed_fid(f, d)
+        for f, d in zip(fid.left_out, distance.left_out, strict=True)
     ]
-    estimate = memorization_informed(fid.estimate, distance.estimate)
+    estimate = memorization_informed_fid(fid.estimate, distance.estimate)
     return Replicates(estimate, np.array(values), fid.sizes)
 
 
@@ -90,7 +93,7 @@ def mifid_interval(fid: Replicates, distance: Replicates, level: float = LEVEL) 
         return replicates.interval(level).clipped(0)
     f, d = fid.interval(level).clipped(0), distance.interval(level).clipped(0)
     return Interval(
-        memorization_informed(fid.estimate, distance.estimate),
-        memorization_informed(f.low, MEMORIZATION_THRESHOLD),
-        memorization_informed(f.high, d.low),
+        memorization_informed_fid(fid.estimate, distance.estimate),
+        memorization_informed_fid(f.low, MEMORIZATION_THRESHOLD),
+        memorization_informed_fid(f.high, d.low),
     )

@@ -1,6 +1,6 @@
-"""The numbers of a score: what they are called, which way is better, how and where they are shown.
+"""The metrics of a score: their names, which way is better, how and where they are shown.
 
-All that shows, compares or keeps numbers of a score reads this table; a new number is a line here.
+All that shows, compares or saves metrics reads this table; a new metric is an entry here.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from typing import Literal
 
 
 class Place(Enum):
-    """Where numbers of a score are shown or kept, beside the report, which shows them all."""
+    """Where metrics are shown or saved, beside the report, which shows them all."""
 
     STUDY = auto()
-    """By these the points of a study are compared, and asked."""
+    """Criteria by which a study compares its points."""
     STUDY_TABLE = auto()
     """Columns of a study's table."""
     CARD = auto()
-    """The card of an exported model."""
+    """The model card of an exported model."""
     SNAPSHOT = auto()
-    """What an exported snapshot says of its images."""
+    """The score that is saved with an exported snapshot."""
     SERVICE = auto()
-    """What the service tells of its model."""
-    SMALL_SCORE = auto()
-    """Taken during training too."""
+    """The service's description of its model."""
+    VALIDATION_SCORE = auto()
+    """The validation score, computed during training."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of a score."""
+    """A metric of a score."""
 
     key: str
     """In score.json."""
     label: str
-    """What people call it, inside a sentence."""
+    """Its name inside a sentence."""
     meaning: str
-    form: str
-    """How it is written, as `format` takes it."""
+    format_spec: str
+    """How it is formatted, in Python's format specification."""
     better: Literal["lower", "higher"] | None = None
-    mean_form: str = ".3g"
-    """How its mean over several trainings is written, and their deviation."""
+    mean_format_spec: str = ".3g"
+    """How its mean and standard deviation over several trainings are formatted."""
     has_interval: bool = False
     places: tuple[Place, ...] = ()
 
@@ -51,13 +51,13 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """Return the label as a line begins with it."""
+        """Return the label with a capital letter."""
         return self.label[0].upper() + self.label[1:]
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What a score says of itself: how many images, and how they were looked at."""
+    """What a score records beside its metrics: how many images, which features."""
 
     key: str
     label: str
@@ -78,12 +78,12 @@ METRICS = (
     Metric(
         "fid",
         "FID",
-        "Fréchet distance between generated images and paintings; lower is better",
+        "Fréchet distance between generated and real images; lower is better",
         ".2f",
         "lower",
         ".1f",
         has_interval=True,
-        places=(Place.STUDY, Place.CARD, Place.SNAPSHOT, Place.SERVICE, Place.SMALL_SCORE),
+        places=(Place.STUDY, Place.CARD, Place.SNAPSHOT, Place.SERVICE, Place.VALIDATION_SCORE),
     ),
     Metric(
         "kid",
@@ -97,7 +97,7 @@ METRICS = (
     Metric(
         "precision",
         "precision",
-        "share of generated images among the paintings; higher is better",
+        "share of generated images among the real ones; higher is better",
         ".3f",
         "higher",
         has_interval=True,
@@ -106,7 +106,7 @@ METRICS = (
     Metric(
         "recall",
         "recall",
-        "share of paintings among the generated images; higher is better",
+        "share of real images among the generated ones; higher is better",
         ".3f",
         "higher",
         places=(Place.STUDY, Place.CARD),
@@ -114,7 +114,7 @@ METRICS = (
     Metric(
         "density",
         "density",
-        "how densely the images lie among paintings; about 1 is good",
+        "how densely the images lie among the real ones; about 1 is good",
         ".3f",
         "higher",
         has_interval=True,
@@ -123,7 +123,7 @@ METRICS = (
     Metric(
         "coverage",
         "coverage",
-        "share of paintings with a generated image nearby; 1 is best",
+        "share of real images with a generated one nearby; 1 is best",
         ".3f",
         "higher",
         has_interval=True,
@@ -147,7 +147,7 @@ METRICS = (
     Metric(
         "near_duplicates",
         "share of near-duplicates",
-        "images with a twin among the generated",
+        "images with a near-duplicate among the generated",
         ".1%",
         "lower",
         ".1%",
@@ -155,7 +155,7 @@ METRICS = (
     ),
     Metric(
         "memorized_count",
-        "very close to a painting",
+        "very close to a training image",
         "images nearer than 0.1 to one",
         ",",
         "lower",
@@ -163,10 +163,10 @@ METRICS = (
     Metric(
         "memorization_distance",
         "memorisation distance",
-        "mean distance to the nearest painting",
+        "mean distance to the nearest training image",
         ".3f",
         has_interval=True,
-        places=(Place.STUDY, Place.STUDY_TABLE, Place.SNAPSHOT, Place.SMALL_SCORE),
+        places=(Place.STUDY, Place.STUDY_TABLE, Place.SNAPSHOT, Place.VALIDATION_SCORE),
     ),
     Metric(
         "memorization_penalty",
@@ -179,19 +179,19 @@ METRICS = (
 METRIC = {metric.key: metric for metric in METRICS}
 
 COMPARABLE = "comparable_with_leaderboard"
-"""Whether a score's features are those of the leaderboard's own network."""
+"""Whether a score's features come from the leaderboard's own network."""
 SCALE = ("n_generated", "features")
-"""Scores are compared only where these are equal."""
+"""Scores are comparable only if these are equal."""
 FACTS = (
     Fact("n_generated", "Generated images", "how many were compared"),
-    Fact("n_reference", "Reference paintings", "how many they were compared with"),
-    Fact("n_training", "Training paintings", "among which the nearest was looked for"),
-    Fact("features", "Features", "the network that looks at the images"),
+    Fact("n_reference", "Reference images", "how many they were compared with"),
+    Fact("n_training", "Training images", "among which the nearest was searched"),
+    Fact("features", "Features", "the network that computes them"),
     Fact(COMPARABLE, "Comparable with the leaderboard", "same network and formula"),
     Fact("seconds", "Time to score", "reading and comparing all images"),
 )
 
 
 def keys_in(place: Place) -> tuple[str, ...]:
-    """Return the keys of the metrics of a place, in their order."""
+    """Return the keys of the metrics that are shown in a place, in order."""
     return tuple(metric.key for metric in METRICS if place in metric.places)

@@ -40,7 +40,7 @@ def frechet_distance(generated: npt.ArrayLike, reference: npt.ArrayLike) -> floa
     Raises:
         ScoringError: for fewer than two rows, unequal widths, or values that are not finite.
     """
-    g, r = checked(generated, "generated"), checked(reference, "reference")
+    g, r = check_features(generated, "generated"), check_features(reference, "reference")
     check_equal_width(g, r)
     mean_g, mean_r = g.mean(0), r.mean(0)
     a_g = (g - mean_g) / np.sqrt(len(g) - 1)
@@ -60,7 +60,7 @@ def _trace_of_root(a_g: FloatArray, a_r: FloatArray) -> float:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestNeighbours:
     """The closest training image of each generated one."""
 
     distances: FloatArray
@@ -70,18 +70,18 @@ class Nearest:
     rows: npt.NDArray[np.intp]
     """Row of the generated features, shape (n,): rows of zeros are left out."""
 
-    def of_first(self, count: int) -> Nearest:
-        """Return those of the first generated images alone.
+    def of_first(self, count: int) -> NearestNeighbours:
+        """Return the neighbours of the first `count` generated images.
 
         Raises:
-            ScoringError: if all of these have features of zeros.
+            ScoringError: if the features of all of these are zero.
         """
         first = self.rows < count
-        _refuse_blank(first.any())
-        return Nearest(self.distances[first], self.indices[first], self.rows[first])
+        _check_any_nonzero(first.any())
+        return NearestNeighbours(self.distances[first], self.indices[first], self.rows[first])
 
 
-def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Nearest:
+def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> NearestNeighbours:
     """Find for each generated image the training image with the smallest 1 - |cosine|.
 
     Rows that sum to zero are dropped on both sides, as Kaggle's scorer does. Works in blocks:
@@ -90,10 +90,10 @@ def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Neare
     Raises:
         ScoringError: if a set has no row left, or values are not finite.
     """
-    g, t = checked(generated, "generated", 1), checked(training, "training", 1)
+    g, t = check_features(generated, "generated", 1), check_features(training, "training", 1)
     check_equal_width(g, t)
     rows, kept = np.flatnonzero(g.sum(1)), np.flatnonzero(t.sum(1))
-    _refuse_blank(len(rows) and len(kept))
+    _check_any_nonzero(len(rows) and len(kept))
     g, t = _unit(g[rows]), _unit(t[kept])
     distances, indices = np.empty(len(g)), np.empty(len(g), dtype=np.intp)
     for start in range(0, len(g), _BLOCK_ROWS):
@@ -101,10 +101,10 @@ def nearest_training(generated: npt.ArrayLike, training: npt.ArrayLike) -> Neare
         d = 1 - np.abs(g[block] @ t.T)
         indices[block] = d.argmin(1)
         distances[block] = d.min(1)
-    return Nearest(np.clip(distances, 0, 1), kept[indices], rows)
+    return NearestNeighbours(np.clip(distances, 0, 1), kept[indices], rows)
 
 
-def _refuse_blank(any_left: object) -> None:
+def _check_any_nonzero(any_left: object) -> None:
     if not any_left:
         raise ScoringError("All features of a set are zero; the images may be blank.")
 
@@ -119,7 +119,7 @@ def memorization_penalty(distance: float, threshold: float = MEMORIZATION_THRESH
     return distance if distance < threshold else 1.0
 
 
-def memorization_informed(fid: float, distance: float) -> float:
+def memorization_informed_fid(fid: float, distance: float) -> float:
     """Return MiFID: FID over the memorisation penalty (lower is better)."""
     return fid / (memorization_penalty(distance) + _KAGGLE_EPSILON)
 
@@ -129,11 +129,15 @@ def _unit(features: FloatArray) -> FloatArray:
     return unit
 
 
-def checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
-    """Return features as a float64 matrix of `least` rows or more, all finite, or refuse them."""
+def check_features(features: npt.ArrayLike, name: str, min_rows: int = 2) -> FloatArray:
+    """Return features as a float64 matrix of `min_rows` rows or more, all finite.
+
+    Raises:
+        ScoringError: if they are anything else.
+    """
     array = np.asarray(features, dtype=np.float64)
-    if array.ndim != 2 or len(array) < least:
-        needed = f"expected a row for each image, and at least {least}"
+    if array.ndim != 2 or len(array) < min_rows:
+        needed = f"expected a row for each image, and at least {min_rows}"
         raise ScoringError(f"The {name} features have shape {array.shape}; {needed}.")
     if not np.isfinite(array).all():
         raise ScoringError(f"The {name} features contain NaN or infinity.")
@@ -141,7 +145,7 @@ def checked(features: npt.ArrayLike, name: str, least: int = 2) -> FloatArray:
 
 
 def check_equal_width(first: FloatArray, second: FloatArray) -> None:
-    """Refuse features of two extractors."""
+    """Raise ScoringError for features of two extractors."""
     if first.shape[1] != second.shape[1]:
         raise ScoringError(
             f"Features of {first.shape[1]} and {second.shape[1]} numbers cannot be compared; "

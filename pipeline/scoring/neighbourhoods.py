@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: how two sets of features lie among each other.
+"""Precision, recall, density and coverage (PRDC), from nearest neighbours.
 
 Around each image of a set lies a ball that reaches to its k-th nearest other image of the set.
 
@@ -21,14 +21,21 @@ import numpy.typing as npt
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import ScoringError
-from pipeline.scoring.intervals import Interval, Replicates, Rows, of_mean, of_share, sizes
-from pipeline.scoring.metrics import FloatArray, check_equal_width, checked
+from pipeline.scoring.intervals import (
+    Interval,
+    Replicates,
+    Rows,
+    mean_interval,
+    sizes,
+    wilson_interval,
+)
+from pipeline.scoring.metrics import FloatArray, check_equal_width, check_features
 from pipeline.scoring.pairs import (
     RESOLUTION,
-    hide_diagonal,
-    slices,
+    fill_diagonal,
+    row_blocks,
     squared_distances,
-    squares,
+    squared_norms,
     visit_pairs,
 )
 
@@ -41,13 +48,15 @@ class Radii:
 
     def __init__(self, features: FloatArray, k: int = NEIGHBOURS) -> None:
         self._k = k
-        self._squares = squares(features)
+        self._squared_norms = squared_norms(features)
         self._nearest: FloatArray = np.full((len(features), k), np.inf)
 
     def add(self, rows: slice, columns: slice, products: FloatArray) -> None:
         """Take a block of inner products."""
-        distances = squared_distances(products, self._squares[rows], self._squares[columns])
-        hide_diagonal(distances, rows, columns, np.inf)
+        distances = squared_distances(
+            products, self._squared_norms[rows], self._squared_norms[columns]
+        )
+        fill_diagonal(distances, rows, columns, np.inf)
         known = np.concatenate([self._nearest[rows], distances], axis=1)
         self._nearest[rows] = np.partition(known, self._k - 1, axis=1)[:, : self._k]
 
@@ -65,7 +74,7 @@ def _radii(features: FloatArray, name: str, k: int) -> FloatArray:
 
 
 def check_neighbour_count(features: FloatArray, name: str, k: int) -> None:
-    """Refuse a set in which an image has fewer than k others."""
+    """Raise ScoringError for a set in which an image has fewer than k others."""
     if k < 1 or len(features) < k + 1:
         raise ScoringError(
             f"The {name} set has {counted(len(features), 'image')}; {k} nearest neighbours of each "
@@ -73,56 +82,56 @@ def check_neighbour_count(features: FloatArray, name: str, k: int) -> None:
         )
 
 
-def _inside(
+def _in_balls(
     points: FloatArray, centres: FloatArray, squared_radii: FloatArray
 ) -> npt.NDArray[np.bool_]:
     """Return which points lie in which balls; the edge is widened by the rounding error."""
-    lengths = squares(points), squares(centres)
+    lengths = squared_norms(points), squared_norms(centres)
     distances = squared_distances(points @ centres.T, *lengths)
     slack = RESOLUTION * (lengths[0][:, None] + lengths[1])
     return np.asarray(distances <= squared_radii + slack)
 
 
 @dataclass(frozen=True)
-class Inside:
-    """The generated images inside the reference's balls."""
+class BallCounts:
+    """Which generated images lie inside the reference's balls."""
 
     k: int
-    balls: npt.NDArray[np.int64]
+    balls_per_image: npt.NDArray[np.int64]
     """(n,): how many balls each generated image lies in."""
-    visitors: npt.NDArray[np.int64]
+    images_per_ball: npt.NDArray[np.int64]
     """(groups, m): how many images of each group lie in each ball."""
     group_sizes: npt.NDArray[np.intp]
 
     @property
     def precision(self) -> float:
         """The share of generated images inside a ball."""
-        return float((self.balls > 0).mean())
+        return float((self.balls_per_image > 0).mean())
 
     @property
     def density(self) -> float:
         """The mean number of balls around a generated image, over k."""
-        return float(self.balls.mean() / self.k)
+        return float(self.balls_per_image.mean() / self.k)
 
     @property
     def coverage(self) -> float:
         """The share of balls with a generated image inside."""
-        return float((self.visitors.sum(0) > 0).mean())
+        return float((self.images_per_ball.sum(0) > 0).mean())
 
     def precision_interval(self) -> Interval:
-        """Return Wilson's interval: precision is a share of independent images."""
-        return of_share(int((self.balls > 0).sum()), len(self.balls))
+        """Return Wilson's interval: precision is a proportion of independent images."""
+        return wilson_interval(int((self.balls_per_image > 0).sum()), len(self.balls_per_image))
 
     def density_interval(self) -> Interval:
-        """Return the interval of a mean."""
-        return of_mean(self.balls / self.k).clipped(0)
+        """Return the interval of the mean."""
+        return mean_interval(self.balls_per_image / self.k).clipped(0)
 
     def coverage_interval(self) -> Interval:
         """Return the jackknife's interval: coverage grows with the number of images.
 
         It has no width if no ball depends on one group alone, as where all balls are covered.
         """
-        without = self.visitors.sum(0) - self.visitors
+        without = self.images_per_ball.sum(0) - self.images_per_ball
         left_out = (without > 0).mean(1)
         return Replicates(self.coverage, left_out, self.group_sizes).interval().clipped(0, 1)
 
@@ -132,7 +141,7 @@ def inside_reference(
     reference: npt.ArrayLike,
     k: int = NEIGHBOURS,
     groups: list[Rows] | None = None,
-) -> Inside:
+) -> BallCounts:
     """Find which generated images lie in which balls of the reference.
 
     Args:
@@ -144,21 +153,21 @@ def inside_reference(
     Raises:
         ScoringError: if the reference is too small.
     """
-    g, r = checked(generated, "generated", 1), checked(reference, "reference")
+    g, r = check_features(generated, "generated", 1), check_features(reference, "reference")
     check_equal_width(g, r)
     radii = _radii(r, "reference", k)
     groups = groups or [np.arange(len(g))]
     label = np.empty(len(g), np.intp)
     for index, group in enumerate(groups):
         label[group] = index
-    balls = np.zeros(len(g), np.int64)
-    visitors = np.zeros((len(groups), len(r)), np.int64)
-    for rows in slices(len(g)):
-        for columns in slices(len(r)):
-            within = _inside(g[rows], r[columns], radii[columns])
-            balls[rows] += within.sum(1)
-            np.add.at(visitors[:, columns], label[rows], within)
-    return Inside(k, balls, visitors, sizes(groups))
+    balls_per_image = np.zeros(len(g), np.int64)
+    images_per_ball = np.zeros((len(groups), len(r)), np.int64)
+    for rows in row_blocks(len(g)):
+        for columns in row_blocks(len(r)):
+            within = _in_balls(g[rows], r[columns], radii[columns])
+            balls_per_image[rows] += within.sum(1)
+            np.add.at(images_per_ball[:, columns], label[rows], within)
+    return BallCounts(k, balls_per_image, images_per_ball, sizes(groups))
 
 
 def recall(
@@ -178,12 +187,12 @@ def recall(
     Raises:
         ScoringError: if there are too few generated images.
     """
-    g, r = checked(generated, "generated"), checked(reference, "reference", 1)
+    g, r = check_features(generated, "generated"), check_features(reference, "reference", 1)
     check_equal_width(g, r)
     check_neighbour_count(g, "generated", k)
     squared = _radii(g, "generated", k) if radii is None else radii.squared
     found = np.zeros(len(r), bool)
-    for rows in slices(len(g)):
-        for columns in slices(len(r)):
-            found[columns] |= _inside(g[rows], r[columns], squared[rows, None]).any(0)
+    for rows in row_blocks(len(g)):
+        for columns in row_blocks(len(r)):
+            found[columns] |= _in_balls(g[rows], r[columns], squared[rows, None]).any(0)
     return float(found.mean())

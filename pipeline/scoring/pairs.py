@@ -27,8 +27,8 @@ class PairStatistic(Protocol):
 
 
 def visit_pairs(features: FloatArray, *statistics: PairStatistic) -> None:
-    """Show each statistic the inner products of all ordered pairs; each is computed once."""
-    blocks = list(slices(len(features)))
+    """Pass the inner products of all ordered pairs to each statistic; each is computed once."""
+    blocks = list(row_blocks(len(features)))
     for i, rows in enumerate(blocks):
         for columns in blocks[i:]:
             products = features[rows] @ features[columns].T
@@ -38,13 +38,13 @@ def visit_pairs(features: FloatArray, *statistics: PairStatistic) -> None:
                     statistic.add(columns, rows, products.T)
 
 
-def slices(n: int) -> Iterator[slice]:
+def row_blocks(n: int) -> Iterator[slice]:
     """Yield the blocks of `n` rows."""
     for start in range(0, n, BLOCK_ROWS):
         yield slice(start, min(n, start + BLOCK_ROWS))
 
 
-def squares(features: FloatArray) -> FloatArray:
+def squared_norms(features: FloatArray) -> FloatArray:
     """Return the squared length of each row."""
     lengths: FloatArray = np.einsum("ij,ij->i", features, features)
     return lengths
@@ -58,7 +58,7 @@ def squared_distances(products: FloatArray, first: FloatArray, second: FloatArra
     return distances
 
 
-def hide_diagonal(values: FloatArray, rows: slice, columns: slice, value: float) -> FloatArray:
+def fill_diagonal(values: FloatArray, rows: slice, columns: slice, value: float) -> FloatArray:
     """Overwrite the entries where an image meets itself."""
     if rows == columns:
         np.fill_diagonal(values, value)

@@ -1,18 +1,18 @@
-"""What score.json holds, and how it is read, whichever version wrote it."""
+"""The keys of score.json, and how it is read, whichever version wrote it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypedDict, cast
 
-from pipeline.core.records import fitting
+from pipeline.core.records import drop_wrong_types
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import Metric
 from pipeline.system.storage import file_sha256
 
-Ends = list[float]
-"""Of an interval: low and high."""
+Bounds = list[float]
+"""[low, high] of an interval."""
 
 
 class Distances(TypedDict, total=False):
@@ -28,8 +28,8 @@ class Distances(TypedDict, total=False):
     kid_subset_size: int
 
 
-class Neighbours(TypedDict, total=False):
-    """How the two sets lie among each other."""
+class PrecisionRecall(TypedDict, total=False):
+    """Precision, recall, density and coverage."""
 
     neighbours: int
     """k of precision to coverage."""
@@ -39,32 +39,32 @@ class Neighbours(TypedDict, total=False):
     coverage: float | None
 
 
-class Classes(TypedDict, total=False):
-    """What the network takes the images for."""
+class InceptionScores(TypedDict, total=False):
+    """The Inception Score; None without logits."""
 
     inception_score: float | None
     inception_score_std: float | None
 
 
-class Copying(TypedDict, total=False):
-    """How far the generated images are from the nearest painting."""
+class Memorization(TypedDict, total=False):
+    """How far the generated images are from the nearest training image."""
 
     memorization_distance: float
     memorization_penalty: float
     """The divisor of MiFID."""
     memorization_quantiles: dict[str, float]
     memorized_count: int
-    """Images nearer to a painting than the penalty's threshold."""
+    """Images nearer to a training image than the penalty's threshold."""
 
 
-class Variety(TypedDict, total=False):
-    """How different the generated images are from each other, and from the paintings."""
+class Diversity(TypedDict, total=False):
+    """How different the generated images are from each other, and from the reference."""
 
     near_duplicates: float
     """Share of images with another nearer than `near_duplicate_threshold`."""
     near_duplicate_threshold: float
     copies: float
-    """Share that are nearly the same as a painting, in the extractor's own scale."""
+    """Share that are nearly the same as a training image, in the extractor's own scale."""
     vendi_score: float
     """Effective number of different images among `vendi_images`."""
     vendi_images: int
@@ -75,54 +75,57 @@ class Variety(TypedDict, total=False):
 class Intervals(TypedDict, total=False):
     """`[low, high]`, or None where none was computed."""
 
-    fid_interval: Ends | None
-    mifid_interval: Ends | None
-    kid_interval: Ends | None
-    memorization_distance_interval: Ends | None
-    precision_interval: Ends | None
-    density_interval: Ends | None
-    coverage_interval: Ends | None
+    fid_interval: Bounds | None
+    mifid_interval: Bounds | None
+    kid_interval: Bounds | None
+    memorization_distance_interval: Bounds | None
+    precision_interval: Bounds | None
+    density_interval: Bounds | None
+    coverage_interval: Bounds | None
 
 
-class Numbers(Distances, Neighbours, Classes, Copying, Variety, Intervals, total=False):
-    """All numbers of a score."""
+class MetricValues(
+    Distances, PrecisionRecall, InceptionScores, Memorization, Diversity, Intervals, total=False
+):
+    """All metrics of a score."""
 
 
-class Evaluation(Numbers, total=False):
-    """The numbers from features alone, where images are rows."""
+class Evaluation(MetricValues, total=False):
+    """The metrics from features alone, where images are row numbers."""
 
     warnings: list[str]
-    """Collapse and copying in plain words, and what has no number."""
+    """Mode collapse and copying in plain words, and why a metric has no value."""
     closest_copies: list[list[float]]
-    """[image, painting, distance]."""
+    """[generated image, training image, distance]."""
     closest_pairs: list[list[float]]
     """[image, image, distance]."""
 
 
 class Pair(TypedDict, total=False):
-    """An image and the one that is most like it, by the names of their files."""
+    """An image and the most similar one, by the names of their files."""
 
     image: str
     painting: str
+    """The training image; the key is as early versions wrote it."""
     other: str
     distance: float
 
 
 class HeldOut(TypedDict, total=False):
-    """The numbers against paintings that the training has not seen."""
+    """The metrics against images that were held out of training."""
 
     fid: float
-    fid_interval: Ends | None
+    fid_interval: Bounds | None
     kid: float
     kid_std: float
-    kid_interval: Ends | None
+    kid_interval: Bounds | None
     precision: float | None
     coverage: float | None
     n_reference: int
 
 
-class Score(Numbers, total=False):
-    """A score as score.json has it; early versions left some of it out."""
+class Score(MetricValues, total=False):
+    """A score as in score.json; early versions wrote fewer keys."""
 
     warnings: list[str]
     closest_copies: list[Pair]
@@ -140,39 +143,39 @@ class Score(Numbers, total=False):
 
 
 def read_score(run: RunFolder) -> Score | None:
-    """Return the score of a run, without what has another type; None if it has not been scored.
+    """Return the score of a run, without values of a wrong type; None if it has not been scored.
 
     Raises:
         RunError: if the file is damaged.
         LaterVersion: if a later version wrote it.
     """
-    return kept_score(run) if run.score.exists() else None
+    return require_score(run) if run.score.exists() else None
 
 
-def kept_score(run: RunFolder) -> Score:
+def require_score(run: RunFolder) -> Score:
     """Return the score of a run that has been scored.
 
     Raises:
         RunError: if the file is missing or damaged.
         LaterVersion: if a later version wrote it.
     """
-    return cast(Score, fitting(Score, read_json(run.score)))
+    return cast(Score, drop_wrong_types(Score, read_json(run.score)))
 
 
-def score_of_images(run: RunFolder, trust_dates: bool = False) -> Score | None:
-    """Return the score of a run, unless it is of other images than those that are there.
+def current_score(run: RunFolder, trust_dates: bool = False) -> Score | None:
+    """Return the score of a run, unless it belongs to other images than the current images.zip.
 
     Args:
         run: scored or not.
-        trust_dates: read the images only where they are newer than the score, as a stage that was
-            killed between the two leaves them.
+        trust_dates: hash the images only if they are newer than the score, as after a stage that
+            was killed between writing the two.
 
     Raises:
         RunError: if the file is damaged.
         LaterVersion: if a later version wrote it.
     """
     score = read_score(run)
-    scored = (score or {}).get("images_sha256")  # missing in those of early versions
+    scored = (score or {}).get("images_sha256")  # early versions did not write it
     if scored is None or not run.images.exists():
         return score
     if trust_dates and run.images.stat().st_mtime <= run.score.stat().st_mtime:
@@ -180,21 +183,22 @@ def score_of_images(run: RunFolder, trust_dates: bool = False) -> Score | None:
     return score if file_sha256(run.images) == scored else None
 
 
-def number(score: Mapping[str, object], metric: Metric) -> float | None:
-    """Return a number of a score; None where it has none."""
+def metric_value(score: Mapping[str, object], metric: Metric) -> float | None:
+    """Return the value of a metric; None if the score has none."""
     value = score.get(metric.key)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def interval(score: Mapping[str, object], metric: Metric) -> tuple[float, float] | None:
-    """Return the interval of a number; None where it has none."""
-    ends = score.get(metric.interval)
-    return (ends[0], ends[1]) if isinstance(ends, list) and len(ends) == 2 else None
+def metric_interval(score: Mapping[str, object], metric: Metric) -> tuple[float, float] | None:
+    """Return the interval of a metric; None if the score has none."""
+    bounds = score.get(metric.interval)
+    return (bounds[0], bounds[1]) if isinstance(bounds, list) and len(bounds) == 2 else None
 
 
-def written(score: Mapping[str, object], metric: Metric) -> str:
-    """Return a number as people read it, with its interval; `none` where there is none."""
-    value, ends, form = number(score, metric), interval(score, metric), metric.form
+def format_metric(score: Mapping[str, object], metric: Metric) -> str:
+    """Return a metric formatted for people, with its interval; `none` without a value."""
+    value, bounds = metric_value(score, metric), metric_interval(score, metric)
     if value is None:
         return "none"
-    return f"{value:{form}}" + (f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else "")
+    spec = metric.format_spec
+    return f"{value:{spec}}" + (f" ({bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else "")

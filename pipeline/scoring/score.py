@@ -1,6 +1,6 @@
-"""The score stage: MiFID of a set of images, as the leaderboard computes it.
+"""Scoring: MiFID of a set of images, as the leaderboard computes it.
 
-Reads generated images, a reference (for the statistics) and the training paintings (for the
+Reads generated images, a reference (for the statistics) and the training images (for the
 memorisation distance); returns one JSON object. `painter score`.
 """
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from pipeline.core.errors import ScoringError
-from pipeline.core.text import legible_values
+from pipeline.core.text import escape_values
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.extractors import Extractor
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.metrics import Nearest, nearest_training
-from pipeline.scoring.record import Evaluation, HeldOut, Pair, Score, number, written
+from pipeline.scoring.metrics import NearestNeighbours, nearest_training
+from pipeline.scoring.record import Evaluation, HeldOut, Pair, Score, format_metric, metric_value
 
 NEAREST_LISTED = 24
 NOT_COMPARABLE = (
@@ -28,8 +28,8 @@ NOT_COMPARABLE = (
     "not from the leaderboard's released Inception weights."
 )
 DISTANCES = ("mifid", "fid", "kid")
-VARIETY = ("precision", "recall", "density", "coverage", "inception_score")
-"""What the summary has in a line each."""
+SUMMARY_METRICS = ("precision", "recall", "density", "coverage", "inception_score")
+"""Metrics in the lines of the summary."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +37,34 @@ class ReferenceFeatures:
     """What generated images are compared with."""
 
     reference: Features
-    """Gives the mean and covariance to come close to."""
+    """For the mean and covariance of the FID."""
     training: Features | None
-    """Paintings that must not be copied; None means the reference."""
+    """For the memorisation distance; None means the reference."""
     held_out: Features | None
-    """Paintings that the training has not seen."""
+    """Images that were held out of training."""
 
     @property
-    def not_to_copy(self) -> Features:
-        """Return the paintings among which the nearest is looked for."""
+    def memorization_set(self) -> Features:
+        """Return the features among which the nearest training images are searched."""
         return self.reference if self.training is None else self.training
 
 
-def yardstick(
+def extract_references(
     reference: ImageSet,
     training: ImageSet | None,
     held_out: ImageSet | None,
     extractor: Extractor,
 ) -> ReferenceFeatures:
-    """Return the features to compare with, from the cache if they are there.
+    """Return the features of the real images, from the cache if possible.
 
     Raises:
         ScoringError: if a set has fewer than 2 readable images.
         DataError: if no image of a set can be decoded.
     """
     return ReferenceFeatures(
-        _kept(reference, extractor, "reference"),
-        None if training is None else _kept(training, extractor, "training"),
-        None if held_out is None else _kept(held_out, extractor, "held-out"),
+        _cached_features(reference, extractor, "reference"),
+        None if training is None else _cached_features(training, extractor, "training"),
+        None if held_out is None else _cached_features(held_out, extractor, "held-out"),
     )
 
 
@@ -72,22 +72,22 @@ def score(generated: ImageSet, against: ReferenceFeatures, extractor: Extractor)
     """Score generated images.
 
     Args:
-        generated: the images to judge; at least 2.
-        against: what they are compared with.
-        extractor: gives the features of the generated images.
+        generated: the images to score; at least 2.
+        against: the features to compare them with.
+        extractor: computes the features of the generated images.
 
     Returns:
         All numbers of `evaluation.evaluate`, where pairs are given by file names, and
         `n_generated`, `n_reference`, `n_training`, `features`, `comparable_with_leaderboard`,
         `seconds`, `unreadable`, `nearest` (generated images spread over the set, each with its
-        nearest training painting and the distance), and `holdout`: FID, KID, precision and
-        coverage against the paintings that were held out, or None.
+        nearest training image and the distance), and `holdout`: FID, KID, precision and
+        coverage against the images that were held out, or None.
 
     Raises:
         ScoringError: if the set has too few images.
         DataError: if no image can be decoded.
     """
-    return _judge(_seen(generated, against, extractor), against, extractor)
+    return _score(_extract_generated(generated, against, extractor), against, extractor)
 
 
 def score_several(
@@ -97,8 +97,8 @@ def score_several(
 
     Args:
         sets: two or more, by name.
-        against: what all are compared with.
-        extractor: gives their features.
+        against: the features to compare them all with.
+        extractor: computes their features.
 
     Returns:
         The score of each set, and the differences of each two.
@@ -106,39 +106,43 @@ def score_several(
     Raises:
         ScoringError: if a set has too few images.
     """
-    seen = {name: _seen(images, against, extractor) for name, images in sets.items()}
-    scores = {name: _judge(found, against, extractor) for name, found in seen.items()}
+    extracted = {
+        name: _extract_generated(images, against, extractor) for name, images in sets.items()
+    }
+    scores = {name: _score(found, against, extractor) for name, found in extracted.items()}
     differences = compare(
-        {name: found.features.values for name, found in seen.items()},
+        {name: found.features.values for name, found in extracted.items()},
         against.reference.values,
-        nearest={name: found.nearest for name, found in seen.items()},
+        nearest={name: found.nearest for name, found in extracted.items()},
     )
     return scores, differences
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Generated images as the extractor sees them."""
+class _Extracted:
+    """The features of generated images, and their nearest training images."""
 
     features: Features
-    nearest: Nearest
-    """Paintings that must not be copied."""
+    nearest: NearestNeighbours
+    """In the memorisation set."""
     seconds: float
-    """That it took."""
+    """Time taken."""
 
 
-def _seen(images: ImageSet, against: ReferenceFeatures, extractor: Extractor) -> _Seen:
+def _extract_generated(
+    images: ImageSet, against: ReferenceFeatures, extractor: Extractor
+) -> _Extracted:
     began = time.perf_counter()
     features = extract(images, extractor, "features")
-    _refuse_too_few(features, images, "generated")
-    nearest = nearest_training(features.values, against.not_to_copy.values)
-    return _Seen(features, nearest, time.perf_counter() - began)
+    _check_enough(features, images, "generated")
+    nearest = nearest_training(features.values, against.memorization_set.values)
+    return _Extracted(features, nearest, time.perf_counter() - began)
 
 
-def _judge(seen: _Seen, against: ReferenceFeatures, extractor: Extractor) -> Score:
+def _score(extracted: _Extracted, against: ReferenceFeatures, extractor: Extractor) -> Score:
     began = time.perf_counter()
-    generated, reference, training = seen.features, against.reference, against.not_to_copy
-    nearest = seen.nearest
+    generated, reference, training = extracted.features, against.reference, against.memorization_set
+    nearest = extracted.nearest
     found = evaluate(generated.values, reference.values, None, generated.logits, nearest=nearest)
     left_out = [*generated.unreadable, *reference.unreadable]
     if against.training is not None:
@@ -151,15 +155,15 @@ def _judge(seen: _Seen, against: ReferenceFeatures, extractor: Extractor) -> Sco
         "n_training": len(training.names),
         "features": extractor.name,
         "comparable_with_leaderboard": extractor.comparable_with_leaderboard,
-        "seconds": round(seen.seconds + time.perf_counter() - began, 3),
+        "seconds": round(extracted.seconds + time.perf_counter() - began, 3),
         "unreadable": left_out,
         "nearest": _nearest_pairs(nearest, generated, training),
     }
-    return cast(Score, legible_values(result))
+    return cast(Score, escape_values(result))
 
 
 def _with_names(found: Evaluation, generated: Features, training: Features) -> Score:
-    """Return the numbers, with pairs by the names of files."""
+    """Return the metrics, with pairs by the names of files."""
     copies = _named_pairs(found["closest_copies"], generated, training, "painting")
     pairs = _named_pairs(found["closest_pairs"], generated, generated, "other")
     numbers = {**found, "closest_copies": copies, "closest_pairs": pairs}
@@ -182,13 +186,13 @@ def _held_out(generated: Features, held_out: Features | None) -> HeldOut | None:
     }
 
 
-def _kept(images: ImageSet, extractor: Extractor, role: str) -> Features:
+def _cached_features(images: ImageSet, extractor: Extractor, role: str) -> Features:
     features = cached_extract(images, extractor, role)
-    _refuse_too_few(features, images, role)
+    _check_enough(features, images, role)
     return features
 
 
-def _refuse_too_few(features: Features, images: ImageSet, role: str) -> None:
+def _check_enough(features: Features, images: ImageSet, role: str) -> None:
     if len(features.names) < 2:
         raise ScoringError(
             f"The {role} set {images.label} has {len(features.names)} readable image; "
@@ -214,7 +218,9 @@ def _named_pairs(
     return cast(list[Pair], named)
 
 
-def _nearest_pairs(nearest: Nearest, generated: Features, training: Features) -> list[Pair]:
+def _nearest_pairs(
+    nearest: NearestNeighbours, generated: Features, training: Features
+) -> list[Pair]:
     chosen = spread_evenly(range(len(nearest.distances)), NEAREST_LISTED)
     pairs = [(nearest.rows[i], nearest.indices[i], nearest.distances[i]) for i in chosen]
     return _named_pairs(pairs, generated, training, "painting")
@@ -223,19 +229,19 @@ def _nearest_pairs(nearest: Nearest, generated: Features, training: Features) ->
 def summary(result: Score) -> str:
     """Return the score in a few lines for people."""
     lines = [
-        "  ".join(f"{METRIC[key].label} {written(result, METRIC[key])}" for key in DISTANCES),
+        "  ".join(f"{METRIC[key].label} {format_metric(result, METRIC[key])}" for key in DISTANCES),
         f"memorisation distance {result['memorization_distance']:.3f}, penalty divisor "
         f"{result['memorization_penalty']:.3f}, {result['memorized_count']:,} of "
-        f"{result['n_generated']:,} images nearer than 0.1 to a painting",
-        _variety(result),
+        f"{result['n_generated']:,} images nearer than 0.1 to a training image",
+        _diversity(result),
         f"{result['n_generated']:,} images against {result['n_reference']:,}, features "
         f"{result['features']}, {result['seconds']:.1f} s",
     ]
     if held_out := result["holdout"]:
         lines.append(
-            f"held out: KID {written(held_out, METRIC['kid'])}  FID "
-            f"{written(held_out, METRIC['fid'])} against {held_out['n_reference']:,} "
-            "paintings that the training has not seen"
+            f"held out: KID {format_metric(held_out, METRIC['kid'])}  FID "
+            f"{format_metric(held_out, METRIC['fid'])} against {held_out['n_reference']:,} "
+            "images that the training has not seen"
         )
     lines += [f"Note: {warning}" for warning in result["warnings"]]
     if result["unreadable"]:
@@ -245,7 +251,11 @@ def summary(result: Score) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _variety(result: Score) -> str:
-    shown = [METRIC[key] for key in VARIETY if number(result, METRIC[key]) is not None]
-    said = [f"{metric.label} {number(result, metric):{metric.form}}" for metric in shown]
-    return ", ".join([*said, f"near duplicates {result['near_duplicates']:.1%}"])
+def _diversity(result: Score) -> str:
+    shown = [
+        METRIC[key] for key in SUMMARY_METRICS if metric_value(result, METRIC[key]) is not None
+    ]
+    values = [
+        f"{metric.label} {metric_value(result, metric):{metric.format_spec}}" for metric in shown
+    ]
+    return ", ".join([*values, f"near duplicates {result['near_duplicates']:.1%}"])

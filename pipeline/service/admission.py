@@ -1,7 +1,7 @@
-"""Who is let in: counts images in the making and bytes that clients have not taken yet.
+"""Admission control: limits the images being computed and the bytes that are not sent yet.
 
-A request takes a place with its images and the most bytes that its answer may have. Once the answer
-is made its images are free again, and the bytes are those that it has, until they are sent.
+A request reserves its images and the maximum bytes of its response. Once the response is computed
+its images are released, and the bytes are those that it has, until they are sent.
 Everything here belongs to the thread of the event loop.
 """
 
@@ -9,33 +9,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.core.errors import ServiceBusy
 
-IMAGES = 512
-"""Images that may be waiting or being made: seconds of work, and more than any one request."""
-BYTES = 2**28
-"""Bytes that answers may have which are being made or sent: five of the largest."""
+MAX_PENDING_IMAGES = 512
+"""Images that may be pending: seconds of work, and more than any one request."""
+MAX_PENDING_BYTES = 2**28
+"""Bytes that pending responses may have: five of the largest."""
 MAX_WAIT = 120
-"""Seconds after which a client is asked to come back at most: the pace may have been misjudged."""
-_MEMORY = 0.9
-"""How much of the earlier measurements counts beside a new one."""
+"""Upper bound of Retry-After in seconds: the estimate may be wrong."""
+_DECAY = 0.9
+"""Of the moving average: how much the earlier measurements count beside a new one."""
 
 
 @dataclass
-class Pace:
-    """How long a queue takes, from how long it took those who left it."""
+class WaitEstimate:
+    """Estimates how long a queue takes, by a moving average of how long it took."""
 
     _seconds: float = 0.0
     _amount: float = 0.0
 
     def note(self, seconds: float, amount: int) -> None:
-        """Take up that someone left after some seconds, who came when the queue had this length."""
-        self._seconds = _MEMORY * self._seconds + seconds
-        self._amount = _MEMORY * self._amount + amount
+        """Count a request that left after some seconds and came when the queue had this length."""
+        self._seconds = _DECAY * self._seconds + seconds
+        self._amount = _DECAY * self._amount + amount
 
     def seconds(self, amount: int) -> int:
         """Return how long a queue of this length takes: whole seconds, 1 to `MAX_WAIT`."""
@@ -44,75 +44,87 @@ class Pace:
 
 
 @dataclass
-class Place:
-    """What one request holds."""
+class Reservation:
+    """What one request has reserved."""
 
     images: int
     bytes: int
     queue: int
-    """Images, later bytes, that there were with its own when it joined them."""
+    """Length of the queue, its own included, when it joined: images, later bytes."""
     since: float
-    """When it did so."""
+    """When it joined."""
 
 
-class Room:
-    """What all requests hold together, and how much that may be."""
+class Capacity:
+    """What all requests have reserved together, and its limits."""
 
-    def __init__(self, most_images: int = IMAGES, most_bytes: int = BYTES) -> None:
+    def __init__(
+        self,
+        max_images: int = MAX_PENDING_IMAGES,
+        max_bytes: int = MAX_PENDING_BYTES,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin empty.
 
         Args:
-            most_images: a request for more is always refused.
-            most_bytes: an answer that may have more than half is always refused.
+            max_images: a request for more is always refused.
+            max_bytes: a response that may have more than half is always refused.
+            now: reads the clock that answers are timed by, in seconds.
         """
+        self._now = now
         self.images = self.bytes = 0
-        self._most_images, self._most_bytes = most_images, most_bytes
-        self._making, self._sending = Pace(), Pace()
+        self._max_images, self._max_bytes = max_images, max_bytes
+        self._making, self._sending = WaitEstimate(), WaitEstimate()
 
     @contextmanager
-    def place(self, images: int, most_bytes: int) -> Iterator[Place]:
-        """Hold a place for a request until its answer is sent, or nobody wants it.
+    def reserve(self, images: int, max_bytes: int) -> Iterator[Reservation]:
+        """Reserve capacity for a request until its response is sent, or the client has left.
 
         Args:
             images: that it asks for.
-            most_bytes: that its answer may have.
+            max_bytes: that its response may have.
 
         Raises:
-            ServiceBusy: if there is no room now.
+            ServiceBusy: if there is not enough capacity now.
         """
-        self._refuse_beyond(images, most_bytes)
+        self._check_capacity(images, max_bytes)
         self.images += images
-        self.bytes += most_bytes
-        place = Place(images, most_bytes, self.images, time.monotonic())
+        self.bytes += max_bytes
+        reservation = Reservation(images, max_bytes, self.images, self._now())
         try:
-            yield place
+            yield reservation
         finally:
-            if place.images == 0:
-                self._sending.note(time.monotonic() - place.since, place.queue)
-            self.images -= place.images
-            self.bytes -= place.bytes
+            if reservation.images == 0:
+                self._sending.note(self._now() - reservation.since, reservation.queue)
+            self.images -= reservation.images
+            self.bytes -= reservation.bytes
 
-    def made(self, place: Place, size: int) -> None:
-        """Note that an answer is made, and of how many bytes: from now on it is being sent."""
-        now = time.monotonic()
-        self._making.note(now - place.since, place.queue)
-        self.images -= place.images
-        self.bytes += size - place.bytes
-        place.images, place.bytes, place.queue, place.since = 0, size, self.bytes, now
+    def made(self, reservation: Reservation, size: int) -> None:
+        """Record that a response is computed, and its bytes: from now on it is being sent."""
+        now = self._now()
+        self._making.note(now - reservation.since, reservation.queue)
+        self.images -= reservation.images
+        self.bytes += size - reservation.bytes
+        reservation.images, reservation.bytes, reservation.queue, reservation.since = (
+            0,
+            size,
+            self.bytes,
+            now,
+        )
 
-    def _refuse_beyond(self, images: int, most_bytes: int) -> None:
-        if self.images + images > self._most_images:
+    def _check_capacity(self, images: int, max_bytes: int) -> None:
+        if self.images + images > self._max_images:
             raise ServiceBusy(
                 f"{self.images} images are being made; with {images} more they would be over "
-                f"the {self._most_images} that are made at once. Ask again in a moment.",
+                f"the {self._max_images} that are made at once. Ask again in a moment.",
                 self._making.seconds(self.images),
             )
-        # Half of what is left: so small answers find room beside large ones that nobody takes.
-        if 2 * most_bytes > self._most_bytes - self.bytes:
+        # Half of what is left: so small responses fit beside large ones that nobody reads.
+        if 2 * max_bytes > self._max_bytes - self.bytes:
             raise ServiceBusy(
                 f"{self.bytes / 1e6:.0f} MB of answers are being made or taken, of "
-                f"{self._most_bytes / 1e6:.0f} MB that are held at once; this one may have "
-                f"{most_bytes / 1e6:.1f} MB, more than half of what is left. Ask again in a "
+                f"{self._max_bytes / 1e6:.0f} MB that are held at once; this one may have "
+                f"{max_bytes / 1e6:.1f} MB, more than half of what is left. Ask again in a "
                 "moment, or for less.",
                 self._sending.seconds(self.bytes),
             )

@@ -1,6 +1,6 @@
-"""The routes: checks what is asked, answers with files and JSON, documents itself as OpenAPI.
+"""The routes: validates requests, responds with files and JSON, documents itself as OpenAPI.
 
-Nothing here computes. Errors are JSON objects with `error`, and `parameters` that are at fault.
+Nothing here computes. Errors are JSON objects with `error`, and the invalid `parameters`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
 from pipeline.core.errors import PainterError, ServiceBusy, WorkFailed
-from pipeline.service.answers import HeadAsGet, MadeAnswer
 from pipeline.service.inference import InferenceService
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import Model
@@ -36,6 +35,7 @@ from pipeline.service.queries import (
     ImagesQuery,
     InterpolationQuery,
 )
+from pipeline.service.responses import GeneratedResponse, HeadAsGet
 from pipeline.stages.video import can_write_mp4
 
 LOG = logging.getLogger("uvicorn.error")
@@ -109,13 +109,13 @@ class Health(BaseModel):
     """Of answers that are being made or have not been taken yet, at most."""
 
 
-def create_app(studio: InferenceService) -> FastAPI:
-    """Return the application; it closes the studio when it stops."""
+def create_app(service: InferenceService) -> FastAPI:
+    """Return the application; it closes the service when it stops."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        studio.close()
+        service.close()
 
     app = FastAPI(
         title="painter",
@@ -127,16 +127,16 @@ def create_app(studio: InferenceService) -> FastAPI:
         dependencies=[Depends(check_no_repeats)],
     )
     _add_errors(app)
-    _add_images(app, studio)
-    _add_facts(app, studio)
+    _add_images(app, service)
+    _add_facts(app, service)
     _add_pages(app)
-    app.add_middleware(WithHeaders)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
     return app
 
 
 async def check_no_repeats(request: Request) -> None:
-    """Refuse a parameter that is given twice: one of the two would be passed over."""
+    """Refuse a parameter that is given twice: one of the two would be ignored."""
     names = [name for name, _ in request.query_params.multi_items()]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -149,7 +149,7 @@ async def check_no_repeats(request: Request) -> None:
 
 
 def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of the answers of a route that makes files."""
+    """Return the OpenAPI description of the responses of a route that makes files."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     return {
         200: {
@@ -169,7 +169,7 @@ def _responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _add_images(app: FastAPI, studio: InferenceService) -> None:
+def _add_images(app: FastAPI, service: InferenceService) -> None:
     pictures = ("image/png", "image/jpeg", "image/webp")
 
     @app.get(
@@ -179,7 +179,7 @@ def _add_images(app: FastAPI, studio: InferenceService) -> None:
         responses=_responses(*pictures, "application/zip"),
     )
     async def images(request: Request, query: Annotated[ImagesQuery, Query()]) -> Response:
-        return _answer(studio, request, images_job(studio.model, query))
+        return _respond(service, request, images_job(service.model, query))
 
     @app.get(
         "/v1/grid",
@@ -188,7 +188,7 @@ def _add_images(app: FastAPI, studio: InferenceService) -> None:
         responses=_responses(*pictures),
     )
     async def grid(request: Request, query: Annotated[GridQuery, Query()]) -> Response:
-        return _answer(studio, request, grid_job(studio.model, query))
+        return _respond(service, request, grid_job(service.model, query))
 
     @app.get(
         "/v1/interpolation",
@@ -199,26 +199,26 @@ def _add_images(app: FastAPI, studio: InferenceService) -> None:
     async def interpolation(
         request: Request, query: Annotated[InterpolationQuery, Query()]
     ) -> Response:
-        return _answer(studio, request, interpolation_job(studio.model, query))
+        return _respond(service, request, interpolation_job(service.model, query))
 
 
-def _answer(studio: InferenceService, request: Request, work: Job) -> Response:
-    """Return the answer to a request that has no error in it, whatever the client has already."""
-    tag = entity_tag(studio.model, request)
+def _respond(service: InferenceService, request: Request, work: Job) -> Response:
+    """Return the response to a valid request: 304 if the client has it already."""
+    tag = entity_tag(service.model, request)
     known = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=known)
     name = f'inline; filename="{work.file_name}"'
     headers = {**known, "Content-Disposition": name}
-    return MadeAnswer(lambda: _finished(studio, work), headers, work.media_type)
+    return GeneratedResponse(lambda: _content(service, work), headers, work.media_type)
 
 
 @asynccontextmanager
-async def _finished(studio: InferenceService, work: Job) -> AsyncIterator[bytes]:
-    """Give what the studio answers; a failure of its own is logged, and told as one."""
+async def _content(service: InferenceService, work: Job) -> AsyncIterator[bytes]:
+    """Yield the file that the service makes; an unexpected error is logged, and raised as one."""
     async with AsyncExitStack() as held:
         try:
-            content = await held.enter_async_context(studio.answer(work))
+            content = await held.enter_async_context(service.process(work))
         except PainterError:
             raise
         except Exception as error:
@@ -231,7 +231,7 @@ async def _finished(studio: InferenceService, work: Job) -> AsyncIterator[bytes]
 
 
 def entity_tag(model: Model, request: Request) -> str:
-    """Return what names the bytes of an answer: model, program, device and request."""
+    """Return the ETag of a response: a hash of model, program, device and request."""
     asked = sorted(request.query_params.items())
     parts = [model.sha256, __version__, str(model.device), request.url.path, asked]
     return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
@@ -240,9 +240,9 @@ def entity_tag(model: Model, request: Request) -> str:
 # --- Facts and pages
 
 
-def _add_facts(app: FastAPI, studio: InferenceService) -> None:
+def _add_facts(app: FastAPI, service: InferenceService) -> None:
     formats = ["png", "jpeg", "webp", "gif", *(["mp4"] if can_write_mp4() else [])]
-    about = About(**studio.model.about(), formats=formats, limits=Limits())
+    about = About(**service.model.about(), formats=formats, limits=Limits())
 
     @app.get("/v1/model", summary="What it is, how it was trained, its score")
     async def model() -> About:
@@ -250,8 +250,8 @@ def _add_facts(app: FastAPI, studio: InferenceService) -> None:
 
     @app.get("/healthz", summary="Whether it works")
     async def healthz() -> Health:
-        room = studio.room
-        return Health(status="ok", in_progress=room.images, waiting_bytes=room.bytes)
+        capacity = service.capacity
+        return Health(status="ok", in_progress=capacity.images, waiting_bytes=capacity.bytes)
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -272,14 +272,14 @@ def _add_pages(app: FastAPI) -> None:
         route(path, name)
 
 
-class WithHeaders:
-    """Puts `HEADERS` on every answer."""
+class SecurityHeaders:
+    """Puts `HEADERS` on every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and the answer back with the headers."""
+        """Pass a request on, and the response back with the headers."""
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,8 +1,8 @@
-"""Gathers the images of many requests into batches of fixed sizes, in threads of its own.
+"""Dynamic batching: the images of many requests in batches of fixed sizes, in worker threads.
 
-What waits when a thread becomes free is computed together; nothing waits for company. The libraries
-may choose another order of sums for another size of batch. So every batch is filled up to one of
-the sizes that are known to give an image the same bits: it is the same alone and in a crowd.
+What is queued when a worker becomes free is computed together; no request waits for others. The
+libraries may choose another order of sums for another batch size. So every batch is padded to one
+of the sizes that are known to give an image the same bits: an image does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Compute = Callable[[torch.Tensor], np.ndarray]
 
 
 class BatchQueue(Protocol):
-    """Turns latents into images, some time later."""
+    """Turns latents into images, asynchronously."""
 
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
-        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
+        """Return a future of the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
 
-        Whoever cancels the promise need not be given them.
+        If the future is cancelled, they need not be computed.
         """
 
     def close(self) -> None:
         """Finish what was begun, and end."""
 
 
-class _Job:
-    """One request's rows, and what has been computed of them."""
+class _Pending:
+    """One request's rows, and their images so far."""
 
     def __init__(self, rows: int) -> None:
         self.future: Future[np.ndarray] = Future()
@@ -43,7 +43,7 @@ class _Job:
         self._lock = threading.Lock()
 
     def put(self, row: int, image: np.ndarray) -> None:
-        """Take the image of one row; the last one fulfils the promise."""
+        """Store the image of one row; the last one sets the future's result."""
         with self._lock:
             self._images[row] = image
             self._left -= 1
@@ -52,7 +52,7 @@ class _Job:
             self.future.set_result(np.stack([i for i in self._images if i is not None]))
 
     def fail(self, error: Exception) -> None:
-        """Break the promise, once."""
+        """Set the future's exception, once."""
         with self._lock:
             if not self.future.done() and self.future.set_running_or_notify_cancel():
                 self.future.set_exception(error)
@@ -72,12 +72,12 @@ class Batcher:
 
         Args:
             compute: called with as many rows as one of the sizes; by all workers at once.
-            sizes: of batches, as `steady_sizes` finds them; at least one.
+            sizes: of batches, as `deterministic_sizes` returns them; at least one.
             workers: threads; at least 1.
             prepare: called once in each thread.
         """
         self._compute, self._sizes, self._prepare = compute, sorted(sizes), prepare
-        self._waiting: deque[tuple[_Job, int, torch.Tensor]] = deque()
+        self._waiting: deque[tuple[_Pending, int, torch.Tensor]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -88,14 +88,14 @@ class Batcher:
             thread.start()
 
     def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
-        """Promise the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
+        """Return a future of the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
 
-        Of a promise that is cancelled, no row is computed whose batch has not begun.
+        Of a future that is cancelled, no row is computed whose batch has not begun.
 
         Raises:
             RuntimeError: if it is closed.
         """
-        job = _Job(len(z))
+        job = _Pending(len(z))
         with self._changed:
             if self._closed:
                 raise RuntimeError("The batcher is closed.")
@@ -104,7 +104,7 @@ class Batcher:
         job.future.add_done_callback(lambda future: self._drop(job) if future.cancelled() else None)
         return job.future
 
-    def _drop(self, unwanted: _Job) -> None:
+    def _drop(self, unwanted: _Pending) -> None:
         """Forget the rows of a job that nobody waits for."""
         with self._changed:
             self._waiting = deque(row for row in self._waiting if row[0] is not unwanted)
@@ -122,15 +122,15 @@ class Batcher:
         while batch := self._take():
             try:
                 size = next(size for size in self._sizes if size >= len(batch))
-                images = self._compute(padded([z for _, _, z in batch], size))
-            except Exception as error:  # it belongs to those who wait for it
+                images = self._compute(pad_batch([z for _, _, z in batch], size))
+            except Exception as error:  # raised by the futures of this batch
                 for job, _, _ in batch:
                     job.fail(error)
                 continue
             for (job, row, _), image in zip(batch, images, strict=False):
                 job.put(row, image)
 
-    def _take(self) -> list[tuple[_Job, int, torch.Tensor]]:
+    def _take(self) -> list[tuple[_Pending, int, torch.Tensor]]:
         """Return the next rows, waiting for the first; none when all is done and closed."""
         with self._changed:
             while not self._waiting and not self._closed:
@@ -139,38 +139,40 @@ class Batcher:
             return [self._waiting.popleft() for _ in range(count)]
 
 
-def padded(rows: list[torch.Tensor], size: int) -> torch.Tensor:
-    """Return rows (D,) as one tensor (size, D), zeros after the last."""
+def pad_batch(rows: list[torch.Tensor], size: int) -> torch.Tensor:
+    """Return rows (D,) as one tensor (size, D), padded with zeros."""
     z = torch.stack(rows)
     return torch.cat([z, z.new_zeros(size - len(z), z.shape[1])])
 
 
-def steady_sizes(compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> list[int]:
-    """Return sizes of batches in which an image has the same bits, at every place of each.
+def deterministic_sizes(
+    compute: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor
+) -> list[int]:
+    """Return batch sizes in which an image has the same bits, at every position of each.
 
-    No library promises that, for any size, so it is tried: each z at each place. The largest size
-    is halved until it agrees with itself; smaller ones are there to spare work when few wait.
+    No library promises that, for any size, so it is tested: each z at each position. The largest
+    size is halved until it agrees with itself; smaller ones save work when few rows are queued.
 
     Args:
         compute: from z (N, D) to images, before anything is rounded.
         z: examples (N, D), all different; N is the largest size to try.
     """
     largest = len(z)
-    while largest > 1 and not _agree(compute, z[:largest], compute(z[:largest]), largest):
+    while largest > 1 and not _same_bits(compute, z[:largest], compute(z[:largest]), largest):
         largest //= 2
     z = z[:largest]
     images = compute(z)
     smaller = [largest >> halvings for halvings in range(1, largest.bit_length())]
-    return [largest, *(size for size in smaller if _agree(compute, z, images, size))]
+    return [largest, *(size for size in smaller if _same_bits(compute, z, images, size))]
 
 
-def _agree(
+def _same_bits(
     compute: Callable[[torch.Tensor], torch.Tensor],
     z: torch.Tensor,
     images: torch.Tensor,
     size: int,
 ) -> bool:
-    """Tell whether batches of a size give the images that are expected, at each place."""
+    """Tell whether batches of a size give the expected images, at each position."""
     return all(
         torch.equal(compute(z.roll(-first, 0)[:size]), images.roll(-first, 0)[:size])
         for first in range(len(z))

@@ -1,7 +1,7 @@
-"""Where requests become files: admitted if there is room, computed in batches, encoded.
+"""The inference service: requests are admitted, computed in batches and encoded.
 
-Its methods belong to the thread of the event loop; batches and files are made in threads of their
-own.
+Its methods belong to the thread of the event loop; batches and files are computed in threads of
+their own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 
 import torch
 
-from pipeline.service.admission import Room
-from pipeline.service.batching import Batcher, BatchQueue, steady_sizes
+from pipeline.service.admission import Capacity
+from pipeline.service.batching import Batcher, BatchQueue, deterministic_sizes
 from pipeline.service.jobs import Job
 from pipeline.service.model import Model
 from pipeline.system.parallel import usable_cores
@@ -31,53 +31,53 @@ class InferenceService:
     """A model, and the threads that answer requests for its images."""
 
     def __init__(
-        self, model: Model, gatherer: BatchQueue | None = None, room: Room | None = None
+        self, model: Model, batches: BatchQueue | None = None, capacity: Capacity | None = None
     ) -> None:
         """Start the threads.
 
         Args:
-            model: what paints.
-            gatherer: what computes; by default batches on the model's device.
-            room: how much may be made and wait to be taken at once.
+            model: the generator.
+            batches: computes the images; by default in batches on the model's device.
+            capacity: limits of what may be pending at once.
         """
         self.model = model
-        self.room = room or Room()
-        self._gatherer = gatherer or make_batcher(model)
+        self.capacity = capacity or Capacity()
+        self._batches = batches or make_batcher(model)
         self._encoders = ThreadPoolExecutor(
             usable_cores(), "files", partial(torch.set_num_threads, 1)
         )
 
     @asynccontextmanager
-    async def answer(self, job: Job) -> AsyncIterator[bytes]:
-        """Give the file that a job makes; it counts as waiting until the context is left.
+    async def process(self, job: Job) -> AsyncIterator[bytes]:
+        """Yield the file that a job makes; it counts as pending until the context is left.
 
-        Cancelled, it makes nothing more.
+        If it is cancelled, it computes nothing more.
 
         Raises:
-            ServiceBusy: if there is no room for its images or its bytes now.
+            ServiceBusy: if there is not enough capacity for its images or its bytes now.
         """
-        with self.room.place(len(job.z), job.most_bytes) as place:
-            content = await self._made(job)
-            self.room.made(place, len(content))
+        with self.capacity.reserve(len(job.z), job.max_bytes) as reservation:
+            content = await self._compute(job)
+            self.capacity.made(reservation, len(content))
             yield content
 
-    async def _made(self, job: Job) -> bytes:
-        left = threading.Event()
+    async def _compute(self, job: Job) -> bytes:
+        cancelled = threading.Event()
         try:
-            pixels = await asyncio.wrap_future(self._gatherer.submit(job.z))
+            pixels = await asyncio.wrap_future(self._batches.submit(job.z))
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._encoders, job.finish, pixels, left)
+            return await loop.run_in_executor(self._encoders, job.finish, pixels, cancelled)
         finally:
-            left.set()  # a file that is being written is no longer wanted, if it is not finished
+            cancelled.set()  # of a file that is still being encoded
 
     def close(self) -> None:
         """Finish what was begun, and end the threads."""
-        self._gatherer.close()
+        self._batches.close()
         self._encoders.shutdown()
 
 
 def make_batcher(model: Model) -> Batcher:
-    """Return what computes a model's images in batches that leave each image's bits alone.
+    """Return a batcher of a model's images whose bits do not depend on the batch.
 
     On a CPU as many batches at once as there are cores, up to `CPU_WORKERS`: several threads that
     each wait for all cores are slower.
@@ -89,5 +89,5 @@ def make_batcher(model: Model) -> Batcher:
     torch.backends.cudnn.deterministic = True  # its fastest kernels add in the order of arrival
     examples = model.examples(CPU_BATCH if on_cpu else GPU_BATCH)
     with ThreadPoolExecutor(1, initializer=prepare) as thread:  # as the workers compute
-        sizes = thread.submit(steady_sizes, model.tensors, examples).result()
+        sizes = thread.submit(deterministic_sizes, model.tensors, examples).result()
     return Batcher(model.pixels, sizes, workers, prepare)

@@ -1,4 +1,4 @@
-"""From a checked request to the work that answers it: which z, and what becomes of their pixels."""
+"""From a validated request to its job: which z, and how their images are encoded."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 
 from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError
+from pipeline.families.noise.distributions import NoiseDistribution, parse_noise
 from pipeline.families.noise.latents import walk
-from pipeline.families.noise.laws import NoiseLaw, parse_noise
 from pipeline.service.model import Model
 from pipeline.service.queries import (
     MAX_PARAMETER,
     MAX_PIXELS,
     SHEET_COLUMNS,
     GridQuery,
+    ImageQuery,
     ImagesQuery,
     InterpolationQuery,
-    Look,
 )
-from pipeline.service.render import MEDIA_TYPES, encode, finished, side_by_side, video, zipped
+from pipeline.service.render import MEDIA_TYPES, encode, encode_zip, make_grid, resize_each, video
 from pipeline.stages.video import VIDEO_EXTRA, can_write_mp4
 
 GRID_CELL = 128
@@ -34,8 +34,8 @@ _HEAD_BYTES = 2048
 """Of a file at most, beside its pixels: markers, palette, name in a zip."""
 
 
-class Unwanted(Exception):  # noqa: N818 - reads as the event that it is
-    """Nobody waits for a file any more."""
+class Cancelled(Exception):  # noqa: N818 - reads as the event that it is
+    """The client has left: the file is not needed any more."""
 
 
 @dataclass(frozen=True)
@@ -47,34 +47,34 @@ class Job:
     output: OutputConfig
     """Size and file settings of each image."""
     encode: Callable[[Iterator[np.ndarray]], bytes]
-    """From the images in that size, uint8 (S, S, 3), to the file that answers."""
+    """From the images in that size, uint8 (S, S, 3), to the file."""
     media_type: str
     file_name: str
 
     @property
-    def most_bytes(self) -> int:
+    def max_bytes(self) -> int:
         """Return how large the file may become: no format takes more than the pixels do."""
         return len(self.z) * (3 * self.output.output_size**2 + _HEAD_BYTES)
 
-    def finish(self, pixels: np.ndarray, left: threading.Event | None = None) -> bytes:
-        """Return the file that answers.
+    def finish(self, pixels: np.ndarray, cancelled: threading.Event | None = None) -> bytes:
+        """Return the file.
 
         Args:
             pixels: of the generator, uint8 (N, s, s, 3).
-            left: set once nobody waits for the file.
+            cancelled: set once the client has left.
 
         Raises:
-            Unwanted: as soon as `left` is set.
+            Unwanted: as soon as `cancelled` is set.
         """
-        return self.encode(_while_wanted(finished(pixels, self.output), left))
+        return self.encode(_while_wanted(resize_each(pixels, self.output), cancelled))
 
 
 def _while_wanted(
-    images: Iterator[np.ndarray], left: threading.Event | None
+    images: Iterator[np.ndarray], cancelled: threading.Event | None
 ) -> Iterator[np.ndarray]:
     for image in images:
-        if left is not None and left.is_set():
-            raise Unwanted
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled
         yield image
 
 
@@ -87,7 +87,7 @@ def images_job(model: Model, query: ImagesQuery) -> Job:
     numbers, kind = query.numbers, query.format
     size = query.size or model.output.output_size
     output = replace(model.output, output_size=size)
-    _refuse_large(len(numbers), size)
+    _check_size(len(numbers), size)
     ending = "jpg" if kind == "jpeg" else kind
     name = f"{model.slug}-seed{query.seed}-{numbers[0]}"
 
@@ -96,7 +96,7 @@ def images_job(model: Model, query: ImagesQuery) -> Job:
 
     def several(images: Iterator[np.ndarray]) -> bytes:
         named = zip(numbers, images, strict=True)
-        return zipped({f"{number}.{ending}": encode(i, kind, output) for number, i in named})
+        return encode_zip({f"{number}.{ending}": encode(i, kind, output) for number, i in named})
 
     z = _latents(model, query, numbers)
     if len(numbers) == 1:
@@ -112,10 +112,10 @@ def grid_job(model: Model, query: GridQuery) -> Job:
     """
     size = query.size or min(GRID_CELL, model.output.output_size)
     output = replace(model.output, output_size=size)
-    _refuse_large(len(query.numbers), size)
+    _check_size(len(query.numbers), size)
 
     def sheet(images: Iterator[np.ndarray]) -> bytes:
-        return encode(side_by_side(list(images), query.columns), query.format, output)
+        return encode(make_grid(list(images), query.columns), query.format, output)
 
     z = _latents(model, query, query.numbers)
     ending = "jpg" if query.format == "jpeg" else query.format
@@ -132,13 +132,15 @@ def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
     size = query.size or min(FRAME, model.output.output_size)
     output = replace(model.output, output_size=size)
     if query.format == "mp4":
-        _refuse_mp4(size)
+        _check_mp4(size)
     keys = _latents(model, query, query.numbers)
-    z = walk(_law(model, query), keys, query.frames_per_step, query.loop, len(model.classes))
-    _refuse_large(len(z), size)
+    z = walk(
+        _distribution(model, query), keys, query.frames_per_step, query.loop, len(model.classes)
+    )
+    _check_size(len(z), size)
 
     def sheet(images: Iterator[np.ndarray]) -> bytes:
-        return encode(side_by_side(list(images), SHEET_COLUMNS), "jpeg", output)
+        return encode(make_grid(list(images), SHEET_COLUMNS), "jpeg", output)
 
     def moving(images: Iterator[np.ndarray]) -> bytes:
         return video(images, query.format, query.fps, query.loop)
@@ -149,7 +151,7 @@ def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
     return Job(z, output, sheet if is_sheet else moving, MEDIA_TYPES[query.format], name)
 
 
-def _refuse_mp4(size: int) -> None:
+def _check_mp4(size: int) -> None:
     if size % 2:
         raise ConfigError(f"size is {size}; an MP4 needs an even number of pixels.")
     if not can_write_mp4():
@@ -159,7 +161,7 @@ def _refuse_mp4(size: int) -> None:
         )
 
 
-def _refuse_large(count: int, size: int) -> None:
+def _check_size(count: int, size: int) -> None:
     if count * size**2 > MAX_PIXELS:
         most = MAX_PIXELS // size**2
         raise ConfigError(
@@ -168,18 +170,18 @@ def _refuse_large(count: int, size: int) -> None:
         )
 
 
-def _law(model: Model, query: Look) -> NoiseLaw:
+def _distribution(model: Model, query: ImageQuery) -> NoiseDistribution:
     if query.noise is None:
-        return model.law
-    law = parse_noise(query.noise)
-    if max(abs(law.first), abs(law.second)) > MAX_PARAMETER:
+        return model.distribution
+    distribution = parse_noise(query.noise)
+    if max(abs(distribution.first), abs(distribution.second)) > MAX_PARAMETER:
         raise ConfigError(
             f"noise is {query.noise!r}; expected parameters from -{MAX_PARAMETER:g} to "
             f"{MAX_PARAMETER:g}."
         )
-    return law
+    return distribution
 
 
-def _latents(model: Model, query: Look, numbers: list[int]) -> torch.Tensor:
-    law = _law(model, query)
-    return model.latents(query.seed, numbers, law, query.truncation, query.wanted_class)
+def _latents(model: Model, query: ImageQuery, numbers: list[int]) -> torch.Tensor:
+    distribution = _distribution(model, query)
+    return model.latents(query.seed, numbers, distribution, query.truncation, query.wanted_class)

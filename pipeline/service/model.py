@@ -18,12 +18,12 @@ import torch
 from pipeline import __version__
 from pipeline.config import OutputConfig
 from pipeline.core.errors import PainterError
-from pipeline.core.text import legible_values
+from pipeline.core.text import escape_values
+from pipeline.families.noise.distributions import NoiseDistribution
 from pipeline.families.noise.latents import truncate
-from pipeline.families.noise.laws import NoiseLaw
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of
-from pipeline.models.samplers import class_number
+from pipeline.models.samplers import class_index
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
@@ -35,7 +35,7 @@ from pipeline.stages.export import FILE
 from pipeline.system.storage import file_sha256
 
 SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)
-"""What of a score is told, beside whether it can be compared with the leaderboard's."""
+"""Keys of a score that are public, beside whether it can be compared with the leaderboard's."""
 
 
 class Model:
@@ -54,7 +54,7 @@ class Model:
 
         Args:
             snapshot: generator and config.
-            name: what people call it.
+            name: shown to users.
             sha256: of the snapshot's file.
             device: where it runs.
             score: of its images, as `painter score` writes it.
@@ -68,9 +68,9 @@ class Model:
         self._trained_on = trained_on
 
     @property
-    def law(self) -> NoiseLaw:
+    def distribution(self) -> NoiseDistribution:
         """Return the law of noise that it was trained on."""
-        return self._latents.law
+        return self._latents.distribution
 
     @property
     def output(self) -> OutputConfig:
@@ -91,7 +91,7 @@ class Model:
         self,
         seed: int,
         numbers: Sequence[int],
-        law: NoiseLaw | None = None,
+        distribution: NoiseDistribution | None = None,
         truncation: float | None = None,
         wanted_class: str | None = None,
     ) -> torch.Tensor:
@@ -108,12 +108,12 @@ class Model:
         Raises:
             ConfigError: if there is no such class.
         """
-        drawn = replace(self._latents, law=law or self.law)
-        wanted = class_number(self._snapshot.config, wanted_class)
+        drawn = replace(self._latents, distribution=distribution or self.distribution)
+        wanted = class_index(self._snapshot.config, wanted_class)
         z = drawn.images(seed, [number - 1 for number in numbers], wanted)
         if truncation is None:
             truncation = self.output.truncation
-        return truncate(drawn.law, z, truncation, drawn.classes)
+        return truncate(drawn.distribution, z, truncation, drawn.classes)
 
     def pixels(self, z: torch.Tensor) -> np.ndarray:
         """Return the images of z (N, D) as the generator makes them: uint8 (N, s, s, 3)."""
@@ -124,7 +124,7 @@ class Model:
         return self._sampler.tensors_of(z)
 
     def examples(self, count: int) -> torch.Tensor:
-        """Return z (count, D) to try something with."""
+        """Return z (count, D) to test batch sizes with."""
         return self.latents(0, range(1, count + 1))
 
     def about(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Model:
             "noise": config.values()["noise"],
             "classes": list(self.classes),
             "trained_on": self._trained_on,
-            "score": None if score is None else _told(score),
+            "score": None if score is None else _public_score(score),
             "settings": {
                 section: getattr(config, section).__dict__ | {}
                 for section in ("data", "network", "training", "output")
@@ -151,14 +151,14 @@ class Model:
         }
 
 
-def _told(score: Mapping[str, object]) -> dict[str, object]:
-    # What does not say that it is comparable, as scores on the way, is not.
+def _public_score(score: Mapping[str, object]) -> dict[str, object]:
+    # A score without the key, such as a validation score, is not comparable.
     comparable = score.get(COMPARABLE) is True
     return {key: score.get(key) for key in SCORE_KEYS} | {COMPARABLE: comparable}
 
 
 def load_model(path: Path, device: torch.device) -> Model:
-    """Read a snapshot, and what the folder that it lies in says about it.
+    """Load a snapshot, and the score and training data from its run folder.
 
     Raises:
         RunError: if the snapshot is missing, damaged, or something else.
@@ -181,7 +181,7 @@ def _own_score(run: RunFolder, sha256: str) -> Score | None:
     """Return the run's score, unless it is known to be that of another snapshot's images."""
     made: dict[str, Any] = {}
     with suppress(PainterError):  # missing or damaged: it only informs
-        made = read_json(run.made)
+        made = read_json(run.generation_record)
     try:
         score = read_score(run)
     except PainterError:
@@ -198,5 +198,5 @@ def _training_data(run: RunFolder) -> dict[str, Any] | None:
         data = run.read_data()
     except PainterError:
         return None
-    told = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
-    return dict(legible_values(told))
+    summary = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
+    return dict(escape_values(summary))

@@ -1,4 +1,4 @@
-"""What may be asked for: the parameters of each route, their ranges and defaults.
+"""Query parameters of each route, their ranges and defaults.
 
 The same classes check requests and describe the API in its OpenAPI page. What is not listed
 here is refused.
@@ -14,14 +14,14 @@ from pydantic.json_schema import SkipJsonSchema
 MAX_IMAGES = 64
 MAX_FRAMES = 240
 MAX_PIXELS = 2**24
-"""Of one answer: 64 images of 512 x 512."""
+"""Of one response: 64 images of 512 x 512."""
 MAX_SIDE = 1024
 MAX_NUMBER = 10**9 - 1
 SHEET_COLUMNS = 8
 MAX_PARAMETER = 10.0
 """Of a law of noise: far beyond what any generator was trained on."""
 MAX_KEYS = 8
-_Absent = SkipJsonSchema[None]
+_Optional = SkipJsonSchema[None]
 """A parameter that may be left out, not given as null."""
 
 
@@ -31,35 +31,35 @@ def _numbers(least: int, most: int) -> str:
     return f"^{number}(,{number}){{{least - 1},{most - 1}}}$"
 
 
-class Look(BaseModel):
-    """What all images have in common."""
+class ImageQuery(BaseModel):
+    """Parameters that all routes share."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Which set of images, as of painter generate."
     )
-    truncation: Annotated[float, Field(ge=0, le=2)] | _Absent = Field(
+    truncation: Annotated[float, Field(ge=0, le=2)] | _Optional = Field(
         default=None,
         description="z drawn towards the mean of its law; 1 is as trained [default: the model's].",
     )
-    noise: Annotated[str, Field(max_length=60)] | _Absent = Field(
+    noise: Annotated[str, Field(max_length=60)] | _Optional = Field(
         default=None,
         description="Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale) "
         f"with parameters of at most {MAX_PARAMETER:g} [default: as trained].",
         examples=["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"],
     )
-    wanted_class: Annotated[str, Field(max_length=200)] | _Absent = Field(
+    wanted_class: Annotated[str, Field(max_length=200)] | _Optional = Field(
         default=None,
         alias="class",
         description="Class of all images, if the generator knows classes [default: any].",
     )
-    size: Annotated[int, Field(ge=8, le=MAX_SIDE)] | _Absent = Field(
+    size: Annotated[int, Field(ge=8, le=MAX_SIDE)] | _Optional = Field(
         default=None, description="Side of an image in pixels [default: the model's]."
     )
 
 
-class ImagesQuery(Look):
+class ImagesQuery(ImageQuery):
     """Parameters of /v1/images."""
 
     count: int = Field(
@@ -71,7 +71,7 @@ class ImagesQuery(Look):
         le=MAX_NUMBER,
         description="Number of the first; painter generate names its files so.",
     )
-    images: Annotated[str, Field(pattern=_numbers(1, MAX_IMAGES))] | _Absent = Field(
+    images: Annotated[str, Field(pattern=_numbers(1, MAX_IMAGES))] | _Optional = Field(
         default=None,
         description="Numbers of the images, instead of first and count.",
         examples=["3,14,15"],
@@ -80,15 +80,15 @@ class ImagesQuery(Look):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_way_to_choose(cls, values: Any) -> Any:
+    def _check_exclusive(cls, values: Any) -> Any:
         if isinstance(values, dict) and "images" in values and {"first", "count"} & values.keys():
             raise ValueError("give either images, or first and count")
         return values
 
     @field_validator("images")
     @classmethod
-    def _each_once(cls, images: str | None) -> str | None:
-        if images is not None and len(set(_listed(images))) < len(_listed(images)):
+    def _check_unique(cls, images: str | None) -> str | None:
+        if images is not None and len(set(_parse_numbers(images))) < len(_parse_numbers(images)):
             raise ValueError("names an image twice")
         return images
 
@@ -96,17 +96,17 @@ class ImagesQuery(Look):
     def numbers(self) -> list[int]:
         """Return the numbers of the images, in order."""
         if self.images is not None:
-            return _listed(self.images)
+            return _parse_numbers(self.images)
         return list(range(self.first, self.first + self.count))
 
 
-class GridQuery(Look):
+class GridQuery(ImageQuery):
     """Parameters of /v1/grid."""
 
     rows: int = Field(default=4, ge=1, le=8)
     columns: int = Field(default=4, ge=1, le=8)
     first: int = Field(default=1, ge=1, le=MAX_NUMBER, description="Number of the first image.")
-    size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
+    size: Annotated[int, Field(ge=8, le=512)] | _Optional = Field(
         default=None, description="Side of one image in pixels [default: at most 128]."
     )
     format: Literal["png", "jpeg", "webp"] = "png"
@@ -117,7 +117,7 @@ class GridQuery(Look):
         return list(range(self.first, self.first + self.rows * self.columns))
 
 
-class InterpolationQuery(Look):
+class InterpolationQuery(ImageQuery):
     """Parameters of /v1/interpolation."""
 
     images: str = Field(
@@ -130,7 +130,7 @@ class InterpolationQuery(Look):
     )
     fps: float = Field(default=24.0, ge=1, le=50, description="Frames a second.")
     loop: bool = Field(default=True, description="Walk back to the first, and repeat.")
-    size: Annotated[int, Field(ge=8, le=512)] | _Absent = Field(
+    size: Annotated[int, Field(ge=8, le=512)] | _Optional = Field(
         default=None, description="Side of a frame in pixels [default: the model's]."
     )
     format: Literal["gif", "mp4", "sheet"] = Field(
@@ -142,10 +142,10 @@ class InterpolationQuery(Look):
     @property
     def numbers(self) -> list[int]:
         """Return the numbers of the key frames, in order."""
-        return _listed(self.images)
+        return _parse_numbers(self.images)
 
     @model_validator(mode="after")
-    def _not_too_long(self) -> Self:
+    def _check_length(self) -> Self:
         steps = len(self.numbers) - (0 if self.loop else 1)
         if steps * self.frames_per_step >= MAX_FRAMES:
             raise ValueError(
@@ -155,5 +155,5 @@ class InterpolationQuery(Look):
         return self
 
 
-def _listed(numbers: str) -> list[int]:
+def _parse_numbers(numbers: str) -> list[int]:
     return [int(number) for number in numbers.split(",")]

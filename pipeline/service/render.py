@@ -1,4 +1,4 @@
-"""From pixels to files in memory: PNG, JPEG, WebP, zip, GIF, MP4. Pure: same pixels, same bytes."""
+"""Encodes images in memory: PNG, JPEG, WebP, zip, GIF, MP4. Pure: same pixels, same bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from PIL import Image
 
 from pipeline.config import OutputConfig
 from pipeline.models.jpeg import encode_jpeg
-from pipeline.models.samplers import enlarge
+from pipeline.models.samplers import resize_images
 from pipeline.stages.video import write_video
 from pipeline.system.image_writers import zip_entry
 
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-"""Brushwork hardly repeats: no larger than at zlib's defaults, in a quarter of the time."""
+"""Paintings hardly repeat: no larger than at zlib's defaults, in a quarter of the time."""
 WEBP_QUALITY = 90
 WEBP_METHOD = 2
 """How long the encoder searches, 0 to 6: the default, 4, takes five times as long."""
@@ -35,10 +35,10 @@ MEDIA_TYPES = {
 }
 
 
-def finished(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
-    """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each enlarged by itself."""
+def resize_each(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
+    """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each resized by itself."""
     for start in range(len(pixels)):
-        yield enlarge(pixels[start : start + 1], output)[0]
+        yield resize_images(pixels[start : start + 1], output)[0]
 
 
 def encode(image: np.ndarray, kind: str, output: OutputConfig) -> bytes:
@@ -56,7 +56,7 @@ def encode(image: np.ndarray, kind: str, output: OutputConfig) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
+def encode_zip(files: Mapping[str, bytes]) -> bytes:
     """Return a stored zip of files in the given order, with fixed dates."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -65,13 +65,13 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def side_by_side(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+def make_grid(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
     """Return uint8 images (S, S, 3) in rows: (R * S, columns * S, 3), black where none is left."""
     side = images[0].shape[0]
     rows = math.ceil(len(images) / columns)
     sheet = np.zeros((rows * side, columns * side, 3), np.uint8)
-    for place, image in enumerate(images):
-        row, column = divmod(place, columns)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = image
     return sheet
 

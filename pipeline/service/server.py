@@ -1,4 +1,4 @@
-"""Listens, and stops when told to: what was begun is finished, nothing new is taken."""
+"""The server: listens, and stops gracefully: what was begun is finished, nothing new accepted."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from pipeline.core.errors import ConfigError
-from pipeline.service.connection import PATIENCE as CLIENT_PATIENCE
-from pipeline.service.connection import PatientProtocol
+from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
 
-PATIENCE = 120
-"""Seconds that a client has to take its answer when the server stops."""
+SHUTDOWN_TIMEOUT = 120
+"""Seconds that a client has to read its response when the server stops."""
 _BACKLOG = 2048
 
 
@@ -57,14 +56,16 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
-def make_server(app: FastAPI, patience: float = CLIENT_PATIENCE) -> uvicorn.Server:
+def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn.Server:
     """Return a server that is quiet unless something fails.
 
     Args:
-        app: what answers.
-        patience: seconds in which a client has to take a piece of its answer, or finish asking.
+        app: the application.
+        client_timeout: seconds in which a client must read a chunk, or finish its request.
     """
-    protocol = type("Protocol", (PatientProtocol, AutoHTTPProtocol), {"patience": patience})
+    protocol = type(
+        "Protocol", (TimeoutProtocol, AutoHTTPProtocol), {"client_timeout": client_timeout}
+    )
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -72,20 +73,20 @@ def make_server(app: FastAPI, patience: float = CLIENT_PATIENCE) -> uvicorn.Serv
             log_level="warning",
             access_log=False,
             lifespan="on",
-            timeout_graceful_shutdown=PATIENCE,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     )
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Answer requests until SIGTERM or Ctrl+C; then finish what was begun."""
-    with _signals_mean_stop():
+    with _absorb_signals():
         make_server(app).run(sockets=[listener])
 
 
 @contextmanager
-def _signals_mean_stop() -> Iterator[None]:
-    """Take the signals that the server raises once more after it has stopped because of them."""
+def _absorb_signals() -> Iterator[None]:
+    """Ignore the signals that the server raises once more after it has stopped because of them."""
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {kind: signal.signal(kind, lambda *_: None) for kind in kinds}
     try:

@@ -1,1 +1,1 @@
-"""One composition a stage, which the command line, a kernel, a study and the dry run call."""
+"""The stages (train, generate, ...), called by the command line, kernels, studies and dry runs."""

@@ -1,4 +1,4 @@
-"""The arithmetic stage: averages of latents, added and subtracted, as one picture.
+"""The arithmetic stage: averages of latents, added and subtracted, as one image.
 
 Reads a snapshot, writes a PNG: a row a term with its images and the image of their average, and
 below the averages the image of the result. After Radford et al. 2016, section 6.3.2, where single
@@ -21,7 +21,7 @@ from pipeline.families.noise.latents import average, signed_sum
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.system.storage import atomic_file
 
-_INK = "#333333"
+_TEXT_COLOUR = "#333333"
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Row:
 def compute(sampler: NoiseSampler, terms: Sequence[Term]) -> tuple[list[Row], np.ndarray]:
     """Return a row a term, and the image of the sum, uint8 (S, S, 3).
 
-    The sum of averages keeps the noise's mean if one term more is added than subtracted, and its
-    variance if there are as many terms as images in each; the generator has seen no other noise.
+    The sum of averages keeps the noise's mean if one more term is added than subtracted, and its
+    variance if there are as many terms as images in each; the generator knows no other noise.
     """
     latents = [sampler.latents(term.images) for term in terms]
     averages = [average(z) for z in latents]
@@ -93,7 +93,7 @@ def draw(rows: Sequence[Row], result: np.ndarray) -> Image.Image:
 
 
 class _Sheet:
-    """A grid of captioned images; the last column, apart from the others, holds what is summed."""
+    """A grid of captioned images; the last column, set apart, holds the averages and the result."""
 
     def __init__(self, side: int, operands: int, lines: int) -> None:
         self._side = side
@@ -116,13 +116,15 @@ class _Sheet:
         middle = self._gap + line * self._height + self._side // 2
         font = ImageFont.load_default(3 * self._text)
         place = (self._last - self._side // 4, middle)
-        self._draw.text(place, symbol, _INK, font, anchor="mm")
+        self._draw.text(place, symbol, _TEXT_COLOUR, font, anchor="mm")
 
     def _put(self, image: np.ndarray, left: int, line: int, caption: str) -> None:
         top = self._gap + line * self._height
         self.picture.paste(Image.fromarray(image), (left, top))
         centre = (left + self._side // 2, top + self._side + self._text)
-        self._draw.text(centre, caption, _INK, ImageFont.load_default(self._text), anchor="mm")
+        self._draw.text(
+            centre, caption, _TEXT_COLOUR, ImageFont.load_default(self._text), anchor="mm"
+        )
 
 
 def formula(terms: Sequence[Term]) -> str:

@@ -1,4 +1,4 @@
-"""What a run will take on this machine: `painter train --dry-run`.
+"""Estimates time and memory of a run on this machine: `painter train --dry-run`.
 
 Takes a few real training steps on the run's own images, in memory, and writes no run folder.
 """
@@ -30,37 +30,37 @@ from pipeline.training.schedule import described
 from pipeline.training.setup import set_up
 from pipeline.training.state import TrainingState
 
-WARM_UP = 2
-"""First steps that do not count: they choose algorithms and allocate memory."""
-STEPS = 6
-"""Steps that count."""
+WARM_UP_STEPS = 2
+"""First steps that are not measured: they choose algorithms and allocate memory."""
+MEASURED_STEPS = 6
+"""Steps that are measured."""
 MAX_SECONDS = 10.0
-"""No further step is begun after these, so that large networks are measured by fewer."""
+"""No further step starts after so many, so that large networks are measured by fewer steps."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a few steps have shown."""
+    """What a few measured steps cost."""
 
     steps: int
     """How many were measured."""
-    seconds_a_step: float
+    seconds_per_step: float
     """Median of these."""
     batch_size: int
     """Images a step."""
     memory: int
-    """Bytes that training takes at its peak: on the GPU, or by which the process grows."""
+    """Peak memory of training in bytes: on the GPU, or by which the process grows."""
     state: int
     """Bytes of `state.pt`."""
     snapshot: int
     """Bytes of a snapshot's weights."""
     parameters: tuple[int, ...]
-    """Trainable numbers of each network."""
+    """Trainable parameters of each network."""
 
     @property
     def images_per_second(self) -> float:
-        """Training images a second."""
-        return self.batch_size / self.seconds_a_step
+        """Training images per second."""
+        return self.batch_size / self.seconds_per_step
 
 
 def measure(
@@ -69,46 +69,48 @@ def measure(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
     labels: torch.Tensor | None = None,
-    made: torch.Tensor | None = None,
+    source_images: torch.Tensor | None = None,
 ) -> Estimate:
-    """Take a few training steps and return what they cost; nothing is kept.
+    """Take a few training steps and return what they cost; nothing is saved.
 
     Args:
         config: the settings of the run.
-        pixels: images, uint8 (N, C, S, S); which ones plays no part.
+        pixels: images, uint8 (N, C, S, S); any will do.
         device: where to train.
-        clock: seconds that go forward.
+        clock: returns monotonic seconds.
         labels: classes of the images, int64 (N,), if the config names classes.
-        made: images of a generator, as `Batches` takes them.
+        source_images: generated images, as `Batches` takes them.
     """
     precision = precision_of(config, device)
     with PeakMemory(device) as peak:
-        state, batches = set_up(config, pixels, precision, labels=labels, made=made)
-        times = time_steps(state, batches, precision, StepSettings.from_config(config), clock)
+        state, batches = set_up(
+            config, pixels, precision, labels=labels, source_images=source_images
+        )
+        times = measure_steps(state, batches, precision, StepSettings.from_config(config), clock)
         memory = peak.taken
-    counted = times[WARM_UP:] or times[-1:]
+    counted = times[WARM_UP_STEPS:] or times[-1:]
     return Estimate(
         len(counted),
         statistics.median(counted),
         config.training.batch_size,
         memory,
         saved_size(state.to_dict()),
-        saved_size(state.average.network.state_dict()),
+        saved_size(state.ema.network.state_dict()),
         tuple(map(parameter_count, state.networks.values())),
     )
 
 
-def time_steps(
+def measure_steps(
     state: TrainingState,
     batches: Batches,
     precision: Precision,
     settings: StepSettings,
     clock: Callable[[], float],
 ) -> list[float]:
-    """Return the seconds of each of a few steps; on a GPU until they are done."""
+    """Return the seconds of each of a few steps; a GPU is synchronised after each."""
     times: list[float] = []
     began = clock()
-    while len(times) < WARM_UP + STEPS and clock() - began < MAX_SECONDS:
+    while len(times) < WARM_UP_STEPS + MEASURED_STEPS and clock() - began < MAX_SECONDS:
         before = clock()
         train_step(state, batches(state.step + 1), precision, settings)
         if precision.device.type == "cuda":
@@ -117,8 +119,8 @@ def time_steps(
     return times
 
 
-class _Counter(io.RawIOBase):
-    """A file that forgets what is written and counts it."""
+class _ByteCounter(io.RawIOBase):
+    """A file that discards what is written and counts the bytes."""
 
     size = 0
 
@@ -132,16 +134,16 @@ class _Counter(io.RawIOBase):
 
 
 def saved_size(content: dict[str, Any]) -> int:
-    """Return the bytes that a file of these tensors has, without writing one."""
-    counter = _Counter()
+    """Return the size in bytes of a file with these tensors, without writing one."""
+    counter = _ByteCounter()
     torch.save(content, cast(IO[bytes], counter))
     return counter.size
 
 
 def describe(prepared: PreparedTraining) -> str:
-    """Return what `train` would do and what it would take, for `--dry-run`.
+    """Return what `train` would do and cost, for `--dry-run`.
 
-    If the run folder holds a state, what is left of the run counts.
+    If the run folder holds a state, it is about the rest of the run.
 
     Raises:
         ConfigError: if the run has no budget.
@@ -151,8 +153,10 @@ def describe(prepared: PreparedTraining) -> str:
     run, threads = prepared.run, prepared.threads
     budget = Budget.from_config(config, len(images.names))
     saved = load_state(run.state) if run.state.exists() else None
-    where = _where_kept(images, device)
-    estimate = measure(config, images.pixels, device, labels=prepared.labels, made=prepared.made)
+    where = _describe_storage(images, device)
+    estimate = measure(
+        config, images.pixels, device, labels=prepared.labels, source_images=prepared.source_images
+    )
     step, seconds = (int(saved["step"]), float(saved["seconds"])) if saved else (0, 0.0)
     if saved:
         budget = budget.on_top_of(saved.get("first_step", 0), saved.get("first_seconds", 0.0))
@@ -165,10 +169,10 @@ def describe(prepared: PreparedTraining) -> str:
         "threads": str(threads or torch.get_num_threads()),
         "networks": f"{' and '.join(f'{n:,}' for n in estimate.parameters)} parameters",
         "rate": described(config.training),
-        "ends at": _limits(budget, config.training.batch_size),
+        "ends at": _describe_budget(budget, config.training.batch_size),
         "speed": f"{estimate.images_per_second:,.1f} images a second, "
-        f"{estimate.seconds_a_step:.3g} s a step (median of {estimate.steps})",
-        "takes": expected(estimate, budget, len(images.names), step, seconds),
+        f"{estimate.seconds_per_step:.3g} s a step (median of {estimate.steps})",
+        "takes": describe_duration(estimate, budget, len(images.names), step, seconds),
         "memory": f"{megabytes(estimate.memory)} to train"
         + ("" if device.type == "cuda" else ", besides the images"),
         "disk": f"state.pt {megabytes(estimate.state)}, "
@@ -178,25 +182,25 @@ def describe(prepared: PreparedTraining) -> str:
     return "\n".join([*table, json.dumps(config.to_dict(), indent=2)])
 
 
-def expected(
+def describe_duration(
     estimate: Estimate, budget: Budget, dataset_size: int, step: int = 0, seconds: float = 0.0
 ) -> str:
-    """Return how long a run goes on and how many images it sees meanwhile.
+    """Return how long a run takes and how many images it sees, in words.
 
     Saving, samples and validation scores are not counted; timed checkpoints take a twentieth at
     most, and so do scores.
 
     Args:
-        estimate: the pace.
+        estimate: gives the time per step.
         budget: when the run ends.
         dataset_size: images in the training set.
-        step: steps that earlier sittings have taken.
-        seconds: training seconds of these.
+        step: steps taken in earlier sessions.
+        seconds: training seconds of earlier sessions.
     """
-    left = budget.seconds_left(step, seconds, estimate.seconds_a_step)
+    left = budget.seconds_left(step, seconds, estimate.seconds_per_step)
     if budget.ended(step, seconds, 0):
         return "nothing is left to train"
-    steps = max(1, round(left / estimate.seconds_a_step))
+    steps = max(1, round(left / estimate.seconds_per_step))
     images = steps * estimate.batch_size
     return (
         f"about {left / 60:,.1f} minutes: {images:,} images in {steps:,} steps, "
@@ -204,7 +208,7 @@ def expected(
     )
 
 
-def _limits(budget: Budget, batch_size: int) -> str:
+def _describe_budget(budget: Budget, batch_size: int) -> str:
     limits = []
     if budget.steps is not None:
         limits.append(f"{budget.steps * batch_size:,} images")
@@ -213,13 +217,13 @@ def _limits(budget: Budget, batch_size: int) -> str:
     return " or ".join(limits)
 
 
-def _where_kept(images: LoadedImages, device: torch.device) -> str:
+def _describe_storage(images: LoadedImages, device: torch.device) -> str:
     if choose_storage(images.pixels.nbytes, free_device_memory(device), 0) == "device":
         return "on the GPU"
     return "in memory" if images.file is None else f"in {images.file}"
 
 
 def megabytes(size: int) -> str:
-    """Return a size in MB (10**6 bytes), with three digits or all before the point."""
+    """Return a size in MB (10**6 bytes), with three significant digits, or all before the point."""
     value = size / 1e6
     return f"{value:,.0f} MB" if value >= 100 else f"{value:.3g} MB"

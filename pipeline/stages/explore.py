@@ -1,8 +1,8 @@
 """The explore stage: what a set of images holds, before anything is trained on it.
 
 Reads an image set. Writes into one folder `explore.html` (all of it on one page),
-`contact_sheet.png` (up to 64 images), `file_sizes.png` (a histogram), `pixels/` (a picture of each
-statistic of the pixels, together and a channel at a time), `round_canvases.png` if there are any,
+`contact_sheet.png` (up to 64 images), `file_sizes.png` (a histogram), `pixels/` (an image of each
+statistic of the pixels, in colour and per channel), `round_canvases.png` if there are any,
 and `statistics.json`. Run by `painter explore`.
 """
 
@@ -23,15 +23,15 @@ from PIL import Image
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
-from pipeline.core.text import legible_values
-from pipeline.data import canvases, near_duplicates, pixel_statistics
+from pipeline.core.text import escape_values
+from pipeline.data import near_duplicates, pixel_statistics, round_canvases
 from pipeline.data.decoding import decode, to_rgb
 from pipeline.data.formats import FORMATS
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import CHANNELS, PixelStatistics, Size
 from pipeline.reports.charts import histogram_bins
 from pipeline.reports.explore_page import write_page
-from pipeline.system.parallel import in_threads
+from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import write_bytes, write_json
 
 SHEET_IMAGES = 64
@@ -42,7 +42,7 @@ LEVELS = np.arange(256)
 
 @dataclass(frozen=True)
 class Facts:
-    """What one readable image adds to the statistics."""
+    """What one readable image contributes to the statistics."""
 
     name: str
     size: Size  # width and height in pixels, upright
@@ -52,14 +52,14 @@ class Facts:
     sums: npt.NDArray[np.int64]  # (3,), of the levels 0 to 255
     squares: npt.NDArray[np.int64]  # (3,), of the squared levels
     thumbnail: npt.NDArray[np.uint8]  # as `near_duplicates` compares
-    roundness: float  # as `canvases` measures
+    roundness: float  # as `round_canvases` measures
 
 
 def explore(images: ImageSet, out: Path) -> dict[str, Any]:
-    """Write statistics, pictures of them and a page into the folder `out`.
+    """Write statistics, images of them and a page into the folder `out`.
 
     Args:
-        images: files that cannot be decoded are listed and left out of everything else.
+        images: files that cannot be decoded are listed and otherwise skipped.
         out: made if missing; earlier files of these names are replaced.
 
     Returns:
@@ -71,9 +71,9 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
         compared, the limit and the pairs; and `unreadable`, one "name reason" a file.
 
     Raises:
-        DataError: if no image can be decoded, or one can be no more at the second reading.
+        DataError: if no image can be decoded, or one cannot be decoded at the second reading.
     """
-    results = list(in_threads(partial(read_facts, images), images.names, "explore"))
+    results = list(map_with_progress(partial(read_facts, images), images.names, "explore"))
     facts = [r for r in results if isinstance(r, Facts)]
     unreadable = [r for r in results if isinstance(r, str)]
     if not facts:
@@ -89,7 +89,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
         "near_duplicates": compare(facts),
         "unreadable": unreadable,
     }
-    statistics = dict(legible_values(statistics))
+    statistics = dict(escape_values(statistics))
     pictures = pixel_statistics.draw(pixels)
     write_pictures(images, facts, pictures, out)
     write_page(out / "explore.html", images, statistics, [f.file_bytes for f in facts], pictures)
@@ -100,14 +100,14 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
 def write_pictures(
     images: ImageSet, facts: Sequence[Facts], pictures: Mapping[str, Image.Image], out: Path
 ) -> None:
-    """Write every PNG file; `round_canvases.png` goes if an earlier set had some and this none."""
+    """Write every PNG file; `round_canvases.png` is removed if this set has none."""
     names = [f.name for f in facts]
     sheet = contact_sheet(map(images.read_rgb, spread_evenly(names, SHEET_IMAGES)))
     write_bytes(out / "contact_sheet.png", encode_png(sheet))
     write_bytes(out / "file_sizes.png", plot_file_sizes([f.file_bytes for f in facts]))
     for name, picture in pictures.items():
         write_bytes(out / "pixels" / f"{name}.png", encode_png(picture))
-    canvases_found = [f.name for f in facts if f.roundness >= canvases.ROUND]
+    canvases_found = [f.name for f in facts if f.roundness >= round_canvases.MIN_ROUNDNESS]
     target = out / "round_canvases.png"
     if canvases_found:
         chosen = spread_evenly(canvases_found, SHEET_IMAGES)
@@ -117,10 +117,10 @@ def write_pictures(
 
 
 def measure_pixels(images: ImageSet, facts: Sequence[Facts]) -> PixelStatistics:
-    """Return the statistics of each pixel over the readable images, read one after the other.
+    """Return the statistics of each pixel over the readable images, one at a time.
 
     Raises:
-        DataError: if an image that could be decoded cannot be decoded any more.
+        DataError: if an image cannot be decoded although it could before.
     """
     size = pixel_statistics.common_size({f.size for f in facts})
 
@@ -133,7 +133,7 @@ def measure_pixels(images: ImageSet, facts: Sequence[Facts]) -> PixelStatistics:
                 "Give the same command again when nothing changes the images."
             ) from None
 
-    arrays = in_threads(read, [f.name for f in facts], "pixels")
+    arrays = map_with_progress(read, [f.name for f in facts], "pixels")
     return pixel_statistics.accumulate(arrays, size)
 
 
@@ -147,19 +147,19 @@ def describe_pixels(pixels: PixelStatistics, facts: Sequence[Facts]) -> dict[str
 
 def find_round_canvases(facts: Sequence[Facts]) -> list[dict[str, Any]]:
     """Return name and roundness of each image that shows a round or oval canvas."""
-    found = [f for f in facts if f.roundness >= canvases.ROUND]
+    found = [f for f in facts if f.roundness >= round_canvases.MIN_ROUNDNESS]
     return [{"name": f.name, "roundness": f.roundness} for f in found]
 
 
 def compare(facts: Sequence[Facts]) -> dict[str, Any]:
-    """Return the images that are all but the same as an earlier one."""
+    """Return the near-duplicates of earlier images."""
     compared = spread_evenly(facts, near_duplicates.MAX_IMAGES)
     pairs = near_duplicates.find_near_duplicates(
         [f.name for f in compared], [f.thumbnail for f in compared]
     )
     return {
         "compared": len(compared),
-        "limit": near_duplicates.LIMIT,
+        "limit": near_duplicates.MAX_DISTANCE,
         "pairs": [asdict(pair) for pair in pairs],
     }
 
@@ -182,7 +182,7 @@ def read_facts(images: ImageSet, name: str) -> Facts | str:
         sums=histogram @ LEVELS,
         squares=histogram @ LEVELS**2,
         thumbnail=near_duplicates.thumbnail(image),
-        roundness=canvases.roundness(image),
+        roundness=round_canvases.roundness(image),
     )
 
 
@@ -227,7 +227,7 @@ def show_size(size: Size) -> str:
 
 
 def count_values(values: Iterable[str]) -> dict[str, int]:
-    """Count each value, the commonest first and ties in alphabetical order."""
+    """Count each value, the most common first and ties in alphabetical order."""
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -17,28 +17,28 @@ from pipeline.config import Config
 from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import check_makes_images, family_of, parameter_count
-from pipeline.models.ensemble import parts
+from pipeline.models.ensemble import members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, METRIC, SCALE, Place, keys_in
-from pipeline.scoring.record import interval, number, read_score
+from pipeline.scoring.record import metric_interval, metric_value, read_score
 from pipeline.system.storage import atomic_folder, check_writable, write_text
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
-SCORES = (*keys_in(Place.SNAPSHOT), *SCALE, COMPARABLE)
-"""What a shipped snapshot says of its images."""
-SHIPPED = Path(__file__).resolve().parents[2] / "pretrained"
-"""Where the models are that come with painter."""
-SHOWN = "monet-dcgan"
-"""The model whose images the demo begins with."""
+SCORE_KEYS = (*keys_in(Place.SNAPSHOT), *SCALE, COMPARABLE)
+"""Keys of the score that an exported snapshot carries."""
+PRETRAINED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
+"""The models that come with painter."""
+DEMO_MODEL = "monet-dcgan"
+"""The model whose images the demo starts with."""
 
 
 def model_names(folder: Path | None = None) -> list[str]:
     """Return the names of the models in a folder; by default of those that come with painter."""
-    return sorted(path.parent.name for path in (folder or SHIPPED).glob(f"*/{FILE}"))
+    return sorted(path.parent.name for path in (folder or PRETRAINED_FOLDER).glob(f"*/{FILE}"))
 
 
 def model_file(name: str, folder: Path | None = None) -> Path:
@@ -51,17 +51,17 @@ def model_file(name: str, folder: Path | None = None) -> Path:
     if name not in names:
         known = ", ".join(names) or "none come with this version"
         raise ConfigError(f"There is no model {name!r}. Models: {known}.")
-    return (folder or SHIPPED) / name / FILE
+    return (folder or PRETRAINED_FOLDER) / name / FILE
 
 
 def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
     """Write a model's folder and return it.
 
     Args:
-        run: trained; its scores and curves go into the card.
+        run: a trained run; its scores and curves go into the model card.
         name: of the model and its folder.
-        folder: where models are.
-        last: take the last snapshot, not the best.
+        folder: parent folder of the models.
+        last: export the last snapshot, not the best.
 
     Raises:
         RunError: if the run has no snapshot.
@@ -73,34 +73,34 @@ def export(run: RunFolder, name: str, folder: Path, last: bool = False) -> Path:
     if target.exists():
         raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
     check_writable(target)
-    snapshot = load_snapshot(run.snapshot if last else run.chosen)
+    snapshot = load_snapshot(run.snapshot if last else run.best_or_last)
     check_makes_images(snapshot.config)
-    snapshot = replace(snapshot, score=_own_score(snapshot, run))
+    snapshot = replace(snapshot, score=_score_to_export(snapshot, run))
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, half=True)
         size = (unfinished / FILE).stat().st_size
-        write_text(unfinished / CARD, card(name, snapshot, run, size))
+        write_text(unfinished / CARD, model_card(name, snapshot, run, size))
     return target
 
 
-def _own_score(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
-    """Return what to say of a model's images: the run's score, else that of the training.
+def _score_to_export(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
+    """Return the score that a model carries: the run's, else the training's validation score.
 
-    The latter was taken with a filter, so it says nothing of images that an upscaler enlarges.
+    The latter was computed without an upscaler, so it says nothing about upscaled images.
     """
     if score := read_score(run):
-        return {name: value for name, value in score.items() if name in SCORES}
+        return {name: value for name, value in score.items() if name in SCORE_KEYS}
     return snapshot.score if snapshot.upscaler is None else None
 
 
-def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
+def model_card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
     """Return the model card in Markdown.
 
     Args:
         name: of the model.
-        snapshot: what is shipped.
-        run: where it comes from.
-        size: bytes of the shipped file.
+        snapshot: the exported snapshot.
+        run: the run it comes from.
+        size: bytes of the exported file.
     """
     sections = [
         f"# {name}",
@@ -119,20 +119,21 @@ def card(name: str, snapshot: Snapshot, run: RunFolder, size: int) -> str:
             else []
         ),
         "## Limits",
-        "It paints what its training paintings have in common, from noise, and knows nothing else. "
-        "Scores are computed against the paintings named above, which are not those of the "
-        "leaderboard. The paintings' own rights apply to them; Monet's are in the public domain.",
+        "It generates, from noise, what its training images have in common, and knows nothing "
+        "else. Scores are computed against the training images named above, which are not those "
+        "of the leaderboard. The images' own rights apply to them; Monet's paintings are in the "
+        "public domain.",
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def _networks(snapshot: Snapshot, size: int) -> str:
     config = snapshot.config
-    count = len(parts(snapshot.generator))
+    count = len(members(snapshot.generator))
     what = "A generator" if count == 1 else f"{count} generators, of which z picks one an image,"
     text = (
         f"{what} of family `{config.network.family}` ({parameter_count(snapshot.generator):,} "
-        f"parameters) {_start(config)}to "
+        f"parameters) {_describe_latents(config)}to "
         f"{config.data.image_size} pixels"
     )
     if snapshot.upscaler is not None:
@@ -141,8 +142,8 @@ def _networks(snapshot: Snapshot, size: int) -> str:
     return text + f". {size / 1e6:.1f} MB in half precision."
 
 
-def _start(config: Config) -> str:
-    """Return what a generator starts from, in words."""
+def _describe_latents(config: Config) -> str:
+    """Return the generator's latent distribution, in words."""
     latents = family_of(config).latents
     if latents is None:
         return ""
@@ -153,8 +154,8 @@ def _training(snapshot: Snapshot, run: RunFolder) -> str:
     data = run.read_data()
     seconds = seconds_of_training(run, snapshot.images_seen)
     about = run.read_provenance()
-    sittings = about.get("sittings", [])
-    device = sittings[-1].get("device", "unknown") if sittings else "unknown"
+    sessions = about.get("sittings", [])
+    device = sessions[-1].get("device", "unknown") if sessions else "unknown"
     text = (
         f"- {data.count:,} images (content hash `{data.content_hash[:16]}`).\n"
         f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
@@ -174,15 +175,15 @@ def _scores(run: RunFolder) -> str:
         return "None: `painter score` has not been run on this run's images."
     rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
     for metric in (METRIC[key] for key in keys_in(Place.CARD)):
-        value, ends = number(score, metric), interval(score, metric)
+        value, ends = metric_value(score, metric), metric_interval(score, metric)
         if value is not None:
-            between = " to ".join(f"{end:{metric.form}}" for end in ends or ())
-            rows.append(f"| {metric.label} | {value:{metric.form}} | {between} |")
+            between = " to ".join(f"{end:{metric.format_spec}}" for end in ends or ())
+            rows.append(f"| {metric.label} | {value:{metric.format_spec}} | {between} |")
     features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
-    about = f"{features} against {score['n_reference']:,} paintings; "
+    about = f"{features} against {score['n_reference']:,} real images; "
     return (
         "\n".join(rows)
-        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a painting."
+        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a real image."
     )
 
 

@@ -1,8 +1,8 @@
 """The generate stage: snapshot and seed to image files, streamed.
 
-Reads a snapshot; writes a zip or a folder of JPEGs `1.jpg` to `N.jpg`, straight into place, in
-memory that does not grow with N. For a run, `images.json` says how its images.zip was made, so
-that it can be made again elsewhere. `painter generate --run RUN`.
+Reads a snapshot; writes a zip or a folder of JPEGs `1.jpg` to `N.jpg`, streamed, in
+memory that does not grow with N. For a run, `images.json` records how its images.zip was
+generated, so that it can be generated again elsewhere. `painter generate --run RUN`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
-from pipeline.system.parallel import in_order, usable_cores
-from pipeline.system.places import free_bytes
+from pipeline.system.parallel import map_in_order, usable_cores
 from pipeline.system.storage import file_sha256, write_json
 
 DEFAULT_COUNT = 7000
 DEFAULT_BATCH = 64
-MEASURED = 16
-"""Images whose files tell how large all will be."""
+SIZE_SAMPLES = 16
+"""Images that are encoded to estimate the size of all."""
 
 
 def generate(
@@ -41,12 +41,12 @@ def generate(
 ) -> None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
 
-    A batch is made, enlarged and encoded in one thread, on one core; as many threads as cores are
-    at it. So nothing waits for a slower stage, and a GPU gets the next batch while the last one is
+    A batch is generated, upscaled and encoded in one thread, on one core, with as many threads as
+    cores. So nothing waits for a slower stage, and a GPU gets the next batch while the last one is
     being encoded.
 
     Args:
-        sampler: gives the images; called from several threads at once.
+        sampler: generates the images; called from several threads at the same time.
         count: how many; at least 1.
         out: a name ending in .zip, or a folder.
         output: JPEG quality and chroma subsampling.
@@ -60,15 +60,15 @@ def generate(
     check_disk_space(sampler, count, out, output)
     batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
 
-    def make(indices: range) -> list[bytes]:
+    def encode_batch(indices: range) -> list[bytes]:
         return [encode_jpeg(image, output) for image in sampler(indices)]
 
     with (
         open_image_writer(out) as writer,
         tqdm(total=count, desc="generate", unit="img") as bar,
-        closing(in_order(make, batches, usable_cores())) as made,
+        closing(map_in_order(encode_batch, batches, usable_cores())) as encoded,
     ):
-        for files in made:
+        for files in encoded:
             for file in files:
                 writer.add(f"{bar.n + 1}.jpg", file)
                 bar.update()
@@ -83,12 +83,12 @@ def check_count(count: int) -> None:
 def check_disk_space(sampler: Sampler, count: int, out: Path, output: OutputConfig) -> None:
     """Raise DataError if so many images need more room than the disk has left.
 
-    A few are made for a measure, unless the room would suffice for all of them uncompressed.
+    A few are encoded for an estimate, unless there is room for all of them uncompressed.
     """
-    free = free_bytes(out)
+    free = free_disk_space(out)
     if count * 3 * output.output_size**2 <= free:
         return
-    measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, MEASURED)))]
+    measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, SIZE_SAMPLES)))]
     needed = count * sum(measured) // len(measured)
     if needed > free:
         raise DataError(
@@ -99,7 +99,7 @@ def check_disk_space(sampler: Sampler, count: int, out: Path, output: OutputConf
 
 @dataclass(frozen=True)
 class GenerationRecord:
-    """How a run's images.zip was made."""
+    """How a run's images.zip was generated."""
 
     images_sha256: str
     snapshot_sha256: str
@@ -126,8 +126,8 @@ def generate_for_run(
     from. For the other parameters see `generate` and `make_sampler`.
 
     Args:
-        check: takes a zip outside the run folder and a path, and writes there what has passed. By
-            default the images come into place as they are.
+        check: takes a zip outside the run folder and a target path, and writes the checked zip
+            there. By default the images are written directly.
 
     Raises:
         RunError: if there is no snapshot.
@@ -155,16 +155,16 @@ def write_generation_record(
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    made = GenerationRecord(*hashes, count, seed, asdict(output), wanted_class)
-    write_json(run.made, asdict(made))
+    record = GenerationRecord(*hashes, count, seed, asdict(output), wanted_class)
+    write_json(run.generation_record, asdict(record))
 
 
 def read_generation_record(run: RunFolder) -> GenerationRecord | None:
-    """Return how the run's images.zip was made, or None if that is not known of this very file."""
-    if not run.images.exists() or not run.made.exists():
+    """Return the record of the run's images.zip, or None if there is none of this very file."""
+    if not run.images.exists() or not run.generation_record.exists():
         return None
     try:
-        made = GenerationRecord(**read_json(run.made))
+        record = GenerationRecord(**read_json(run.generation_record))
     except (TypeError, RunError):  # of another version, or damaged
         return None
-    return made if made.images_sha256 == file_sha256(run.images) else None
+    return record if record.images_sha256 == file_sha256(run.images) else None

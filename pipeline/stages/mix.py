@@ -1,4 +1,4 @@
-"""The mix stage: the generators of several runs as one model, for more variety than one has.
+"""The mix stage: the generators of several runs as one ensemble, for more diversity than one has.
 
 Reads run folders; writes a run folder with a snapshot of all their generators, from which images
 are generated, scored, packed and exported as from any other. `painter mix --run OUT RUN RUN`.
@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.config import Config, apply_settings, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import latents_of
-from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, parts
+from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
@@ -29,37 +29,37 @@ from pipeline.system.storage import (
     write_text,
 )
 
-SHARED = ("image_size", "channels", "conditional", "class_names", "noise")
-"""Settings beside those of the networks that the runs of a mixture have in common."""
-PLACES = ("in the first", "in this")
-HELD_OUT = ("holdout", "holdout_seed")
+SHARED_SETTINGS = ("image_size", "channels", "conditional", "class_names", "noise")
+"""Settings, beside those of the networks, that must be equal in all runs of an ensemble."""
+LABELS = ("in the first", "in this")
+HOLDOUT_SETTINGS = ("holdout", "holdout_seed")
 
 
 def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> Snapshot:
     """Write a run folder that holds the generators of others, and return its snapshot.
 
-    Its settings are those of the first run, its upscaler the first that one of them has. Paintings
-    count as held out if all runs held the same ones out.
+    Its settings are those of the first run, its upscaler the first that one of them has. It has a
+    holdout only if all runs held out the same images.
 
     Args:
         sources: two runs or more, trained on the same images with the same networks.
         target: a folder that does not exist yet.
-        last: take each run's last snapshot, not its best.
+        last: use each run's last snapshot, not its best.
 
     Raises:
-        ConfigError: if there are too few or too many generators, or they do not fit together.
+        ConfigError: if there are too few or too many generators, or they are not compatible.
         RunError: if a run has no snapshot, or the folder exists.
     """
     if target.path.exists():
         raise RunError(f"{target.path} exists. Choose another --run, or move it away first.")
     check_writable(target.path)
-    files = [source.snapshot if last else source.chosen for source in sources]
+    files = [source.snapshot if last else source.best_or_last for source in sources]
     snapshots = [load_snapshot(file) for file in files]
     data = [source.read_data() for source in sources]
-    _refuse_unfit(sources, snapshots, data)
-    mixture = mixed(snapshots)
+    _check_compatible(sources, snapshots, data)
+    mixture = mix_snapshots(snapshots)
     members = [
-        _member(source, file, snapshot)
+        _member_record(source, file, snapshot)
         for source, file, snapshot in zip(sources, files, snapshots, strict=True)
     ]
     with atomic_folder(target.path) as path:
@@ -67,20 +67,20 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
         write_snapshot(unfinished.snapshot, mixture)
         write_json(unfinished.provenance, {"data": data[0].to_dict(), "mixed": members})
         write_json(unfinished.config, mixture.config.to_dict())
-        write_text(unfinished.stats, _whole_cost(members))
+        write_text(unfinished.stats, _combined_stats(members))
     return mixture
 
 
-def mixed(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """Return one snapshot with the generators of all; those of a mixture count one by one.
+def mix_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Return one snapshot with the generators of all; those of an ensemble count one by one.
 
     Raises:
-        ConfigError: if there are not 2 to 16 of them, or more than numbers in their noise.
+        ConfigError: if there are not 2 to 16 of them, or more than their latent size.
     """
-    generators = [part for snapshot in snapshots for part in parts(snapshot.generator)]
-    most = min(MAX_GENERATORS, latents_of(snapshots[0].config).size)
-    if not 2 <= len(generators) <= most:
-        raise ConfigError(f"Generators to mix: {len(generators)}; expected 2 to {most}.")
+    generators = [part for snapshot in snapshots for part in members(snapshot.generator)]
+    max_count = min(MAX_GENERATORS, latents_of(snapshots[0].config).size)
+    if not 2 <= len(generators) <= max_count:
+        raise ConfigError(f"Generators to mix: {len(generators)}; expected 2 to {max_count}.")
     return replace(
         snapshots[0],
         generator=GeneratorEnsemble(generators).eval(),
@@ -92,18 +92,20 @@ def mixed(snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 def _shared_config(configs: Sequence[Config]) -> Config:
-    """Return the first config, which holds paintings out only if all do."""
-    held_out = {tuple(getattr(config.data, name) for name in HELD_OUT) for config in configs}
+    """Return the first config, with a holdout only if all have the same."""
+    held_out = {
+        tuple(getattr(config.data, name) for name in HOLDOUT_SETTINGS) for config in configs
+    }
     return configs[0] if len(held_out) == 1 else apply_settings(configs[0], {"holdout": 0.0})
 
 
-def _refuse_unfit(
+def _check_compatible(
     sources: Sequence[RunFolder], snapshots: Sequence[Snapshot], data: Sequence[TrainingData]
 ) -> None:
-    """Refuse upscalers, and runs that differ from the first in more than their training."""
+    """Reject upscalers, and runs that differ from the first in more than their training."""
     for source, snapshot, about in zip(sources, snapshots, data, strict=True):
-        latents_of(snapshot.config)  # refuses what makes no images from noise
-        if unlike := _unlike(snapshots[0].config, snapshot.config):
+        latents_of(snapshot.config)  # rejects families that generate no images from noise
+        if unlike := _differing_settings(snapshots[0].config, snapshot.config):
             raise ConfigError(
                 f"{source.path} does not fit {sources[0].path}: {'; '.join(unlike)}. A mixture has "
                 "generators of one kind, as the same preset trains them with `painter train --set "
@@ -116,22 +118,22 @@ def _refuse_unfit(
             )
 
 
-def _unlike(first: Config, other: Config) -> list[str]:
-    """Return a line for each setting that the runs of a mixture must have in common."""
-    networks = differences(first, other, ("network",), PLACES)
-    shared = differences(first, other, ("data", "training"), PLACES)
-    return [*networks, *(line for line in shared if line.split(":")[0] in SHARED)]
+def _differing_settings(first: Config, other: Config) -> list[str]:
+    """Return a line for each difference in the settings that must be equal."""
+    networks = differences(first, other, ("network",), LABELS)
+    shared = differences(first, other, ("data", "training"), LABELS)
+    return [*networks, *(line for line in shared if line.split(":")[0] in SHARED_SETTINGS)]
 
 
-def _whole_cost(members: Sequence[dict[str, Any]]) -> str:
-    """Return the curves of a mixture: one line, of what all its runs have seen and taken."""
+def _combined_stats(members: Sequence[dict[str, Any]]) -> str:
+    """Return the stats of an ensemble: one line, the sums of images seen and seconds."""
     line = dict.fromkeys(STAT_KEYS) | {"step": 0}
     line |= {key: sum(member[key] for member in members) for key in ("images_seen", "seconds")}
     return json.dumps(line) + "\n"
 
 
-def _member(source: RunFolder, file: Path, snapshot: Snapshot) -> dict[str, Any]:
-    """Return what the provenance says of one run of a mixture."""
+def _member_record(source: RunFolder, file: Path, snapshot: Snapshot) -> dict[str, Any]:
+    """Return the provenance of one run of an ensemble."""
     return {
         "run": str(source.path.resolve()),
         "snapshot": file.name,

@@ -1,7 +1,7 @@
-"""The score stage: a run's images against the paintings that it was trained on.
+"""The score stage: a run's images against the images that it was trained on.
 
-Reads `images.zip`, config and provenance of a run folder, and the paintings. The command line and
-a kernel are its callers; they write `score.json`. `painter score --run RUN`.
+Reads `images.zip`, config and provenance of a run folder, and the training images. The command line
+and kernels call it and write `score.json`. `painter score --run RUN`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def score_run(
     """Return the score of a run's images, and the hash of images.zip.
 
     Args:
-        run: whose images.zip they are from.
-        generated: all of its images, or the first.
-        against: what they are compared with.
-        extractor: gives their features.
+        run: the run whose images.zip is scored.
+        generated: all of its images, or the first ones.
+        against: the features to compare them with.
+        extractor: computes their features.
 
     Raises:
         ScoringError: if there are too few images.
@@ -36,16 +36,16 @@ def score_run(
     return {**score(generated, against, extractor), "images_sha256": file_sha256(run.images)}
 
 
-def first_images(images: ImageSet, most: int | None) -> ImageSet:
-    """Return the set cut to its first images."""
-    return images if most is None else images.only(images.names[:most])
+def first_images(images: ImageSet, max_count: int | None) -> ImageSet:
+    """Return the first images of a set; all if `max_count` is None."""
+    return images if max_count is None else images.subset(images.names[:max_count])
 
 
 def training_data(run: RunFolder) -> tuple[Path, str]:
-    """Return the path and domain of the paintings that a run was trained on.
+    """Return the path and domain of the images that a run was trained on.
 
-    A run that names no domain took everything there was.
-    Where they are gone, as after a training on Kaggle, the same ones are looked for under `data`.
+    A run without a domain used all images.
+    If they are gone, as after a training on Kaggle, the same ones are searched under `data`.
 
     Raises:
         RunError: if they are in neither place.
@@ -58,8 +58,8 @@ def training_data(run: RunFolder) -> tuple[Path, str]:
         if holds_same_images(other, domain, data.content_hash):
             return other, domain
     raise RunError(
-        f"The paintings of {run.path} are neither at {path} nor under data/. Bring the same ones "
-        "to either place: `painter download --source SOURCE`."
+        f"The training images of {run.path} are neither at {path} nor under data/. Bring the same "
+        "ones to either place: `painter download --source SOURCE`."
     )
 
 

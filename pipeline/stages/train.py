@@ -1,8 +1,8 @@
-"""The train stage: from a folder of paintings to a trained run folder.
+"""The train stage: from a folder of images to a trained run folder.
 
-The one composition of a training: the command line, its dry run and a kernel are thin callers. What
-is to be trained is a `TrainingPlan`; `open_data` looks at the images, `prepare` loads all that
-`train` needs, in memory, and `train` writes the run folder. `painter train`.
+The command line, its dry run and kernels call this. A `TrainingPlan` says what to train;
+`open_data` opens the images, `prepare` loads all that `train` needs into memory, and `train` writes
+the run folder. `painter train`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from pathlib import Path
 import torch
 
 from pipeline.config import Config
-from pipeline.data.classes import class_labels, name_classes
-from pipeline.data.holdout import split
+from pipeline.data.classes import class_labels, with_class_names
+from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
-from pipeline.families.upscaler.generated_inputs import generator_hash, make_images
+from pipeline.families.upscaler.generated_inputs import generate_inputs, generator_hash
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.runs.training_data import TaughtBy, TrainingData
+from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.system.storage import check_writable
-from pipeline.system.threads import Threads, take_threads
+from pipeline.system.threads import Threads, set_threads
 from pipeline.training import loop
 from pipeline.training.continuation import check_continuation, continue_from
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
-from pipeline.training.recovery import mend_records
+from pipeline.training.recovery import repair_records
 from pipeline.training.validation_score import ValidationScore, make_validation_score
 
 
@@ -42,19 +42,19 @@ class TrainingPlan:
     """Folder, zip or array of images."""
     run: RunFolder
     domain: str | None = None
-    """Which folder of the data; None picks one."""
+    """Which folder of the data; None selects the default."""
     earlier: RunFolder | None = None
-    """The run whose networks and history a new run takes over."""
+    """The run whose networks and history a new run continues."""
     generator: Path | None = None
-    """Snapshot of a generator whose images an upscaler learns to enlarge too."""
+    """Snapshot of a generator on whose images an upscaler is trained too."""
     threads: int | None = None
-    """Processor threads; None leaves the choice to the run, or to the load."""
+    """Processor threads; None uses the run's earlier number, or chooses by the load."""
     device: torch.device = field(default_factory=default_device)
 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """The images of a training, of which none is decoded yet."""
+    """The images of a training, not decoded yet."""
 
     config: Config
     """That of the plan, with the classes of the data."""
@@ -71,12 +71,12 @@ class PreparedTraining:
     config: Config
     run: RunFolder
     images: LoadedImages
-    """What is trained on."""
+    """The training images."""
     about: TrainingData
     """As `OpenedData` has it."""
     labels: torch.Tensor | None = None
     """Classes of the images, int64 (N,), if the config names classes."""
-    made: torch.Tensor | None = None
+    source_images: torch.Tensor | None = None
     """Images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too."""
     training: ImageSet | None = None
     """The files of the images."""
@@ -87,47 +87,48 @@ class PreparedTraining:
 
 
 def open_data(plan: TrainingPlan) -> OpenedData:
-    """Look at the images and at the generator that a training is to learn from.
+    """Open the images, and the generator if there is one, without decoding.
 
     Raises:
-        DataError: if there are no such images, or their classes do not suffice.
+        DataError: if there are no such images, or fewer than two classes where classes are needed.
         RunError: if the generator is missing or damaged.
     """
     images = open_images(plan.data, plan.domain)
-    config = name_classes(plan.config, images)
+    config = with_class_names(plan.config, images)
     content = content_hash(images)
     about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
     if plan.generator is None:
         return OpenedData(config, images, about, None)
     generator = load_snapshot(plan.generator)
-    taught_by = TaughtBy(str(plan.generator.resolve()), generator_hash(generator))
-    return OpenedData(config, images, replace(about, generator=taught_by), generator)
+    generator_record = GeneratorRecord(str(plan.generator.resolve()), generator_hash(generator))
+    return OpenedData(config, images, replace(about, generator=generator_record), generator)
 
 
 def prepare(
-    plan: TrainingPlan, ranks: DistributedContext = SINGLE_PROCESS, dry_run: bool = False
+    plan: TrainingPlan, distributed: DistributedContext = SINGLE_PROCESS, dry_run: bool = False
 ) -> PreparedTraining:
-    """Load all that a training needs, and refuse what cannot be trained.
+    """Load all that a training needs, and reject what cannot be trained.
 
     Args:
         plan: what is to be trained.
-        ranks: the processes that share the work.
-        dry_run: try nothing out on the disk, and mend nothing.
+        distributed: the processes that share the work.
+        dry_run: write nothing to the disk, and repair nothing.
 
     Raises:
         RunError: if the folder holds another run.
         ConfigError: if the ranks cannot share a batch, or the generator does not fit.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
-    ranks.rows(plan.config.training.batch_size)  # refused before anything is loaded
+    distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
     opened = open_data(plan)
     config, about = opened.config, opened.about
-    make_ready(plan.run, config, about, ranks, dry_run)
-    if dry_run and ranks.is_writer and plan.earlier is not None:
+    make_ready(plan.run, config, about, distributed, dry_run)
+    if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
-    threads = take_threads(plan.threads, threads_begun_with(plan) if ranks.count == 1 else None)
-    made = None if opened.generator is None else make_images(opened.generator, config)
-    training, held_out = split(opened.images, config.data)
+    begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
+    threads = set_threads(plan.threads, begun_with)
+    made = None if opened.generator is None else generate_inputs(opened.generator, config)
+    training, held_out = split_holdout(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)
     return PreparedTraining(
@@ -136,7 +137,7 @@ def prepare(
         images=loaded,
         about=replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0)),
         labels=class_labels(loaded.names, config),
-        made=made,
+        source_images=made,
         training=training,
         held_out=held_out,
         earlier=plan.earlier,
@@ -146,27 +147,27 @@ def prepare(
 
 
 def no_score(prepared: PreparedTraining) -> ValidationScore | None:
-    """Score nothing on the way."""
+    """Return None: no validation scores."""
 
 
 def train(
     prepared: PreparedTraining,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    distributed: DistributedContext = SINGLE_PROCESS,
     scorer: Callable[[PreparedTraining], ValidationScore | None] = no_score,
 ) -> int:
-    """Begin or take up a run, and train until its budget is used; return the images seen.
+    """Start or resume a run, and train until its budget is used; return the images seen.
 
     Args:
         prepared: what `prepare` returns.
-        ranks: the processes that share the work.
-        scorer: gives what scores the run on its way, if anything does; only the writer asks.
+        distributed: the processes that share the work.
+        scorer: returns the validation score, or None; called in the main process alone.
 
     Raises:
         RunError: if the run cannot continue the earlier one.
         PainterError: what `pipeline.training.loop.train` raises.
     """
-    begin(prepared, ranks)
-    validation_score = scorer(prepared) if ranks.is_writer else None
+    begin(prepared, distributed)
+    validation_score = scorer(prepared) if distributed.is_main_process else None
     return loop.train(
         prepared.config,
         prepared.images.pixels,
@@ -174,16 +175,16 @@ def train(
         prepared.run.path,
         device=prepared.device,
         validation_score=validation_score,
-        ranks=ranks,
+        distributed=distributed,
         labels=prepared.labels,
-        made=prepared.made,
+        source_images=prepared.source_images,
     )
 
 
 def validation_score_of(
     prepared: PreparedTraining, weights: Path | None = None
 ) -> ValidationScore | str:
-    """Return what scores a training on its way, or the reason why nothing does.
+    """Return the validation score of a training, or the reason why there is none.
 
     Args:
         prepared: the training.
@@ -197,31 +198,35 @@ def validation_score_of(
 
 
 def make_ready(
-    run: RunFolder, config: Config, about: TrainingData, ranks: DistributedContext, dry_run: bool
+    run: RunFolder,
+    config: Config,
+    about: TrainingData,
+    distributed: DistributedContext,
+    dry_run: bool,
 ) -> None:
-    """Try to write into a run folder, mend its records, and refuse it if it is another's.
+    """Check that a run folder is writable and holds the same run, and repair its records.
 
-    One process does that for all, and none in a dry run.
+    One process writes for all, and none in a dry run.
     """
-    with ranks.shared_failure():
-        if ranks.is_writer and not dry_run:
+    with distributed.broadcast_errors():
+        if distributed.is_main_process and not dry_run:
             check_writable(run.state)
-            mend_records(run, about)
-    ranks.agree()
+            repair_records(run, about)
+    distributed.barrier()
     run.check_same_run(config, about)
 
 
 def threads_begun_with(plan: TrainingPlan) -> int | None:
-    """Return the processor threads of a run that is taken up again, or gone on with."""
+    """Return the processor threads of the run that is resumed, or of the one that is continued."""
     begun = plan.run.read_threads()
     return begun if begun is not None or plan.earlier is None else plan.earlier.read_threads()
 
 
-def begin(prepared: PreparedTraining, ranks: DistributedContext = SINGLE_PROCESS) -> None:
-    """Let the writer begin a run where an earlier one stands, if there is one; all wait for it."""
+def begin(prepared: PreparedTraining, distributed: DistributedContext = SINGLE_PROCESS) -> None:
+    """Start the run from an earlier one's state, if there is one; the other processes wait."""
     if prepared.earlier is None:
         return
-    with ranks.shared_failure():
-        if ranks.is_writer:
+    with distributed.broadcast_errors():
+        if distributed.is_main_process:
             continue_from(prepared.earlier, prepared.run, prepared.config, prepared.about)
-    ranks.agree()
+    distributed.barrier()

@@ -28,7 +28,7 @@ from pipeline.system.storage import atomic_file
 DEFAULT_BATCH = 16
 VIDEO_EXTRA = "pip install imageio-ffmpeg"
 """What brings the encoder: the extra `video`."""
-_FASTEST_GIF = 50
+_MAX_GIF_FPS = 50
 """Frames a second; browsers slow down a GIF that shows a frame for less than 2 hundredths."""
 _REPEAT_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 
@@ -45,12 +45,12 @@ def make_video(
     """Write a walk with a sampler's images as key frames.
 
     Args:
-        sampler: its law of noise decides between arcs and straight lines.
+        sampler: its noise distribution decides between spherical and linear interpolation.
         images: indices of the key frames, as `generate` counts them from 0; at least 2.
         out: a name ending in .gif or .mp4.
         frames_per_step: frames from one key frame to the next; at least 1.
         fps: frames a second; at most 50 in a GIF.
-        loop: come back to the first key frame; a GIF then repeats for ever.
+        loop: return to the first key frame; a GIF then repeats forever.
         batch_size: frames at a time; changes speed and memory, not the frames.
 
     Returns:
@@ -61,7 +61,9 @@ def make_video(
         DataError: if `out` is a folder.
     """
     check_video(out, sampler.output_size, fps)
-    latents = walk(sampler.law, sampler.latents(images), frames_per_step, loop, sampler.classes)
+    latents = walk(
+        sampler.distribution, sampler.latents(images), frames_per_step, loop, sampler.classes
+    )
 
     def frames() -> Iterator[np.ndarray]:
         for start in range(0, len(latents), batch_size):
@@ -73,7 +75,7 @@ def make_video(
 
 
 def check_video(out: Path, side: int, fps: float) -> None:
-    """Refuse what cannot be written, before anything is computed.
+    """Raise ConfigError for what cannot be written, before anything is computed.
 
     Args:
         out: the file to write.
@@ -87,9 +89,9 @@ def check_video(out: Path, side: int, fps: float) -> None:
     kind = out.suffix.lower()
     if kind not in (".gif", ".mp4"):
         raise ConfigError(f"--out is {out}; expected a name ending in .gif or .mp4.")
-    if kind == ".gif" and fps > _FASTEST_GIF:
+    if kind == ".gif" and fps > _MAX_GIF_FPS:
         raise ConfigError(
-            f"fps is {fps:g}; a GIF shows at most {_FASTEST_GIF} frames a second. Choose fewer, or "
+            f"fps is {fps:g}; a GIF shows at most {_MAX_GIF_FPS} frames a second. Choose fewer, or "
             "an --out ending in .mp4."
         )
     if kind == ".mp4":
@@ -105,7 +107,7 @@ def write_video(frames: Iterator[np.ndarray], out: Path, fps: float, repeat: boo
         frames: uint8 (S, S, 3), 0 to 255, at least one; read one at a time.
         out: what `check_video` lets pass.
         fps: frames a second.
-        repeat: whether a GIF plays for ever, or once; an MP4 leaves that to its player.
+        repeat: whether a GIF plays forever, or once; an MP4 leaves that to its player.
 
     Raises:
         ConfigError: if the encoder is not installed.
@@ -120,9 +122,9 @@ def write_video(frames: Iterator[np.ndarray], out: Path, fps: float, repeat: boo
 
 
 def _write_gif(frames: Iterator[np.ndarray], file: BinaryIO, fps: float, repeat: bool) -> None:
-    """Write the container by hand, since Pillow's own keeps all frames in memory until the end.
+    """Write the container here, since Pillow's writer keeps all frames in memory until the end.
 
-    A palette of 256 colours a frame, without dithering: its grain would flicker.
+    A palette of 256 colours a frame, without dithering, which would flicker.
     """
     first = next(frames)
     height, width, _ = first.shape
@@ -133,19 +135,19 @@ def _write_gif(frames: Iterator[np.ndarray], file: BinaryIO, fps: float, repeat:
     for index, frame in enumerate(chain([first], frames)):
         picture = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT)
         parts = GifImagePlugin.getdata(
-            picture, duration=10 * hundredths(index, fps), include_color_table=True
+            picture, duration=10 * frame_delay(index, fps), include_color_table=True
         )
         file.write(b"".join(parts))
     file.write(b";")
 
 
-def hundredths(index: int, fps: float) -> int:
-    """Return how long a GIF shows a frame, in its unit, so that the sum keeps pace with `fps`."""
+def frame_delay(index: int, fps: float) -> int:
+    """Return how long a GIF shows a frame, in hundredths of a second, keeping pace with `fps`."""
     return round(100 * (index + 1) / fps) - round(100 * index / fps)
 
 
 def _write_mp4(frames: Iterator[np.ndarray], file: str, fps: float) -> None:
-    """Pipe frames through the encoder, as H.264 with thinned-out colour: what every player plays.
+    """Pipe frames through the encoder, as H.264 in yuv420p, which every player supports.
 
     Args:
         frames: uint8 (S, S, 3), S even.
@@ -164,9 +166,9 @@ def _write_mp4(frames: Iterator[np.ndarray], file: str, fps: float) -> None:
         "-f", "mp4", file,
     ]  # fmt: skip
     with (
-        TemporaryFile() as said,
+        TemporaryFile() as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr
         ) as encoder,
     ):
         try:
@@ -178,8 +180,8 @@ def _write_mp4(frames: Iterator[np.ndarray], file: str, fps: float) -> None:
             encoder.kill()
             raise
         if encoder.wait() != 0:
-            said.seek(0)
-            text = said.read().decode(errors="replace").strip()
+            stderr.seek(0)
+            text = stderr.read().decode(errors="replace").strip()
             raise WorkFailed(f"The video encoder failed: {text or encoder.returncode}")
 
 

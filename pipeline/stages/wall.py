@@ -1,6 +1,6 @@
-"""A wall of a model's images, one picture: what the demo begins with.
+"""The wall: a grid of a model's images as one JPEG, which the demo starts with.
 
-Reads a snapshot; writes a JPEG. The first images of seed 0, none picked by hand.
+Reads a snapshot; writes a JPEG of the first images of seed 0, none picked by hand.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from pipeline.models.samplers import Sampler
 from pipeline.system.storage import atomic_file
 
 COLUMNS, ROWS = 6, 4
-CLOUDS_FROM = 15_000
+IMAGES_UNTIL_CLOUDS = 15_000
 """Training images from which the demo's grids show more than noise."""
 _GAP = 6
 _WHITE = 255
 _QUALITY = 90
 
 
-def how_far(images_seen: float) -> str:
-    """Return what a training of the demo has come to by so many images, as seen in its grids."""
-    if images_seen < CLOUDS_FROM:
-        return f"That is still noise: clouds of colour come with {CLOUDS_FROM:,} to 20,000 images."
+def describe_progress(images_seen: float) -> str:
+    """Return what the demo's sample grids show after so many training images, in words."""
+    if images_seen < IMAGES_UNTIL_CLOUDS:
+        return (
+            f"That is still noise: clouds of colour come with {IMAGES_UNTIL_CLOUDS:,} to "
+            "20,000 images."
+        )
     return "That is enough for clouds of colour."
 
 

@@ -1,1 +1,1 @@
-"""Studies: many runs whose settings differ, and what their comparison says."""
+"""Studies: many runs whose settings differ, and their comparison."""

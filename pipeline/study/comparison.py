@@ -20,7 +20,7 @@ from pipeline.reports.pages import Picture, gallery, render
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.plan import MEASURES, StudyPlan
-from pipeline.study.results import Finished, Row, Verdict
+from pipeline.study.results import Row, ScoredRun, Verdict
 from pipeline.system.storage import write_bytes, write_text
 
 SHOWN = 24
@@ -58,7 +58,7 @@ def write_comparison(
         folder: of the study.
         plan: what was run.
         rows: its points, the best first, and last those that lack a seed; at least one.
-        verdicts: what was asked, answered.
+        verdicts: on the questions of the plan.
         importance: of each setting for the score, from 0 to 1.
         notes: what the reader should know, such as points that failed.
     """
@@ -90,7 +90,7 @@ def cell(row: Row, name: str) -> str:
     mean, deviation = row.means[name], row.deviations[name]
     if math.isnan(mean):
         return "–"
-    form = METRIC[name].mean_form
+    form = METRIC[name].mean_format_spec
     return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
 
 
@@ -111,7 +111,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     runs = [one for row in rows for one in row.runs]
-    minutes = sum(map(_own_seconds, runs)) / 60
+    minutes = sum(map(_training_seconds, runs)) / 60
     criterion = plan.evaluation.criterion
     best = None if rows[0].missing else rows[0]
     return [
@@ -123,8 +123,8 @@ def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def _own_seconds(one: Finished) -> float:
-    """Return the training seconds of a run without those that it has inherited."""
+def _training_seconds(one: ScoredRun) -> float:
+    """Return the training seconds of a run, without those of the run that it continues."""
     if not one.stats or not one.run.provenance.exists():
         return 0.0
     origin = one.run.read_provenance().get("continued_from") or {}
@@ -144,7 +144,7 @@ def _article(number: int, row: Row, plan: StudyPlan) -> Article:
     )
 
 
-def _pictures(one: Finished, count: int) -> list[Picture]:
+def _pictures(one: ScoredRun, count: int) -> list[Picture]:
     if not one.run.images.exists():
         return []
     images = open_images(one.run.images)
@@ -152,13 +152,13 @@ def _pictures(one: Finished, count: int) -> list[Picture]:
     return gallery(images, names, f"{one.point.label}, seed {one.point.seed}, image")
 
 
-def _losses(one: Finished) -> list[Series]:
+def _losses(one: ScoredRun) -> list[Series]:
     """Return the losses of a run, as many as a chart can show."""
     lines = [Series(label, values) for label, values in losses(one.stats).items()]
     return lines[:MAX_SERIES]
 
 
-def _curves(number: int, one: Finished) -> str | None:
+def _curves(number: int, one: ScoredRun) -> str | None:
     """Return the losses of a run as a chart."""
     lines = _losses(one)
     if not lines:

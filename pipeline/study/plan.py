@@ -1,4 +1,4 @@
-"""What a study is: a TOML file that says which runs to make and what to ask of them.
+"""The plan of a study: a TOML file with the runs to make and the questions to ask of them.
 
     name = "noise"
     preset = "monet64"
@@ -29,16 +29,16 @@ from typing import Any
 
 from pipeline.config import Config, all_settings, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
-from pipeline.core.home import at_home
+from pipeline.core.paths import expand_user
 from pipeline.families.registry import check_makes_images
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
-from pipeline.training.continuation import unfit
+from pipeline.training.continuation import incompatible_settings
 
 Settings = dict[str, Any]
 MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
 """Numbers of a score that points are compared by, and what they are called."""
 LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
-SMALL_SCORES = tuple(key for key in keys_in(Place.SMALL_SCORE) if key in LOWER_IS_BETTER)
+VALIDATION_SCORES = tuple(key for key in keys_in(Place.VALIDATION_SCORE) if key in LOWER_IS_BETTER)
 """What validation scores during training have of these."""
 FEATURES = ("inception", "efficientnet-lite0")
 
@@ -53,7 +53,7 @@ class Point:
     """What is set besides the study's own settings, the seed with it."""
     seed: int
     parameters: Settings
-    """What tells it from the others, as Optuna notes it."""
+    """The parameters of its Optuna trial, which no other point has."""
     continues: str | None = None
     """The label of the point that it continues."""
 
@@ -64,8 +64,11 @@ class Dimension:
 
     choices: tuple[Any, ...] | None = None
     low: int | float | None = None
+    """The least value, which is drawn too."""
     high: int | float | None = None
+    """The greatest, which is drawn too."""
     log: bool = False
+    """Draw evenly over the logarithm; low is then above 0."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Evaluation:
     count: int = 1500
     """Images generated of each point."""
     features: str = "inception"
+    """Whose features: `inception` or `efficientnet-lite0`."""
     criterion: str = "mifid"
     """The number that is minimised, and by which points are ordered."""
 
@@ -94,6 +98,7 @@ class Question:
     """A claim about two groups of points, to be held against their scores."""
 
     claim: str
+    """A sentence, as the comparison shows it."""
     measure: str
     """The number in which the groups are compared."""
     lower: tuple[str, ...]
@@ -107,30 +112,39 @@ class StudyPlan:
     """A study as its file describes it."""
 
     name: str
+    """What its folder and its page are called: letters, digits, `.`, `_` and `-`."""
     preset: str
+    """Which settings the runs start from."""
     description: str = ""
+    """One sentence for the page."""
     seeds: tuple[int, ...] = (0,)
+    """Each point is run once with each."""
     settings: Settings = field(default_factory=dict)
+    """Settings of all runs, over the preset's."""
     grid: tuple[Point, ...] = ()
     """All points, unless it is a search; each seed's points together."""
     search: Mapping[str, Dimension] = field(default_factory=dict)
+    """Settings that are drawn, each from choices or from a range."""
     trials: int = 20
+    """Points that a search draws."""
     pruning: bool = True
     """Stop points of a search whose validation scores are worse than the median of the others."""
     evaluation: Evaluation = field(default_factory=Evaluation)
+    """How the points are scored."""
     questions: tuple[Question, ...] = ()
+    """Claims that are held against the scores."""
 
     @property
     def digest(self) -> str:
         """Return a hash of which points the study has."""
-        said = [self.preset, self.settings, self.evaluation, self.grid, dict(self.search)]
-        said += [self.seeds] if self.search else []
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
+        content = [self.preset, self.settings, self.evaluation, self.grid, dict(self.search)]
+        content += [self.seeds] if self.search else []
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:8]
 
     def folder(self, point: Point) -> str:
         """Return a name for a point's run folder: readable, and that of no other settings."""
-        said = [self.preset, self.settings, point.settings, point.continues]
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        content = [self.preset, self.settings, point.settings, point.continues]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         words = re.sub(r"[^a-z0-9.]+", "-", point.label.lower()).strip("-.")[:40] or "point"
         return f"{words}-{point.seed}-{digest[:6]}"
 
@@ -149,9 +163,9 @@ def load_study(name: str) -> StudyPlan:
     """Return the study of a TOML file, or the one of that name that comes with painter.
 
     Raises:
-        ConfigError: if there is none, or what it says makes no sense.
+        ConfigError: if there is none, or its content is not valid.
     """
-    path = at_home(name)
+    path = expand_user(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
         text = shipped.read_text()
@@ -174,36 +188,40 @@ def study_names() -> list[str]:
     )
 
 
-def read_plan(said: Mapping[str, Any]) -> StudyPlan:
+def read_plan(content: Mapping[str, Any]) -> StudyPlan:
     """Return the study that a TOML file describes, with every point checked.
 
     Raises:
         ConfigError: for unknown keys, settings out of range, or a study without points.
     """
     known = {*(f.name for f in fields(StudyPlan)), "points"}
-    _refuse_unknown(said, known, "A study")
+    _check_known_keys(content, known, "A study")
     for name in ("name", "preset"):
-        if not isinstance(said.get(name), str):
-            raise ConfigError(f"A study needs {name}, a text; found {said.get(name)!r}.")
-    kinds = [kind for kind in ("grid", "search", "points") if kind in said]
+        if not isinstance(content.get(name), str):
+            raise ConfigError(f"A study needs {name}, a text; found {content.get(name)!r}.")
+    kinds = [kind for kind in ("grid", "search", "points") if kind in content]
     if len(kinds) != 1:
         raise ConfigError(
             f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
         )
-    seeds = _seeds(said)
-    points = _grid(said["grid"], seeds) if "grid" in said else _points(said.get("points"), seeds)
+    seeds = _seeds(content)
+    points = (
+        _grid(content["grid"], seeds)
+        if "grid" in content
+        else _points(content.get("points"), seeds)
+    )
     plan = StudyPlan(
-        name=_plain_name(said["name"]),
-        preset=said["preset"],
-        description=str(said.get("description", "")).strip(),
+        name=_check_name(content["name"]),
+        preset=content["preset"],
+        description=str(content.get("description", "")).strip(),
         seeds=seeds,
-        settings=_settings(said.get("settings", {})),
+        settings=_settings(content.get("settings", {})),
         grid=points,
-        search={name: _dimension(name, d) for name, d in said.get("search", {}).items()},
-        trials=_of_type(said, "trials", 20),
-        pruning=_of_type(said, "pruning", True),
-        evaluation=_built(Evaluation, said.get("evaluation", {}), "[evaluation]"),
-        questions=tuple(_question(q, points) for q in said.get("questions", [])),
+        search={name: _dimension(name, d) for name, d in content.get("search", {}).items()},
+        trials=_search_option(content, "trials", 20),
+        pruning=_search_option(content, "pruning", True),
+        evaluation=_from_table(Evaluation, content.get("evaluation", {}), "[evaluation]"),
+        questions=tuple(_question(q, points) for q in content.get("questions", [])),
     )
     _check_points(plan)
     if plan.search:
@@ -211,23 +229,23 @@ def read_plan(said: Mapping[str, Any]) -> StudyPlan:
     return plan
 
 
-def _seeds(said: Mapping[str, Any]) -> tuple[int, ...]:
-    seeds = said.get("seeds", [0])
+def _seeds(content: Mapping[str, Any]) -> tuple[int, ...]:
+    seeds = content.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)):
         raise ConfigError(f"seeds is {seeds!r}; expected a list of numbers from 0 up.")
-    if "search" in said and len(seeds) > 1:
+    if "search" in content and len(seeds) > 1:
         raise ConfigError(f"seeds is {seeds}; the points of a [search] have one seed, the same.")
     return tuple(seeds)
 
 
-def _of_type(said: Mapping[str, Any], name: str, default: Any) -> Any:
+def _search_option(content: Mapping[str, Any], name: str, default: Any) -> Any:
     """Return what is said of a search, or the default."""
-    if name not in said:
+    if name not in content:
         return default
-    if type(said[name]) is not type(default) or "search" not in said:
+    if type(content[name]) is not type(default) or "search" not in content:
         kind = "a number" if type(default) is int else "true or false"
-        raise ConfigError(f"{name} is {said[name]!r}; expected {kind}, and a [search].")
-    return said[name]
+        raise ConfigError(f"{name} is {content[name]!r}; expected {kind}, and a [search].")
+    return content[name]
 
 
 def _check_points(plan: StudyPlan) -> None:
@@ -236,7 +254,7 @@ def _check_points(plan: StudyPlan) -> None:
     for point in plan.grid:
         if point.continues is not None:
             own, earlier = (configs[name, point.seed] for name in (point.label, point.continues))
-            if changed := unfit(earlier, own):
+            if changed := incompatible_settings(earlier, own):
                 raise ConfigError(
                     f"{point.label} continues {point.continues!r} and cannot change "
                     f"{'; '.join(changed)}."
@@ -249,50 +267,50 @@ def _check_search(plan: StudyPlan) -> None:
         for value in dimension.choices or (dimension.low, dimension.high):
             plan.config(Point("", {name: value}, plan.seeds[0], {}))
     criterion = plan.evaluation.criterion
-    if plan.pruning and criterion not in SMALL_SCORES:
+    if plan.pruning and criterion not in VALIDATION_SCORES:
         raise ConfigError(
             f"criterion is {criterion!r}, which no validation score has: set pruning = false, "
-            f"or choose {' or '.join(SMALL_SCORES)}."
+            f"or choose {' or '.join(VALIDATION_SCORES)}."
         )
 
 
-def _plain_name(name: str) -> str:
+def _check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(f"name is {name!r}; expected letters, digits, '.', '_' and '-'.")
     return name
 
 
-def _refuse_unknown(said: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    for key in said:
+def _check_known_keys(content: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    for key in content:
         if key not in known:
             raise ConfigError(f"{what} has no {key!r}. Known: {', '.join(sorted(known))}.")
 
 
-def _built(kind: Any, said: Mapping[str, Any], what: str) -> Any:
-    _refuse_unknown(said, [f.name for f in fields(kind)], what)
-    return kind(**said)
+def _from_table(kind: Any, content: Mapping[str, Any], what: str) -> Any:
+    _check_known_keys(content, [f.name for f in fields(kind)], what)
+    return kind(**content)
 
 
-def _settings(said: Mapping[str, Any]) -> Settings:
-    """Return settings, refusing names that there are not and what a study sets itself."""
+def _settings(content: Mapping[str, Any]) -> Settings:
+    """Return settings, refusing unknown names and what a study sets itself."""
     known = all_settings()
-    for name in said:
+    for name in content:
         if name not in known:
-            apply_settings(Config(), {name: said[name]})  # says which name was meant
+            apply_settings(Config(), {name: content[name]})  # says which name was meant
         if name == "seed":
             raise ConfigError("A study sets seed itself: say which with seeds = [0, 1, 2].")
-    return dict(said)
+    return dict(content)
 
 
-def _grid(said: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
-    _settings(said)
-    for name, values in said.items():
+def _grid(content: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
+    _settings(content)
+    for name, values in content.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"[grid] {name} is {values!r}; expected a list of values.")
-    if not said:
+    if not content:
         raise ConfigError("[grid] is empty; expected settings with a list of values each.")
     combinations = [
-        dict(zip(said, values, strict=True)) for values in itertools.product(*said.values())
+        dict(zip(content, values, strict=True)) for values in itertools.product(*content.values())
     ]
     return tuple(
         Point(_label(one), settings, seed, settings)
@@ -309,9 +327,9 @@ def _label(settings: Settings) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _points(said: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
+def _points(content: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
     points, labels = [], []
-    for entry in said or []:
+    for entry in content or []:
         one = dict(entry)
         label, earlier = one.pop("label", None), one.pop("continues", None)
         if not isinstance(label, str) or label in labels:
@@ -327,33 +345,37 @@ def _points(said: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
     )
 
 
-def _dimension(name: str, said: Any) -> Dimension:
-    _settings({name: said})
-    if isinstance(said, list) and said:
-        return Dimension(choices=tuple(said))
-    if isinstance(said, Mapping) and {"low", "high"} <= set(said):
-        dimension: Dimension = _built(Dimension, said, f"[search] {name}")
+def _dimension(name: str, content: Any) -> Dimension:
+    _settings({name: content})
+    if isinstance(content, list) and content:
+        return Dimension(choices=tuple(content))
+    if isinstance(content, Mapping) and {"low", "high"} <= set(content):
+        dimension: Dimension = _from_table(Dimension, content, f"[search] {name}")
         if dimension.low < dimension.high and not (dimension.log and dimension.low <= 0):  # type: ignore[operator]  # both are there
             return dimension
     raise ConfigError(
-        f"[search] {name} is {said!r}; expected a list of values, or "
+        f"[search] {name} is {content!r}; expected a list of values, or "
         "{ low = ..., high = ..., log = true or false } with low below high (above 0 with log)."
     )
 
 
-def _question(said: Mapping[str, Any], points: tuple[Point, ...]) -> Question:
+def _question(content: Mapping[str, Any], points: tuple[Point, ...]) -> Question:
     names = [f.name for f in fields(Question)]
-    _refuse_unknown(said, names, "[[questions]]")
-    missing = [name for name in names if name not in said]
+    _check_known_keys(content, names, "[[questions]]")
+    missing = [name for name in names if name not in content]
     labels = {point.label for point in points}
     if missing:
         raise ConfigError(f"[[questions]] lacks {', '.join(missing)}.")
-    if said["measure"] not in MEASURES:
-        raise ConfigError(f"measure is {said['measure']!r}; expected one of {', '.join(MEASURES)}.")
+    if content["measure"] not in MEASURES:
+        raise ConfigError(
+            f"measure is {content['measure']!r}; expected one of {', '.join(MEASURES)}."
+        )
     for name in ("lower", "higher"):
-        if not isinstance(said[name], list) or not said[name]:
-            raise ConfigError(f"{name} is {said[name]!r}; expected a list of points' labels.")
-        for label in said[name]:
+        if not isinstance(content[name], list) or not content[name]:
+            raise ConfigError(f"{name} is {content[name]!r}; expected a list of points' labels.")
+        for label in content[name]:
             if label not in labels:
                 raise ConfigError(f"[[questions]] names {label!r}, which is no point's label.")
-    return Question(said["claim"], said["measure"], tuple(said["lower"]), tuple(said["higher"]))
+    return Question(
+        content["claim"], content["measure"], tuple(content["lower"]), tuple(content["higher"])
+    )

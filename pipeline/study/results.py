@@ -1,7 +1,7 @@
-"""What a study has found: a table of its points, and verdicts on what was asked.
+"""The results of a study: a table of its points, and verdicts on its questions.
 
-Reads run folders; returns plain values. Seeds are the replicates: whatever is said about points
-rests on how they differ seed by seed.
+Reads run folders; returns plain values. Seeds are the replicates: points are compared seed by
+seed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pipeline.core.errors import RunError
 from pipeline.runs.curves import read_stats
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.record import Score, number, read_score
+from pipeline.scoring.record import Score, metric_value, read_score
 from pipeline.study.plan import MEASURES, Point, Question, StudyPlan
 
 
 @dataclass(frozen=True)
-class Finished:
+class ScoredRun:
     """One run of a study and its score."""
 
     point: Point
@@ -38,7 +38,7 @@ class Row:
     """A point over all its seeds."""
 
     label: str
-    runs: tuple[Finished, ...]
+    runs: tuple[ScoredRun, ...]
     means: dict[str, float]
     deviations: dict[str, float]
     """Sample standard deviations over the seeds; NaN with one seed."""
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer to a question, with the numbers that it rests on."""
+    """The answer to a question, with the numbers that it is based on."""
 
     question: Question
     difference: float
@@ -81,7 +81,7 @@ class Verdict:
         return "the reverse holds" if high < 0 else "undecided"
 
     def reason(self) -> str:
-        """Return the numbers that the answer rests on, as a sentence."""
+        """Return the numbers that the answer is based on, as a sentence."""
         low, high = self.interval
         name = MEASURES[self.question.measure]
         between = (
@@ -94,7 +94,7 @@ class Verdict:
         return f"{found} {self.missing} {runs} missing." if self.missing else found
 
 
-def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> list[Finished]:
+def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> list[ScoredRun]:
     """Return the points that have a score as the study wants it, in their order.
 
     Raises:
@@ -105,7 +105,7 @@ def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> lis
         run = RunFolder(folder / plan.folder(point))
         score = read_score(run)
         if score is not None and score.get("features") == plan.evaluation.features:
-            found.append(Finished(point, run, score, _stats(run)))
+            found.append(ScoredRun(point, run, score, _stats(run)))
     return found
 
 
@@ -116,7 +116,7 @@ def _stats(run: RunFolder) -> dict[str, list[float]]:
         return {}
 
 
-def table(finished: Sequence[Finished], criterion: str, points: Sequence[Point] = ()) -> list[Row]:
+def table(finished: Sequence[ScoredRun], criterion: str, points: Sequence[Point] = ()) -> list[Row]:
     """Return a row a label, the best first by the mean of the criterion.
 
     Points of which a seed is missing come last, whatever their mean; so do those without one.
@@ -132,21 +132,21 @@ def table(finished: Sequence[Finished], criterion: str, points: Sequence[Point] 
         _row(label, [one for one in finished if one.point.label == label], lacking[label])
         for label in labels
     ]
-    return sorted(rows, key=lambda row: _place(row, criterion))
+    return sorted(rows, key=lambda row: _sort_key(row, criterion))
 
 
-def without_score(finished: Sequence[Finished], points: Sequence[Point]) -> list[Point]:
+def without_score(finished: Sequence[ScoredRun], points: Sequence[Point]) -> list[Point]:
     """Return the points that are not among the finished, each seed for itself."""
     have = {(one.point.label, one.point.seed) for one in finished}
     return [point for point in points if (point.label, point.seed) not in have]
 
 
-def _place(row: Row, criterion: str) -> tuple[bool, bool, float]:
+def _sort_key(row: Row, criterion: str) -> tuple[bool, bool, float]:
     mean = row.means[criterion]
     return row.missing > 0, math.isnan(mean), 0.0 if math.isnan(mean) else mean
 
 
-def _row(label: str, runs: Sequence[Finished], missing: int) -> Row:
+def _row(label: str, runs: Sequence[ScoredRun], missing: int) -> Row:
     values = {name: [_number(run.score, name) for run in runs] for name in MEASURES}
     return Row(
         label,
@@ -158,18 +158,18 @@ def _row(label: str, runs: Sequence[Finished], missing: int) -> Row:
 
 
 def _number(score: Score, name: str) -> float:
-    value = number(score, METRIC[name])
+    value = metric_value(score, METRIC[name])
     return math.nan if value is None else float(value)
 
 
-def verdicts(plan: StudyPlan, finished: Sequence[Finished]) -> list[Verdict]:
+def verdicts(plan: StudyPlan, finished: Sequence[ScoredRun]) -> list[Verdict]:
     """Answer each question whose points all have a score for two seeds or one."""
     answers = [answer(question, finished, plan.grid) for question in plan.questions]
     return [verdict for verdict in answers if verdict is not None]
 
 
 def answer(
-    question: Question, finished: Sequence[Finished], points: Sequence[Point] = ()
+    question: Question, finished: Sequence[ScoredRun], points: Sequence[Point] = ()
 ) -> Verdict | None:
     """Compare the two groups seed by seed; None if there is no seed with all their points.
 

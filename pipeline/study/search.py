@@ -1,7 +1,7 @@
-"""Which points of a study are run, when, and by whom.
+"""Runs the points of a study that are not finished: an Optuna search, or all points of a grid.
 
-What the books say is finished is never done again, as long as its run folder is there: they are
-believed only as far as the files are. What was killed is taken up by the next call.
+What the storage has as finished is never run again, as long as its run folder is there. What was
+killed is resumed by the next call.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tqdm import tqdm
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.core.redaction import redact
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.record import Score, number
-from pipeline.study.books import AGAIN, ERROR, FOLDER, PROCESS, valid
+from pipeline.scoring.record import Score, metric_value
+from pipeline.study.executor import OnScore, PointPruned
 from pipeline.study.plan import Dimension, Point, StudyPlan
-from pipeline.study.point import OnScore, PointPruned
+from pipeline.study.storage import ERROR, FOLDER, PROCESS, RERUN_OF, valid_trials
 from pipeline.system.processes import is_running
 from pipeline.training.interruption import StopRequest
 
@@ -43,7 +43,7 @@ class Executor(Protocol):
     def stopping(self) -> threading.Event:
         """Return what is set when all points are to save and end."""
 
-    def finish(self, point: Point, on_score: OnScore | None = None) -> Score:
+    def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Do what is left to do of a point, and return its score."""
 
     def is_done(self, point: Point) -> bool:
@@ -52,13 +52,13 @@ class Executor(Protocol):
 
 @dataclass
 class Outcome:
-    """What one call of a study has come to."""
+    """The outcome of one call of a study."""
 
     points: list[Point] = field(default_factory=list)
     """All points of the study so far, finished or not."""
     failed: list[str] = field(default_factory=list)
-    """What the points that failed in this call said."""
-    given_up: int = 0
+    """Messages of the points that failed in this call."""
+    pruned: int = 0
     elsewhere: int = 0
     """Points that another process, or another machine, is running."""
     missing: list[str] = field(default_factory=list)
@@ -76,11 +76,11 @@ def run_study(
 
     Args:
         plan: the study.
-        study: its books.
+        study: its Optuna study.
         executor: runs single points; called from several threads if there are several workers.
         workers: points at a time.
-        shared: whether other machines may keep the same books and have run folders of their own;
-            what these have finished is not done again here.
+        shared: whether other machines may use the same storage and have run folders of their own;
+            what these have finished is not run again here.
 
     Raises:
         Interrupted: after Ctrl+C or SIGTERM; what runs has saved its state.
@@ -88,9 +88,9 @@ def run_study(
     """
     if workers > 1 and any(point.continues for point in plan.grid):
         raise ConfigError("Points that continue others come one after the other: use --workers 1.")
-    release_lost(plan, study)
-    outcome = Outcome(missing=queue_missing(plan, study, executor, shared))
-    queue = Queue(plan, study)
+    fail_lost_trials(plan, study)
+    outcome = Outcome(missing=requeue_missing(plan, study, executor, shared))
+    queue = TrialQueue(plan, study)
     with StopRequest() as stop, _bar(queue) as bar, ThreadPoolExecutor(workers) as pool:
         worker = Worker(plan, study, executor, queue, outcome, bar)
         running = {pool.submit(worker.work) for _ in range(workers)}
@@ -100,13 +100,13 @@ def run_study(
         for future in running:
             future.result()
     if executor.stopping.is_set():
-        raise Interrupted("The study was stopped; the same command goes on from there.")
-    outcome.points = list(plan.grid) or points_of_search(plan, study)
+        raise Interrupted("The study was stopped; the same command resumes it.")
+    outcome.points = list(plan.grid) or search_points(plan, study)
     outcome.elsewhere = sum(t.state.name == "RUNNING" for t in study.trials)
     return outcome
 
 
-class Queue:
+class TrialQueue:
     """Points that are still to be run."""
 
     def __init__(self, plan: StudyPlan, study: optuna.Study) -> None:
@@ -114,13 +114,15 @@ class Queue:
         self._plan, self._study = plan, study
         self.failures = 0
         states = ("WAITING", "RUNNING", "COMPLETE")
-        done = {t.user_attrs.get(FOLDER) for t in valid(study.trials) if t.state.name in states}
+        done = {
+            t.user_attrs.get(FOLDER) for t in valid_trials(study.trials) if t.state.name in states
+        }
         for point in plan.grid:
             if (folder := plan.folder(point)) not in done:
                 study.enqueue_trial(point.parameters, user_attrs={FOLDER: folder})
 
     def _count(self, *states: str) -> int:
-        return sum(t.state.name in states for t in valid(self._study.trials))
+        return sum(t.state.name in states for t in valid_trials(self._study.trials))
 
     @property
     def total(self) -> int:
@@ -129,12 +131,12 @@ class Queue:
 
     @property
     def finished(self) -> int:
-        """Return how many of them are finished or given up."""
+        """Return how many of them are finished or pruned."""
         if self._plan.grid:  # what is pruned there is a point that another machine took first
             return self._count("COMPLETE")
         return self._count("COMPLETE", "PRUNED")
 
-    def take(self) -> bool:
+    def has_next(self) -> bool:
         """Tell whether there is one more trial to run."""
         if self._plan.grid:
             return self._count("WAITING") > 0
@@ -150,14 +152,14 @@ class Worker:
     plan: StudyPlan
     study: optuna.Study
     executor: Executor
-    queue: Queue
+    queue: TrialQueue
     outcome: Outcome
     bar: Any
-    asking: threading.Lock = field(default_factory=threading.Lock)
+    ask_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a trial is taken: SQLite would give the same one to two threads."""
 
     def work(self) -> None:
-        """Run trials; errors of single points are noted, and the others go on."""
+        """Run trials; errors of single points are recorded, and the others continue."""
         try:
             while not self.executor.stopping.is_set() and self._run_one():
                 self.bar.update()
@@ -170,15 +172,15 @@ class Worker:
         import optuna
 
         with ExitStack() as asked:
-            asked.enter_context(self.asking)
-            if not self.queue.take():
+            asked.enter_context(self.ask_lock)
+            if not self.queue.has_next():
                 return False
 
             def objective(trial: optuna.Trial) -> float:
                 asked.close()
                 return self._objective(trial)
 
-            # Suppressed: another process has run the same trial and told what came out.
+            # Suppressed: another process has run the same trial and told Optuna its result.
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
                 self.study.optimize(objective, n_trials=1, catch=(WorkFailed, Interrupted))
         return True
@@ -192,11 +194,11 @@ class Worker:
             raise optuna.TrialPruned
         self.bar.set_postfix_str(point.label)
         trial.set_user_attr(FOLDER, self.plan.folder(point))
-        watched = _reporter(trial) if self.plan.search and self.plan.pruning else None
+        on_score = _reporter(trial) if self.plan.search and self.plan.pruning else None
         try:
-            score = self.executor.finish(point, watched)
+            score = self.executor.run_point(point, on_score)
         except PointPruned:
-            self.outcome.given_up += 1
+            self.outcome.pruned += 1
             raise optuna.TrialPruned from None
         except WorkFailed as error:
             trial.set_user_attr(ERROR, redact(str(error)))
@@ -208,17 +210,17 @@ class Worker:
             if self.plan.search:
                 self.study.enqueue_trial(trial.params)
             raise
-        value = number(score, METRIC[self.plan.evaluation.criterion])
+        value = metric_value(score, METRIC[self.plan.evaluation.criterion])
         return math.inf if value is None or not math.isfinite(value) else float(value)
 
     def _point(self, trial: optuna.Trial) -> Point | None:
-        """Return the trial's point, noted as Optuna wants it; None if there is none left."""
+        """Return the trial's point, its parameters suggested; None if there is none left."""
         if self.plan.search:
             seed = self.plan.seeds[0]
             drawn = {name: suggest(trial, name, d) for name, d in self.plan.search.items()}
-            return searched_point(drawn, seed)
+            return search_point(drawn, seed)
         folder = trial.user_attrs.get(FOLDER, "")
-        earlier = [t for t in valid(self.study.trials) if t.number < trial.number]
+        earlier = [t for t in valid_trials(self.study.trials) if t.number < trial.number]
         if any(_is_of(t, folder) for t in earlier):
             return None  # two machines have enqueued the same point
         by_folder = {self.plan.folder(point): point for point in self.plan.grid}
@@ -230,13 +232,13 @@ class Worker:
         return point
 
 
-def queue_missing(
+def requeue_missing(
     plan: StudyPlan, study: optuna.Study, executor: Executor, shared: bool = False
 ) -> list[str]:
     """Enqueue the finished points whose files are gone; return those that other machines have."""
     finished = {
         plan.folder(point): (point, trial)
-        for trial in valid(study.trials)
+        for trial in valid_trials(study.trials)
         if trial.state.name == "COMPLETE" and (point := point_of(plan, trial)) is not None
     }
     elsewhere = []
@@ -247,7 +249,7 @@ def queue_missing(
         if shared and host not in ("", socket.gethostname()):
             elsewhere.append(f"{point.label}, seed {point.seed} ({host})")
         else:
-            noted = {FOLDER: folder, AGAIN: trial.number}
+            noted = {FOLDER: folder, RERUN_OF: trial.number}
             study.enqueue_trial(point.parameters, user_attrs=noted)
     return elsewhere
 
@@ -259,7 +261,7 @@ def point_of(plan: StudyPlan, trial: Any) -> Point | None:
         return next((point for point in plan.grid if plan.folder(point) == folder), None)
     if set(trial.params) != set(plan.search):
         return None
-    return searched_point({name: trial.params[name] for name in plan.search}, plan.seeds[0])
+    return search_point({name: trial.params[name] for name in plan.search}, plan.seeds[0])
 
 
 def _is_of(trial: Any, folder: str) -> bool:
@@ -267,7 +269,7 @@ def _is_of(trial: Any, folder: str) -> bool:
     return trial.user_attrs.get(FOLDER) == folder and trial.state.name in ("RUNNING", "COMPLETE")
 
 
-def searched_point(drawn: dict[str, Any], seed: int) -> Point:
+def search_point(drawn: dict[str, Any], seed: int) -> Point:
     """Return the point of a search with these settings."""
     words = [f"{name}={_short(value)}" for name, value in drawn.items()]
     return Point(", ".join(words), {**drawn, "seed": seed}, seed, drawn)
@@ -287,16 +289,16 @@ def suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
     return trial.suggest_float(name, float(low or 0), float(high or 0), log=dimension.log)
 
 
-def points_of_search(plan: StudyPlan, study: optuna.Study) -> list[Point]:
+def search_points(plan: StudyPlan, study: optuna.Study) -> list[Point]:
     """Return the points of a search that have begun, each once."""
     found = [point for trial in study.trials if (point := point_of(plan, trial)) is not None]
     return list({plan.folder(point): point for point in found}.values())
 
 
-def release_lost(plan: StudyPlan, study: optuna.Study) -> None:
-    """Fail the trials that a killed process of this machine was running, so that they come again.
+def fail_lost_trials(plan: StudyPlan, study: optuna.Study) -> None:
+    """Fail the trials that a killed process of this machine was running, so that they are rerun.
 
-    Those of other machines are failed some minutes after their last sign of life.
+    Those of other machines are failed some minutes after their last heartbeat.
     """
     import optuna
 
@@ -305,20 +307,20 @@ def release_lost(plan: StudyPlan, study: optuna.Study) -> None:
         if trial.state != optuna.trial.TrialState.RUNNING:
             continue
         host, _, process = str(trial.user_attrs.get(PROCESS, "")).rpartition(" ")
-        if host not in ("", socket.gethostname()) or _runs_elsewhere(process):
+        if host not in ("", socket.gethostname()) or _other_process_runs(process):
             continue
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         if plan.search and set(trial.params) == set(plan.search):
             study.enqueue_trial(trial.params)  # the points of a grid are enqueued anyway
 
 
-def _runs_elsewhere(process: str) -> bool:
+def _other_process_runs(process: str) -> bool:
     """Tell whether another process of this number runs."""
     return process.isdecimal() and int(process) != os.getpid() and is_running(int(process))
 
 
 def _reporter(trial: optuna.Trial) -> OnScore:
-    """Return what hands validation scores to Optuna and asks whether to go on."""
+    """Return a callback that reports validation scores to Optuna and asks whether to prune."""
 
     def report(number: int, value: float) -> bool:
         trial.report(value, number)
@@ -328,6 +330,6 @@ def _reporter(trial: optuna.Trial) -> OnScore:
 
 
 @contextmanager
-def _bar(queue: Queue) -> Iterator[Any]:
+def _bar(queue: TrialQueue) -> Iterator[Any]:
     with tqdm(total=queue.total, initial=queue.finished, desc="study", unit="point") as bar:
         yield bar

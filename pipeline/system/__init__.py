@@ -1,1 +1,1 @@
-"""The machine that painter runs on: files, caches, locks, streams, memory, cores."""
+"""The operating system: files, caches, locks, standard streams, memory, threads."""

@@ -1,4 +1,4 @@
-"""Where things live that can be made or downloaded again."""
+"""The cache folder: files that can be computed or downloaded again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from pipeline.core.errors import DataError
-from pipeline.core.home import at_home
-from pipeline.core.notices import say_once
+from pipeline.core.paths import expand_user
+from pipeline.core.user_warnings import warn_once
 from pipeline.system.storage import write_bytes
 
 
@@ -15,19 +15,19 @@ def cache_folder() -> Path:
     """Return PAINTER_CACHE, or painter's folder where the platform keeps caches."""
     chosen = os.environ.get("PAINTER_CACHE")
     if chosen:
-        return at_home(chosen)
+        return expand_user(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("painter"))
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache, or say once that it cannot be: then it is made anew next time."""
+def write_cache(path: Path, content: bytes) -> None:
+    """Write a file of the cache, or warn once that it cannot be: it is recomputed next time."""
     try:
         write_bytes(path, content)
     except (OSError, DataError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        say_once(
+        warn_once(
             f"The cache {cache_folder()} cannot be written ({reason}), so nothing is kept there. "
             "Set PAINTER_CACHE to another folder."
         )

@@ -1,7 +1,7 @@
 """The process's standard streams, which may be closed or end before the work does.
 
 A pipe whose reader has left (`painter train 2>&1 | head`), a terminal that is gone or a stream that
-was never open (`2>&-`) takes nothing more; what is at work goes on without.
+was never open (`2>&-`) takes nothing more; the work continues without it.
 """
 
 from __future__ import annotations
@@ -15,55 +15,54 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
-"""What writing to a stream gives that nobody takes anything from any more."""
+_CLOSED_ERRNOS = (errno.EPIPE, errno.EBADF, errno.EIO)
+"""Errors of writing to a stream whose reader is gone."""
 
 
 class _LossyFile(io.FileIO):
-    """Writes to a stream, and drops what it does not take."""
+    """Writes to a stream, and drops what cannot be written."""
 
-    def __init__(self, number: int, every_failure: bool) -> None:
+    def __init__(self, number: int, ignore_all_errors: bool) -> None:
         """Take over an open stream.
 
         Args:
             number: its file descriptor, which stays open.
-            every_failure: drop what any failure keeps from it, such as a full disk.
+            ignore_all_errors: drop what any failure keeps from it, such as a full disk.
         """
         super().__init__(number, "w", closefd=False)
-        self.every_failure = every_failure
+        self.ignore_all_errors = ignore_all_errors
 
     def write(self, content: ReadableBuffer, /) -> int:
         """Return how many bytes were written or dropped."""
         try:
             return super().write(content)
         except OSError as error:
-            if self.every_failure or error.errno in _GONE:
+            if self.ignore_all_errors or error.errno in _CLOSED_ERRNOS:
                 return memoryview(content).nbytes
             raise
 
 
-def survive_closed_streams() -> None:
+def ignore_closed_streams() -> None:
     """Let writing to a closed standard output or standard error do nothing.
 
-    Messages and progress are dropped whatever the reason; of what goes to standard output, a full
-    disk is still told.
+    Standard error drops its text whatever the reason; standard output still reports a full disk.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, _opened_on_nothing(number))
-    sys.stdout = _lossy(sys.stdout, every_failure=False)
-    sys.stderr = _lossy(sys.stderr, every_failure=True)
+            setattr(sys, name, _open_devnull(number))
+    sys.stdout = _lossy(sys.stdout, ignore_all_errors=False)
+    sys.stderr = _lossy(sys.stderr, ignore_all_errors=True)
 
 
-def drop_unwritten(stream: TextIO) -> None:
-    """Drop what a full disk has kept from standard output: it was told, and Python would again."""
+def discard_unwritten(stream: TextIO) -> None:
+    """Drop what a full disk kept from standard output: it was reported; Python would repeat it."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     if isinstance(raw, _LossyFile):
-        raw.every_failure = True
+        raw.ignore_all_errors = True
 
 
-def _opened_on_nothing(number: int) -> TextIO:
-    """Return a stream that is empty and takes anything, in the place of a closed one.
+def _open_devnull(number: int) -> TextIO:
+    """Return a stream on /dev/null in the place of a closed one.
 
     Without it the next file that is opened gets the number, and all that libraries write there.
     """
@@ -83,14 +82,14 @@ def _is_open(number: int) -> bool:
     return True
 
 
-def _lossy(stream: TextIO, every_failure: bool) -> TextIO:
-    """Return a stream that writes as `stream` does, but for what is not taken."""
+def _lossy(stream: TextIO, ignore_all_errors: bool) -> TextIO:
+    """Return a stream that writes as `stream` does, and drops what cannot be written."""
     try:
         number = stream.fileno()
     except OSError:  # somebody else's, such as a notebook's
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_LossyFile(number, every_failure)),
+        io.BufferedWriter(_LossyFile(number, ignore_all_errors)),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=getattr(stream, "line_buffering", True),

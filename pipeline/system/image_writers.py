@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pipeline.core.errors import DataError
-from pipeline.system.places import (
+from pipeline.system.filesystem import (
     check_not_folder,
+    has_file_suffix,
     is_clutter,
-    named_like_a_file,
-    target_of,
+    resolve_target,
 )
 from pipeline.system.storage import atomic_file, atomic_folder
 
@@ -123,12 +123,12 @@ def check_image_target(path: Path) -> None:
 
     Raises:
         DataError: if the name promises a file other than a zip, or is a folder's that ends in .zip;
-            and as `check_own_folder` and `target_of`.
+            and as `check_own_folder` and `resolve_target`.
     """
-    target_of(path)
+    resolve_target(path)
     if is_zip_name(path):
         check_not_folder(path)
-    elif named_like_a_file(path):
+    elif has_file_suffix(path):
         raise DataError(
             f"{path}: images are written into a zip or a folder, not into a {path.suffix} file. "
             "Choose a name ending in .zip, or a folder's without an ending."

@@ -1,4 +1,4 @@
-"""Locks by which processes take turns; they end with the process that holds them."""
+"""File locks between processes; they end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
-WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""What file systems answer that have no locks, as some network and FUSE mounts."""
+LOCKING_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""Errors of file systems without locks, as some network and FUSE mounts."""
 
 
 @contextmanager
-def held_lock(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a file inside the block; where there are no locks, say so and go on.
+def file_lock(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a file inside the block; where there are no locks, warn and continue.
 
     Args:
         path: made if missing, with the folders above it; stays when the lock ends.
@@ -37,10 +37,10 @@ def held_lock(path: Path, wait: bool) -> Iterator[bool]:
         yield False
         return
     except (OSError, NotImplementedError) as error:  # the latter: filelock before 3.29
-        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+        if isinstance(error, OSError) and error.errno not in LOCKING_UNSUPPORTED:
             raise
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        say_once(
+        warn_once(
             f"The file system of {path.parent} has no locks ({reason}): see to it "
             "that no other process of painter works there at the same time."
         )

@@ -1,4 +1,4 @@
-"""How much memory is free, how much a piece of work takes, and what the C library keeps of it."""
+"""How much memory is free, how much a piece of work takes, and what the C library keeps freed."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _left_in_container() -> int | None:
     """Return the bytes between a container's use and its limit, or None without a limit."""
     for limit, used, statistics in _LIMITS:
         try:
-            most = int((CONTROL_GROUP / limit).read_text())
+            maximum = int((CONTROL_GROUP / limit).read_text())
             now = int((CONTROL_GROUP / used).read_text())
             lines = (CONTROL_GROUP / statistics).read_text().splitlines()
         except (OSError, ValueError):  # no such file, or "max": no limit
             continue
         cache = dict(line.split()[:2] for line in lines if line.strip())
-        return most - now + int(cache.get(_FILE_CACHE[statistics], 0))  # caches give way
+        return maximum - now + int(cache.get(_FILE_CACHE[statistics], 0))  # caches give way
     return None
 
 
@@ -80,7 +80,7 @@ def _fields(path: Path) -> dict[str, int]:
     return {r[0].rstrip(":"): int(r[1]) * 1024 for r in rows if r[-1:] == ["kB"]}
 
 
-def peak_resident() -> int:
+def peak_rss() -> int:
     """Return the most bytes of memory that this process has held."""
     peak = _fields(OWN_STATUS).get("VmHWM")
     if peak is not None:
@@ -108,7 +108,7 @@ class PeakMemory:
             return self
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
-        self._before = peak_resident()
+        self._before = peak_rss()
         return self
 
     def __exit__(
@@ -124,7 +124,7 @@ class PeakMemory:
         """Return the bytes so far."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
-        return max(0, peak_resident() - self._before)
+        return max(0, peak_rss() - self._before)
 
 
 def keep_freed_memory() -> None:

@@ -1,6 +1,6 @@
-"""Work dealt to threads, with results in order and in memory that does not grow.
+"""Thread pools that return results in order, in bounded memory.
 
-The libraries that do the work (torch, Pillow, zlib) let go of Python's lock meanwhile.
+The libraries that do the work (torch, Pillow, zlib) release the GIL meanwhile.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from tqdm import tqdm
 T = TypeVar("T")
 R = TypeVar("R")
 
-AHEAD = 2
+PREFETCH = 2
 """Results that may wait for their turn, beyond one a worker."""
-READ_AHEAD = 64
+IO_PREFETCH = 64
 """Images that threads may have read and decoded before they are taken."""
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
-"""Says to torch and to painter how many threads to compute with; `--threads` sets it."""
+"""Tells torch and painter how many threads to compute with; `--threads` sets it."""
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 """Where Linux says which share of the machine a container may use."""
 
 
 def usable_cores() -> int:
     """Return how many cores to keep busy: those allowed, at most `OMP_NUM_THREADS`; at least 1."""
-    wished = threads_by_environment()
-    return allowed_cores() if wished is None else min(wished, allowed_cores())
+    requested = threads_from_env()
+    return allowed_cores() if requested is None else min(requested, allowed_cores())
 
 
 def allowed_cores() -> int:
@@ -72,17 +72,17 @@ def _own_group() -> str:
     return ""
 
 
-def threads_by_environment() -> int | None:
+def threads_from_env() -> int | None:
     """Return what `OMP_NUM_THREADS` says, None without a number; of a list the first counts."""
     first = os.environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
     return int(first) if first.isdecimal() and int(first) > 0 else None
 
 
-def in_order(
+def map_in_order(
     function: Callable[[T], R],
     items: Iterable[T],
     workers: int,
-    ahead: int = AHEAD,
+    ahead: int = PREFETCH,
     one_core_each: bool = True,
 ) -> Generator[R, None, None]:
     """Yield function(item) of each item in order, computed ahead in threads.
@@ -115,26 +115,28 @@ def in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def read_ahead(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+def prefetch(function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """Yield function(item) of each item in order, for work that reads and decodes files.
 
-    At most `READ_AHEAD` results wait to be taken, however many items there are; else as
-    `in_order`. The threads are more than the cores, as some wait for the disk.
+    At most `IO_PREFETCH` results wait to be taken, however many items there are; else as
+    `map_in_order`. The threads are more than the cores, as some wait for the disk.
     """
-    workers = min(READ_AHEAD // 2, (os.cpu_count() or 1) + 4)
-    return in_order(function, items, workers, READ_AHEAD - workers, one_core_each=False)
+    workers = min(IO_PREFETCH // 2, (os.cpu_count() or 1) + 4)
+    return map_in_order(function, items, workers, IO_PREFETCH - workers, one_core_each=False)
 
 
-def in_threads(work: Callable[[T], R], items: Collection[T], description: str) -> Iterator[R]:
-    """Yield `work` of each item, in order and behind a bar, as `read_ahead` does it."""
-    with closing(read_ahead(work, items)) as results:
+def map_with_progress(
+    work: Callable[[T], R], items: Collection[T], description: str
+) -> Iterator[R]:
+    """Yield `work(item)` of each item in order, with a progress bar; else as `prefetch`."""
+    with closing(prefetch(work, items)) as results:
         bar = tqdm(results, total=len(items), desc=description, unit="img", leave=False)
         yield from bar
 
 
 @contextmanager
 def _one_core_each() -> Iterator[Callable[[], None]]:
-    """Yield what makes torch use one core in the thread that calls it."""
+    """Yield a function that makes torch use one core in the thread that calls it."""
     before = torch.get_num_threads()
     try:
         yield lambda: torch.set_num_threads(1)

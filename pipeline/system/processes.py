@@ -1,4 +1,4 @@
-"""Which processes of the machine run."""
+"""Which processes run on this machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def _pid_exists(process: int) -> bool:
     try:
         import psutil
     except ImportError:  # a Kaggle kernel's image need not have it
-        return _answers(process)
+        return _accepts_signals(process)
     return bool(psutil.pid_exists(process))
 
 
-def _answers(process: int) -> bool:
+def _accepts_signals(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

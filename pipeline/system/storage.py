@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name first, rename last.
+"""Atomic writes: files are either whole or absent. Temporary name first, rename last.
 
 Every artifact of the product goes through here, so that a full disk, Ctrl+C or kill -9
 leaves the earlier file, never half of a new one.
@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.core.errors import DataError
-from pipeline.core.redaction import strike
-from pipeline.core.text import legible
-from pipeline.system.places import (
-    advice_on_mount_points,
+from pipeline.core.redaction import redact_credentials
+from pipeline.core.text import escape_surrogates
+from pipeline.system.filesystem import (
     check_not_folder,
+    explain_mount_errors,
     is_clutter,
     make_folder,
-    target_of,
+    resolve_target,
 )
 from pipeline.system.processes import is_running
 
 PARTIAL_SUFFIX = ".partial"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a full disk answers, a used-up quota, or a file system with a largest file size."""
-_TRIAL_BYTES = 4096
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk, a used-up quota, or a file system with a maximum file size."""
+_PROBE_BYTES = 4096
 
 
-def partial_name(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
     """Return this process's temporary name beside `path`, on the same file system."""
     return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
 
@@ -58,7 +58,7 @@ def remove_stale_partials(path: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _put_back(aside: Path, path: Path) -> None:
+def _restore(aside: Path, path: Path) -> None:
     """Restore a folder that was set aside by a process killed before the new one was in place."""
     for old in path.parent.glob(f".{glob.escape(aside.name)}.*{PARTIAL_SUFFIX}"):
         old.rename(path)
@@ -74,29 +74,29 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         OSError: from the file system; the temporary file is removed and `path` is untouched.
     """
     check_not_folder(path)
-    path = target_of(path)
+    path = resolve_target(path)
     make_folder(path.parent)
-    temporary = partial_name(path)
+    temporary = temporary_name(path)
     remove_stale_partials(path)
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with advice_on_mount_points(path):
+        with explain_mount_errors(path):
             temporary.replace(path)
     except BaseException as error:
-        _name_file(error, path)
+        _set_filename(error, path)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
 
 
-def _name_file(error: BaseException, path: Path) -> None:
+def _set_filename(error: BaseException, path: Path) -> None:
     """Note which file could not be written: a full disk tells of none, or of a temporary name."""
     if not isinstance(error, OSError):
         return
-    unnamed = error.filename is None and error.errno in FULL  # others may come from reading
+    unnamed = error.filename is None and error.errno in DISK_FULL  # others may come from reading
     if unnamed or str(error.filename).endswith(PARTIAL_SUFFIX):
         error.filename, error.filename2 = str(path), None
 
@@ -115,13 +115,13 @@ def check_writable(path: Path) -> None:
     folder = Path(os.path.realpath(path)).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    trial = folder / f".trial.{os.getpid()}{PARTIAL_SUFFIX}"
+    probe = folder / f".trial.{os.getpid()}{PARTIAL_SUFFIX}"
     try:
-        with trial.open("wb") as file:
-            file.write(bytes(_TRIAL_BYTES))
+        with probe.open("wb") as file:
+            file.write(bytes(_PROBE_BYTES))
     except OSError as error:
-        if error.errno in FULL:
-            _name_file(error, path)
+        if error.errno in DISK_FULL:
+            _set_filename(error, path)
             raise
         raise DataError(
             f"{path} cannot be written: {folder}: {error.strerror or error}. Nothing was begun. "
@@ -129,7 +129,7 @@ def check_writable(path: Path) -> None:
         ) from None
     finally:
         with suppress(OSError):
-            trial.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -139,11 +139,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8; a known credential is struck out.
+    """Write `content` to `path` atomically, as UTF-8; known credentials are redacted.
 
-    Names that are not UTF-8 are written as `legible` shows them.
+    Names that are not UTF-8 are written as `escape_surrogates` shows them.
     """
-    write_bytes(path, strike(legible(content)).encode())
+    write_bytes(path, redact_credentials(escape_surrogates(content)).encode())
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -179,25 +179,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         DataError: if `path` is a mount point, a link that leads nowhere, or `.`, `..` or `/`.
     """
-    path = target_of(path)
+    path = resolve_target(path)
     make_folder(path.parent)
     if not path.exists():
-        _put_back(path.with_name(f"{path.name}.old"), path)
-        path = target_of(path)  # earlier versions set links aside, too
-    temporary = partial_name(path)
-    replaced = partial_name(path.with_name(f"{path.name}.old"))
+        _restore(path.with_name(f"{path.name}.old"), path)
+        path = resolve_target(path)  # earlier versions set links aside, too
+    temporary = temporary_name(path)
+    replaced = temporary_name(path.with_name(f"{path.name}.old"))
     remove_stale_partials(path)  # and what was set aside: its name begins alike
     temporary.mkdir()
     try:
         yield temporary
         _keep_clutter(path, temporary)
         # Two renames: a kill between them leaves both folders whole, under hidden names.
-        with advice_on_mount_points(path):
+        with explain_mount_errors(path):
             if path.exists():
                 path.rename(replaced)
             temporary.rename(path)
     except BaseException as error:
-        _name_file(error, path)
+        _set_filename(error, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)

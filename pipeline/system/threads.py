@@ -1,4 +1,4 @@
-"""How many processor threads one computation of torch is split into, chosen when a command starts.
+"""How many threads torch computes with, chosen when a command starts.
 
 Threads that share a computation wait for each other by spinning: where other programs hold the
 cores, two are several times slower than one. So only cores that are free count. How often sums are
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_by_environment
+from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_from_env
 
-LOOKS = 15
-LOOK_SECONDS = 0.02
-"""Between looks at what else runs: a third of a second in all."""
+SAMPLES = 15
+SAMPLE_SECONDS = 0.02
+"""Between two samples of what else runs: a third of a second in all."""
 SPARE = 0.25
 """Of a core: what other work may take of one that still counts as free."""
 _LOAD = Path("/proc/loadavg")
@@ -31,54 +31,56 @@ class Threads:
     """A number of threads, and why it was chosen."""
 
     count: int
-    why: str
+    reason: str
 
     def __str__(self) -> str:
         """Return both as one line."""
-        return f"{self.count} thread{'s' * (self.count > 1)}, {self.why}"
+        return f"{self.count} thread{'s' * (self.count > 1)}, {self.reason}"
 
 
-def take_threads(wanted: int | None = None, begun_with: int | None = None) -> Threads:
-    """Choose the threads, and make torch compute with so many.
+def set_threads(requested: int | None = None, run_threads: int | None = None) -> Threads:
+    """Choose the number of threads, and make torch compute with it.
 
-    What is wanted also holds for the commands that this process starts.
+    A requested number also holds for the commands that this process starts.
 
     Args:
-        wanted: what the user asks for, if anything.
-        begun_with: what the run that is taken up again has computed with.
+        requested: what the user asks for, if anything.
+        run_threads: those of the run that is resumed.
     """
-    threads = choose_threads(wanted, begun_with)
-    if wanted is not None:
-        os.environ[THREADS_VARIABLE] = str(wanted)
+    threads = choose_threads(requested, run_threads)
+    if requested is not None:
+        os.environ[THREADS_VARIABLE] = str(requested)
     torch.set_num_threads(threads.count)
     return threads
 
 
-def choose_threads(wanted: int | None = None, begun_with: int | None = None) -> Threads:
-    """Return what `take_threads` takes: what is wanted, else the run's, the variable's, the load's.
+def choose_threads(requested: int | None = None, run_threads: int | None = None) -> Threads:
+    """Return what `set_threads` sets: as requested, else the run's, the variable's, the load's.
 
     A run's number counts only where so many cores are allowed: on a smaller machine its bits
     are others in any case.
     """
     cores = allowed_cores()
-    if wanted is not None:
-        beyond = f", on {cores} that may be used" if wanted > cores else ""
-        other = begun_with is not None and begun_with != wanted
-        rounding = f"; the run had {begun_with}, which rounds otherwise" if other else ""
-        return Threads(wanted, f"as --threads says{beyond}{rounding}")
+    if requested is not None:
+        beyond = f", on {cores} that may be used" if requested > cores else ""
+        other = run_threads is not None and run_threads != requested
+        rounding = f"; the run had {run_threads}, which rounds otherwise" if other else ""
+        return Threads(requested, f"as --threads says{beyond}{rounding}")
     free = _by_environment_or_load(cores)
-    if begun_with is None or begun_with == free.count:
+    if run_threads is None or run_threads == free.count:
         return free
-    if begun_with > cores:
-        return Threads(free.count, f"{free.why}; the run had {begun_with}")
-    why = f"as the run has had, so that its result is the same (--threads {free.count} sets others"
-    return Threads(begun_with, f"{why}: {free.why})")
+    if run_threads > cores:
+        return Threads(free.count, f"{free.reason}; the run had {run_threads}")
+    reason = (
+        f"as the run has had, so that its result is the same (--threads {free.count} sets others"
+    )
+    return Threads(run_threads, f"{reason}: {free.reason})")
 
 
 def _by_environment_or_load(cores: int) -> Threads:
-    wished = threads_by_environment()
-    if wished is not None:
-        return Threads(wished, f"as {THREADS_VARIABLE} says")
+    requested = threads_from_env()
+    if requested is not None:
+        return Threads(requested, f"as {THREADS_VARIABLE} says")
     load = other_load() if cores > 1 else 0.0
     free = math.floor((os.cpu_count() or 1) - load + SPARE)
     count = max(1, min(cores, free))
@@ -103,9 +105,9 @@ def other_load() -> float:
 
 
 def _running_now() -> float:
-    """Return how many threads run or wait for a core, but for this one: the mean of some looks."""
+    """Return how many other threads run or wait for a core: the mean of some samples."""
     counts = []
-    for _ in range(LOOKS):
+    for _ in range(SAMPLES):
         counts.append(int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(SAMPLE_SECONDS)
     return max(0.0, sum(counts) / len(counts))

@@ -1,8 +1,8 @@
-"""Files that travel over the network: a download that goes on where it broke off, and the bar.
+"""File transfers over HTTP: a download that resumes where it broke off, and its progress bar.
 
-Knows the ranges of HTTP (RFC 9110, section 14), and none of the libraries that speak it: who
-downloads hands over what sends a request. So one that runs where little is installed needs no
-more than the standard library.
+Knows the ranges of HTTP (RFC 9110, section 14), and no HTTP library: the caller passes the
+function that sends a request. So a caller that runs where little is installed needs no more than
+the standard library.
 """
 
 from __future__ import annotations
@@ -17,70 +17,75 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-CHUNK = 2**20
+CHUNK_SIZE = 2**20
 """Bytes to read at a time."""
 QUIET_BELOW = 4 * 2**20
-"""Bytes under which a file arrives too soon for a progress bar."""
+"""Bytes below which a file gets no progress bar."""
 
 
-class BrokenOffError(ConnectionError):
+class IncompleteDownloadError(ConnectionError):
     """Less came than was announced, or another part than was asked for."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What a server sends."""
+class Response:
+    """A server's response."""
 
     status: int
     """200, 206, or 416 to a request for a range; others were raised."""
     headers: Mapping[str, str]
-    """By names in any case."""
+    """Names are case-insensitive."""
     chunks: Iterable[bytes]
 
 
-Send = Callable[[dict[str, str]], AbstractContextManager[Reply]]
-"""Sends a GET with these headers; raises for other statuses than those of `Reply`."""
+Send = Callable[[dict[str, str]], AbstractContextManager[Response]]
+"""Sends a GET with these headers; raises for other statuses than those of `Response`."""
 
 
-def download(send: Send, body: Path, version: Path, label: str, leave_bar: bool = True) -> None:
+def download(send: Send, body: Path, version: Path, label: str, keep_bar: bool = True) -> None:
     """Download to `body`, beginning where that ends if it is of the version that the server has.
 
     Args:
-        send: asks the server.
+        send: sends the request.
         body: the file; what an earlier call left of it is kept.
         version: a file with the ETag of what is in `body`. It is there after a download that
             broke off and can go on, and after one that is complete.
         label: names the file on the bar.
-        leave_bar: whether the bar stays on the screen.
+        keep_bar: whether the bar stays on the screen.
 
     Raises:
-        BrokenOffError: if less came than was announced, or another part than was asked for.
+        IncompleteDownloadError: if less came than was announced, or another range than requested.
     """
-    here = body.stat().st_size if body.exists() and version.exists() else 0
+    offset = body.stat().st_size if body.exists() and version.exists() else 0
     headers = {"Accept-Encoding": "identity"}  # compressed, it could not go on
-    if here:
-        headers |= {"Range": f"bytes={here}-", "If-Range": version.read_text()}
-    with send(headers) as reply:
-        beyond = reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-        if not beyond:
-            _take(reply, here, body, version, label, leave_bar)
-    if beyond:  # the file on the server ends here, or before: start over
+    if offset:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": version.read_text()}
+    with send(headers) as response:
+        past_end = response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not past_end:
+            _take(response, offset, body, version, label, keep_bar)
+    if past_end:  # the file on the server ends here, or before: start over
         version.unlink()
-        download(send, body, version, label, leave_bar)
+        download(send, body, version, label, keep_bar)
 
 
-def _take(reply: Reply, here: int, body: Path, version: Path, label: str, leave_bar: bool) -> None:
+def _take(
+    response: Response, offset: int, body: Path, version: Path, label: str, keep_bar: bool
+) -> None:
     """Write what comes to `body`, from its end on or from its beginning."""
-    if reply.status != HTTPStatus.PARTIAL_CONTENT:
-        here = 0  # another version, or a server without ranges
-    elif not reply.headers.get("Content-Range", "").startswith(f"bytes {here}-"):
+    if response.status != HTTPStatus.PARTIAL_CONTENT:
+        offset = 0  # another version, or a server without ranges
+    elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
         version.unlink()
-        raise BrokenOffError("the server sent another part than was asked for")
-    length = reply.headers.get("Content-Length")
-    size = here + int(length) if length else None
-    with body.open("ab" if here else "wb") as file, bytes_bar(label, size, here, leave_bar) as bar:
-        _note_version(reply.headers.get("ETag"), version)
-        _copy(reply, file, size, bar)
+        raise IncompleteDownloadError("the server sent another part than was asked for")
+    length = response.headers.get("Content-Length")
+    size = offset + int(length) if length else None
+    with (
+        body.open("ab" if offset else "wb") as file,
+        byte_progress_bar(label, size, offset, keep_bar) as bar,
+    ):
+        _note_version(response.headers.get("ETag"), version)
+        _copy(response, file, size, bar)
 
 
 def _note_version(etag: str | None, version: Path) -> None:
@@ -90,19 +95,25 @@ def _note_version(etag: str | None, version: Path) -> None:
         version.write_text(etag)
 
 
-def _copy(reply: Reply, file: BinaryIO, size: int | None, bar: Any) -> None:
-    for chunk in reply.chunks:
+def _copy(response: Response, file: BinaryIO, size: int | None, bar: Any) -> None:
+    for chunk in response.chunks:
         file.write(chunk)
         bar.update(len(chunk))
     if size is not None and file.tell() != size:
-        raise BrokenOffError(f"it broke off after {file.tell()} of {size} bytes")
+        raise IncompleteDownloadError(f"it broke off after {file.tell()} of {size} bytes")
     file.flush()
     os.fsync(file.fileno())
 
 
-def bytes_bar(label: str, size: int | None, here: int = 0, leave: bool = True) -> Any:
-    """Return a progress bar for `size` bytes, `here` of which are done; none for a small file."""
+def byte_progress_bar(label: str, size: int | None, offset: int = 0, leave: bool = True) -> Any:
+    """Return a progress bar for `size` bytes, `offset` of which are done; none for a small file."""
     quiet = size is not None and size < QUIET_BELOW
     return tqdm(
-        total=size, initial=here, desc=label, unit="B", unit_scale=True, leave=leave, disable=quiet
+        total=size,
+        initial=offset,
+        desc=label,
+        unit="B",
+        unit_scale=True,
+        leave=leave,
+        disable=quiet,
     )

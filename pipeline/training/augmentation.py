@@ -1,4 +1,4 @@
-"""Random changes of the training images, on the device, as a function of seed and step."""
+"""Data augmentation of the training images, on the device, as a function of seed and step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ToDevice = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Mirroring, turning and enlarging; each image by its own numbers."""
+    """Random flips, rotation and zoom, drawn for each image."""
 
     config: DataConfig
     seed: int
@@ -26,7 +26,7 @@ class Augmentation:
     def __call__(
         self, images: torch.Tensor, step: int, batch_size: int, rows: slice, to_device: ToDevice
     ) -> torch.Tensor:
-        """Return changed images.
+        """Return augmented images.
 
         Args:
             images: float32 (n, C, S, S) in [-1, 1]: some rows of a batch.
@@ -44,24 +44,24 @@ class Augmentation:
             (self.config.vertical_flip, "vertical flip", 2),
         ):
             if wanted:
-                coins = to_device(torch.from_numpy(uniform(purpose) < 0.5))[:, None, None, None]
-                images = torch.where(coins, images.flip(dimension), images)
+                flipped = to_device(torch.from_numpy(uniform(purpose) < 0.5))[:, None, None, None]
+                images = torch.where(flipped, images.flip(dimension), images)
         if self.config.rotation or self.config.zoom > 1:
             angles = math.radians(self.config.rotation) * (2 * uniform("rotation") - 1)
             scales = 1 / (1 + (self.config.zoom - 1) * uniform("zoom"))
             shifts = (1 - scales)[:, None] * (
                 2 * np.stack([uniform("across"), uniform("down")], 1) - 1
             )
-            images = warp(images, to_device(transforms(angles, scales, shifts)))
+            images = warp(images, to_device(affine_matrices(angles, scales, shifts)))
         return images
 
 
-def transforms(angles: np.ndarray, scales: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
-    """Return from where each pixel is taken, float32 (n, 2, 3), as `affine_grid` takes it.
+def affine_matrices(angles: np.ndarray, scales: np.ndarray, shifts: np.ndarray) -> torch.Tensor:
+    """Return the matrices of affine transforms, float32 (n, 2, 3), as `affine_grid` takes them.
 
     Args:
         angles: radians, (n,).
-        scales: side of the part that is shown, as a share of the image's, (n,).
+        scales: side of the visible part, as a share of the image's, (n,).
         shifts: of its centre, from -1 to 1 across and down the image, (n, 2).
     """
     cosines, sines = scales * np.cos(angles), scales * np.sin(angles)
@@ -73,6 +73,6 @@ def transforms(angles: np.ndarray, scales: np.ndarray, shifts: np.ndarray) -> to
 
 
 def warp(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Return images (n, C, S, S) seen through matrices (n, 2, 3); beyond the edge is mirrored."""
+    """Return images (n, C, S, S) transformed by matrices (n, 2, 3), with reflection padding."""
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, "bilinear", "reflection", align_corners=False)

@@ -1,4 +1,4 @@
-"""Training batches as a function of the step: paintings and noise."""
+"""Training batches as a function of the step: real images and the generator's inputs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pipeline.families.family import Batch, TrainingImages
 from pipeline.families.registry import family_of
 from pipeline.system.memory import free_device_memory, to_device
 from pipeline.training.augmentation import Augmentation
-from pipeline.training.gathering import Gather, GatherAhead, gather_directly
+from pipeline.training.prefetch import FetchBatch, PrefetchBatches, direct_fetch
 
 
 class Batches:
-    """The paintings, and the batch of any step.
+    """The training set, and the batch of any step.
 
     The order of the images is an endless sequence of permutations, one an epoch, cut into
     batches of equal size; a batch may span two epochs. A batch does not depend on where the
@@ -34,18 +34,18 @@ class Batches:
         draws: Mapping[str, tuple[int, ...]],
         rows: slice = slice(None),
         labels: torch.Tensor | None = None,
-        made: torch.Tensor | None = None,
+        source_images: torch.Tensor | None = None,
     ) -> None:
-        """Move the paintings to the device if they fit there, else gather them step by step.
+        """Move the images to the device if they fit there, else prefetch them batch by batch.
 
         Args:
             pixels: uint8 (N, C, S, S), 0 to 255, in memory or mapped from a file.
-            config: gives the batch size, the seed, the noise law and the augmentation.
-            device: where batches are made.
+            config: gives the batch size, the seed, the noise distribution and the augmentation.
+            device: where batches are wanted.
             draws: shapes of the random numbers that the objective needs in a step, by purpose.
-            rows: of each global batch, what is made here.
+            rows: this rank's share of each global batch.
             labels: classes of the images, int64 (N,), if they have any.
-            made: other images that the family's inputs take, uint8 (M, 3, s, s).
+            source_images: images that the generator starts from, if any, uint8 (M, 3, h, w).
         """
         self._count = len(pixels)
         self._device = device
@@ -55,32 +55,32 @@ class Batches:
         self._augment = Augmentation(config.data, self._seed)
         self._labels = labels
         self._draws = draws
-        images = TrainingImages(self._first_images, device, made)
+        images = TrainingImages(self._first_real_images, device, source_images)
         self._inputs = family_of(config).inputs(config, images)
         self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
-        self._images = self._gatherer(pixels)
+        self._images = self._fetcher(pixels)
         self._pixels = pixels
 
-    def _gatherer(self, pixels: torch.Tensor) -> Gather:
+    def _fetcher(self, pixels: torch.Tensor) -> FetchBatch:
         if self._device.type == "cpu":
-            return gather_directly(pixels, self._places)
+            return direct_fetch(pixels, self._indices)
         if choose_storage(pixels.nbytes, free_device_memory(self._device), 0) == "device":
-            return gather_directly(pixels.to(self._device), self._places)
-        return GatherAhead(pixels, self._places, self._device)
+            return direct_fetch(pixels.to(self._device), self._indices)
+        return PrefetchBatches(pixels, self._indices, self._device)
 
-    def _first_images(self, count: int) -> torch.Tensor:
+    def _first_real_images(self, count: int) -> torch.Tensor:
         """Return the first images, again from the start if there are fewer."""
         return self._pixels[torch.arange(count) % self._count].to(self._device)
 
     def _draw_permutation(self, epoch: int) -> np.ndarray:
         return stream(self._seed, "order", epoch).permutation(self._count)
 
-    def _places(self, step: int) -> np.ndarray:
-        """Return which images make up this rank's rows of the batch of a step, int64."""
+    def _indices(self, step: int) -> np.ndarray:
+        """Return the indices of the images in this rank's rows of a step's batch, int64."""
         first = (step - 1) * self._batch_size
         numbers = np.arange(first, first + self._batch_size)[self._rows]
-        epochs, places = np.divmod(numbers, self._count)
-        chosen = [self._permutation(e)[p] for e, p in zip(epochs.tolist(), places, strict=True)]
+        epochs, positions = np.divmod(numbers, self._count)
+        chosen = [self._permutation(e)[p] for e, p in zip(epochs.tolist(), positions, strict=True)]
         return np.array(chosen, dtype=np.int64)
 
     def __call__(self, step: int) -> Batch:
@@ -89,21 +89,21 @@ class Batches:
         real = self._augment(real, step, self._batch_size, self._rows, self._on_device)
         real = self._inputs.real(real, step, self._rows)
         real = real.contiguous(memory_format=torch.channels_last)
-        z = self._inputs.batch(real, step, self._rows)
-        return Batch(real, z, self._labels_of(step), self._numbers(step), step)
+        inputs = self._inputs.batch(real, step, self._rows)
+        return Batch(real, inputs, self._labels_of(step), self._random_numbers(step), step)
 
-    def examples(self, purpose: str, count: int) -> torch.Tensor:
-        """Return inputs of the generator that are the same throughout the run, on the device."""
-        return self._inputs.examples(purpose, count)
+    def fixed_inputs(self, purpose: str, count: int) -> torch.Tensor:
+        """Return fixed inputs of the generator, the same throughout the run, on the device."""
+        return self._inputs.fixed_inputs(purpose, count)
 
     def _labels_of(self, step: int) -> torch.Tensor | None:
         """Return the classes of a step's images."""
         if self._labels is None:
             return None
-        return self._on_device(self._labels[torch.from_numpy(self._places(step))])
+        return self._on_device(self._labels[torch.from_numpy(self._indices(step))])
 
-    def _numbers(self, step: int) -> dict[str, torch.Tensor]:
-        """Return this rank's share of the numbers that the objective asks for in a step."""
+    def _random_numbers(self, step: int) -> dict[str, torch.Tensor]:
+        """Return this rank's share of the random numbers that the objective asks for in a step."""
         found = {}
         for purpose, shape in self._draws.items():
             numbers = stream(self._seed, purpose, step).random(shape, np.float32)

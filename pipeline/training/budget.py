@@ -14,9 +14,9 @@ class Budget:
     """Limits of a run as numbers that the loop compares."""
 
     steps: int | None
-    """Steps over all sittings."""
+    """Steps over all sessions."""
     seconds: float | None
-    """Training seconds over all sittings."""
+    """Training seconds over all sessions."""
     first_step: int = 0
     """Steps inherited from the run that this one continues; they are in `steps`."""
     first_seconds: float = 0.0
@@ -64,17 +64,17 @@ class Budget:
             shares.append((seconds - self.first_seconds) / own)
         return min(1.0, max(shares))
 
-    def seconds_left(self, step: int, seconds: float, seconds_a_step: float) -> float:
-        """Return how long a run goes on: until whichever limit comes first at this pace.
+    def seconds_left(self, step: int, seconds: float, seconds_per_step: float) -> float:
+        """Return how long a run goes on: until whichever limit comes first at this speed.
 
         Args:
-            step: steps taken, over all sittings.
-            seconds: training seconds so far, over all sittings.
-            seconds_a_step: the pace from here on.
+            step: steps taken, over all sessions.
+            seconds: training seconds so far, over all sessions.
+            seconds_per_step: the speed from here on.
         """
         left = math.inf
         if self.steps is not None:
-            left = (self.steps - step) * seconds_a_step
+            left = (self.steps - step) * seconds_per_step
         if self.seconds is not None:
             left = min(left, self.seconds - seconds)
         return max(0.0, left)

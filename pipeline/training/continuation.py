@@ -1,8 +1,8 @@
 """A run that continues another with changed settings, its history joined: `--continue-from`.
 
 Reads a run folder; writes a new one that holds the other's networks, optimisers' moments, curves,
-scores and sample grids, as if it had been stopped there. The training goes on from it like any
-interrupted run.
+scores and sample grids, as if it had been stopped there. Training then resumes from it as from
+any interrupted run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import atomic_folder, file_sha256, write_json
 from pipeline.training.checkpoints import load_state, save_state
 
-FIXED = ("image_size", "channels", "class_names", "batch_size", "holdout", "holdout_seed")
+FIXED_SETTINGS = ("image_size", "channels", "class_names", "batch_size", "holdout", "holdout_seed")
 """Settings that a continued run shares with the one before, as it does all of its networks: images
 are counted in batches, and what is held out must not have been seen."""
 
@@ -49,15 +49,15 @@ def check_continuation(
     """Raise what `continue_from` would, and write nothing."""
     source.require(source.state, "train")
     if target.config.exists():
-        _refuse_other_origin(source, target)
+        _check_origin(source, target)
         return
     target.check_same_run(config, data)
     if target.path.exists() and target.path.resolve() == source.path.resolve():
         raise RunError(f"{source.path} cannot continue itself; choose another --run.")
-    _refuse_unfit(source, config)
+    _check_compatible(source, config)
 
 
-def _refuse_other_origin(source: RunFolder, target: RunFolder) -> None:
+def _check_origin(source: RunFolder, target: RunFolder) -> None:
     origin = target.read_provenance().get("continued_from")
     if origin is None or Path(origin["run"]) != source.path.resolve():
         begun = "was not begun from another" if origin is None else f"continues {origin['run']}"
@@ -67,20 +67,20 @@ def _refuse_other_origin(source: RunFolder, target: RunFolder) -> None:
         )
 
 
-def _refuse_unfit(source: RunFolder, config: Config) -> None:
-    """Refuse settings with which the saved networks or counters mean something else."""
-    if changed := unfit(source.read_config(), config):
+def _check_compatible(source: RunFolder, config: Config) -> None:
+    """Refuse settings that the saved networks or counters do not fit."""
+    if changed := incompatible_settings(source.read_config(), config):
         raise ConfigError(
             f"A run that continues {source.path} has its networks, image size, batch size and "
             f"held-out images. Different: {'; '.join(changed)}."
         )
 
 
-def unfit(before: Config, after: Config) -> list[str]:
-    """Return a line for each setting that a run must not change if it continues another."""
+def incompatible_settings(before: Config, after: Config) -> list[str]:
+    """Return a line for each changed setting that a run must share with the one it continues."""
     lines = differences(before, after, ("data", "training"))
     return [
-        *(line for line in lines if line.split(":")[0] in FIXED),
+        *(line for line in lines if line.split(":")[0] in FIXED_SETTINGS),
         *differences(before, after, ("network",)),
     ]
 
@@ -91,7 +91,7 @@ def _copy(
     """Fill a folder; the state says how much of it is inherited."""
     state = load_state(source.state)
     state |= {"first_step": state["step"], "first_seconds": state["seconds"]}
-    if not same_data:  # scores against other paintings are no history of this run
+    if not same_data:  # scores against other images are no history of this run
         state["log_sizes"] = {**state["log_sizes"], "scores": 0}
     history = [source.stats, source.log, source.snapshot, source.snapshot.with_suffix(".json")]
     if same_data:
@@ -108,8 +108,8 @@ def _copy(
         "state_sha256": file_sha256(source.state),
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }
-    sittings = source.read_provenance().get("sittings", [])
-    about = {"data": data.to_dict(), "sittings": sittings, "continued_from": origin}
+    sessions = source.read_provenance().get("sittings", [])
+    about = {"data": data.to_dict(), "sittings": sessions, "continued_from": origin}
     write_json(target.provenance, about)
     write_json(target.config, config.to_dict())
     save_state(target.state, {name: value for name, value in state.items() if name != "format"})

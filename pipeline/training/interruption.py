@@ -1,4 +1,4 @@
-"""Ctrl+C and termination as a request that the loop answers between two steps."""
+"""SIGINT and SIGTERM as a stop request that the loop checks between two steps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class StopRequest:
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        """Listen only inside a `with` block, and only in the main thread."""
-        self._asked = False
+        """Install handlers only inside a `with` block, and only in the main thread."""
+        self._requested = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __bool__(self) -> bool:
         """Tell whether to stop."""
-        return self._asked
+        return self._requested
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Install the signal handlers."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = {s: signal.signal(s, self._ask) for s in self.SIGNALS}
+            self._previous = {s: signal.signal(s, self._handle_signal) for s in self.SIGNALS}
         return self
 
     def __exit__(
@@ -34,11 +34,11 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Put the former handlers back."""
+        """Restore the previous handlers."""
         self._restore()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
         self._restore()
 
     def _restore(self) -> None:

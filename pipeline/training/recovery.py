@@ -1,7 +1,7 @@
-"""What a run has lost and the rest of it gives back; nothing that is replaced is destroyed.
+"""Repairing a damaged run folder from what is left of it; replaced files are backed up.
 
 The settings are in each snapshot, the averaged generator is in the state: a run folder without
-config.json, or without its snapshot, is mended by the same `painter train`. Files in the way are
+config.json, or without its snapshot, is repaired by the same `painter train`. Files in the way are
 renamed to `NAME.before.1.ENDING`, or the next number that is free.
 """
 
@@ -15,18 +15,18 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.core.errors import RunError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.models.snapshots import load_snapshot, save_snapshot, upscaler_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import write_json
 from pipeline.training.batches import Batches
-from pipeline.training.run_logger import fitted_generator
+from pipeline.training.run_logger import recalibrated_generator
 from pipeline.training.state import TrainingState
 
 
-def set_aside(paths: Sequence[Path]) -> list[Path]:
-    """Rename those that exist, all with one number that is free for each; return the new names."""
+def back_up(paths: Sequence[Path]) -> list[Path]:
+    """Back up those that exist by renaming, all with one free number; return the new paths."""
     present = [path for path in paths if path.exists()]
     for number in itertools.count(1):
         targets = [path.with_name(f"{path.stem}.before.{number}{path.suffix}") for path in present]
@@ -37,8 +37,8 @@ def set_aside(paths: Sequence[Path]) -> list[Path]:
     return targets
 
 
-def mend_records(run: RunFolder, data: TrainingData) -> None:
-    """Write config.json and provenance.json of a run again if they are missing or damaged.
+def repair_records(run: RunFolder, data: TrainingData) -> None:
+    """Rewrite config.json and provenance.json of a run if they are missing or damaged.
 
     Args:
         run: with a state or a snapshot; any other folder is left alone.
@@ -61,9 +61,7 @@ def mend_records(run: RunFolder, data: TrainingData) -> None:
             return
     except RunError:
         _replace(run.provenance, {"data": data.to_dict()})
-        say_once(
-            f"Whether {data.path} holds the paintings that the run was trained on is not known."
-        )
+        warn_once(f"Whether {data.path} holds the images that the run was trained on is not known.")
 
 
 def stored_config(run: RunFolder) -> Config:
@@ -86,14 +84,14 @@ def stored_config(run: RunFolder) -> Config:
 
 
 def _replace(path: Path, content: dict[str, Any]) -> None:
-    kept = set_aside([path])
+    kept = back_up([path])
     write_json(path, content)
     beside = f"; the damaged one is kept as {kept[0].name}" if kept else ""
-    say_once(f"{path} was missing or damaged and has been written again{beside}.")
+    warn_once(f"{path} was missing or damaged and has been written again{beside}.")
 
 
-def set_damaged_aside(run: RunFolder) -> None:
-    """Rename snapshots that cannot be read, so that others are used and none is overwritten.
+def back_up_damaged(run: RunFolder) -> None:
+    """Back up snapshots that cannot be read, so that others are used and none is overwritten.
 
     Raises:
         LaterVersion: if a later version wrote one.
@@ -104,39 +102,41 @@ def set_damaged_aside(run: RunFolder) -> None:
         try:
             load_snapshot(path)
         except RunError as error:
-            kept = set_aside(_with_json(path))
-            say_once(f"{error} It is kept as {kept[0].name}.")
+            kept = back_up(_with_json(path))
+            warn_once(f"{error} It is kept as {kept[0].name}.")
 
 
-def mend_snapshots(run: RunFolder, state: TrainingState, batches: Batches, config: Config) -> None:
-    """Write the snapshot of a finished run from its state if it is missing or damaged."""
-    set_damaged_aside(run)
+def repair_snapshots(
+    run: RunFolder, state: TrainingState, batches: Batches, config: Config
+) -> None:
+    """Rewrite the snapshot of a finished run from its state if it is missing or damaged."""
+    back_up_damaged(run)
     if run.snapshot.exists():
         return
-    generator = fitted_generator(state, batches, config)
+    generator = recalibrated_generator(state, batches, config)
     images_seen = state.step * config.training.batch_size
     upscaler = upscaler_of(run.best)
     save_snapshot(run.snapshot, generator, run.read_config(), images_seen, upscaler=upscaler)
-    say_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
+    warn_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
 
 
-def make_room(run: RunFolder, resumed: bool) -> None:
-    """Rename what a training would replace and cannot give back: all, if it begins at the start."""
-    set_damaged_aside(run)
+def back_up_previous(run: RunFolder, resumed: bool) -> None:
+    """Back up what a training would overwrite: everything, if it starts from scratch."""
+    back_up_damaged(run)
     if resumed or not (_is_trained(run.snapshot) or _is_trained(run.best)):
         return
-    kept = set_aside([
+    kept = back_up([
         *_with_json(run.snapshot), *_with_json(run.best),
         run.stats, run.scores, run.log, run.samples,
     ])  # fmt: skip
-    say_once(
+    warn_once(
         f"{run.path} has no {run.state.name} to go on from, so it is trained from the start. What "
         f"was there is kept: {', '.join(path.name for path in kept)}."
     )
 
 
 def _is_trained(snapshot: Path) -> bool:
-    """Tell whether a snapshot is more than what a start that was killed left there."""
+    """Tell whether a snapshot has been trained at all: a run killed at its start leaves one too."""
     return snapshot.exists() and load_snapshot(snapshot).images_seen > 0
 
 

@@ -1,11 +1,11 @@
-"""What a run leaves behind: statistics, sample grids, checkpoints and snapshots."""
+"""The logger of a run: statistics, sample grids, checkpoints and snapshots."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -15,9 +15,9 @@ from torchvision.utils import save_image
 
 from pipeline.config import Config
 from pipeline.core.errors import DataError, DivergedError
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 from pipeline.families.family import Metrics
-from pipeline.families.layers.normalisation import mixes_images
+from pipeline.families.layers.normalisation import has_batch_norm
 from pipeline.models.snapshots import save_snapshot, upscaler_of
 from pipeline.runs.curves import LOSS
 from pipeline.runs.folder import RunFolder
@@ -25,19 +25,23 @@ from pipeline.runs.log import RunLog
 from pipeline.system.storage import atomic_file
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import save_state
-from pipeline.training.ema import CALIBRATION_IMAGES, calibration_batch, recalibrate_batch_norm
+from pipeline.training.ema import (
+    RECALIBRATION_IMAGES,
+    recalibrate_batch_norm,
+    recalibration_batch_size,
+)
 from pipeline.training.schedule import Schedule
-from pipeline.training.scores import Scores
+from pipeline.training.scores import ScoreTracker
 from pipeline.training.state import TrainingState
-from pipeline.training.tensorboard import Curves
+from pipeline.training.tensorboard import TensorBoardWriter
 from pipeline.training.validation_score import ValidationScore
 
-MAX_SHARE = 0.05
+MAX_TIME_SHARE = 0.05
 """Of the training time, what timed checkpoints may cost."""
 
 
 class RunLogger:
-    """Writes what a run leaves behind: statistics, samples, checkpoints, snapshots."""
+    """Writes a run's statistics, sample grids, checkpoints and snapshots."""
 
     def __init__(
         self,
@@ -46,20 +50,21 @@ class RunLogger:
         state: TrainingState,
         batches: Batches,
         validation_score: ValidationScore | None = None,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Start the clock; cut off what was written after the checkpoint."""
+        """Start the clock, which reads seconds from `now`; truncate the logs to the checkpoint."""
         self._run, self._config, self._state, self._batches = run, config, state, batches
         self._earlier_seconds, self._first_step = state.seconds, state.step
-        self._started = time.perf_counter()
+        self._now, self._started = now, now()
         self._log = RunLog(run, state.log_sizes)
-        self._curves = Curves(run.path / "tensorboard", state.step)
+        self._curves = TensorBoardWriter(run.path / "tensorboard", state.step)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=state.device)
         self._last: Metrics = {}
         self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
         self._save_seconds = state.reserve  # until one is timed: somewhat more than it takes
         self._upscaler = upscaler_of(run.best, run.snapshot)  # given to an earlier snapshot
-        self._scores = Scores(run, self._log, config, validation_score, self._upscaler)
+        self._scores = ScoreTracker(run, self._log, config, validation_score, self._upscaler)
 
     @property
     def steps(self) -> int:
@@ -83,31 +88,31 @@ class RunLogger:
         return steps * self._config.training.batch_size / max(seconds, 1e-9)
 
     @property
-    def seconds_a_step(self) -> float:
-        """Mean seconds of a step in this sitting, with its share of all else."""
+    def seconds_per_step(self) -> float:
+        """Mean seconds of a step in this session, with its share of logging and saving."""
         steps = self._state.step - self._first_step
         return (self.clock() - self._earlier_seconds) / steps if steps else 0.0
 
     def clock(self) -> float:
         """Return the training seconds of the run, pauses left out."""
-        return self._earlier_seconds + time.perf_counter() - self._started
+        return self._earlier_seconds + self._now() - self._started
 
     def begin(self, resumed: bool, precision: str) -> None:
-        """Say what starts; save at once, so that a full disk shows now and saving is timed."""
-        with self._grids_are_optional():
+        """Log the start; save at once, so that a full disk shows now and saving is timed."""
+        with self._ignore_grid_errors():
             self._run.samples.mkdir(exist_ok=True)
             for late in self._run.samples.glob("*.png"):
                 if late.stem.isdecimal() and int(late.stem) > self.images_seen:
                     late.unlink()
         if resumed:
-            self._log.say(f"Resuming at {self.images_seen:,} images, in {precision}.")
+            self._log.info(f"Resuming at {self.images_seen:,} images, in {precision}.")
         else:
-            self._log.say(f"Training in {precision}.")
+            self._log.info(f"Training in {precision}.")
             self._save(sample=True)
-        self._scores.begin(self._state.average.network, self._state.device)
+        self._scores.begin(self._state.ema.network, self._state.device)
 
     def after_step(self, values: Metrics) -> None:
-        """Log, draw and save as often as the config says."""
+        """Log, write sample grids, save and score as often as the config says."""
         self._last = values
         losses = [value for name, value in values.items() if name.startswith(LOSS)]
         self._not_finite |= ~torch.isfinite(sum(losses[1:], losses[0]))
@@ -123,7 +128,7 @@ class RunLogger:
     def finish(self, interrupted: bool) -> None:
         """Save; a run that ends also gets its last line and grid.
 
-        An interrupted run gets neither, so that resumed it has just what it would have had.
+        An interrupted run gets neither, so that once resumed it equals an uninterrupted one.
         """
         if not self._last:
             return
@@ -132,7 +137,7 @@ class RunLogger:
         self._save(sample=not interrupted)
         verb = "Stopped" if interrupted else "Trained"
         minutes = self.clock() / 60
-        self._log.say(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
+        self._log.info(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
 
     def close(self) -> None:
         """Close the logs."""
@@ -140,8 +145,10 @@ class RunLogger:
         self._curves.close()
 
     def _checkpoint_due(self) -> bool:
-        """Tell whether to save by the clock: often, and at most one twentieth of the time."""
-        wait = max(self._config.logging.checkpoint_minutes * 60, self._save_seconds / MAX_SHARE)
+        """Tell whether a timed checkpoint is due; they take at most one twentieth of the time."""
+        wait = max(
+            self._config.logging.checkpoint_minutes * 60, self._save_seconds / MAX_TIME_SHARE
+        )
         return self.clock() - self._saved_at >= wait
 
     def _crossed(self, every: int) -> bool:
@@ -150,7 +157,7 @@ class RunLogger:
 
     def _write_statistics(self) -> None:
         """Append a line, unless this step has one; the only place where losses are read back."""
-        self._refuse_not_finite()
+        self._check_losses_finite()
         if self._state.step == self._last_line[0]:
             return
         values = {name: round(value.item(), 6) for name, value in self._last.items()}
@@ -171,18 +178,22 @@ class RunLogger:
         training = self._config.training
         if Schedule.from_config(training).is_constant:
             return {}
-        return {"learning_rate": float(f"{training.learning_rate * self._state.rate:.6g}")}
+        return {
+            "learning_rate": float(
+                f"{training.learning_rate * self._state.learning_rate_factor:.6g}"
+            )
+        }
 
-    def _refuse_not_finite(self) -> None:
+    def _check_losses_finite(self) -> None:
         if not bool(self._not_finite):
             return
         values = ", ".join(f"{name} {value.item():.3g}" for name, value in self._last.items())
         self._diverged(f"A loss was not finite by step {self._state.step} ({values}).")
 
-    def _refuse_broken_weights(self) -> None:
-        """Never let weights that are not finite replace a good checkpoint."""
+    def _check_weights_finite(self) -> None:
+        """Raise before weights that are not finite replace a good checkpoint."""
         state = self._state
-        for network in (*state.networks.values(), state.average.network):
+        for network in (*state.networks.values(), state.ema.network):
             finite = [torch.isfinite(p).all() for p in network.parameters()]
             if not bool(torch.stack(finite).all()):
                 self._diverged(f"The weights were not finite at step {state.step}.")
@@ -192,15 +203,15 @@ class RunLogger:
             f"{what} The checkpoint before it is kept in {self._run.path}. "
             "Try a lower learning_rate or precision=float32, in another --run."
         )
-        self._log.say(message)
+        self._log.info(message)
         raise DivergedError(message)
 
     def _save(self, sample: bool) -> None:
-        """Write the grid if asked to, the state and the snapshot, and time it."""
-        self._refuse_not_finite()
-        self._refuse_broken_weights()
+        """Write the sample grid if asked to, the state and the snapshot, and time it."""
+        self._check_losses_finite()
+        self._check_weights_finite()
         began = self.clock()
-        generator = self._fitted_generator()
+        generator = self._recalibrated_generator()
         if sample:
             self._write_samples(generator)
         self._state.seconds = self.clock()
@@ -212,24 +223,24 @@ class RunLogger:
         save_state(self._run.state, self._state.to_dict())
         self._saved_at = self.clock()
         self._save_seconds = self._saved_at - began
-        self._state.reserve = 1.5 * self._save_seconds + self.seconds_a_step
+        self._state.reserve = 1.5 * self._save_seconds + self.seconds_per_step
 
     def _score(self) -> None:
         """Score the averaged generator; the best so far is kept."""
-        self._refuse_not_finite()
-        self._refuse_broken_weights()
-        self._scores.take(self._fitted_generator(), self._state, self.images_seen, self.clock)
+        self._check_losses_finite()
+        self._check_weights_finite()
+        self._scores.take(self._recalibrated_generator(), self._state, self.images_seen, self.clock)
 
-    def _fitted_generator(self) -> nn.Module:
-        return fitted_generator(self._state, self._batches, self._config)
+    def _recalibrated_generator(self) -> nn.Module:
+        return recalibrated_generator(self._state, self._batches, self._config)
 
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:
         count = self._config.logging.sample_count
-        images = generator(self._batches.examples("samples", count))
+        images = generator(self._batches.fixed_inputs("samples", count))
         rows = math.ceil(math.sqrt(count))
         with (
-            self._grids_are_optional(),
+            self._ignore_grid_errors(),
             atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file,
         ):
             save_image(
@@ -243,32 +254,32 @@ class RunLogger:
             )
 
     @contextmanager
-    def _grids_are_optional(self) -> Iterator[None]:
-        """Go on without a sample grid that cannot be written."""
+    def _ignore_grid_errors(self) -> Iterator[None]:
+        """Continue without a sample grid that cannot be written."""
         try:
             yield
         except (OSError, DataError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            say_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
+            warn_once(f"No sample grids: {self._run.samples} cannot be written ({reason}).")
 
 
-def fitted_generator(state: TrainingState, batches: Batches, config: Config) -> nn.Module:
+def recalibrated_generator(state: TrainingState, batches: Batches, config: Config) -> nn.Module:
     """Return the averaged generator of a state as snapshots hold it, in evaluation mode."""
-    average = state.average.network
-    if not mixes_images(average):
-        return copy.deepcopy(average).eval()
-    z = batches.examples("calibration", CALIBRATION_IMAGES)
-    return recalibrate_batch_norm(average, z, calibration_batch(config.data.image_size))
+    network = state.ema.network
+    if not has_batch_norm(network):
+        return copy.deepcopy(network).eval()
+    inputs = batches.fixed_inputs("calibration", RECALIBRATION_IMAGES)
+    return recalibrate_batch_norm(network, inputs, recalibration_batch_size(config.data.image_size))
 
 
 class NullLogger:
-    """What a rank that does not write has in the Recorder's place: counters, and no files."""
+    """The RunLogger of ranks other than the main process: counters, and no files."""
 
     def __init__(self, state: TrainingState, config: Config) -> None:
-        """Watch the counters of `state`."""
+        """Read the counters of `state`."""
         self._state, self._batch_size = state, config.training.batch_size
         self._earlier_seconds, self.reserve = state.seconds, state.reserve
-        self.seconds_a_step = 0.0  # the writer measures the pace
+        self.seconds_per_step = 0.0  # the main process measures it
 
     @property
     def steps(self) -> int:
@@ -281,17 +292,17 @@ class NullLogger:
         return self._state.step * self._batch_size
 
     def clock(self) -> float:
-        """Return the seconds of earlier sittings: the time of this one is the writer's to tell."""
+        """Return the seconds of earlier sessions: only the main process times this one."""
         return self._earlier_seconds
 
     def begin(self, resumed: bool, precision: str) -> None:
-        """Leave that to the writer."""
+        """Do nothing: the main process writes."""
 
     def after_step(self, values: Metrics) -> None:
-        """Leave that to the writer."""
+        """Do nothing: the main process writes."""
 
     def finish(self, interrupted: bool) -> None:
-        """Leave that to the writer."""
+        """Do nothing: the main process writes."""
 
     def close(self) -> None:
         """Close nothing."""

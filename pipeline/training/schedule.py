@@ -1,9 +1,9 @@
-"""How the learning rates change over a run: constant, linear to zero, or along a cosine.
+"""Learning-rate schedules over a run: constant, linear to zero, or cosine.
 
 A schedule is a function of the used share of the budget alone: it holds no state, so a resumed run
-goes on where it stood. With a budget in images or epochs that share follows from the step, and a
+continues where it was. With a budget in images or epochs that share follows from the step, and a
 resumed run equals an uninterrupted one bit for bit; with one in minutes it follows from the run's
-own clock, which stands still between sittings.
+own clock, which stops between sessions.
 
 The share is that of the whole budget. Who resumes a run with a larger one gets the schedule of
 the larger one from where the run stands: after a linear run to zero, twice its budget begins at
@@ -21,7 +21,7 @@ from pipeline.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor of all learning rates, over a run."""
+    """The learning-rate schedule of a run, as a factor of all learning rates."""
 
     kind: str = "constant"
     """constant; linear, to zero (Zhu et al. 2017, "Unpaired image-to-image translation using
@@ -29,7 +29,7 @@ class Schedule:
     cosine, to zero along half a period, once (Loshchilov and Hutter 2017, "SGDR", equation 5; over
     the whole training there, which is a share of 1)."""
     share: float = 0.5
-    """The last share of the budget, in which the factor falls; 0: it never does."""
+    """The last share of the budget, over which the factor decays; 0: it never does."""
 
     @staticmethod
     def from_config(training: TrainingConfig) -> Schedule:
@@ -42,7 +42,7 @@ class Schedule:
         return self.kind == "constant"
 
     def factor(self, used: float) -> float:
-        """Return the factor in a step, from 1 down to 0.
+        """Return the factor of the learning rates in a step, from 1 down to 0.
 
         Args:
             used: share of the budget that is used before the step, 0 to 1.
@@ -50,8 +50,8 @@ class Schedule:
         left = 1 - used
         if self.is_constant or left >= self.share:
             return 1.0
-        way_left = left / self.share
-        return way_left if self.kind == "linear" else (1 - math.cos(math.pi * way_left)) / 2
+        fraction = left / self.share
+        return fraction if self.kind == "linear" else (1 - math.cos(math.pi * fraction)) / 2
 
 
 def described(training: TrainingConfig) -> str:

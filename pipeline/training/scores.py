@@ -1,4 +1,4 @@
-"""When a run takes validation scores, how it records them, and which snapshot is kept as the best.
+"""Tracking the validation scores of a run: when they are due, their log, the best snapshot.
 
 Writes `scores.jsonl` and `best.safetensors` of a run folder.
 """
@@ -24,13 +24,13 @@ from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
 from pipeline.training.state import TrainingState
 from pipeline.training.validation_score import ValidationScore
 
-MAX_SHARE = 0.05
+MAX_TIME_SHARE = 0.05
 """Of the training time, what scoring may cost."""
-MEMORIZED_WARNED = 0.01
-"""Share of images very close to a painting from which on a run warns, as it grows."""
+MEMORIZATION_WARNING = 0.01
+"""Share of images very close to a training image above which a run warns, as it grows."""
 
 
-class Scores:
+class ScoreTracker:
     """The validation scores of one run."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Scores:
         validation_score: ValidationScore | None,
         upscaler: Snapshot | None = None,
     ) -> None:
-        """Take up what earlier sittings noted; snapshots keep an upscaler that was given to one."""
+        """Resume from the scores of earlier sessions; snapshots keep an upscaler given to one."""
         self._upscaler = upscaler
         self._run, self._log, self._config, self._validation_score = (
             run,
@@ -54,7 +54,7 @@ class Scores:
         self._last = int(earlier[-1]["images_seen"]) if earlier else 0
         self._expected = 0.0
         self._memorized = max(
-            [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZED_WARNED]
+            [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZATION_WARNING]
         )
         self._best = (
             math.inf if validation_score is None else self._read_best(validation_score.criterion)
@@ -64,7 +64,7 @@ class Scores:
         try:
             return read_scores(self._run.scores)
         except RunError as error:
-            self._log.say(f"{error} The training goes on as if it had no scores before.")
+            self._log.info(f"{error} The training goes on as if it had no scores before.")
             return []
 
     def _read_best(self, criterion: str) -> float:
@@ -78,24 +78,26 @@ class Scores:
         return float(score.get(criterion, math.inf))
 
     def begin(self, generator: nn.Module, device: torch.device) -> None:
-        """Measure what a score will cost."""
+        """Measure how long a score will take."""
         if self._validation_score is None:
             return
         try:
             self._expected = self._validation_score.seconds_expected(generator.eval(), device)
         except Exception as error:
-            self._go_without(error)
+            self._disable(error)
         finally:
             generator.train()
 
-    def _go_without(self, error: Exception) -> None:
-        """Train on without scores: whatever went wrong in one (memory, files, numbers)."""
+    def _disable(self, error: Exception) -> None:
+        """Continue without scores, whatever went wrong in one (memory, files, numbers)."""
         self._validation_score = None
         reason = str(error).strip().rstrip(".") or type(error).__name__
-        self._log.say(f"No more scores on the way in this sitting: {reason}. The training goes on.")
+        self._log.info(
+            f"No more scores on the way in this session: {reason}. The training goes on."
+        )
 
     def due(self, images_seen: int, seconds: float) -> bool:
-        """Tell whether to score now: often enough, and at most one twentieth of the time.
+        """Tell whether a score is due; scoring may take at most one twentieth of the time.
 
         Args:
             images_seen: training images shown so far.
@@ -106,7 +108,7 @@ class Scores:
             return False
         if images_seen // every == self._last // every:
             return False
-        return self._spent + self._expected <= MAX_SHARE * seconds
+        return self._spent + self._expected <= MAX_TIME_SHARE * seconds
 
     def take(
         self,
@@ -115,9 +117,9 @@ class Scores:
         images_seen: int,
         clock: Callable[[], float],
     ) -> None:
-        """Score a generator in evaluation mode, note it, and keep it if it is the best so far.
+        """Score a generator in evaluation mode, log it, and save it if it is the best so far.
 
-        A score that fails ends the scores of this sitting, and nothing else.
+        A score that fails ends the scores of this session, and nothing else.
         """
         if self._validation_score is None:
             return
@@ -131,9 +133,9 @@ class Scores:
                 )
                 self._best = value
         except Exception as error:
-            self._go_without(error)
+            self._disable(error)
             return
-        self._warn_of_copies(float(score.get("memorized_share", 0.0)))
+        self._warn_of_memorization(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected
         self._last = images_seen
@@ -148,13 +150,13 @@ class Scores:
             }
         )
 
-    def _warn_of_copies(self, share: float) -> None:
-        """Say it when more images than ever before lie very close to a painting."""
+    def _warn_of_memorization(self, share: float) -> None:
+        """Warn when more images than ever before lie very close to a training image."""
         if share <= self._memorized:
             return
         self._memorized = share
-        self._log.say(
+        self._log.info(
             f"Warning: {share:.1%} of the generated images lie nearer than "
-            f"{MEMORIZATION_THRESHOLD} to a painting, more than before: it begins to copy. "
+            f"{MEMORIZATION_THRESHOLD} to a training image, more than before: it begins to copy. "
             "A shorter training or stronger diffaugment may help; the best snapshot is kept."
         )

@@ -1,4 +1,4 @@
-"""What a training works on, in memory: its state, and its batches."""
+"""Setting up a training in memory: its state, and its batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def set_up(
     precision: Precision,
     rows: slice = slice(None),
     labels: torch.Tensor | None = None,
-    made: torch.Tensor | None = None,
+    source_images: torch.Tensor | None = None,
 ) -> tuple[TrainingState, Batches]:
     """Return a fresh state, and batches with all that its objective needs.
 
@@ -24,10 +24,10 @@ def set_up(
         config: the settings of the run.
         pixels: real images, uint8 (N, C, S, S), 0 to 255.
         precision: how and on which device to compute.
-        rows: of each global batch, what is made here.
+        rows: this rank's share of each global batch.
         labels: classes of the images, int64 (N,), if the config names classes.
-        made: other images that the family's inputs take, uint8 (M, 3, s, s).
+        source_images: images that the generator starts from, if any, uint8 (M, 3, h, w).
     """
     state = TrainingState.fresh(config, precision)
     draws = state.objective.draws(config.training.batch_size)
-    return state, Batches(pixels, config, precision.device, draws, rows, labels, made)
+    return state, Batches(pixels, config, precision.device, draws, rows, labels, source_images)

@@ -1,4 +1,4 @@
-"""Everything that changes during a run and that a checkpoint holds."""
+"""The training state: everything that changes during a run and that a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.core.errors import RunError
 from pipeline.families.family import Metrics, Objective, Phase
 from pipeline.families.registry import family_of
 from pipeline.models.precision import Precision
-from pipeline.training.ema import AveragedGenerator
+from pipeline.training.ema import GeneratorEma
 
 Optimizers = dict[str, torch.optim.Optimizer]
 
@@ -26,18 +26,18 @@ class TrainingState:
     networks: dict[str, nn.Module]
     """By their names; `generator` is the one that is averaged."""
     objective: Objective
-    average: AveragedGenerator
+    ema: GeneratorEma
     optimizers: Optimizers
     """One for each phase of a step."""
     scaler: torch.amp.GradScaler
     step: int = 0
     seconds: float = 0.0
     reserve: float = 0.0
-    """Seconds that saving has taken at most, with a margin: kept free at the end of a budget."""
+    """Seconds reserved for saving at the end of a time budget: what it took, with a margin."""
     log_sizes: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, Metrics] = field(default_factory=dict)
     """What each phase logged when it last took place: not all do in each step."""
-    rate: float = 1.0
+    learning_rate_factor: float = 1.0
     """Factor of all learning rates in a step, as the schedule has it before the step."""
     first_step: int = 0
     """Steps inherited from the run that this one continues."""
@@ -57,7 +57,7 @@ class TrainingState:
         return TrainingState(
             networks,
             objective,
-            AveragedGenerator(networks["generator"], config.training.ema_decay),
+            GeneratorEma(networks["generator"], config.training.ema_decay),
             {phase.name: _adam(networks, phase, config) for phase in objective.phases},
             precision.scaler(),
         )
@@ -76,11 +76,11 @@ class TrainingState:
         """Return what the phases have logged, each when it last took place."""
         return {n: value for values in self.metrics.values() for n, value in values.items()}
 
-    def _parts(self) -> dict[str, Any]:
-        """Return what has a `state_dict`, under the names that files have for it."""
+    def _stateful(self) -> dict[str, Any]:
+        """Return everything with a `state_dict`, by its key in `state.pt`."""
         phases = self.objective.phases
         optimizers = {f"optimizer_{p.key}": self.optimizers[p.name] for p in phases}
-        averaged = {"average": self.average.network, "scaler": self.scaler}
+        averaged = {"average": self.ema.network, "scaler": self.scaler}
         return self.networks | averaged | optimizers | {"objective": self.objective}
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,22 +94,22 @@ class TrainingState:
             "first_step": self.first_step,
             "first_seconds": self.first_seconds,
         }
-        return counters | {name: part.state_dict() for name, part in self._parts().items()}
+        return counters | {name: part.state_dict() for name, part in self._stateful().items()}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Take over a saved state, but for the optimisers' settings, which are the config's.
+        """Load a saved state, but for the optimisers' hyperparameters, which are the config's.
 
         Raises:
             RunError: if it does not fit these networks.
         """
         try:
-            settings = {name: _settings(o) for name, o in self.optimizers.items()}
-            for name, part in self._parts().items():
+            hyperparameters = {name: _hyperparameters(o) for name, o in self.optimizers.items()}
+            for name, part in self._stateful().items():
                 if name == "objective":
                     part.load_state_dict(objective_state(saved))
                 elif saved[name] or name != "scaler":  # empty: the run was not in float16 before
                     part.load_state_dict(saved[name])
-            for name, own in settings.items():
+            for name, own in hyperparameters.items():
                 self.optimizers[name].param_groups[0].update(own)
             self.step = int(saved["step"])
             self.seconds, self.reserve = float(saved["seconds"]), float(saved["reserve"])
@@ -149,8 +149,8 @@ def phase_metrics(saved: Mapping[str, Any]) -> dict[str, Metrics]:
     return {"generator": dict(saved.get("logged_g", {}))}
 
 
-def _settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return what a run may change when it continues another."""
+def _hyperparameters(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the hyperparameters that a run may change when it continues another."""
     group = optimizer.param_groups[0]
     return {name: group[name] for name in ("lr", "betas")}
 

@@ -1,4 +1,4 @@
-"""Curves in TensorBoard while a run trains, for those who have it installed."""
+"""Logging to TensorBoard while a run trains, if it is installed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.notices import say_once
+from pipeline.core.user_warnings import warn_once
 
 
-class Curves:
+class TensorBoardWriter:
     """Writes the logged values to `RUN/tensorboard`, or does nothing without TensorBoard.
 
-    Whatever goes wrong there is said once, and the training goes on without these curves:
+    Whatever goes wrong there is printed once, and the training continues without TensorBoard:
     TensorBoard's writers, and what they import, raise errors of any kind.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Start after `step`; what was written later by an earlier sitting is hidden."""
+        """Start after `step`; what an earlier session wrote after it is purged."""
         self._writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -26,7 +26,7 @@ class Curves:
         except ImportError:
             return
         except Exception as error:
-            self._give_up(error)
+            self._disable(error)
 
     def add(self, line: dict[str, float]) -> None:
         """Add one line of statistics under its step."""
@@ -37,7 +37,7 @@ class Curves:
                 if name != "step":
                     self._writer.add_scalar(name, value, int(line["step"]))
         except Exception as error:
-            self._give_up(error)
+            self._disable(error)
 
     def close(self) -> None:
         """Write out what is pending."""
@@ -46,11 +46,11 @@ class Curves:
         try:
             self._writer.close()
         except Exception as error:
-            self._give_up(error)
+            self._disable(error)
 
-    def _give_up(self, error: Exception) -> None:
+    def _disable(self, error: Exception) -> None:
         writer, self._writer = self._writer, None
-        say_once(f"No curves in TensorBoard: {type(error).__name__}: {error}")
+        warn_once(f"No curves in TensorBoard: {type(error).__name__}: {error}")
         if writer is not None:
-            with suppress(Exception):  # the reason has been said
+            with suppress(Exception):  # the reason has been printed
                 writer.close()

@@ -1,7 +1,7 @@
-"""Small scores on the way: which of a run's snapshots is the best.
+"""Validation scores during training, by which a run's best snapshot is chosen.
 
 Generates some images with the averaged generator, as `painter generate` would write them, and
-compares them with the paintings, whose features are kept in the cache.
+compares them with the training images, whose features are cached.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from pipeline.scoring.memorization import count_nearer
 from pipeline.scoring.weights import cached_weights
 
 SEED = 2**62
-"""Draws other images than those that are submitted, so that choosing by them is fair."""
-TRIAL_IMAGES = 16
-BATCH = 64
+"""Other images than those that are submitted, so that the choice of a snapshot is unbiased."""
+BENCHMARK_IMAGES = 16
+BATCH_SIZE = 64
 
 
 class ValidationScore:
@@ -39,17 +39,19 @@ class ValidationScore:
     def __init__(
         self, config: Config, extractor: Extractor, training: ImageSet, held_out: ImageSet | None
     ) -> None:
-        """Extract the features of the paintings, from the cache if they are there.
+        """Extract the features of the real images, or load them from the cache.
 
         Raises:
-            ScoringError: if there are too few paintings to score against.
+            ScoringError: if there are too few real images to score against.
             DataError: if none of a set can be decoded.
         """
         self._config = config
         self._extractor = extractor
-        self._training = cached_extract(training, extractor, "features of the paintings")
+        self._training = cached_extract(training, extractor, "features of the training images")
         self._held_out = (
-            cached_extract(held_out, extractor, "features held out") if held_out else None
+            cached_extract(held_out, extractor, "features of the held-out images")
+            if held_out
+            else None
         )
 
         for features, what in ((self._training, "training"), (self._held_out, "held-out")):
@@ -62,50 +64,50 @@ class ValidationScore:
     def criterion(self) -> str:
         """Return the number by which snapshots are chosen; lower is better.
 
-        A few held-out paintings give a noisy FID; KID is unbiased however few they are.
+        A few held-out images give a noisy FID; KID is unbiased however few they are.
         """
         return "mifid" if self._held_out is None else "holdout_kid"
 
     def seconds_expected(self, generator: nn.Module, device: torch.device) -> float:
-        """Measure what a score costs, on a few images."""
-        self._generated(generator, device, TRIAL_IMAGES)  # the first images cost more
+        """Measure how long a score takes, on a few images."""
+        self._generated(generator, device, BENCHMARK_IMAGES)  # warm-up
         began = time.perf_counter()
-        self._generated(generator, device, TRIAL_IMAGES)
-        each = (time.perf_counter() - began) / TRIAL_IMAGES
-        return each * self._config.logging.score_images
+        self._generated(generator, device, BENCHMARK_IMAGES)
+        seconds_per_image = (time.perf_counter() - began) / BENCHMARK_IMAGES
+        return seconds_per_image * self._config.logging.score_images
 
     def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return `fid`, `mifid`, `memorization_distance` and `memorized_share`.
 
-        Where paintings are held out, also `holdout_fid` and `holdout_kid`.
+        With held-out images, also `holdout_fid` and `holdout_kid`.
 
         Args:
             generator: in evaluation mode.
             device: where it runs.
         """
-        made = self._generated(generator, device, self._config.logging.score_images)
-        fid = metrics.frechet_distance(made.values, self._training.values)
-        nearest = metrics.nearest_training(made.values, self._training.values)
+        generated = self._generated(generator, device, self._config.logging.score_images)
+        fid = metrics.frechet_distance(generated.values, self._training.values)
+        nearest = metrics.nearest_training(generated.values, self._training.values)
         distance = float(nearest.distances.mean())
         score: dict[str, Any] = {
             "fid": fid,
-            "mifid": metrics.memorization_informed(fid, distance),
+            "mifid": metrics.memorization_informed_fid(fid, distance),
             "memorization_distance": distance,
             "memorized_share": count_nearer(nearest) / len(nearest.distances),
-            "n_generated": len(made.names),
+            "n_generated": len(generated.names),
             "features": self._extractor.name,
         }
         if self._held_out is not None:
-            score["holdout_fid"] = metrics.frechet_distance(made.values, self._held_out.values)
-            score["holdout_kid"] = kernel_distance(made.values, self._held_out.values).mean
+            score["holdout_fid"] = metrics.frechet_distance(generated.values, self._held_out.values)
+            score["holdout_kid"] = kernel_distance(generated.values, self._held_out.values).mean
         return score
 
     def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
         """Return the features of images as they would be written to a file."""
         sampler = make_sampler(Snapshot(generator, self._config, 0), SEED, device)
         files: dict[str, bytes] = {}
-        for start in range(0, count, BATCH):
-            for image in sampler(range(start, min(start + BATCH, count))):
+        for start in range(0, count, BATCH_SIZE):
+            for image in sampler(range(start, min(start + BATCH_SIZE, count))):
                 files[f"{len(files):06d}.jpg"] = encode_jpeg(image, self._config.output)
         images = ImageSet(tuple(files), files.__getitem__, "generated images")
         return extract(images, self._extractor, "score", quiet=True)
@@ -118,7 +120,7 @@ def make_validation_score(
     device: torch.device,
     weights: Path | None = None,
 ) -> ValidationScore | str:
-    """Return what scores a training on its way, or the reason why nothing does."""
+    """Return the validation score of a training, or the reason why there is none."""
     if config.logging.score_every is None:
         return "score_every is none"
     if not makes_images(config):

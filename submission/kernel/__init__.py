@@ -1,1 +1,1 @@
-"""What runs on Kaggle's machines."""
+"""The code that runs in a Kaggle kernel."""

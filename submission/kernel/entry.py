@@ -1,4 +1,4 @@
-"""What a Kaggle kernel runs: from the mounted paintings to a trained run and its images.zip.
+"""A kernel's entry point: from the mounted images to a trained run and its images.zip.
 
 Reads the folder where Kaggle mounts a kernel's data; writes a run folder (see `pipeline.runs`)
 into the working folder, which Kaggle keeps. There is no network and nothing is installed: only
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,90 +24,96 @@ from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.archive import package
+from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
     attached_snapshot,
     attached_state,
     find_source,
-    take_up,
+    resume_attached,
 )
 from submission.kernel.job import Job
-from submission.kernel.machine import choose_device, clean_up, isolated, say
-from submission.kernel.ranks import device_share, train_in_processes
+from submission.kernel.machine import choose_device, clean_up, isolated, log
 from submission.kernel.scoring import score_if_possible
 from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
-from submission.kernel.training import Orders, earlier_seconds, train_share
+from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank
 
 
-def run(settings: dict[str, Any], inputs: str | Path, working: str | Path) -> None:
+def run(
+    settings: dict[str, Any],
+    inputs: str | Path,
+    working: str | Path,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Do the kernel's task, from the inputs into the working folder.
 
     Args:
         settings: what `KernelSettings.to_dict` returns.
         inputs: the folder where Kaggle mounts the attached data.
         working: the folder that Kaggle keeps; becomes the run folder.
+        now: reads the clock that the kernel's minutes begin on, in seconds.
 
     Raises:
         PainterError: if any step failed. What is in the working folder then is whole.
     """
-    began = time.monotonic()
+    began = now()
     folder = RunFolder(Path(working))
     with tempfile.TemporaryDirectory(prefix="painter-") as scratch, isolated(Path(scratch)):
         try:
             chosen = KernelSettings.from_dict(settings)
-            ends = began + chosen.minutes * 60
-            job = Job(chosen, Path(inputs), folder, Path(scratch), choose_device(), ends)
+            deadline = began + chosen.minutes * 60
+            job = Job(chosen, Path(inputs), folder, Path(scratch), choose_device(), deadline)
             if chosen.task == TRAIN:
                 train_and_generate(job)
             else:
-                generate_alone(job)
+                generate_only(job)
         except PainterError as error:
-            say(f"painter failed: {error}")
+            log(f"painter failed: {error}")
             raise
         finally:
             clean_up(folder)
-            clean_up(upscaler_of(job_run=folder))
+            clean_up(upscaler_run(run=folder))
 
 
 def train_and_generate(job: Job) -> None:
-    """Task `train`: train or go on training, generate, package, and score if that is possible.
+    """Task `train`: train or resume, generate, package, and score if that is possible.
 
     An upscaler makes no images; what a generator makes is enlarged by an upscaler that is trained
     after it, if there is to be one.
     """
     settings, config = job.settings, job.settings.training_config()
-    orders = orders_of(job)
+    request = training_request(job)
     if settings.attached is not None:
         attached = attached_state(job.inputs, settings.attached, job.scratch)
-        take_up(attached, job.run, open_data(orders.plan()))
-    train_and_say(orders, job.scratch)
+        resume_attached(attached, job.run, open_data(request.plan()))
+    train_and_log(request, job.scratch)
     if not makes_images(config):
-        say("images.zip: none, as an upscaler makes no images of its own. Give it to a generator")
+        log("images.zip: none, as an upscaler makes no images of its own. Give it to a generator")
         return
     job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
     output = config.output
     if settings.upscaler is not None:
         train_upscaler(job)
         output = replace(output, upscale="learned")
-    chosen = load_snapshot(job.run.chosen)
-    say(f"snapshot: {job.run.chosen.stem}, at {chosen.images_seen:,} images")
-    make_images(job, job.run.chosen, output)
+    chosen = load_snapshot(job.run.best_or_last)
+    log(f"snapshot: {job.run.best_or_last.stem}, at {chosen.images_seen:,} images")
+    generate_images(job, job.run.best_or_last, output)
     score_if_possible(job)
 
 
-def orders_of(job: Job) -> Orders:
-    """Return what the kernel is to train first, or alone."""
+def training_request(job: Job) -> TrainingRequest:
+    """Return the request of what the kernel is to train first, or alone."""
     settings = job.settings
     generator = settings.generator
     if generator is not None:
         generator = str(attached_snapshot(job.inputs, generator, job.scratch))
-    return Orders(
+    return TrainingRequest(
         config=settings.config or {},
         data=str(find_source(job.inputs, settings.source)),
         domain=settings.domain,
         run=str(job.run.path),
         inputs=str(job.inputs),
-        of_minutes=settings.minutes,
-        ends=job.ends - settings.reserved_seconds - settings.upscaler_seconds,
+        kernel_minutes=settings.minutes,
+        deadline=job.deadline - settings.reserved_seconds - settings.upscaler_seconds,
         minutes=settings.train_minutes,
         generator=generator,
     )
@@ -114,77 +121,77 @@ def orders_of(job: Job) -> Orders:
 
 def train_upscaler(job: Job) -> None:
     """Train the upscaler of what has just been trained, and put it into the snapshots."""
-    settings, folder = job.settings, upscaler_of(job.run)
-    say("upscaler: learns from the paintings and from what the generator makes")
-    orders = replace(
-        orders_of(job),
+    settings, folder = job.settings, upscaler_run(job.run)
+    log("upscaler: trains on real images and on generated ones")
+    request = replace(
+        training_request(job),
         config=settings.upscaler or {},
         run=str(folder.path),
-        ends=job.ends - settings.reserved_seconds,
+        deadline=job.deadline - settings.reserved_seconds,
         minutes=settings.upscaler_minutes,
-        generator=str(job.run.chosen),
+        generator=str(job.run.best_or_last),
     )
     if settings.attached_upscaler is not None:
-        orders = go_on(job, orders, settings.attached_upscaler)
-    train_and_say(orders, job.scratch)
+        request = resume_upscaler(job, request, settings.attached_upscaler)
+    train_and_log(request, job.scratch)
     for path in (job.run.best, job.run.snapshot):
         if path.exists():
-            attach_upscaler(path, folder.chosen)
+            attach_upscaler(path, folder.best_or_last)
 
 
-def go_on(job: Job, orders: Orders, dataset: str) -> Orders:
-    """Take up an attached upscaler, or continue it if the generator has changed meanwhile."""
+def resume_upscaler(job: Job, request: TrainingRequest, dataset: str) -> TrainingRequest:
+    """Resume an attached upscaler, or continue it if the generator has changed meanwhile."""
     attached = attached_state(job.inputs, dataset, job.scratch)
-    opened = open_data(orders.plan())
+    opened = open_data(request.plan())
     before, now = attached.read_data().generator, opened.about.generator
     if before is not None and now is not None and before.sha256 == now.sha256:
-        take_up(attached, RunFolder(Path(orders.run)), opened)
-        return orders
-    say(f"upscaler: goes on from {attached.path}; the generator is another by now")
-    return replace(orders, earlier=str(attached.path))
+        resume_attached(attached, RunFolder(Path(request.run)), opened)
+        return request
+    log(f"upscaler: continues {attached.path}; the generator has changed since")
+    return replace(request, earlier=str(attached.path))
 
 
-def upscaler_of(job_run: RunFolder) -> RunFolder:
+def upscaler_run(run: RunFolder) -> RunFolder:
     """Return where the upscaler that was trained for a run has its run folder."""
-    return RunFolder(job_run.path / UPSCALER)
+    return RunFolder(run.path / UPSCALER)
 
 
-def train_and_say(orders: Orders, scratch: Path) -> None:
-    """Train, and tell how far the run has come."""
-    seen = train_on_all(orders, scratch)
-    minutes = earlier_seconds(RunFolder(Path(orders.run))) / 60
-    say(f"trained: {seen:,} images seen, {minutes:.1f} minutes in all")
+def train_and_log(request: TrainingRequest, scratch: Path) -> None:
+    """Train, and log how far the run has come."""
+    seen = train_on_all_gpus(request, scratch)
+    minutes = earlier_seconds(RunFolder(Path(request.run))) / 60
+    log(f"trained: {seen:,} images seen, {minutes:.1f} minutes in all")
 
 
-def train_on_all(orders: Orders, scratch: Path) -> int:
-    """Train on all GPUs that can take equal shares of a batch; return the images seen.
+def train_on_all_gpus(request: TrainingRequest, scratch: Path) -> int:
+    """Train on all GPUs that can share a batch equally; return the images seen.
 
-    Where several do not work together, one goes on: two are no reason to lose a kernel.
+    Where several do not work together, one continues: two are no reason to lose a kernel.
     """
-    batch_size = Config.from_saved(orders.config).training.batch_size
-    count = device_share(batch_size)
+    batch_size = Config.from_saved(request.config).training.batch_size
+    count = usable_gpus(batch_size)
     if count == 1:
-        return train_share(orders)
-    say(f"training on {count} GPUs")
+        return train_rank(request)
+    log(f"training on {count} GPUs")
     try:
-        train_in_processes(asdict(orders), count, scratch)
+        train_in_processes(asdict(request), count, scratch)
     except RankLost as error:
-        say(f"{error} One GPU goes on.")
-        return train_share(orders)
-    return int(load_state(RunFolder(Path(orders.run)).state)["step"]) * batch_size
+        log(f"{error} One GPU continues.")
+        return train_rank(request)
+    return int(load_state(RunFolder(Path(request.run)).state)["step"]) * batch_size
 
 
-def generate_alone(job: Job) -> None:
+def generate_only(job: Job) -> None:
     """Task `generate`: images.zip from the attached snapshot, and nothing else."""
     path = attached_snapshot(job.inputs, job.settings.attached or "", job.scratch)
     snapshot = load_snapshot(path)
-    say(f"snapshot: trained on {snapshot.images_seen:,} images")
-    make_images(job, path, job.settings.change_output(snapshot.config))
+    log(f"snapshot: trained on {snapshot.images_seen:,} images")
+    generate_images(job, path, job.settings.change_output(snapshot.config))
 
 
-def make_images(job: Job, snapshot: Path, output: OutputConfig) -> None:
+def generate_images(job: Job, snapshot: Path, output: OutputConfig) -> None:
     """Generate images and put them in place once all of them have passed the check."""
     count, seed = job.settings.count, job.settings.seed
     generate_for_run(job.run, snapshot, count, seed, output, job.devices, check=package)
     megabytes = job.run.images.stat().st_size / 1e6
-    say(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")
+    log(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")

@@ -1,4 +1,4 @@
-"""What Kaggle mounts: the paintings, and the files of earlier runs."""
+"""The kernel's inputs: the images, and the files of earlier runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import OpenedData
 from pipeline.system.storage import write_bytes
 from pipeline.training.checkpoints import load_state
-from submission.kernel.machine import say
+from submission.kernel.machine import log
 from submission.kernel.settings import DATASET
 
 RUN_FILES = (
@@ -35,7 +35,7 @@ _LISTED = 20
 
 
 def find_source(inputs: Path, source: str) -> Path:
-    """Return the folder of the paintings.
+    """Return the folder of the images.
 
     Raises:
         DataError: if it is not mounted.
@@ -130,7 +130,7 @@ def _unpack_run(archive: Path, target: Path) -> Path:
 
 
 def attached_state(inputs: Path, dataset: str, scratch: Path) -> RunFolder:
-    """Return the run in an attached dataset that a training can go on from.
+    """Return the run in an attached dataset that can be resumed.
 
     Raises:
         DataError: if the dataset is not mounted.
@@ -147,7 +147,7 @@ def attached_state(inputs: Path, dataset: str, scratch: Path) -> RunFolder:
     return attached
 
 
-def take_up(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
+def resume_attached(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
     """Copy an attached run into the working folder, unless that holds a later state of it.
 
     Args:
@@ -156,18 +156,18 @@ def take_up(attached: RunFolder, run: RunFolder, opened: OpenedData) -> None:
         opened: the data that is to be trained on.
 
     Raises:
-        RunError: if the run has other settings or paintings.
+        RunError: if the run has other settings or training images.
     """
     attached.check_same_run(opened.config, opened.about)
     steps = load_state(attached.state)["step"]
     if run.state.exists() and load_state(run.state)["step"] >= steps:
-        say("resuming: what is in the working folder already is as far or further")
+        log("resuming: what is in the working folder already is as far or further")
         return
     for name in RUN_FILES:
         if (attached.path / name).is_file():
             write_bytes(run.path / name, (attached.path / name).read_bytes())
     seen = steps * opened.config.training.batch_size
-    say(f"resuming: {seen:,} images seen so far, {attached.path}")
+    log(f"resuming: {seen:,} images seen so far, {attached.path}")
 
 
 def attached_snapshot(inputs: Path, dataset: str, scratch: Path) -> Path:

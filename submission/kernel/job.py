@@ -1,4 +1,4 @@
-"""One kernel at work: what it is to do, where, on what, and until when."""
+"""A kernel's job: its settings, folders, device and deadline."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from submission.kernel.settings import KernelSettings
 
 @dataclass(frozen=True)
 class Job:
-    """One kernel at work: what it is to do, where, on what, and until when."""
+    """A kernel's job: its settings, folders, device and deadline."""
 
     settings: KernelSettings
     inputs: Path
     run: RunFolder
     scratch: Path
     device: torch.device
-    ends: float
-    """Reading of `time.monotonic` at which the kernel's minutes are over."""
+    deadline: float
+    """Value of `time.monotonic` at which the kernel's minutes are over."""
 
     @property
     def devices(self) -> Sequence[torch.device]:
@@ -33,4 +33,4 @@ class Job:
 
     def seconds_left(self) -> float:
         """Return the seconds until the kernel's limit."""
-        return self.ends - time.monotonic()
+        return self.deadline - time.monotonic()

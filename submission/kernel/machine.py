@@ -1,4 +1,4 @@
-"""The machine of a kernel: its device, its log, and what is kept out of its output."""
+"""A kernel's environment: its device, its log, and what is kept out of its output."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from pipeline.runs.provenance import device_name
 from pipeline.system.storage import PARTIAL_SUFFIX
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line of the kernel's log at once."""
     print(redact(text), flush=True)
 
 
 def choose_device() -> torch.device:
-    """Return the GPU, or the CPU if there is none, and say which.
+    """Return the GPU, or the CPU if there is none, and log which.
 
     Raises:
         ConfigError: if the GPU is too old for this torch.
     """
     device = default_device()
     if device.type != "cuda":
-        say(f"device: {device_name(device)}. This kernel has no GPU: training will be slow.")
+        log(f"device: {device_name(device)}. This kernel has no GPU: training will be slow.")
         return device
     name = device_name(device)
     check_gpu_supported(name, torch.cuda.get_device_capability(device), torch.cuda.get_arch_list())
-    say(f"device: {name}")
+    log(f"device: {name}")
     return device
 
 
@@ -79,7 +79,7 @@ def isolated(scratch: Path) -> Iterator[None]:
 
 
 def clean_up(folder: RunFolder) -> None:
-    """Leave the run's files alone in its folder: no lock, nothing half-written."""
+    """Remove locks and partial files from a run folder."""
     for partial in folder.path.rglob(f".*{PARTIAL_SUFFIX}"):
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The scores of a kernel, if it has what they need."""
+"""Scoring in a kernel, if it has what that needs."""
 
 from __future__ import annotations
 
@@ -7,55 +7,57 @@ import sys
 from pathlib import Path
 
 from pipeline.core.errors import ScoringError
-from pipeline.data.holdout import split
+from pipeline.data.holdout import split_holdout
 from pipeline.data.images import open_images
 from pipeline.families.registry import makes_images
 from pipeline.scoring.extractors import make_extractor
-from pipeline.scoring.score import summary, yardstick
+from pipeline.scoring.score import extract_references, summary
 from pipeline.stages.score import score_run
 from pipeline.stages.train import PreparedTraining, validation_score_of
 from pipeline.system.storage import write_json
 from pipeline.training.validation_score import ValidationScore
 from submission.kernel.inputs import find_source
 from submission.kernel.job import Job
-from submission.kernel.machine import say
+from submission.kernel.machine import log
 
 WEIGHTS = ("weights-inception-2015-12-05*.pth", "pt_inception-2015-12-05*.pth")
-"""Names under which the leaderboard's Inception weights are handed round."""
+"""Usual file names of the leaderboard's Inception weights."""
 
 
 def score_if_possible(job: Job) -> None:
-    """Score images.zip against the paintings, or say why that is skipped.
+    """Score images.zip against the real images, or log why that is skipped.
 
     A score is worth having but not worth losing a trained run for.
     """
     try:
-        bring_torch_fidelity(job.inputs)
+        find_torch_fidelity(job.inputs)
         weights = find_weights(job.inputs)
         check_time_to_score(job)
         extractor = make_extractor("inception", weights, job.devices)
         source = find_source(job.inputs, job.settings.source)
-        paintings = open_images(source, job.settings.domain)
-        training, held_out = split(paintings, job.settings.training_config().data)
-        against = yardstick(training, None, held_out, extractor)
-        result = score_run(job.run, open_images(job.run.images), against, extractor)
-        say(f"score: {summary(result)}")
+        real_images = open_images(source, job.settings.domain)
+        training, held_out = split_holdout(real_images, job.settings.training_config().data)
+        reference_features = extract_references(training, None, held_out, extractor)
+        result = score_run(job.run, open_images(job.run.images), reference_features, extractor)
+        log(f"score: {summary(result)}")
         write_json(job.run.score, result)
     except Exception as error:  # memory, files, numbers: whatever it is, the images are made
-        say(f"score: skipped ({str(error).strip() or type(error).__name__})")
+        log(f"score: skipped ({str(error).strip() or type(error).__name__})")
 
 
-def small_score_if_possible(prepared: PreparedTraining, inputs: Path) -> ValidationScore | None:
-    """Return what scores the training on its way, or say why nothing does."""
+def validation_score_if_possible(
+    prepared: PreparedTraining, inputs: Path
+) -> ValidationScore | None:
+    """Return the validation score, or log why there is none."""
     if not makes_images(prepared.config):
         return None
     try:
-        bring_torch_fidelity(inputs)
+        find_torch_fidelity(inputs)
         found = validation_score_of(prepared, find_weights(inputs))
     except ScoringError as error:
         found = str(error)
     if isinstance(found, str):
-        say(f"scores on the way: none ({found})")
+        log(f"validation scores: none ({found})")
         return None
     return found
 
@@ -72,7 +74,7 @@ def find_weights(inputs: Path) -> Path:
     return found[0]
 
 
-def bring_torch_fidelity(inputs: Path) -> None:
+def find_torch_fidelity(inputs: Path) -> None:
     """Make torch-fidelity importable: installed, or from a wheel among the inputs.
 
     Raises:

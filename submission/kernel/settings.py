@@ -10,11 +10,11 @@ from typing import Any
 
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
-from pipeline.core.home import at_home
+from pipeline.core.paths import expand_user
 from pipeline.data.sources import COMPETITION
-from pipeline.families.registry import enlarges, makes_images
+from pipeline.families.registry import is_upscaler, makes_images
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
-from pipeline.kaggle.names import did_you_mean, source_meant
+from pipeline.kaggle.names import did_you_mean, parse_source
 from submission.archive import check_image_count
 from submission.rules import IMAGE_SIZE
 
@@ -37,19 +37,19 @@ class KernelSettings:
     output: dict[str, Any] | None = None
     """The section [output] for `generate`; None takes what the snapshot was trained with."""
     source: str = "competition"
-    """The paintings: `competition` or `dataset:OWNER/SLUG`."""
+    """Of the images: `competition` or `dataset:OWNER/SLUG`."""
     domain: str | None = None
-    """Folder of the paintings, by name or path; None picks monet_jpg among several."""
+    """Folder of the images, by name or path; None picks monet_jpg among several."""
     count: int = 7000
     """Images to generate."""
     seed: int = 0
-    """Which images, as `--image-seed` says; the training's seed stands in `config`."""
+    """Of the generated images, `--image-seed`; the training's seed is in `config`."""
     minutes: float = 300.0
     """Limit of the whole kernel."""
     train_minutes: float | None = None
-    """Training minutes of this sitting; None means all the time there is."""
+    """Training minutes of this session; None means all the time there is."""
     attached: str | None = None
-    """Dataset OWNER/SLUG with an earlier run to go on with, or with the snapshot."""
+    """Dataset OWNER/SLUG with an earlier run to resume, or with the snapshot."""
     generator: str | None = None
     """Dataset OWNER/SLUG with the snapshot whose images an upscaler learns to enlarge too."""
     upscaler: dict[str, Any] | None = None
@@ -57,7 +57,7 @@ class KernelSettings:
     upscaler_minutes: float | None = None
     """Training minutes of that upscaler."""
     attached_upscaler: str | None = None
-    """Dataset OWNER/SLUG with the earlier run of that upscaler to go on with."""
+    """Dataset OWNER/SLUG with the earlier run of that upscaler to resume."""
 
     def __post_init__(self) -> None:
         """Check all that can be known before hours of training."""
@@ -90,7 +90,7 @@ class KernelSettings:
                 check_output_size(config.output)
             self._check_upscaler(config)
             return
-        for name in ("config", *_OF_UPSCALERS):
+        for name in ("config", *_UPSCALER_KEYS):
             value = getattr(self, name)
             _require(value is None, name, value, "None with task 'generate'")
         _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")
@@ -98,7 +98,7 @@ class KernelSettings:
 
     def _check_upscaler(self, config: Config) -> None:
         """Check what goes with an upscaler, alone or after its generator."""
-        fits = self.generator is None or enlarges(config)
+        fits = self.generator is None or is_upscaler(config)
         _require(fits, "generator", self.generator, "None unless an upscaler is trained")
         if self.upscaler is None:
             for name in ("upscaler_minutes", "attached_upscaler"):
@@ -145,7 +145,7 @@ class KernelSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as the kernel's file holds them; of upscalers only what is set."""
         values = asdict(self)
-        return {n: v for n, v in values.items() if v is not None or n not in _OF_UPSCALERS}
+        return {n: v for n, v in values.items() if v is not None or n not in _UPSCALER_KEYS}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> KernelSettings:
@@ -178,7 +178,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "upscaler_minutes": (int, float, type(None)),
     "attached_upscaler": (str, type(None)),
 }
-_OF_UPSCALERS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
+_UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
 """Settings that version 0.1.0 did not have."""
 
 
@@ -196,9 +196,9 @@ def _require(holds: bool, name: str, found: object, expected: str, hint: str = "
 
 def _hint(source: str) -> str:
     """Return what to do about a source that a kernel does not know."""
-    if at_home(source).exists():
+    if expand_user(source).exists():
         return " What lies here, a kernel cannot read: make it a dataset on Kaggle first."
-    return did_you_mean(source_meant(source, COMPETITION))
+    return did_you_mean(parse_source(source, COMPETITION))
 
 
 def _is_dataset(name: str) -> bool:

@@ -1,6 +1,6 @@
 """One training of a kernel, alone or as one of several ranks.
 
-What is to be trained are `Orders`: plain values, which other processes of this machine read too.
+A `TrainingRequest` has plain values alone, so that other processes of this machine can read it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import TrainingPlan, prepare, train
 from pipeline.training.checkpoints import load_state
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
-from submission.kernel.machine import say
-from submission.kernel.scoring import small_score_if_possible
+from submission.kernel.machine import log
+from submission.kernel.scoring import validation_score_if_possible
 
 
 @dataclass(frozen=True)
-class Orders:
+class TrainingRequest:
     """What is to be trained, where, and until when."""
 
     config: dict[str, Any]
     """Sections of the run's config."""
     data: str
-    """Folder of the paintings."""
+    """Folder of the images."""
     domain: str | None
     run: str
     """The run folder."""
     inputs: str
     """Where Kaggle mounts what is attached."""
-    of_minutes: float
-    """Those of the whole kernel."""
-    ends: float
-    """Reading of `time.monotonic` at which training must have ended."""
+    kernel_minutes: float
+    """Limit of the whole kernel."""
+    deadline: float
+    """Value of `time.monotonic` at which training must have ended."""
     minutes: float | None = None
-    """Of training in this sitting, at most; None for all there are."""
+    """Training minutes of this session, at most; None for all there are."""
     generator: str | None = None
     """Snapshot whose images an upscaler learns from."""
     earlier: str | None = None
@@ -56,33 +56,35 @@ class Orders:
         )
 
 
-def train_share(orders: Orders, ranks: DistributedContext = SINGLE_PROCESS) -> int:
-    """Load the paintings and train, alone or as one of several ranks; return the images seen."""
-    prepared = prepare(orders.plan(), ranks)
-    if ranks.is_writer:
+def train_rank(request: TrainingRequest, distributed: DistributedContext = SINGLE_PROCESS) -> int:
+    """Load the images and train, alone or as one of several ranks; return the images seen."""
+    prepared = prepare(request.plan(), distributed)
+    if distributed.is_main_process:
         for problem in prepared.images.unreadable[:10]:
-            say(f"left out: {problem}")
-        say(f"paintings: {len(prepared.images.names):,} from {orders.data}")
-        say(f"threads: {prepared.threads}")
-    budgeted = replace(prepared, config=with_budget(orders, prepared.config))
-    return train(budgeted, ranks, lambda it: small_score_if_possible(it, Path(orders.inputs)))
+            log(f"left out: {problem}")
+        log(f"training images: {len(prepared.images.names):,} from {request.data}")
+        log(f"threads: {prepared.threads}")
+    budgeted = replace(prepared, config=with_budget(request, prepared.config))
+    return train(
+        budgeted, distributed, lambda it: validation_score_if_possible(it, Path(request.inputs))
+    )
 
 
-def with_budget(orders: Orders, config: Config) -> Config:
-    """Return the config with the minutes over all sittings that this one may fill up.
+def with_budget(request: TrainingRequest, config: Config) -> Config:
+    """Return the config with the minutes over all sessions, this one included.
 
     Raises:
         ConfigError: if there is no time left to train.
     """
-    free = orders.ends - time.monotonic()
+    free = request.deadline - time.monotonic()
     if free <= 0:
         raise ConfigError(
-            f"Of {orders.of_minutes:g} minutes none is left to train: what is left is needed for "
-            "what comes after it. Give the kernel more minutes."
+            f"Of {request.kernel_minutes:g} minutes none is left to train: what is left is needed "
+            "for what comes after it. Give the kernel more minutes."
         )
-    if orders.minutes is not None:
-        free = min(free, orders.minutes * 60)
-    seconds = earlier_seconds(RunFolder(Path(orders.run)))
+    if request.minutes is not None:
+        free = min(free, request.minutes * 60)
+    seconds = earlier_seconds(RunFolder(Path(request.run)))
     return apply_settings(config, {"minutes": (seconds + free) / 60})
 
 

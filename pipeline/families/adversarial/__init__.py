@@ -1,1 +1,1 @@
-"""What all GANs here share: losses, penalties, augmentation, the objective made of them."""
+"""What all GANs here share: adversarial losses, penalties, DiffAugment, the objective."""

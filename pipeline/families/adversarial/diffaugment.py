@@ -1,11 +1,11 @@
-"""Augmentation that both networks train through: paintings and generated images alike.
+"""Differentiable augmentation (DiffAugment) of real and generated images.
 
-Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training", section 3: what
-the discriminator sees is changed at random, paintings and generated images by the same law, in
-its own step and in the generator's, whose gradient passes through. So a discriminator cannot learn
-few paintings by heart, and the generator does not learn to paint the changes. Its strength is the
-share of images that is changed; it can follow the overfitting of the discriminator, as in Karras
-et al. 2020, "Training generative adversarial networks with limited data", section 3.
+Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training", section 3: real
+and generated images are augmented alike before the discriminator, in its own step and in the
+generator's, whose gradient passes through. So a discriminator cannot memorise few real images, and
+the generator does not learn to generate the augmentations. The strength is the probability of each
+augmentation; it can adapt to the overfitting of the discriminator, as in Karras et al. 2020,
+"Training generative adversarial networks with limited data", section 3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.families.noise.settings import NoiseTraining
 
 DRAWS = 10
-"""Uniform numbers an image: for each change one that decides about it, then its parameters."""
+"""Uniform numbers per image: for each augmentation one that decides on it, then its parameters."""
 _COLOUR, _TRANSLATION, _CUTOUT = slice(0, 4), slice(4, 7), slice(7, 10)
 CUTOUT_SIDE = 0.5
 """Side of the cut-out square, as a share of the image's: the paper's."""
@@ -26,7 +26,7 @@ CUTOUT_SIDE = 0.5
 
 @dataclass(frozen=True)
 class DifferentiableAugmentation:
-    """A set of changes; which image gets which is a function of given numbers."""
+    """A set of augmentations, applied by given random numbers."""
 
     changes: tuple[str, ...] = ()
     """Of colour, translation, cutout."""
@@ -41,36 +41,38 @@ class DifferentiableAugmentation:
     def __call__(
         self, images: torch.Tensor, draws: torch.Tensor | None, strength: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return changed images; as they were without changes or numbers.
+        """Return augmented images, or the images themselves without augmentations or numbers.
 
         Args:
             images: (N, C, S, S) in [-1, 1], of any floating-point type.
             draws: uniform numbers in [0, 1), float32 (N, DRAWS).
-            strength: share of the images that each change is made to, a scalar on the device.
+            strength: probability of each augmentation, a scalar on the device.
         """
         if not self.changes or draws is None or strength is None:
             return images
         images = images.float()
         if "colour" in self.changes:
-            images = change_colour(images, _chosen(draws[:, _COLOUR], strength))
+            images = jitter_colour(images, _apply_to_share(draws[:, _COLOUR], strength))
         if "translation" in self.changes:
-            images = translate(images, _chosen(draws[:, _TRANSLATION], strength), self.translation)
+            images = translate(
+                images, _apply_to_share(draws[:, _TRANSLATION], strength), self.translation
+            )
         if "cutout" in self.changes:
             images = cut_out(images, draws[:, _CUTOUT], strength)
         return images
 
 
-def _chosen(draws: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-    """Return the parameters (N, k) of a change; those that change nothing where it is not made.
+def _apply_to_share(draws: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+    """Return the parameters (N, k) of an augmentation: neutral ones where it is not applied.
 
     Args:
         draws: (N, 1 + k): the first number decides.
-        strength: share of images that are changed.
+        strength: probability of the augmentation.
     """
     return torch.where(draws[:, :1] < strength, draws[:, 1:], 0.5)
 
 
-def change_colour(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+def jitter_colour(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """Change brightness by up to 0.5, saturation by a factor of 0 to 2, contrast of 0.5 to 1.5.
 
     Args:
@@ -110,7 +112,7 @@ def cut_out(images: torch.Tensor, draws: torch.Tensor, strength: torch.Tensor) -
     Args:
         images: float32 (N, C, S, S).
         draws: (N, 3) in [0, 1): whether, and the centre across and down.
-        strength: share of images that are changed.
+        strength: probability of the augmentation.
     """
     side = images.shape[-1]
     places = (torch.arange(side, device=images.device) + 0.5) / side
@@ -120,17 +122,17 @@ def cut_out(images: torch.Tensor, draws: torch.Tensor, strength: torch.Tensor) -
     return images.masked_fill(hole[:, None], 0.0)
 
 
-def adapted(
-    strength: torch.Tensor, real_signs: torch.Tensor, target: float, change: float
+def adapt_strength(
+    strength: torch.Tensor, mean_sign: torch.Tensor, target: float, change: float
 ) -> torch.Tensor:
-    """Return the strength after a step: higher where the discriminator overfits.
+    """Return the strength after a step: it grows while the discriminator overfits.
 
-    The sign of its logits on paintings is 1 on average if it knows them all, 0 if it guesses.
+    The sign of its logits on real images is 1 on average if it recognises all, 0 if it guesses.
 
     Args:
         strength: 0 to 1, a scalar.
-        real_signs: mean sign of the logits of the step's paintings, -1 to 1.
+        mean_sign: mean sign of the logits of the step's real images, -1 to 1.
         target: the mean sign to hold; 0.6 in Karras et al.
         change: how far it moves in a step.
     """
-    return (strength + torch.sign(real_signs - target) * change).clamp(0, 1)
+    return (strength + torch.sign(mean_sign - target) * change).clamp(0, 1)

@@ -1,9 +1,9 @@
-"""A pull on the discriminator's verdicts that keeps it from growing sure of few paintings.
+"""LeCam regularisation: it keeps the discriminator from overfitting few training images.
 
 Tseng, Jiang, Liu, Yang, Yang 2021, "Regularizing generative adversarial networks under limited
-data", section 3.2, equations 2 to 4: what it says of paintings is pulled to what it has lately said
-of generated images, and the reverse. Both anchors are moving averages over earlier steps, kept with
-the run's state.
+data", section 3.2, equations 2 to 4: the logits of real images are pulled to the recent mean logit
+of generated images, and the reverse. Both means are exponential moving averages (EMA) over earlier
+steps, saved with the run's state.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from __future__ import annotations
 import torch
 
 DECAY = 0.99
-"""Of the anchors, a step."""
+"""Of the EMA, per step."""
 
 
 def lecam_penalty(real: torch.Tensor, fake: torch.Tensor, ema_logits: torch.Tensor) -> torch.Tensor:
-    """Return the mean square of logits' distances to the other kind's anchor, summed over kinds.
+    """Return the mean squared distance of logits to the other kind's EMA, summed over both kinds.
 
     Args:
-        real: logits of paintings or of their patches, float32 (N,).
+        real: logits of real images or of their patches, float32 (N,).
         fake: logits of generated images.
-        anchors: of paintings and of generated images, (2,).
+        ema_logits: of real and of generated images, (2,).
     """
-    real_anchor, fake_anchor = ema_logits.unbind()
-    return (real - fake_anchor).square().mean() + (fake - real_anchor).square().mean()
+    ema_real, ema_fake = ema_logits.unbind()
+    return (real - ema_fake).square().mean() + (fake - ema_real).square().mean()
 
 
 def update_ema(ema_logits: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
-    """Return the anchors (2,) after a step.
+    """Return the EMA of the logits (2,) after a step.
 
     Args:
-        anchors: of paintings and of generated images; 0 at first, which is no verdict.
-        means: mean logits of the step's paintings and generated images, (2,).
+        ema_logits: of real and of generated images; 0 at first.
+        means: mean logits of the step's real and generated images, (2,).
     """
     return torch.lerp(means, ema_logits, DECAY)

@@ -1,4 +1,4 @@
-"""Adversarial losses: what the discriminator's logits of a batch cost each network.
+"""Adversarial losses of the discriminator and the generator, and gradient penalties.
 
 Pure functions of logits; which one a run uses is the setting `loss`.
 """
@@ -19,17 +19,17 @@ class Loss(Protocol):
     """A pair of losses on logits, float32 (N,); each returns a scalar."""
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """Return what the logits of paintings and of generated images cost the discriminator."""
+        """Return the discriminator's loss from the logits of real and of generated images."""
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return what the logits of generated images cost the generator."""
+        """Return the generator's loss from the logits of generated images."""
 
-    def reading(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the mean of what the discriminator says, as it is logged."""
+    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean output of the discriminator, to be logged."""
 
     @property
     def threshold(self) -> float:
-        """Return the logit above which an image counts as a painting."""
+        """Return the logit above which an image counts as real."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class CrossEntropy:
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy to the real label; in the minimax game log(1 - D(G(z))).
 
-        There the fake label is not softened: where the discriminator says less than the softened
-        label, the generator would learn to look generated.
+        There the fake label is not softened: where the discriminator's output is below the
+        softened label, the generator would learn to look generated.
         """
         if self.saturating:
             return -_cross_entropy(fake, 0.0)
@@ -61,11 +61,11 @@ class CrossEntropy:
 
     @property
     def threshold(self) -> float:
-        """Return the logit between the two kinds."""
+        """Return the logit above which an image counts as real."""
         return 0.0
 
-    def reading(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the mean probability of a painting, 0 to 1."""
+    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean probability of being real, 0 to 1."""
         return logits.sigmoid().mean()
 
 
@@ -87,11 +87,11 @@ class LeastSquares:
 
     @property
     def threshold(self) -> float:
-        """Return the logit between the two kinds."""
+        """Return the logit above which an image counts as real."""
         return (self.real_label + self.fake_label) / 2
 
-    def reading(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the mean logit, which aims at the labels."""
+    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean logit, whose targets are the labels."""
         return logits.mean()
 
 
@@ -109,10 +109,10 @@ class Hinge:
 
     @property
     def threshold(self) -> float:
-        """Return the logit between the two kinds."""
+        """Return the logit above which an image counts as real."""
         return 0.0
 
-    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean logit."""
         return logits.mean()
 
@@ -121,7 +121,7 @@ class Hinge:
 class Wasserstein:
     """Difference of means: Arjovsky et al. 2017, "Wasserstein GAN", equation 2.
 
-    Needs a discriminator with a bounded slope: see `gradient_penalty`.
+    Needs a discriminator with a bounded gradient: see `gradient_penalty`.
     """
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
@@ -134,10 +134,10 @@ class Wasserstein:
 
     @property
     def threshold(self) -> float:
-        """Return the logit between the two kinds."""
+        """Return the logit above which an image counts as real."""
         return 0.0
 
-    def reading(self, logits: torch.Tensor) -> torch.Tensor:
+    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the mean logit."""
         return logits.mean()
 
@@ -158,41 +158,41 @@ def make_loss(config: AdversarialTraining) -> Loss:
 def gradient_penalty(
     discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, mix: torch.Tensor
 ) -> torch.Tensor:
-    """Return the mean of (|slope| - 1)**2 between paintings and generated images.
+    """Return the mean of (|gradient| - 1)**2 between real and generated images.
 
     Gulrajani et al. 2017, "Improved training of Wasserstein GANs", section 4. Computed in
     float32: it is differentiated twice.
 
     Args:
         discriminator: images to logits (N,) or (N, 1 + classes); the first counts.
-        real: paintings, (N, 3, S, S) in [-1, 1].
+        real: real images, (N, 3, S, S) in [-1, 1].
         fake: generated images of the same shape, detached.
-        mix: where between a painting (0) and a generated image (1) the slope is taken, (N,).
+        mix: where between a real (0) and a generated image (1) the gradient is taken, (N,).
     """
     with torch.autocast(real.device.type, enabled=False):
-        between = torch.lerp(real.float(), fake.float(), mix[:, None, None, None])
-        between.requires_grad_()
-        logits = discriminator(between).reshape(len(between), -1)[:, 0]
-        (slopes,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
-    lengths: torch.Tensor = slopes.flatten(1).norm(dim=1)
-    return (lengths - 1).square().mean()
+        interpolated = torch.lerp(real.float(), fake.float(), mix[:, None, None, None])
+        interpolated.requires_grad_()
+        logits = discriminator(interpolated).reshape(len(interpolated), -1)[:, 0]
+        (gradients,) = torch.autograd.grad(logits.sum(), interpolated, create_graph=True)
+    norms: torch.Tensor = gradients.flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()
 
 
 def r1_penalty(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
-    """Return half the mean squared slope of the discriminator at paintings.
+    """Return half the mean squared gradient norm of the discriminator at real images.
 
     Mescheder et al. 2018, "Which training methods for GANs do actually converge?", section 4.1.
     Computed in float32: it is differentiated twice.
 
     Args:
         discriminator: images to logits (N,) or (N, 1 + classes); the first counts.
-        real: paintings, (N, C, S, S) in [-1, 1].
+        real: real images, (N, C, S, S) in [-1, 1].
     """
     with torch.autocast(real.device.type, enabled=False):
         images = real.detach().float().requires_grad_()
         logits = discriminator(images).reshape(len(images), -1)[:, 0]
-        (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return slopes.square().sum((1, 2, 3)).mean() / 2
+        (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradients.square().sum((1, 2, 3)).mean() / 2
 
 
 def _cross_entropy(logits: torch.Tensor, label: float) -> torch.Tensor:

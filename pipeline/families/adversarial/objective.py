@@ -1,4 +1,4 @@
-"""The objective of a GAN: what its discriminator and its generator minimise on a batch."""
+"""The objective of a GAN: the losses of its discriminator and its generator on a batch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pipeline.config import Config
 from pipeline.families.adversarial.diffaugment import (
     DRAWS,
     DifferentiableAugmentation,
-    adapted,
+    adapt_strength,
 )
 from pipeline.families.adversarial.lecam import lecam_penalty, update_ema
 from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
 from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch, Metrics, Networks, Phase
-from pipeline.families.layers.normalisation import mixes_images
+from pipeline.families.layers.normalisation import has_batch_norm
 from pipeline.families.noise.settings import NoiseTraining, PlainTraining
 
 CPU = torch.device("cpu")
 REAL, FAKE, FAKE_AGAIN = range(3)
-"""Which of the augmentation's numbers are for what: real and generated images in the
+"""Indices into the augmentation's random numbers: real and generated images in the
 discriminator's phase, and generated ones in the generator's."""
 
 
@@ -39,25 +39,25 @@ def adversarial_phases(training: AdversarialTraining) -> tuple[Phase, Phase]:
     )
 
 
-class TwoPlayers:
-    """The phases of `adversarial_phases`: both networks judge the images of one generator."""
+class AdversarialPhases:
+    """Dispatches the phases of `adversarial_phases` to the losses of both networks."""
 
     @abstractmethod
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return what the discriminator minimises, `fake` being detached, and what to log."""
+        """Return the discriminator's loss, `fake` being detached, and the metrics to log."""
 
     @abstractmethod
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return what the generator minimises, and what to log."""
+        """Return the generator's loss, and the metrics to log."""
 
     def phase_loss(
         self, phase: str, networks: Networks, batch: Batch, generated: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of the network that learns in a phase, and what to log."""
+        """Return the loss of the network that is updated in a phase, and the metrics to log."""
         discriminator = networks["discriminator"]
         if phase == "discriminator":
             return self.discriminator_loss(discriminator, batch, generated.detach())
@@ -65,33 +65,33 @@ class TwoPlayers:
 
 
 @dataclass
-class Adversarial(TwoPlayers):
-    """An adversarial loss, with the class of each image told apart when there are classes.
+class AdversarialObjective(AdversarialPhases):
+    """An adversarial loss, with a classification loss when there are classes.
 
     With classes it is the AC-GAN of Odena et al. 2017, "Conditional image synthesis with
     auxiliary classifier GANs", section 3: both networks also minimise the cross-entropy of the
-    classes that the discriminator sees in real and in generated images.
+    classes that the discriminator predicts of real and of generated images.
 
-    Its state: the strength of the augmentation, and the anchors of the LeCam penalty.
+    Its state: the strength of the augmentation, and the EMA logits of the LeCam penalty.
     """
 
     loss: Loss
     passes: str = "auto"
-    """How the discriminator sees both kinds of images: see `discriminate`."""
+    """Batching of real and generated images in the discriminator: see `discriminate`."""
     penalty_weight: float = 0.0
     """Weight of the gradient penalty; 0 leaves it out."""
     classes: int = 0
     r1_weight: float = 0.0
     """Weight of the R1 penalty in a step in which it is due; 0 leaves it out."""
     r1_every: int = 1
-    """Steps between R1 penalties."""
+    """Interval of the R1 penalty in steps (lazy regularisation)."""
     augment: DifferentiableAugmentation = field(default_factory=DifferentiableAugmentation)
     lecam_weight: float = 0.0
     """Weight of the LeCam penalty; 0 leaves it out."""
     strength: torch.Tensor = field(default_factory=lambda: torch.ones(()))
-    """Of the differentiable augmentation: the share of images that each change is made to."""
+    """Of the differentiable augmentation: the probability of each augmentation."""
     target: float | None = None
-    """Mean sign of the logits of real images that the strength follows; none: it is fixed."""
+    """Mean sign of the logits of real images to which the strength adapts; none: it is fixed."""
     ramp: int = 200_000
     """Training images in which the strength can go from 0 to 1."""
     ema_logits: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
@@ -133,26 +133,26 @@ class Adversarial(TwoPlayers):
 
     def generate(self, networks: Networks, batch: Batch) -> torch.Tensor:
         """Return G(z)."""
-        images: torch.Tensor = networks["generator"](batch.z)
+        images: torch.Tensor = networks["generator"](batch.inputs)
         return images
 
-    def follow(self, metrics: Metrics, images: int) -> None:
-        """Adapt the strength and the anchors, in their place, to what the discriminator says."""
+    def update(self, metrics: Metrics, images: int) -> None:
+        """Update the strength and the EMA logits, in place, by the discriminator's logits."""
         if self.target is not None:
             change = images / self.ramp
             signs = metrics["d_real_sign"]
-            self.strength.copy_(adapted(self.strength, signs, self.target, change))
+            self.strength.copy_(adapt_strength(self.strength, signs, self.target, change))
         if "d_real_logit" in metrics:
             means = torch.stack([metrics["d_real_logit"], metrics["d_fake_logit"]])
             self.ema_logits.copy_(update_ema(self.ema_logits, means))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the anchors, and the strength if it adapts: a fixed one is a setting."""
+        """Return the EMA logits, and the strength if it adapts: a fixed one is a setting."""
         adapting = {} if self.target is None else {"strength": self.strength}
         return {"anchors": self.ema_logits} | adapting
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take over a saved state, into the tensors that are there."""
+        """Load a saved state into the existing tensors."""
         if self.target is not None and "strength" in saved:
             self.strength.copy_(saved["strength"])
         if "anchors" in saved:
@@ -161,7 +161,7 @@ class Adversarial(TwoPlayers):
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of both kinds of images; logs `d_real` and `d_fake_before`.
+        """Return the loss on real and generated images; logs `d_real` and `d_fake_before`.
 
         Args:
             discriminator: gives logits (N,) or (N, 1 + classes).
@@ -187,20 +187,23 @@ class Adversarial(TwoPlayers):
         images: tuple[torch.Tensor, torch.Tensor],
         outputs: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of outputs that the discriminator has given, and what to log.
+        """Return the loss of the discriminator's outputs, and the metrics to log.
 
         Args:
-            discriminator: for penalties on its slope.
+            discriminator: for gradient penalties.
             batch: of the step.
             images: real and generated, as it saw them.
             outputs: float32, of both.
         """
         (real, fake), (real_output, fake_output) = images, outputs
-        real_logits, fake_logits = self._verdicts(real_output), self._verdicts(fake_output)
+        real_logits, fake_logits = (
+            self._real_fake_logits(real_output),
+            self._real_fake_logits(fake_output),
+        )
         loss = self.loss.discriminator(real_logits, fake_logits)
         if batch.labels is not None:
-            loss = loss + F.cross_entropy(self._classes(real_output), batch.labels)
-            loss = loss + self._wanted_classes(fake_output, batch)
+            loss = loss + F.cross_entropy(self._class_logits(real_output), batch.labels)
+            loss = loss + self._class_loss(fake_output, batch)
         if self.penalty_weight > 0:
             penalty = gradient_penalty(discriminator, real, fake, batch.draws["mix"][0])
             loss = loss + self.penalty_weight * penalty
@@ -221,23 +224,23 @@ class Adversarial(TwoPlayers):
     ) -> tuple[torch.Tensor, Metrics]:
         """Return the generator's loss; logs `d_fake_after`."""
         output = discriminator(self._augmented(fake, batch, FAKE_AGAIN)).float()
-        logits = self._verdicts(output)
+        logits = self._real_fake_logits(output)
         loss = self.loss.generator(logits)
         if batch.labels is not None:
-            loss = loss + self._wanted_classes(output, batch)
-        return loss, {"d_fake_after": self.loss.reading(logits.detach())}
+            loss = loss + self._class_loss(output, batch)
+        return loss, {"d_fake_after": self.loss.mean_output(logits.detach())}
 
-    def _verdicts(self, output: torch.Tensor) -> torch.Tensor:
+    def _real_fake_logits(self, output: torch.Tensor) -> torch.Tensor:
         """Return the logits (N,) of being real."""
         return output[:, 0] if self.classes else output
 
-    def _classes(self, output: torch.Tensor) -> torch.Tensor:
+    def _class_logits(self, output: torch.Tensor) -> torch.Tensor:
         """Return the logits (N, classes) of the classes."""
         return output[:, 1:]
 
-    def _wanted_classes(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the cross-entropy to the classes that the latents asked for."""
-        return F.cross_entropy(self._classes(output), batch.z[:, -self.classes :])
+    def _class_loss(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the cross-entropy of generated images to the classes in their latents."""
+        return F.cross_entropy(self._class_logits(output), batch.inputs[:, -self.classes :])
 
 
 def initial_strength(training: NoiseTraining) -> float:
@@ -246,16 +249,16 @@ def initial_strength(training: NoiseTraining) -> float:
 
 
 def discriminator_metrics(loss: Loss, real: torch.Tensor, fake: torch.Tensor) -> Metrics:
-    """Return what is logged of the discriminator's step.
+    """Return the metrics of the discriminator's phase.
 
     Args:
-        loss: knows how its logits are read.
-        real: logits of paintings, detached.
+        loss: defines the mean output and the threshold.
+        real: logits of real images, detached.
         fake: logits of generated images, detached.
     """
     return {
-        "d_real": loss.reading(real),
-        "d_fake_before": loss.reading(fake),
+        "d_real": loss.mean_output(real),
+        "d_fake_before": loss.mean_output(fake),
         "d_real_sign": (real - loss.threshold).sign().mean(),
     }
 
@@ -263,17 +266,17 @@ def discriminator_metrics(loss: Loss, real: torch.Tensor, fake: torch.Tensor) ->
 def discriminate(
     discriminator: nn.Module, real: torch.Tensor, fake: torch.Tensor, passes: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the discriminator's float32 output on paintings and on generated images.
+    """Return the discriminator's float32 outputs on real and on generated images.
 
     Args:
         discriminator: gives logits (N,) or (N, 1 + classes).
-        real: paintings (N, C, S, S) in [-1, 1].
+        real: real images (N, C, S, S) in [-1, 1].
         fake: generated images of the same shape.
         passes: `separate` sends them through in two batches, so that BatchNorm sees each by
             itself (Radford et al. 2016 and others since); `joined` in one, which is faster;
             `auto` joins them where no layer mixes the images of a batch, and both are equal.
     """
-    if passes == "joined" or (passes == "auto" and not mixes_images(discriminator)):
+    if passes == "joined" or (passes == "auto" and not has_batch_norm(discriminator)):
         real_output, fake_output = discriminator(torch.cat([real, fake.to(real)])).chunk(2)
     else:
         real_output, fake_output = discriminator(real), discriminator(fake)

@@ -1,4 +1,4 @@
-"""Settings of families that learn by a discriminator's verdicts."""
+"""Settings of families that are trained against a discriminator."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ LOSSES = ("non-saturating", "minimax", "lsgan", "hinge", "wgan-gp")
 
 @dataclass(frozen=True)
 class AdversarialTraining(TrainingConfig):
-    """The game of a generator and a discriminator."""
+    """The training of a generator against a discriminator."""
 
     discriminator_learning_rate: float | None = None
-    """Adam's step size for the discriminator, if it has its own."""
+    """Adam's learning rate of the discriminator, if it has its own."""
     loss: str = "non-saturating"
     """non-saturating, minimax, lsgan, hinge or wgan-gp."""
     discriminator_steps: int = 1
-    """Steps of the discriminator for each of the generator, each on images of its own."""
+    """Discriminator steps per generator step, each on a batch of its own."""
     real_label: float = 1.0
-    """Target of the discriminator on paintings, and of the generator."""
+    """Label of real images in the discriminator's loss, and target of the generator."""
     fake_label: float = 0.0
-    """Target of the discriminator on generated images."""
+    """Label of generated images in the discriminator's loss."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

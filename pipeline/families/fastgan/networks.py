@@ -1,11 +1,11 @@
-"""A light generator and a self-supervised discriminator, for large images from few paintings.
+"""A light generator and a self-supervised discriminator, for large images from few images.
 
 Liu et al. 2021, "Towards faster and stabilized GAN training for high-fidelity few-shot image
-synthesis", sections 3.1 and 3.2, in our own reading. The generator doubles its image by nearest
-neighbour and one or two convolutions with gated linear units; features of small images decide
-which channels of much larger ones count (skip-layer excitation). The discriminator judges
-patches of the image at two sizes, and must be able to redraw paintings from what it has seen of
-them, which keeps it from learning a few by heart. One class serves 32 to 256 pixels; at 32 no
+synthesis", sections 3.1 and 3.2, reimplemented. The generator upsamples by nearest
+neighbour and one or two convolutions with gated linear units; features of low resolution gate the
+channels of much larger ones (skip-layer excitation). The discriminator gives logits of patches at
+two scales, and must be able to reconstruct real images from its features, which keeps it from
+memorising a few. One class serves 32 to 256 pixels; at 32 no
 features are large enough for a skip-layer excitation.
 """
 
@@ -20,14 +20,14 @@ from pipeline.config import Config
 from pipeline.families.fastgan.settings import FastganNetwork
 from pipeline.families.layers.initialisation import dcgan_weights
 
-START = 4
-"""Side of the generator's first image in pixels."""
-END = 8
-"""Side of the discriminator's last features in pixels."""
-EXCITED = 16
-"""How many times larger the features are that a skip-layer excitation weighs."""
-REDRAWN = 128
-"""Side of what the discriminator redraws in pixels, at most: never more than it was shown."""
+START_SIZE = 4
+"""Side of the generator's first feature map in pixels."""
+END_SIZE = 8
+"""Side of the discriminator's last feature map in pixels."""
+EXCITATION_RATIO = 16
+"""How many times larger the features are that a skip-layer excitation gates."""
+MAX_RECONSTRUCTION_SIZE = 128
+"""Largest side of the discriminator's reconstructions in pixels, if the image is as large."""
 
 
 def generator_channels(side: int, base: int) -> int:
@@ -45,67 +45,69 @@ def discriminator_channels(side: int, base: int) -> int:
 
 
 def decoder_channels(side: int, base: int) -> int:
-    """Return the channels of a decoder's features: twice the base at 16 pixels, then ever half."""
-    return 2 * max(1, 2 * END * base // side)
+    """Return the channels of a decoder's features: twice the base at 16 pixels, then halving."""
+    return 2 * max(1, 2 * END_SIZE * base // side)
 
 
-class Noise(nn.Module):
-    """Adds noise to every channel, as loud as was learned; the same for all when it generates."""
+class NoiseInjection(nn.Module):
+    """Adds noise of a learned strength to every channel; fixed noise in evaluation mode."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
-        self.loudness = nn.Parameter(torch.zeros(()))
+        self.loudness = nn.Parameter(torch.zeros(()))  # noise strength; saved under this name
         self.register_buffer("fixed", torch.randn(1, 1, side, side))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x (N, C, S, S) with noise: fresh in training, by torch's seeded generator."""
+        """Return x (N, C, S, S) with noise: new in training, from torch's seeded generator."""
         shape = (len(x), 1, *x.shape[2:])
         noise = torch.randn(shape, device=x.device) if self.training else self.get_buffer("fixed")
         return x + (self.loudness * noise).to(x.dtype)
 
 
-def gated(channels: int, out_channels: int, side: int, noisy: bool) -> list[nn.Module]:
+def gated_convolution(channels: int, out_channels: int, side: int, noisy: bool) -> list[nn.Module]:
     """Return a convolution with normalisation and a gated linear unit (Dauphin et al. 2017)."""
-    noise = [Noise(side)] if noisy else []
+    noise = [NoiseInjection(side)] if noisy else []
     convolution = nn.Conv2d(channels, 2 * out_channels, 3, padding=1, bias=False)
     return [convolution, *noise, nn.BatchNorm2d(2 * out_channels), nn.GLU(dim=1)]
 
 
-def doubling(channels: int, out_channels: int, side: int) -> nn.Sequential:
+def upsample_block(channels: int, out_channels: int, side: int) -> nn.Sequential:
     """Return layers to features of twice the size: (N, C, side/2, side/2) to (N, D, side, side).
 
     At every other size two convolutions with noise, else one without.
     """
-    twice = (side // END).bit_length() % 2 == 1
-    layers = gated(channels, out_channels, side, noisy=twice)
-    layers += gated(out_channels, out_channels, side, noisy=True) if twice else []
+    two_convolutions = (side // END_SIZE).bit_length() % 2 == 1
+    layers = gated_convolution(channels, out_channels, side, noisy=two_convolutions)
+    layers += (
+        gated_convolution(out_channels, out_channels, side, noisy=True) if two_convolutions else []
+    )
     return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), *layers)
 
 
-class Excitation(nn.Module):
-    """Weighs the channels of large features by what small ones show."""
+class SkipLayerExcitation(nn.Module):
+    """Skip-layer excitation: gates the channels of large features by small ones."""
 
     def __init__(self, small_channels: int, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.AdaptiveAvgPool2d(START),
-            nn.Conv2d(small_channels, channels, START, bias=False),
+            nn.AdaptiveAvgPool2d(START_SIZE),
+            nn.Conv2d(small_channels, channels, START_SIZE, bias=False),
             nn.SiLU(),
             nn.Conv2d(channels, channels, 1, bias=False),
             nn.Sigmoid(),
         )
 
     def forward(self, small: torch.Tensor, large: torch.Tensor) -> torch.Tensor:
-        """Return large (N, C, S, S), each channel times a number from 0 to 1."""
-        weighed: torch.Tensor = large * self.layers(small)
-        return weighed
+        """Return large (N, C, S, S), each channel times a gate from 0 to 1."""
+        weighted: torch.Tensor = large * self.layers(small)
+        return weighted
 
 
 class Generator(nn.Module):
     """z (N, D) to images (N, 3, S, S) in [-1, 1]."""
 
     def __init__(self, image_size: int, latent_size: int, base: int) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
@@ -113,21 +115,21 @@ class Generator(nn.Module):
             base: channels at 128 pixels.
         """
         super().__init__()
-        first = generator_channels(START, base)
+        first = generator_channels(START_SIZE, base)
         self.start = nn.Sequential(
-            nn.ConvTranspose2d(latent_size, 2 * first, START, bias=False),
+            nn.ConvTranspose2d(latent_size, 2 * first, START_SIZE, bias=False),
             nn.BatchNorm2d(2 * first),
             nn.GLU(dim=1),
         )
         self.doublings, self.excitations = nn.ModuleDict(), nn.ModuleDict()
-        side = START
+        side = START_SIZE
         while side < image_size:
             before, side = generator_channels(side, base), 2 * side
             after = generator_channels(side, base)
-            self.doublings[str(side)] = doubling(before, after, side)
-            if side >= START * EXCITED:
-                small = generator_channels(side // EXCITED, base)
-                self.excitations[str(side)] = Excitation(small, after)
+            self.doublings[str(side)] = upsample_block(before, after, side)
+            if side >= START_SIZE * EXCITATION_RATIO:
+                small = generator_channels(side // EXCITATION_RATIO, base)
+                self.excitations[str(side)] = SkipLayerExcitation(small, after)
         self.last = nn.Sequential(nn.Conv2d(after, 3, 3, padding=1, bias=False), nn.Tanh())
         self.apply(dcgan_weights)
 
@@ -141,32 +143,32 @@ class Generator(nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Turn z (N, D) into images (N, 3, S, S) in [-1, 1]."""
         x = self.start(z[:, :, None, None])
-        features = {START: x}
+        features = {START_SIZE: x}
         for name, layers in self.doublings.items():
             side = int(name)
             x = layers(x)
             if name in self.excitations:
-                x = self.excitations[name](features[side // EXCITED], x)
+                x = self.excitations[name](features[side // EXCITATION_RATIO], x)
             features[side] = x
         images: torch.Tensor = self.last(x)
         return images
 
 
 def convolution(channels: int, out_channels: int, kernel: int, stride: int) -> nn.Module:
-    """Return a convolution without bias whose slope is bounded (Miyato et al. 2018)."""
+    """Return a convolution without bias, with spectral normalisation (Miyato et al. 2018)."""
     padding = (kernel - stride + 1) // 2
     layer = nn.Conv2d(channels, out_channels, kernel, stride, padding, bias=False)
-    bounded: nn.Module = spectral_norm(layer)
-    return bounded
+    normalised_layer: nn.Module = spectral_norm(layer)
+    return normalised_layer
 
 
 def normalised(layer: nn.Module, channels: int) -> list[nn.Module]:
-    """Return a layer of the discriminator with what follows it."""
+    """Return a layer of the discriminator with BatchNorm and LeakyReLU."""
     return [layer, nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
 
 
 class Downsample(nn.Module):
-    """Features of half the size: the mean of two convolutions' and of a pooled one's."""
+    """Downsampling by the mean of two branches: two convolutions, and a pooled one."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -180,17 +182,17 @@ class Downsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Turn (N, C, S, S) into (N, D, S/2, S/2)."""
-        halved: torch.Tensor = (self.main(x) + self.direct(x)) / 2
-        return halved
+        downsampled: torch.Tensor = (self.main(x) + self.direct(x)) / 2
+        return downsampled
 
 
 class Decoder(nn.Module):
-    """Redraws an image of 8 pixels' features: (N, C, 8, 8) to (N, 3, S, S) in [-1, 1]."""
+    """Reconstructs an image from its features: (N, C, 8, 8) to (N, 3, S, S) in [-1, 1]."""
 
     def __init__(self, channels: int, side: int, base: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        size = END
+        size = END_SIZE
         while size < side:
             size *= 2
             after = decoder_channels(size, base)
@@ -209,13 +211,13 @@ class Decoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, 3, S, S) in [-1, 1] to logits of patches, 50 an image: above 0, a painting's.
+    """Images (N, 3, S, S) in [-1, 1] to logits of patches, 50 per image: above 0 means real.
 
-    It looks at the image, and at the image shrunk to half its size.
+    It sees the image at full and at half size.
     """
 
     def __init__(self, image_size: int, base: int) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             image_size: S; 32, 64, 128 or 256.
@@ -224,30 +226,31 @@ class Discriminator(nn.Module):
         super().__init__()
         self.large = self._branch(image_size, base)
         self.small = self._branch(image_size // 2, base)
-        deep = discriminator_channels(END, base)
+        deep = discriminator_channels(END_SIZE, base)
+        # The last layers of both scales; saved under these names.
         self.large_verdict = nn.Sequential(
-            *normalised(convolution(deep, deep, 1, 1), deep), self._verdict(deep)
+            *normalised(convolution(deep, deep, 1, 1), deep), self._last_layer(deep)
         )
-        self.small_verdict = self._verdict(deep)
-        self.whole_side = min(REDRAWN, image_size)
-        self.part_side = min(REDRAWN, image_size // 2)
+        self.small_verdict = self._last_layer(deep)
+        self.whole_side = min(MAX_RECONSTRUCTION_SIZE, image_size)
+        self.part_side = min(MAX_RECONSTRUCTION_SIZE, image_size // 2)
         self.whole = Decoder(deep, self.whole_side, base)
-        self.part = Decoder(discriminator_channels(2 * END, base), self.part_side, base)
+        self.part = Decoder(discriminator_channels(2 * END_SIZE, base), self.part_side, base)
         self.apply(dcgan_weights)
 
     @staticmethod
     def _branch(side: int, base: int) -> nn.ModuleList:
-        """Return what leads from images of a size to features of 8 pixels."""
+        """Return the layers from images of a size to features of 8 pixels."""
         channels = discriminator_channels(side, base)
         first = nn.Sequential(convolution(3, channels, 3, 1), nn.LeakyReLU(0.2, inplace=True))
         layers: list[nn.Module] = [first]
-        while side > END:
+        while side > END_SIZE:
             before, side = discriminator_channels(side, base), side // 2
             layers.append(Downsample(before, discriminator_channels(side, base)))
         return nn.ModuleList(layers)
 
     @staticmethod
-    def _verdict(channels: int) -> nn.Module:
+    def _last_layer(channels: int) -> nn.Module:
         """Return the last layer: features of 8 x 8 pixels to 5 x 5 logits."""
         layer: nn.Module = spectral_norm(nn.Conv2d(channels, 1, 4, bias=False))
         return layer
@@ -264,23 +267,23 @@ class Discriminator(nn.Module):
         return self._logits(images, self._features(images)[-1])
 
     def reconstruct(self, images: torch.Tensor, quarter: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits, and how far from the images that is which is redrawn of them.
+        """Return the logits, and the distance of reconstructions to the images.
 
-        The paper redraws a part that it crops anew at random for each batch; here it is one of four
-        quarters, the same for all images.
+        The paper reconstructs a random crop of each image; here it is one of four quarters, the
+        same for all images.
 
         Args:
-            images: paintings, (N, 3, S, S).
-            quarter: which quarter is redrawn from finer features, 0 to 3, row by row.
+            images: real images, (N, 3, S, S).
+            quarter: which quarter is reconstructed from finer features, 0 to 3, row by row.
 
         Returns:
-            logits as `forward`, and the mean distance of pixels, a scalar.
+            logits as `forward`, and the mean pixel distance, a scalar.
         """
         features = self._features(images)
         distance = pixel_distance(self.whole(features[-1]), images)
         row, column = divmod(quarter, 2)
-        part = self.part(cut_quarter(features[-2], row, column))
-        distance = distance + pixel_distance(part, cut_quarter(images, row, column))
+        part = self.part(crop_quarter(features[-2], row, column))
+        distance = distance + pixel_distance(part, crop_quarter(images, row, column))
         return self._logits(images, features[-1]), distance
 
     def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -298,14 +301,14 @@ class Discriminator(nn.Module):
         return torch.cat(logits, 1).flatten()
 
 
-def pixel_distance(redrawn: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Return the mean distance of what is redrawn (N, 3, s, s) to images (N, 3, S, S) shrunk."""
-    side = redrawn.shape[-1]
-    shrunk = F.interpolate(images.float(), side, mode="bilinear", antialias=True)
-    return (redrawn.float() - shrunk).abs().mean()
+def pixel_distance(reconstruction: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Return the mean distance of reconstructions (N, 3, s, s) to images downsampled to s."""
+    side = reconstruction.shape[-1]
+    target = F.interpolate(images.float(), side, mode="bilinear", antialias=True)
+    return (reconstruction.float() - target).abs().mean()
 
 
-def cut_quarter(x: torch.Tensor, row: int, column: int) -> torch.Tensor:
+def crop_quarter(x: torch.Tensor, row: int, column: int) -> torch.Tensor:
     """Return a quarter of x (N, C, 2h, 2w): (N, C, h, w)."""
     height, width = x.shape[-2] // 2, x.shape[-1] // 2
     top, left = row * height, column * width

@@ -1,10 +1,10 @@
-"""An objective for discriminators that must redraw the paintings that they see.
+"""FastGAN's objective: an adversarial loss, and the discriminator's reconstruction loss.
 
-Liu et al. 2021, section 3.2: a discriminator that can redraw paintings from its features has
-features of the whole painting, not just of what tells it from a generated image. Their distance
-is a pretrained network's; here it is that of pixels, since nothing here is pretrained. The part
-that is redrawn from finer features is a quarter that goes round by the step, the same for the whole
-batch; the paper crops at random.
+Liu et al. 2021, section 3.2: a discriminator that can reconstruct real images from its
+features has features of the whole image, not just of what tells it from a generated one. The
+paper's distance is perceptual, from a pretrained network; here it is that of pixels, since nothing
+here is pretrained. The part that is reconstructed from finer features is a quarter that rotates by
+the step, the same for the whole batch; the paper crops at random.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.families.adversarial.objective import CPU, Adversarial
+from pipeline.families.adversarial.objective import CPU, AdversarialObjective
 from pipeline.families.family import Batch, Metrics
 from pipeline.families.fastgan.networks import Discriminator
 from pipeline.families.fastgan.settings import FastganTraining
 
 
 @dataclass
-class Reconstructing(Adversarial):
-    """An adversarial objective, and the distance between paintings and what is redrawn of them."""
+class ReconstructionObjective(AdversarialObjective):
+    """An adversarial loss, and the distance of real images to their reconstructions."""
 
     reconstruction_weight: float = 1.0
-    """Of the distance."""
+    """Weight of the distance."""
 
     @classmethod
     def from_config(cls, config: Config, device: torch.device = CPU) -> Self:
@@ -40,7 +40,7 @@ class Reconstructing(Adversarial):
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the sum of both; logs the adversarial objective's, and `redrawing`."""
+        """Return the sum of both losses; logs `redrawing`, the distance, too."""
         assert isinstance(discriminator, Discriminator)
         real, fake = self.augmented(batch, fake)
         real_output, distance = discriminator.reconstruct(real, batch.step % 4)

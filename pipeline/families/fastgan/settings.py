@@ -21,10 +21,10 @@ class FastganNetwork(NoiseNetwork):
 
 @dataclass(frozen=True)
 class FastganTraining(NoiseTraining):
-    """What its discriminator learns beside telling images apart."""
+    """The weight of the discriminator's reconstruction loss."""
 
     reconstruction_weight: float = 1.0
-    """Weight of the distance between paintings and what family fastgan's discriminator redraws."""
+    """Weight of the distance between real images and the discriminator's reconstructions."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

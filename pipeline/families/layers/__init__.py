@@ -1,1 +1,1 @@
-"""Layers and ways to draw weights that several families use."""
+"""Layers and weight initialisations that several families use."""

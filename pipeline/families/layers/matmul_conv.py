@@ -20,7 +20,7 @@ MAX_SIDE = 4
 
 
 def gather_patches(images: torch.Tensor) -> torch.Tensor:
-    """Return the patches that a convolution sees.
+    """Return the patches of a convolution as rows of a matrix (im2col).
 
     Args:
         images: (N, C, 2h, 2w).
@@ -39,9 +39,9 @@ def gather_patches(images: torch.Tensor) -> torch.Tensor:
 
 
 def scatter_patches(patches: torch.Tensor, count: int, height: int, width: int) -> torch.Tensor:
-    """Return the images in which patches that overlap have been added up.
+    """Return images in which overlapping patches are summed (col2im).
 
-    The adjoint of `gather_patches`. At most four numbers are added up, in the patches' type.
+    The adjoint of `gather_patches`. At most four numbers are summed, in the patches' type.
 
     Args:
         patches: (N * h * w, 16 * C).
@@ -147,10 +147,10 @@ def _with_bias(images: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     return images if bias is None else images + bias.to(images.dtype)[:, None, None]
 
 
-class HalvingConv2d(nn.Conv2d):
+class DownsampleConv2d(nn.Conv2d):
     """A 4x4 convolution of stride 2 without bias: (N, C, 2h, 2w) to (N, D, h, w).
 
-    A bias that it is given later, as by folding a normalisation, counts.
+    A bias that is added later, as by folding a normalisation, is used.
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:
@@ -165,10 +165,10 @@ class HalvingConv2d(nn.Conv2d):
         return _with_bias(result, self.bias)
 
 
-class DoublingConvTranspose2d(nn.ConvTranspose2d):
+class UpsampleConvTranspose2d(nn.ConvTranspose2d):
     """A 4x4 transposed convolution of stride 2 without bias: (N, D, h, w) to (N, C, 2h, 2w).
 
-    A bias that it is given later, as by folding a normalisation, counts.
+    A bias that is added later, as by folding a normalisation, is used.
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:

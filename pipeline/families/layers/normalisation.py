@@ -1,4 +1,4 @@
-"""Normalisations of a discriminator's layers, and which of them mix the images of a batch."""
+"""Normalisations of a discriminator's layers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def normalised(layer: nn.Module, channels: int, kind: str) -> list[nn.Module]:
     """Return a layer of a discriminator with its normalisation.
 
     `batch` is that of the DCGAN; `layer` normalises each image by itself, which a gradient
-    penalty needs (Gulrajani et al. 2017, section 4); `spectral` bounds the slope of the layer
-    (Miyato et al. 2018); `none` is neither.
+    penalty needs (Gulrajani et al. 2017, section 4); `spectral` bounds the layer's Lipschitz
+    constant (Miyato et al. 2018); `none` is neither.
     """
     if kind == "batch":
         return [layer, nn.BatchNorm2d(channels)]
@@ -20,6 +20,6 @@ def normalised(layer: nn.Module, channels: int, kind: str) -> list[nn.Module]:
     return [spectral_norm(layer)] if kind == "spectral" else [layer]
 
 
-def mixes_images(network: nn.Module) -> bool:
-    """Tell whether an image's output depends on the others in its batch, through BatchNorm."""
+def has_batch_norm(network: nn.Module) -> bool:
+    """Tell whether a network has BatchNorm, through which the images of a batch are mixed."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -1,1 +1,1 @@
-"""What families share that make images from a vector of noise: settings, laws, sampler, walks."""
+"""What families that generate from noise share: settings, distributions, sampler, walks."""

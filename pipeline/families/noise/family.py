@@ -1,4 +1,4 @@
-"""What all families have in common that make images from a vector of noise."""
+"""Registering families that generate images from a vector of noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config, FamilySettings
-from pipeline.families.adversarial.objective import Adversarial
+from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.family import Family, Objective
 from pipeline.families.noise.inputs import NoiseInputs, latents_of
 from pipeline.families.noise.sampler import NoiseSampler
@@ -20,16 +20,16 @@ def register_noise_family(
     settings: FamilySettings,
     generator: Callable[[Config], nn.Module],
     discriminator: Callable[[Config], nn.Module],
-    objective: Callable[[Config, torch.device], Objective] = Adversarial.from_config,
+    objective: Callable[[Config, torch.device], Objective] = AdversarialObjective.from_config,
 ) -> Family:
-    """Make a family known whose generator takes noise, and return it.
+    """Register a family whose generator takes noise, and return it.
 
     Args:
-        name: as the setting `family` has it.
+        name: the value of the setting `family`.
         settings: of the family.
         generator: builds the network from noise (N, D) to images (N, C, S, S) in [-1, 1].
         discriminator: builds the network from images to logits.
-        objective: what both minimise.
+        objective: builds the losses of both.
     """
     return register(
         Family(

@@ -1,4 +1,4 @@
-"""Walks and sums in latent space: pure functions on z, computed in float64.
+"""Interpolation, walks and arithmetic in latent space: pure functions on z, in float64.
 
 Between two z of normal noise the straight line passes through vectors shorter than any that the
 generator was trained on; spherical interpolation keeps their length (White 2016, "Sampling
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import torch
 
 from pipeline.core.errors import ConfigError
-from pipeline.families.noise.laws import NoiseLaw
+from pipeline.families.noise.distributions import NoiseDistribution
 
 _DEGENERATE = 1e-6
-"""Angles as near as this to 0 or pi, in radians, define no plane: float32 z say no more."""
+"""Angles as near as this to 0 or pi, in radians, define no plane: the precision of float32 z."""
 
 
 def lerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -71,28 +71,32 @@ def _half_circle(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Ten
     return points
 
 
-def between(law: NoiseLaw, a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Return points from a (D,) to b (D,) that fit the noise law, at t (N,) in [0, 1]: (N, D).
+def interpolate(
+    distribution: NoiseDistribution, a: torch.Tensor, b: torch.Tensor, t: torch.Tensor
+) -> torch.Tensor:
+    """Interpolate from a (D,) to b (D,) within the distribution, at t (N,) in [0, 1]: (N, D).
 
     Normal noise lies around its mean, so that is the centre of the arc.
     """
-    if law.name != "normal":
+    if distribution.name != "normal":
         return lerp(a, b, t)
-    return law.first + slerp(a.double() - law.first, b.double() - law.first, t)
+    return distribution.first + slerp(
+        a.double() - distribution.first, b.double() - distribution.first, t
+    )
 
 
 def walk(
-    law: NoiseLaw, keys: torch.Tensor, frames_per_step: int, loop: bool, classes: int = 0
+    noise: NoiseDistribution, keys: torch.Tensor, frames_per_step: int, loop: bool, classes: int = 0
 ) -> torch.Tensor:
     """Return the z of each frame of a walk through key frames.
 
     Args:
-        law: the noise law, which decides between arcs and straight lines.
+        noise: its distribution decides between arcs and straight lines.
         keys: z of the key frames, (K, D); K at least 2.
         frames_per_step: frames from one key frame to the next; at least 1.
         loop: walk back from the last to the first. The first is not shown again at the end, since
             the repeated video begins with it.
-        classes: how many of the last components say the class; they change along the line.
+        classes: how many of the last components are the class; they change along the line.
 
     Returns:
         float32 (K * frames_per_step, D) if it loops, else ((K - 1) * frames_per_step + 1, D). Key
@@ -108,11 +112,11 @@ def walk(
     t = torch.arange(frames_per_step, dtype=torch.float64) / frames_per_step
     starts, last = (keys, keys[:0]) if loop else (keys[:-1], keys[-1:])
     ends = keys.roll(-1, 0)[: len(starts)]
-    noise = keys.shape[1] - classes
+    size = keys.shape[1] - classes
 
     def inner(start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-        arc = between(law, start[:noise], end[:noise], t[1:])
-        return torch.cat([arc, lerp(start[noise:], end[noise:], t[1:])], 1)
+        arc = interpolate(noise, start[:size], end[:size], t[1:])
+        return torch.cat([arc, lerp(start[size:], end[size:], t[1:])], 1)
 
     steps = [
         torch.cat([start[None], inner(start, end).float()])
@@ -121,20 +125,22 @@ def walk(
     return torch.cat([*steps, last])
 
 
-def truncate(law: NoiseLaw, z: torch.Tensor, truncation: float, classes: int = 0) -> torch.Tensor:
-    """Return z drawn towards the mean of its law: mean + truncation * (z - mean).
+def truncate(
+    distribution: NoiseDistribution, z: torch.Tensor, truncation: float, classes: int = 0
+) -> torch.Tensor:
+    """Return z moved towards the mean of its distribution: mean + truncation * (z - mean).
 
     Args:
-        law: of the noise; its mean is what 0 gives.
+        distribution: of the noise; its mean is what 0 gives.
         z: (N, D).
         truncation: 1 leaves z unchanged, less makes images more alike, more exaggerates.
-        classes: how many of the last components say the class; they stay as they are.
+        classes: how many of the last components are the class; they stay as they are.
 
     Returns:
         float32 (N, D).
     """
     size = z.shape[1] - classes
-    noise = law.mean + truncation * (z[:, :size].double() - law.mean)
+    noise = distribution.mean + truncation * (z[:, :size].double() - distribution.mean)
     return torch.cat([noise.float(), z[:, size:].float()], 1)
 
 

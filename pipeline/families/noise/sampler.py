@@ -1,4 +1,4 @@
-"""Images from noise: through a generator, then enlarged by an upscaler or a filter."""
+"""The sampler of families that generate from noise: generator, then upscaler or filter."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from pipeline.config import OutputConfig
+from pipeline.families.noise.distributions import NoiseDistribution
 from pipeline.families.noise.latents import truncate
-from pipeline.families.noise.laws import NoiseLaw
-from pipeline.families.registry import latents_of, make_enlargers
+from pipeline.families.registry import latents_of, make_upscalers
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
-from pipeline.models.samplers import class_number, enlarge, to_pixels
+from pipeline.models.samplers import class_index, resize_images, to_pixels
 from pipeline.models.snapshot import Snapshot
 
 
 class NoiseSampler:
-    """Noise through a generator, enlarged by an upscaler or an antialiasing filter."""
+    """Generates images from noise, upscaled by an upscaler or an antialiasing filter."""
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class NoiseSampler:
             snapshot: generator and config. It runs in 16 bits where the device does that fast,
                 but for its last convolution; in float32 if it was trained with precision=float32.
             seed: picks the set of images; 0 or more.
-            devices: where the generator runs. Batches are dealt to several devices in turn.
+            devices: where the generator runs. Several devices take batches in turn (round robin).
             output: size and filter; by default those of the snapshot.
-            wanted_class: of all images; by default any, each as likely.
+            wanted_class: class of all images; by default random classes, equally likely.
 
         Raises:
-            ConfigError: if the generator knows no such class, or images are to be enlarged by an
+            ConfigError: if the generator has no such class, or images are to be upscaled by an
                 upscaler and there is none.
         """
         self._output = output or snapshot.config.output
@@ -50,26 +50,26 @@ class NoiseSampler:
             for device in devices
         ]
         learned = self._output.upscale == "learned"
-        self._upscalers = make_enlargers(snapshot, devices) if learned else None
+        self._upscalers = make_upscalers(snapshot, devices) if learned else None
         self._latents = latents_of(snapshot.config)
-        self._class = class_number(snapshot.config, wanted_class)
+        self._class = class_index(snapshot.config, wanted_class)
         self._seed = seed
 
     def __call__(self, indices: Sequence[int]) -> list[np.ndarray]:
         """Return uint8 images (S, S, 3), 0 to 255, one an index."""
         if not indices:
             return []
-        # By place, not by whose turn it is: the same call is always answered by the same device.
+        # By index, not by order of calls: the same call always runs on the same device.
         return self.images_of(self.latents(indices), turn=indices[0] // len(indices))
 
     @property
-    def law(self) -> NoiseLaw:
-        """Return the law of the noise."""
-        return self._latents.law
+    def distribution(self) -> NoiseDistribution:
+        """Return the distribution of the noise."""
+        return self._latents.distribution
 
     @property
     def classes(self) -> int:
-        """Return how many classes the generator knows: the last components of z."""
+        """Return the number of classes: the last components of z."""
         return self._latents.classes
 
     def latents(self, indices: Sequence[int]) -> torch.Tensor:
@@ -77,7 +77,7 @@ class NoiseSampler:
         z = self._latents.images(self._seed, indices, self._class)
         if self._output.truncation == 1:
             return z
-        return truncate(self.law, z, self._output.truncation, self.classes)
+        return truncate(self.distribution, z, self._output.truncation, self.classes)
 
     def images_of(self, z: torch.Tensor, turn: int = 0) -> list[np.ndarray]:
         """Return the finished images of z (N, D): uint8 (S, S, 3), 0 to 255, one a row.
@@ -86,20 +86,20 @@ class NoiseSampler:
 
         Args:
             z: of any floating-point type.
-            turn: of several devices, which one; counted round and round.
+            turn: which of several devices, modulo their number.
         """
-        return list(enlarge(self.pixels_of(z, turn), self._output))
+        return list(resize_images(self.pixels_of(z, turn), self._output))
 
     @torch.inference_mode()
     def pixels_of(self, z: torch.Tensor, turn: int = 0) -> np.ndarray:
-        """Return the images of z before a filter enlarges them: uint8 (N, s, s, 3), 0 to 255."""
+        """Return the images of z before a filter resizes them: uint8 (N, s, s, 3), 0 to 255."""
         return to_pixels(self.tensors_of(z, turn))
 
     def tensors_of(self, z: torch.Tensor, turn: int = 0) -> torch.Tensor:
-        """Return what the networks make of z: float32 (N, C, s, s) in [-1, 1], on their device."""
-        place = turn % len(self._replicas)
-        images: torch.Tensor = self._replicas[place](z.float())
-        return images if self._upscalers is None else self._upscalers[place](images)
+        """Return the networks' output for z: float32 (N, C, s, s) in [-1, 1], on their device."""
+        index = turn % len(self._replicas)
+        images: torch.Tensor = self._replicas[index](z.float())
+        return images if self._upscalers is None else self._upscalers[index](images)
 
     @property
     def output_size(self) -> int:

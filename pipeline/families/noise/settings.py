@@ -1,4 +1,4 @@
-"""Settings of families that make images from noise, and those of the plain ones among them."""
+"""Settings of families that generate images from noise, and of the plain ones among them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.config import (
 )
 from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.settings import AdversarialTraining
-from pipeline.families.noise.laws import parse_noise
+from pipeline.families.noise.distributions import parse_noise
 
 DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
 DISCRIMINATOR_NORMS = ("batch", "layer", "spectral", "none")
@@ -30,7 +30,7 @@ def check_channels(network: NetworkConfig, *names: str) -> None:
 
 @dataclass(frozen=True)
 class NoiseNetwork(NetworkConfig):
-    """A generator of noise, and its discriminator."""
+    """A generator that takes noise, and its discriminator."""
 
     latent_size: int = 100
     """Length of the noise vector z."""
@@ -46,26 +46,26 @@ class NoiseNetwork(NetworkConfig):
 
 @dataclass(frozen=True)
 class NoiseTraining(AdversarialTraining):
-    """What keeps a discriminator from learning few images by heart, and the noise."""
+    """The noise, and what keeps a discriminator from memorising few images."""
 
     diffaugment: tuple[str, ...] = ()
-    """Changes that paintings and generated images go through on their way to the discriminator:
-    colour, translation, cutout (DiffAugment)."""
+    """Augmentations of real and generated images before the discriminator (DiffAugment): colour,
+    translation, cutout."""
     diffaugment_translation: float = 0.125
     """Largest shift of `translation`, as a share of the side."""
     diffaugment_strength: float = 1.0
-    """Share of the images that each change is made to."""
+    """Probability of each augmentation, for each image."""
     diffaugment_target: float | None = None
-    """If given, the strength starts at 0 and follows the discriminator's overfitting, so that
-    the mean sign of its logits on paintings stays here."""
+    """If given, the strength starts at 0 and adapts to the discriminator's overfitting, so that
+    the mean sign of its logits on real images stays here."""
     diffaugment_ramp: int = 200_000
     """Training images in which the adapting strength can go from 0 to 1; Karras et al. take
-    500,000 for thousands of paintings."""
+    500,000 for thousands of images."""
     lecam_weight: float = 0.0
-    """Weight of the LeCam penalty, which pulls the discriminator's verdicts on paintings and on
-    generated images towards each other."""
+    """Weight of the LeCam penalty, which pulls the discriminator's logits of real and of generated
+    images towards each other."""
     noise: str = "normal(0, 1)"
-    """Law of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale)."""
+    """Distribution of z: normal(mean, deviation), uniform(low, high) or gamma(shape, scale)."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -81,7 +81,7 @@ class NoiseTraining(AdversarialTraining):
         self._check_target()
 
     def _check_target(self) -> None:
-        """Refuse what an adapting strength of the differentiable augmentation has no use for."""
+        """Check the settings that an adaptive strength of the augmentation excludes."""
         target, strength = self.diffaugment_target, self.diffaugment_strength
         if target is None:
             return
@@ -120,9 +120,9 @@ class PlainNetwork(NoiseNetwork):
     """Networks with dropout."""
 
     generator_dropout: float = 0.0
-    """Share of hidden values of the generator that is set to zero in training."""
+    """Dropout probability of the generator's hidden values."""
     discriminator_dropout: float = 0.0
-    """The same of the discriminator."""
+    """Dropout probability of the discriminator's hidden values."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -147,16 +147,17 @@ class NormedNetwork(PlainNetwork):
 
 @dataclass(frozen=True)
 class PlainTraining(NoiseTraining):
-    """Penalties on the slope of a discriminator that gives one logit an image."""
+    """Gradient penalties of a discriminator that gives one logit per image."""
 
     gradient_penalty: float = 10.0
-    """Weight of the penalty of wgan-gp."""
+    """Weight of the gradient penalty of wgan-gp."""
     r1_weight: float = 0.0
-    """Weight of the R1 penalty on the discriminator's slope at paintings."""
+    """Weight of the R1 penalty on the discriminator's gradient at real images."""
     r1_every: int = 16
     """Steps between R1 penalties, each so many times as heavy."""
     discriminator_passes: str = "auto"
-    """Paintings and generated images in separate batches, joined in one, or by the network."""
+    """Real and generated images in `separate` batches, `joined` in one, or `auto`: separate
+    where the discriminator has BatchNorm."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -169,7 +170,7 @@ class PlainTraining(NoiseTraining):
 
 
 def check_penalties(config: Config) -> None:
-    """Refuse penalties that concern each image by itself where BatchNorm mixes them.
+    """Refuse penalties per image where BatchNorm mixes the images of a batch.
 
     Raises:
         ConfigError: if the discriminator normalises over batches and has such a penalty.
@@ -193,7 +194,7 @@ def check_penalties(config: Config) -> None:
 
 
 def check_patches(config: Config) -> None:
-    """Refuse the gradient penalty where the discriminator judges patches.
+    """Refuse the gradient penalty where the discriminator gives logits of patches.
 
     Raises:
         ConfigError: if the loss is wgan-gp.

@@ -1,11 +1,11 @@
-"""Family upscaler: learned upscaling, for the images of another generator."""
+"""Family upscaler: learned upscaling (super-resolution) of another generator's images."""
 
 from pipeline.config import FamilySettings
 from pipeline.families.family import Family
 from pipeline.families.registry import register
 from pipeline.families.upscaler.inputs import UpscalerInputs
 from pipeline.families.upscaler.networks import Discriminator, Generator
-from pipeline.families.upscaler.objective import Upscaling
+from pipeline.families.upscaler.objective import UpscalerObjective
 from pipeline.families.upscaler.sampler import LearnedUpscaler
 from pipeline.families.upscaler.settings import (
     UpscalerData,
@@ -20,8 +20,8 @@ UPSCALER = register(
         FamilySettings(UpscalerData, UpscalerNetwork, UpscalerTraining, check),
         Generator.from_config,
         Discriminator.from_config,
-        Upscaling.from_config,
+        UpscalerObjective.from_config,
         UpscalerInputs,
-        enlarger=LearnedUpscaler,
+        upscaler=LearnedUpscaler,
     )
 )

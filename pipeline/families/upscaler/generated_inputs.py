@@ -1,7 +1,7 @@
-"""What a generator makes, as an upscaler sees it: `painter train --generator`.
+"""Generated images as inputs of an upscaler's training: `painter train --generator`.
 
-An upscaler is trained on shrunk paintings, and used on what a generator makes of noise, which is
-something else: it should see both.
+An upscaler is trained on downsampled real images, and used on generated images, which are of
+another distribution: it should see both.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from tqdm import tqdm
 
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError
-from pipeline.families.registry import enlarges, make_sampler
+from pipeline.families.registry import is_upscaler, make_sampler
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 
-COUNT = 4096
-"""Images: more than an upscaler of an hour can know by heart."""
+IMAGE_COUNT = 4096
+"""Generated images: more than an upscaler can memorise in an hour."""
 SEED = 2**61
-"""Draws other images than those that are submitted."""
-BATCH = 64
+"""Other images than those that are submitted."""
+BATCH_SIZE = 64
 
 
-def make_images(loaded: Snapshot, config: Config, count: int | None = None) -> torch.Tensor:
-    """Return images of a generator before they are enlarged, uint8 (count, 3, s, s).
+def generate_inputs(loaded: Snapshot, config: Config, count: int | None = None) -> torch.Tensor:
+    """Generate images before upscaling, uint8 (count, 3, s, s).
 
     Args:
         loaded: the generator.
         config: of the upscaler's training.
-        count: how many; by default `COUNT`.
+        count: how many; by default `IMAGE_COUNT`.
 
     Raises:
         ConfigError: if the training is not an upscaler's, or does not fit the generator.
     """
-    count = COUNT if count is None else count
+    count = IMAGE_COUNT if count is None else count
     side = loaded.config.data.image_size
     check_generator_fits(config, loaded.config)
-    output = OutputConfig(output_size=side, upscale="bicubic")  # of that size: nothing is enlarged
+    output = OutputConfig(output_size=side, upscale="bicubic")  # not resized
     sampler = make_sampler(loaded, SEED, default_device(), output)
     images: list[np.ndarray] = []
-    for start in tqdm(range(0, count, BATCH), desc="make images", leave=False):
-        images += sampler(range(start, min(start + BATCH, count)))
+    for start in tqdm(range(0, count, BATCH_SIZE), desc="make images", leave=False):
+        images += sampler(range(start, min(start + BATCH_SIZE, count)))
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -54,16 +54,16 @@ def check_generator_fits(config: Config, generator: Config, called: str = "--gen
     Args:
         config: of the upscaler's training.
         generator: of the generator.
-        called: what a message calls the generator.
+        called: name of the generator in messages.
 
     Raises:
         ConfigError: if the first is no upscaler, the second is one, or the sizes do not fit.
     """
-    if not enlarges(config):
+    if not is_upscaler(config):
         raise ConfigError(
             f"{called} is for training an upscaler; this is family {config.family!r}."
         )
-    if enlarges(generator):
+    if is_upscaler(generator):
         raise ConfigError(f"{called} is an upscaler; expected a generator.")
     assert isinstance(config.network, UpscalerNetwork)
     expected = config.data.image_size // config.network.upscale_factor
@@ -75,7 +75,7 @@ def check_generator_fits(config: Config, generator: Config, called: str = "--gen
 
 
 def generator_hash(snapshot: Snapshot) -> str:
-    """Return what names a generator, whatever its snapshot carries beside it, in hexadecimal."""
+    """Return a sha256 of a generator's weights alone, in hexadecimal."""
     digest = hashlib.sha256()
     for name, tensor in sorted(snapshot.generator.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

@@ -1,7 +1,7 @@
-"""What an upscaler starts from in training.
+"""The inputs of an upscaler in training.
 
-Crops of real images, shrunk, and, if a generator is given, crops of what that makes, since its
-input at use is no shrunk painting.
+Crops of real images, downsampled, and, if there are source images (of a generator), crops of those,
+since these are what it will upscale.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pipeline.families.upscaler.settings import UpscalerData, UpscalerNetwork, U
 
 def crop(images: torch.Tensor, corners: np.ndarray, side: int) -> torch.Tensor:
     """Return a square (N, C, side, side) of each image, by its upper left corner, (N, 2)."""
-    cut = [
+    crops = [
         image[:, top : top + side, left : left + side]
         for image, (top, left) in zip(images, corners.tolist(), strict=True)
     ]
-    return torch.stack(cut)
+    return torch.stack(crops)
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Makes the large and the small crops of a step; a function of seed and step."""
+    """The large and the small crops of a step, as functions of seed and step."""
 
     seed: int
     side: int
@@ -38,12 +38,12 @@ class Crops:
     factor: int
     noise_channels: int
     noise: float
-    """Deviation of the noise that is added to small crops of paintings."""
-    made: torch.Tensor | None = None
-    """Small images that a generator has made, uint8 (M, 3, h, w), on the device."""
+    """Largest standard deviation of the noise that is added to small crops of real images."""
+    source_images: torch.Tensor | None = None
+    """Small images to upscale, such as generated ones, uint8 (M, 3, h, w), on the device."""
 
     @staticmethod
-    def from_config(config: Config, made: torch.Tensor | None = None) -> Crops:
+    def from_config(config: Config, source_images: torch.Tensor | None = None) -> Crops:
         """Build it as the config says."""
         data, network, training = config.data, config.network, config.training
         assert isinstance(data, UpscalerData)
@@ -55,29 +55,29 @@ class Crops:
             network.upscale_factor,
             network.latent_size,
             training.input_noise,
-            made,
+            source_images,
         )
 
     def large(self, images: torch.Tensor, step: int, batch_size: int, rows: slice) -> torch.Tensor:
         """Return a crop of each image (n, 3, S, S): some rows of a step's batch."""
-        most = images.shape[-1] - self.side
-        corners = stream(self.seed, "crops", step).integers(0, most + 1, (batch_size, 2))[rows]
+        limit = images.shape[-1] - self.side
+        corners = stream(self.seed, "crops", step).integers(0, limit + 1, (batch_size, 2))[rows]
         return crop(images, corners, self.side)
 
     def small(self, large: torch.Tensor, step: int, batch_size: int, rows: slice) -> torch.Tensor:
-        """Return what the upscaler starts from, (n or 2n, 3 + K, s, s).
+        """Return the upscaler's inputs, (n or 2n, 3 + K, s, s).
 
-        First the large crops (n, 3, S, S) shrunk, then as many crops of made images.
+        First the large crops (n, 3, S, S) downsampled, then as many crops of source images.
         """
-        images = self._roughened(downsample(large, self.factor), step, batch_size, rows)
-        if self.made is not None:
-            images = torch.cat([images, self._made(step, batch_size, rows)])
-        kinds = 1 if self.made is None else 2
+        images = self._add_input_noise(downsample(large, self.factor), step, batch_size, rows)
+        if self.source_images is not None:
+            images = torch.cat([images, self._source_crops(step, batch_size, rows)])
+        kinds = 1 if self.source_images is None else 2
         shape = (kinds, batch_size, self.noise_channels, *images.shape[2:])
         noise = noise_map(self.seed, "grain", step, shape)[:, rows].flatten(0, 1)
         return torch.cat([images, noise.to(images.device)], 1)
 
-    def _roughened(
+    def _add_input_noise(
         self, images: torch.Tensor, step: int, batch_size: int, rows: slice
     ) -> torch.Tensor:
         """Add noise of a random deviation to each image, up to the one that is set."""
@@ -88,18 +88,22 @@ class Crops:
         noise = self.noise * torch.from_numpy(deviations)[:, None, None, None] * noise
         return images + noise[rows].to(images.device)
 
-    def _made(self, step: int, batch_size: int, rows: slice) -> torch.Tensor:
-        """Return crops (n, 3, s, s) of a step's share of the made images, in [-1, 1]."""
-        assert self.made is not None
+    def _source_crops(self, step: int, batch_size: int, rows: slice) -> torch.Tensor:
+        """Return crops (n, 3, s, s) of a step's source images, in [-1, 1]."""
+        assert self.source_images is not None
         draws = stream(self.seed, "made", step)
-        chosen = draws.integers(0, len(self.made), batch_size)[rows]
+        chosen = draws.integers(0, len(self.source_images), batch_size)[rows]
         side = self.side // self.factor
-        corners = draws.integers(0, self.made.shape[-1] - side + 1, (batch_size, 2))[rows]
-        images = self.made[torch.from_numpy(chosen).to(self.made.device)].float() / 127.5 - 1
+        corners = draws.integers(0, self.source_images.shape[-1] - side + 1, (batch_size, 2))[rows]
+        images = (
+            self.source_images[torch.from_numpy(chosen).to(self.source_images.device)].float()
+            / 127.5
+            - 1
+        )
         return crop(images, corners, side)
 
-    def examples(self, images: torch.Tensor, purpose: str) -> torch.Tensor:
-        """Return z (N, 3 + K, s, s) of whole images (N, 3, S, S), the same at each call."""
+    def fixed_inputs(self, images: torch.Tensor, purpose: str) -> torch.Tensor:
+        """Return inputs (N, 3 + K, s, s) of whole images (N, 3, S, S), the same at each call."""
         small = downsample(images, self.factor)
         noise = noise_map(
             self.seed, purpose, 0, (len(small), self.noise_channels, *small.shape[2:])
@@ -108,12 +112,14 @@ class Crops:
 
 
 class UpscalerInputs:
-    """Crops of real images, and what they are once shrunk, with noise beside."""
+    """Crops of real images, and the same downsampled, with noise channels."""
 
     def __init__(self, config: Config, images: TrainingImages) -> None:
-        """Take what a generator has made to the device, if there is any."""
-        made = images.other
-        self._crops = Crops.from_config(config, None if made is None else made.to(images.device))
+        """Move the source images to the device, if there are any."""
+        source_images = images.source_images
+        self._crops = Crops.from_config(
+            config, None if source_images is None else source_images.to(images.device)
+        )
         self._first, self._batch_size = images.first, config.training.batch_size
 
     def real(self, images: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
@@ -121,9 +127,9 @@ class UpscalerInputs:
         return self._crops.large(images, step, self._batch_size, rows)
 
     def batch(self, real: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
-        """Return what the upscaler starts from."""
+        """Return the upscaler's inputs."""
         return self._crops.small(real, step, self._batch_size, rows)
 
-    def examples(self, purpose: str, count: int) -> torch.Tensor:
+    def fixed_inputs(self, purpose: str, count: int) -> torch.Tensor:
         """Return inputs of the first real images, whole."""
-        return self._crops.examples(self._first(count).float() / 127.5 - 1, purpose)
+        return self._crops.fixed_inputs(self._first(count).float() / 127.5 - 1, purpose)

@@ -1,11 +1,11 @@
-"""The upscaler: small images to large ones, with the brushwork that the small ones lack.
+"""The upscaler: learned upscaling (super-resolution) of small images.
 
-Enlarging by a filter leaves paint without texture. This network adds it: residual blocks at the
-small size, then doublings (nearest neighbour and a convolution, which leaves no checkerboard;
+A filter cannot add texture. This network does: residual blocks at the small size, then upsampling
+(nearest neighbour and a convolution, which leaves no checkerboard;
 Odena et al. 2016, "Deconvolution and checkerboard artifacts"), over a bicubic skip, so that it
-only has to learn what a filter cannot know. Noise at each size makes the grain of flat areas
-random instead of repeated (as in Karras et al. 2019, "A style-based generator architecture",
-section 3.2). The discriminator judges patches (Isola et al. 2017, section 3.2), with spectral
+only has to learn the residual. Noise at each size makes fine texture random instead of repeated
+(as in Karras et al. 2019, "A style-based generator architecture",
+section 3.2). The discriminator is a PatchGAN (Isola et al. 2017, section 3.2), with spectral
 normalisation (Miyato et al. 2018).
 """
 
@@ -21,38 +21,39 @@ from torch.nn.utils.parametrizations import spectral_norm
 from pipeline.config import Config
 from pipeline.families.upscaler.settings import UpscalerNetwork
 
-COLOURS = 3
-NARROWEST = 16
-"""Channels at the largest size, at least, unless there are fewer at the small size."""
+IMAGE_CHANNELS = 3
+MIN_CHANNELS = 16
+"""Fewest channels at the largest size, unless there are fewer at the small size."""
 
 
-class Block(nn.Module):
-    """Two convolutions beside a skip: (N, C, H, W) to the same shape."""
+class ResidualBlock(nn.Module):
+    """A residual block of two convolutions: (N, C, H, W) to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)  # a new block changes nothing
+        nn.init.zeros_(self.second.weight)  # starts as the identity
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]  # it has a bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add what the convolutions see."""
+        """Add the convolutions' output to x."""
         change: torch.Tensor = self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.2)), 0.2))
         return x + change
 
 
 class Upsample(nn.Module):
-    """(N, C, H, W) to (N, D, 2H, 2W), with noise of its own size."""
+    """(N, C, H, W) to (N, D, 2H, 2W), with a noise map of the larger size."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
-        self.block = Block(out_channels)
+        self.block = ResidualBlock(out_channels)
+        # The noise strength of each channel; saved under this name.
         self.loudness = nn.Parameter(torch.full((out_channels, 1, 1), 0.1))
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Double x and add noise (N, 1, 2H, 2W) to each channel, as loud as was learned."""
+        """Upsample x and add noise (N, 1, 2H, 2W) of a learned strength to each channel."""
         larger = self.convolution(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         result: torch.Tensor = self.block(larger + self.loudness * noise.to(larger.dtype))
         return result
@@ -62,25 +63,25 @@ class Generator(nn.Module):
     """Small images and noise (N, 3 + K, h, w) to images (N, 3, F * h, F * w) in [-1, 1]."""
 
     def __init__(self, factor: int, width: int, blocks: int, noise_channels: int) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
             factor: F; 2 or 4.
-            width: channels at the small size, halved with each doubling.
+            width: channels at the small size, halved with each upsampling.
             blocks: residual blocks at the small size.
-            noise_channels: K; a multiple of F * F, so that they make whole maps at the large size.
+            noise_channels: K; a multiple of F * F, so that they fill whole maps at the large size.
         """
         super().__init__()
         self.factor = factor
-        self.first = nn.Conv2d(COLOURS + noise_channels, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+        self.first = nn.Conv2d(IMAGE_CHANNELS + noise_channels, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         doublings = factor.bit_length() - 1
-        widths = [max(width >> level, min(width, NARROWEST)) for level in range(doublings + 1)]
+        widths = [max(width >> level, min(width, MIN_CHANNELS)) for level in range(doublings + 1)]
         self.doublings = nn.ModuleList(
             Upsample(before, after) for before, after in itertools.pairwise(widths)
         )
-        self.last = nn.Conv2d(widths[-1], COLOURS, 3, padding=1)
-        nn.init.normal_(self.last.weight, 0.0, 1e-3)  # begins as the bicubic filter
+        self.last = nn.Conv2d(widths[-1], IMAGE_CHANNELS, 3, padding=1)
+        nn.init.normal_(self.last.weight, 0.0, 1e-3)  # starts as the bicubic filter
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # it has a bias
 
     @staticmethod
@@ -95,36 +96,36 @@ class Generator(nn.Module):
             network.latent_size,
         )
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """Turn z, small images in [-1, 1] before noise, into large images."""
-        small, noise = z[:, :COLOURS], z[:, COLOURS:]
-        x = self.blocks(self.first(z))
-        for level, doubling in enumerate(self.doublings, 1):
-            x = doubling(x, _noise_map(noise, 2**level))
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Upscale small images in [-1, 1], with their noise channels, to large images."""
+        small, noise = inputs[:, :IMAGE_CHANNELS], inputs[:, IMAGE_CHANNELS:]
+        x = self.blocks(self.first(inputs))
+        for level, upsample in enumerate(self.doublings, 1):
+            x = upsample(x, _noise_map(noise, 2**level))
         skip = F.interpolate(small, scale_factor=float(self.factor), mode="bicubic")
         images: torch.Tensor = skip + self.last(F.leaky_relu(x, 0.2)).float()
         return images.clamp(-1, 1) if not self.training else images
 
 
 def _noise_map(noise: torch.Tensor, factor: int) -> torch.Tensor:
-    """Return one map (N, 1, factor * h, factor * w) of the numbers in noise (N, K, h, w)."""
+    """Return a noise map (N, 1, factor * h, factor * w) from noise channels (N, K, h, w)."""
     return F.pixel_shuffle(noise[:, : factor * factor], factor)
 
 
 class Discriminator(nn.Module):
-    """Images (N, 3, H, W) to logits of their patches (N * H/8 * W/8,): above 0, a painting's.
+    """Images (N, 3, H, W) to logits of their patches (N * H/8 * W/8,): above 0 means real.
 
     Each patch sees about 50 pixels around it.
     """
 
     def __init__(self, base: int) -> None:
-        """Build it with fresh weights from torch's global generator.
+        """Initialise the weights from torch's global random generator.
 
         Args:
-            base: channels at full size; doubled with each halving.
+            base: channels at full size; doubled with each downsampling.
         """
         super().__init__()
-        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(COLOURS, base, 3, padding=1))]
+        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(IMAGE_CHANNELS, base, 3, padding=1))]
         for channels in (base, 2 * base, 4 * base):
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             layers += [spectral_norm(nn.Conv2d(channels, 2 * channels, 4, 2, 1))]
@@ -146,6 +147,6 @@ class Discriminator(nn.Module):
 
 
 def downsample(images: torch.Tensor, factor: int) -> torch.Tensor:
-    """Return images (N, C, H, W) shrunk by an antialiased bicubic filter, as the data are."""
+    """Downsample images (N, C, H, W) by an antialiased bicubic filter, as the data are resized."""
     size = (images.shape[-2] // factor, images.shape[-1] // factor)
     return F.interpolate(images.float(), size, mode="bicubic", antialias=True)

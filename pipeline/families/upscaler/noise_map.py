@@ -1,4 +1,4 @@
-"""The noise that an upscaler turns into grain: a map at each pixel of the small image."""
+"""The noise channels of an upscaler's input, from which it adds random texture."""
 
 from __future__ import annotations
 

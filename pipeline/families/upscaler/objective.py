@@ -1,4 +1,4 @@
-"""What an upscaler minimises: the discriminator sees its crops beside crops of real images."""
+"""The losses of an upscaler: adversarial, pixel and consistency."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 from pipeline.config import Config
 from pipeline.families.adversarial.losses import Loss, make_loss
 from pipeline.families.adversarial.objective import (
-    TwoPlayers,
+    AdversarialPhases,
     adversarial_phases,
     discriminator_metrics,
 )
 from pipeline.families.family import Batch, Metrics, Networks, Phase
-from pipeline.families.upscaler.networks import COLOURS, downsample
+from pipeline.families.upscaler.networks import IMAGE_CHANNELS, downsample
 from pipeline.families.upscaler.settings import UpscalerNetwork, UpscalerTraining
 
 
 @dataclass(frozen=True)
-class Upscaling(TwoPlayers):
-    """An adversarial loss, the distance to the painting, and the distance once shrunk.
+class UpscalerObjective(AdversarialPhases):
+    """An adversarial loss, the distance to the real image, and the distance once downsampled.
 
-    What is shrunk again must be the input (Menon et al. 2020, "PULSE", section 3): so texture is
-    added and nothing else changed.
+    The downsampled output must equal the input (Menon et al. 2020, "PULSE", section 3): so
+    texture is added and nothing else changed.
     """
 
     loss: Loss
@@ -37,12 +37,12 @@ class Upscaling(TwoPlayers):
     consistency_weight: float
 
     @staticmethod
-    def from_config(config: Config, device: torch.device) -> Upscaling:
+    def from_config(config: Config, device: torch.device) -> UpscalerObjective:
         """Build it as the config says."""
         training = config.training
         assert isinstance(training, UpscalerTraining)
         assert isinstance(config.network, UpscalerNetwork)
-        return Upscaling(
+        return UpscalerObjective(
             make_loss(training),
             adversarial_phases(training),
             config.network.upscale_factor,
@@ -52,23 +52,23 @@ class Upscaling(TwoPlayers):
         )
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
-        """Return that it needs no numbers."""
+        """Return that it needs no random numbers."""
         return {}
 
     def generate(self, networks: Networks, batch: Batch) -> torch.Tensor:
-        """Return the enlarged images, (n or 2n, 3, S, S)."""
-        images: torch.Tensor = networks["generator"](batch.z)
+        """Return the upscaled images, (n or 2n, 3, S, S)."""
+        images: torch.Tensor = networks["generator"](batch.inputs)
         return images
 
-    def follow(self, metrics: Metrics, images: int) -> None:
-        """Adapt nothing."""
+    def update(self, metrics: Metrics, images: int) -> None:
+        """Do nothing: there is no state."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return no state."""
         return {}
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take over nothing."""
+        """Do nothing: there is no state."""
 
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
@@ -85,14 +85,14 @@ class Upscaling(TwoPlayers):
         """Return the weighted sum; logs `d_fake_after`, `pixel_distance` and `consistency`."""
         logits = discriminator(fake).float()
         pixels = F.l1_loss(fake[: len(batch.real)], batch.real)
-        consistency = F.l1_loss(downsample(fake, self.factor), batch.z[:, :COLOURS])
+        consistency = F.l1_loss(downsample(fake, self.factor), batch.inputs[:, :IMAGE_CHANNELS])
         loss = (
             self.adversarial_weight * self.loss.generator(logits)
             + self.pixel_weight * pixels
             + self.consistency_weight * consistency
         )
         return loss, {
-            "d_fake_after": self.loss.reading(logits.detach()),
+            "d_fake_after": self.loss.mean_output(logits.detach()),
             "pixel_distance": pixels.detach(),
             "consistency": consistency.detach(),
         }

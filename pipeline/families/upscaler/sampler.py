@@ -1,4 +1,4 @@
-"""An upscaler at work: it enlarges the images of another generator."""
+"""Inference of an upscaler: it upscales the images of another generator."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshot import Snapshot
 
 UPSCALER_BATCH = 8
-"""Images an upscaler takes at a time: its large layers then stay in a CPU's cache."""
+"""Batch size of upscaling: its large layers then stay in a CPU's cache."""
 
 
 class LearnedUpscaler:
     """A snapshot's upscaler on one device.
 
-    All images get the same grain, so that an image depends on its z alone, and that grain stands
-    still in a video.
+    All images get the same noise, so that an image depends on its z alone, and the texture does not
+    flicker in a video.
     """
 
     def __init__(self, snapshot: Snapshot, device: torch.device, side: int) -> None:
@@ -33,14 +33,14 @@ class LearnedUpscaler:
         precision = Precision(choose_precision("auto", device), device)
         self._network = FastGenerator(snapshot.generator, precision)
         shape = (1, snapshot.config.network.latent_size, side, side)
-        self._grain = noise_map(0, "generate: grain", 0, shape).to(device)
+        self._noise = noise_map(0, "generate: grain", 0, shape).to(device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images (N, 3, s, s), or grey ones, in [-1, 1] enlarged."""
+        """Upscale images (N, 3, s, s), or grey ones, in [-1, 1]."""
         images = images.expand(-1, 3, -1, -1)
-        return torch.cat([self._enlarged(part) for part in images.split(UPSCALER_BATCH)])  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return torch.cat([self._upscale(part) for part in images.split(UPSCALER_BATCH)])  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def _enlarged(self, images: torch.Tensor) -> torch.Tensor:
-        z = torch.cat([images, self._grain.expand(len(images), -1, -1, -1)], 1)
-        larger: torch.Tensor = self._network(z)
+    def _upscale(self, images: torch.Tensor) -> torch.Tensor:
+        inputs = torch.cat([images, self._noise.expand(len(images), -1, -1, -1)], 1)
+        larger: torch.Tensor = self._network(inputs)
         return larger

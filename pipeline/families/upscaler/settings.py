@@ -20,10 +20,10 @@ UPSCALE_FACTORS = (2, 4)
 
 @dataclass(frozen=True)
 class UpscalerData(DataConfig):
-    """Images to cut squares from."""
+    """Images to crop."""
 
     crop_size: int | None = None
-    """Side of the squares cut from the images at random places, to train an upscaler on."""
+    """Side of the random square crops on which an upscaler is trained; none: the whole image."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -35,19 +35,19 @@ class UpscalerData(DataConfig):
 
 @dataclass(frozen=True)
 class UpscalerNetwork(NetworkConfig):
-    """A network that enlarges, and a discriminator of patches."""
+    """A super-resolution network, and a PatchGAN discriminator."""
 
     family: str = "upscaler"
     latent_size: int = 100
-    """Channels of noise beside the small image: a multiple of upscale_factor squared."""
+    """Noise channels beside the small image: a multiple of upscale_factor squared."""
     generator_channels: int = 64
-    """Channels at the small size; halved with each doubling."""
+    """Channels at the small size; halved with each upsampling."""
     discriminator_channels: int = 64
-    """Channels at full size; doubled with each halving."""
+    """Channels at full size; doubled with each downsampling."""
     upscale_factor: int = 4
-    """By how much it enlarges: 2 or 4."""
+    """Factor of upscaling: 2 or 4."""
     residual_blocks: int = 5
-    """Blocks at the small size."""
+    """Residual blocks at the small size."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -62,13 +62,13 @@ class UpscalerTraining(AdversarialTraining):
     """The weights of its loss."""
 
     adversarial_weight: float = 1.0
-    """Weight of the adversarial loss in an upscaler's."""
+    """Weight of the adversarial loss in an upscaler's loss."""
     pixel_weight: float = 1.0
-    """Weight of the mean distance to the painting's pixels in an upscaler's loss."""
+    """Weight of the mean pixel distance to the real image in an upscaler's loss."""
     consistency_weight: float = 1.0
-    """Weight of the mean distance between its input and its output shrunk again."""
+    """Weight of the mean distance between an upscaler's input and its downsampled output."""
     input_noise: float = 0.0
-    """Largest deviation of the noise added to an upscaler's input in training."""
+    """Largest standard deviation of the noise added to an upscaler's input in training."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -78,7 +78,7 @@ class UpscalerTraining(AdversarialTraining):
 
 
 def check(config: Config) -> None:
-    """Refuse what an upscaler cannot be trained with.
+    """Check that an upscaler can be trained with these settings.
 
     Raises:
         ConfigError: if the noise does not fill whole maps at the large size, or the loss needs

@@ -1,1 +1,1 @@
-"""One training on several devices."""
+"""Distributed training: one process per device."""

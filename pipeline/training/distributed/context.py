@@ -1,10 +1,10 @@
-"""One training on several devices: a process each, started by torchrun, called a rank.
+"""Training on several devices: one process (rank) per device, started by torchrun.
 
 Every rank holds both networks and takes an equal share of each global batch. Gradients are
-averaged by hand, and not by DistributedDataParallel: a step of a GAN runs the discriminator
+averaged here and not by DistributedDataParallel: a step of a GAN runs the discriminator
 several times before one backward pass, and its second backward pass must not touch it at all.
-What the ranks have to agree on goes through the CPU, so that no device waits for it, and by a
-connection of its own, on which to wait long is no sign of a fault.
+Control messages (whether to stop, errors) go over a gloo process group of their own: through
+the CPU, so that no device waits for them, and with a longer timeout.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from torch import distributed as dist
 
 from pipeline.core.errors import ConfigError, PainterError, RankLost
 
-MAX_WAIT = timedelta(hours=2)
-"""How long ranks wait for the writer between two steps: it alone saves and scores."""
-MAX_STEP_TIME = timedelta(minutes=10)
-"""How long a rank waits for another inside a step."""
+CONTROL_TIMEOUT = timedelta(hours=2)
+"""Timeout between two steps: ranks wait while the main process saves and scores."""
+STEP_TIMEOUT = timedelta(minutes=10)
+"""Timeout of a collective operation inside a step."""
 _CPU = torch.device("cpu")
 
 
 class StopReason(IntEnum):
-    """What a rank wants to do next; of several wishes the highest counts."""
+    """Why a rank stops before the next step, if it does; the highest of all ranks' counts."""
 
-    GO_ON = 0
-    ENDED = 1
+    CONTINUE = 0
+    BUDGET_USED = 1
     """The budget is used."""
-    STOPPED = 2
+    INTERRUPTED = 2
     """The user, or torchrun, asked to stop."""
     FAILED = 3
-    """The writer raised an error that all are to raise."""
+    """The main process raised an error that all ranks raise."""
 
 
 class StepDecision(NamedTuple):
-    """What all ranks do next."""
+    """What all ranks do before the next step."""
 
-    decision: StopReason
+    stop_reason: StopReason
     progress: float
-    """The used share of the budget, as the writer's clock has it."""
+    """The used share of the budget, by the main process's clock."""
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process among those of the training; by default the only one, at no cost."""
+    """Rank and world size of this process; by default a single process, without communication."""
 
     rank: int = 0
-    """From 0 to count - 1."""
-    count: int = 1
-    decisions: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
-    """The connection on which ranks agree; none with one rank."""
+    """From 0 to world_size - 1."""
+    world_size: int = 1
+    group: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
+    """The gloo group for control messages; none for a single process."""
 
     @property
-    def is_writer(self) -> bool:
-        """Whether this rank writes files, scores, and shows how far the training is."""
+    def is_main_process(self) -> bool:
+        """Whether this is rank 0, which writes files, scores and shows progress."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
@@ -70,101 +70,105 @@ class DistributedContext:
         Raises:
             ConfigError: if there are no equal shares.
         """
-        share, rest = divmod(batch_size, self.count)
+        share, rest = divmod(batch_size, self.world_size)
         if rest:
-            nearest = max(share, 1) * self.count
+            nearest = max(share, 1) * self.world_size
             raise ConfigError(
-                f"batch_size is {batch_size} and there are {self.count} processes, which take "
-                f"equal shares. Choose a multiple of {self.count}, such as "
+                f"batch_size is {batch_size} and there are {self.world_size} processes, which take "
+                f"equal shares. Choose a multiple of {self.world_size}, such as "
                 f"--set batch_size={nearest}, or start another number of processes."
             )
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
-        """Replace the gradients that an optimiser will use by their means over the ranks.
+        """All-reduce an optimiser's gradients to their means over the ranks.
 
         Comes before a loss scaler looks for overflow: what overflows in one rank does so in all.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = all_reduce_sum(torch.cat([g.flatten() for g in gradients])) / self.count
+        flat = all_reduce_sum(torch.cat([g.flatten() for g in gradients])) / self.world_size
         parts = torch.split(flat, [g.numel() for g in gradients])
         means = [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)]
         torch._foreach_copy_(gradients, means)
 
-    def average(self, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the means over the ranks of scalars on the device, under the same names."""
-        if self.count == 1:
+    def all_reduce_mean(self, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the means over all ranks of scalars on the device, under the same names."""
+        if self.world_size == 1:
             return values
         stacked = torch.stack([value.float() for value in values.values()])
-        return dict(zip(values, (all_reduce_sum(stacked) / self.count).unbind(), strict=True))
+        return dict(zip(values, (all_reduce_sum(stacked) / self.world_size).unbind(), strict=True))
 
-    def agree(self, decision: StopReason = StopReason.GO_ON) -> StopReason:
-        """Wait for all ranks and return the highest of their decisions.
+    def all_reduce_stop_reason(self, stop_reason: StopReason) -> StopReason:
+        """Wait for all ranks and return the highest of their stop reasons.
 
         Raises:
-            PainterError: what the writer raised in `shared_failure`.
+            PainterError: what the main process raised in `broadcast_errors`.
             RankLost: if another rank has ended.
         """
-        return self.agree_at(decision).decision
+        return self.all_reduce_decision(stop_reason).stop_reason
 
-    def agree_at(
-        self, decision: StopReason = StopReason.GO_ON, progress: float = 0.0
-    ) -> StepDecision:
-        """Wait for all ranks; return the highest of their decisions, and of their progress.
+    def barrier(self) -> None:
+        """Wait for all ranks; raise as `all_reduce_stop_reason` does."""
+        self.all_reduce_stop_reason(StopReason.CONTINUE)
+
+    def all_reduce_decision(self, stop_reason: StopReason, progress: float = 0.0) -> StepDecision:
+        """Wait for all ranks; return the highest of their stop reasons, and of their progress.
 
         Both go in one message.
 
         Args:
-            decision: what this rank wants.
-            progress: the used share of the budget, as far as this rank knows: only the writer
-                has a clock, so it is never behind.
+            stop_reason: this rank's.
+            progress: the used share of the budget, as far as this rank knows: only the
+                main process has a clock, so it is never behind.
 
         Raises:
-            PainterError: what the writer raised in `shared_failure`.
+            PainterError: what the main process raised in `broadcast_errors`.
             RankLost: if another rank has ended.
         """
-        if self.count == 1:
-            return StepDecision(decision, progress)
-        stop_reason = torch.tensor([float(decision), progress], dtype=torch.float64)
-        with _named_loss():
-            dist.all_reduce(stop_reason, dist.ReduceOp.MAX, self.decisions)
-            agreed, furthest = stop_reason.tolist()
-            if agreed == StopReason.FAILED and not self.is_writer:
-                box: list[PainterError | None] = [None]
-                self._broadcast(box)
-                raise box[0] or RankLost("The first process failed.")
-        return StepDecision(StopReason(int(agreed)), furthest)
+        if self.world_size == 1:
+            return StepDecision(stop_reason, progress)
+        message = torch.tensor([float(stop_reason), progress], dtype=torch.float64)
+        with _connection_errors():
+            dist.all_reduce(message, dist.ReduceOp.MAX, self.group)
+
+            highest, furthest = message.tolist()
+            if highest == StopReason.FAILED and not self.is_main_process:
+                errors: list[PainterError | None] = [None]
+                self._broadcast(errors)
+                raise errors[0] or RankLost("The first process failed.")
+        return StepDecision(StopReason(int(highest)), furthest)
 
     @contextmanager
-    def shared_failure(self) -> Iterator[None]:
-        """Let all ranks raise, at their next agreement, what the writer raises in this block.
+    def broadcast_errors(self) -> Iterator[None]:
+        """Raise in all ranks what the main process raises in this block.
 
-        No other rank may be at anything but an agreement by then.
+        The others raise it in their next `all_reduce_stop_reason` or `barrier`, and may be in no
+        other collective operation by then.
         """
         try:
             yield
         except PainterError as error:
-            if self.is_writer and self.count > 1:
+            if self.is_main_process and self.world_size > 1:
                 with suppress(RankLost):  # the others may have failed by themselves
-                    self.agree(StopReason.FAILED)
-                    with _named_loss():
+                    self.all_reduce_stop_reason(StopReason.FAILED)
+                    with _connection_errors():
                         self._broadcast([error])
             raise
 
-    def _broadcast(self, box: list[PainterError | None]) -> None:
-        """Fill the box of every rank with what is in the writer's."""
-        dist.broadcast_object_list(box, src=0, group=self.decisions, device=_CPU)
+    def _broadcast(self, errors: list[PainterError | None]) -> None:
+        """Replace every rank's list by the main process's."""
+        dist.broadcast_object_list(errors, src=0, group=self.group, device=_CPU)
 
 
 SINGLE_PROCESS = DistributedContext()
 
 
 @contextmanager
-def join() -> Iterator[DistributedContext]:
-    """Join the other processes that torchrun has started, on a GPU each where there are any.
+def init_distributed() -> Iterator[DistributedContext]:
+    """Initialise the process group of what torchrun has started, one GPU each where there are any.
 
     Reads RANK, LOCAL_RANK and WORLD_SIZE, as torchrun sets them. Without them, or with one
     process, nothing happens.
@@ -176,17 +180,17 @@ def join() -> Iterator[DistributedContext]:
     if count == 1:
         yield SINGLE_PROCESS
         return
-    rank, backend = int(os.environ["RANK"]), _take_device()
-    with _named_loss():
-        dist.init_process_group(backend, rank=rank, world_size=count, timeout=MAX_STEP_TIME)
-        decisions = dist.new_group(backend="gloo", timeout=MAX_WAIT)
-    ranks = DistributedContext(
-        rank, count, cast("dist.ProcessGroup", decisions)
+    rank, backend = int(os.environ["RANK"]), _set_device()
+    with _connection_errors():
+        dist.init_process_group(backend, rank=rank, world_size=count, timeout=STEP_TIMEOUT)
+        group = dist.new_group(backend="gloo", timeout=CONTROL_TIMEOUT)
+    distributed = DistributedContext(
+        rank, count, cast("dist.ProcessGroup", group)
     )  # all ranks are in it
     try:
-        yield ranks
+        yield distributed
     except RankLost:
-        raise  # taking leave would wait for those that have gone
+        raise  # destroying the group would wait for ranks that have ended
     except BaseException:
         dist.destroy_process_group()
         raise
@@ -194,8 +198,8 @@ def join() -> Iterator[DistributedContext]:
         dist.destroy_process_group()
 
 
-def _take_device() -> str:
-    """Make this rank's GPU the current one; return the backend that the machine needs."""
+def _set_device() -> str:
+    """Set this rank's GPU as the current one; return the backend, nccl or gloo."""
     if not torch.cuda.is_available():
         return "gloo"
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -214,26 +218,26 @@ def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
     Raises:
         RankLost: if another rank has ended.
     """
-    with _named_loss():
+    with _connection_errors():
         dist.all_reduce(tensor)
     return tensor
 
 
-def gather(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensors (...) of all ranks as one (count, ...), in the ranks' order.
+def all_gather(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensors (...) of all ranks as one (world_size, ...), in the ranks' order.
 
     Raises:
         RankLost: if another rank has ended.
     """
-    places = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-    with _named_loss():
-        dist.all_gather(places, tensor)
-    return torch.stack(places)
+    tensors = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    with _connection_errors():
+        dist.all_gather(tensors, tensor)
+    return torch.stack(tensors)
 
 
 @contextmanager
-def _named_loss() -> Iterator[None]:
-    """Give the error of a broken connection, whatever the backend, a name and an advice."""
+def _connection_errors() -> Iterator[None]:
+    """Raise RankLost for the error of a broken connection, whatever the backend."""
     try:
         yield
     except torch.OutOfMemoryError:

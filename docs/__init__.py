@@ -1,0 +1,1 @@
+"""The documentation. `docs.generator` writes those of its pages that come from the code."""

@@ -1,0 +1,17 @@
+"""`python -m docs.generator`: write all generated pages, and name those that have changed."""
+
+from docs.generator.pages import PAGES, ROOT
+
+
+def main() -> None:
+    """Write each page whose text is another than that of its file."""
+    for place, make in PAGES.items():
+        path, text = ROOT / place, make()
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(place)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Which pages are generated, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from docs.generator import commands, environment, picture, settings
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/commands.md": commands.page,
+    "docs/reference/settings.md": settings.page,
+    "docs/reference/environment.md": environment.page,
+    "docs/architecture.svg": picture.page,
+}
+"""The text of each page, by its place in the repository."""

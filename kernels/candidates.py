@@ -1,0 +1,103 @@
+"""Submission candidates: the kernel version that holds a run's images. `painter submit`.
+
+A run that was trained on Kaggle has one; for any other, a kernel generates its images again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kernels.pull import check_not_failed, pull
+from kernels.push import Confirmation, work_digest
+from kernels.record import KernelRecord, read_record, require_record
+from kernels.regenerate import FOLDER, regenerate, regeneration_plan
+from pipeline.core.advice import counted
+from pipeline.kaggle.api import KaggleClient
+from pipeline.runs.folder import RunFolder
+from pipeline.stages.generate import DEFAULT_COUNT, read_generation_record
+from pipeline.system.storage import file_sha256
+from submission.ledger import Ledger, Row
+from submission.submit import Candidate, local_score
+
+
+def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
+    """Return the record of the kernel whose images the run holds, pulling them if need be.
+
+    None means that the images were made here: by a local run, or by `painter generate` since.
+    """
+    if read_record(run.path) is None:
+        return None
+    record = require_record(run.path)
+    if record.pulled is None:
+        record = pull(client, record, run.path)
+    if run.images.exists() and file_sha256(run.images) != record.images_sha256:
+        return None
+    check_not_failed(record, run.path)
+    return record if run.images.exists() else None
+
+
+def make_candidate(
+    client: KaggleClient,
+    run: RunFolder,
+    record: KernelRecord | None,
+    ledger: Ledger,
+    confirm_replace: Confirmation,
+    log: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Candidate:
+    """Return the kernel version to submit for a run, making its images on Kaggle if need be.
+
+    Args:
+        client: the account that submits.
+        run: the run.
+        record: of its own kernel, as `trained_on_kaggle` returns it.
+        ledger: kernel versions that could not be scored are not taken again.
+        confirm_replace: asked before a push over a version from another folder.
+        log: called with a line on each step.
+        warn: called with what the user should know of the images.
+    """
+    if record is not None:
+        return Candidate(record.name, record.version or 0, run.images, run)
+    rejected = {(row.kernel, row.version) for row in ledger.rows() if row.status == "ERROR"}
+    known = read_generation_record(run) is not None
+    if run.images.exists() and not known:
+        warn(
+            f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
+            "snapshot are submitted in its place."
+        )
+    record = regenerate(client, run, log, rejected, confirm_replace)
+    images = run.path / FOLDER / "images.zip"
+    return Candidate(record.name, record.version or 0, images, run, scored=known)
+
+
+def pending_submission(
+    client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
+) -> Row | None:
+    """Return the submission of the run's images that is made and not yet scored."""
+    if record is None:
+        plan, attachment = regeneration_plan(client, run)
+        record = read_record(run.path / FOLDER)
+        if record is None or record.work_sha256 != work_digest(
+            plan, client.user, "", (attachment,)
+        ):
+            return None
+    for row in ledger.rows():
+        same = (row.kernel, row.version) == (record.name, record.version)
+        if same and row.ref is not None and row.status == "PENDING":
+            return row
+    return None
+
+
+def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
+    """Return what `submit --dry-run` prints for a run that was trained here."""
+    plan, _ = regeneration_plan(client, run)
+    score = local_score(run)
+    mifid = score.get("mifid")
+    local = "not scored here" if mifid is None else f"{mifid:.2f}"
+    return (
+        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
+        f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
+        f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
+        f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
+        + (f" as {message!r}" if message else "")
+    )

@@ -1,0 +1,111 @@
+"""The client's responses as records: its own types and their gaps end here."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pipeline.core.errors import KaggleError, KaggleUnsure
+from pipeline.kaggle.records import KernelSource, LeaderboardRow, PushedKernel, Quota, Submission
+
+
+def submission(found: Any) -> Submission:
+    """Return a submission, with its score if it has one."""
+    return Submission(
+        found.ref,
+        found.status.name,
+        parse_number(found.public_score),
+        found.error_description,
+        found.description,
+        as_utc(found.date),
+        found.file_name,
+        found.team_name,
+    )
+
+
+def leaderboard_row(found: Any) -> LeaderboardRow | None:
+    """Return a team's place, or None for a team without a score."""
+    score = parse_number(found.score)
+    if score is None:
+        return None
+    return LeaderboardRow(found.team_name, score, as_utc(found.submission_date))
+
+
+def quota(found: Any) -> Quota | None:
+    """Return the week's GPU time, or None if Kaggle does not say."""
+    gpu = found.gpu_quota
+    if gpu is None or gpu.total_time_allowed is None:
+        return None
+    # Fields that are zero are left out of the response.
+    spent = (gpu.time_used or timedelta()) + (gpu.time_reserved or timedelta())
+    return Quota(
+        spent.total_seconds() / 60,
+        gpu.total_time_allowed.total_seconds() / 60,
+        as_utc(found.quota_refresh_time),
+    )
+
+
+def kernel_source(found: Any, version: int) -> KernelSource:
+    """Return a version's source, empty if Kaggle sends none."""
+    return KernelSource(version, str(found.blob.source) if found.blob is not None else "")
+
+
+def pushed_kernel(response: Any, name: str) -> PushedKernel:
+    """Return the version that a push of the kernel `name` has made.
+
+    Raises:
+        KaggleError: if Kaggle refuses in its response.
+        KaggleUnsure: if it says neither that it has taken the kernel, nor why not.
+    """
+    if response.error:
+        raise KaggleError(f"Kaggle refused the kernel {name}: {response.error}")
+    missing = not_attached(response)
+    if not response.version_number:
+        if missing:
+            raise KaggleError(f"Kaggle could not attach to {name}: {missing}.")
+        raise KaggleUnsure(f"Kaggle gave the push of {name} no version number.")
+    owner, wanted = name.split("/")
+    # A title that does not match the id makes a kernel under another name: the response is right.
+    slug = (response.url or response.ref).rstrip("/").rsplit("/", 1)[-1] or wanted
+    return PushedKernel(f"{owner}/{slug}", response.version_number, response.url, missing)
+
+
+def not_attached(response: Any) -> str:
+    """Return which sources Kaggle has left out of a kernel, and what to do about each kind."""
+    kinds = {
+        "competitions": (response.invalid_competition_sources, "accept the rules on its page"),
+        "datasets": (response.invalid_dataset_sources, "is it there, ready, and yours to see?"),
+        "kernels": (response.invalid_kernel_sources, "is it there, and yours to see?"),
+        "models": (response.invalid_model_sources, "is it there, and yours to see?"),
+        "tags": (response.invalid_tags, "leave it out"),
+    }
+    return "; ".join(
+        f"{kind} {', '.join(found)} ({advice})" for kind, (found, advice) in kinds.items() if found
+    )
+
+
+def parse_log(log: str) -> str:
+    """Return the text of a finished kernel's log, which is a JSON array of events."""
+    try:
+        events = json.loads(log)
+    except ValueError:
+        return log
+    return "".join(str(event.get("data") or "") for event in events if isinstance(event, dict))
+
+
+def parse_number(text: str) -> float | None:
+    """Return the number that a text says, or None if it says none that is finite."""
+    try:
+        found = float(text)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def as_utc(moment: datetime | None) -> datetime | None:
+    """Return a time with its zone; the client's own have none and mean UTC."""
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)

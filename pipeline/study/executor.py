@@ -1,0 +1,250 @@
+"""One point of a study: train, generate and score, as three commands in processes of their own.
+
+The commands are those that a user would type, so a point's run folder is like any other, survives
+being killed, and is resumed. Reads validation scores during training, by which a search prunes a
+point.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.core.errors import Interrupted, RunError, WorkFailed
+from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
+from pipeline.runs.curves import read_scores
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring.record import Score, read_score, require_score
+from pipeline.stages.generate import read_generation_record
+from pipeline.study.plan import Point, StudyPlan
+from pipeline.system.filesystem import make_folder
+from pipeline.system.parallel import THREADS_VARIABLE
+from pipeline.system.storage import file_sha256
+
+PAINTER = (sys.executable, "-m", "pipeline")
+ROOT = Path(__file__).parent.parent.parent
+POLL_SECONDS = 0.5
+"""Between checks whether a training has ended or has a new score."""
+
+OnScore = Callable[[int, float], bool]
+"""Takes the number of a validation score, from 1, and its value; returns whether to prune."""
+
+
+class PointPruned(Exception):  # noqa: N818 - reads as the event that it is
+    """A point was stopped because its scores were worse than those of others."""
+
+
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Runs points on this machine, each command in a process of its own."""
+
+    plan: StudyPlan
+    folder: Path
+    data: Path
+    domain: str | None
+    content_hash: str = ""
+    """Of these images: a run on others is no point of the study."""
+    threads: int | None = None
+    """Processor threads of one point; None leaves the choice to its commands."""
+    weights: Path | None = None
+    """Local file of Inception weights."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when all points are to save and end."""
+    clock: Clock = SYSTEM_CLOCK
+    """On which to wait for a point's commands."""
+
+    def run_folder(self, point: Point) -> RunFolder:
+        """Return the run folder of a point."""
+        return RunFolder(self.folder / self.plan.folder(point))
+
+    def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
+        """Do what is left of a point, and return its score.
+
+        Raises:
+            PointPruned: if `on_score` returns True.
+            WorkFailed: if one of the commands fails, with its message.
+            Interrupted: after Ctrl+C; the training has saved its state.
+        """
+        run, evaluation = self.run_folder(point), self.plan.evaluation
+        if point.continues is not None:
+            self.run_point(self._predecessor(point))  # at once if that is done
+        self._wait_for_orphan(run)
+        if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
+            self._train(point, run, on_score)
+            if not self._is_generated(run):
+                self._call(point, ["generate", "--run", run.path, "--count", evaluation.count])
+        return self.score(point)
+
+    def score(self, point: Point) -> Score:
+        """Score the images of a point, unless that has been done.
+
+        Raises:
+            WorkFailed: if the command fails, with its message.
+            Interrupted: after Ctrl+C.
+        """
+        run, evaluation = self.run_folder(point), self.plan.evaluation
+        if not self.is_scored(run):
+            words: list[object] = ["score", "--run", run.path, "--features", evaluation.features]
+            words += ["--reference", self.data, "--max-images", evaluation.count]
+            for option, value in (("--weights", self.weights), ("--domain", self.domain)):
+                words += [] if value is None else [option, value]
+            self._call(point, words)
+        return require_score(run)
+
+    def _wait_for_orphan(self, run: RunFolder) -> None:
+        """Wait for a training whose study was killed, and which is still running."""
+
+        def free() -> bool | None:
+            if not run.path.exists():
+                return True
+            try:
+                with run.locked():
+                    return True
+            except RunError:
+                self._check_not_stopping()
+                return None
+
+        poll(free, POLL_SECONDS, self.clock)
+
+    def _predecessor(self, point: Point) -> Point:
+        """Return the point that another one continues."""
+        wanted = (point.continues, point.seed)
+        return next(p for p in self.plan.grid if (p.label, p.seed) == wanted)
+
+    def _is_trained_on(self, run: RunFolder) -> bool:
+        """Tell whether a run has been trained on the study's images."""
+        return run.config.exists() and run.read_data().content_hash == self.content_hash
+
+    def is_done(self, point: Point) -> bool:
+        """Tell whether a point's folder holds its score; its images may have been deleted since."""
+        run = self.run_folder(point)
+        try:
+            return self._is_trained_on(run) and self.has_score(run)
+        except RunError:  # damaged: `run_point` raises with the details
+            return False
+
+    def is_scored(self, run: RunFolder) -> bool:
+        """Tell whether a run's score is that of its images, and what the study asks for."""
+        return run.images.exists() and self.has_score(run)
+
+    def has_score(self, run: RunFolder) -> bool:
+        """Tell whether a run's score is what the study asks for, and of no other images."""
+        try:
+            score = read_score(run)
+        except RunError:  # damaged: scoring again replaces it
+            return False
+        evaluation = self.plan.evaluation
+        return (
+            score is not None
+            and score.get("features") == evaluation.features
+            and score.get("n_generated") == evaluation.count
+            and (not run.images.exists() or score.get("images_sha256") == file_sha256(run.images))
+        )
+
+    def _is_generated(self, run: RunFolder) -> bool:
+        """Tell whether a run's images are those of its snapshot, and as many as asked for."""
+        record = read_generation_record(run)
+        return (
+            record is not None
+            and record.count == self.plan.evaluation.count
+            and run.best_or_last.exists()
+            and record.snapshot_sha256 == file_sha256(run.best_or_last)
+        )
+
+    def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:
+        command = ["train", "--data", self.data, "--run", run.path, "--preset", self.plan.preset]
+        if self.domain is not None:
+            command += ["--domain", self.domain]
+        for name, value in {**self.plan.settings, **point.settings}.items():
+            command += ["--set", f"{name}={json.dumps(value)}"]
+        if point.continues is not None:
+            command += ["--continue-from", self.run_folder(self._predecessor(point)).path]
+        reported = 0
+
+        def on_poll() -> None:
+            nonlocal reported
+            reported = self._report_scores(run, reported, on_score)
+
+        self._call(point, command, on_poll)
+
+    def _report_scores(self, run: RunFolder, reported: int, on_score: OnScore | None) -> int:
+        """Report new validation scores to `on_score`; return how many there are in all."""
+        if on_score is None:
+            return reported
+        scores = read_scores(run.scores)
+        for number, line in enumerate(scores[reported:], reported + 1):
+            if on_score(number, float(line[self.plan.evaluation.criterion])):
+                raise PointPruned
+        return len(scores)
+
+    def _call(
+        self, point: Point, words: Sequence[object], on_poll: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run a command of painter to its end, calling `on_poll` meanwhile."""
+        process = self._start(point, words)
+
+        def exit_code() -> int | None:
+            code = process.poll()
+            if code is None:
+                self._check_not_stopping()
+                on_poll()
+            return code
+
+        try:
+            code = poll(exit_code, POLL_SECONDS, self.clock)
+        except BaseException:
+            terminate(process)
+            raise
+        on_poll()
+        self._check_exit_code(point, code, str(words[0]))
+
+    def _check_not_stopping(self) -> None:
+        if self.stopping.is_set():
+            raise Interrupted("The study was stopped; the same command resumes it.")
+
+    def _start(self, point: Point, words: Sequence[object]) -> subprocess.Popen[bytes]:
+        """Start a command of painter; its output goes to a log beside the run folder."""
+        environment = dict(os.environ)
+        beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
+        if self.threads is not None:
+            environment[THREADS_VARIABLE] = str(self.threads)
+        make_folder(self.folder)
+        with self._log(point).open("ab") as log:
+            return subprocess.Popen(
+                [*PAINTER, *map(str, words)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl+C reaches it through us alone
+            )
+
+    def _log(self, point: Point) -> Path:
+        return self.folder / f"{self.run_folder(point).path.name}.log"
+
+    def _check_exit_code(self, point: Point, code: int, command: str) -> None:
+        if code == 0:
+            return
+        if code == Interrupted.exit_code:  # somebody stopped it from outside
+            raise Interrupted(f"{point.label} was stopped; the same command resumes it.")
+        log = self._log(point)
+        last = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-1:]
+        raise WorkFailed(
+            f"`painter {command}` of {point.label}, seed {point.seed}, ended with code {code}: "
+            f"{' '.join(last)} The whole is in {log}."
+        )
+
+
+def terminate(process: subprocess.Popen[bytes]) -> None:
+    """Ask a training to save and end, and wait for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait()

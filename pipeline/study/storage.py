@@ -1,0 +1,164 @@
+"""The Optuna storage of a study: which points have been run, by whom, and with what result.
+
+Every point is a trial, so that several machines can share a study, and Optuna's own tools can read
+it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import ConfigError
+from pipeline.core.redaction import redact_argument
+from pipeline.study.plan import StudyPlan
+
+if TYPE_CHECKING:
+    import optuna
+
+FOLDER, PROCESS, ERROR, RERUN_OF = "folder", "process", "error", "again"
+"""User attributes of a trial: its run folder's name, the process that runs it, why it failed, and
+the number of the trial that it runs again."""
+HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
+"""Seconds between a trial's heartbeats, and without one until another machine may rerun it."""
+STARTUP_TRIALS = 5
+"""Points of a search that are never pruned, as there are too few others to compare with."""
+_ENVIRONMENT_ERRORS = {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
+"""SQLite errors whose cause lies outside the database file: permissions, locks, disks."""
+MIN_FOR_IMPORTANCE = 8
+"""Finished points from which parameter importances are computed."""
+
+
+def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) -> optuna.Study:
+    """Return the Optuna study of a plan, made if it is not there.
+
+    Args:
+        plan: another grid or search makes another study in the same storage.
+        storage: an URL that Optuna takes, such as sqlite:///study.db.
+        default_file: the storage's file if the user has named no storage: it can be made again.
+
+    Raises:
+        ConfigError: if Optuna is not installed, or the storage cannot be used.
+    """
+    import_optuna()
+    import optuna
+
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    try:
+        if default_file is not None:
+            _check_integrity(default_file)
+        study: optuna.Study = optuna.create_study(
+            study_name=f"{plan.name}-{plan.digest}",
+            storage=optuna.storages.RDBStorage(
+                storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+            ),
+            sampler=optuna.samplers.TPESampler(seed=plan.seeds[0]),
+            pruner=pruner if plan.pruning else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        study.get_trials(deepcopy=False)  # so that what cannot be read is reported here
+        return study
+    except Exception as error:
+        # Storages are of many kinds, and each raises its own errors.
+        raise ConfigError(_advice(storage, default_file, error)) from None
+
+
+def _advice(storage: str, default_file: Path | None, error: BaseException) -> str:
+    """Return the message for a storage that cannot be used."""
+    cause = _sqlite_error(error) or error
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    if default_file is None:
+        shown = redact_argument(storage)
+        said = reason if shown == storage else type(cause).__name__  # it may hold the password
+        return (
+            f"The storage {shown} cannot be used ({said}). Give an URL that Optuna takes, such as "
+            "sqlite:///study.db."
+        )
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENT_ERRORS:
+        return (
+            f"{default_file} cannot be used ({reason}). Fix that, or name another place by "
+            "--storage."
+        )
+    return (
+        f"{default_file} is damaged, or of another version of Optuna ({reason}). It only notes "
+        "which points have been run: delete it, and the same command makes an empty one in its "
+        "place. That loses nothing, since the run folders beside it hold what was trained and "
+        "scored."
+    )
+
+
+def _sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
+    """Return the error of SQLite that others were raised from."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _check_integrity(file: Path) -> None:
+    """Raise DatabaseError if SQLite finds damage anywhere in a file: pages are else read late."""
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(file)) as connection:
+        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+    if found != "ok":
+        raise sqlite3.DatabaseError(" ".join(str(found).split()))
+
+
+def import_optuna() -> None:
+    """Import Optuna and quieten it.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    import warnings
+
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "Studies need Optuna, which is not installed. Install it with pip install optuna."
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Heartbeats are what several machines need, and Optuna calls them experimental.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def valid_trials(trials: Sequence[Any]) -> list[Any]:
+    """Return the trials but for those that were run again."""
+    reruns = {trial.user_attrs.get(RERUN_OF) for trial in trials}
+    return [trial for trial in trials if trial.number not in reruns]
+
+
+def importance(study: optuna.Study, folders: Collection[str] | None = None) -> dict[str, float]:
+    """Return how much the score depends on each setting, adding up to 1; none for too few points.
+
+    Args:
+        study: the Optuna study.
+        folders: names of the run folders that count; by default all.
+
+    PED-ANOVA: Watanabe, Bansal, Hutter 2023, "PED-ANOVA: efficiently quantifying hyperparameter
+    importance in arbitrary subspaces".
+    """
+    import optuna
+
+    finished = [
+        t
+        for t in valid_trials(study.trials)
+        if t.state == optuna.trial.TrialState.COMPLETE
+        and (folders is None or t.user_attrs.get(FOLDER) in folders)
+    ]
+    varied = {name for t in finished for name in t.params} - {"seed"}
+    if len(varied) < 2 or len(finished) < MIN_FOR_IMPORTANCE:
+        return {}
+    counted = optuna.create_study()
+    counted.add_trials(finished)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(counted, evaluator=evaluator)
+    whole = sum(share for name, share in shares.items() if name in varied) or 1.0
+    return {name: float(share / whole) for name, share in shares.items() if name in varied}

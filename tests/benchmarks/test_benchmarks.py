@@ -1,0 +1,150 @@
+"""The measurements run, on a few images, and their tables are Markdown."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from benchmarks import compare, output, service
+from benchmarks.measure import alternating, machine, ratios, table
+from pipeline.config import Config, apply_settings
+from pipeline.families.registry import build_generator
+from pipeline.models.snapshot import Snapshot
+from pipeline.service.inference import InferenceService
+from tests.support.factories import CPU
+from tests.support.service_helpers import serving, tiny_model
+
+TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 256}
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    config = apply_settings(Config(), TINY)
+    return Snapshot(build_generator(config).eval(), config, 0)
+
+
+def cells(printed: str) -> list[list[str]]:
+    """Return the rows of Markdown tables, and see that they are whole."""
+    rows = [line.strip("|").split("|") for line in printed.splitlines() if line.startswith("|")]
+    assert {len(row) for row in rows} == {4}
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_a_table_has_the_median_the_spread_and_n() -> None:
+    found = cells(table("What", "images/s", {"a": [1.0, 3.0, 2.0], "b": [1234.4]}))
+    assert found[0] == ["What", "images/s", "least to most", "n"]
+    assert found[2:] == [["a", "2", "1 to 3", "3"], ["b", "1,234", "1,234 to 1,234", "1"]]
+
+
+def test_programs_alternate_and_ratios_are_taken_round_by_round() -> None:
+    order: list[str] = []
+
+    def program(name: str, value: float) -> float:
+        order.append(name)
+        return value + len(order)
+
+    found = alternating({n: lambda n=n: program(n, 1.0) for n in "ab"}, 2)  # type: ignore[misc]
+    assert order == ["a", "b", "a", "b"]
+    assert found == {"a": [2.0, 4.0], "b": [3.0, 5.0]}
+    assert ratios(found, "a", "b") == [2 / 3, 4 / 5]
+
+
+def test_the_machine_is_one_line_with_the_version_of_torch() -> None:
+    found = machine(CPU, "bfloat16")
+    assert torch.__version__ in found
+    assert found.endswith("bfloat16")
+    assert "\n" not in found
+
+
+def test_generating_and_checking_are_measured(
+    tmp_path: Path, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.compare_generating(snapshot, 6, 2, tmp_path)
+    output.compare_checking(snapshot, 6, 2, tmp_path)
+    rows = {row[0]: row for row in cells(capsys.readouterr().out)}
+    programs = (output.BASELINE, output.PAINTER, output.GENERATOR, output.ENCODER)
+    assert all(rows[name][3] == "2" for name in programs)
+    assert any(name.startswith("painter over plain loop") for name in rows)
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
+
+
+def test_both_sides_make_as_many_images_of_the_same_form(
+    tmp_path: Path, snapshot: Snapshot
+) -> None:
+    output.painters_zip(snapshot, 5, tmp_path / "a.zip")
+    output.plain_zip(snapshot, 5, tmp_path / "b.zip")
+    for name in ("a.zip", "b.zip"):
+        output.check_zip(tmp_path / name)
+        output.plain_check(tmp_path / name)
+
+
+def test_both_ways_of_serving_are_measured() -> None:
+    model = tiny_model()
+    found = {}
+    for name, gatherer in (
+        (service.PAINTER, None),
+        (service.BASELINE, service.UnbatchedQueue(model, 2)),
+    ):
+        with serving(InferenceService(model, gatherer)) as url:
+            host = url.removeprefix("http://").rstrip("/")
+            for clients in service.CLIENTS:
+                seen = service.load(host, "&format=jpeg", clients, 1, requests=40)
+                assert (len(seen.milliseconds), seen.errors) == (40, 0)
+                found[name, clients] = [seen, seen]
+            assert service.load(host, "&size=1", 2, 1, requests=4).errors == 4
+    rows = service.table(found).splitlines()
+    assert len(rows) == 3 + 2 * len(service.CLIENTS)
+    assert {row.count("|") for row in rows if row} == {9}
+    assert "| 0 of 80 |" in rows[-1]
+    assert service.ratio_table(found).splitlines()[-1].startswith("| 32 clients |")
+
+
+# --- Comparing two trees
+
+
+def written_by_a_tree(folder: Path, **changes: torch.Tensor) -> Path:
+    """Write what `benchmarks.compare` looks at: a run and an image."""
+    weights = {"a.weight": torch.arange(4.0), "b": torch.ones(2, 2)} | changes
+    for name in ("run", "generated/plain"):
+        (folder / name).mkdir(parents=True)
+    (folder / "run" / "config.json").write_text("{}")
+    (folder / "run" / "stats.jsonl").write_text('{"loss_d": 1.5, "seconds": 3.0}\n')
+    safetensors.torch.save_file(weights, folder / "run" / "snapshot.safetensors")
+    torch.save({"networks": weights, "step": 2}, folder / "run" / "state.pt")
+    (folder / "generated" / "plain" / "1.jpg").write_bytes(b"picture")
+    return folder
+
+
+def test_equal_trees_differ_in_nothing(tmp_path: Path) -> None:
+    here, there = (written_by_a_tree(tmp_path / name) for name in ("here", "there"))
+    (here / "run" / "stats.jsonl").write_text('{"loss_d": 1.5, "seconds": 9.9}\n')
+    assert compare.compare(here, there) == {"run": [], "generated/plain": []}
+
+
+def test_one_bit_in_any_file_is_a_difference(tmp_path: Path) -> None:
+    there = written_by_a_tree(tmp_path / "there")
+    weights = torch.arange(4.0)
+    weights[3] = torch.nextafter(weights[3], torch.tensor(4.0))
+    here = written_by_a_tree(tmp_path / "here", **{"a.weight": weights})
+    (here / "run" / "stats.jsonl").write_text('{"loss_d": 1.500001, "seconds": 3.0}\n')
+    (here / "generated" / "plain" / "1.jpg").write_bytes(b"Picture")
+    (here / "generated" / "plain" / "2.jpg").write_bytes(b"picture")
+    assert compare.compare(here, there) == {
+        "run": ["run/snapshot.safetensors", "run/state.pt", "run/stats.jsonl"],
+        "generated/plain": ["generated/plain/1.jpg", "generated/plain/2.jpg"],
+    }
+
+
+def test_a_state_may_be_arranged_anew_but_lose_nothing(tmp_path: Path) -> None:
+    here, there = (written_by_a_tree(tmp_path / name) for name in ("here", "there"))
+    state = here / "run" / "state.pt"
+    torch.save({"g": [torch.ones(2, 2)], "d": torch.arange(4.0), "more": torch.zeros(1)}, state)
+    assert compare.compare(here, there)["run"] == []
+    torch.save({"g": [torch.ones(2, 2)]}, state)
+    assert compare.compare(here, there)["run"] == ["run/state.pt"]
+
+
+def test_an_unknown_commit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no-such-branch"):
+        compare.tree_of("no-such-branch", tmp_path)

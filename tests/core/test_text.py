@@ -1,0 +1,72 @@
+"""Names that are not UTF-8 become text that every file and page takes."""
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.text import escape_output, escape_surrogates, escape_values
+from pipeline.core.user_warnings import warn_once
+from pipeline.system.storage import write_text
+
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_a_shell_shows_them() -> None:
+    assert escape_surrogates(LATIN) == r"caf\xe9"
+    assert escape_surrogates("\ud800") == r"\ud800"
+    assert escape_surrogates("café 日本 🎨") == "café 日本 🎨"
+
+
+@given(st.text(st.characters()))
+def test_whatever_the_text_it_can_be_written_and_is_left_alone_the_second_time(text: str) -> None:
+    shown = escape_surrogates(text)
+    shown.encode()
+    assert escape_surrogates(shown) == shown
+
+
+def test_every_string_and_key_of_a_json_value_is_legible() -> None:
+    found = escape_values({LATIN: [LATIN, (1, None)], "n": 2.5, "b": True})
+    assert found == {r"caf\xe9": [r"caf\xe9", [1, None]], "n": 2.5, "b": True}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_text_file_takes_any_name(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", f"{LATIN}\n")
+    assert (tmp_path / "a").read_text() == "caf\\xe9\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "caf\\xe9 café"), ("ascii", "caf\\xe9 caf\\xe9")]
+)
+def test_standard_output_takes_any_name(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    escape_output()
+    print(f"{LATIN} café", flush=True)
+    assert written.getvalue().decode(encoding) == f"{shown}\n"
+
+
+def test_a_line_is_said_once_and_a_closed_stream_is_no_reason_to_stop(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warn_once(f"once {LATIN}")
+    warn_once(f"once {LATIN}")
+    assert capsys.readouterr().err == "once caf\\xe9\n"
+    monkeypatch.setenv("RANK", "1")
+    warn_once("by another rank")
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("RANK")
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    warn_once("into nothing")
+    monkeypatch.setattr(sys, "stderr", None)
+    warn_once("into less")

@@ -1,0 +1,99 @@
+"""The sample landscapes: repeatable, distinct, and visibly painted."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from pipeline.core.randomness import stream
+from pipeline.data.synthetic_landscapes import GRID, compose, draw_landscape
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=np.float64)
+
+
+def roughness(image: Image.Image) -> float:
+    """Mean absolute difference between an image and its blur, in levels of 0 to 255."""
+    return float(np.abs(pixels(image) - pixels(image.filter(ImageFilter.GaussianBlur(2)))).mean())
+
+
+def test_same_seed_and_index_give_the_same_bytes() -> None:
+    assert draw_landscape(7, seed=3).tobytes() == draw_landscape(7, seed=3).tobytes()
+
+
+def test_picture_does_not_depend_on_what_was_drawn_before() -> None:
+    first = draw_landscape(5, size=32).tobytes()
+    draw_landscape(4, size=32)
+    assert draw_landscape(5, size=32).tobytes() == first
+
+
+def test_seed_and_index_both_matter() -> None:
+    drawn = {draw_landscape(i, seed=s, size=32).tobytes() for i in (0, 1) for s in (0, 1)}
+    assert len(drawn) == 4
+
+
+def test_three_hundred_pictures_are_distinct() -> None:
+    # What the dabs of a picture follow; two that differ here differ in the picture.
+    scenes = (compose(stream(0, "landscape", index)) for index in range(300))
+    hashes = {hashlib.sha256(scene.colour.tobytes()).digest() for scene in scenes}
+    assert len(hashes) == 300
+
+
+@pytest.mark.parametrize("size", [8, 33, 256])
+def test_size_and_mode(size: int) -> None:
+    image = draw_landscape(0, size=size)
+    assert (image.mode, image.size) == ("RGB", (size, size))
+
+
+def test_too_small_a_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="size is 7"):
+        draw_landscape(0, size=7)
+
+
+def test_same_composition_at_every_size() -> None:
+    small = pixels(draw_landscape(2, size=64).resize((8, 8), Image.Resampling.BOX))
+    large = pixels(draw_landscape(2, size=256).resize((8, 8), Image.Resampling.BOX))
+    # Averages over 1/64 of the picture differ by the rounding of the dabs' corners to pixels,
+    # at most half of 1/128 of the picture against dabs of 1/100: a few levels. Two different
+    # landscapes are tens of levels apart.
+    assert np.abs(small - large).mean() < 5
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_pictures_are_neither_flat_nor_noise(index: int) -> None:
+    image = draw_landscape(index)
+    coarse = pixels(image.resize((8, 8), Image.Resampling.BOX))
+    # Each of the 64 cells shows some 60 dabs: the brush's jitter, 13 levels of standard deviation
+    # a dab, moves a cell's mean by less than 2 levels. What is beyond is composition.
+    assert coarse.std(axis=(0, 1)).max() > 8
+    assert 30 < pixels(image).mean() < 230
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_brushwork_is_visible(index: int) -> None:
+    painted = draw_landscape(index)
+    scene = compose(stream(0, "landscape", index))
+    field = Image.fromarray(scene.colour.clip(0, 255).astype(np.uint8))
+    unpainted = field.resize(painted.size, Image.Resampling.BICUBIC)
+    assert scene.colour.shape == (GRID, GRID, 3)
+    # The dabs, not the composition below them, make the fine structure.
+    assert roughness(painted) > 1.5 * roughness(unpainted)
+
+
+def test_dabs_follow_the_water() -> None:
+    """Where the brush goes sideways, colours change faster downwards than sideways."""
+    checked = 0
+    for index in range(12):
+        scene = compose(stream(0, "landscape", index))
+        level = np.abs(scene.angle) < 0.1
+        level[:-1] &= level[1:]
+        if level.mean() < 0.2:
+            continue
+        where = np.repeat(np.repeat(level, 2, axis=0), 2, axis=1)[1:, 1:]
+        image = pixels(draw_landscape(index)).mean(axis=2)
+        down, sideways = np.abs(np.diff(image, axis=0)), np.abs(np.diff(image, axis=1))
+        assert down[:, 1:][where].mean() > 1.2 * sideways[1:][where].mean()
+        checked += 1
+    assert checked > 0

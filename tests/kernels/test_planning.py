@@ -1,0 +1,67 @@
+"""What a user asks for, as the plan of a kernel."""
+
+from pathlib import Path
+
+import pytest
+
+from kernels.metadata import CPU, MAX_MINUTES
+from kernels.planning import STARTUP_MINUTES, KernelRequest, describe_plan, plan_training
+from pipeline.config import Config, resolve
+from pipeline.core.errors import KaggleError
+
+RUN = Path("runs/first")
+
+
+def config(minutes: float | None) -> Config:
+    return resolve("demo", None, [f"minutes={'none' if minutes is None else minutes}"])
+
+
+def test_a_kernel_takes_what_its_training_and_its_images_need() -> None:
+    plan = plan_training("alice", RUN, config(20), KernelRequest(7000))
+    assert plan.settings.train_minutes == 20
+    assert 20 + STARTUP_MINUTES < plan.settings.minutes < MAX_MINUTES
+    assert plan.settings.minutes == round(plan.settings.minutes)
+
+
+def test_minutes_that_are_given_are_the_whole_kernels() -> None:
+    plan = plan_training("alice", RUN, config(20), KernelRequest(7000, minutes=50))
+    assert (plan.settings.minutes, plan.settings.train_minutes) == (50, None)
+
+
+@pytest.mark.parametrize("minutes", [None, 9999])
+def test_no_kernel_takes_more_than_kaggle_gives(minutes: float | None) -> None:
+    plan = plan_training("alice", RUN, config(minutes), KernelRequest(7000))
+    assert plan.settings.minutes == MAX_MINUTES
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (KernelRequest(7000, minutes=0), "cannot be pushed"),
+        (KernelRequest(7000, minutes=291), "cannot be pushed"),
+        (KernelRequest(7000, accelerator="p100"), "P100"),
+        (KernelRequest(7000, attach=("weights",)), "OWNER/SLUG"),
+    ],
+)
+def test_what_kaggle_would_not_take_is_refused(order: KernelRequest, message: str) -> None:
+    with pytest.raises(KaggleError, match=message):
+        plan_training("alice", RUN, config(20), order)
+
+
+def test_all_that_was_asked_for_is_in_the_plan() -> None:
+    order = KernelRequest(
+        8000, 4, "dataset:bob/monet", "art", 30, "cpu", attach=("bob/weights",), notebook=True
+    )
+    plan = plan_training("alice", RUN, config(20), order)
+    assert (plan.slug, plan.accelerator, plan.notebook) == ("painter-first", CPU, True)
+    assert plan.datasets == ["bob/monet", "bob/weights"]
+    settings = plan.settings
+    assert (settings.count, settings.seed, settings.domain) == (8000, 4, "art")
+
+
+def test_a_plan_is_described_with_its_time_and_seeds() -> None:
+    plan = plan_training("alice", RUN, config(20), KernelRequest(8000, image_seed=4, minutes=30))
+    shown = describe_plan(plan, "alice")
+    assert '"id": "alice/painter-first"' in shown
+    assert "minutes   30 (Kaggle ends it after 2400 s)" in shown
+    assert "seeds     0 to train, 4 for the images" in shown

@@ -1,0 +1,82 @@
+"""The page of the explore stage: that it holds everything, loads nothing, and escapes names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.images import ImageSet
+from pipeline.reports.explore_page import write_page
+from pipeline.stages.explore import explore
+from tests.reports.test_report import Page
+from tests.stages.test_explore import round_canvas
+from tests.support.helpers import encoded, painting
+
+HOSTILE = '<img src="https://example.org/x.png" onerror=alert(1)>.png'
+
+
+def make_page(folder: Path, files: dict[str, bytes]) -> Page:
+    images = ImageSet(tuple(files), files.__getitem__, "data/my set", domain="monet_jpg")
+    explore(images, folder)
+    return Page(folder / "explore.html")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    files = {f"{n}.png": encoded(painting((64, 64), n), "PNG") for n in range(5)}
+    files |= {"copy.png": files["3.png"], "round.png": round_canvas(9), "bad 1.png": b"x"}
+    return make_page(tmp_path_factory.mktemp("explored"), files)
+
+
+def test_numbers_and_names_are_there(page: Page) -> None:
+    for text in (
+        "my set · monet_jpg", "64 × 64", "1 of 7", "1 left out", "bad 1.png cannot be decoded",
+        "painter explore --data 'data/my set' --domain monet_jpg", "distance 0.00", "copy.png",
+    ):  # fmt: skip
+        assert text in page.text, text
+
+
+def test_pictures_of_every_statistic_and_of_what_was_found(page: Page) -> None:
+    assert len(page.pictures("Minimum of each pixel")) == 4
+    assert len(page.pictures("Standard deviation of each pixel")) == 4
+    assert len(page.pictures("Round canvas round.png")) == 1
+    # Seven in the wall, two in the pair; what cannot be decoded has none.
+    assert len(page.pictures("Image")) == 9
+
+
+def test_the_page_loads_nothing(page: Page) -> None:
+    assert all((i["src"] or "").startswith("data:image/jpeg;base64,") for i in page.named("img"))
+    assert not page.named("script")
+    assert not page.named("link")
+    assert not re.search(r"url\((?!#)", page.source)
+    assert "content=\"default-src 'none'" in page.source
+
+
+def test_it_has_light_and_dark_colours(page: Page) -> None:
+    assert "prefers-color-scheme: dark" in page.source
+
+
+def test_ids_are_unique(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    content = encoded(painting((16, 16)), "PNG")
+    found = make_page(tmp_path, {HOSTILE: content, HOSTILE + "2.png": content})
+    assert "onerror=alert(1)>" in found.text
+    assert all((i["src"] or "").startswith("data:") for i in found.named("img"))
+
+
+def test_an_unremarkable_image_alone_makes_a_page(tmp_path: Path) -> None:
+    found = make_page(tmp_path, {"a.png": encoded(painting((16, 16)), "PNG")})
+    assert "None: no image has a plain background" in found.text
+    assert "None among 1 images" in found.text
+
+
+def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        write_page(
+            tmp_path / "a.html", ImageSet((), str.encode, ""), {"round_canvases": []}, [1], {}
+        )
+    assert not list(tmp_path.iterdir())

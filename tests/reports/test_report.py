@@ -1,0 +1,454 @@
+"""The report stage, on a run folder made by hand."""
+
+import base64
+import io
+import json
+import re
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.config import Config
+from pipeline.core.errors import DataError, RunError
+from pipeline.data.images import ImageSet
+from pipeline.reports.report import duration, write_report
+from pipeline.reports.run_pictures import time_lapse
+from pipeline.runs.curves import read_stats
+
+SCORE = {
+    "mifid": 83.2719,
+    "fid": 41.6,
+    "memorization_distance": 0.3121,
+    "memorization_penalty": 1.0,
+    "n_generated": 7038,
+    "n_reference": 300,
+    "features": "efficientnet-lite0",
+    "comparable_with_leaderboard": False,
+    "seconds": 95.2,
+    "unreadable": [],
+    "nearest": [
+        {"image": f"{n}.jpg", "painting": f"monet/p{n}.png", "distance": 0.2 + n / 100}
+        for n in range(1, 4)
+    ],
+}
+PAINTINGS = tuple(f"monet/p{n}.png" for n in range(20))
+SEEN = (0, 500, 1000, 1500)
+HOSTILE = '<img src="https://example.org/x.png" onerror=alert(1)>\'"&.png'
+
+
+class Page(HTMLParser):
+    """Collects start tags with their attributes, and all text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(self.source)
+        self.text = re.sub(r"\s+", " ", self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def pictures(self, alt: str) -> list[str]:
+        return [i["src"] or "" for i in self.named("img") if re.match(alt + r"\b", i["alt"] or "")]
+
+
+def picture(seed: int, size: tuple[int, int] = (16, 16), kind: str = "PNG") -> bytes:
+    generator = np.random.Generator(np.random.Philox(seed))
+    pixels = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def stats_line(step: int) -> str:
+    values = {
+        "step": step,
+        "images_seen": step * 64,
+        "seconds": step * 2.0,
+        "loss_d": 1.25,
+        "loss_g": 2.5,
+        "d_real": 0.75,
+        "d_fake_before": 0.25,
+        "d_fake_after": 0.125,
+        "images_per_second": 32.0,
+    }
+    return json.dumps(values)
+
+
+def paintings_set(names: tuple[str, ...] = PAINTINGS) -> ImageSet:
+    contents = {name: picture(n) for n, name in enumerate(names)}
+    return ImageSet(tuple(sorted(names)), contents.__getitem__, "paintings")
+
+
+def put_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content))
+
+
+def put_images(run: Path) -> None:
+    with zipfile.ZipFile(run / "images.zip", "w") as archive:
+        for n in range(1, 41):
+            archive.writestr(f"{n}.jpg", picture(100 + n, kind="JPEG"))
+
+
+def begin(run: Path) -> Path:
+    """Make a run that has just begun: settings and statistics, nothing else."""
+    run.mkdir()
+    put_json(run / "config.json", Config().to_dict())
+    (run / "stats.jsonl").write_text("".join(stats_line(n) + "\n" for n in range(1, 101)))
+    return run
+
+
+def finish(run: Path) -> Path:
+    """Add what the later stages make."""
+    sitting = {"painter": "0.1.0", "command": ["painter", "train", "--run", "first try"]}
+    data = {"path": "data/monet.zip", "count": 300}
+    put_json(run / "provenance.json", {"data": data, "sittings": [sitting, sitting]})
+    put_json(run / "score.json", SCORE)
+    put_images(run)
+    (run / "samples").mkdir()
+    for seed, seen in enumerate(SEEN):
+        (run / "samples" / f"{seen:09d}.png").write_bytes(picture(seed, (332, 332)))
+    return run
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    return begin(tmp_path / "first try")
+
+
+@pytest.fixture
+def run(bare: Path) -> Path:
+    return finish(bare)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """Return the page of a finished run, for the tests that only look at it."""
+    run = finish(begin(tmp_path_factory.mktemp("report") / "first try"))
+    return Page(write_report(run, paintings_set()))
+
+
+def test_page_loads_nothing(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in {"src", "srcset", "data", "action", "poster"}:
+                assert (value or "").startswith("data:image/"), (tag, name)
+            if name.endswith("href"):
+                assert (value or "").startswith("#"), (tag, name)
+    styles = re.findall(r"<style.*?</style>", page.source, re.DOTALL)
+    assert len(styles) == 1
+    assert "@import" not in styles[0]
+    assert "url(" not in styles[0]
+    assert set(re.findall(r"https?://[^\"' ]*", page.source)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_page_is_written_into_the_run(run: Path) -> None:
+    path = write_report(run, paintings_set())
+    assert path == run / "report.html"
+    assert Page(path).source.startswith("<!doctype html>")
+    assert not [p for p in run.iterdir() if p.name.endswith(".partial")]
+
+
+def test_same_run_makes_the_same_page(run: Path) -> None:
+    first = write_report(run, paintings_set()).read_bytes()
+    assert write_report(run, paintings_set()).read_bytes() == first
+
+
+def test_values_are_shown(page: Page) -> None:
+    text = page.text
+    for shown in (
+        "first try",
+        "83.27",
+        "6,400",  # images seen: 100 steps of 64
+        "3 min 20 s",  # 100 steps of 2 s
+        "7,038",
+        "0.312",
+        "1 min 35 s",  # time to score
+        "learning_rate",
+        "0.0002",
+        "normal(0, 1)",
+        "data/monet.zip",
+        "sittings 2",
+        "painter train --run 'first try'",
+        "discriminator 1.25",
+        "generator 2.50",
+        "D(x), real images 0.75",
+        "distance 0.210",
+    ):
+        assert shown in text, shown
+
+
+def test_pictures_are_shown(page: Page) -> None:
+    # A gallery of 16, and the three nearest pairs.
+    assert len(page.pictures("Training image")) == 16 + 3
+    assert len(page.pictures("Generated image")) == 16 + 3
+    assert len(page.pictures("Samples after")) == len(SEEN)
+    for image in page.named("img"):
+        assert image["alt"]
+        content = base64.b64decode((image["src"] or "").partition(",")[2])
+        assert max(Image.open(io.BytesIO(content)).size) <= 272
+
+
+def test_outputs_that_are_no_probabilities_are_shown_whole(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, Any] = {}
+
+    def chart(name: str, *_: Any, **options: Any) -> str:
+        limits[name] = options["limits"]
+        return "<svg></svg>"
+
+    monkeypatch.setattr("pipeline.reports.report.line_chart", chart)
+    write_report(run, None)
+    assert limits["outputs"] == (0.0, 1.0)
+    lines = (run / "stats.jsonl").read_text().splitlines()
+    hinge = [json.dumps(json.loads(line) | {"d_real": 1.7}) for line in lines]
+    (run / "stats.jsonl").write_text("\n".join(hinge) + "\n")
+    write_report(run, None)
+    assert limits["outputs"] is None
+
+
+def test_curves_are_in_the_page(page: Page) -> None:
+    labels = [svg["aria-label"] or "" for svg in page.named("svg")]
+    assert len(labels) == 2
+    assert "generator ends at 2.50" in labels[0]
+    named = re.findall(r'\bid="([^"]+)"', page.source)
+    assert len(named) == len(set(named))
+
+
+def test_page_follows_light_and_dark(page: Page) -> None:
+    source = page.source
+    assert "@media (prefers-color-scheme: dark)" in source
+    assert '<meta name="color-scheme" content="light dark">' in source
+    dark = source.partition("prefers-color-scheme: dark")[2]
+    light = source.partition("prefers-color-scheme: dark")[0]
+    for variable in ("--wall", "--ink", "--quiet", "--series-1", "--series-2", "--series-3"):
+        assert f"{variable}:" in light
+        assert f"{variable}:" in dark
+
+
+def test_tables_have_headers(page: Page) -> None:
+    assert {header["scope"] for header in page.named("th")} == {"col", "row"}
+
+
+def test_foreign_features_are_called_not_comparable(page: Page) -> None:
+    assert "Not comparable with the leaderboard." in page.text
+    assert "features of efficientnet-lite0" in page.text
+
+
+def test_foreign_weights_are_called_not_comparable(run: Path) -> None:
+    put_json(run / "score.json", {**SCORE, "features": "inception"})
+    text = Page(write_report(run, paintings_set())).text
+    assert "Not comparable with the leaderboard." in text
+    assert "other weights than the leaderboard's" in text
+
+
+def test_leaderboard_features_come_without_the_warning(run: Path) -> None:
+    comparable = {"features": "inception", "comparable_with_leaderboard": True}
+    put_json(run / "score.json", {**SCORE, **comparable})
+    text = Page(write_report(run, paintings_set())).text
+    assert "Not comparable" not in text
+    assert "leave an offset" in text
+
+
+def test_a_run_that_has_just_begun_names_the_next_commands(bare: Path) -> None:
+    page = Page(write_report(bare, paintings_set()))
+    assert f"painter score --run '{bare}'" in page.text
+    assert f"painter generate --run '{bare}'" in page.text
+    assert "No sample grids yet." in page.text
+    assert "no provenance.json" in page.text
+    assert "none yet" in page.text
+    assert not page.pictures("Generated image")
+    assert "data:image/gif" not in page.source
+
+
+def test_images_without_score_are_shown(bare: Path) -> None:
+    put_images(bare)
+    page = Page(write_report(bare, paintings_set()))
+    assert len(page.pictures("Generated image")) == 16
+    assert "finds the training image nearest" in page.text
+
+
+def test_paintings_that_are_gone_are_said_to_be_gone(run: Path) -> None:
+    page = Page(write_report(run, None))
+    assert "not there any more (data/monet.zip)" in page.text
+    assert not page.pictures("Training image")
+    assert page.text.count("not available") == 3
+    assert "p1.png" in page.text
+
+
+def test_a_painting_that_cannot_be_read_leaves_the_others(run: Path) -> None:
+    whole = paintings_set()
+    broken = ImageSet(
+        whole.names,
+        lambda name: b"no image" if name == "monet/p1.png" else whole.read_bytes(name),
+        "paintings",
+    )
+    page = Page(write_report(run, broken))
+    assert page.text.count("not available") == 1
+
+
+def test_names_and_settings_are_escaped(run: Path) -> None:
+    put_json(run / "config.json", {"data": {"image_size": 64, HOSTILE: HOSTILE}})
+    put_json(run / "provenance.json", {"data": {"path": HOSTILE}, "note": [HOSTILE]})
+    nearest = [{"image": "1.jpg", "painting": HOSTILE, "distance": 0.1}]
+    put_json(run / "score.json", {**SCORE, "features": HOSTILE, "nearest": nearest})
+    for paintings in (paintings_set((HOSTILE, "other.png")), None):
+        page = Page(write_report(run, paintings))
+        assert HOSTILE not in page.source
+        assert all((i["src"] or "").startswith("data:image/") for i in page.named("img"))
+        assert not any("onerror" in attributes for _, attributes in page.tags)
+        assert HOSTILE in page.text
+    assert (
+        len(Page(write_report(run, paintings_set((HOSTILE, "b.png")))).pictures("Training image"))
+        == 3
+    )
+
+
+def test_time_lapse_has_a_frame_for_each_grid(page: Page) -> None:
+    source = page.source
+    found = re.findall(r'"data:image/gif;base64,([^"]+)"', source)
+    assert len(found) == 1
+    animation = Image.open(io.BytesIO(base64.b64decode(found[0])))
+    assert getattr(animation, "n_frames", 1) == len(SEEN)
+    assert animation.info["loop"] == 0
+    # Four tiles of 64 pixels with 2 pixels between and round them.
+    assert animation.size == (4 * 66 + 2, 4 * 66 + 2)
+
+
+def test_long_runs_are_thinned_to_first_and_last(bare: Path) -> None:
+    (bare / "samples").mkdir()
+    for n in range(50):
+        (bare / "samples" / f"{n * 100:09d}.png").write_bytes(picture(n, (134, 134)))
+    page = Page(write_report(bare, None))
+    captions = [i["alt"] for i in page.named("img") if (i["alt"] or "").startswith("Samples")]
+    assert len(captions) == 8
+    assert captions[0] == "Samples after 0 images"
+    assert captions[-1] == "Samples after 4,900 images"
+    gif = re.findall(r'"data:image/gif;base64,([^"]+)"', page.source)[0]
+    assert getattr(Image.open(io.BytesIO(base64.b64decode(gif))), "n_frames", 1) == 32
+
+
+def test_last_frame_of_the_time_lapse_stays_longest() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
+    animation = Image.open(io.BytesIO(time_lapse(frames)))
+    times = []
+    for n in range(3):
+        animation.seek(n)
+        times.append(animation.info["duration"])
+    assert times == [160, 160, 2400]
+
+
+@pytest.mark.parametrize(("image_size", "side"), [(32, 8 * 34 + 2), (64, 266), (128, 272)])
+def test_crop_shows_whole_tiles(bare: Path, image_size: int, side: int) -> None:
+    put_json(bare / "config.json", {"data": {"image_size": image_size}})
+    (bare / "samples").mkdir()
+    whole = 8 * (image_size + 2) + 2
+    (bare / "samples" / "000000000.png").write_bytes(picture(1, (whole, whole)))
+    source = Page(write_report(bare, None)).pictures("Samples after")[0]
+    size = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size
+    # 128-pixel tiles (522 pixels for four) and 32-pixel tiles (274) shrink to the crop's 272.
+    assert size == (min(side, 272), min(side, 272))
+
+
+def test_other_files_among_the_samples_are_left_alone(run: Path) -> None:
+    (run / "samples" / "notes.png").write_bytes(b"no grid")
+    assert write_report(run, None).exists()
+
+
+def test_missing_settings_name_the_command(bare: Path) -> None:
+    (bare / "config.json").unlink()
+    with pytest.raises(RunError, match=r"config\.json.*painter train"):
+        write_report(bare, None)
+    assert not (bare / "report.html").exists()
+
+
+def test_a_run_without_curves_has_a_report_all_the_same(
+    bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bare / "stats.jsonl").unlink()
+    page = write_report(bare, None).read_text()
+    assert "Discriminator outputs" not in page
+    assert "without curves" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["config.json", "score.json", "provenance.json"])
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_damaged_files_are_named(run: Path, name: str, content: str) -> None:
+    (run / name).write_text(content)
+    with pytest.raises(RunError, match=name):
+        write_report(run, None)
+
+
+def test_damaged_score_entries_name_the_command(run: Path) -> None:
+    put_json(run / "score.json", {**SCORE, "nearest": [{"image": "1.jpg"}]})
+    with pytest.raises(RunError, match="painter score"):
+        write_report(run, None)
+
+
+def test_a_damaged_grid_is_named_and_left_out(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "samples" / "000000500.png").write_bytes(b"no grid")
+    page = write_report(run, None).read_text()
+    assert "Samples after 500 images" not in page
+    assert "Samples after" in page
+    assert "without the sample grid" in capsys.readouterr().err
+
+
+def test_damaged_archive_is_named(run: Path) -> None:
+    (run / "images.zip").write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"images\.zip"):
+        write_report(run, None)
+
+
+@pytest.mark.parametrize("tail", [b'{"step": 4', b'{"step": 4, "note": "\xc3', b"{}"])
+def test_a_last_line_that_breaks_off_is_left_out(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "stats.jsonl"
+    path.write_bytes("".join(stats_line(n) + "\n" for n in (1, 2, 3)).encode() + tail)
+    assert read_stats(path)["step"] == [1, 2, 3]
+
+
+def test_any_other_broken_line_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "stats.jsonl"
+    path.write_text(f'{stats_line(1)}\n{{"step":\n{stats_line(3)}\n')
+    with pytest.raises(RunError, match="line 2"):
+        read_stats(path)
+
+
+@pytest.mark.parametrize("content", ["", "\n", '{"step"'])
+def test_statistics_without_a_line_are_an_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "stats.jsonl"
+    path.write_text(content)
+    with pytest.raises(RunError, match="painter train"):
+        read_stats(path)
+
+
+def test_null_statistics_leave_a_gap(bare: Path) -> None:
+    line = stats_line(101).replace('"loss_g": 2.5', '"loss_g": null')
+    with (bare / "stats.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert "generator 2.50" in Page(write_report(bare, None)).text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (12, "12 s"), (59.7, "1 min 0 s"), (250, "4 min 10 s"), (11520, "3 h 12 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,50 @@
+"""A run says which bundle it was made from, and takes folders as Kaggle and Jupyter leave them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.core.errors import RunError
+from pipeline.runs import provenance
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.provenance import git_revision, session_record
+from tests.support.factories import data_about
+
+DATA = data_about(1)
+
+
+def test_code_that_was_not_unpacked_from_a_bundle_has_none() -> None:
+    assert session_record("float32", "CPU")["bundle"] is None
+
+
+def test_code_from_a_bundle_has_its_hash_and_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle.json"
+    monkeypatch.setattr(provenance, "BUNDLE_FILE", bundle)
+    bundle.write_text(json.dumps({"bundle_hash": "0123", "git_revision": "abc+changes"}))
+    assert git_revision() == "abc+changes"
+    record = session_record("float32", "CPU")
+    assert (record["bundle"], record["git_revision"]) == ("0123", "abc+changes")
+    bundle.write_text(json.dumps({"bundle_hash": "0123", "git_revision": None}))
+    assert git_revision() is None
+
+
+def test_what_kaggle_jupyter_and_the_system_leave_in_a_folder_is_no_obstacle(
+    tmp_path: Path,
+) -> None:
+    for name in (".virtual_documents", ".ipynb_checkpoints"):
+        (tmp_path / name).mkdir()
+    for name in ("__notebook__.ipynb", "__results__.html", ".DS_Store", ".lock", ".x.1.partial"):
+        (tmp_path / name).touch()
+    (tmp_path / "provenance.json").touch()
+    RunFolder(tmp_path).check_same_run(Config(), DATA)
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "_mine", "a.partial"])
+def test_other_files_still_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(RunError, match="not empty"):
+        RunFolder(tmp_path).check_same_run(Config(), DATA)

@@ -1,0 +1,266 @@
+"""One point: the commands of painter in processes of their own, taken up again, stopped, failed."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import Interrupted, WorkFailed
+from pipeline.core.polling import Clock
+from pipeline.data.images import content_hash, open_images
+from pipeline.scoring.record import Score
+from pipeline.study import executor as module
+from pipeline.study.executor import LocalExecutor, PointPruned
+from pipeline.study.plan import read_plan
+from tests.support.helpers import fill
+
+PLAN = read_plan(
+    {
+        "name": "a",
+        "preset": "demo",
+        "grid": {"noise": ["normal(0, 1)"]},
+        "evaluation": {"count": 6, "features": "efficientnet-lite0"},
+    }
+)
+POINT = PLAN.grid[0]
+PAINTER = """
+import hashlib, json, pathlib, signal, sys, time
+words = sys.argv[1:]
+run = pathlib.Path(words[words.index("--run") + 1])
+run.mkdir(exist_ok=True, parents=True)
+with (run.parent / "calls.txt").open("a") as calls:
+    calls.write(json.dumps(words) + "\\n")
+mode = (run.parent / "mode.txt").read_text()
+if mode == words[0]:
+    print("something\\rthe reason", file=sys.stderr)
+    sys.exit(2)
+if words[0] == "train":
+    def stop(*_):
+        (run / "stopped").touch()
+        sys.exit(130)
+    signal.signal(signal.SIGTERM, stop)
+    for number in range(200 if mode == "slow" else 2):
+        with (run / "scores.jsonl").open("a") as scores:
+            scores.write(json.dumps({"mifid": 100.0 + number}) + "\\n")
+        time.sleep(0.05)
+    (run / "snapshot.safetensors").write_text("s")
+    data = {"path": "", "domain": None, "count": 1, "content_hash": "abc"}
+    (run / "provenance.json").write_text(json.dumps({"data": data}))
+    (run / "config.json").write_text("{}")
+digest = lambda name: hashlib.sha256((run / name).read_bytes()).hexdigest()
+if words[0] == "generate":
+    (run / "images.zip").write_text("i")
+    made = {"images_sha256": digest("images.zip"), "count": 6, "seed": 0, "output": {}}
+    made["snapshot_sha256"] = digest("snapshot.safetensors")
+    (run / "images.json").write_text(json.dumps(made))
+if words[0] == "score":
+    score = {"mifid": 80.0, "features": "efficientnet-lite0", "n_generated": 6}
+    (run / "score.json").write_text(json.dumps(score | {"images_sha256": digest("images.zip")}))
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
+    """Return a workshop with a painter that does nothing, but behaves."""
+    script = tmp_path / "painter.py"
+    script.write_text(PAINTER)
+    monkeypatch.setattr(module, "PAINTER", (sys.executable, str(script)))
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "mode.txt").write_text("works")
+    quick = Clock(sleep=lambda seconds: time.sleep(0.02))
+    return LocalExecutor(PLAN, folder, Path("data"), None, "abc", threads=1, clock=quick)
+
+
+def calls(shop: LocalExecutor) -> list[list[str]]:
+    return [json.loads(line) for line in (shop.folder / "calls.txt").read_text().splitlines()]
+
+
+def mode(shop: LocalExecutor, text: str) -> None:
+    (shop.folder / "mode.txt").write_text(text)
+
+
+def test_a_point_is_trained_generated_and_scored_and_never_again(shop: LocalExecutor) -> None:
+    assert shop.run_point(POINT)["mifid"] == 80
+    train, generate, score = calls(shop)
+    assert train[:7] == [
+        "train", "--data", "data", "--run", str(shop.run_folder(POINT).path), "--preset", "demo",
+    ]  # fmt: skip
+    assert 'noise="normal(0, 1)"' in train
+    assert "seed=0" in train
+    assert generate[-2:] == ["--count", "6"]
+    assert score[3:] == [
+        "--features", "efficientnet-lite0", "--reference", "data", "--max-images", "6",
+    ]  # fmt: skip
+    assert shop.run_point(POINT)["mifid"] == 80
+    assert len(calls(shop)) == 3
+
+
+def test_other_images_are_generated_again(shop: LocalExecutor) -> None:
+    shop.run_point(POINT)
+    shop.run_folder(POINT).images.write_text("others")
+    shop.run_point(POINT)
+    assert [words[0] for words in calls(shop)[3:]] == ["train", "generate"]
+
+
+def test_a_point_is_done_while_its_score_is_there_and_fits(shop: LocalExecutor) -> None:
+    assert not shop.is_done(POINT)
+    shop.run_point(POINT)
+    run = shop.run_folder(POINT)
+    assert shop.is_done(POINT)
+    kept = {path: path.read_bytes() for path in (run.images, run.score, run.provenance)}
+    run.images.unlink()  # to save space
+    assert shop.is_done(POINT)
+    for path, content in (
+        (run.images, b"others"),
+        (run.score, b"{"),
+        (run.score, b'{"mifid": 80.0, "features": "inception", "n_generated": 6}'),
+        (run.provenance, b"{"),
+    ):
+        path.write_bytes(content)
+        assert not shop.is_done(POINT), path
+        for file, whole in kept.items():
+            file.write_bytes(whole)
+    assert shop.is_done(POINT)
+    assert not replace(shop, content_hash="def").is_done(POINT)
+    run.score.write_text("{")
+    assert shop.run_point(POINT)["mifid"] == 80  # scored again, not refused
+
+
+def test_a_run_on_other_images_is_none_of_the_study_s(shop: LocalExecutor) -> None:
+    shop.run_point(POINT)
+    other = replace(shop, content_hash="def")
+    other.run_point(POINT)
+    assert calls(shop)[3][0] == "train"  # which refuses other images, with what to do
+
+
+@pytest.mark.parametrize("command", ["train", "generate", "score"])
+def test_a_command_that_fails_is_named_with_its_last_line(
+    shop: LocalExecutor, command: str
+) -> None:
+    mode(shop, command)
+    with pytest.raises(WorkFailed, match=f"`painter {command}`.*code 2: the reason The whole"):
+        shop.run_point(POINT)
+    mode(shop, "works")
+    assert shop.run_point(POINT)["mifid"] == 80
+
+
+def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: LocalExecutor) -> None:
+    mode(shop, "slow")
+    seen: list[tuple[int, float]] = []
+
+    def enough(number: int, value: float) -> bool:
+        seen.append((number, value))
+        return number == 4
+
+    with pytest.raises(PointPruned):
+        shop.run_point(POINT, enough)
+    assert seen == [(1, 100.0), (2, 101.0), (3, 102.0), (4, 103.0)]
+    assert (shop.run_folder(POINT).path / "stopped").exists()  # it could save
+
+
+def test_stopping_lets_the_training_save(shop: LocalExecutor) -> None:
+    mode(shop, "slow")
+    timer = threading.Timer(0.5, shop.stopping.set)
+    timer.start()
+    with pytest.raises(Interrupted):
+        shop.run_point(POINT)
+    assert (shop.run_folder(POINT).path / "stopped").exists()
+
+
+def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) -> None:
+    def run_point(found: list[BaseException]) -> None:
+        try:
+            shop.run_point(POINT)
+        except Interrupted as error:
+            found.append(error)
+
+    mode(shop, "slow")
+    found: list[BaseException] = []
+    thread = threading.Thread(target=run_point, args=(found,))
+    thread.start()
+    deadline = time.monotonic() + 20
+    children: list[str] = []
+    while not children and time.monotonic() < deadline:
+        if (shop.run_folder(POINT).path / "scores.jsonl").exists():
+            tasks = Path(f"/proc/{os.getpid()}/task")
+            children = [
+                pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()
+            ]
+            own = [p for p in children if "painter.py" in Path(f"/proc/{p}/cmdline").read_text()]
+            for pid in own:
+                os.kill(int(pid), signal.SIGTERM)
+    thread.join(20)
+    assert len(found) == 1
+
+
+def test_a_training_whose_study_was_killed_is_waited_for(shop: LocalExecutor) -> None:
+    run = shop.run_folder(POINT)
+    release = threading.Event()
+
+    def orphan() -> None:
+        with run.locked():
+            release.wait(20)
+
+    thread = threading.Thread(target=orphan)
+    thread.start()
+    while not (run.path / ".lock").exists():
+        time.sleep(0.01)
+    done: list[Score] = []
+    worker = threading.Thread(target=lambda: done.append(shop.run_point(POINT)))
+    worker.start()
+    time.sleep(0.3)
+    assert not (shop.folder / "calls.txt").exists()
+    release.set()
+    worker.join(20)
+    thread.join(20)
+    assert done[0]["mifid"] == 80
+
+
+def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: Path) -> None:
+    entries = [{"label": "first"}, {"label": "more", "continues": "first"}]
+    said = {"name": "a", "preset": "demo", "points": entries, "evaluation": {"count": 6}}
+    plan = read_plan(said | {"evaluation": {"count": 6, "features": "efficientnet-lite0"}})
+    later = LocalExecutor(
+        plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth")
+    )
+    later.run_point(plan.grid[1])
+    first = str(later.run_folder(plan.grid[0]).path)
+    *earlier, train, _, score = calls(shop)
+    assert [words[0] for words in earlier] == ["train", "generate", "score"]
+    assert first in earlier[0]  # the earlier point comes first, whoever asks
+    assert train[-2:] == ["--continue-from", first]
+    assert train[7:9] == ["--domain", "monet_jpg"]
+    assert score[-4:] == ["--weights", "w.pth", "--domain", "monet_jpg"]
+
+
+def test_the_real_commands_make_a_point(tmp_path: Path) -> None:
+    settings = {
+        "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
+        "batch_size": 4, "images": 8, "sample_count": 4, "minutes": "none", "score_every": "none",
+    }  # fmt: skip
+    plan = read_plan(
+        {
+            "name": "a",
+            "preset": "demo",
+            "settings": settings,
+            "grid": {"noise": ["uniform(-1, 1)"]},
+            "evaluation": {"count": 6, "features": "efficientnet-lite0"},
+        }
+    )
+    data = fill(tmp_path / "data", 4, (64, 64))
+    content = content_hash(open_images(data))
+    shop = LocalExecutor(plan, tmp_path / "study", data, None, content, threads=1)
+    score = shop.run_point(plan.grid[0])
+    assert score["n_generated"] == 6
+    run = shop.run_folder(plan.grid[0])
+    assert run.read_config() == plan.config(plan.grid[0])
+    before = run.score.read_bytes()
+    assert shop.run_point(plan.grid[0]) == score
+    assert run.score.read_bytes() == before

@@ -1,0 +1,296 @@
+"""Local beside public scores: the join, the ages, the statistics, and the page."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.kaggle.records import LeaderboardRow, Submission
+from pipeline.reports.listing import ListedRun
+from pipeline.scoring.record import Score
+from submission.leaderboard import (
+    WINDOW_DAYS,
+    LeaderboardData,
+    Standing,
+    agreements,
+    own_team,
+    refresh,
+    standings,
+    table,
+    write_page,
+)
+from submission.ledger import Ledger, Row
+from tests.support.kaggle_desk import PUSH, RUN, Desk, desk, output, painter_process
+from tests.support.kaggle_server import COMPETITIONS, Unheard
+from tests.support.kaggle_state import Scripted
+
+__all__ = ["desk", "painter_process"]  # fixtures
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+BOARD = [
+    LeaderboardRow(team, score, None) for team, score in (("A", 40.0), ("B", 60.0), ("Me", 55.0))
+]
+
+
+def row(
+    run: str, local: float | None, public: float | None, days: float = 1, **more: object
+) -> Row:
+    fields = {
+        "mifid": local,
+        "features": "inception" if local is not None else None,
+        "public_score": public,
+        "status": "COMPLETE" if public is not None else "PENDING",
+        "submitted": (NOW - timedelta(days=days)).isoformat(),
+        "ref": 1,
+    }
+    return Row("alice/x", 1, run, run, "", **(fields | more))  # type: ignore[arg-type]  # whatever a test sets
+
+
+def found(
+    ref: int, description: str, score: float | None = 70.0, status: str = "COMPLETE"
+) -> Submission:
+    return Submission(ref, status, score, "", description, NOW, "images.zip", "Me")
+
+
+def lines_of(*rows: Row) -> list[Standing]:
+    return standings(rows, [], BOARD, "Me", NOW)
+
+
+# --- The join
+
+
+def test_the_rank_is_the_place_that_a_score_has_among_the_other_teams() -> None:
+    lines = lines_of(row("a", 1, 39), row("b", 1, 55), row("c", 1, 57), row("d", 1, 61))
+    assert [(s.run, s.rank) for s in lines] == [("a", 1), ("b", 2), ("c", 2), ("d", 3)]
+
+
+def test_runs_that_were_not_submitted_stand_below() -> None:
+    runs = [
+        ListedRun(name, score={"mifid": mifid, "features": "inception", "n_generated": 7000})
+        for name, mifid in (("x", 50.0), ("b", 51.0))
+    ]
+    runs.append(ListedRun("bad", problem="damaged"))
+    lines = standings([row("b", 90, 55), row("w", 91, None)], runs, BOARD, "Me", NOW)
+    assert [s.run for s in lines] == ["b", "x", "w"]
+    assert lines[1].public is None
+
+
+def test_a_score_that_came_after_the_submission_is_joined() -> None:
+    score: Score = {"mifid": 50.0, "features": "inception", "n_generated": 7000}
+    run = ListedRun("a", score={**score, "images_sha256": "same"})
+    for local, expected in (("same", 50.0), ("other", None)):
+        rows = [row("a", None, 60.0, local_sha256=local)]
+        (line,) = standings(rows, [run], BOARD, "Me", NOW)
+        assert line.local == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "note"),
+    [
+        (1, ""),
+        (WINDOW_DAYS - 11, ""),
+        (WINDOW_DAYS - 4, "drops off in 4 days: submit again"),
+        (WINDOW_DAYS - 1, "drops off in 1 day: submit again"),
+        (WINDOW_DAYS - 0.1, "drops off in 1 day: submit again"),
+        (WINDOW_DAYS + 1, "has dropped off the leaderboard"),
+    ],
+)
+def test_a_reminder_comes_before_a_score_drops_off(days: float, note: str) -> None:
+    (line,) = lines_of(row("a", 1, 50, days))
+    assert line.note == note
+
+
+def test_what_is_not_scored_is_explained() -> None:
+    lines = lines_of(
+        row("a", 1, None),
+        row("b", 2, None, status="ERROR", error="too few images"),
+        row("c", 3, None, status="INTENDED", submitted=None, ref=None),
+    )
+    assert [s.note for s in lines] == [
+        "waiting for its score",
+        "too few images",
+        "interrupted: painter submit looks it up",
+    ]
+
+
+def test_the_sites_list_fills_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json")
+    with ledger.transaction() as transaction:
+        transaction.rows += [
+            row("known", 80, None),
+            row("lost", 81, None, ref=None, status="INTENDED"),
+        ]
+        transaction.rows[1].version = 2
+        transaction.save()
+    site = [
+        found(9, "by hand", 64.0),
+        found(8, "[alice/y v4] elsewhere", 65.0),
+        found(7, "[alice/x v2] again", 66.0),
+        found(1, "[alice/x v1] known", 67.0),
+    ]
+    for _ in range(2):
+        rows = refresh(ledger, site)
+    assert [(r.run, r.ref, r.public_score, r.mifid) for r in rows] == [
+        ("known", 1, 67.0, 80),
+        ("lost", 7, 66.0, 81),
+        ("elsewhere", 8, 65.0, None),
+        ("by hand", 9, 64.0, None),
+    ]
+    assert (rows[2].kernel, rows[2].version) == ("alice/y", 4)
+    assert ledger.rows() == rows
+
+
+def test_the_team_is_taken_from_the_submissions() -> None:
+    assert own_team([found(1, "x")]) == "Me"
+    assert own_team([]) == ""
+
+
+# --- Statistics
+
+
+def test_offset_and_rank_correlation_in_closed_form() -> None:
+    rows = [row(str(n), local, local + 10) for n, local in enumerate((40.0, 50.0, 70.0))]
+    rows += [row("e", 200.0, 60.0, features="efficientnet-lite0")]
+    rows += [row("none", None, 60.0), row("waits", 40.0, None)]
+    first, second = agreements(lines_of(*rows))
+    assert (second.features, second.count, second.offset, second.spread) == ("inception", 3, 10, 0)
+    assert second.rank_correlation == pytest.approx(1)
+    assert (first.features, first.count, first.offset) == ("efficientnet-lite0", 1, -140)
+    assert first.rank_correlation is None
+    assert "on a scale of its own, three submissions are needed" in str(first)
+    assert "+10.0 (standard deviation 0.0), rank correlation 1.00" in str(second)
+
+
+def test_opposite_orders_have_rank_correlation_minus_one() -> None:
+    rows = [row(str(n), 40.0 + n, 60.0 - n * n) for n in range(4)]
+    (found_one,) = agreements(lines_of(*rows))
+    assert found_one.rank_correlation == pytest.approx(-1)
+
+
+def test_scores_that_are_all_equal_have_no_rank_correlation() -> None:
+    (found_one,) = agreements(lines_of(*[row(str(n), 40.0, 60.0 + n) for n in range(4)]))
+    assert found_one.rank_correlation is None
+
+
+# --- What people see
+
+
+class Text(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not {"src", "href"} & {n for n, v in attrs if not (v or "").startswith("#")}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_every_line_and_loads_nothing(tmp_path: Path) -> None:
+    lines = lines_of(row("<b>bold</b> a$b_$", 40, 50), row("second", 45, 52, 55))
+    write_page(tmp_path / "board.html", lines, BOARD)
+    page = Text((tmp_path / "board.html").read_text())
+    for words in ("<b>bold</b>", "50.00", "drops off in 5 days", "public minus local", "40.00"):
+        assert words in page.text
+    assert page.tags.count("svg") == 1
+    assert "b" not in page.tags
+
+
+def test_without_submissions_the_page_says_so(tmp_path: Path) -> None:
+    write_page(tmp_path / "board.html", [], [])
+    page = Text((tmp_path / "board.html").read_text())
+    assert "No submission has both" in page.text
+    assert "svg" not in page.tags
+
+
+def test_the_table_has_one_aligned_line_each() -> None:
+    head, *rest = table(lines_of(row("a", 40.5, 50), row("b" * 30, None, None))).splitlines()
+    assert len(rest) == 2
+    assert head.index("features") == rest[0].index("inception")
+    assert rest[1].startswith("b" * 30)
+
+
+def test_the_leaderboard_of_a_desk(desk: Desk) -> None:
+    desk.server.scores = [78.1, 74.0]
+    desk.server.runner = Scripted(files=output(), polls=0)
+    desk.works(*PUSH)
+    desk.works("submit", "--run", RUN, "--wait")
+    shown = desk.works("leaderboard", "--html", "board.html", "--top", "2")
+    lines = shown.splitlines()
+    assert lines[1].split()[:4] == ["first", "91.25", "78.10", "3"]
+    assert "inception, n = 1: public minus local -13.2" in shown
+    assert lines[3].split() == ["1.", "41.50", "Claude"]
+    assert lines[4].split() == ["2.", "63.25", "Camille"]
+    assert "78.10" in (desk.folder / "board.html").read_text()
+    for path in desk.run.iterdir():
+        if path.is_file():
+            path.unlink()
+    assert "91.25" in desk.works("leaderboard")  # the ledger outlives the run folder
+
+
+def test_an_empty_desk_has_a_leaderboard_too(desk: Desk) -> None:
+    shown = desk.works("leaderboard", "--top", "0")
+    assert shown.strip() == "No run and no submission yet."
+
+
+def test_many_pages_of_submissions_are_read(desk: Desk) -> None:
+    desk.server.leaderboard = [(f"team {n}", 50.0 + n) for n in range(250)]
+    shown = desk.works("leaderboard", "--top", "250")
+    assert len([line for line in shown.splitlines() if "team" in line]) == 250
+    assert json.loads((desk.folder / "ledger.json").read_text())["submissions"] == []
+
+
+# --- Without Kaggle
+
+
+def submitted_at(desk: Desk) -> str:
+    """Submit a run and return when the ledger last heard of it, as messages say it."""
+    desk.server.runner = Scripted(files=output(), polls=0)
+    desk.works(*PUSH)
+    desk.works("submit", "--run", RUN, "--wait")
+    (row,) = desk.read("ledger.json")["submissions"]
+    return f"{datetime.fromisoformat(row['asked']):%Y-%m-%d %H:%M} UTC"
+
+
+@pytest.mark.parametrize("call", ["ListSubmissions", "GetLeaderboard"])
+def test_without_a_network_what_is_known_is_shown(desk: Desk, call: str) -> None:
+    as_of = submitted_at(desk)
+    desk.server.faults[f"{COMPETITIONS}/{call}"].append(Unheard(for_ever=True))
+    done = desk.painter("leaderboard", "--html", "board.html")
+    assert done.code == 1
+    _, line, *rest = done.out.splitlines()
+    assert line.split()[:4] == ["first", "91.25", "78.10", "-"]
+    assert rest[-1] == "board.html"
+    assert f"public ones are from ledger.json, as of {as_of[:10]}" in done.err
+    assert done.message.startswith("painter: Kaggle cannot be reached")
+    page = (desk.folder / "board.html").read_text()
+    assert "Kaggle could not be asked: public scores as of" in page
+    assert "teams on the leaderboard" not in page
+
+
+def test_without_an_account_local_scores_are_shown(desk: Desk) -> None:
+    done = desk.painter("leaderboard", credentials=False)
+    assert "those in runs; public ones and ranks are not known." in done.err  # there is no ledger
+    submitted_at(desk)
+    done = desk.painter("leaderboard", credentials=False)
+    assert done.code == 2
+    assert "91.25" in done.out
+    assert "painter: No valid Kaggle credentials" in done.err
+
+
+def test_a_ledger_that_was_never_told_the_time_has_none() -> None:
+    rows = [row("a", 1, 50), row("b", 1, 50)]
+    assert LeaderboardData(rows, None).as_of == "an earlier time"
+    rows[1].asked = "2026-11-20T10:00:00+01:00"
+    assert LeaderboardData(rows, None).as_of == "2026-11-20 09:00 UTC"
+
+
+def test_without_a_leaderboard_no_score_has_a_rank() -> None:
+    (line,) = standings([row("a", 1, 50)], [], None, "Me", NOW)
+    assert (line.public, line.rank) == (50, None)

@@ -1,0 +1,69 @@
+"""The pages of the documentation, and what stands in them."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def pages() -> dict[str, str]:
+    """Return README and docs by path, without the log, which tells of what was."""
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
+    del texts["docs/LOG.md"]
+    return texts
+
+
+def fences(text: str, language: str = "") -> list[str]:
+    """Return the fenced blocks of a language; without one, those that name none."""
+    return [block for named, block in FENCE.findall(text) if named == language]
+
+
+def inline_code(text: str) -> list[str]:
+    """Return the inline code outside fenced blocks."""
+    return re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+
+
+def code_of(text: str) -> list[str]:
+    """Return fenced blocks of any language without their comments, and inline code."""
+    blocks = [re.sub(r"#.*", "", block) for _, block in FENCE.findall(text)]
+    return [*blocks, *inline_code(text)]
+
+
+def command_lines(text: str, program: str) -> list[str]:
+    """Return the lines of fenced blocks that start a program, without prompt and comment.
+
+    Where lines of a block have a prompt, the others are output.
+    """
+    found = []
+    for block in fences(text):
+        lines = block.replace("\\\n", " ").splitlines()
+        prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        found += [re.split(r"\s+#", line)[0].strip() for line in prompted or lines]
+    return [line for line in found if re.match(rf"{program}\b", line) and "..." not in line]
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ +(.+?) *$", FENCE.sub("", text), re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        count = 0
+        while (anchor := f"{slug}-{count}" if count else slug) in found:
+            count += 1
+        found.add(anchor)
+    return found
+
+
+def links(text: str) -> set[str]:
+    """Return where the links and images of a page lead, code left aside."""
+    prose = re.sub(r"`[^`\n]+`", "", FENCE.sub("", text))
+    found = re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", prose)
+    return {link or source for link, source in found}
+
+
+def labels(text: str) -> list[str]:
+    """Return what the pictures of a page say they show."""
+    return [a or b for a, b in re.findall(r"!\[([^\]]*)\]\(|<img [^>]*alt=\"([^\"]*)\"", text)]

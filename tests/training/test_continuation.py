@@ -1,0 +1,157 @@
+"""A run that continues another: networks taken over, rates changed, history joined."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.cli import run_command
+from pipeline.config import Config
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import TrainingData
+from pipeline.training import loop
+from pipeline.training.checkpoints import load_state
+from pipeline.training.continuation import continue_from
+from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
+from tests.support.helpers import TINY_RUN, fill
+
+DATA = data_about(8, path="data")
+
+
+def tiny(**changes: Any) -> Config:
+    settings = {"images": 16, "log_every": 1, "sample_every": 8, "sample_count": 4}
+    return tiny_config(precision="float32", **(settings | changes))
+
+
+def paintings() -> torch.Tensor:
+    return noise_paintings(8)
+
+
+def train(config: Config, folder: Path) -> RunFolder:
+    loop.train(config, paintings(), DATA, folder, CPU)
+    return RunFolder(folder)
+
+
+def continued(
+    source: RunFolder, folder: Path, config: Config, data: TrainingData = DATA
+) -> RunFolder:
+    continue_from(source, RunFolder(folder), config, data)
+    loop.train(config, paintings(), data, folder, CPU)
+    return RunFolder(folder)
+
+
+def lines(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.stats.read_text().splitlines()]
+
+
+def weights(run: RunFolder) -> list[torch.Tensor]:
+    return list(load_snapshot(run.snapshot).generator.state_dict().values())
+
+
+def without_clock(line: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in line.items() if k not in ("seconds", "images_per_second")}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"generator_dropout": 0.5, "discriminator_dropout": 0.3},
+        {"loss": "wgan-gp", "discriminator_norm": "layer", "discriminator_steps": 3},
+        {"rotation": 20.0, "zoom": 1.3, "vertical_flip": True, "discriminator_norm": "spectral"},
+        {"family": "dense-start", "loss": "hinge"},
+        {"family": "fully-connected", "loss": "lsgan"},
+    ],
+    ids=lambda changes: "-".join(changes) or "plain",
+)
+def test_with_the_same_settings_it_is_one_long_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    first = train(tiny(**changes), tmp_path / "first")
+    second = continued(first, tmp_path / "second", tiny(**changes))
+    whole = train(tiny(images=32, **changes), tmp_path / "whole")
+    assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+    assert list(map(without_clock, lines(second))) == list(map(without_clock, lines(whole)))
+    grids = [sorted(p.name for p in run.samples.iterdir()) for run in (second, whole)]
+    assert grids[0] == grids[1]
+    assert len(lines(first)) == 4  # the first run stays as it was
+
+
+def test_other_rates_hold_from_there_on(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    changed = tiny(learning_rate=2e-3, discriminator_learning_rate=5e-5, beta1=0.6)
+    second = continued(first, tmp_path / "second", changed)
+    state = load_state(second.state)
+    groups = [state[name]["param_groups"][0] for name in ("optimizer_g", "optimizer_d")]
+    assert [g["lr"] for g in groups] == [2e-3, 5e-5]
+    assert {tuple(g["betas"]) for g in groups} == {(0.6, 0.999)}
+    origin = second.read_provenance()["continued_from"]
+    assert origin["step"] == 4
+    assert any(line.startswith("learning_rate: 0.0002") for line in origin["changed"])
+    assert len(second.read_provenance()["sittings"]) == 2
+
+
+def test_again_it_goes_on_or_does_nothing(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    second = continued(first, tmp_path / "second", tiny())
+    before = second.state.read_bytes()
+    assert continued(first, tmp_path / "second", tiny()).state.read_bytes() == before
+    longer = continued(first, tmp_path / "second", tiny(images=24))
+    assert load_state(longer.state)["step"] == 4 + 6  # 24 images more than the first run
+
+
+def test_a_run_of_another_origin_is_refused(tmp_path: Path) -> None:
+    first, other = train(tiny(), tmp_path / "first"), train(tiny(), tmp_path / "other")
+    second = continued(first, tmp_path / "second", tiny())
+    with pytest.raises(RunError, match=r"continues .*first"):
+        continue_from(other, second, tiny(), DATA)
+    with pytest.raises(RunError, match="was not begun from another"):
+        continue_from(first, other, tiny(), DATA)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generator_channels": 8},
+        {"batch_size": 8},
+        {"image_size": 64},
+        {"generator_dropout": 0.5},
+        {"holdout": 0.2},
+    ],
+)
+def test_settings_that_do_not_fit_the_networks_are_refused(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    first = train(tiny(), tmp_path / "first")
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        continue_from(first, RunFolder(tmp_path / "second"), tiny(**changes), DATA)
+    assert not (tmp_path / "second").exists()
+
+
+def test_other_paintings_leave_scores_behind(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    first.scores.write_text('{"images_seen": 8, "score_seconds": 1.0}\n')
+    first.best.write_bytes(first.snapshot.read_bytes())
+    same = continued(first, tmp_path / "same", tiny())
+    assert same.best.exists()
+    other = continued(first, tmp_path / "other", tiny(), replace(DATA, content_hash="def"))
+    assert not other.best.exists()
+    assert other.scores.read_text() == ""
+    assert len(lines(other)) == 8
+
+
+def test_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "data", 4)
+    base = ["train", "--data", str(tmp_path / "data"), "--preset", "demo", *TINY_RUN]
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    words = [*base, "--run", second, "--continue-from", first, "--set", "learning_rate=1e-5"]
+    assert run_command(words) == 2
+    assert "painter train" in capsys.readouterr().err
+    assert not Path(second).exists()
+    assert run_command([*base, "--run", first]) == 0
+    assert run_command(words) == 0
+    assert "trained on 16 images" in capsys.readouterr().out
+    assert run_command(words) == 0

@@ -1,0 +1,249 @@
+"""Scores taken while a run trains: what they cost and change, and which snapshot they keep."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.cli import run_command
+from pipeline.config import apply_settings
+from pipeline.core.errors import RunError
+from pipeline.data.images import ImageSet
+from pipeline.families.registry import build_generator
+from pipeline.models.snapshots import load_snapshot, save_snapshot
+from pipeline.runs.curves import read_scores
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring.extractors import EfficientNetLite0
+from pipeline.training import loop
+from pipeline.training.checkpoints import load_state
+from pipeline.training.scores import MAX_TIME_SHARE, ScoreTracker
+from pipeline.training.validation_score import ValidationScore, make_validation_score
+from tests.support import factories
+from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
+from tests.support.helpers import TINY_RUN, encoded, fill, painting
+from tests.support.scoring_helpers import QuadrantMeans
+
+CONFIG = tiny_config(
+    images=48, precision="float32", score_every=8, score_images=50, output_size=32, sample_count=4
+)
+DATA = data_about(6)
+
+
+def image_set(count: int, first: int = 0) -> ImageSet:
+    files = {f"{n}.jpg": encoded(painting(seed=first + n)) for n in range(count)}
+    return factories.image_set(files, "paintings")
+
+
+def generator() -> nn.Module:
+    torch.manual_seed(0)
+    return build_generator(CONFIG).eval()
+
+
+class Scripted:
+    """Gives the scores it was told to, and notes when it was asked."""
+
+    criterion = "mifid"
+
+    def __init__(self, *values: float, expected: float = 0.0) -> None:
+        self.values = list(values)
+        self.expected = expected
+        self.asked = 0
+
+    def seconds_expected(self, generator: nn.Module, device: torch.device) -> float:
+        return self.expected
+
+    def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+        assert not generator.training
+        self.asked += 1
+        value = self.values.pop(0) if len(self.values) > 1 else self.values[0]
+        return {"mifid": value, "fid": value, "n_generated": 50, "features": "scripted"}
+
+
+def train(run: Path, validation_score: Any, **changes: Any) -> None:
+    pixels = noise_paintings(6, seed=1)
+    config = apply_settings(CONFIG, changes)
+    loop.train(config, pixels, DATA, run, CPU, validation_score)
+
+
+@pytest.fixture(autouse=True)
+def any_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let scores cost what they will: these runs take milliseconds."""
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", 1e9)
+
+
+# --- The score itself
+
+
+def test_a_score_compares_written_images_with_the_paintings() -> None:
+    score = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
+    assert set(score) == {
+        "fid", "mifid", "memorization_distance", "memorized_share", "n_generated", "features"
+    }  # fmt: skip
+    assert 0 <= score["memorized_share"] <= 1
+    assert score["n_generated"] == 50
+    assert score == ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)(generator(), CPU)
+
+
+def test_held_out_paintings_are_the_yardstick_if_there_are_any() -> None:
+    scorer = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6, first=10))
+    score = scorer(generator(), CPU)
+    assert scorer.criterion == "holdout_kid"
+    assert {"holdout_kid", "holdout_fid"} <= set(score)
+    same = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6))(generator(), CPU)
+    assert same["holdout_fid"] == same["fid"]
+
+
+def test_what_a_score_costs_is_measured() -> None:
+    scorer = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)
+    assert 0 < scorer.seconds_expected(generator(), CPU) < 60
+
+
+def test_without_features_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = apply_settings(CONFIG, {"score_every": None})
+    assert make_validation_score(off, image_set(3), None, CPU) == "score_every is none"
+    missing = apply_settings(CONFIG, {"score_features": "inception"})
+    reason = make_validation_score(missing, image_set(3), None, CPU, Path("nowhere.pth"))
+    assert isinstance(reason, str)
+    assert "nowhere.pth" in reason
+
+
+def test_the_offline_features_are_taken_where_no_weights_are() -> None:
+    found = make_validation_score(CONFIG, image_set(3), None, CPU)
+    assert isinstance(found, ValidationScore)
+    assert found._extractor.name == EfficientNetLite0.name
+
+
+class Copying(Scripted):
+    """A score whose share of copies is scripted instead."""
+
+    def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+        score = super().__call__(generator, device)
+        return score | {"memorized_share": score["fid"] / 100, "mifid": 1.0}
+
+
+def test_growing_copying_is_warned_of_once_for_each_rise(tmp_path: Path) -> None:
+    train(tmp_path / "run", Copying(0.0, 3.0, 2.0, 5.0))
+    text = (tmp_path / "run" / "log.txt").read_text()
+    warnings = [line for line in text.splitlines() if "it begins to copy" in line]
+    assert ["3.0%" in warnings[0], "5.0%" in warnings[1], len(warnings)] == [True, True, 2]
+
+
+# --- When, and what is kept
+
+
+def test_scores_are_noted_and_the_best_snapshot_is_kept(tmp_path: Path) -> None:
+    train(tmp_path, Scripted(5.0, 3.0, 4.0))
+    lines = read_scores(RunFolder(tmp_path).scores)
+    assert [line["images_seen"] for line in lines] == [8, 16, 24, 32, 40, 48]
+    assert [line["best"] for line in lines] == [True, True, False, False, False, False]
+    best = load_snapshot(RunFolder(tmp_path).best)
+    assert best.images_seen == 16
+    assert best.score is not None
+    assert best.score["mifid"] == 3.0
+    assert load_snapshot(RunFolder(tmp_path).snapshot).images_seen == 48
+    assert RunFolder(tmp_path).best_or_last == RunFolder(tmp_path).best
+
+
+def test_scoring_changes_nothing_in_the_training(tmp_path: Path) -> None:
+    train(tmp_path / "with", Scripted(1.0))
+    train(tmp_path / "without", None)
+    first, second = (load_state(tmp_path / name / "state.pt") for name in ("with", "without"))
+    for part in ("generator", "discriminator", "average"):
+        for name, values in first[part].items():
+            assert torch.equal(values, second[part][name]), name
+
+
+def test_a_resumed_run_keeps_its_best(tmp_path: Path) -> None:
+    train(tmp_path, Scripted(5.0, 3.0, 4.0))
+    train(tmp_path, Scripted(3.5), images=64)
+    assert load_snapshot(RunFolder(tmp_path).best).images_seen == 16
+    train(tmp_path, Scripted(2.5), images=80)
+    assert load_snapshot(RunFolder(tmp_path).best).images_seen == 72
+    assert len(read_scores(RunFolder(tmp_path).scores)) == 10
+
+
+def scores(run: Path, scorer: Scripted, **changes: Any) -> ScoreTracker:
+    config = apply_settings(CONFIG, changes)
+    found = ScoreTracker(RunFolder(run), None, config, scorer)  # type: ignore[arg-type]  # writes no log
+    found.begin(generator(), CPU)
+    return found
+
+
+def test_a_score_is_due_when_enough_images_were_seen(tmp_path: Path) -> None:
+    found = scores(tmp_path, Scripted(1.0), score_every=100)
+    assert [n for n in range(0, 400, 40) if found.due(n, 1e9)] == list(range(120, 400, 40))
+
+
+def test_no_score_costs_more_than_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", MAX_TIME_SHARE)
+    found = scores(tmp_path, Scripted(1.0, expected=3.0), score_every=100)
+    assert not found.due(200, 59.9)
+    assert found.due(200, 60.1)
+
+
+def test_time_spent_on_scores_counts_over_all_sittings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", MAX_TIME_SHARE)
+    line = {"step": 1, "images_seen": 100, "score_seconds": 5.0, "mifid": 1.0}
+    (tmp_path / "scores.jsonl").write_text(json.dumps(line) + "\n")
+    found = scores(tmp_path, Scripted(1.0, expected=5.0))
+    assert not found.due(1000, 199.0)
+    assert found.due(1000, 201.0)
+
+
+def test_a_broken_line_of_scores_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "scores.jsonl"
+    assert read_scores(path) == []
+    path.write_text('{"mifid": 1.0}\n{"mif')
+    assert read_scores(path) == [{"mifid": 1.0}]
+    path.write_text('{"mif\n{"mifid": 1.0}\n')
+    with pytest.raises(RunError, match="line 1"):
+        read_scores(path)
+
+
+# --- What the user sees
+
+
+def test_train_generate_and_score_use_the_best_and_the_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "data", 10)
+    monkeypatch.chdir(tmp_path)
+    small = ("--set", "score_every=4", "--set", "score_images=50")
+    command = ["train", "--data", "data", "--preset", "demo", "--run", "run", *TINY_RUN, *small]
+    assert run_command([*command, "--holdout", "0.3", "--holdout-seed", "2"]) == 0
+    assert "snapshot: the best, at" in capsys.readouterr().out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["data"]["holdout"], config["data"]["holdout_seed"]) == (0.3, 2)
+    assert run_command(["generate", "--run", "run", "--count", "30"]) == 0
+    made = json.loads((tmp_path / "run" / "images.json").read_text())
+    run = RunFolder(tmp_path / "run")
+    save_snapshot(run.snapshot, build_generator(CONFIG), CONFIG, 99)
+    assert run_command(["generate", "--run", "run", "--count", "30", "--last"]) == 0
+    last = json.loads((tmp_path / "run" / "images.json").read_text())
+    assert made["snapshot_sha256"] != last["snapshot_sha256"]
+    capsys.readouterr()
+    assert run_command(["score", "--run", "run", "--features", "efficientnet-lite0"]) == 0
+    assert "held out: KID" in capsys.readouterr().out
+    score = json.loads(run.score.read_text())
+    assert (score["n_reference"], score["holdout"]["n_reference"]) == (7, 3)
+    assert run_command(["report", "--run", "run"]) == 0
+    assert "Validation scores" in run.report.read_text()
+
+
+def test_without_scores_the_last_snapshot_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "data", 3)
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--data", "data", "--preset", "demo", "--run", "run", *TINY_RUN]
+    assert run_command([*command, "--set", "score_every=none"]) == 0
+    captured = capsys.readouterr()
+    assert "snapshot: the last, 8 images" in captured.out
+    assert "score_every is none" in captured.err
