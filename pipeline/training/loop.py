@@ -28,7 +28,6 @@ from pipeline.models.precision import Precision, choose_precision, default_devic
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
@@ -63,7 +62,6 @@ def train(
     """Train until the budget is used; resume if there is a state. Returns the images seen.
 
     Args:
-        config: the resolved settings.
         pixels: training images, uint8 (N, C, S, S), 0 to 255.
         data: where the images come from, for the records.
         run_path: the run folder.
@@ -80,7 +78,6 @@ def train(
         Interrupted: after Ctrl+C or SIGTERM; the state has been saved.
     """
     check_no_learned_upscaling(config)
-    keep_freed_memory()
     precision = precision_of(config, device or default_device())
     budget = Budget.from_config(config, len(pixels))
     rows = distributed.rows(config.training.batch_size)
