@@ -354,12 +354,12 @@ def test_a_kernel_without_time_to_train_fails(inputs: Path, working: Path) -> No
 def test_a_failure_in_the_middle_leaves_whole_files_and_no_zip(
     inputs: Path, working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         (working / f".images.zip.{os.getpid()}.partial").write_bytes(b"half")
         (working / "samples" / f".grids.{os.getpid()}.partial").mkdir()
         raise DataError("out of paint")
 
-    monkeypatch.setattr(kernel_entry, "generate", fail)
+    monkeypatch.setattr(kernel_entry, "generate_for_run", fail)
     with pytest.raises(DataError, match="out of paint"):
         train(inputs, working)
     assert names(working) == LEFT - {"images.zip", "images.json"}
