@@ -9,8 +9,7 @@ processes can share the work (see `pipeline.training.distributed.context`).
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,6 @@ def train(
     ranks: DistributedContext = SINGLE_PROCESS,
     labels: torch.Tensor | None = None,
     made: torch.Tensor | None = None,
-    now: Callable[[], float] = time.perf_counter,
 ) -> int:
     """Train until the budget is used; resume if there is a state. Returns the images seen.
 
@@ -72,7 +70,6 @@ def train(
         ranks: the processes that share the work.
         labels: classes of the paintings, int64 (N,), if the config names classes.
         made: small images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too.
-        now: reads a clock, in seconds; what passes on it is training time.
 
     Raises:
         RunError: if the folder holds another run or a damaged state, or another process trains.
@@ -88,9 +85,7 @@ def train(
     run.check_same_run(config, data)
     state, batches = set_up(config, pixels, precision, rows, labels, made)
     with locked_by_writer(run, ranks):
-        return _train(
-            config, state, batches, data, run, precision, budget, validation_score, ranks, now
-        )
+        return _train(config, state, batches, data, run, precision, budget, validation_score, ranks)
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:
@@ -117,7 +112,6 @@ def _train(
     budget: Budget,
     validation_score: ValidationScore | None,
     ranks: DistributedContext,
-    now: Callable[[], float],
 ) -> int:
     # --- Take up where the last sitting ended, if there was one.
     resumed = run.state.exists()
@@ -141,7 +135,7 @@ def _train(
         with ranks.shared_failure():
             make_room(run, resumed)
             run.record_sitting(config, data, precision.name, where(ranks, precision))
-            logger = RunLogger(run, config, state, batches, validation_score, now)
+            logger = RunLogger(run, config, state, batches, validation_score)
     bar = progress_bar(shown=ranks.is_writer)
 
     # --- Train. The clock counts this sitting and all before it.
