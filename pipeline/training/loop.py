@@ -9,8 +9,7 @@ processes can train together (see `pipeline.training.distributed.context`).
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,6 @@ def train(
     distributed: DistributedContext = SINGLE_PROCESS,
     labels: torch.Tensor | None = None,
     source_images: torch.Tensor | None = None,
-    now: Callable[[], float] = time.perf_counter,
 ) -> int:
     """Train until the budget is used; resume if there is a state. Returns the images seen.
 
@@ -69,7 +67,6 @@ def train(
         validation_score: the main process's, which scores snapshots and keeps the best.
         distributed: rank and world size.
         labels, source_images: as `set_up` takes them.
-        now: reads a clock, in seconds; what passes on it is training time.
 
     Raises:
         RunError: if the folder holds another run or a damaged state, or another process trains.
@@ -86,7 +83,7 @@ def train(
     state, batches = set_up(config, pixels, precision, rows, labels, source_images)
     arguments = (config, state, batches, data, run, precision, budget, validation_score)
     with locked_by_main_process(run, distributed):
-        return _train(*arguments, distributed, now)
+        return _train(*arguments, distributed)
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:
@@ -113,7 +110,6 @@ def _train(
     budget: Budget,
     validation_score: ValidationScore | None,
     distributed: DistributedContext,
-    now: Callable[[], float],
 ) -> int:
     # --- Resume from the state of the last session, if there was one.
     resumed = run.state.exists()
@@ -138,7 +134,7 @@ def _train(
         with distributed.broadcast_errors():
             back_up_previous(run, resumed)
             run.record_session(config, data, precision.name, device_label(distributed, precision))
-            logger = RunLogger(run, config, state, batches, validation_score, now)
+            logger = RunLogger(run, config, state, batches, validation_score)
     bar = progress_bar(shown=distributed.is_main_process)
 
     # --- Train. The clock counts this session and all before it.

@@ -186,6 +186,21 @@ def test_every_module_says_what_it_is_and_has_a_test_that_imports_it() -> None:
             assert module in used, f"no test imports {module}"
 
 
+def folder_of(room: str) -> Path:
+    """Return where the tests of a room lie."""
+    return ROOT / "tests" / room.removeprefix("pipeline.").replace(".", "/")
+
+
+def test_tests_lie_in_folders_as_the_packages_do() -> None:
+    rooms = {room(module) for module in modules()} - {"pipeline", "pipeline.__main__"}
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    others = {ROOT / "tests" / name for name in ("benchmarks", "house", "submission/kernel")}
+    assert folders == {folder_of(room) for room in rooms} | others
+    for name in rooms:
+        needed_there = {n for path in folder_of(name).rglob("*.py") for n in needed(path)}
+        assert name in {room(module) for module in needed_there & set(modules())}, name
+
+
 # --- In a kernel
 
 
