@@ -60,6 +60,7 @@ def train(
     """Train until the budget is used; resume if there is a state. Returns the images seen.
 
     Args:
+        config: the resolved settings.
         pixels: training images, uint8 (N, C, S, S), 0 to 255.
         data: where the images come from, for the records.
         run_path: the run folder.
@@ -81,9 +82,10 @@ def train(
     run = RunFolder(run_path)
     run.check_same_run(config, data)
     state, batches = set_up(config, pixels, precision, rows, labels, source_images)
-    arguments = (config, state, batches, data, run, precision, budget, validation_score)
     with locked_by_main_process(run, distributed):
-        return _train(*arguments, distributed)
+        return _train(
+            config, state, batches, data, run, precision, budget, validation_score, distributed
+        )
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:
