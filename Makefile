@@ -102,7 +102,7 @@ doctor: $(VENV)/.ready  ## credentials, rules, quota, submissions left, disk, de
 	$(PAINTER) doctor
 
 test: $(VENV)/.ready  ## the tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --durations 15 $(ARGS)
 
 lint: $(VENV)/.ready  ## formatting, lint and types
 	$(VENV)/bin/ruff format --check .

@@ -30,7 +30,7 @@ from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
 from pipeline.models.precision import Precision, choose_precision, default_device
-from pipeline.system.memory import keep_freed_memory, peak_rss
+from pipeline.system.memory import peak_rss
 from pipeline.training.loop import StepSettings, train_step
 from pipeline.training.setup import set_up
 
@@ -124,7 +124,6 @@ class Painter:
     def __init__(
         self, folder: Path, device: torch.device, config: Config, precision: str = "auto"
     ) -> None:
-        keep_freed_memory()
         self._precision = Precision(choose_precision(precision, device), device)
         images = load_images(open_images(folder), config.data.image_size)
         self._state, self._batches = set_up(config, images.pixels, self._precision)

@@ -9,8 +9,7 @@ processes can train together (see `pipeline.training.distributed.context`).
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ from pipeline.models.precision import Precision, choose_precision, default_devic
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
@@ -58,7 +56,6 @@ def train(
     distributed: DistributedContext = SINGLE_PROCESS,
     labels: torch.Tensor | None = None,
     source_images: torch.Tensor | None = None,
-    now: Callable[[], float] = time.perf_counter,
 ) -> int:
     """Train until the budget is used; resume if there is a state. Returns the images seen.
 
@@ -71,7 +68,6 @@ def train(
         validation_score: the main process's, which scores snapshots and keeps the best.
         distributed: rank and world size.
         labels, source_images: as `set_up` takes them.
-        now: reads a clock, in seconds; what passes on it is training time.
 
     Raises:
         RunError: if the folder holds another run or a damaged state, or another process trains.
@@ -80,16 +76,16 @@ def train(
         Interrupted: after Ctrl+C or SIGTERM; the state has been saved.
     """
     check_no_learned_upscaling(config)
-    keep_freed_memory()
     precision = precision_of(config, device or default_device())
     budget = Budget.from_config(config, len(pixels))
     rows = distributed.rows(config.training.batch_size)
     run = RunFolder(run_path)
     run.check_same_run(config, data)
     state, batches = set_up(config, pixels, precision, rows, labels, source_images)
-    arguments = (config, state, batches, data, run, precision, budget, validation_score)
     with locked_by_main_process(run, distributed):
-        return _train(*arguments, distributed, now)
+        return _train(
+            config, state, batches, data, run, precision, budget, validation_score, distributed
+        )
 
 
 def precision_of(config: Config, device: torch.device) -> Precision:
@@ -116,7 +112,6 @@ def _train(
     budget: Budget,
     validation_score: ValidationScore | None,
     distributed: DistributedContext,
-    now: Callable[[], float],
 ) -> int:
     # --- Resume from the state of the last session, if there was one.
     resumed = run.state.exists()
@@ -141,7 +136,7 @@ def _train(
         with distributed.broadcast_errors():
             back_up_previous(run, resumed)
             run.record_session(config, data, precision.name, device_label(distributed, precision))
-            logger = RunLogger(run, config, state, batches, validation_score, now)
+            logger = RunLogger(run, config, state, batches, validation_score)
     bar = progress_bar(shown=distributed.is_main_process)
 
     # --- Train. The clock counts this session and all before it.

@@ -6,6 +6,7 @@ import torch
 
 from pipeline.config import Config
 from pipeline.models.precision import Precision
+from pipeline.system.memory import keep_freed_memory
 from pipeline.training.batches import Batches
 from pipeline.training.state import TrainingState
 
@@ -28,6 +29,7 @@ def set_up(
         labels: classes of the images, int64 (N,), if the config names classes.
         source_images: images that the generator starts from, if any, uint8 (M, 3, h, w).
     """
+    keep_freed_memory()
     state = TrainingState.fresh(config, precision)
     draws = state.objective.draws(config.training.batch_size)
     return state, Batches(pixels, config, precision.device, draws, rows, labels, source_images)

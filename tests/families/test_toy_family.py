@@ -27,14 +27,14 @@ from tests.support.kernel_sandbox import run_script
 from tests.support.painter_process import Done, PainterProcess
 
 ROOT = Path(__file__).parents[2]
-IMAGES = 800
+IMAGES = 400
 STEPS = IMAGES // 4
 TINY = (
     "width=4", "batch_size=4", f"images={IMAGES}", "minutes=none", "log_every=2",
-    "sample_every=400", "sample_count=4", "score_every=none", "precision=float32",
+    "sample_every=200", "sample_count=4", "score_every=none", "precision=float32",
     "checkpoint_minutes=0.001",
 )  # fmt: skip
-"""A training of about two seconds that saves as often as it may."""
+"""A training of about a second that saves as often as it may."""
 STUDY = """
 name = "widths"
 preset = "sketch32"
@@ -167,6 +167,7 @@ def test_its_images_are_scored_and_reported(desk: Desk, run: Path) -> None:
     assert "Discriminator outputs" not in page
 
 
+@pytest.mark.slow  # three new interpreters; that studies call the commands, study/ shows
 def test_a_study_compares_its_settings(desk: Desk) -> None:
     (desk.folder / "widths.toml").write_text(STUDY)
     desk.works("study", "widths.toml", "--data", "monet", "--out", "study")

@@ -9,12 +9,12 @@ import io
 import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 from kernels.bundle import _packages, pack
 from pipeline.config.schema import BUILT_IN
+from tests.support.kernel_sandbox import KERNEL_LIBRARIES, beyond_kaggles_image
 from tests.support.module_graph import (
     PACKAGES,
     ROOT,
@@ -31,10 +31,6 @@ from tests.support.module_graph import (
     tree_of,
 )
 
-KERNEL_LIBRARIES = {
-    "torch", "torchvision", "numpy", "scipy", "PIL", "tqdm", "safetensors", "filelock",
-}  # fmt: skip
-"""What Kaggle's image has, and what code may import at the top of a module that runs there."""
 FRONT_DOOR = ("pipeline.cli", "pipeline.__main__")
 """The top floor: two rooms that alone may import all packages, and that nothing imports."""
 TRAINING_LOOP = "pipeline.training.loop._train"
@@ -190,6 +186,21 @@ def test_every_module_says_what_it_is_and_has_a_test_that_imports_it() -> None:
             assert module in used, f"no test imports {module}"
 
 
+def folder_of(room: str) -> Path:
+    """Return where the tests of a room lie."""
+    return ROOT / "tests" / room.removeprefix("pipeline.").replace(".", "/")
+
+
+def test_tests_lie_in_folders_as_the_packages_do() -> None:
+    rooms = {room(module) for module in modules()} - {"pipeline", "pipeline.__main__"}
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    others = {ROOT / "tests" / name for name in ("benchmarks", "house", "submission/kernel")}
+    assert folders == {folder_of(room) for room in rooms} | others
+    for name in rooms:
+        needed_there = {n for path in folder_of(name).rglob("*.py") for n in needed(path)}
+        assert name in {room(module) for module in needed_there & set(modules())}, name
+
+
 # --- In a kernel
 
 
@@ -232,17 +243,6 @@ generate(make_sampler(snapshot, 0, torch.device("cpu")), 5, run / "images.zip", 
 archive.MINIMUM_IMAGES = 5
 print("packed", archive.package(run / "images.zip", run / "images.zip"))
 """
-
-
-def beyond_kaggles_image() -> set[str]:
-    """Return the import names of all declared dependencies that a kernel does not have."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [d for extra in declared["optional-dependencies"].values() for d in extra]
-    names = {re.split(r"[^\w-]", d)[0] for d in [*declared["dependencies"], *extras]}
-    imports = {"pillow": "PIL"}
-    modules = {imports.get(name, name.replace("-", "_")) for name in names}
-    comes_with_torch = {"jinja2"}
-    return modules - KERNEL_LIBRARIES - comes_with_torch
 
 
 def test_train_generate_and_package_run_with_nothing_but_kaggles_libraries(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(extractors, "make_extractor", lambda *_: QuadrantMeans())
-    monkeypatch.setattr("pipeline.core.user_warnings._said", set())
+    monkeypatch.setattr("pipeline.core.user_warnings._shown", set())
     return tmp_path / "run"
 
 

@@ -244,7 +244,7 @@ def test_a_long_file_that_nobody_waits_for_is_not_written_to_its_end(
             assert go.wait(WAIT)
             yield frame
 
-    monkeypatch.setattr("pipeline.service.jobs.finished", slow)
+    monkeypatch.setattr("pipeline.service.jobs.resize_each", slow)
     service = InferenceService(tiny_model(), Noise())
     with serving(service) as url:
         with asked(url, "/v1/interpolation?images=1,2&frames_per_step=30&size=256"):

@@ -233,7 +233,7 @@ STOPPED_IN_THE_MIDDLE = """
 import sys, threading
 from pipeline.service.app import create_app
 from pipeline.service.server import listen, run, url_of
-from pipeline.service.inference import Studio
+from pipeline.service.inference import InferenceService
 from tests.support.service_helpers import Held, tiny_model
 
 held = Held()
@@ -245,7 +245,7 @@ def talk():
     held.release()
 
 with listen("127.0.0.1", 0) as listener:
-    app = create_app(Studio(tiny_model(), held))
+    app = create_app(InferenceService(tiny_model(), held))
     print(url_of(listener), flush=True)
     threading.Thread(target=talk, daemon=True).start()
     run(app, listener)

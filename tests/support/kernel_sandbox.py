@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.house.test_architecture import beyond_kaggles_image
 from tests.support import forks
 from tests.support.module_graph import PACKAGES, ROOT
 
+KERNEL_LIBRARIES = {
+    "torch", "torchvision", "numpy", "scipy", "PIL", "tqdm", "safetensors", "filelock",
+}  # fmt: skip
+"""What Kaggle's image has, and what code may import at the top of a module that runs there."""
 INPUT = "/kaggle/input"
 WORKING = "/kaggle/working"
 _SANDBOX = """
@@ -49,6 +54,17 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = no_netwo
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+def beyond_kaggles_image() -> set[str]:
+    """Return the import names of all declared dependencies that a kernel does not have."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [d for extra in declared["optional-dependencies"].values() for d in extra]
+    names = {re.split(r"[^\w-]", d)[0] for d in [*declared["dependencies"], *extras]}
+    imports = {"pillow": "PIL"}
+    modules = {imports.get(name, name.replace("-", "_")) for name in names}
+    comes_with_torch = {"jinja2"}
+    return modules - KERNEL_LIBRARIES - comes_with_torch
 
 
 def run_script(

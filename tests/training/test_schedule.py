@@ -29,8 +29,8 @@ from tests.support.rank_processes import run_ranks
 from tests.training.test_training import (
     DATA,
     assert_equal_runs,
-    every_step,
     happens_after,
+    timed_by,
     tiny,
     train,
 )
@@ -132,18 +132,18 @@ def test_under_a_budget_in_minutes_the_rate_goes_on_from_where_it_stood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = StandingTime()
-    every_step(monkeypatch, lambda: time.sleep(10))
+    timed_by(monkeypatch, time, 10)
     cosine = {"learning_rate_schedule": "cosine", "learning_rate_decay_share": 1.0, "log_every": 1,
               "images": None, "minutes": 2.0}  # fmt: skip
-    train(tmp_path / "whole", time.clock.now, **cosine)
+    train(tmp_path / "whole", **cosine)
     expected = [RATE * (1 + math.cos(math.pi * step / 12)) / 2 for step in range(11)]
     assert rates(tmp_path / "whole") == pytest.approx(expected, rel=1e-5)  # 10 s are kept to save
     with monkeypatch.context() as patched:
         happens_after(patched, 20, interrupt)
         with pytest.raises(Interrupted):
-            train(tmp_path / "parts", time.clock.now, **cosine)
+            train(tmp_path / "parts", **cosine)
     time.sleep(3600)  # a pause is no training time
-    train(tmp_path / "parts", time.clock.now, **cosine)
+    train(tmp_path / "parts", **cosine)
     assert rates(tmp_path / "parts") == rates(tmp_path / "whole")
 
 

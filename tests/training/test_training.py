@@ -10,6 +10,7 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def tiny(**changes: Any) -> Config:
     return tiny_config(TINY, **changes)
 
 
-def train(run: Path, now: Callable[[], float] = time.perf_counter, **changes: Any) -> int:
-    return loop.train(tiny(**changes), noise_paintings(), DATA, run, CPU, now=now)
+def train(run: Path, **changes: Any) -> int:
+    return loop.train(tiny(**changes), noise_paintings(), DATA, run, CPU)
 
 
 def statistics(run: Path) -> list[dict[str, float]]:
@@ -94,6 +95,12 @@ def happens_after(patch: pytest.MonkeyPatch, images: int, event: Callable[[], No
             event()
 
     patch.setattr(RunLogger, "after_step", after_step)
+
+
+def timed_by(patch: pytest.MonkeyPatch, standing: StandingTime, step: float) -> None:
+    """Let runs be timed by a clock on which each step takes so many seconds."""
+    patch.setattr(loop, "RunLogger", partial(RunLogger, now=standing.clock.now))
+    every_step(patch, lambda: standing.sleep(step))
 
 
 def every_step(patch: pytest.MonkeyPatch, event: Callable[[], None]) -> None:
@@ -290,10 +297,9 @@ def test_timed_checkpoints_take_a_twentieth_of_the_time_at_most(
         saved.append(state["step"])
         save_state(path, state)
 
-    every_step(monkeypatch, lambda: standing.sleep(10))
+    timed_by(monkeypatch, standing, 10)
     monkeypatch.setattr(run_logger, "save_state", save_in_seven)
-    seldom = {"images": 120, "sample_every": 10_000, "checkpoint_minutes": minutes}
-    train(tmp_path / "run", standing.clock.now, **seldom)
+    train(tmp_path / "run", images=120, sample_every=10_000, checkpoint_minutes=minutes)
     assert saved == steps
 
 

@@ -54,7 +54,7 @@ def generator_of(run: RunFolder) -> str:
 @pytest.fixture(autouse=True)
 def _five_images_make_a_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MINIMUM_IMAGES", 5)
-    monkeypatch.setattr("pipeline.families.upscaler.generated_inputs.COUNT", 6)
+    monkeypatch.setattr("pipeline.families.upscaler.generated_inputs.IMAGE_COUNT", 6)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
         call,
         "import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n"
         "from pipeline.families.upscaler import generated_inputs\n"
-        f"generated_inputs.COUNT = 6\n{call}",
+        f"generated_inputs.IMAGE_COUNT = 6\n{call}",
     )
     done = run_script(source, inputs, tmp_path / "working")
     assert done.returncode == 0, done.stdout
