@@ -40,6 +40,8 @@ class DataConfig:
     """Turn each training image by up to so many degrees, either way; edges are mirrored."""
     zoom: float = 1.0
     """Enlarge each training image by a random factor up to this, at a random place."""
+    shift: int = 0
+    """Shift each training image by up to so many pixels, either way; edges are mirrored."""
     holdout: float = 0.0
     """Share of the images that is held out of training, and scored against."""
     holdout_seed: int = 0
@@ -51,6 +53,8 @@ class DataConfig:
         require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, f"one of {sizes}")
         require(0 <= self.rotation <= 180, "rotation", self.rotation, "from 0 to 180 degrees")
         require(1 <= self.zoom <= 4, "zoom", self.zoom, "from 1 to 4")
+        shift = self.shift
+        require(0 <= shift < self.image_size, "shift", shift, "from 0 to below image_size")
         require(0 <= self.holdout < 1, "holdout", self.holdout, "from 0 to below 1")
         require(self.holdout_seed >= 0, "holdout_seed", self.holdout_seed, "0 or more")
 

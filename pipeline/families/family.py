@@ -127,6 +127,9 @@ class TrainingImages:
     device: torch.device
     source_images: torch.Tensor | None = None
     """Images that the generator starts from, beside the real ones: uint8 (M, 3, h, w)."""
+    source_batch: Callable[[int], torch.Tensor] | None = None
+    """Returns this rank's rows of a step's source images, in an order of their own and augmented
+    as the real ones are: float32 (n, 3, S, S) in [-1, 1]."""
 
 
 Upscaler = Callable[[torch.Tensor], torch.Tensor]

@@ -18,10 +18,12 @@ ToDevice = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random flips, rotation and zoom, drawn for each image."""
+    """Random flips, shifts, rotation and zoom, drawn for each image."""
 
     config: DataConfig
     seed: int
+    images: str = ""
+    """Of which set of images, so that each draws numbers of its own."""
 
     def __call__(
         self, images: torch.Tensor, step: int, batch_size: int, rows: slice, to_device: ToDevice
@@ -37,7 +39,7 @@ class Augmentation:
         """
 
         def uniform(purpose: str) -> np.ndarray:
-            return stream(self.seed, purpose, step).random(batch_size)[rows]
+            return stream(self.seed, self.images + purpose, step).random(batch_size)[rows]
 
         for wanted, purpose, dimension in (
             (self.config.horizontal_flip, "flip", 3),
@@ -46,6 +48,10 @@ class Augmentation:
             if wanted:
                 flipped = to_device(torch.from_numpy(uniform(purpose) < 0.5))[:, None, None, None]
                 images = torch.where(flipped, images.flip(dimension), images)
+        if self.config.shift:
+            pixels = np.stack([uniform("shift down"), uniform("shift across")], 1)
+            pixels = np.floor(pixels * (2 * self.config.shift + 1)) - self.config.shift
+            images = shift_mirrored(images, to_device(torch.from_numpy(pixels.astype(np.int64))))
         if self.config.rotation or self.config.zoom > 1:
             angles = math.radians(self.config.rotation) * (2 * uniform("rotation") - 1)
             scales = 1 / (1 + (self.config.zoom - 1) * uniform("zoom"))
@@ -54,6 +60,22 @@ class Augmentation:
             )
             images = warp(images, to_device(affine_matrices(angles, scales, shifts)))
         return images
+
+
+def shift_mirrored(images: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Return images moved by whole pixels; what comes in is mirrored at the edge.
+
+    Args:
+        images: (n, C, S, S).
+        pixels: down and across, int64 (n, 2) on the device; less than S either way.
+    """
+    side = images.shape[-1]
+    places = torch.arange(side, device=images.device) - pixels[:, :, None]  # (n, 2, S)
+    places = torch.where(places < 0, -places, places)
+    places = torch.where(places >= side, 2 * (side - 1) - places, places)
+    rows, columns = places[:, 0, None, :, None], places[:, 1, None, None, :]
+    images = images.gather(2, rows.expand(-1, images.shape[1], -1, side))
+    return images.gather(3, columns.expand(-1, images.shape[1], side, -1))
 
 
 def affine_matrices(angles: np.ndarray, scales: np.ndarray, shifts: np.ndarray) -> torch.Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -18,13 +19,48 @@ from pipeline.training.augmentation import Augmentation
 from pipeline.training.prefetch import FetchBatch, PrefetchBatches, direct_fetch
 
 
-class Batches:
-    """The training set, and the batch of any step.
+class ShuffledIndices:
+    """Which images a step's batch has.
 
-    The order of the images is an endless sequence of permutations, one an epoch, cut into
-    batches of equal size; a batch may span two epochs. A batch does not depend on where the
-    images are kept.
+    Their order is an endless sequence of permutations, one an epoch, cut into batches of equal
+    size; a batch may span two epochs.
     """
+
+    def __init__(self, count: int, batch_size: int, rows: slice, seed: int, purpose: str) -> None:
+        """Draw nothing yet.
+
+        Args:
+            count: of the images.
+            batch_size: of the global batch.
+            rows: this rank's share of it.
+            seed: of the training.
+            purpose: names the stream of random numbers.
+        """
+        self._count, self._batch_size, self._rows = count, batch_size, rows
+        self._permutation = lru_cache(maxsize=4)(
+            lambda epoch: stream(seed, purpose, epoch).permutation(count)
+        )
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Return the indices of the images in this rank's rows of a step's batch, int64."""
+        first = (step - 1) * self._batch_size
+        numbers = np.arange(first, first + self._batch_size)[self._rows]
+        epochs, positions = np.divmod(numbers, self._count)
+        chosen = [self._permutation(e)[p] for e, p in zip(epochs.tolist(), positions, strict=True)]
+        return np.array(chosen, dtype=np.int64)
+
+
+def fetcher(pixels: torch.Tensor, indices: ShuffledIndices, device: torch.device) -> FetchBatch:
+    """Return what gives the images of a step: from the device if they fit, else prefetched."""
+    if device.type == "cpu":
+        return direct_fetch(pixels, indices)
+    if choose_storage(pixels.nbytes, free_device_memory(device), 0) == "device":
+        return direct_fetch(pixels.to(device), indices)
+    return PrefetchBatches(pixels, indices, device)
+
+
+class Batches:
+    """The training set, and the batch of any step, which does not depend on where it is kept."""
 
     def __init__(
         self,
@@ -47,7 +83,6 @@ class Batches:
             labels: classes of the images, int64 (N,), if they have any.
             source_images: images that the generator starts from, if any, uint8 (M, 3, h, w).
         """
-        self._count = len(pixels)
         self._device = device
         self._batch_size = config.training.batch_size
         self._rows = rows
@@ -55,33 +90,31 @@ class Batches:
         self._augment = Augmentation(config.data, self._seed)
         self._labels = labels
         self._draws = draws
-        images = TrainingImages(self._first_real_images, device, source_images)
-        self._inputs = family_of(config).inputs(config, images)
-        self._permutation = lru_cache(maxsize=4)(self._draw_permutation)
-        self._images = self._fetcher(pixels)
+        size, seed = self._batch_size, self._seed
+        self._indices = ShuffledIndices(len(pixels), size, rows, seed, "order")
+        self._images = fetcher(pixels, self._indices, device)
         self._pixels = pixels
+        self._inputs = family_of(config).inputs(config, self._training_images(source_images))
 
-    def _fetcher(self, pixels: torch.Tensor) -> FetchBatch:
-        if self._device.type == "cpu":
-            return direct_fetch(pixels, self._indices)
-        if choose_storage(pixels.nbytes, free_device_memory(self._device), 0) == "device":
-            return direct_fetch(pixels.to(self._device), self._indices)
-        return PrefetchBatches(pixels, self._indices, self._device)
+    def _training_images(self, source_images: torch.Tensor | None) -> TrainingImages:
+        """Return what the family's inputs may ask for; batches of source images once they do."""
+        if source_images is None:
+            return TrainingImages(self._first_real_images, self._device)
+        count, augment = len(source_images), replace(self._augment, images="source ")
+        indices = ShuffledIndices(
+            count, self._batch_size, self._rows, self._seed, "order of source images"
+        )
+        fetch = cache(lambda: fetcher(source_images, indices, self._device))
+
+        def batch(step: int) -> torch.Tensor:
+            images = fetch()(step).float() / 127.5 - 1
+            return augment(images, step, self._batch_size, self._rows, self._on_device)
+
+        return TrainingImages(self._first_real_images, self._device, source_images, batch)
 
     def _first_real_images(self, count: int) -> torch.Tensor:
         """Return the first images, again from the start if there are fewer."""
-        return self._pixels[torch.arange(count) % self._count].to(self._device)
-
-    def _draw_permutation(self, epoch: int) -> np.ndarray:
-        return stream(self._seed, "order", epoch).permutation(self._count)
-
-    def _indices(self, step: int) -> np.ndarray:
-        """Return the indices of the images in this rank's rows of a step's batch, int64."""
-        first = (step - 1) * self._batch_size
-        numbers = np.arange(first, first + self._batch_size)[self._rows]
-        epochs, positions = np.divmod(numbers, self._count)
-        chosen = [self._permutation(e)[p] for e, p in zip(epochs.tolist(), positions, strict=True)]
-        return np.array(chosen, dtype=np.int64)
+        return self._pixels[torch.arange(count) % len(self._pixels)].to(self._device)
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of step number `step`, counted from 1, or this rank's rows of it."""
