@@ -84,8 +84,8 @@ def test_json_on_standard_output_is_one_object_and_nothing_else(tmp_path: Path) 
     for index in range(4):
         draw_landscape(index, size=64).save(folder / f"{index}.png")
     environment = os.environ | {"PAINTER_CACHE": str(tmp_path / "cache")}
-    words = ("score", str(folder), "--reference", str(folder))
-    words += ("--features", "efficientnet-lite0", "--json", "-")
+    words = ["score", str(folder), "--reference", str(folder)]
+    words += ["--features", "efficientnet-lite0", "--json", "-"]
     done = forks.run(forks.painter, *words, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n_generated"] == 4

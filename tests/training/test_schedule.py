@@ -30,6 +30,7 @@ from tests.training.test_training import (
     DATA,
     assert_equal_runs,
     happens_after,
+    timed_by,
     tiny,
     train,
 )
