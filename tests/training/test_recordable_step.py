@@ -163,14 +163,14 @@ def test_the_guard_sees_what_cannot_be_recorded(read: Callable[[torch.Tensor], A
 def test_what_a_recorded_step_looks_at_keeps_its_place() -> None:
     state, _, _ = set_up(config_of("fastgan-adaptive"))
     objective: Any = state.objective
-    strength, anchors = objective.strength, objective.anchors
+    strength, anchors = objective.strength, objective.ema_logits
     objective.follow({name: torch.tensor(1.0) for name in
                       ("d_real_sign", "d_real_logit", "d_fake_logit")}, 4)  # fmt: skip
     assert strength.item() > 0
     state.objective.load_state_dict({"strength": torch.tensor(0.25), "anchors": torch.ones(2)})
     assert (strength.item(), anchors.tolist()) == (0.25, [1.0, 1.0])
     assert objective.strength is strength
-    assert objective.anchors is anchors
+    assert objective.ema_logits is anchors
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
