@@ -12,6 +12,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from kernels.bundle import _packages, pack
 from pipeline.config.schema import BUILT_IN
 from tests.support.kernel_sandbox import KERNEL_LIBRARIES, beyond_kaggles_image
