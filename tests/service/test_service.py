@@ -27,9 +27,8 @@ from pipeline.service.app import HEADERS
 from pipeline.service.inference import InferenceService
 from pipeline.service.server import listen, url_of
 from tests.support import forks
+from tests.support.module_graph import ROOT
 from tests.support.service_helpers import Held, serving, tiny_model, tiny_snapshot
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
