@@ -1,6 +1,7 @@
 """What all tests share: their own cache, no credentials, one thread."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,18 @@ from pipeline.core import user_warnings
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where caches and homes are made: pytest numbers its own by counting all there are."""
+    return tmp_path_factory.mktemp("places")
+
+
 @pytest.fixture(autouse=True)
-def apart_from_the_user(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def apart_from_the_user(monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     """Keep the user's cache, home and Kaggle account out of every test, and what others said."""
     user_warnings.reset_warnings()
-    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("PAINTER_CACHE", tempfile.mkdtemp(prefix="cache-", dir=places))
+    monkeypatch.setenv("HOME", tempfile.mkdtemp(prefix="home-", dir=places))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)

@@ -1,6 +1,7 @@
 """`python -m docs.generator`: write all generated pages, and name those that have changed."""
 
-from docs.generator.pages import PAGES, ROOT
+from docs.generator.pages import PAGES
+from docs.generator.sources import ROOT
 
 
 def main() -> None:

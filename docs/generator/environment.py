@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from docs.generator.markdown import code, document, plain, table
+from docs.generator.sources import ROOT
 
-MAKEFILE = Path(__file__).parent.parent.parent / "Makefile"
+MAKEFILE = ROOT / "Makefile"
 PAINTERS = {
     "PAINTER_CACHE": "Folder for what can be made or downloaded again: Inception weights, features "
     "of reference images, decoded images. By default where the platform keeps caches.",

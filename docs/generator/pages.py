@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from docs.generator import commands, environment, picture, settings
 
-ROOT = Path(__file__).parent.parent.parent
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/commands.md": commands.page,
     "docs/reference/settings.md": settings.page,

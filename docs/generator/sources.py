@@ -8,6 +8,9 @@ import re
 import textwrap
 from functools import cache
 from importlib import import_module, resources
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 
 def first_sentence(thing: object) -> str:

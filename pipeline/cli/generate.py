@@ -131,7 +131,9 @@ def write_images(
     from pipeline.stages.generate import generate, generate_for_run
 
     if run is not None:
-        generate_for_run(run, source, count, seed, output, all_devices(), batch_size, wanted_class)
+        generate_for_run(
+            run, source, loaded, count, seed, output, all_devices(), batch_size, wanted_class
+        )
     else:
         sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class)
         generate(sampler, count, target, output, batch_size)

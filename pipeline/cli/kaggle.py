@@ -23,6 +23,7 @@ from pipeline.cli.options import (
     run_option,
     run_or_file,
     run_seed_options,
+    runs_folder_option,
 )
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import KaggleError, PainterError, RunError
@@ -261,13 +262,7 @@ def submit_anew(
 @click.command()
 @click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
-@click.option(
-    "--folder",
-    type=PathOption,
-    default=Path("runs"),
-    show_default=True,
-    help="Folder in which runs are looked for.",
-)
+@runs_folder_option
 def leaderboard(top: int, page: Path | None, folder: Path) -> None:
     """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
 

@@ -35,6 +35,13 @@ replace_option = click.option(
     "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."
 )
 run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+runs_folder_option = click.option(
+    "--folder",
+    type=PathOption,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which runs are looked for.",
+)
 last_option = click.option(
     "--last", is_flag=True, help="Take the run's last snapshot, not its best."
 )

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import (
-    PathOption,
-    run_option,
-)
+from pipeline.cli.options import run_option, runs_folder_option
 from pipeline.core.errors import PainterError, RunError
 
 
@@ -36,13 +33,7 @@ def report(run_path: Path) -> None:
 
 
 @click.command()
-@click.option(
-    "--folder",
-    type=PathOption,
-    default=Path("runs"),
-    show_default=True,
-    help="Folder in which runs are looked for.",
-)
+@runs_folder_option
 def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""
     from pipeline.reports.listing import list_runs

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.aliases import current_name
 from pipeline.config.config import Config, apply_settings, without_foreign_defaults
 from pipeline.config.schema import all_settings, family_presets, flatten, settings_of
 from pipeline.config.sections import OutputConfig
@@ -15,7 +16,7 @@ from pipeline.core.errors import ConfigError
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `KEY=VALUE`; the value is a TOML literal, or a plain string.
+    """Split `KEY=VALUE` into the current name and the value, a TOML literal or a plain string.
 
     The key may carry its section, as in `training.seed=1`.
 
@@ -32,7 +33,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     section, dot, name = key.strip().rpartition(".")
     if dot:
         flatten({section: {name: value}})
-    return name, value
+    return current_name(name), value
 
 
 def preset_names() -> list[str]:

@@ -240,25 +240,23 @@ def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in sections.items():
         if not isinstance(value, Mapping):
-            _add(found, key, value, saved)
+            _add(found, current_name(key, saved), value)
             continue
         if key not in names:
             raise unknown_setting_error(key, names)
         own = _setting_names(key)
         for name, inner in value.items():
-            if current_name(name, saved=True) not in own:
+            current = current_name(name, saved)
+            if current not in own:
                 raise unknown_setting_error(name, own)
-            _add(found, name, inner, saved)
+            _add(found, current, inner)
     return found
 
 
-def _add(found: dict[str, Any], name: str, value: Any, saved: bool) -> None:
-    current = current_name(name, saved)
-    if current in found and current in RENAMED.values():
-        raise ConfigError(
-            f"{current} is given twice, maybe once under its old name. Leave one out."
-        )
-    found[current] = value
+def _add(found: dict[str, Any], name: str, value: Any) -> None:
+    if name in found and name in RENAMED.values():
+        raise ConfigError(f"{name} is given twice, maybe once under its old name. Leave one out.")
+    found[name] = value
 
 
 def _setting_names(section: str) -> set[str]:

@@ -22,7 +22,7 @@ from pipeline.core.errors import ConfigError, DataError, RunError
 from pipeline.families.registry import make_sampler
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import Sampler
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshot import Snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.system.filesystem import free_disk_space
@@ -111,7 +111,8 @@ class GenerationRecord:
 
 def generate_for_run(
     run: RunFolder,
-    snapshot: Path,
+    path: Path,
+    snapshot: Snapshot,
     count: int,
     seed: int,
     output: OutputConfig,
@@ -126,14 +127,14 @@ def generate_for_run(
     from. For the other parameters see `generate` and `make_sampler`.
 
     Args:
+        path: file of the snapshot, for the record.
         check: takes a zip outside the run folder and a target path, and writes the checked zip
             there. By default the images are written directly.
 
     Raises:
-        RunError: if there is no snapshot.
         ConfigError: if `count` is below 1.
     """
-    sampler = make_sampler(load_snapshot(snapshot), seed, devices, output, wanted_class)
+    sampler = make_sampler(snapshot, seed, devices, output, wanted_class)
     if check is None:
         generate(sampler, count, run.images, output, batch_size)
     else:
@@ -142,7 +143,7 @@ def generate_for_run(
             generate(sampler, count, unchecked, output, batch_size)
             check(unchecked, run.images)
     run.score.unlink(missing_ok=True)
-    write_generation_record(run, snapshot, count, seed, output, wanted_class)
+    write_generation_record(run, path, count, seed, output, wanted_class)
 
 
 def write_generation_record(

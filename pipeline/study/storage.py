@@ -24,6 +24,9 @@ FOLDER, PROCESS, ERROR, RERUN_OF = "folder", "process", "error", "again"
 the number of the trial that it runs again."""
 HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
 """Seconds between a trial's heartbeats, and without one until another machine may rerun it."""
+LOCK_TIMEOUT = 60.0
+"""Seconds for which a worker waits for others that write the same SQLite file. Its own 5 are too
+few where a machine is busy."""
 STARTUP_TRIALS = 5
 """Points of a search that are never pruned, as there are too few others to compare with."""
 _ENVIRONMENT_ERRORS = {
@@ -50,13 +53,17 @@ def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) 
     import optuna
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    sqlite = storage.startswith("sqlite:")
     try:
         if default_file is not None:
             _check_integrity(default_file)
         study: optuna.Study = optuna.create_study(
             study_name=f"{plan.name}-{plan.digest}",
             storage=optuna.storages.RDBStorage(
-                storage, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+                storage,
+                engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT}} if sqlite else {},
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
             ),
             sampler=optuna.samplers.TPESampler(seed=plan.seeds[0]),
             pruner=pruner if plan.pruning else optuna.pruners.NopPruner(),

@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import PainterError, RankLost
 from pipeline.families.registry import makes_images
+from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import generate_for_run
@@ -94,9 +95,10 @@ def train_and_generate(job: Job) -> None:
     if settings.upscaler is not None:
         train_upscaler(job)
         output = replace(output, upscale="learned")
-    chosen = load_snapshot(job.run.best_or_last)
-    log(f"snapshot: {job.run.best_or_last.stem}, at {chosen.images_seen:,} images")
-    generate_images(job, job.run.best_or_last, output)
+    path = job.run.best_or_last
+    snapshot = load_snapshot(path)
+    log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
+    generate_images(job, path, snapshot, output)
     score_if_possible(job)
 
 
@@ -186,12 +188,12 @@ def generate_only(job: Job) -> None:
     path = attached_snapshot(job.inputs, job.settings.attached or "", job.scratch)
     snapshot = load_snapshot(path)
     log(f"snapshot: trained on {snapshot.images_seen:,} images")
-    generate_images(job, path, job.settings.change_output(snapshot.config))
+    generate_images(job, path, snapshot, job.settings.change_output(snapshot.config))
 
 
-def generate_images(job: Job, snapshot: Path, output: OutputConfig) -> None:
+def generate_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) -> None:
     """Generate images and put them in place once all of them have passed the check."""
     count, seed = job.settings.count, job.settings.seed
-    generate_for_run(job.run, snapshot, count, seed, output, job.devices, check=package)
+    generate_for_run(job.run, path, snapshot, count, seed, output, job.devices, check=package)
     megabytes = job.run.images.stat().st_size / 1e6
     log(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")

@@ -19,7 +19,6 @@ from tests.support.factories import Hostile, finished_run
 from tests.support.helpers import TINY_RUN, encoded, fill, pack, painting
 from tests.support.scoring_helpers import QuadrantMeans
 
-ROOT = Path(__file__).parents[2]
 Refused = Callable[..., str]
 
 
@@ -77,6 +76,16 @@ def train(data: Path | str, run: Path | str = "run", *more: str, preset: str = "
     ]  # fmt: skip
 
 
+def command_on(stage: str, source: str, into: str = "data") -> list[str]:
+    """Return the command of a stage that reads `source`."""
+    commands = {
+        "download": ["download", "--source", source, "--data", into],
+        "explore": ["explore", "--data", source],
+        "train": train(source),
+    }
+    return commands[stage]
+
+
 # --- Images
 
 
@@ -85,23 +94,13 @@ def test_an_empty_folder_says_what_was_expected(
     refused: Refused, tmp_path: Path, stage: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    arguments = {
-        "download": ["download", "--source", "empty", "--data", "data"],
-        "explore": ["explore", "--data", "empty"],
-        "train": train("empty"),
-    }
-    message = refused(*arguments[stage])
+    message = refused(*command_on(stage, "empty"))
     assert "empty holds no images; expected files ending in .jpg, .jpeg" in message
 
 
 @pytest.mark.parametrize("stage", ["download", "explore", "train"])
 def test_missing_data_names_the_command_that_brings_them(refused: Refused, stage: str) -> None:
-    arguments = {
-        "download": ["download", "--source", "nowhere", "--data", "data"],
-        "explore": ["explore", "--data", "nowhere"],
-        "train": train("nowhere"),
-    }
-    message = refused(*arguments[stage])
+    message = refused(*command_on(stage, "nowhere"))
     assert "no folder or zip nowhere" in message
     advice = "expected competition, dataset:" if stage == "download" else "painter download"
     assert advice in message
@@ -122,12 +121,7 @@ def test_a_folder_of_unusable_images_names_one_and_the_reason(
 ) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(content)
-    arguments = {
-        "download": ["download", "--source", "bad", "--data", "data"],
-        "explore": ["explore", "--data", "bad"],
-        "train": train("bad"),
-    }
-    message = refused(*arguments[stage])
+    message = refused(*command_on(stage, "bad"))
     assert "1 image file" in message
     assert "a.jpg" in message
     assert reason in message
@@ -150,12 +144,7 @@ def test_a_zip_that_reaches_outside_is_not_unpacked(
     refused: Refused, tmp_path: Path, stage: str
 ) -> None:
     pack(tmp_path / "bad.zip", {"a.jpg": encoded(painting()), "../x.jpg": encoded(painting())})
-    arguments = {
-        "download": ["download", "--source", "bad.zip", "--data", "sub/data"],
-        "explore": ["explore", "--data", "bad.zip"],
-        "train": train("bad.zip"),
-    }
-    message = refused(*arguments[stage])
+    message = refused(*command_on(stage, "bad.zip", "sub/data"))
     assert "'../x.jpg' is a name that leads outside" in message
     assert "Nothing was unpacked" in message
 

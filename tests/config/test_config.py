@@ -13,6 +13,7 @@ from pipeline.config import (
     Config,
     all_settings,
     apply_settings,
+    change_output,
     differences,
     family_names,
     family_settings,
@@ -231,6 +232,13 @@ def test_an_old_spelling_means_the_setting_of_today_and_says_so_once(
     assert config.values()["reconstruction_weight"] == 2.5
     assert resolve("paint64", None, ["training.redrawing_weight=2.5"]) == config
     assert capsys.readouterr().err.count("is called reconstruction_weight now") == 1
+
+
+def test_an_old_spelling_is_no_way_round_what_may_not_change_after_training() -> None:
+    config = load_preset("paint64")
+    for spelling in ("redrawing_weight", "reconstruction_weight"):
+        with pytest.raises(ConfigError, match="reconstruction_weight cannot change after training"):
+            change_output(config, [f"{spelling}=2.5"])
 
 
 def test_saved_old_spellings_load_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:

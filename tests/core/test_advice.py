@@ -13,8 +13,7 @@ from pipeline.core.errors import PainterError
 from pipeline.data.images import open_images
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
-
-ROOT = Path(__file__).parents[2]
+from tests.support.module_graph import ROOT
 
 
 @pytest.mark.parametrize("name", ["runs/my run", "it's", "a;b", "$HOME", "runs/first"])

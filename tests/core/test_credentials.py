@@ -25,7 +25,7 @@ from tests.support.kaggle_server import (
     basic,
     refusal,
 )
-from tests.support.painter_process import ROOT
+from tests.support.module_graph import ROOT
 
 __all__ = ["desk", "painter_process"]  # fixtures
 

@@ -24,7 +24,7 @@ from pipeline.study.plan import load_study
 from pipeline.study.storage import open_study
 from pipeline.system.storage import write_json, write_text
 from tests.support.kaggle_server import KEY, TOKEN, USER, basic
-from tests.support.painter_process import ROOT
+from tests.support.module_graph import ROOT
 
 VARIABLES = ("KAGGLE_API_TOKEN", "KAGGLE_KEY", "KAGGLE_TOKEN")
 PASSWORD = "correct-horse-battery"

@@ -24,9 +24,9 @@ from pipeline.runs.files import read_json
 from pipeline.training.checkpoints import load_state
 from tests.support.helpers import fill
 from tests.support.kernel_sandbox import run_script
+from tests.support.module_graph import ROOT
 from tests.support.painter_process import Done, PainterProcess
 
-ROOT = Path(__file__).parents[2]
 IMAGES = 400
 STEPS = IMAGES // 4
 TINY = (

@@ -12,6 +12,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from kernels.bundle import _packages, pack
 from pipeline.config.schema import BUILT_IN
 from tests.support.kernel_sandbox import KERNEL_LIBRARIES, beyond_kaggles_image
@@ -245,6 +247,7 @@ print("packed", archive.package(run / "images.zip", run / "images.zip"))
 """
 
 
+@pytest.mark.slow  # a new interpreter; that of tests/kernels/test_bundle.py shows it of the bundle
 def test_train_generate_and_package_run_with_nothing_but_kaggles_libraries(tmp_path: Path) -> None:
     from pipeline.data.synthetic_landscapes import draw_landscape
 

@@ -16,7 +16,6 @@ from pipeline.config import all_settings, preset_names
 from pipeline.study.plan import load_study, study_names
 from tests.support.documents import (
     FENCE,
-    ROOT,
     anchors,
     code_of,
     command_lines,
@@ -26,6 +25,7 @@ from tests.support.documents import (
     links,
     pages,
 )
+from tests.support.module_graph import ROOT
 
 PAGES = pages()
 CODE = "\n".join(code for text in PAGES.values() for code in code_of(text))

@@ -3,11 +3,10 @@
 import os
 import subprocess
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.module_graph import ROOT
 
 
 def commands(*words: str) -> list[str]:

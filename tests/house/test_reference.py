@@ -17,7 +17,8 @@ import pytest
 from docs.generator import commands, environment, picture, settings
 from docs.generator.__main__ import main
 from docs.generator.markdown import link, plain, table
-from docs.generator.pages import PAGES, ROOT
+from docs.generator.pages import PAGES
+from docs.generator.sources import ROOT
 from pipeline import __version__
 from pipeline.cli import cli
 from pipeline.config import settings_of

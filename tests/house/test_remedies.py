@@ -9,8 +9,8 @@ import click
 import pytest
 
 from tests.house.test_documentation import every_command
+from tests.support.module_graph import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMMANDS = dict(every_command())
 OPTION = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*")
 COMMAND = re.compile(rf"\bpainter ({'|'.join(sorted(COMMANDS, reverse=True))})\b([^`]*)")

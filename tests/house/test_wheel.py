@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import painter
+from tests.support.module_graph import ROOT
 
-ROOT = Path(__file__).parents[2]
 PARTS = ("pipeline", "submission", "kernels", "pretrained")
 BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('built'))"
 RUN = (

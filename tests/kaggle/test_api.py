@@ -30,8 +30,8 @@ from tests.support.kaggle_server import (
     refusal,
     too_many,
 )
+from tests.support.module_graph import ROOT
 
-ROOT = Path(__file__).parents[2]
 SLUG = "gan-getting-started"
 DOWNLOAD = f"{COMPETITIONS}/DownloadDataFiles"
 PAGE = Reply(b"<!doctype html><title>Kaggle</title>", headers=HTML)

@@ -37,8 +37,8 @@ from tests.support.kaggle_server import (
     web_page,
 )
 from tests.support.kaggle_state import COMPETITION, Held, KernelVersion, Really, Refused, Scripted
+from tests.support.module_graph import ROOT
 
-ROOT = Path(__file__).parents[2]
 NAME = "alice/monet-train"
 STATUS = f"{KERNELS}/GetKernelSessionStatus"
 

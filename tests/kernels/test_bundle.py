@@ -31,9 +31,9 @@ from tests.support import factories
 from tests.support.helpers import fill
 from tests.support.helpers import pack as pack_zip
 from tests.support.kernel_sandbox import code_of, run_script, start_script
+from tests.support.module_graph import ROOT
 from tests.support.scoring_helpers import batch, write_random_inception
 
-ROOT = Path(__file__).parents[2]
 PACKED = ("pipeline", "submission")
 TINY = factories.TINY | {
     "images": 8,

@@ -273,13 +273,18 @@ def test_a_silent_server_is_given_up_on(tmp_path: Path) -> None:
         assert_refused(url, tmp_path, "timed out", timeout=0.05)
 
 
+def released_weights(server: Server, cache: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Return the weights that are released on the server, once they are in the cache."""
+    patch.setenv("PAINTER_CACHE", str(cache))
+    patch.setattr(weights, "INCEPTION_URL", server.url("whole"))
+    patch.setattr(weights, "RELEASED_HASH_PREFIX", DIGEST[:8])
+    return inception_weights()
+
+
 def test_the_released_weights_are_fetched_once(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights, "INCEPTION_URL", server.url("whole"))
-    monkeypatch.setattr(weights, "RELEASED_HASH_PREFIX", DIGEST[:8])
-    first = inception_weights()
+    first = released_weights(server, tmp_path, monkeypatch)
     assert first.read_bytes() == CONTENT
     assert first.is_relative_to(tmp_path)
     assert inception_weights() == first
@@ -289,10 +294,7 @@ def test_the_released_weights_are_fetched_once(
 def test_weights_that_were_damaged_in_the_cache_are_fetched_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path))
-    monkeypatch.setattr(weights, "INCEPTION_URL", server.url("whole"))
-    monkeypatch.setattr(weights, "RELEASED_HASH_PREFIX", DIGEST[:8])
-    first = inception_weights()
+    first = released_weights(server, tmp_path, monkeypatch)
     first.write_bytes(CONTENT[:-1])
     assert inception_weights().read_bytes() == CONTENT
 

@@ -26,9 +26,9 @@ from pipeline.service.admission import Capacity
 from pipeline.service.app import HEADERS
 from pipeline.service.inference import InferenceService
 from pipeline.service.server import listen, url_of
+from tests.support import forks
+from tests.support.module_graph import ROOT
 from tests.support.service_helpers import Held, serving, tiny_model, tiny_snapshot
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -301,16 +301,17 @@ def snapshot(tmp_path: Path) -> Path:
 
 
 def test_the_command_says_where_it_is_serves_and_ends_with_ctrl_c(snapshot: Path) -> None:
-    process = start(["-m", "pipeline", "serve", "--snapshot", str(snapshot), "--port", "0"])
+    words = ("serve", "--snapshot", str(snapshot), "--port", "0")
+    process = forks.Process(forks.painter, *words, cwd=snapshot.parent, env=os.environ)
     assert process.stdout
-    said = process.stdout.readline()
+    said = process.stdout.readline().decode()
     assert said.startswith("tiny at http://127.0.0.1:")
     url = said.split()[2]
     assert httpx.get(f"{url}v1/model", timeout=60).json()["images_seen"] == 5
-    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert err == "threads: 1 thread, as OMP_NUM_THREADS says\n"
+    assert err == b"threads: 1 thread, as OMP_NUM_THREADS says\n"
 
 
 def test_a_taken_port_is_one_clear_message(

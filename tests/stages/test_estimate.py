@@ -30,9 +30,9 @@ from pipeline.training import loop
 from pipeline.training.budget import Budget
 from tests.support.factories import CPU, noise_paintings
 from tests.support.helpers import TINY_RUN, fill
+from tests.support.module_graph import ROOT
 from tests.training.test_training import DATA, tiny
 
-ROOT = Path(__file__).parents[2]
 MADE_UP = Estimate(6, 0.5, 64, 10**9, 9 * 10**7, 10**7, (10, 20))
 """128 images a second."""
 

@@ -20,7 +20,7 @@ from pipeline.families.registry import build_generator
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import save_snapshot
+from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import generate as stage
 from pipeline.stages.generate import generate, generate_for_run, read_generation_record
@@ -319,10 +319,15 @@ def run(tmp_path: Path) -> RunFolder:
     return folder
 
 
+def generate_three(run: RunFolder) -> None:
+    snapshot = load_snapshot(run.snapshot)
+    generate_for_run(run, run.snapshot, snapshot, 3, 7, TINY.output, CPU)
+
+
 def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
     assert read_generation_record(run) is None
     run.score.write_text("{}")
-    generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
+    generate_three(run)
     made = read_generation_record(run)
     assert made is not None
     assert (made.count, made.seed, made.output["output_size"]) == (3, 7, 64)
@@ -331,10 +336,10 @@ def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
 
 
 def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
-    generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
+    generate_three(run)
     run.images.write_bytes(run.images.read_bytes() + b"0")
     assert read_generation_record(run) is None
-    generate_for_run(run, run.snapshot, 3, 7, TINY.output, CPU)
+    generate_three(run)
     run.generation_record.write_text("{")
     assert read_generation_record(run) is None
 

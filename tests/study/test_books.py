@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig
@@ -15,7 +16,7 @@ from pipeline.stages.generate import write_generation_record
 from pipeline.study.executor import LocalExecutor
 from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
 from pipeline.study.restore import restore_trials
-from pipeline.study.storage import open_study
+from pipeline.study.storage import LOCK_TIMEOUT, open_study
 from pipeline.system.storage import file_sha256, write_json
 from tests.support.helpers import encoded, fill, pack, painting
 
@@ -213,6 +214,22 @@ def test_what_deleting_would_not_mend_is_not_to_be_deleted(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="unable to open") as told:
         open_study(plan, url, file)
     assert "delete" not in str(told.value)
+
+
+def test_a_worker_waits_for_another_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LOCK_TIMEOUT >= 30  # SQLite's own 5 seconds are over where other work holds the cores
+    monkeypatch.setattr("pipeline.study.storage.LOCK_TIMEOUT", 0.01)
+    plan, file, url = books(tmp_path)
+    study = open_study(plan, url, file)
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageInternalError):  # as soon as the time that is set is over
+            study.enqueue_trial({})
+        other.rollback()
+    study.enqueue_trial({})
+    assert len(study.trials) == 1
 
 
 def test_a_storage_that_was_named_is_not_said_to_be_worthless(tmp_path: Path) -> None:

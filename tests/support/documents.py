@@ -1,9 +1,9 @@
 """The pages of the documentation, and what stands in them."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.module_graph import ROOT
+
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 

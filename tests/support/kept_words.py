@@ -10,7 +10,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.support.documents import FENCE, ROOT, code_of, inline_code, pages
+from tests.support.documents import FENCE, code_of, inline_code, pages
+from tests.support.module_graph import ROOT
 
 README_OF_0_1_0 = ROOT / "tests" / "fixtures" / "0.1.0" / "README.md"
 

@@ -32,15 +32,21 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imported(path: Path, everywhere: bool = True) -> Iterator[str]:
-    """Yield the names of the modules that a file imports: anywhere, or at its top level alone."""
+def _import_statements(path: Path, everywhere: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield modules that are imported, each with what is taken from it, if that is named."""
     tree = tree_of(path)
     for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, []) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield node.module or ""
+            yield node.module or "", [alias.name for alias in node.names]
+
+
+def imported(path: Path, everywhere: bool = True) -> Iterator[str]:
+    """Yield the names of the modules that a file imports: anywhere, or at its top level alone."""
+    for name, _ in _import_statements(path, everywhere):
+        yield name
 
 
 def roots(path: Path, everywhere: bool = True) -> set[str]:
@@ -67,14 +73,9 @@ def at_the_top() -> Graph:
 
 def needed(path: Path, everywhere: bool = True) -> Iterator[str]:
     """Yield the modules that a file imports; `from a.b import c` is `a.b.c` if that is one."""
-    tree = tree_of(path)
-    for node in ast.walk(tree) if everywhere else tree.body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield whole if whole in modules() else node.module or ""
+    for name, members in _import_statements(path, everywhere):
+        wholes = [f"{name}.{member}" for member in members]
+        yield from (whole if whole in modules() else name for whole in wholes or [name])
 
 
 def room(module: str) -> str:

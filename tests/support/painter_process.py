@@ -14,7 +14,6 @@ from typing import Any
 
 from tests.support import forks
 
-ROOT = Path(__file__).parents[2]
 SHORT = 0.001
 """The longest pause in seconds."""
 

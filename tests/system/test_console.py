@@ -13,8 +13,8 @@ import pytest
 from pipeline.core.interrupts import exit_when_import_interrupted
 from pipeline.system.console import discard_unwritten, ignore_closed_streams
 from tests.support.helpers import TINY_RUN, fill
+from tests.support.module_graph import ROOT
 
-ROOT = Path(__file__).parents[2]
 COMMAND = f"{sys.executable} -m pipeline"
 
 

@@ -38,9 +38,9 @@ from submission.ledger import Ledger
 from tests.support import factories
 from tests.support.factories import CPU, data_about, finished_run, noise_paintings
 from tests.support.helpers import TINY_RUN, fill
+from tests.support.module_graph import ROOT
 from tests.support.scoring_helpers import QuadrantMeans
 
-ROOT = Path(__file__).parents[2]
 TINY = factories.TINY | {
     "images": 48,
     "log_every": 2,

@@ -35,9 +35,9 @@ from pipeline.training.state import TrainingState
 from tests.support import factories
 from tests.support.factories import CPU, data_about, noise_paintings
 from tests.support.helpers import TINY_RUN, fill
+from tests.support.module_graph import ROOT
 from tests.support.rank_processes import PATIENCE, run_ranks
 
-ROOT = Path(__file__).parents[2]
 TINY = factories.TINY | {
     "batch_size": 6,
     "images": 30,

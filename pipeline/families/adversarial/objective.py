@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -39,7 +39,7 @@ def adversarial_phases(training: AdversarialTraining) -> tuple[Phase, Phase]:
     )
 
 
-class AdversarialPhases:
+class AdversarialPhases(ABC):
     """Dispatches the phases of `adversarial_phases` to the losses of both networks."""
 
     @abstractmethod
