@@ -10,6 +10,7 @@ import click
 from pipeline.cli.options import (
     PathOption,
     options,
+    photo_options,
     run_or_file,
     seed_option,
     snapshot_file,
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
     from pipeline.config import OutputConfig
     from pipeline.models.snapshot import Snapshot
     from pipeline.runs.folder import RunFolder
+    from pipeline.stages.photos import Photos
 
 
 @click.command()
 @options(snapshot_options)
-@click.option("--count", type=int, default=7000, show_default=True, help="Number of images.")
+@options(photo_options)
+@click.option("--count", type=int, help="Number of images [default: 7000, or one for each photo].")
 @seed_option
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
+@click.option(
+    "--size",
+    type=int,
+    help="Side of the images in pixels [default: the snapshot's; with photos and --out, theirs].",
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
 @click.option("--class", "wanted_class", help="Images of this class alone.")
 @click.option("--upscale", help="learned, lanczos, bicubic or bilinear [default: the snapshot's].")
@@ -48,6 +56,8 @@ def generate(
     model: str | None,
     out: Path | None,
     upscaler: Path | None,
+    photos: Path | None,
+    photo_domain: str | None,
     threads: int | None,
     **wanted: Any,
 ) -> None:
@@ -65,11 +75,40 @@ def generate(
     if into_run is not None:
         into_run.check_version()
     check_writable(target)
+    start = photos_to_translate(loaded, run, photos, photo_domain)
+    count = image_count(wanted.pop("count"), start)
     set_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
         rewrite_snapshot(source, loaded)
-    write_images(into_run, source, target, loaded, output, **wanted)
-    click.echo(f"{counted(wanted['count'], 'image')} in {target}")
+    write_images(into_run, source, target, loaded, output, start, count, **wanted)
+    click.echo(f"{counted(count, 'image')} in {target}")
+
+
+def photos_to_translate(
+    loaded: Snapshot, run: RunFolder | None, path: Path | None, domain: str | None
+) -> Photos | None:
+    """Return the photos that a translator starts from; None for a generator from noise."""
+    from pipeline.data.photos import open_photos
+    from pipeline.families.registry import check_photos_fit, takes_photos
+    from pipeline.stages.photos import Photos, photos_of_run
+
+    given = path is not None or domain is not None
+    if takes_photos(loaded.config) and run is not None:
+        return photos_of_run(run, path, domain)
+    check_photos_fit(loaded.config, given)
+    return None if path is None else Photos.of(open_photos(path, domain), path)
+
+
+def image_count(wanted: int | None, photos: Photos | None) -> int:
+    """Return the number of images, validated."""
+    from pipeline.stages.generate import DEFAULT_COUNT, check_count
+
+    default = DEFAULT_COUNT if photos is None else len(photos.images)
+    count = default if wanted is None else wanted
+    check_count(count)
+    if photos is not None:
+        photos.check_count(count)
+    return count
 
 
 def output_target(run: RunFolder | None, out: Path | None, given: str) -> Path:
@@ -89,7 +128,7 @@ def resolve_generation(
     keeps_upscaler: bool,
     assignments: tuple[str, ...],
     upscale: str | None,
-    count: int,
+    size: int | None,
     wanted_class: str | None,
     **_: Any,
 ) -> tuple[Snapshot, OutputConfig]:
@@ -98,17 +137,16 @@ def resolve_generation(
     from pipeline.config import change_output
     from pipeline.models.samplers import class_index
     from pipeline.models.snapshots import load_snapshot, with_upscaler
-    from pipeline.stages.generate import check_count
 
-    if upscale is not None:
-        check_given_once(["upscale"], assignments)
-        assignments = (*assignments, f"upscale={upscale}")
+    for name, value in (("upscale", upscale), ("output_size", size)):
+        if value is not None:
+            check_given_once([name], assignments)
+            assignments = (*assignments, f"{name}={value}")
     loaded = load_snapshot(source)
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
     output = change_output(loaded.config, assignments)
     check_upscale_used(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
-    check_count(count)
     class_index(loaded.config, wanted_class)
     return loaded, output
 
@@ -119,10 +157,13 @@ def write_images(
     target: Path,
     loaded: Snapshot,
     output: OutputConfig,
+    photos: Photos | None,
     count: int,
     seed: int,
     wanted_class: str | None,
     batch_size: int,
+    size: int | None,
+    assignments: tuple[str, ...],
     **_: Any,
 ) -> None:
     """Generate the images; for a run, write its generation record too."""
@@ -132,8 +173,20 @@ def write_images(
 
     if run is not None:
         generate_for_run(
-            run, source, loaded, count, seed, output, all_devices(), batch_size, wanted_class
+            run,
+            source,
+            loaded,
+            count,
+            seed,
+            output,
+            all_devices(),
+            batch_size,
+            wanted_class,
+            photos=photos,
         )
-    else:
-        sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class)
-        generate(sampler, count, target, output, batch_size)
+        return
+    sized = size is not None or any(text.startswith("output_size") for text in assignments)
+    keep_size = photos is not None and not sized
+    images = None if photos is None else photos.images
+    sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class, images, keep_size)
+    generate(sampler, count, target, output, batch_size, keep_size)

@@ -31,6 +31,14 @@ domain_option = click.option(
     "--domain",
     help="Folder of the data to use, by name or path [default: monet_jpg among several].",
 )
+photo_options = [
+    click.option(
+        "--photos", type=PathOption, help="Folder or zip of photos, for a model that translates."
+    ),
+    click.option(
+        "--photo-domain", help="Folder of these to use [default: photo_jpg among several]."
+    ),
+]
 replace_option = click.option(
     "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."
 )

@@ -13,6 +13,7 @@ from pipeline.cli.options import (
     data_option,
     domain_option,
     options,
+    photo_options,
     run_option,
     run_or_file,
     run_seed_options,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.command()
 @data_option
 @domain_option
+@options(photo_options)
 @run_option
 @options(config_options)
 @click.option("--minutes", type=float, help="Training time over all sessions; fractions allowed.")
@@ -79,6 +81,8 @@ def plan_of(
     assignments: tuple[str, ...],
     earlier_path: Path | None,
     generator_path: Path | None,
+    photos: Path | None,
+    photo_domain: str | None,
     threads: int | None,
     **given: Any,
 ) -> TrainingPlan:
@@ -94,6 +98,8 @@ def plan_of(
         domain=domain,
         earlier=None if earlier_path is None else RunFolder(earlier_path),
         generator=None if generator_path is None else run_or_file(generator_path),
+        photos=photos,
+        photo_domain=photo_domain,
         threads=threads,
     )
 

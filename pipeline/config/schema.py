@@ -38,6 +38,7 @@ BUILT_IN = {
     "fully-connected": "pipeline.families.fully_connected",
     "fastgan": "pipeline.families.fastgan",
     "upscaler": "pipeline.families.upscaler",
+    "cyclegan": "pipeline.families.cyclegan",
 }
 """Module of each family that comes with painter. Imported by name: settings import no family."""
 

@@ -20,6 +20,8 @@ from pipeline.core.errors import DataError
 
 DEFAULT_DOMAIN = "monet_jpg"
 """Selected by default when it lies beside other images, as in the competition's data."""
+PHOTO_DOMAIN = "photo_jpg"
+"""The same for photos that are to be translated."""
 ALL_DOMAINS = "all"
 """The name of no domain: every image."""
 MAX_LISTED = 6
@@ -27,6 +29,19 @@ MAX_LISTED = 6
 
 FolderPath = tuple[str, ...]
 """A folder as the names that lead to it."""
+
+
+@dataclass(frozen=True)
+class DomainChoice:
+    """How a domain is chosen if none is named, and what the option that names one is called."""
+
+    default: str = DEFAULT_DOMAIN
+    """The folder that is selected if it lies beside other images."""
+    option: str = "--domain"
+
+
+REAL_IMAGES = DomainChoice()
+PHOTOS = DomainChoice(PHOTO_DOMAIN, "--photo-domain")
 
 
 @dataclass(frozen=True)
@@ -41,19 +56,22 @@ class DomainSelection:
     """What to tell the user: which folder was selected, or that all are used together."""
 
 
-def select_domain(names: Sequence[str], domain: str | None, label: str) -> DomainSelection:
+def select_domain(
+    names: Sequence[str], domain: str | None, label: str, choice: DomainChoice = REAL_IMAGES
+) -> DomainSelection:
     """Select the images to use.
 
     Args:
         names: of all images, with slashes.
-        domain: a folder at any depth, by its name or by its path; None selects `monet_jpg` if it
-            lies beside other images, else everything; `all` is everything.
+        domain: a folder at any depth, by its name or by its path; None selects the default one if
+            it lies beside other images, else everything; `all` is everything.
         label: where the images are, for messages.
+        choice: the default, and the name of the option in messages.
 
     Raises:
         DataError: if there is no such folder, or several.
     """
-    tree = _Tree(names, label)
+    tree = _Tree(names, label, choice)
     if domain == ALL_DOMAINS:
         return DomainSelection(ALL_DOMAINS, {name: name for name in names}, None)
     folder = tree.default() if domain is None else tree.find(domain)
@@ -106,8 +124,8 @@ def _path(folder: FolderPath) -> str:
 class _Tree:
     """The folders of a set of images."""
 
-    def __init__(self, names: Sequence[str], label: str) -> None:
-        self._label = label
+    def __init__(self, names: Sequence[str], label: str, choice: DomainChoice) -> None:
+        self._label, self._choice = label, choice
         self._total = len(names)
         self._own_counts = Counter(_folder(name) for name in names)
         """Number of images directly in each folder."""
@@ -123,11 +141,10 @@ class _Tree:
         """Return the folder that is selected by default, or None for everything."""
         depth = len(self._wrapper)
         first = {folder[depth] for folder in self._total_counts if len(folder) > depth}
-        if DEFAULT_DOMAIN in first:
-            return (*self._wrapper, DEFAULT_DOMAIN) if len(first) > 1 else None
-        return self._require_unique(
-            [f for f in self._outermost((DEFAULT_DOMAIN,)) if len(f) > depth]
-        )
+        default = self._choice.default
+        if default in first:
+            return (*self._wrapper, default) if len(first) > 1 else None
+        return self._require_unique([f for f in self._outermost((default,)) if len(f) > depth])
 
     def find(self, domain: str) -> FolderPath:
         """Return the folder that is meant: from the top, below the wrapper, or anywhere."""
@@ -153,9 +170,10 @@ class _Tree:
     def _require_unique(self, found: Sequence[FolderPath]) -> FolderPath | None:
         if len(found) > 1:
             folders = [f"{_path(folder)} ({self._total_counts[folder]:,})" for folder in found]
+            option = self._choice.option
             raise DataError(
                 f"{self._label} holds several folders that may be meant: {_join_names(folders)} "
-                f"images. Say which: --domain {quoted(_path(found[0]))}, or --domain {ALL_DOMAINS}."
+                f"images. Say which: {option} {quoted(_path(found[0]))}, or {option} {ALL_DOMAINS}."
             )
         return found[0] if found else None
 
@@ -178,8 +196,8 @@ class _Tree:
         others = {f: n for f, n in self._own_counts.items() if f[: len(folder)] != folder}
         return (
             f"{self._label}: {counted(self._total_counts[folder], 'image')} from {_path(folder)}, "
-            f"{aside:,} left aside ({self._describe_counts(others)}); --domain names another "
-            f"folder, or {ALL_DOMAINS}."
+            f"{aside:,} left aside ({self._describe_counts(others)}); {self._choice.option} names "
+            f"another folder, or {ALL_DOMAINS}."
         )
 
     def describe_all(self) -> str | None:

@@ -27,7 +27,7 @@ from pipeline.core.user_warnings import warn_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
 from pipeline.data.decoding import MIN_SIDE, decode_rgb, resize_and_crop
-from pipeline.data.domains import select_domain
+from pipeline.data.domains import REAL_IMAGES, DomainChoice, select_domain
 from pipeline.data.formats import IMAGE_SUFFIXES, is_image_name
 from pipeline.data.listing import list_files
 from pipeline.data.pixels import (
@@ -82,7 +82,9 @@ class ImageSet:
         return replace(self, names=tuple(names))
 
 
-def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> ImageSet:
+def open_images(
+    path: Path, domain: str | None = None, quiet: bool = False, choice: DomainChoice = REAL_IMAGES
+) -> ImageSet:
     """Open a folder or zip of images, or an array of them.
 
     What is selected or skipped is reported in a line on standard error.
@@ -93,6 +95,7 @@ def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> I
         domain: a folder of it to select, by name or path, at any depth; by default `monet_jpg` if
             it lies beside other images, else everything; `all` selects everything too.
         quiet: print no messages, as where `path` is only tried.
+        choice: which folder is selected in place of `monet_jpg`.
 
     Raises:
         DataError: if there is no such path, no image in it, no such domain or several, or if the
@@ -114,7 +117,7 @@ def open_images(path: Path, domain: str | None = None, quiet: bool = False) -> I
             f"{path} holds no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}. "
             f"{opened.describe_others()}`painter download --source SOURCE` fetches some."
         )
-    images, message = _select_domain(opened.images, domain)
+    images, message = _select_domain(opened.images, domain, choice)
     if not quiet:
         for text in filter(None, [message, *opened.describe_skipped()]):
             warn_once(text)
@@ -143,9 +146,11 @@ class _Opened:
         return f"Found instead: {found}. " if found else ""
 
 
-def _select_domain(images: ImageSet, domain: str | None) -> tuple[ImageSet, str | None]:
+def _select_domain(
+    images: ImageSet, domain: str | None, choice: DomainChoice
+) -> tuple[ImageSet, str | None]:
     """Return the images to use, and the message that says which."""
-    selection = select_domain(images.names, domain, images.label)
+    selection = select_domain(images.names, domain, images.label, choice)
     names = tuple(selection.stored)
     if all(name == stored for name, stored in selection.stored.items()):
         return replace(images, names=names, domain=selection.domain), selection.message

@@ -151,6 +151,9 @@ class Family:
     inputs: Callable[[Config, TrainingImages], Inputs]
     sampler: Callable[..., Sampler] | None = None
     """Takes snapshot, seed, devices, output and wanted class; None if it needs others' images."""
+    translator: Callable[..., Sampler] | None = None
+    """Takes snapshot, devices, output, the photos and whether they keep their size; None if its
+    generator does not start from photos (images of a source domain)."""
     upscaler: Callable[..., Upscaler] | None = None
     """Takes a snapshot, a device, the side of the small images; None if it is no upscaler."""
     latents: Callable[[Config], LatentDistribution] | None = None

@@ -9,12 +9,13 @@ from torch import nn
 
 from pipeline.config import Config, OutputConfig, family_settings, register_settings
 from pipeline.core.errors import ConfigError
+from pipeline.data.images import ImageSet
 from pipeline.families.family import Family, Upscaler
 from pipeline.families.noise.distributions import LatentDistribution
 from pipeline.models.builders import Builder, register_builder
 from pipeline.models.builders import build_generator as build_generator  # noqa: PLC0414 - also known here
 from pipeline.models.builders import is_upscaler as is_upscaler  # noqa: PLC0414 - the same
-from pipeline.models.samplers import Sampler
+from pipeline.models.samplers import Sampler, class_index
 from pipeline.models.snapshot import Snapshot
 
 _FAMILIES: dict[str, Family] = {}
@@ -52,6 +53,8 @@ def make_sampler(
     devices: torch.device | Sequence[torch.device],
     output: OutputConfig | None = None,
     wanted_class: str | None = None,
+    photos: ImageSet | None = None,
+    keep_size: bool = False,
 ) -> Sampler:
     """Return the sampler of a snapshot, of whatever family.
 
@@ -61,14 +64,22 @@ def make_sampler(
         devices: where the generator runs.
         output: size, filter and more; by default those of the snapshot.
         wanted_class: the class of all images; by default any.
+        photos: what a translator starts from: image i is the translation of photo i, and beyond
+            the last photo of their mirror images. All can be decoded.
+        keep_size: translations have the size of their photo, not that of `output`.
 
     Raises:
-        ConfigError: if the family generates no images of its own, or has no such class.
+        ConfigError: if the family generates no images of its own, has no such class, starts from
+            photos and is given none, or is given photos and starts from noise.
     """
     check_makes_images(snapshot.config)
-    make = family_of(snapshot.config).sampler
-    assert make is not None
-    return make(snapshot, seed, devices, output, wanted_class)
+    check_photos_fit(snapshot.config, photos is not None)
+    family = family_of(snapshot.config)
+    if family.translator is not None:
+        class_index(snapshot.config, wanted_class)
+        return family.translator(snapshot, devices, output, photos, keep_size)
+    assert family.sampler is not None
+    return family.sampler(snapshot, seed, devices, output, wanted_class)
 
 
 def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[Upscaler]:
@@ -91,7 +102,30 @@ def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
 
 def makes_images(config: Config) -> bool:
     """Tell whether a family generates images of its own, and does not only upscale others'."""
-    return family_of(config).sampler is not None
+    return family_of(config).sampler is not None or takes_photos(config)
+
+
+def takes_photos(config: Config) -> bool:
+    """Tell whether a family's generator starts from photos, the images of a source domain."""
+    return family_of(config).translator is not None
+
+
+def check_photos_fit(config: Config, given: bool) -> None:
+    """Check that photos are given where a generator starts from photos, and nowhere else.
+
+    Raises:
+        ConfigError: if they are missing or of no use.
+    """
+    if takes_photos(config) and not given:
+        raise ConfigError(
+            f"Family {config.family!r} translates photos, and there are none. "
+            "Say where they are: --photos FOLDER_OR_ZIP."
+        )
+    if given and not takes_photos(config):
+        raise ConfigError(
+            f"Photos are given, and family {config.family!r} does not start from any: it is no "
+            "translator. Leave --photos out, or take one, such as --model photo2monet."
+        )
 
 
 def latents_of(config: Config) -> LatentDistribution:

@@ -195,6 +195,11 @@ class RunFolder:
         if (before and before.sha256) != (now and now.sha256):
             paths = [by.path if by else "none" for by in (before, now)]
             changed.append(f"generator: {paths[0]} in the run, {paths[1]} now")
+        if (old.photos and old.photos.content_hash) != (data.photos and data.photos.content_hash):
+            counts = [
+                f"{p.count:,} from {p.path}" if p else "none" for p in (old.photos, data.photos)
+            ]
+            changed.append(f"photos: {counts[0]} in the run, {counts[1]} now")
         if changed:
             raise RunError(
                 f"{self.path} holds a run with other settings:\n  "

@@ -19,6 +19,17 @@ class GeneratorRecord:
 
 
 @dataclass(frozen=True)
+class PhotosRecord:
+    """Photos that a generator starts from: the images of the source domain."""
+
+    path: str
+    domain: str | None
+    """None where they have no domains."""
+    count: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """The images of a training, including those that are held out."""
 
@@ -29,6 +40,8 @@ class TrainingData:
     content_hash: str
     generator: GeneratorRecord | None = None
     """Of an upscaler that is trained on generated images too."""
+    photos: PhotosRecord | None = None
+    """Of a translator."""
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> TrainingData:
@@ -37,11 +50,15 @@ class TrainingData:
         Raises:
             TypeError: if something is missing or of another type.
         """
-        generator = saved.get("generator")
-        record = from_json(GeneratorRecord, generator) if isinstance(generator, Mapping) else None
-        return from_json(cls, {**saved, "generator": record})
+        records = {"generator": GeneratorRecord, "photos": PhotosRecord}
+        inner: dict[str, Any] = {
+            name: from_json(record, saved[name])
+            for name, record in records.items()
+            if isinstance(saved.get(name), Mapping)
+        }
+        return from_json(cls, {**saved, **dict.fromkeys(records), **inner})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object for provenance.json; `generator` only if there is one."""
-        saved = asdict(self)
-        return saved if self.generator else {k: v for k, v in saved.items() if k != "generator"}
+        """Return the object for provenance.json; `generator` and `photos` only if there are any."""
+        optional = ("generator", "photos")
+        return {k: v for k, v in asdict(self).items() if k not in optional or v is not None}

@@ -25,6 +25,7 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.stages.photos import Photos
 from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
 from pipeline.system.parallel import map_in_order, usable_cores
@@ -32,12 +33,19 @@ from pipeline.system.storage import file_sha256, write_json
 
 DEFAULT_COUNT = 7000
 DEFAULT_BATCH = 64
+LARGE_FILE = 20 * 2**20
+"""Bytes; more than a translated photo takes as a JPEG."""
 SIZE_SAMPLES = 16
 """Images that are encoded to estimate the size of all."""
 
 
 def generate(
-    sampler: Sampler, count: int, out: Path, output: OutputConfig, batch_size: int = DEFAULT_BATCH
+    sampler: Sampler,
+    count: int,
+    out: Path,
+    output: OutputConfig,
+    batch_size: int = DEFAULT_BATCH,
+    any_size: bool = False,
 ) -> None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
 
@@ -51,13 +59,16 @@ def generate(
         out: a name ending in .zip, or a folder.
         output: JPEG quality and chroma subsampling.
         batch_size: images at a time; changes speed and memory, not the images.
+        any_size: the sampler's images are not of the output's size, and may be large: then one at
+            a time.
 
     Raises:
         ConfigError: if `count` is below 1.
         DataError: if `out` is a folder with other files in it, or the disk has no room for so many.
     """
     check_count(count)
-    check_disk_space(sampler, count, out, output)
+    check_disk_space(sampler, count, out, output, any_size)
+    batch_size = 1 if any_size else batch_size
     batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
 
     def encode_batch(indices: range) -> list[bytes]:
@@ -80,13 +91,15 @@ def check_count(count: int) -> None:
         raise ConfigError(f"count is {count}; expected at least 1 image.")
 
 
-def check_disk_space(sampler: Sampler, count: int, out: Path, output: OutputConfig) -> None:
+def check_disk_space(
+    sampler: Sampler, count: int, out: Path, output: OutputConfig, any_size: bool = False
+) -> None:
     """Raise DataError if so many images need more room than the disk has left.
 
     A few are encoded for an estimate, unless there is room for all of them uncompressed.
     """
     free = free_disk_space(out)
-    if count * 3 * output.output_size**2 <= free:
+    if count * (LARGE_FILE if any_size else 3 * output.output_size**2) <= free:
         return
     measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, SIZE_SAMPLES)))]
     needed = count * sum(measured) // len(measured)
@@ -107,6 +120,8 @@ class GenerationRecord:
     seed: int
     output: dict[str, Any]
     wanted_class: str | None = None
+    photos: dict[str, Any] | None = None
+    """Of a translator: image i is that of photo i, then of their mirror images; `PhotosRecord`."""
 
 
 def generate_for_run(
@@ -120,6 +135,7 @@ def generate_for_run(
     batch_size: int = DEFAULT_BATCH,
     wanted_class: str | None = None,
     check: Callable[[Path, Path], object] | None = None,
+    photos: Photos | None = None,
 ) -> None:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
 
@@ -130,11 +146,15 @@ def generate_for_run(
         path: file of the snapshot, for the record.
         check: takes a zip outside the run folder and a target path, and writes the checked zip
             there. By default the images are written directly.
+        photos: what a translator starts from.
 
     Raises:
-        ConfigError: if `count` is below 1.
+        ConfigError: if `count` is below 1, or above what photos there are.
     """
-    sampler = make_sampler(snapshot, seed, devices, output, wanted_class)
+    if photos is not None:
+        photos.check_count(count)
+    images = None if photos is None else photos.images
+    sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
     if check is None:
         generate(sampler, count, run.images, output, batch_size)
     else:
@@ -143,7 +163,7 @@ def generate_for_run(
             generate(sampler, count, unchecked, output, batch_size)
             check(unchecked, run.images)
     run.score.unlink(missing_ok=True)
-    write_generation_record(run, path, count, seed, output, wanted_class)
+    write_generation_record(run, path, count, seed, output, wanted_class, photos)
 
 
 def write_generation_record(
@@ -153,11 +173,15 @@ def write_generation_record(
     seed: int,
     output: OutputConfig,
     wanted_class: str | None = None,
+    photos: Photos | None = None,
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    record = GenerationRecord(*hashes, count, seed, asdict(output), wanted_class)
-    write_json(run.generation_record, asdict(record))
+    record = asdict(GenerationRecord(*hashes, count, seed, asdict(output), wanted_class))
+    del record["photos"]
+    if photos is not None:
+        record["photos"] = asdict(photos.record)
+    write_json(run.generation_record, record)
 
 
 def read_generation_record(run: RunFolder) -> GenerationRecord | None:

@@ -24,6 +24,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
+from pipeline.stages.photos import open_training_photos
 from pipeline.system.storage import check_writable
 from pipeline.system.threads import Threads, set_threads
 from pipeline.training import loop
@@ -47,6 +48,10 @@ class TrainingPlan:
     """The run whose networks and history a new run continues."""
     generator: Path | None = None
     """Snapshot of a generator on whose images an upscaler is trained too."""
+    photos: Path | None = None
+    """Where a translator's photos are; None: among `data`."""
+    photo_domain: str | None = None
+    """Which folder the photos are; None selects the default."""
     threads: int | None = None
     """Processor threads; None uses the run's earlier number, or chooses by the load."""
     device: torch.device = field(default_factory=default_device)
@@ -60,8 +65,11 @@ class OpenedData:
     """That of the plan, with the classes of the data."""
     images: ImageSet
     about: TrainingData
-    """Path, domain, count and content hash of the images, and the generator, for the records."""
-    generator: Snapshot | None
+    """Path, domain, count and content hash of the images, the generator and the photos, for the
+    records."""
+    generator: Snapshot | None = None
+    photos: ImageSet | None = None
+    """Images of a translator's source domain."""
 
 
 @dataclass(frozen=True)
@@ -77,31 +85,48 @@ class PreparedTraining:
     labels: torch.Tensor | None = None
     """Classes of the images, int64 (N,), if the config names classes."""
     source_images: torch.Tensor | None = None
-    """Images of a generator, uint8 (M, 3, s, s), that an upscaler learns from too."""
+    """Images that the generator starts from, uint8 (M, 3, s, s): those of another generator that
+    an upscaler learns from too, or a translator's photos."""
     training: ImageSet | None = None
     """The files of the images."""
     held_out: ImageSet | None = None
+    photos: ImageSet | None = None
+    """The files of a translator's photos."""
     earlier: RunFolder | None = None
     threads: Threads | None = None
     device: torch.device = field(default_factory=default_device)
 
 
 def open_data(plan: TrainingPlan) -> OpenedData:
-    """Open the images, and the generator if there is one, without decoding.
+    """Open the images, the photos of a translator and the generator of an upscaler, undecoded.
 
     Raises:
-        DataError: if there are no such images, or fewer than two classes where classes are needed.
+        DataError: if there are no such images, fewer than two classes where classes are needed, or
+            no photos where a translator needs them.
         RunError: if the generator is missing or damaged.
+        ConfigError: if photos are given, and the family takes none.
     """
     images = open_images(plan.data, plan.domain)
     config = with_class_names(plan.config, images)
     content = content_hash(images)
     about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
+    opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
+    if opened is not None:
+        photos, record = opened
+        return OpenedData(config, images, replace(about, photos=record), photos=photos)
     if plan.generator is None:
-        return OpenedData(config, images, about, None)
+        return OpenedData(config, images, about)
     generator = load_snapshot(plan.generator)
     generator_record = GeneratorRecord(str(plan.generator.resolve()), generator_hash(generator))
     return OpenedData(config, images, replace(about, generator=generator_record), generator)
+
+
+def load_source_images(opened: OpenedData) -> torch.Tensor | None:
+    """Load what a generator starts from: photos, or another generator's images; None for noise."""
+    config = opened.config
+    if opened.photos is not None:
+        return load_images(opened.photos, config.data.image_size).pixels
+    return None if opened.generator is None else generate_inputs(opened.generator, config)
 
 
 def prepare(
@@ -127,7 +152,7 @@ def prepare(
         check_continuation(plan.earlier, plan.run, config, about)
     begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
     threads = set_threads(plan.threads, begun_with)
-    made = None if opened.generator is None else generate_inputs(opened.generator, config)
+    source_images = load_source_images(opened)
     training, held_out = split_holdout(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)
@@ -137,9 +162,10 @@ def prepare(
         images=loaded,
         about=replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0)),
         labels=class_labels(loaded.names, config),
-        source_images=made,
+        source_images=source_images,
         training=training,
         held_out=held_out,
+        photos=opened.photos,
         earlier=plan.earlier,
         threads=threads,
         device=plan.device,
@@ -193,7 +219,12 @@ def validation_score_of(
     if prepared.training is None:
         return "the files of the images are not known"
     return make_validation_score(
-        prepared.config, prepared.training, prepared.held_out, prepared.device, weights
+        prepared.config,
+        prepared.training,
+        prepared.held_out,
+        prepared.device,
+        weights,
+        prepared.photos,
     )
 
 

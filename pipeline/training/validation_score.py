@@ -16,7 +16,8 @@ from torch import nn
 
 from pipeline.config import Config
 from pipeline.core.errors import ScoringError
-from pipeline.data.images import ImageSet
+from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.photos import usable_photos
 from pipeline.families.registry import make_sampler, makes_images
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.snapshot import Snapshot
@@ -37,9 +38,21 @@ class ValidationScore:
     """Scores a generator while it is being trained."""
 
     def __init__(
-        self, config: Config, extractor: Extractor, training: ImageSet, held_out: ImageSet | None
+        self,
+        config: Config,
+        extractor: Extractor,
+        training: ImageSet,
+        held_out: ImageSet | None,
+        photos: ImageSet | None = None,
     ) -> None:
         """Extract the features of the real images, or load them from the cache.
+
+        Args:
+            config: of the training.
+            extractor: of the features.
+            training: the images that are trained on.
+            held_out: those that are not, if there are any.
+            photos: of a translator: as many of them are translated as images are scored.
 
         Raises:
             ScoringError: if there are too few real images to score against.
@@ -47,6 +60,14 @@ class ValidationScore:
         """
         self._config = config
         self._extractor = extractor
+        self._count = config.logging.score_images
+        self._photos = (
+            None
+            if photos is None
+            else usable_photos(photos.subset(spread_evenly(photos.names, self._count)))
+        )
+        if self._photos is not None:
+            self._count = min(self._count, len(self._photos))
         self._training = cached_extract(training, extractor, "features of the training images")
         self._held_out = (
             cached_extract(held_out, extractor, "features of the held-out images")
@@ -74,7 +95,7 @@ class ValidationScore:
         began = time.perf_counter()
         self._generated(generator, device, BENCHMARK_IMAGES)
         seconds_per_image = (time.perf_counter() - began) / BENCHMARK_IMAGES
-        return seconds_per_image * self._config.logging.score_images
+        return seconds_per_image * self._count
 
     def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
         """Return `fid`, `mifid`, `memorization_distance` and `memorized_share`.
@@ -85,7 +106,7 @@ class ValidationScore:
             generator: in evaluation mode.
             device: where it runs.
         """
-        generated = self._generated(generator, device, self._config.logging.score_images)
+        generated = self._generated(generator, device, self._count)
         fid = metrics.frechet_distance(generated.values, self._training.values)
         nearest = metrics.nearest_training(generated.values, self._training.values)
         distance = float(nearest.distances.mean())
@@ -104,7 +125,9 @@ class ValidationScore:
 
     def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
         """Return the features of images as they would be written to a file."""
-        sampler = make_sampler(Snapshot(generator, self._config, 0), SEED, device)
+        snapshot = Snapshot(generator, self._config, 0)
+        sampler = make_sampler(snapshot, SEED, device, photos=self._photos)
+        count = min(count, self._count)
         files: dict[str, bytes] = {}
         for start in range(0, count, BATCH_SIZE):
             for image in sampler(range(start, min(start + BATCH_SIZE, count))):
@@ -119,6 +142,7 @@ def make_validation_score(
     held_out: ImageSet | None,
     device: torch.device,
     weights: Path | None = None,
+    photos: ImageSet | None = None,
 ) -> ValidationScore | str:
     """Return the validation score of a training, or the reason why there is none."""
     if config.logging.score_every is None:
@@ -129,7 +153,7 @@ def make_validation_score(
     if isinstance(found, str):
         return found
     try:
-        return ValidationScore(config, found, training, held_out)
+        return ValidationScore(config, found, training, held_out, photos)
     except Exception as error:  # memory, files, numbers: whatever it is, training needs no score
         return str(error).strip() or type(error).__name__
 

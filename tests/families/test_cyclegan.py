@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.families.cyclegan.buffer import ImageBuffer
-from pipeline.families.cyclegan.networks import (
+from pipeline.families.translation.networks import (
     Discriminator,
     ResNet,
     UNet,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-from pipeline.families.noise.settings import NoiseTraining
+from pipeline.families.adversarial.settings import DiffAugmentTraining
 
 DRAWS = 10
 """Uniform numbers per image: for each augmentation one that decides on it, then its parameters."""
@@ -34,7 +34,7 @@ class DifferentiableAugmentation:
     """Largest shift, as a share of the side; 1/8 in the paper."""
 
     @staticmethod
-    def from_config(training: NoiseTraining) -> DifferentiableAugmentation:
+    def from_config(training: DiffAugmentTraining) -> DifferentiableAugmentation:
         """Build it as the config says."""
         return DifferentiableAugmentation(training.diffaugment, training.diffaugment_translation)
 

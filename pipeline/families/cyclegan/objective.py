@@ -1,4 +1,4 @@
-"""What the four networks of an unpaired translation minimise.
+"""The objective of CycleGAN: the losses of its four networks.
 
 Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks",
 section 3: each direction has an adversarial loss, an image that is translated there and back
@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
 from pipeline.families.adversarial.diffaugment import DRAWS, DifferentiableAugmentation
-from pipeline.families.adversarial.losses import Loss, make_loss
+from pipeline.families.adversarial.losses import Loss
 from pipeline.families.cyclegan.buffer import ImageBuffer
 from pipeline.families.cyclegan.settings import CycleganTraining
 from pipeline.families.family import Batch, Metrics, Networks, Phase
+from pipeline.families.translation.losses import make_source_loss, make_target_loss
 
 BACK_GENERATOR = "back_generator"
 """Translates the target domain's images into the source domain's."""
@@ -31,7 +31,7 @@ REAL, FAKE, FAKE_AGAIN = range(3)
 
 @dataclass(frozen=True)
 class Translated:
-    """What both generators made in a step."""
+    """The output of both generators in a step."""
 
     target: torch.Tensor
     """Of the source images, (n, 3, S, S) in [-1, 1]."""
@@ -69,10 +69,10 @@ class CycleConsistency:
         size, side = training.image_buffer, config.data.image_size
         names = ("target", "source") if size else ()
         return CycleConsistency(
-            make_loss(training),
+            make_target_loss(training),
             make_source_loss(training),
             translation_phases(training),
-            DifferentiableAugmentation(training.diffaugment, training.diffaugment_translation),
+            DifferentiableAugmentation.from_config(training),
             torch.tensor(training.diffaugment_strength, device=device),
             training.cycle_weight,
             training.identity_weight,
@@ -80,7 +80,7 @@ class CycleConsistency:
         )
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the numbers of the augmentation and of the buffers."""
+        """Return the shapes of the numbers of the augmentation and of the image buffers."""
         shapes: dict[str, tuple[int, ...]] = {}
         if self.augment.changes:
             shapes["diffaugment"] = (3, batch_size, DRAWS)
@@ -89,12 +89,12 @@ class CycleConsistency:
         return shapes
 
     def generate(self, networks: Networks, batch: Batch) -> Translated:
-        """Translate both domains' images there, and into their own domain if that is asked for.
+        """Translate both domains' images into the other one, and for identity into their own.
 
-        An image is translated by itself, so that both kinds can go through in one batch.
+        Instance normalisation keeps images apart, so that both go through in one batch.
         """
         there, back = networks["generator"], networks[BACK_GENERATOR]
-        target, source = batch.real, batch.z
+        target, source = batch.real, batch.inputs
         if not self.identity_weight:
             return Translated(there(source), back(target), None, None)
         to_target, same_target = there(torch.cat([source, target])).chunk(2)
@@ -104,7 +104,7 @@ class CycleConsistency:
     def phase_loss(
         self, phase: str, networks: Networks, batch: Batch, generated: Translated
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return the loss of the networks that learn in a phase, and what to log."""
+        """Return the loss of the networks that are updated in a phase, and the metrics to log."""
         if phase == "discriminator":
             return self.discriminators_loss(networks, batch, generated)
         return self.generators_loss(networks, batch, generated)
@@ -112,7 +112,7 @@ class CycleConsistency:
     def discriminators_loss(
         self, networks: Networks, batch: Batch, generated: Translated
     ) -> tuple[torch.Tensor, Metrics]:
-        """Return half the sum of both discriminators' losses, as the paper has it."""
+        """Return half the sum of both discriminators' losses (Zhu et al. 2017, section 4)."""
         fakes = {"target": generated.target.detach(), "source": generated.source.detach()}
         for place, (name, buffer) in enumerate(self.buffers.items()):
             numbers = batch.draws["image buffer"][2 * place : 2 * place + 2]
@@ -121,16 +121,16 @@ class CycleConsistency:
             networks["discriminator"](self._augmented(images, batch, purpose)).float()
             for images, purpose in ((batch.real, REAL), (fakes["target"], FAKE))
         )
-        real_source, fake_source = (
-            networks[SOURCE_DISCRIMINATOR](images).float() for images in (batch.z, fakes["source"])
-        )
+        source_discriminator = networks[SOURCE_DISCRIMINATOR]
+        real_source = source_discriminator(batch.inputs).float()
+        fake_source = source_discriminator(fakes["source"]).float()
         loss = self.loss.discriminator(real, fake)
         loss = loss + self.source_loss.discriminator(real_source, fake_source)
         return loss / 2, {
-            "d_real": self.loss.reading(real.detach()),
-            "d_fake_before": self.loss.reading(fake.detach()),
-            "d_source_real": self.source_loss.reading(real_source.detach()),
-            "d_source_fake": self.source_loss.reading(fake_source.detach()),
+            "d_real": self.loss.mean_output(real.detach()),
+            "d_fake_before": self.loss.mean_output(fake.detach()),
+            "d_source_real": self.source_loss.mean_output(real_source.detach()),
+            "d_source_fake": self.source_loss.mean_output(fake_source.detach()),
         }
 
     def generators_loss(
@@ -138,7 +138,7 @@ class CycleConsistency:
     ) -> tuple[torch.Tensor, Metrics]:
         """Return the weighted sum of both generators' losses."""
         there, back = networks["generator"], networks[BACK_GENERATOR]
-        target, source = batch.real, batch.z
+        target, source = batch.real, batch.inputs
         seen = self._augmented(generated.target, batch, FAKE_AGAIN)
         logits = networks["discriminator"](seen).float()
         source_logits = networks[SOURCE_DISCRIMINATOR](generated.source).float()
@@ -146,7 +146,7 @@ class CycleConsistency:
         cycle = cycle + F.l1_loss(there(generated.source).float(), target)
         loss = self.loss.generator(logits) + self.source_loss.generator(source_logits)
         loss = loss + self.cycle_weight * cycle
-        logged = {"d_fake_after": self.loss.reading(logits.detach()), "cycle": cycle.detach()}
+        logged = {"d_fake_after": self.loss.mean_output(logits.detach()), "cycle": cycle.detach()}
         if generated.same_target is not None and generated.same_source is not None:
             identity = F.l1_loss(generated.same_target.float(), target)
             identity = identity + F.l1_loss(generated.same_source.float(), source)
@@ -158,46 +158,25 @@ class CycleConsistency:
         draws = batch.draws.get("diffaugment")
         return self.augment(images, None if draws is None else draws[purpose], self.strength)
 
-    def follow(self, metrics: Metrics, images: int) -> None:
-        """Adapt nothing."""
+    def update(self, metrics: Metrics, images: int) -> None:
+        """Leave the state as it is."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the buffers."""
+        """Return the images in the buffers."""
         return {name: buffer.images for name, buffer in self.buffers.items()}
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
-        """Take over the buffers."""
+        """Load the images of the buffers."""
         for name, buffer in self.buffers.items():
             if name in saved:
                 buffer.images.copy_(saved[name])
 
 
-@dataclass(frozen=True)
-class TwoHeaded:
-    """The sum of two losses, each on logits of its own: (N, 2, h, w)."""
-
-    first: Loss
-    second: Loss
-
-    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """Return the sum of what both cost the discriminator."""
-        loss = self.first.discriminator(real[:, 0], fake[:, 0])
-        return loss + self.second.discriminator(real[:, 1], fake[:, 1])
-
-    def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return the sum of what both cost the generator."""
-        return self.first.generator(fake[:, 0]) + self.second.generator(fake[:, 1])
-
-    def reading(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the first, as it is logged."""
-        return self.first.reading(logits[:, 0])
-
-
 def translation_phases(training: CycleganTraining) -> tuple[Phase, Phase]:
-    """Return the two phases of a step: both discriminators, then both generators."""
+    """Return the two phases of a step: first both discriminators, then both generators."""
     own, rate = training.discriminator_learning_rate, training.learning_rate
     discriminators = ("discriminator", SOURCE_DISCRIMINATOR)
     return (
         Phase("discriminator", discriminators, rate if own is None else own, short="d"),
-        Phase("generator", ("generator", BACK_GENERATOR), rate, short="g"),
+        Phase("generator", ("generator", BACK_GENERATOR), rate, training.discriminator_steps, "g"),
     )

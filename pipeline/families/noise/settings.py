@@ -12,20 +12,16 @@ from pipeline.config import (
     require_one_of,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.families.adversarial.settings import AdversarialTraining
+from pipeline.families.adversarial.settings import (
+    AdversarialTraining,
+    DiffAugmentTraining,
+    check_channels,
+)
 from pipeline.families.noise.distributions import parse_noise
 
 DISCRIMINATOR_PASSES = ("auto", "separate", "joined")
 DISCRIMINATOR_NORMS = ("batch", "layer", "spectral", "none")
-DIFFAUGMENTS = ("colour", "translation", "cutout")
 NORM = "discriminator_norm"
-
-
-def check_channels(network: NetworkConfig, *names: str) -> None:
-    """Check settings that count channels or numbers of z."""
-    for name in names:
-        value = getattr(network, name)
-        require(1 <= value <= 4096, name, value, "a whole number from 1 to 4096")
 
 
 @dataclass(frozen=True)
@@ -45,16 +41,9 @@ class NoiseNetwork(NetworkConfig):
 
 
 @dataclass(frozen=True)
-class NoiseTraining(AdversarialTraining):
+class NoiseTraining(DiffAugmentTraining):
     """The noise, and what keeps a discriminator from memorising few images."""
 
-    diffaugment: tuple[str, ...] = ()
-    """Augmentations of real and generated images before the discriminator (DiffAugment): colour,
-    translation, cutout."""
-    diffaugment_translation: float = 0.125
-    """Largest shift of `translation`, as a share of the side."""
-    diffaugment_strength: float = 1.0
-    """Probability of each augmentation, for each image."""
     diffaugment_target: float | None = None
     """If given, the strength starts at 0 and adapts to the discriminator's overfitting, so that
     the mean sign of its logits on real images stays here."""
@@ -70,11 +59,8 @@ class NoiseTraining(AdversarialTraining):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        for name in self.diffaugment:
-            require_one_of(DIFFAUGMENTS, "diffaugment", name)
-        for name in ("diffaugment_strength", "diffaugment_target", "diffaugment_translation"):
-            value = getattr(self, name)
-            require(value is None or 0 <= value <= 1, name, value, "from 0 to 1")
+        target = self.diffaugment_target
+        require(target is None or 0 <= target <= 1, "diffaugment_target", target, "from 0 to 1")
         require(self.lecam_weight >= 0, "lecam_weight", self.lecam_weight, "0 or more")
         require(self.diffaugment_ramp >= 1, "diffaugment_ramp", self.diffaugment_ramp, "1 or more")
         parse_noise(self.noise)

@@ -12,8 +12,8 @@ from pipeline.config import (
     require,
 )
 from pipeline.core.errors import ConfigError
-from pipeline.families.adversarial.settings import AdversarialTraining
-from pipeline.families.noise.settings import check_channels, check_patches
+from pipeline.families.adversarial.settings import AdversarialTraining, check_channels
+from pipeline.families.noise.settings import check_patches
 
 UPSCALE_FACTORS = (2, 4)
 

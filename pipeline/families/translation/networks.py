@@ -16,18 +16,19 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
-from pipeline.families.cyclegan.settings import CycleganNetwork
+from pipeline.families.translation.losses import discriminator_heads
+from pipeline.families.translation.settings import TranslationNetwork, TranslationTraining
 
 COLOURS = 3
 SLOPE = 0.2
-"""Of the leaky rectifiers."""
+"""Negative slope of the LeakyReLUs."""
 UNET_WIDTHS = (1, 2, 4, 8, 4, 4, 4)
-"""Channels of a U-Net after each halving, as multiples of the first; the innermost are narrower
-than the paper's 8, which makes it a third of the size."""
+"""Channels of a U-Net's levels as multiples of the first; the innermost are narrower than the
+paper's 8, which makes it a third of the size."""
 DROPOUT_LEVELS = 3
-"""Of the innermost levels of a U-Net's way up, so many drop features in training."""
+"""Innermost levels of a U-Net's decoder that have dropout."""
 INNERMOST_SIDE = 2
-"""Pixels at which a U-Net turns: at 1x1, what normalises each image by itself is constant."""
+"""Side of a U-Net's bottleneck in pixels: at 1x1 instance normalisation gives a constant."""
 
 
 def instance_norm(channels: int) -> nn.InstanceNorm2d:
@@ -44,11 +45,11 @@ class Down(nn.Module):
         self.norm = instance_norm(out_channels) if normalised else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Halve."""
+        """Downsample."""
         return F.leaky_relu(self.norm(self.convolution(x)), SLOPE)
 
 
-def enlarging(channels: int, out_channels: int, upsampling: str, bias: bool) -> nn.Module:
+def upsampling_layer(channels: int, out_channels: int, upsampling: str, bias: bool) -> nn.Module:
     """Return a layer from (N, C, h, w) to (N, D, 2h, 2w).
 
     Args:
@@ -69,12 +70,12 @@ class Up(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, upsampling: str, dropout: float) -> None:
         super().__init__()
-        self.convolution = enlarging(channels, out_channels, upsampling, bias=False)
+        self.convolution = upsampling_layer(channels, out_channels, upsampling, bias=False)
         self.norm = instance_norm(out_channels)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Double."""
+        """Upsample."""
         return F.relu(self.dropout(self.norm(self.convolution(x))))
 
 
@@ -91,7 +92,7 @@ class UNet(nn.Module):
 
         Args:
             widths: channels after each halving.
-            upsampling: see `enlarging`; of all levels.
+            upsampling: see `upsampling_layer`; of all levels.
             dropout: share of the innermost features that is set to zero in training.
         """
         super().__init__()
@@ -105,13 +106,13 @@ class UNet(nn.Module):
             dropped = dropout if level < DROPOUT_LEVELS else 0.0
             self.up.append(Up(channels, skip, upsampling, dropped))
             channels = 2 * skip
-        self.last = enlarging(channels, COLOURS, upsampling, bias=True)
+        self.last = upsampling_layer(channels, COLOURS, upsampling, bias=True)
         self.apply(normal_weights)
 
     @property
     def multiple(self) -> int:
         """Return what the sides of its images are multiples of."""
-        return 2 ** len(self.down)
+        return 1 << len(self.down)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Translate images."""
@@ -138,7 +139,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add what the convolutions see."""
+        """Return x and the change that the convolutions compute."""
         change: torch.Tensor = self.layers(x)
         return x + change
 
@@ -154,7 +155,7 @@ class ResNet(nn.Module):
         Args:
             width: channels at full size; doubled with each of two halvings.
             blocks: residual blocks at a quarter of the size; the paper has 9 for 256 pixels.
-            upsampling: see `enlarging`.
+            upsampling: see `upsampling_layer`.
         """
         super().__init__()
         layers: list[nn.Module] = [_seven_wide(COLOURS, width, bias=False), *_normed(width)]
@@ -163,7 +164,7 @@ class ResNet(nn.Module):
             layers += _normed(2 * channels)
         layers += [Residual(4 * width) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
-            layers += [enlarging(channels, channels // 2, upsampling, bias=False)]
+            layers += [upsampling_layer(channels, channels // 2, upsampling, bias=False)]
             layers += _normed(channels // 2)
         self.layers = nn.Sequential(*layers, _seven_wide(width, COLOURS, bias=True))
         self.apply(normal_weights)
@@ -227,12 +228,30 @@ def unet_widths(width: int, image_size: int) -> list[int]:
     return [width * factor for factor in UNET_WIDTHS[:levels]]
 
 
-def make_generator(config: Config) -> nn.Module:
+def make_generator(config: Config) -> UNet | ResNet:
     """Build the generator that the config names."""
     network = config.network
-    assert isinstance(network, CycleganNetwork)
+    assert isinstance(network, TranslationNetwork)
     width, upsampling = network.generator_channels, network.upsampling
     if network.generator == "resnet":
         return ResNet(width, network.residual_blocks, upsampling)
     widths = unet_widths(width, config.data.image_size)
     return UNet(widths, upsampling, network.generator_dropout)
+
+
+def make_discriminator(config: Config, heads: int = 1) -> Discriminator:
+    """Build a discriminator of patches."""
+    assert isinstance(config.network, TranslationNetwork)
+    return Discriminator(config.network.discriminator_channels, heads)
+
+
+def make_target_discriminator(config: Config) -> Discriminator:
+    """Build the discriminator of the target domain, with as many heads as its loss has."""
+    assert isinstance(config.training, TranslationTraining)
+    return make_discriminator(config, discriminator_heads(config.training))
+
+
+def stride(generator: nn.Module) -> int:
+    """Return what the sides of a generator's images are multiples of."""
+    assert isinstance(generator, UNet | ResNet)
+    return generator.multiple

@@ -1,11 +1,10 @@
-"""What the generators of an unpaired translation start from: a second set of images."""
+"""The inputs of an image translation: batches of a second set of images, the source domain's."""
 
 from __future__ import annotations
 
 import torch
 
 from pipeline.config import Config
-from pipeline.core.errors import ConfigError
 from pipeline.families.family import TrainingImages
 
 
@@ -13,19 +12,11 @@ class TranslationInputs:
     """Real images as they are; the inputs are images of the source domain."""
 
     def __init__(self, config: Config, images: TrainingImages) -> None:
-        """Take both sets of images.
-
-        Raises:
-            ConfigError: if there are no source images.
-        """
-        if images.source_images is None or images.source_batch is None:
-            raise ConfigError(
-                f"Family {config.family!r} translates images, and there are none to translate. "
-                "Name them: `painter train --photos FOLDER_OR_ZIP`."
-            )
-        self._source, self._batch, self._device = (
-            images.source_images, images.source_batch, images.device,
-        )  # fmt: skip
+        """Take both sets of images; the train stage has made sure that there are source images."""
+        assert images.source_images is not None
+        assert images.source_batch is not None
+        self._source, self._batch = images.source_images, images.source_batch
+        self._device = images.device
 
     def real(self, images: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
         """Return the real images, unchanged."""

@@ -1,0 +1,1 @@
+"""What families that translate images of one domain into another share: photos to paintings."""

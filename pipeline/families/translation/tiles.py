@@ -1,0 +1,154 @@
+"""Translating a photo of any size: as a whole, or a large one in overlapping tiles.
+
+Instance normalisation depends on all pixels of what goes through the network: tiles that are
+normalised each by itself differ in tone, and the seams show. So the statistics of a large photo are
+taken once, from the whole photo at a smaller size, and all of its tiles are normalised by them.
+Tiles begin at multiples of the network's stride, where its grids coincide with those of the whole
+photo, and are blended linearly where they overlap.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+
+from pipeline.data.photos import ENLARGED_BELOW
+
+MAX_PIXELS = 2**20
+"""Up to here a photo goes through the network as a whole: about 0.4 GB of memory in float32."""
+TILE_SIDE, OVERLAP = 1024, 256
+"""Pixels; both are multiples of every network's stride."""
+
+Moments = tuple[torch.Tensor, torch.Tensor]
+"""Mean and variance of each channel, (1, C, 1, 1)."""
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+class InstanceStatistics(threading.local):
+    """The statistics of a network's instance normalisations, while they are kept; one a thread."""
+
+    def __init__(self) -> None:
+        """Keep none."""
+        self.moments: dict[nn.Module, Moments] | None = None
+        self.recording = False
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Record the statistics of the first image in this context; apply them to the others."""
+        self.moments, self.recording = {}, True
+        try:
+            yield
+        finally:
+            self.moments, self.recording = None, False
+
+
+class KeptInstanceNorm(nn.Module):
+    """An instance normalisation, by an image's own statistics or by kept ones."""
+
+    def __init__(self, norm: nn.InstanceNorm2d, statistics: InstanceStatistics) -> None:
+        super().__init__()
+        self.norm, self._statistics = norm, statistics
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, C, H, W)."""
+        kept = self._statistics
+        if kept.moments is None:
+            own: torch.Tensor = self.norm(x)
+            return own
+        if kept.recording:
+            variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
+            kept.moments[self] = (mean, variance)
+        mean, variance = kept.moments[self]
+        scale = torch.rsqrt(variance + self.norm.eps) * self.norm.weight[:, None, None]
+        return (x - mean) * scale + self.norm.bias[:, None, None]
+
+
+def keep_statistics(network: nn.Module) -> InstanceStatistics:
+    """Replace all instance normalisations in a network by such that can keep their statistics."""
+    statistics = InstanceStatistics()
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.InstanceNorm2d):
+                setattr(parent, name, KeptInstanceNorm(child, statistics))
+    return statistics
+
+
+def translate(
+    network: Network, statistics: InstanceStatistics, photo: torch.Tensor, multiple: int
+) -> torch.Tensor:
+    """Return the translation of a photo of any size, of the same size.
+
+    Args:
+        network: translates (1, 3, H, W), where H and W are multiples of `multiple`.
+        statistics: what `keep_statistics` of this network returned.
+        photo: (1, 3, h, w) in [-1, 1].
+        multiple: the network's stride.
+    """
+    height, width = photo.shape[2:]
+    if min(height, width) < ENLARGED_BELOW:
+        larger = translate(network, statistics, enlarged(photo), multiple)
+        return F.interpolate(larger, (height, width), mode="bilinear", antialias=True)
+    padded = pad_mirrored(photo, multiple)
+    if padded.shape[2] * padded.shape[3] <= MAX_PIXELS:
+        return network(padded)[:, :, :height, :width]
+    with statistics.kept():
+        network(pad_mirrored(reduced(photo), multiple))
+        statistics.recording = False
+        return in_tiles(network, padded)[:, :, :height, :width]
+
+
+def enlarged(photo: torch.Tensor) -> torch.Tensor:
+    """Return a small photo with a shorter side of `ENLARGED_BELOW`."""
+    height, width = photo.shape[2:]
+    factor = ENLARGED_BELOW / min(height, width)
+    size = (max(ENLARGED_BELOW, round(height * factor)), max(ENLARGED_BELOW, round(width * factor)))
+    return F.interpolate(photo, size, mode="bicubic").clamp(-1, 1)
+
+
+def reduced(photo: torch.Tensor) -> torch.Tensor:
+    """Return a large photo at about `MAX_PIXELS`, or less."""
+    height, width = photo.shape[2:]
+    factor = (MAX_PIXELS / (height * width)) ** 0.5
+    size = (max(ENLARGED_BELOW, int(height * factor)), max(ENLARGED_BELOW, int(width * factor)))
+    return F.interpolate(photo, size, mode="bilinear", antialias=True)
+
+
+def pad_mirrored(photo: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return a photo with sides that are multiples, mirrored at its right and lower edges."""
+    height, width = photo.shape[2:]
+    return F.pad(photo, (0, -width % multiple, 0, -height % multiple), mode="reflect")
+
+
+def in_tiles(network: Network, photo: torch.Tensor) -> torch.Tensor:
+    """Return a photo's translation, blended from overlapping tiles."""
+    height, width = photo.shape[2:]
+    total = torch.zeros_like(photo)
+    weights = torch.zeros(1, 1, height, width, device=photo.device)
+    for top, bottom in spans(height):
+        for left, right in spans(width):
+            tile = network(photo[:, :, top:bottom, left:right].contiguous())
+            weight = ramp(bottom - top)[:, None] * ramp(right - left)[None, :]
+            weight = weight.to(photo.device)
+            total[:, :, top:bottom, left:right] += weight * tile
+            weights[:, :, top:bottom, left:right] += weight
+    return total / weights
+
+
+def spans(length: int) -> list[tuple[int, int]]:
+    """Return where the tiles along one side begin and end; neighbours overlap by `OVERLAP`."""
+    if length <= TILE_SIDE:
+        return [(0, length)]
+    step = TILE_SIDE - OVERLAP
+    starts = range(0, length - OVERLAP, step)
+    return [(start, min(start + TILE_SIDE, length)) for start in starts]
+
+
+def ramp(length: int) -> torch.Tensor:
+    """Return weights that grow from both ends of a tile over `OVERLAP` pixels, (length,)."""
+    place = torch.arange(length) + 0.5
+    return torch.minimum(place, length - place).div(OVERLAP).clamp(max=1)
