@@ -97,7 +97,7 @@ def translate(
     if padded.shape[2] * padded.shape[3] <= MAX_PIXELS:
         return network(padded)[:, :, :height, :width]
     with statistics.kept():
-        network(pad_mirrored(reduced(photo), multiple))
+        network(reduced(photo, multiple))
         statistics.recording = False
         return in_tiles(network, padded)[:, :, :height, :width]
 
@@ -110,11 +110,15 @@ def enlarged(photo: torch.Tensor) -> torch.Tensor:
     return F.interpolate(photo, size, mode="bicubic").clamp(-1, 1)
 
 
-def reduced(photo: torch.Tensor) -> torch.Tensor:
-    """Return a large photo at about `MAX_PIXELS`, or less."""
+def reduced(photo: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return a large photo at about `MAX_PIXELS` or less, with sides that are multiples.
+
+    It is stretched a little rather than padded, which would change its statistics.
+    """
     height, width = photo.shape[2:]
     factor = (MAX_PIXELS / (height * width)) ** 0.5
-    size = (max(ENLARGED_BELOW, int(height * factor)), max(ENLARGED_BELOW, int(width * factor)))
+    down, across = (max(1, int(side * factor / multiple)) for side in (height, width))
+    size = (down * multiple, across * multiple)
     return F.interpolate(photo, size, mode="bilinear", antialias=True)
 
 
