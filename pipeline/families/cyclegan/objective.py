@@ -15,18 +15,16 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
-from pipeline.families.adversarial.diffaugment import DRAWS, DifferentiableAugmentation
 from pipeline.families.adversarial.losses import Loss
 from pipeline.families.cyclegan.buffer import ImageBuffer
 from pipeline.families.cyclegan.settings import CycleganTraining
 from pipeline.families.family import Batch, Metrics, Networks, Phase
-from pipeline.families.translation.losses import make_source_loss, make_target_loss
+from pipeline.families.translation.adversary import TargetAdversary, translation_phases
+from pipeline.families.translation.losses import make_source_loss
 
 BACK_GENERATOR = "back_generator"
 """Translates the target domain's images into the source domain's."""
 SOURCE_DISCRIMINATOR = "source_discriminator"
-REAL, FAKE, FAKE_AGAIN = range(3)
-"""Which of the augmentation's numbers are for what."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,9 @@ class CycleConsistency:
     Its state: the generated images of earlier steps, where the discriminators see some of them.
     """
 
-    loss: Loss
+    adversary: TargetAdversary
     source_loss: Loss
     phases: tuple[Phase, ...]
-    augment: DifferentiableAugmentation
-    strength: torch.Tensor
-    """Of the augmentation: the share of images that each change is made to."""
     cycle_weight: float
     identity_weight: float
     buffers: Mapping[str, ImageBuffer]
@@ -69,11 +64,13 @@ class CycleConsistency:
         size, side = training.image_buffer, config.data.image_size
         names = ("target", "source") if size else ()
         return CycleConsistency(
-            make_target_loss(training),
+            TargetAdversary.from_config(training, device),
             make_source_loss(training),
-            translation_phases(training),
-            DifferentiableAugmentation.from_config(training),
-            torch.tensor(training.diffaugment_strength, device=device),
+            translation_phases(
+                training,
+                ("discriminator", SOURCE_DISCRIMINATOR),
+                ("generator", BACK_GENERATOR),
+            ),
             training.cycle_weight,
             training.identity_weight,
             {name: ImageBuffer(size, side, device) for name in names},
@@ -81,9 +78,7 @@ class CycleConsistency:
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the numbers of the augmentation and of the image buffers."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        if self.augment.changes:
-            shapes["diffaugment"] = (3, batch_size, DRAWS)
+        shapes = self.adversary.draws(batch_size)
         if self.buffers:
             shapes["image buffer"] = (2 * len(self.buffers), batch_size)
         return shapes
@@ -117,18 +112,14 @@ class CycleConsistency:
         for place, (name, buffer) in enumerate(self.buffers.items()):
             numbers = batch.draws["image buffer"][2 * place : 2 * place + 2]
             fakes[name] = buffer.exchange(fakes[name], numbers, batch.step)
-        real, fake = (
-            networks["discriminator"](self._augmented(images, batch, purpose)).float()
-            for images, purpose in ((batch.real, REAL), (fakes["target"], FAKE))
+        loss, logged = self.adversary.discriminator_loss(
+            networks["discriminator"], batch, fakes["target"]
         )
         source_discriminator = networks[SOURCE_DISCRIMINATOR]
         real_source = source_discriminator(batch.inputs).float()
         fake_source = source_discriminator(fakes["source"]).float()
-        loss = self.loss.discriminator(real, fake)
         loss = loss + self.source_loss.discriminator(real_source, fake_source)
-        return loss / 2, {
-            "d_real": self.loss.mean_output(real.detach()),
-            "d_fake_before": self.loss.mean_output(fake.detach()),
+        return loss / 2, logged | {
             "d_source_real": self.source_loss.mean_output(real_source.detach()),
             "d_source_fake": self.source_loss.mean_output(fake_source.detach()),
         }
@@ -139,24 +130,21 @@ class CycleConsistency:
         """Return the weighted sum of both generators' losses."""
         there, back = networks["generator"], networks[BACK_GENERATOR]
         target, source = batch.real, batch.inputs
-        seen = self._augmented(generated.target, batch, FAKE_AGAIN)
-        logits = networks["discriminator"](seen).float()
+        loss, logged = self.adversary.generator_loss(
+            networks["discriminator"], batch, generated.target
+        )
         source_logits = networks[SOURCE_DISCRIMINATOR](generated.source).float()
         cycle = F.l1_loss(back(generated.target).float(), source)
         cycle = cycle + F.l1_loss(there(generated.source).float(), target)
-        loss = self.loss.generator(logits) + self.source_loss.generator(source_logits)
+        loss = loss + self.source_loss.generator(source_logits)
         loss = loss + self.cycle_weight * cycle
-        logged = {"d_fake_after": self.loss.mean_output(logits.detach()), "cycle": cycle.detach()}
+        logged = logged | {"cycle": cycle.detach()}
         if generated.same_target is not None and generated.same_source is not None:
             identity = F.l1_loss(generated.same_target.float(), target)
             identity = identity + F.l1_loss(generated.same_source.float(), source)
             loss = loss + self.identity_weight * identity
             logged["identity"] = identity.detach()
         return loss, logged
-
-    def _augmented(self, images: torch.Tensor, batch: Batch, purpose: int) -> torch.Tensor:
-        draws = batch.draws.get("diffaugment")
-        return self.augment(images, None if draws is None else draws[purpose], self.strength)
 
     def update(self, metrics: Metrics, images: int) -> None:
         """Leave the state as it is."""
@@ -170,13 +158,3 @@ class CycleConsistency:
         for name, buffer in self.buffers.items():
             if name in saved:
                 buffer.images.copy_(saved[name])
-
-
-def translation_phases(training: CycleganTraining) -> tuple[Phase, Phase]:
-    """Return the two phases of a step: first both discriminators, then both generators."""
-    own, rate = training.discriminator_learning_rate, training.learning_rate
-    discriminators = ("discriminator", SOURCE_DISCRIMINATOR)
-    return (
-        Phase("discriminator", discriminators, rate if own is None else own, short="d"),
-        Phase("generator", ("generator", BACK_GENERATOR), rate, training.discriminator_steps, "g"),
-    )
