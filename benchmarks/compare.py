@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -30,13 +31,23 @@ TIMES = ("seconds", "images_per_second")
 STEPS = 20
 BATCH = 4
 SMALL = (
-    "image_size=32", "generator_channels=4", "discriminator_channels=4", "latent_size=8",
-    f"batch_size={BATCH}", "precision=float32", "minutes=none", "log_every=5", "sample_count=4",
-    "sample_every=40", "score_every=none", "seed=3",
+    "image_size=32", "generator_channels=4", "discriminator_channels=4", f"batch_size={BATCH}",
+    "precision=float32", "minutes=none", "log_every=5", "sample_count=4", "sample_every=40",
+    "score_every=none", "seed=3",
 )  # fmt: skip
 """Settings that make any preset take seconds."""
+FROM_NOISE = ("latent_size=8",)
+"""A further one of generators that start from noise."""
 DIFFAUGMENT = 'diffaugment=["colour","translation","cutout"]'
 
+TRANSLATIONS: dict[str, tuple[str, ...]] = {
+    "cyclegan": ("family=cyclegan", "image_size=64", DIFFAUGMENT, "diffaugment_strength=0.5"),
+    "cyclegan-resnet": ("family=cyclegan", "image_size=64", "generator=resnet", "residual_blocks=1",
+                        "upsampling=nearest", "loss=two-headed", "image_buffer=8"),
+    "cut": ("family=cut", "image_size=64", "residual_blocks=2", "nce_patches=64", DIFFAUGMENT),
+    "cut-unet": ("family=cut", "image_size=64", "generator=unet", "identity_nce_weight=0"),
+}  # fmt: skip
+"""Settings of trainings that need photos too, over those of `SMALL`."""
 TRAININGS: dict[str, tuple[str, ...]] = {
     "dcgan": (),
     "another-seed": ("seed=4",),
@@ -56,11 +67,14 @@ TRAININGS: dict[str, tuple[str, ...]] = {
     "upscaler": ("family=upscaler", "image_size=64", "crop_size=32", "upscale_factor=2",
                  "residual_blocks=1", "input_noise=0.1", "loss=hinge"),
     "upscaler-of-images": ("family=upscaler", "image_size=64", "crop_size=64", "upscale_factor=2"),
+    **TRANSLATIONS,
 }  # fmt: skip
 """Settings of each training, over those of `SMALL`."""
-INTERRUPTED = ("dcgan", "adaptive", "fastgan-adaptive")
+INTERRUPTED = ("dcgan", "adaptive", "fastgan-adaptive", "cyclegan-resnet", "cut")
 """Trainings that are interrupted half-way and resumed."""
-EXTRA_OPTIONS = {"upscaler-of-images": ("--generator", "dcgan")}
+EXTRA_OPTIONS = {"upscaler-of-images": ("--generator", "dcgan")} | dict.fromkeys(
+    TRANSLATIONS, ("--photos", "photos")
+)
 """Further options of `painter train`."""
 IMAGES: dict[str, tuple[str, ...]] = {
     "plain": ("--run", "dcgan", "--set", "upscale=lanczos"),
@@ -72,6 +86,9 @@ IMAGES: dict[str, tuple[str, ...]] = {
     "of-dense-start": ("--run", "dense-start"),
     "of-fully-connected": ("--run", "fully-connected"),
     "of-fastgan": ("--run", "fastgan"),
+    "of-cyclegan": ("--run", "cyclegan"),
+    "of-cyclegan-resnet": ("--run", "cyclegan-resnet"),
+    "of-cut": ("--run", "cut"),
     "of-a-mix": ("--run", "mix"),
     "learned": ("--run", "kernel5", "--upscaler", "upscaler", "--set", "upscale=learned"),
     "shipped": ("--model", "monet-dcgan"),
@@ -79,12 +96,12 @@ IMAGES: dict[str, tuple[str, ...]] = {
 """Options of `painter generate`."""
 
 
-def drawn_images(folder: Path) -> Path:
+def drawn_images(folder: Path, seed: int = 0) -> Path:
     """Write twelve pictures of noise and ramps, 72x64, in two folders; return `folder`."""
     import numpy as np
     from PIL import Image
 
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(seed)
     for place in range(12):
         ramp = np.linspace(0, 200, 72)[None, :, None] * draw.random(3)
         picture = (ramp + draw.integers(0, 56, (64, 72, 3))).astype(np.uint8)
@@ -94,22 +111,43 @@ def drawn_images(folder: Path) -> Path:
     return folder
 
 
+def settings_of(name: str) -> list[str]:
+    """Return the settings of one of `TRAININGS`, over those of preset `dcgan64`."""
+    return [*SMALL, *(() if name in TRANSLATIONS else FROM_NOISE), *TRAININGS[name]]
+
+
 def train_command(name: str, images: int = STEPS * BATCH) -> list[str]:
     """Return the arguments of `painter` that train one of `TRAININGS` to so many images."""
     more = EXTRA_OPTIONS.get(name, ())
-    settings = (*SMALL, *TRAININGS[name], f"images={images}")
+    settings = (*settings_of(name), f"images={images}")
     assignments = [word for setting in settings for word in ("--set", setting)]
     return ["train", "--data", "images", "--preset", "dcgan64", "--run", name, *assignments, *more]
 
 
+def is_known(name: str) -> bool:
+    """Tell whether the painter that is imported here has the family of a training."""
+    if name not in TRANSLATIONS:
+        return True  # all versions have it
+    family = TRANSLATIONS[name][0].removeprefix("family=")
+    try:
+        return importlib.util.find_spec(f"pipeline.families.{family}") is not None
+    except ModuleNotFoundError:  # 0.1.0 has no folder of families
+        return False
+
+
 def commands() -> Iterator[list[str]]:
-    """Yield the commands that both trees run, as arguments of `painter`."""
-    for name in TRAININGS:
+    """Yield the commands that a tree runs, as arguments of `painter`.
+
+    Both run the same, but for families that one of them does not have.
+    """
+    for name in filter(is_known, TRAININGS):
         if name in INTERRUPTED:
             yield train_command(name, STEPS * BATCH // 2)
         yield train_command(name)
     yield ["mix", "dcgan", "another-seed", "--run", "mix"]
     for name, options in IMAGES.items():
+        if not is_known(options[1]):
+            continue
         yield ["generate", *options, "--count", "8", "--out", f"generated/{name}"]
 
 
@@ -123,6 +161,7 @@ def work(folder: Path) -> None:
 
     torch.set_num_threads(1)
     drawn_images(folder / "images")
+    drawn_images(folder / "photos", seed=1)
     os.chdir(folder)
     for arguments in commands():
         try:

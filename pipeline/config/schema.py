@@ -39,6 +39,7 @@ BUILT_IN = {
     "fastgan": "pipeline.families.fastgan",
     "upscaler": "pipeline.families.upscaler",
     "cyclegan": "pipeline.families.cyclegan",
+    "cut": "pipeline.families.cut",
 }
 """Module of each family that comes with painter. Imported by name: settings import no family."""
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.compare import SMALL, TRAININGS
+from benchmarks.compare import TRAININGS, settings_of
 from pipeline.config import Config, apply_settings, resolve
+from pipeline.families.registry import takes_photos
 from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.loop import (
@@ -71,7 +72,7 @@ def forbid_all_else(patch: pytest.MonkeyPatch) -> None:
 
 
 def config_of(name: str, *more: str) -> Config:
-    config = resolve("dcgan64", None, [*SMALL, *TRAININGS[name], *more])
+    config = resolve("dcgan64", None, [*settings_of(name), *more])
     classes = {"class_names": ("a", "b")} if name == "classes" else {}
     return apply_settings(config, classes)
 
@@ -86,9 +87,12 @@ def set_up(config: Config, device: torch.device = CPU) -> tuple[TrainingState, B
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=numbers)
 
     labels = torch.arange(10) % 2 if config.data.conditional else None
-    made = noise(4, 3, size // 2, size // 2) if config.family == "upscaler" else None
+    sources = noise(4, 3, size // 2, size // 2) if config.family == "upscaler" else None
+    if takes_photos(config):
+        sources = noise(7, 3, size, size)
     pixels = noise(10, channels, size, size)
-    return state, batches_of(pixels, config, device, labels=labels, source_images=made), precision
+    batches = batches_of(pixels, config, device, labels=labels, source_images=sources)
+    return state, batches, precision
 
 
 def as_numbers(state: TrainingState) -> StepScalars:
@@ -134,7 +138,7 @@ def test_a_step_reads_nothing_back_and_its_scalars_may_be_tensors(name: str) -> 
         assert torch.equal(value, average[key])
 
 
-@pytest.mark.parametrize("name", ["dcgan", "fastgan", "upscaler"])
+@pytest.mark.parametrize("name", ["dcgan", "fastgan", "upscaler", "cyclegan", "cut"])
 def test_so_it_is_in_16_bits_and_with_scaled_losses(name: str) -> None:
     state = steps(config_of(name, "precision=bfloat16"), as_tensors, scaled=True)
     assert all(torch.isfinite(value) for value in state.all_metrics().values())
@@ -174,7 +178,9 @@ def test_what_a_recorded_step_looks_at_keeps_its_place() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", ["dcgan", "adaptive", "lecam-r1", "classes", "fastgan"])
+@pytest.mark.parametrize(
+    "name", ["dcgan", "adaptive", "lecam-r1", "classes", "fastgan", "cyclegan", "cut"]
+)
 def test_a_step_recorded_on_a_gpu_computes_what_it_computed(name: str) -> None:
     gpu, config = torch.device("cuda"), config_of(name)
     state, batches, precision = set_up(config, gpu)

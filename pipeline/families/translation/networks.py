@@ -29,6 +29,8 @@ DROPOUT_LEVELS = 3
 """Innermost levels of a U-Net's decoder that have dropout."""
 INNERMOST_SIDE = 2
 """Side of a U-Net's bottleneck in pixels: at 1x1 instance normalisation gives a constant."""
+ENCODED_LEVELS = 4
+"""Outermost levels of a U-Net whose features are asked for; the others have few patches."""
 
 
 def instance_norm(channels: int) -> nn.InstanceNorm2d:
@@ -116,13 +118,26 @@ class UNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Translate images."""
+        return self.translate_and_encode(images)[0]
+
+    def translate_and_encode(
+        self, images: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Return translations, and what `encode` returns of the images; it comes on the way."""
         skips, x = [], images
         for down in self.down:
             x = down(x)
             skips.append(x)
         for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = torch.cat([up(x), skip], 1)
-        return torch.tanh(self.last(x))
+        return torch.tanh(self.last(x)), (images, *skips[:ENCODED_LEVELS])
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the images and the features of the outermost levels; see `encoded_channels`."""
+        found = [images]
+        for down in self.down[:ENCODED_LEVELS]:
+            found.append(down(found[-1]))
+        return tuple(found)
 
 
 class Residual(nn.Module):
@@ -159,9 +174,13 @@ class ResNet(nn.Module):
         """
         super().__init__()
         layers: list[nn.Module] = [_seven_wide(COLOURS, width, bias=False), *_normed(width)]
+        self.encoded: list[int] = []
+        """Places in `layers` whose results `encode` returns."""
         for channels in (width, 2 * width):
+            self.encoded.append(len(layers))
             layers += [nn.Conv2d(channels, 2 * channels, 3, 2, 1, bias=False)]
             layers += _normed(2 * channels)
+        self.encoded += [len(layers) + block for block in encoded_blocks(blocks)]
         layers += [Residual(4 * width) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
             layers += [upsampling_layer(channels, channels // 2, upsampling, bias=False)]
@@ -172,6 +191,27 @@ class ResNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Translate images."""
         return torch.tanh(self.layers(images))
+
+    def translate_and_encode(
+        self, images: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Return translations, and what `encode` returns of the images; it comes on the way."""
+        encoded = self.encode(images)
+        return torch.tanh(self.layers[self.encoded[-1] + 1 :](encoded[-1])), encoded
+
+    def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the images and the features on the way down; see `encoded_channels`."""
+        found, x = [images], images
+        for place, layer in enumerate(self.layers[: self.encoded[-1] + 1]):
+            x = layer(x)
+            if place in self.encoded:
+                found.append(x)
+        return tuple(found)
+
+
+def encoded_blocks(blocks: int) -> list[int]:
+    """Return which of a ResNet's blocks, from 0, features are taken from: first and middle one."""
+    return sorted({0, blocks // 2}) if blocks else []
 
 
 def _seven_wide(channels: int, out_channels: int, bias: bool) -> nn.Conv2d:
@@ -239,6 +279,22 @@ def make_generator(config: Config) -> UNet | ResNet:
     return UNet(widths, upsampling, network.generator_dropout)
 
 
+def encoded_channels(config: Config) -> list[int]:
+    """Return the channels of what the config's generator gives when it encodes images.
+
+    These are the images themselves; of a ResNet the results of both halving convolutions and of the
+    first and the middle block (Park et al. 2020, "Contrastive learning for unpaired image-to-image
+    translation", appendix); of a U-Net the results of the outermost levels.
+    """
+    network = config.network
+    assert isinstance(network, TranslationNetwork)
+    width = network.generator_channels
+    if network.generator == "resnet":
+        blocks = encoded_blocks(network.residual_blocks)
+        return [COLOURS, 2 * width, 4 * width, *(4 * width for _ in blocks)]
+    return [COLOURS, *unet_widths(width, config.data.image_size)[:ENCODED_LEVELS]]
+
+
 def make_discriminator(config: Config, heads: int = 1) -> Discriminator:
     """Build a discriminator of patches."""
     assert isinstance(config.network, TranslationNetwork)
@@ -251,7 +307,12 @@ def make_target_discriminator(config: Config) -> Discriminator:
     return make_discriminator(config, discriminator_heads(config.training))
 
 
+def translator(network: nn.Module) -> UNet | ResNet:
+    """Return a generator of this module as what it is."""
+    assert isinstance(network, UNet | ResNet)
+    return network
+
+
 def stride(generator: nn.Module) -> int:
     """Return what the sides of a generator's images are multiples of."""
-    assert isinstance(generator, UNet | ResNet)
-    return generator.multiple
+    return translator(generator).multiple
