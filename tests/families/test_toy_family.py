@@ -3,29 +3,23 @@
 import ast
 import importlib
 import json
-import os
 import re
-import signal
 import textwrap
-import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from pipeline.config import Config, plugins, preset_names, settings_of
 from pipeline.core.errors import ConfigError
 from pipeline.data.images import open_images
 from pipeline.runs.files import read_json
-from pipeline.training.checkpoints import load_state
+from tests.support.family_desk import FamilyDesk, equal, learned
 from tests.support.helpers import fill
 from tests.support.kernel_sandbox import run_script
 from tests.support.module_graph import ROOT
-from tests.support.painter_process import Done, PainterProcess
+from tests.support.painter_process import Done
 
 IMAGES = 400
 STEPS = IMAGES // 4
@@ -53,24 +47,8 @@ features = "efficientnet-lite0"
 """
 
 
-class Desk:
-    """Runs painter in a folder, where the family is known by its module's name alone."""
-
-    def __init__(self, process: PainterProcess, folder: Path) -> None:
-        self.process, self.folder = process, folder
-        own = {"PAINTER_CACHE": str(folder / "cache"), "HOME": str(folder)}
-        own |= {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
-        self.env = own | {"PAINTER_FAMILIES": "tests.families.toy_family"}
-
-    def painter(self, *args: str, **env: str) -> Done:
-        done = self.process.run(list(args), self.folder, self.env | env, minimum=5)
-        assert "Traceback" not in done.err, done.err
-        return done
-
-    def works(self, *args: str) -> str:
-        done = self.painter(*args)
-        assert done.code == 0, done.err
-        return done.out
+class Desk(FamilyDesk):
+    """Knows the family by its module's name alone."""
 
     def train(self, run: str, *settings: str) -> Done:
         words = [word for text in (*TINY, *settings) for word in ("--set", text)]
@@ -83,7 +61,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     folder = tmp_path_factory.mktemp("desk")
     fill(folder / "monet")
-    return Desk(PainterProcess(), folder)
+    return Desk(folder, "tests.families.toy_family")
 
 
 @pytest.fixture(scope="module")
@@ -94,23 +72,6 @@ def run(desk: Desk) -> Path:
     desk.works("generate", "--run", "run", "--count", "12", "--set", "output_size=64")
     desk.works("score", "--run", "run", "--features", "efficientnet-lite0")
     return desk.folder / "run"
-
-
-def equal(one: Any, other: Any) -> bool:
-    """Tell whether two saved values are the same, bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return bool(one == other)
-
-
-def learned(run: Path) -> dict[str, Any]:
-    """Return the state of a run without what its clock says."""
-    state = load_state(run / "state.pt")
-    return {n: v for n, v in state.items() if n not in ("seconds", "reserve", "log_sizes")}
 
 
 def test_its_state_is_its_own(run: Path) -> None:
@@ -126,17 +87,7 @@ def test_its_state_is_its_own(run: Path) -> None:
 
 def test_killed_in_the_middle_it_resumes_to_the_same_bits(desk: Desk, run: Path) -> None:
     killed = desk.folder / "killed"
-
-    def kill_in_the_middle() -> None:
-        stats = killed / "stats.jsonl"
-        while not stats.exists() or stats.read_bytes().count(b"\n") < STEPS // 8:
-            time.sleep(0.005)
-        os.kill(desk.process.pid, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_in_the_middle)
-    killer.start()
-    assert desk.train("killed").code == -signal.SIGKILL
-    killer.join()
+    desk.killed(lambda: desk.train("killed"), killed / "stats.jsonl", STEPS // 8)
     assert 0 <= learned(killed)["step"] < STEPS
     done = desk.train("killed")
     assert done.code == 0, done.err
