@@ -170,6 +170,7 @@ def write_images(
     from pipeline.families.registry import make_sampler
     from pipeline.models.precision import all_devices
     from pipeline.stages.generate import generate, generate_for_run
+    from pipeline.stages.photos import BATCH_SIZE as PHOTO_BATCH
 
     if run is not None:
         generate_for_run(
@@ -188,5 +189,6 @@ def write_images(
     sized = size is not None or any(text.startswith("output_size") for text in assignments)
     keep_size = photos is not None and not sized
     images = None if photos is None else photos.images
+    batch_size = batch_size if photos is None else min(batch_size, PHOTO_BATCH)
     sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class, images, keep_size)
     generate(sampler, count, target, output, batch_size, keep_size)

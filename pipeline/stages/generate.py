@@ -25,6 +25,7 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.stages.photos import BATCH_SIZE as PHOTO_BATCH
 from pipeline.stages.photos import Photos
 from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
@@ -153,6 +154,7 @@ def generate_for_run(
     """
     if photos is not None:
         photos.check_count(count)
+        batch_size = min(batch_size, PHOTO_BATCH)
     images = None if photos is None else photos.images
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
     if check is None:
