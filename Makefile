@@ -34,7 +34,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service scale agreement compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service scale agreement controls compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -133,6 +133,9 @@ bench-service: $(VENV)/.ready  ## images a second over HTTP at 1, 8 and 32 clien
 
 scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
 	$(VENV)/bin/python -m benchmarks.scale $(ARGS)
+
+controls: $(VENV)/.ready  ## photos, shipped models and more, scored under one protocol, on DATA
+	$(VENV)/bin/python -m benchmarks.controls --data $(DATA) $(ARGS)
 
 agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
 	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)
