@@ -34,7 +34,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-package bench-score bench-service scale agreement compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service scale agreement controls compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -111,13 +111,16 @@ lint: $(VENV)/.ready  ## formatting, lint and types
 
 check: lint test  ## lint and test: what CI runs
 
-bench: bench-train bench-generate bench-package bench-score bench-service  ## all speeds, as ratios to plain baselines in the same run
+bench: bench-train bench-generate bench-translate bench-package bench-score bench-service  ## all speeds, as ratios to plain baselines in the same run
 
 bench-train: $(VENV)/.ready  ## images a second while training
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
 
 bench-generate: $(VENV)/.ready  ## from noise to a checked zip of COUNT images, and the memory it takes
 	$(VENV)/bin/python -m benchmarks.output generate --count $(COUNT) $(ARGS)
+
+bench-translate: $(VENV)/.ready  ## from photos to a zip
+	$(VENV)/bin/python -m benchmarks.translation $(ARGS)
 
 bench-package: $(VENV)/.ready  ## the check of a zip of COUNT images
 	$(VENV)/bin/python -m benchmarks.output package --count $(COUNT) $(ARGS)
@@ -130,6 +133,9 @@ bench-service: $(VENV)/.ready  ## images a second over HTTP at 1, 8 and 32 clien
 
 scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
 	$(VENV)/bin/python -m benchmarks.scale $(ARGS)
+
+controls: $(VENV)/.ready  ## photos, shipped models and more, scored under one protocol, on DATA
+	$(VENV)/bin/python -m benchmarks.controls --data $(DATA) $(ARGS)
 
 agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
 	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)

@@ -12,6 +12,7 @@ import argparse
 import io
 import multiprocessing
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import load_images, open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.family import Batch
-from pipeline.families.registry import build_discriminator, build_generator, family_of, latents_of
+from pipeline.families.registry import family_of, takes_photos
 from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.system.memory import peak_rss
 from pipeline.training.loop import StepSettings, train_step
@@ -61,20 +62,36 @@ class Files(Dataset[torch.Tensor]):
         return image
 
 
+def endless(loader: DataLoader[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Yield the batches of a loader, epoch after epoch."""
+    while True:
+        yield from loader
+
+
 class Baseline:
     """A plain training loop, for any preset; with the losses written out for DCGANs."""
 
     def __init__(self, folder: Path, device: torch.device, config: Config) -> None:
-        self._device, self._latent_size = device, latents_of(config).size
+        family = family_of(config)
+        self._device = device
+        self._latent_size = 0 if family.latents is None else family.latents(config).size
         files, batch = Files(folder, config.data.image_size), config.training.batch_size
         self._loader = DataLoader(files, batch, shuffle=True, drop_last=True)
-        self._g = build_generator(config).to(device)
-        self._d = build_discriminator(config).to(device)
-        self._objective = family_of(config).objective(config, device)
+        self._photos = iter(endless(DataLoader(files, batch, shuffle=True, drop_last=True)))
+        self._networks = {n: m.to(device) for n, m in family.networks(config).items()}
+        self._g, self._d = self._networks["generator"], self._networks["discriminator"]
+        self._objective = family.objective(config, device)
         plain = config.network.family == "dcgan" and config.values()["loss"] == "non-saturating"
         self._step = self._dcgan_step if plain else self._any_step
-        self._adam_g = torch.optim.Adam(self._g.parameters(), 2e-4, (0.5, 0.999))
-        self._adam_d = torch.optim.Adam(self._d.parameters(), 2e-4, (0.5, 0.999))
+        self._adams = {
+            phase.name: torch.optim.Adam(
+                [p for name in phase.trains for p in self._networks[name].parameters()],
+                2e-4,
+                (0.5, 0.999),
+            )
+            for phase in self._objective.phases
+        }
+        self._adam_g, self._adam_d = self._adams["generator"], self._adams["discriminator"]
         self._loss = nn.BCEWithLogitsLoss()
 
     def train(self, steps: int) -> None:
@@ -87,19 +104,22 @@ class Baseline:
                 if done == steps:
                     return
 
+    def _inputs(self, count: int) -> torch.Tensor:
+        """Return noise, or photos: a second set of files."""
+        if not self._latent_size:
+            return next(self._photos).to(self._device)
+        return torch.randn(count, self._latent_size, device=self._device)
+
     def _any_step(self, real: torch.Tensor) -> None:
-        batch = Batch(real, torch.randn(len(real), self._latent_size, device=self._device))
-        networks = {"generator": self._g, "discriminator": self._d}
-        fake = self._objective.generate(networks, batch)
-        loss_d, _ = self._objective.phase_loss("discriminator", networks, batch, fake)
-        self._d.zero_grad()
-        loss_d.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._adam_d.step()
-        loss_g, _ = self._objective.phase_loss("generator", networks, batch, fake)
-        self._g.zero_grad()
-        loss_g.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._adam_g.step()
-        _ = loss_d.item() + loss_g.item()
+        batch = Batch(real, self._inputs(len(real)))
+        fake = self._objective.generate(self._networks, batch)
+        losses = 0.0
+        for name, adam in self._adams.items():
+            loss, _ = self._objective.phase_loss(name, self._networks, batch, fake)
+            adam.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            adam.step()
+            losses += loss.item()
 
     def _dcgan_step(self, real: torch.Tensor) -> None:
         ones = torch.full((len(real),), 0.8, device=self._device)
@@ -126,7 +146,10 @@ class Painter:
     ) -> None:
         self._precision = Precision(choose_precision(precision, device), device)
         images = load_images(open_images(folder), config.data.image_size)
-        self._state, self._batches = set_up(config, images.pixels, self._precision)
+        photos = images.pixels if takes_photos(config) else None
+        self._state, self._batches = set_up(
+            config, images.pixels, self._precision, source_images=photos
+        )
         self._steps = StepSettings.from_config(config)
 
     def train(self, steps: int) -> None:
@@ -193,7 +216,8 @@ def flops_per_image(config: Config) -> float:
     precision = Precision("float32", cpu)
     size, count = config.data.image_size, config.training.batch_size
     pixels = torch.zeros(count, 3, size, size, dtype=torch.uint8)
-    state, batches = set_up(config, pixels, precision)
+    photos = pixels if takes_photos(config) else None
+    state, batches = set_up(config, pixels, precision, source_images=photos)
     batch = batches(1)
     steps = StepSettings.from_config(config)
     with FlopCounterMode(display=False) as counter:

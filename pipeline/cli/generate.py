@@ -171,6 +171,7 @@ def write_images(
     from pipeline.models.precision import all_devices
     from pipeline.stages.generate import generate, generate_for_run
 
+    devices = all_devices()
     if run is not None:
         generate_for_run(
             run,
@@ -179,14 +180,28 @@ def write_images(
             count,
             seed,
             output,
-            all_devices(),
+            devices,
             batch_size,
             wanted_class,
-            photos=photos,
+            None,
+            photos,
         )
         return
-    sized = size is not None or any(text.startswith("output_size") for text in assignments)
-    keep_size = photos is not None and not sized
+    keep_size = photos is not None and not is_sized(size, assignments)
     images = None if photos is None else photos.images
-    sampler = make_sampler(loaded, seed, all_devices(), output, wanted_class, images, keep_size)
-    generate(sampler, count, target, output, batch_size, keep_size)
+    sampler = make_sampler(loaded, seed, devices, output, wanted_class, images, keep_size)
+    generate(sampler, count, target, output, at_a_time(batch_size, photos), keep_size)
+
+
+def is_sized(size: int | None, assignments: tuple[str, ...]) -> bool:
+    """Tell whether a size of the images is given."""
+    from pipeline.config import parse_assignment
+
+    return size is not None or "output_size" in {parse_assignment(text)[0] for text in assignments}
+
+
+def at_a_time(batch_size: int, photos: Photos | None) -> int:
+    """Return how many images are generated at a time."""
+    from pipeline.stages.photos import BATCH_SIZE
+
+    return batch_size if photos is None else min(batch_size, BATCH_SIZE)

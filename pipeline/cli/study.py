@@ -13,6 +13,8 @@ from pipeline.cli.options import (
     PathOption,
     data_option,
     domain_option,
+    options,
+    photo_options,
     replace_option,
     threads_option,
 )
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 @click.argument("study", metavar="FILE|NAME")
 @data_option
 @domain_option
+@options(photo_options)
 @click.option("--out", type=PathOption, help="Folder of the study [default: runs/studies/NAME].")
 @click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
@@ -69,13 +72,14 @@ def study(
     from pipeline.system.filesystem import make_folder
     from pipeline.system.storage import check_writable
 
-    check_options_for_kaggle(where["on"], where["replace"], where["source"])
+    check_options_for_kaggle(where["on"], where["replace"], where["source"], where["photos"])
     plan = with_features(load_study(study), features)
     check_weights_used(plan, weights)
     folder = out or Path("runs") / "studies" / plan.name
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
     content = content_hash(open_images(data, domain))
-    local = LocalExecutor(plan, folder, data, domain, content, threads, weights)
+    photos = (where["photos"], where["photo_domain"])
+    local = LocalExecutor(plan, folder, data, domain, content, threads, weights, *photos)
     executor = make_executor(local, domain, where["on"], where["source"], where["replace"])
     check_writable(folder / "comparison.html")
     make_folder(folder)
@@ -87,8 +91,12 @@ def study(
     check_not_failed(plan, outcome)
 
 
-def check_options_for_kaggle(on: str, replace: bool, source: str | None) -> None:
-    """Refuse options that mean something on Kaggle alone."""
+def check_options_for_kaggle(
+    on: str, replace: bool, source: str | None, photos: Path | None
+) -> None:
+    """Refuse options that mean something on Kaggle alone, or here alone."""
+    if photos is not None and on == "kaggle":
+        raise click.UsageError("--photos names photos on this machine: leave it out there.")
     if replace and on == "here":
         raise click.UsageError("--replace goes with --on kaggle.")
     if source is not None and on == "here":

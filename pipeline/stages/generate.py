@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.stages.photos import BATCH_SIZE as PHOTO_BATCH
 from pipeline.stages.photos import Photos
 from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
@@ -59,8 +61,7 @@ def generate(
         out: a name ending in .zip, or a folder.
         output: JPEG quality and chroma subsampling.
         batch_size: images at a time; changes speed and memory, not the images.
-        any_size: the sampler's images are not of the output's size, and may be large: then one at
-            a time.
+        any_size: images are not of the output's size, and may be large: one at a time.
 
     Raises:
         ConfigError: if `count` is below 1.
@@ -70,19 +71,21 @@ def generate(
     check_disk_space(sampler, count, out, output, any_size)
     batch_size = 1 if any_size else batch_size
     batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
-
-    def encode_batch(indices: range) -> list[bytes]:
-        return [encode_jpeg(image, output) for image in sampler(indices)]
-
+    encode = partial(encode_images, sampler, output)
     with (
         open_image_writer(out) as writer,
         tqdm(total=count, desc="generate", unit="img") as bar,
-        closing(map_in_order(encode_batch, batches, usable_cores())) as encoded,
+        closing(map_in_order(encode, batches, usable_cores())) as encoded,
     ):
         for files in encoded:
             for file in files:
                 writer.add(f"{bar.n + 1}.jpg", file)
                 bar.update()
+
+
+def encode_images(sampler: Sampler, output: OutputConfig, indices: Sequence[int]) -> list[bytes]:
+    """Return images of a sampler as JPEG files."""
+    return [encode_jpeg(image, output) for image in sampler(indices)]
 
 
 def check_count(count: int) -> None:
@@ -101,7 +104,7 @@ def check_disk_space(
     free = free_disk_space(out)
     if count * (LARGE_FILE if any_size else 3 * output.output_size**2) <= free:
         return
-    measured = [len(encode_jpeg(i, output)) for i in sampler(range(min(count, SIZE_SAMPLES)))]
+    measured = list(map(len, encode_images(sampler, output, range(min(count, SIZE_SAMPLES)))))
     needed = count * sum(measured) // len(measured)
     if needed > free:
         raise DataError(
@@ -139,21 +142,21 @@ def generate_for_run(
 ) -> None:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
 
-    The score of earlier images is removed: a score belongs to the images that it was computed
-    from. For the other parameters see `generate` and `make_sampler`.
+    The score of earlier images is removed. For the other parameters see `generate`, `make_sampler`.
 
     Args:
         path: file of the snapshot, for the record.
-        check: takes a zip outside the run folder and a target path, and writes the checked zip
-            there. By default the images are written directly.
+        check: takes a zip elsewhere and a path, and writes the checked zip there. By default the
+            images are written directly.
         photos: what a translator starts from.
 
     Raises:
-        ConfigError: if `count` is below 1, or above what photos there are.
+        ConfigError: if `count` is below 1, or above what there are photos for.
     """
+    images = None
     if photos is not None:
         photos.check_count(count)
-    images = None if photos is None else photos.images
+        images, batch_size = photos.images, min(batch_size, PHOTO_BATCH)
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
     if check is None:
         generate(sampler, count, run.images, output, batch_size)

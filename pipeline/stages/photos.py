@@ -15,6 +15,8 @@ from pipeline.families.registry import check_photos_fit, takes_photos
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import PhotosRecord
 
+BATCH_SIZE = 16
+"""Photos at a time: so that few of them keep all cores busy."""
 ADVICE = "Say where photos are: --photos FOLDER_OR_ZIP."
 
 

@@ -152,7 +152,6 @@ def prepare(
         check_continuation(plan.earlier, plan.run, config, about)
     begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
     threads = set_threads(plan.threads, begun_with)
-    source_images = load_source_images(opened)
     training, held_out = split_holdout(opened.images, config.data)
     size, channels = config.data.image_size, config.data.channels
     loaded = load_images(training, size, about.content_hash, channels)
@@ -162,7 +161,7 @@ def prepare(
         images=loaded,
         about=replace(about, count=len(loaded.names) + (len(held_out) if held_out else 0)),
         labels=class_labels(loaded.names, config),
-        source_images=source_images,
+        source_images=load_source_images(opened),
         training=training,
         held_out=held_out,
         photos=opened.photos,

@@ -55,6 +55,9 @@ class LocalExecutor:
     """Processor threads of one point; None leaves the choice to its commands."""
     weights: Path | None = None
     """Local file of Inception weights."""
+    photos: Path | None = None
+    """Where a translator's photos are; None: among the data."""
+    photo_domain: str | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when all points are to save and end."""
     clock: Clock = SYSTEM_CLOCK
@@ -160,8 +163,9 @@ class LocalExecutor:
 
     def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:
         command = ["train", "--data", self.data, "--run", run.path, "--preset", self.plan.preset]
-        if self.domain is not None:
-            command += ["--domain", self.domain]
+        photos = {"--photos": self.photos, "--photo-domain": self.photo_domain}
+        for option, value in {"--domain": self.domain, **photos}.items():
+            command += [] if value is None else [option, value]
         for name, value in {**self.plan.settings, **point.settings}.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
         if point.continues is not None:

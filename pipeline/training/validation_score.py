@@ -50,9 +50,9 @@ class ValidationScore:
         Args:
             config: of the training.
             extractor: of the features.
-            training: the images that are trained on.
-            held_out: those that are not, if there are any.
-            photos: of a translator: as many of them are translated as images are scored.
+            training: images that are trained on.
+            held_out: images that are not, if there are any.
+            photos: of a translator: of them as many are translated as images are scored.
 
         Raises:
             ScoringError: if there are too few real images to score against.
@@ -61,20 +61,13 @@ class ValidationScore:
         self._config = config
         self._extractor = extractor
         self._count = config.logging.score_images
-        self._photos = (
-            None
-            if photos is None
-            else usable_photos(photos.subset(spread_evenly(photos.names, self._count)))
-        )
-        if self._photos is not None:
-            self._count = min(self._count, len(self._photos))
+        self._photos = None
+        if photos is not None:
+            self._photos = usable_photos(photos.subset(spread_evenly(photos.names, self._count)))
+            self._count = len(self._photos)
         self._training = cached_extract(training, extractor, "features of the training images")
-        self._held_out = (
-            cached_extract(held_out, extractor, "features of the held-out images")
-            if held_out
-            else None
-        )
-
+        what = "features of the held-out images"
+        self._held_out = cached_extract(held_out, extractor, what) if held_out else None
         for features, what in ((self._training, "training"), (self._held_out, "held-out")):
             if features is not None and len(features.names) < 2:
                 raise ScoringError(

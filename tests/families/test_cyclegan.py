@@ -2,8 +2,14 @@
 
 import pytest
 import torch
+from torch import nn
 
+from pipeline.config import Config, apply_settings
+from pipeline.families.adversarial.diffaugment import DRAWS
 from pipeline.families.cyclegan.buffer import ImageBuffer
+from pipeline.families.cyclegan.objective import CycleConsistency, translation_phases
+from pipeline.families.cyclegan.settings import CycleganTraining
+from pipeline.families.family import Batch
 from pipeline.families.translation.networks import (
     Discriminator,
     ResNet,
@@ -104,3 +110,110 @@ def test_a_buffer_loses_no_image_and_doubles_none() -> None:
         given = {round((value + 1) * 127.5) for value in found[:, 0, 0, 0].tolist()}
         assert len(given) == 5
         assert given | set(buffer.images[:, 0, 0, 0].tolist()) == kept | set(new)
+
+
+# --- The objective, with networks whose outputs are known
+
+
+class Scale(nn.Module):
+    """Multiplies images by a number: a translation that can be computed by hand."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = self.factor * images
+        return scaled
+
+
+class MeanLogit(nn.Module):
+    """The mean of an image as its only logit."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((1, 2, 3), keepdim=True)
+
+
+def objective_of(**changes: object) -> CycleConsistency:
+    settings = {"family": "cyclegan", "image_size": 64, "batch_size": 2, "loss": "lsgan"}
+    return CycleConsistency.from_config(apply_settings(Config(), {**settings, **changes}), CPU)
+
+
+def known_networks() -> dict[str, nn.Module]:
+    return {
+        "generator": Scale(0.5), "back_generator": Scale(3.0),
+        "discriminator": MeanLogit(), "source_discriminator": MeanLogit(),
+    }  # fmt: skip
+
+
+def known_batch(**draws: torch.Tensor) -> Batch:
+    """Return a batch of flat images: paintings of 0.2, photos of 0.4."""
+    return Batch(levels(0.2, 0.2), levels(0.4, 0.4), draws=draws, step=1)
+
+
+def test_the_generators_lose_by_adversaries_cycle_and_identity() -> None:
+    objective = objective_of(cycle_weight=10.0, identity_weight=5.0)
+    networks, batch = known_networks(), known_batch()
+    generated = objective.generate(networks, batch)
+    loss, logged = objective.phase_loss("generator", networks, batch, generated)
+    # There and back is 1.5 times: 0.4 becomes 0.2 and 0.6, 0.2 becomes 0.6 and 0.3.
+    adversarial = (0.2 - 1) ** 2 / 2 + (0.6 - 1) ** 2 / 2
+    cycle = 0.2 + 0.1
+    identity = abs(0.1 - 0.2) + abs(1.2 - 0.4)
+    # float32 means of 48 numbers.
+    assert loss.item() == pytest.approx(adversarial + 10 * cycle + 5 * identity, abs=1e-5)
+    assert logged["cycle"].item() == pytest.approx(cycle, abs=1e-6)
+    assert logged["identity"].item() == pytest.approx(identity, abs=1e-6)
+
+
+def test_the_discriminators_lose_half_the_sum_of_both() -> None:
+    objective = objective_of()
+    networks, batch = known_networks(), known_batch()
+    generated = objective.generate(networks, batch)
+    loss, logged = objective.phase_loss("discriminator", networks, batch, generated)
+    target = ((0.2 - 1) ** 2 + 0.2**2) / 2  # real 0.2, and 0.4 translated to 0.2
+    source = ((0.4 - 1) ** 2 + 0.6**2) / 2
+    assert loss.item() == pytest.approx((target + source) / 2, abs=1e-6)
+    assert logged["d_source_fake"].item() == pytest.approx(0.6, abs=1e-6)
+    assert not loss.requires_grad  # neither generator learns in this phase
+
+
+def test_without_identity_nothing_is_translated_into_its_own_domain() -> None:
+    objective = objective_of(identity_weight=0.0)
+    generated = objective.generate(known_networks(), known_batch())
+    assert generated.same_target is None
+    _, logged = objective.phase_loss("generator", known_networks(), known_batch(), generated)
+    assert "identity" not in logged
+
+
+def test_the_augmentation_is_of_the_target_domain_alone() -> None:
+    objective = objective_of(diffaugment=["colour"], diffaugment_strength=1.0)
+    draws = torch.rand(3, 2, DRAWS, generator=torch.Generator().manual_seed(0))
+    networks = known_networks()
+    logged = []
+    for batch in (known_batch(), known_batch(diffaugment=draws)):
+        generated = objective.generate(networks, batch)
+        logged.append(objective.phase_loss("discriminator", networks, batch, generated)[1])
+    plain, augmented = logged
+    assert plain["d_source_real"] == augmented["d_source_real"]
+    assert plain["d_source_fake"] == augmented["d_source_fake"]
+    assert plain["d_real"] != augmented["d_real"]
+    assert plain["d_fake_before"] != augmented["d_fake_before"]
+
+
+def test_image_buffers_are_saved_and_loaded() -> None:
+    objective, other = (objective_of(image_buffer=4, image_size=64) for _ in range(2))
+    objective.buffers["target"].images.fill_(7)
+    assert set(objective.draws(2)) == {"image buffer"}
+    other.load_state_dict(objective.state_dict())
+    assert (other.buffers["target"].images == 7).all()
+    assert (other.buffers["source"].images == 0).all()
+
+
+def test_both_networks_of_a_direction_learn_in_the_same_phase() -> None:
+    config = apply_settings(Config(), {"family": "cyclegan", "discriminator_steps": 2})
+    assert isinstance(config.training, CycleganTraining)
+    discriminators, generators = translation_phases(config.training)
+    assert discriminators.trains == ("discriminator", "source_discriminator")
+    assert generators.trains == ("generator", "back_generator")
+    assert (discriminators.every, generators.every) == (1, 2)

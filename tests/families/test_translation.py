@@ -15,6 +15,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.families.translation import tiles
 from pipeline.families.translation.losses import make_source_loss, make_target_loss
+from pipeline.families.translation.sampler import PhotoSampler
 from pipeline.families.translation.settings import TranslationTraining
 from pipeline.families.translation.tiles import keep_statistics, translate
 from pipeline.models.snapshot import Snapshot
@@ -116,6 +117,7 @@ def test_an_image_depends_on_its_photo_alone() -> None:
     snapshot = snapshot_of(config_of())
     files = {f"{n}.png": encoded(painting((64, 64), n), "PNG") for n in range(3)}
     sampler = make_sampler(snapshot, 0, CPU, photos=image_set(files))
+    assert isinstance(sampler, PhotoSampler)
     alone = make_sampler(snapshot, 7, CPU, photos=image_set({"2.png": files["2.png"]}))
     together = sampler([0, 1, 2])
     # float32 sums in another order: rounding may go either way.

@@ -20,7 +20,7 @@ from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import to_pixels
 from pipeline.models.snapshot import Snapshot
 
-CPU_BATCH, GPU_BATCH = 4, 32
+CPU_BATCH, GPU_BATCH = 8, 32
 """Photos of 256 pixels that go through the network at once."""
 
 

@@ -24,6 +24,9 @@ MAX_PIXELS = 2**20
 TILE_SIDE, OVERLAP = 1024, 256
 """Pixels; both are multiples of every network's stride."""
 
+MIN_GROUP_NORM_PIXELS = 32 * 32
+"""Pixels of a map from which a processor normalises groups of one channel faster."""
+
 Moments = tuple[torch.Tensor, torch.Tensor]
 """Mean and variance of each channel, (1, C, 1, 1)."""
 Network = Callable[[torch.Tensor], torch.Tensor]
@@ -48,7 +51,11 @@ class InstanceStatistics(threading.local):
 
 
 class KeptInstanceNorm(nn.Module):
-    """An instance normalisation, by an image's own statistics or by kept ones."""
+    """An instance normalisation, by an image's own statistics or by kept ones.
+
+    On a processor large maps go through a group normalisation of one channel a group, which is the
+    same and keeps 16 bits and channels_last: four to ten times as fast there, slower on small maps.
+    """
 
     def __init__(self, norm: nn.InstanceNorm2d, statistics: InstanceStatistics) -> None:
         super().__init__()
@@ -56,16 +63,28 @@ class KeptInstanceNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise (N, C, H, W)."""
-        kept = self._statistics
-        if kept.moments is None:
-            own: torch.Tensor = self.norm(x)
-            return own
-        if kept.recording:
+        if self._statistics.moments is None:
+            return self._by_own(x)
+        return self._by_kept(x, self._statistics)
+
+    def _by_own(self, x: torch.Tensor) -> torch.Tensor:
+        norm = self.norm
+        if x.device.type != "cpu" or x.shape[2] * x.shape[3] < MIN_GROUP_NORM_PIXELS:
+            normed: torch.Tensor = norm(x)
+            return normed.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, enabled=False):
+            weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+            return F.group_norm(x, norm.num_features, weight, bias, norm.eps)
+
+    def _by_kept(self, x: torch.Tensor, statistics: InstanceStatistics) -> torch.Tensor:
+        assert statistics.moments is not None
+        if statistics.recording:
             variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
-            kept.moments[self] = (mean, variance)
-        mean, variance = kept.moments[self]
+            statistics.moments[self] = (mean, variance)
+        mean, variance = statistics.moments[self]
         scale = torch.rsqrt(variance + self.norm.eps) * self.norm.weight[:, None, None]
-        return (x - mean) * scale + self.norm.bias[:, None, None]
+        shift = self.norm.bias[:, None, None] - mean * scale
+        return torch.addcmul(shift, x.float(), scale).to(x.dtype)
 
 
 def keep_statistics(network: nn.Module) -> InstanceStatistics:
