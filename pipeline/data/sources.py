@@ -2,7 +2,7 @@
 
     competition         the competition's zip, by Kaggle's client
     dataset:OWNER/SLUG  a Kaggle dataset, likewise
-    sample              300 synthetic landscapes, drawn here
+    sample              synthetic landscapes, drawn here: 300 paintings, and photos beside them
     PATH                any folder tree or zip of images
 
 Writes the images and `manifest.json` into one folder, which appears only when all of it is
@@ -27,7 +27,7 @@ from pipeline.core.errors import DataError, RunError
 from pipeline.core.paths import expand_user
 from pipeline.core.text import escape_surrogates, escape_values
 from pipeline.data.decoding import decode, exif_transpose_method, to_rgb
-from pipeline.data.domains import ALL_DOMAINS, count_domains
+from pipeline.data.domains import ALL_DOMAINS, DEFAULT_DOMAIN, PHOTO_DOMAIN, count_domains
 from pipeline.data.formats import KEPT_FORMATS
 from pipeline.data.images import (
     ImageSet,
@@ -37,7 +37,7 @@ from pipeline.data.images import (
     open_images,
 )
 from pipeline.data.listing import list_files
-from pipeline.data.synthetic_landscapes import draw_landscape
+from pipeline.data.synthetic_landscapes import draw_landscape, draw_photo
 from pipeline.kaggle.names import did_you_mean, parse_source
 from pipeline.runs.files import read_json
 from pipeline.system.filesystem import is_clutter, resolve_new_folder
@@ -45,7 +45,8 @@ from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import atomic_folder, check_writable, write_json
 
 COMPETITION = "gan-getting-started"
-SAMPLE_COUNT = 300
+SAMPLE_COUNT, SAMPLE_PHOTOS = 300, 60
+"""Paintings and photos of the sample."""
 SAMPLE_QUALITY = 92
 MANIFEST = "manifest.json"
 
@@ -189,12 +190,13 @@ def _write_data_folder(
 
 def _draw_samples(target: Path) -> list[_Imported]:
     def draw(name: str) -> _Imported:
-        buffer = io.BytesIO()
-        index = int(PurePosixPath(name).stem)
-        draw_landscape(index).save(buffer, "JPEG", quality=SAMPLE_QUALITY)
+        path, buffer = PurePosixPath(name), io.BytesIO()
+        draw_one = draw_photo if path.parent.name == PHOTO_DOMAIN else draw_landscape
+        draw_one(int(path.stem)).save(buffer, "JPEG", quality=SAMPLE_QUALITY)
         return _store(target, name, buffer.getvalue(), (256, 256))
 
-    names = [f"{index:03d}.jpg" for index in range(SAMPLE_COUNT)]
+    domains = {DEFAULT_DOMAIN: SAMPLE_COUNT, PHOTO_DOMAIN: SAMPLE_PHOTOS}
+    names = [f"{domain}/{i:03d}.jpg" for domain, count in domains.items() for i in range(count)]
     return list(map_with_progress(draw, names, "draw"))
 
 

@@ -1,8 +1,9 @@
-"""Synthetic landscapes, drawn procedurally in dabs of paint: sample data that needs no download.
+"""Synthetic landscapes, drawn procedurally: sample data that needs no download, in two domains.
 
-Reads and writes no files: `draw_landscape` returns a picture that depends on its seed and
-index alone. A scene is a field of colours and a field of brush directions, made from the sky
-down; thousands of dabs then sample both, from broad strokes to small ones.
+Reads and writes no files: `draw_landscape` and `draw_photo` return pictures that depend on their
+seed and index alone. A scene is a field of colours and a field of brush directions, made from the
+sky down. In a painting thousands of dabs sample both, from broad strokes to small ones; a photo
+shows the colours themselves, with fine texture on the ground and the grain of a film.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageColor, ImageDraw, ImageFilter
 
 from pipeline.core.randomness import stream
 
@@ -29,6 +30,9 @@ PASSES = (  # mean length and width of a dab, as parts of the picture's width; h
 )
 Y, X = np.mgrid[0:GRID, 0:GRID] / GRID
 CORNERS = np.linspace(0, 2 * math.pi, 10, endpoint=False)
+TEXTURE = ((1, 4.0), (2, 5.0), (4, 5.0))  # of a photo: pixels of a patch, levels of its deviation
+GRAIN = 3.0  # levels
+SATURATION, CONTRAST = 0.7, 1.15  # of a photo, against the scene's
 
 COLOUR_NAMES = ("sky", "low_sky", "cloud", "sun", "far", "near", "leaf", "leaf_light", "flower")
 PALETTES = {
@@ -72,8 +76,7 @@ def draw_landscape(index: int, seed: int = 0, size: int = 256) -> Image.Image:
     Raises:
         ValueError: if `size` is below 8.
     """
-    if size < 8:
-        raise ValueError(f"size is {size}; a landscape needs 8 pixels or more")
+    check_size(size)
     rng = stream(seed, "landscape", index)
     scene = compose(rng)
     ground = Image.fromarray(scene.colour.clip(0, 255).astype(np.uint8))
@@ -81,6 +84,43 @@ def draw_landscape(index: int, seed: int = 0, size: int = 256) -> Image.Image:
     paint_scene(picture, scene, rng)
     paint_details(picture, scene, rng)
     return add_relief(picture.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def draw_photo(index: int, seed: int = 0, size: int = 256) -> Image.Image:
+    """Return the photo of (seed, index): another scene than the painting's of the same number.
+
+    Args:
+        index: which photo, 0 or more.
+        seed: which series of photos, 0 or more.
+        size: width and height in pixels, 8 or more.
+
+    Returns:
+        An RGB image of size x size pixels.
+
+    Raises:
+        ValueError: if `size` is below 8.
+    """
+    check_size(size)
+    rng = stream(seed, "photo", index)
+    scene = compose(rng)
+    field = Image.fromarray(scene.colour.clip(0, 255).astype(np.uint8))
+    field = field.filter(ImageFilter.GaussianBlur(1))  # a lens: the scene's edges are stairs
+    pixels = np.asarray(field.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64)
+    ground = (np.arange(size) / size - scene.horizon).clip(0, 0.1)[:, None] * 10
+    for side, deviation in TEXTURE:
+        patches = rng.normal(0, deviation, (-(-size // side),) * 2)
+        spread = patches.repeat(side, 0).repeat(side, 1)[:size, :size]
+        pixels = pixels + (ground * spread)[..., None]
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = mix(grey, pixels, np.full((size, size), SATURATION))
+    pixels = 128 + CONTRAST * (pixels - 128) + rng.normal(0, GRAIN, (size, size, 1))
+    return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
+
+
+def check_size(size: int) -> None:
+    """Raise ValueError if a picture of that size would show nothing."""
+    if size < 8:
+        raise ValueError(f"size is {size}; a landscape needs 8 pixels or more")
 
 
 def compose(rng: np.random.Generator) -> Scene:

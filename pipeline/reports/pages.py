@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.core.errors import DataError
 from pipeline.core.text import escape_surrogates
-from pipeline.data.decoding import decode_rgb, resize_and_crop
+from pipeline.data.decoding import resize_and_crop
 from pipeline.data.images import ImageSet
 
 THUMBNAIL = 160
@@ -61,7 +61,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(content)
 
 
-def thumbnail(images: ImageSet | None, name: str) -> str | None:
+def thumbnail(images: ImageSet | None, name: str, mirrored: bool = False) -> str | None:
     """Return a square thumbnail of an image as a data: URI; None if missing or unreadable.
 
     `name` may be as `escape_surrogates` writes it.
@@ -70,9 +70,10 @@ def thumbnail(images: ImageSet | None, name: str) -> str | None:
     if images is None or stored is None:
         return None
     try:
-        image = decode_rgb(images.read_bytes(stored))
+        image = images.read_rgb(stored)
     except (DataError, OSError):
         return None
+    image = ImageOps.mirror(image) if mirrored else image
     return jpeg_uri(Image.fromarray(resize_and_crop(image, THUMBNAIL)))
 
 

@@ -30,21 +30,15 @@ from pipeline.reports.run_pictures import (
     nearest_pairs,
     spread_gallery,
     training_pictures,
+    translation_pairs,
     wall_picture,
 )
-from pipeline.runs.curves import losses, read_scores, read_stats
+from pipeline.runs.curves import groups_in, losses, read_scores, read_stats
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
 from pipeline.scoring.record import Score, format_metric, metric_value, read_score
 from pipeline.system.storage import write_text
-
-DISCRIMINATOR_OUTPUTS = {
-    "d_real": "D(x), real images",
-    "d_fake_before": "D(G(z)) before its step",
-    "d_fake_after": "D(G(z)) after its step",
-}
-"""Labels of the discriminator's outputs, if a run has one."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +51,16 @@ class Chart:
     """Name and last smoothed value of each line."""
 
 
-def write_report(run: Path, training_images: ImageSet | None) -> Path:
+def write_report(
+    run: Path, training_images: ImageSet | None, photos: ImageSet | str | None = None
+) -> Path:
     """Write `report.html` in the folder `run`, and return its path.
 
     Args:
         run: a run folder; images and score may be missing.
         training_images: None if they are gone.
+        photos: those that the run's images are translations of, or the reason why they are not
+            there; None if the images are no translations.
 
     Raises:
         RunError: if `config.json` is missing, or it or `stats.jsonl` cannot be read.
@@ -85,6 +83,8 @@ def write_report(run: Path, training_images: ImageSet | None) -> Path:
         if training_images is None
         else spread_gallery(training_images, "Training image"),
         "generated": None if images is None else spread_gallery(images, "Generated image"),
+        "no_photos": photos if isinstance(photos, str) else None,
+        "translations": translation_pairs(images, photos),
         **training_pictures(files.samples, config),
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],
@@ -249,13 +249,17 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
         _chart(f"losses{first or ''}", "Losses", seen, dict(lines[first:][:MAX_SERIES]), None)
         for first in range(0, len(lines), MAX_SERIES)
     ]
-    outputs = {label: stats[key] for key, label in DISCRIMINATOR_OUTPUTS.items() if key in stats}
-    if not outputs:
-        return charts
-    all_values = [value for values in outputs.values() for value in values if math.isfinite(value)]
-    probabilities = all(0 <= value <= 1 for value in all_values)  # as the loss of the run has it
-    limits = (0.0, 1.0) if probabilities else None
-    return [*charts, _chart("outputs", "Discriminator outputs", seen, outputs, limits)]
+    for group in groups_in(stats):
+        curves = {label: stats[key] for key, label in group.labels.items()}
+        limits = (0.0, 1.0) if group.outputs and _are_probabilities(curves) else None
+        charts.append(_chart(group.name, group.title, seen, curves, limits))
+    return charts
+
+
+def _are_probabilities(curves: Mapping[str, Sequence[float]]) -> bool:
+    """Tell whether a discriminator's outputs are probabilities, as the loss of the run has it."""
+    finite = (value for values in curves.values() for value in values if math.isfinite(value))
+    return all(0 <= value <= 1 for value in finite)
 
 
 def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -18,12 +18,15 @@ from pipeline.core.user_warnings import warn_once
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, thumbnail
+from pipeline.runs.folder import INPUTS_GRID
 from pipeline.scoring.record import Score
 
 GALLERY = 16
 """Training images, and generated images, shown side by side."""
 NEAREST = 24
 """Generated images shown beside the nearest training image."""
+TRANSLATIONS = 24
+"""Translations shown beside their photos."""
 STRIP_GRIDS = 8
 """Sample grids shown in a row."""
 MAX_FRAMES = 32
@@ -42,14 +45,21 @@ GRID_PADDING = 2
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A generated image and the training image nearest to it; None where one is missing."""
+class Face:
+    """An image of a pair."""
 
-    image: str
-    training_image: str
-    distance: str
-    image_source: str | None
-    training_source: str | None
+    name: str
+    source: str | None
+    """A data: URI; None where the image is missing."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that are shown side by side."""
+
+    first: Face
+    second: Face
+    note: str = ""
 
 
 def _by_number(name: str) -> tuple[int, str]:
@@ -87,11 +97,9 @@ def nearest_pairs(
     try:
         return [
             Pair(
-                str(entry["image"]),
-                str(entry["painting"]),
-                f"{float(entry['distance']):.3f}",
-                thumbnail(images, str(entry["image"])),
-                thumbnail(training_images, str(entry["painting"])),
+                _face(images, str(entry["image"])),
+                _face(training_images, str(entry["painting"])),
+                f"distance {float(entry['distance']):.3f}",
             )
             for entry in score["nearest"][:NEAREST]
         ]
@@ -99,6 +107,29 @@ def nearest_pairs(
         raise RunError(
             f"The nearest images in score.json lack {error}; `painter score` writes it again."
         ) from None
+
+
+def translation_pairs(images: ImageSet | None, photos: ImageSet | str | None) -> list[Pair] | None:
+    """Return photos with their translations, evenly spaced through the images.
+
+    Args:
+        images: `1.jpg` to `N.jpg`: of the M photos in their order, then of their mirror images.
+        photos: anything else than images makes no pairs.
+    """
+    if images is None or not isinstance(photos, ImageSet):
+        return None
+    numbered = sorted(_by_number(name) for name in images.names)
+    pairs = []
+    for number, name in spread_evenly(numbered, TRANSLATIONS):
+        mirrored, place = divmod(number - 1, len(photos))
+        photo = photos.names[place]
+        faces = Face(photo, thumbnail(photos, photo, bool(mirrored))), _face(images, name)
+        pairs.append(Pair(*faces, "its mirror image" if mirrored else ""))
+    return pairs
+
+
+def _face(images: ImageSet | None, name: str) -> Face:
+    return Face(name, thumbnail(images, name))
 
 
 def _sample_grids(folder: Path) -> list[tuple[int, Path]]:
@@ -127,18 +158,24 @@ def _corner(path: Path, tile: int) -> Image.Image | None:
 
 
 def training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the strip of sample grids, and the time-lapse if there are two grids or more."""
+    """Return the strip of sample grids, the time-lapse if there are two grids or more, and inputs.
+
+    The latter are a grid of the images that the generator starts from, if it starts from any.
+    """
     grids = spread_evenly(_sample_grids(samples), MAX_FRAMES)
     size = _image_size(config)
     corners = [(seen, _corner(path, size)) for seen, path in grids]
     frames = [(seen, corner) for seen, corner in corners if corner is not None]
+    path = samples / INPUTS_GRID
+    inputs = _corner(path, size) if path.exists() else None
     strip = [
         Picture(jpeg_uri(frame), f"Samples after {seen:,} images", f"{seen:,}")
-        for seen, frame in spread_evenly(frames, STRIP_GRIDS)
+        for seen, frame in spread_evenly(frames, STRIP_GRIDS - (inputs is not None))
     ]
     moving = len(frames) > 1
     lapse = data_uri(time_lapse([frame for _, frame in frames]), "gif") if moving else None
-    return {"strip": strip, "time_lapse": lapse}
+    start = None if inputs is None else Picture(jpeg_uri(inputs), "Inputs of the samples", "inputs")
+    return {"strip": strip, "time_lapse": lapse, "inputs": start}
 
 
 def _image_size(config: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,49 @@ COUNTERS = ("step", "images_seen", "seconds", "images_per_second")
 LOSS = "loss_"
 """Prefix of the losses' names; the rest is the phase's name."""
 _NETWORK_NAMES = {"d": "discriminator", "g": "generator"}
+
+
+@dataclass(frozen=True)
+class CurveGroup:
+    """Curves beside the losses that are drawn in one chart."""
+
+    name: str
+    title: str
+    labels: Mapping[str, str]
+    """By the key in `stats.jsonl`."""
+    outputs: bool = False
+    """They are a discriminator's, which with some losses are probabilities."""
+
+
+CURVE_GROUPS = (
+    CurveGroup(
+        "outputs",
+        "Discriminator outputs",
+        {
+            "d_real": "D(real images)",
+            "d_fake_before": "D(generated images) before its step",
+            "d_fake_after": "D(generated images) after its step",
+        },
+        outputs=True,
+    ),
+    CurveGroup(
+        "source-outputs",
+        "Outputs of the source domain's discriminator",
+        {"d_source_real": "D(photos)", "d_source_fake": "D(translations of real images)"},
+        outputs=True,
+    ),
+    CurveGroup(
+        "reconstruction",
+        "Mean absolute difference, both domains added",
+        {"cycle": "translated there and back", "identity": "translated into its own domain"},
+    ),
+    CurveGroup(
+        "contrast",
+        "Patchwise contrast (NCE) with what was translated",
+        {"nce": "photos", "identity_nce": "real images, into their own domain"},
+    ),
+)
+"""Of what some objectives log; a run has those whose keys are in its statistics."""
 
 
 def read_stats(path: Path) -> dict[str, list[float]]:
@@ -75,6 +119,15 @@ def losses(stats: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
     """Return the columns of the losses, by the name of the network that they train."""
     names = [key.removeprefix(LOSS) for key in stats if key.startswith(LOSS)]
     return {_NETWORK_NAMES.get(name, name): stats[LOSS + name] for name in names}
+
+
+def groups_in(stats: Mapping[str, Sequence[float]]) -> list[CurveGroup]:
+    """Return the groups of which the statistics have curves, without the labels of others."""
+    found = [
+        replace(group, labels={key: label for key, label in group.labels.items() if key in stats})
+        for group in CURVE_GROUPS
+    ]
+    return [group for group in found if group.labels]
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:

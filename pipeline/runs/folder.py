@@ -24,6 +24,9 @@ from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"
+INPUTS_GRID = "inputs.jpg"
+"""In `samples`: the images that all grids there are made from, where a generator starts from
+images."""
 
 
 class RunFolder:

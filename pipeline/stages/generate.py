@@ -20,14 +20,17 @@ from tqdm import tqdm
 
 from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError, DataError, RunError
+from pipeline.core.records import from_json
+from pipeline.data.images import ImageSet
 from pipeline.families.registry import make_sampler
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import PhotosRecord
 from pipeline.stages.photos import BATCH_SIZE as PHOTO_BATCH
-from pipeline.stages.photos import Photos
+from pipeline.stages.photos import Photos, recorded_photos
 from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
 from pipeline.system.parallel import map_in_order, usable_cores
@@ -196,3 +199,17 @@ def read_generation_record(run: RunFolder) -> GenerationRecord | None:
     except (TypeError, RunError):  # of another version, or damaged
         return None
     return record if record.images_sha256 == file_sha256(run.images) else None
+
+
+def photos_of_images(run: RunFolder) -> ImageSet | str | None:
+    """Return the photos that the run's images are translations of, or why they are not there.
+
+    None if there are no images, or they are no translations.
+    """
+    record = read_generation_record(run)
+    if record is None or record.photos is None:
+        return None
+    try:
+        return recorded_photos(from_json(PhotosRecord, record.photos))
+    except RunError as error:
+        return str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,13 +127,39 @@ def find_photos(run: RunFolder, recorded: PhotosRecord) -> Path:
     path = Path(recorded.path)
     if path.exists():
         return path
-    for other in sorted(Path("data").glob("*")):
-        try:
-            photos = open_photos(other, recorded.domain or ALL_DOMAINS, quiet=True)
-        except DataError:
-            continue
-        if content_hash(photos) == recorded.content_hash:
-            return other
+    if (found := search_photos(recorded)) is not None:
+        return found[0]
     raise RunError(
         f"The photos that {run.path} was trained on are neither at {path} nor under data/. {ADVICE}"
     )
+
+
+def recorded_photos(recorded: PhotosRecord) -> ImageSet:
+    """Return the very photos that were recorded when images were generated, in their order.
+
+    Raises:
+        RunError: if they are neither where they were nor under `data`, or not the same any more.
+    """
+    path = Path(recorded.path)
+    with suppress(DataError):
+        photos = open_photos(path, recorded.domain or ALL_DOMAINS, quiet=True)
+        if len(photos) > recorded.count:  # some could not be used
+            photos = usable_photos(photos)
+        if content_hash(photos) == recorded.content_hash:
+            return photos
+    if (found := search_photos(recorded)) is not None:
+        return found[1]
+    raise RunError(
+        f"The photos that these images are translations of are neither at {path} nor under data/, "
+        "or have changed since."
+    )
+
+
+def search_photos(recorded: PhotosRecord) -> tuple[Path, ImageSet] | None:
+    """Return where under `data` the very photos are that were recorded, and these photos."""
+    for path in sorted(Path("data").glob("*")):
+        with suppress(DataError):
+            photos = open_photos(path, recorded.domain or ALL_DOMAINS, quiet=True)
+            if content_hash(photos) == recorded.content_hash:
+                return path, photos
+    return None

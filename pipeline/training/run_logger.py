@@ -20,7 +20,7 @@ from pipeline.families.family import Metrics
 from pipeline.families.layers.normalisation import has_batch_norm
 from pipeline.models.snapshots import save_snapshot, upscaler_of
 from pipeline.runs.curves import LOSS
-from pipeline.runs.folder import RunFolder
+from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.system.storage import atomic_file
 from pipeline.training.batches import Batches
@@ -236,18 +236,21 @@ class RunLogger:
 
     @torch.no_grad()
     def _write_samples(self, generator: nn.Module) -> None:
-        count = self._config.logging.sample_count
-        images = generator(self._batches.fixed_inputs("samples", count))
-        rows = math.ceil(math.sqrt(count))
-        with (
-            self._ignore_grid_errors(),
-            atomic_file(self._run.samples / f"{self.images_seen:09d}.png") as file,
-        ):
+        inputs = self._batches.fixed_inputs("samples", self._config.logging.sample_count)
+        images = generator(inputs)
+        with self._ignore_grid_errors():
+            self._write_grid(f"{self.images_seen:09d}.png", images)
+            if inputs.shape == images.shape:  # images of another domain
+                self._write_grid(INPUTS_GRID, inputs)
+
+    def _write_grid(self, name: str, images: torch.Tensor) -> None:
+        """Write images (N, C, S, S) in [-1, 1] as one picture, of the format that it is named."""
+        with atomic_file(self._run.samples / name) as file:
             save_image(
                 images,
                 file,
-                format="png",
-                nrow=rows,
+                format="png" if name.endswith(".png") else "jpeg",
+                nrow=math.ceil(math.sqrt(len(images))),
                 padding=2,
                 normalize=True,
                 value_range=(-1, 1),

@@ -15,6 +15,8 @@ from pipeline.families.cut.patches import contrast, positions, sample
 from pipeline.families.family import Batch
 from pipeline.families.registry import family_of
 from pipeline.families.translation.networks import (
+    Residual,
+    ResNet,
     encoded_channels,
     make_generator,
     translator,
@@ -127,7 +129,8 @@ def test_an_image_is_compared_with_itself_alone() -> None:
 def test_no_gradient_flows_to_the_keys() -> None:
     queries = directions(1, 6, 8).requires_grad_()
     keys = directions(1, 6, 8, seed=1).requires_grad_()
-    contrast(queries, keys, TEMPERATURE).sum().backward()
+    loss = contrast(queries, keys, TEMPERATURE).sum()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     assert queries.grad is not None
     assert keys.grad is None
 
@@ -175,9 +178,10 @@ def test_the_layers_of_a_resnet_are_those_of_the_paper() -> None:
     assert encoded_channels(config) == [3, 128, 256, 256, 256]
     torch.manual_seed(0)
     network = make_generator(config_of(residual_blocks=9))
-    layers = [network.layers[place] for place in network.encoded]  # type: ignore[union-attr]
-    assert [type(layer).__name__ for layer in layers] == ["Conv2d", "Conv2d"] + 2 * ["Residual"]
-    blocks = [m for m in network.layers if type(m).__name__ == "Residual"]  # type: ignore[union-attr]
+    assert isinstance(network, ResNet)
+    layers = [network.layers[place] for place in network.encoded]
+    assert [type(layer) for layer in layers] == [nn.Conv2d, nn.Conv2d, Residual, Residual]
+    blocks = [layer for layer in network.layers if isinstance(layer, Residual)]
     assert layers[2:] == [blocks[0], blocks[4]]
 
 

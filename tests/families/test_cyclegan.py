@@ -7,8 +7,7 @@ from torch import nn
 from pipeline.config import Config, apply_settings
 from pipeline.families.adversarial.diffaugment import DRAWS
 from pipeline.families.cyclegan.buffer import ImageBuffer
-from pipeline.families.cyclegan.objective import CycleConsistency, translation_phases
-from pipeline.families.cyclegan.settings import CycleganTraining
+from pipeline.families.cyclegan.objective import CycleConsistency
 from pipeline.families.family import Batch
 from pipeline.families.translation.networks import (
     Discriminator,
@@ -211,9 +210,7 @@ def test_image_buffers_are_saved_and_loaded() -> None:
 
 
 def test_both_networks_of_a_direction_learn_in_the_same_phase() -> None:
-    config = apply_settings(Config(), {"family": "cyclegan", "discriminator_steps": 2})
-    assert isinstance(config.training, CycleganTraining)
-    discriminators, generators = translation_phases(config.training)
+    discriminators, generators = objective_of(discriminator_steps=2).phases
     assert discriminators.trains == ("discriminator", "source_discriminator")
     assert generators.trains == ("generator", "back_generator")
     assert (discriminators.every, generators.every) == (1, 2)
