@@ -102,6 +102,5 @@ def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, messa
         f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
         f"{client.user}/{plan.slug} to generate {described} on Kaggle's CPU, and submit its "
-        "images.zip"
-        + (f" as {message!r}" if message else "")
+        "images.zip" + (f" as {message!r}" if message else "")
     )

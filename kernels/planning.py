@@ -46,9 +46,6 @@ class KernelRequest:
     source: str = "competition"
     """Of the images: `competition`, or dataset:OWNER/SLUG."""
     domain: str | None = None
-    photos: str | None = None
-    """Where a translator's photos are, as `source` says it; None: with the images."""
-    photo_domain: str | None = None
     minutes: float | None = None
     """Limit of the whole kernel; None: as long as the settings' training minutes need."""
     accelerator: str = GPU
@@ -58,6 +55,9 @@ class KernelRequest:
     attach: tuple[str, ...] = ()
     """Further datasets, OWNER/SLUG."""
     notebook: bool = False
+    photos: str | None = None
+    """Where a translator's photos are, as `source` says it; None: with the images."""
+    photo_domain: str | None = None
     gpus: str | None = None
     """As `KernelSettings.gpus`."""
     upscalers: UpscalerOptions = field(default_factory=UpscalerOptions)
@@ -71,18 +71,14 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         KaggleError: for minutes, an accelerator or a dataset's name that Kaggle does not take.
         RunError: if the run to continue from has other settings.
     """
-    if request.continue_from is not None:
-        check_same_settings(RunFolder(request.continue_from), config)
-    elif request.gpus != SHARED:
-        config = with_first_seed(RunFolder(run_path), config)
-    count = request.count
-    if count is None and not takes_photos(config):
-        count = DEFAULT_COUNT
+    config = _with_seed(run_path, config, request)
+    default = None if takes_photos(config) else DEFAULT_COUNT
+    count = default if request.count is None else request.count
     train_minutes = None if request.minutes is not None else config.budget.minutes
     upscalers = request.upscalers.settings(config, owner, run_path, request.continue_from)
-    most = MAXIMUM_IMAGES if count is None else count
+    images = (count or MAXIMUM_IMAGES) if makes_images(config) else 0
     more = upscalers["upscaler_minutes"] or 0.0
-    minutes = _kernel_minutes(request, train_minutes, more, most if makes_images(config) else 0)
+    minutes = _kernel_minutes(request, train_minutes, more, images)
     check_minutes(minutes)
     settings = KernelSettings(
         task="train",
@@ -107,6 +103,24 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     return KernelPlan(
         slug, settings, accelerator_of(request.accelerator), request.attach, request.notebook
     )
+
+
+def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config:
+    """Return a config with the seed that an earlier kernel of the same run began with.
+
+    Of several seeds that one is in the run folder which was kept; the same push is of the same
+    work all the same.
+
+    Raises:
+        RunError: if the run to continue from has other settings.
+    """
+    if request.continue_from is not None:
+        check_same_settings(RunFolder(request.continue_from), config)
+        return config
+    seeds = read_seeds(RunFolder(run_path))
+    if seeds is None or request.gpus == SHARED:
+        return config
+    return seeds.replace_seed(config, seeds.kept, seeds.first)
 
 
 def _kernel_minutes(
@@ -138,16 +152,6 @@ def describe_plan(plan: KernelPlan, owner: str) -> str:
     )
 
 
-def with_first_seed(run: RunFolder, config: Config) -> Config:
-    """Return a config with the seed that an earlier kernel of the same run began with.
-
-    Of several seeds that one is in the run folder which was kept; the same push is of the same
-    work all the same.
-    """
-    seeds = read_seeds(run)
-    return config if seeds is None else seeds.replace_seed(config, seeds.kept, seeds.first)
-
-
 def describe_translation(plan: KernelPlan) -> list[str]:
     """Return lines on a translator's photos, and on how long its kernel trains."""
     settings = plan.settings
@@ -158,7 +162,7 @@ def describe_translation(plan: KernelPlan) -> list[str]:
         if settings.count is None
         else f"{settings.count:,} images, of mirror images where there are fewer"
     )
-    reserved = settings.reserved_seconds / 60
+    reserved = settings.reserved_seconds_on(plan.uses_gpu) / 60
     free = settings.minutes - reserved
     training = free if settings.train_minutes is None else min(free, settings.train_minutes)
     each = " for each seed" if trains_several(plan) else ""

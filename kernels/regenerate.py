@@ -90,8 +90,8 @@ def expected_photos(run: RunFolder, generation: GenerationRecord) -> dict[str, A
             f"{run.images} holds {counted(generation.count, 'image')} of "
             f"{counted(generation.photos['count'], 'photo')}; a submission has {MINIMUM_IMAGES:,} "
             f"to {MAXIMUM_IMAGES:,}. Move it out of the run folder, and `painter submit` makes it "
-            "of the competition's photos, all of which Kaggle's kernels have; or give "
-            f"`painter generate --run {quoted(run.path)}` enough --photos."
+            "of the competition's photos, all of which Kaggle's kernels have; or generate it of "
+            f"enough of them: `painter generate --run {quoted(run.path)} --photos FOLDER_OR_ZIP`."
         )
     return {name: generation.photos[name] for name in EXPECTED_OF_PHOTOS}
 

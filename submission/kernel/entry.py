@@ -108,6 +108,7 @@ def train_and_generate(job: Job) -> None:
 def training_request(job: Job) -> TrainingRequest:
     """Return the request of what the kernel is to train first, or alone."""
     settings = job.settings
+    reserved = settings.reserved_seconds_on(job.device.type == "cuda")
     generator = settings.generator
     if generator is not None:
         generator = str(attached_snapshot(job.inputs, generator, job.scratch))
@@ -118,7 +119,7 @@ def training_request(job: Job) -> TrainingRequest:
         run=str(job.run.path),
         inputs=str(job.inputs),
         kernel_minutes=settings.minutes,
-        deadline=job.deadline - settings.reserved_seconds - settings.upscaler_seconds,
+        deadline=job.deadline - reserved - settings.upscaler_seconds,
         minutes=settings.train_minutes,
         generator=generator,
         photos=None if settings.photos is None else str(find_source(job.inputs, settings.photos)),

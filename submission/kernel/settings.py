@@ -25,6 +25,10 @@ SEEDS, SHARED = "seeds", "shared"
 """How several GPUs train: a seed each, or all of them share each batch."""
 UPSCALER = "upscaler"
 """Folder, in the run folder of a generator, of the upscaler that was trained for it."""
+GPU_SECONDS_AN_IMAGE = 0.02
+"""Several times what a GPU takes to generate, check and score an image."""
+CPU_SECONDS_A_PHOTO = 0.5
+"""Several times what two cores take to translate a photo of 256 pixels."""
 EXPECTED_OF_PHOTOS = ("domain", "count", "content_hash")
 """What `expected_photos` has."""
 _DATASET_NAME = r"\w[\w.-]*/\w[\w.-]*"
@@ -159,10 +163,17 @@ class KernelSettings:
 
     @property
     def reserved_seconds(self) -> float:
-        """Return what is kept free of training for what comes after it."""
-        makes = self.config is None or makes_images(self.training_config())
+        """Return what is kept free of training for what comes after it, on a GPU."""
+        return self.reserved_seconds_on(gpu=True)
+
+    def reserved_seconds_on(self, gpu: bool) -> float:
+        """Return what is kept free of training for what comes after it, on a GPU or the CPU."""
+        config = None if self.config is None else self.training_config()
+        makes = config is None or makes_images(config)
         most = MAXIMUM_IMAGES if self.count is None else self.count
-        return reserve_seconds(most if makes else 0, self.minutes)
+        slow = not gpu and config is not None and takes_photos(config)
+        an_image = CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
+        return reserve_seconds(most if makes else 0, self.minutes, an_image)
 
     @property
     def upscaler_seconds(self) -> float:
@@ -264,10 +275,12 @@ def check_output_size(output: OutputConfig) -> None:
     _require(output.output_size == side, "output_size", output.output_size, f"{side} here")
 
 
-def reserve_seconds(count: int, minutes: float) -> float:
+def reserve_seconds(
+    count: int, minutes: float, seconds_an_image: float = GPU_SECONDS_AN_IMAGE
+) -> float:
     """Return what is kept free of training for generating, checking and scoring `count` images.
 
-    One minute for loading, and 0.02 seconds an image: several times what a GPU takes. Never more
-    than a quarter of the kernel's minutes.
+    One minute for loading, and the time of the images. Never more than a quarter of the kernel's
+    minutes.
     """
-    return min(60 + 0.02 * count, minutes * 60 / 4)
+    return min(60 + seconds_an_image * count, minutes * 60 / 4)
