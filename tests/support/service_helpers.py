@@ -17,7 +17,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.service.app import create_app
 from pipeline.service.connection import CLIENT_TIMEOUT
 from pipeline.service.inference import InferenceService
-from pipeline.service.model import Model
+from pipeline.service.model import NoiseModel
 from pipeline.service.server import listen, make_server, url_of
 
 TINY = {
@@ -33,9 +33,9 @@ def tiny_snapshot(**settings: object) -> Snapshot:
     return Snapshot(build_generator(config).eval(), config, 123)
 
 
-def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> Model:
+def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> NoiseModel:
     """Return the same as a model that can be served."""
-    return Model(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"), score)
+    return NoiseModel(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"), score)
 
 
 @contextmanager
