@@ -28,7 +28,6 @@ function showWork(working) {
   document.body.classList.toggle("waiting", working);
   $("easel").setAttribute("aria-busy", String(working));
   $("compare").disabled = !visible || !painted;
-  $("download").hidden = !painted;
 }
 
 function showPhoto(held) {
@@ -58,6 +57,7 @@ function forgetPainting() {
   painted = null;
   painting.classList.remove("shown");
   $("download").removeAttribute("href");
+  $("download").setAttribute("aria-disabled", "true");
 }
 
 // --- Painting
@@ -108,6 +108,7 @@ async function paint() {
     painted = blob;
     painting.classList.add("shown");
     $("download").href = painting.src;
+    $("download").setAttribute("aria-disabled", "false");
     $("download").download = `${file.name.replace(/\.[^.]*$/, "") || "photo"}-painting.png`;
     const size = `${painting.naturalWidth.toLocaleString("en")} × ${painting.naturalHeight.toLocaleString("en")}`;
     tell(`${size} pixels, painted in ${((performance.now() - began) / 1000).toFixed(1)} seconds`);
@@ -179,9 +180,7 @@ async function start() {
   document.title = `${model.name} · painter`;
   $("name").textContent = model.name;
   $("facts").textContent = facts(model);
-  const most = (model.limits.pixels / 1e6).toFixed(0);
-  $("limits").textContent = `JPEG, PNG, WebP and more, from ${model.limits.shortest_side} pixels on. ` +
-    `What has more than ${most} million is shrunk before it is sent.`;
+  $("limits").textContent = `JPEG, PNG, WebP and more, with sides of ${model.limits.shortest_side} pixels and more`;
   paint(); // a photo that came before the model was known
 }
 
