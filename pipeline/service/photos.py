@@ -30,6 +30,7 @@ MAX_PHOTO_SIDE = 16_383
 """Pixels: what WebP holds."""
 LARGE_PIXELS = tiles.MAX_PIXELS
 """Photos with more are translated in tiles, and one at a time."""
+WHAT_TO_DO = "Send all of it, or save it anew as JPEG or PNG."
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Photo:
         try:
             image = to_rgb(formats.decode(self.content, MIN_PHOTO_SIDE))
         except DataError as error:
-            raise DataError(f"The photo {error}.") from None
+            raise DataError(f"The photo {error}. {WHAT_TO_DO}") from None
         return np.asarray(image) if self.size is None else resize_and_crop(image, self.size)
 
 
@@ -83,7 +84,8 @@ def open_photo(content: bytes, size: int | None) -> Photo:
     except DataError as error:
         raise HTTPException(413, f"The photo {error}.") from None
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise DataError(f"The photo cannot be decoded ({error or type(error).__name__}).") from None
+        reason = error or type(error).__name__
+        raise DataError(f"The photo cannot be decoded ({reason}). {WHAT_TO_DO}") from None
     found = f"The photo is {width}x{height}"
     if width * height > MAX_PIXELS:
         raise HTTPException(
@@ -97,7 +99,9 @@ def open_photo(content: bytes, size: int | None) -> Photo:
             f"{found}; a side has at most {MAX_PHOTO_SIDE:,} pixels. Shrink or cut it first.",
         )
     if min(width, height) < MIN_PHOTO_SIDE:
-        raise DataError(f"{found}; each side needs at least {MIN_PHOTO_SIDE} pixels.")
+        raise DataError(
+            f"{found}; each side needs at least {MIN_PHOTO_SIDE} pixels. Send a larger one."
+        )
     return Photo(content, width, height, size)
 
 

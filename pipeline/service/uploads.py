@@ -13,7 +13,7 @@ MAX_UPLOAD_BYTES = 2**25
 """Of a photo's file: a photo of 16 million pixels as JPEG takes a quarter of it."""
 UPLOAD_TIMEOUT = 60.0
 """Seconds in which a photo must arrive."""
-HOW_TO_SEND = "Send the file itself: curl --data-binary @photo.jpg"
+HOW_TO_SEND = "Send the file itself: `curl --data-binary @photo.jpg`"
 
 
 def declared_size(headers: Headers) -> int:
@@ -55,7 +55,10 @@ async def read_body(receive: Receive) -> bytes:
                 if not message.get("more_body", False):
                     return bytes(body)
     except TimeoutError:
-        text = f"Of the photo {len(body):,} bytes came in {UPLOAD_TIMEOUT:.0f} seconds, not all."
+        text = (
+            f"Of the photo {len(body):,} bytes came in {UPLOAD_TIMEOUT:.0f} seconds, not all. "
+            "Send a smaller one."
+        )
         raise HTTPException(408, text, {"Connection": "close"}) from None
 
 

@@ -62,7 +62,7 @@ def test_answers_of_a_translator_are_as_described(
     check(translations["/v1/translations"]["POST"], mode)
 
 
-def check(operation: APIOperation, mode: GenerationMode) -> None:
+def check(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -> None:
     """Ask, and check each answer."""
 
     @settings(
