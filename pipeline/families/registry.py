@@ -110,6 +110,21 @@ def takes_photos(config: Config) -> bool:
     return family_of(config).translator is not None
 
 
+def build_reverse(config: Config) -> tuple[str, nn.Module]:
+    """Return the name of the network that translates the other way, and a new one of its kind.
+
+    Raises:
+        ConfigError: if the family trains none.
+    """
+    family = family_of(config)
+    if family.reverse is None:
+        raise ConfigError(
+            f"Family {config.family!r} trains no generator of another direction. Leave --reverse "
+            "out."
+        )
+    return family.reverse, family.extra_networks(config)[family.reverse]
+
+
 def check_photos_fit(config: Config, given: bool) -> None:
     """Check that photos are given where a generator starts from photos, and nowhere else.
 
