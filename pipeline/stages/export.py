@@ -81,12 +81,7 @@ def export(
     if target.exists():
         raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
     check_writable(target)
-    if reverse:
-        snapshot = reverse_snapshot(run)
-    else:
-        snapshot = load_snapshot(run.snapshot if last else run.best_or_last)
-        check_makes_images(snapshot.config)
-        snapshot = replace(snapshot, score=_score_to_export(snapshot, run))
+    snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(run, last)
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, weights)
         size = (unfinished / FILE).stat().st_size
@@ -116,6 +111,12 @@ def reverse_snapshot(run: RunFolder) -> Snapshot:
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RunError(f"{run.state} does not fit {run.config}: {error}") from None
     return Snapshot(network.eval(), config, images_seen)
+
+
+def _averaged_snapshot(run: RunFolder, last: bool) -> Snapshot:
+    snapshot = load_snapshot(run.snapshot if last else run.best_or_last)
+    check_makes_images(snapshot.config)
+    return replace(snapshot, score=_score_to_export(snapshot, run))
 
 
 def _score_to_export(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
