@@ -110,18 +110,14 @@ def takes_photos(config: Config) -> bool:
     return family_of(config).translator is not None
 
 
-def build_reverse(config: Config) -> tuple[str, nn.Module]:
+def build_reverse(config: Config) -> tuple[str, nn.Module] | None:
     """Return the name of the network that translates the other way, and a new one of its kind.
 
-    Raises:
-        ConfigError: if the family trains none.
+    None if the family trains no such network.
     """
     family = family_of(config)
     if family.reverse is None:
-        raise ConfigError(
-            f"Family {config.family!r} trains no generator of another direction. Leave --reverse "
-            "out."
-        )
+        return None
     return family.reverse, family.extra_networks(config)[family.reverse]
 
 

@@ -98,7 +98,13 @@ def reverse_snapshot(run: RunFolder) -> Snapshot:
         ConfigError: if the family trains none.
     """
     config = run.read_config()
-    name, network = build_reverse(config)
+    found = build_reverse(config)
+    if found is None:
+        raise ConfigError(
+            f"Family {config.family!r} trains no generator of another direction. Leave --reverse "
+            "out."
+        )
+    name, network = found
     if not run.state.exists():
         raise RunError(
             f"There is no {run.state}, which alone has the generator of the other direction. "
