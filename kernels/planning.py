@@ -28,7 +28,7 @@ from pipeline.families.registry import makes_images, takes_photos
 from pipeline.kaggle.errors import split_name
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
-from submission.kernel.seeds import read_seeds
+from submission.kernel.seeds import with_first_seed
 from submission.kernel.settings import SHARED, KernelSettings, reserve_seconds
 from submission.rules import MAXIMUM_IMAGES
 
@@ -117,10 +117,7 @@ def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config
     if request.continue_from is not None:
         check_same_settings(RunFolder(request.continue_from), config)
         return config
-    seeds = read_seeds(RunFolder(run_path))
-    if seeds is None or request.gpus == SHARED:
-        return config
-    return seeds.replace_seed(config, seeds.kept, seeds.first)
+    return config if request.gpus == SHARED else with_first_seed(RunFolder(run_path), config)
 
 
 def _kernel_minutes(

@@ -36,7 +36,7 @@ from submission.kernel.job import Job
 from submission.kernel.machine import choose_device, clean_up, isolated, log
 from submission.kernel.photos import with_photos
 from submission.kernel.scoring import score_if_possible
-from submission.kernel.seeds import seeds_to_train, train_seeds
+from submission.kernel.seeds import seeds_to_train, train_seeds, with_kept_seed
 from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
 from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank
 
@@ -85,7 +85,9 @@ def train_and_generate(job: Job) -> None:
     """
     settings, config = job.settings, job.settings.training_config()
     job = with_photos(job, config)
-    request = training_request(job)
+    # What a kernel left that is run again in the same place goes on.
+    config = with_kept_seed(job.run, config)
+    request = replace(training_request(job), config=config.to_dict())
     if settings.attached is not None:
         attached = attached_state(job.inputs, settings.attached, job.scratch)
         resume_attached(attached, job.run, open_data(request.plan()))

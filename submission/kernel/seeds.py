@@ -66,6 +66,18 @@ def read_seeds(run: RunFolder) -> SeedsRecord | None:
         return None
 
 
+def with_kept_seed(run: RunFolder, config: Config) -> Config:
+    """Return a config with the seed that was kept, if it has the first of a run's several seeds."""
+    seeds = read_seeds(run)
+    return config if seeds is None else seeds.replace_seed(config, seeds.first, seeds.kept)
+
+
+def with_first_seed(run: RunFolder, config: Config) -> Config:
+    """Return a config with the first of a run's several seeds, if it has the one that was kept."""
+    seeds = read_seeds(run)
+    return config if seeds is None else seeds.replace_seed(config, seeds.kept, seeds.first)
+
+
 def seeds_to_train(job: Job) -> int:
     """Return how many seeds the kernel trains: one a GPU, or one that all share.
 

@@ -302,6 +302,9 @@ def test_the_seed_with_the_lower_score_is_kept_and_the_state_of_the_other_goes(
     assert "state.pt" not in left
     compared = read_json(working / "seeds.json")
     assert [one["score"] for one in compared["seeds"]] == [0.2, 0.1]
+    processes.ends = {0: RankLost("Nothing is trained again."), 1: RankLost("Nor is this.")}
+    made = run.images.read_bytes()
+    assert train(inputs, working).images.read_bytes() == made  # the run has ended: it is left
 
 
 def test_a_seed_that_fails_does_not_lose_the_other(
