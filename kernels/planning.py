@@ -142,7 +142,7 @@ def describe_plan(plan: KernelPlan, owner: str) -> str:
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_timeout(plan)} s)",
             *describe_minutes(plan),
             *describe_translation(plan),
-            f"seeds     {describe_seeds(plan)}, {plan.settings.seed} for the images",
+            f"seeds     {describe_seeds(plan)}",
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
         ]
@@ -177,13 +177,14 @@ def trains_several(plan: KernelPlan) -> bool:
 
 
 def describe_seeds(plan: KernelPlan) -> str:
-    """Return which seeds are trained, and which is kept."""
+    """Return which seeds are trained, which is kept, and the seed of the images."""
     seed = plan.settings.training_config().training.seed
+    images = f"{plan.settings.seed} for the images"
     if not trains_several(plan):
-        return f"{seed} to train"
+        return f"{seed} to train, {images}"
     gpus = GPUS.get(plan.accelerator)
-    seeds = f"from {seed} on" if gpus is None else f"{seed} to {seed + gpus - 1}"
+    seeds = f"from {seed} on" if gpus is None else " and ".join(map(str, range(seed, seed + gpus)))
     return (
-        f"{seeds} to train, one on each GPU; kept is the best by validation scores, which need "
-        "--attach, else the first"
+        f"{seeds} to train, one on each GPU, {images}; kept is the best by validation scores, "
+        "which need --attach, else the first"
     )

@@ -62,7 +62,7 @@ def test_a_kernel_of_a_translator_says_what_it_trains_on_how_long_and_which_seed
     shown = describe_plan(plan, "alice")
     assert "photos    competition, folder photo_jpg: one image of each if these can be" in shown
     assert "training  270 minutes at most for each seed; 4.33 kept to translate" in shown
-    assert "seeds     0 to 1 to train, one on each GPU; kept is the best by validation" in shown
+    assert "seeds     0 and 1 to train, one on each GPU, 0 for the images; kept is" in shown
     assert '"gan-getting-started"' in shown
     assert plan.settings.minutes < 290
     assert plan.settings.count is None
