@@ -86,6 +86,17 @@ def open_photo(content: bytes, size: int | None) -> Photo:
     except Exception as error:  # Pillow's decoders raise many kinds
         reason = error or type(error).__name__
         raise DataError(f"The photo cannot be decoded ({reason}). {WHAT_TO_DO}") from None
+    check_sides(width, height)
+    return Photo(content, width, height, size)
+
+
+def check_sides(width: int, height: int) -> None:
+    """Check that a photo of so many pixels can be translated here.
+
+    Raises:
+        HTTPException: 413 if it is too large.
+        DataError: if it is too small.
+    """
     found = f"The photo is {width}x{height}"
     if width * height > MAX_PIXELS:
         raise HTTPException(
@@ -102,7 +113,6 @@ def open_photo(content: bytes, size: int | None) -> Photo:
         raise DataError(
             f"{found}; each side needs at least {MIN_PHOTO_SIDE} pixels. Send a larger one."
         )
-    return Photo(content, width, height, size)
 
 
 @dataclass(frozen=True)
