@@ -101,8 +101,9 @@ leaderboard: $(VENV)/.ready  ## local scores beside public ones, ranks and ages
 doctor: $(VENV)/.ready  ## credentials, rules, quota, submissions left, disk, device
 	$(PAINTER) doctor
 
+# Compiled sources are kept even where the environment forbids it: the tests start many interpreters.
 test: $(VENV)/.ready  ## the tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --durations 15 $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --durations 15 $(ARGS)
 
 lint: $(VENV)/.ready  ## formatting, lint and types
 	$(VENV)/bin/ruff format --check .

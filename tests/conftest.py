@@ -1,17 +1,24 @@
 """What all tests share: their own cache, no credentials, one thread."""
 
+import importlib
 import os
 import tempfile
 from pathlib import Path
 
 import pytest
-import torch
 
-from pipeline.core import user_warnings
+# Networks and matrices here are tiny: a second thread waits longer than it computes, and on a busy
+# machine waiting costs more than everything else. torch and numpy read it when they are imported,
+# which they are with the first module of tests: the process that only hands tests out to others
+# never does. Where a test takes two threads, they sleep while they wait.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
-# Networks here are tiny: a second thread waits longer than it computes, and on a busy machine
-# waiting costs more than everything else.
-torch.set_num_threads(1)
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick() -> None:
+    """Make cheap what no test is about, before anything is trained."""
+    importlib.import_module("tests.support.quick")
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +30,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def apart_from_the_user(monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     """Keep the user's cache, home and Kaggle account out of every test, and what others said."""
+    from pipeline.core import user_warnings
+
     user_warnings.reset_warnings()
     monkeypatch.setenv("PAINTER_CACHE", tempfile.mkdtemp(prefix="cache-", dir=places))
     monkeypatch.setenv("HOME", tempfile.mkdtemp(prefix="home-", dir=places))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # commands may set it to what their options say
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)
 

@@ -22,16 +22,20 @@ SMALL = [
 ASSIGNMENTS = [word for setting in SMALL for word in ("--set", setting)]
 
 
-def test_the_demo_ends_with_the_score_and_three_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PAINTER_CACHE", str(tmp_path / "cache"))
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the words of a demo with 8 paintings and 24 images, in the folders run and data."""
     monkeypatch.setattr(sources, "SAMPLE_COUNT", 8)
     monkeypatch.setattr(submission.archive, "MINIMUM_IMAGES", 24)
+    folders = ["--out", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
+    return ["demo", *folders, "--count", "24", *ASSIGNMENTS]
+
+
+def test_the_demo_ends_with_the_score_and_three_files(
+    tmp_path: Path, small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     run, data = tmp_path / "run", tmp_path / "data"
-    code = run_command(
-        ["demo", "--out", str(run), "--data", str(data), "--count", "24", *ASSIGNMENTS]
-    )
+    code = run_command(small)
     output = capsys.readouterr().out
     assert code == 0, output
     lines = output.splitlines()
@@ -58,11 +62,13 @@ def test_the_demo_ends_with_the_score_and_three_files(
     assert "Not comparable with the leaderboard" in report
     assert "What training comes to" in report
 
-    # Called again, the finished stages are left as they are and nothing breaks.
-    before = (run / "state.pt").read_bytes()
-    assert run_command(["demo", "--out", str(run), "--data", str(data), "--count", "24",
-                        *ASSIGNMENTS]) == 0  # fmt: skip
-    assert (run / "state.pt").read_bytes() == before
+
+@pytest.mark.slow  # all stages twice; that each leaves alone what is finished, its own tests show
+def test_called_again_the_demo_leaves_what_is_finished(tmp_path: Path, small: list[str]) -> None:
+    assert run_command(small) == 0
+    before = (tmp_path / "run" / "state.pt").read_bytes()
+    assert run_command(small) == 0
+    assert (tmp_path / "run" / "state.pt").read_bytes() == before
 
 
 def test_the_demo_leaves_a_folder_of_other_things_alone(

@@ -1,12 +1,14 @@
 """A study on Kaggle: points as kernels, two at a time, pulled and scored here."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support import stand_in_painter
 from tests.support.helpers import TINY_RUN, fill
 from tests.support.kaggle_desk import Desk, output
 from tests.support.kaggle_server import KaggleServer
@@ -26,11 +28,17 @@ features = "efficientnet-lite0"
 """
 
 
+STAND_IN = (sys.executable, stand_in_painter.__file__)
+
+
 @contextmanager
-def study_desk(folder: Path) -> Iterator[Desk]:
+def study_desk(
+    folder: Path, commands: tuple[str, ...] | None = STAND_IN, polls: int = 3
+) -> Iterator[Desk]:
+    """Yield a desk for studies, whose images are scored by `commands`; None: by painter's."""
     with KaggleServer() as server:
-        server.runner = Scripted(files=output(), log=["paintings: 300"], polls=3)
-        desk = Desk(server, PainterProcess(), folder / "desk")
+        server.runner = Scripted(files=output(), log=["paintings: 300"], polls=polls)
+        desk = Desk(server, PainterProcess(commands), folder / "desk")
         settings = [w for w in TINY_RUN if w != "--set"]
         lines = [
             f"{n} = {v if v != 'none' else repr(v)}" for n, v in (s.split("=") for s in settings)
@@ -49,15 +57,20 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, str]]:
-    """Yield a desk whose study is complete, and what the study said: scoring takes seconds."""
+    """Yield a desk whose study is complete, and what the study said."""
     with study_desk(tmp_path_factory.mktemp("finished")) as desk:
         yield desk, desk.works(*STUDY_COMMAND)
 
 
 def two_points(desk: Desk) -> None:
-    """Leave out a point, where two show the same: scoring each takes seconds."""
+    """Leave out a point, where two show the same."""
+    points(desk, "1000, 2000")
+
+
+def points(desk: Desk, values: str) -> None:
+    """Leave out all points but these."""
     file = desk.folder / "laws.toml"
-    file.write_text(file.read_text().replace("[1000, 2000, 3000]", "[1000, 2000]"))
+    file.write_text(file.read_text().replace("1000, 2000, 3000", values))
 
 
 STUDY_COMMAND = ("study", "laws.toml", "--data", "paintings", "--out", "laws", "--on", "kaggle")
@@ -115,3 +128,14 @@ def test_what_kernels_cannot_do_is_refused(desk: Desk) -> None:
         words = ("study", "other.toml", "--data", "paintings", "--out", "o", "--on", "kaggle")
         assert message in desk.fails(2, *words)
     assert not desk.server.kernels
+
+
+@pytest.mark.slow  # a new interpreter; that painter's commands make a point, test_point.py shows
+def test_painters_own_command_scores_what_was_pulled(tmp_path: Path) -> None:
+    with study_desk(tmp_path, commands=None, polls=0) as desk:
+        points(desk, "1000")
+        assert "| `1000` | 1 |" in desk.works(*STUDY_COMMAND)
+        (score,) = (desk.folder / "laws").glob("*/score.json")
+        found = desk.read(str(score.relative_to(desk.folder)))
+        assert (found["features"], found["n_generated"]) == ("efficientnet-lite0", 5)
+        assert found["n_reference"] == 4

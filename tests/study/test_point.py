@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -18,6 +20,7 @@ from pipeline.scoring.record import Score
 from pipeline.study import executor as module
 from pipeline.study.executor import LocalExecutor, PointPruned
 from pipeline.study.plan import read_plan
+from tests.support import forks, stand_in_painter
 from tests.support.helpers import fill
 
 PLAN = read_plan(
@@ -29,48 +32,12 @@ PLAN = read_plan(
     }
 )
 POINT = PLAN.grid[0]
-PAINTER = """
-import hashlib, json, pathlib, signal, sys, time
-words = sys.argv[1:]
-run = pathlib.Path(words[words.index("--run") + 1])
-run.mkdir(exist_ok=True, parents=True)
-with (run.parent / "calls.txt").open("a") as calls:
-    calls.write(json.dumps(words) + "\\n")
-mode = (run.parent / "mode.txt").read_text()
-if mode == words[0]:
-    print("something\\rthe reason", file=sys.stderr)
-    sys.exit(2)
-if words[0] == "train":
-    def stop(*_):
-        (run / "stopped").touch()
-        sys.exit(130)
-    signal.signal(signal.SIGTERM, stop)
-    for number in range(200 if mode == "slow" else 2):
-        with (run / "scores.jsonl").open("a") as scores:
-            scores.write(json.dumps({"mifid": 100.0 + number}) + "\\n")
-        time.sleep(0.05)
-    (run / "snapshot.safetensors").write_text("s")
-    data = {"path": "", "domain": None, "count": 1, "content_hash": "abc"}
-    (run / "provenance.json").write_text(json.dumps({"data": data}))
-    (run / "config.json").write_text("{}")
-digest = lambda name: hashlib.sha256((run / name).read_bytes()).hexdigest()
-if words[0] == "generate":
-    (run / "images.zip").write_text("i")
-    made = {"images_sha256": digest("images.zip"), "count": 6, "seed": 0, "output": {}}
-    made["snapshot_sha256"] = digest("snapshot.safetensors")
-    (run / "images.json").write_text(json.dumps(made))
-if words[0] == "score":
-    score = {"mifid": 80.0, "features": "efficientnet-lite0", "n_generated": 6}
-    (run / "score.json").write_text(json.dumps(score | {"images_sha256": digest("images.zip")}))
-"""
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
     """Return a workshop with a painter that does nothing, but behaves."""
-    script = tmp_path / "painter.py"
-    script.write_text(PAINTER)
-    monkeypatch.setattr(module, "PAINTER", (sys.executable, str(script)))
+    monkeypatch.setattr(module, "PAINTER", (sys.executable, stand_in_painter.__file__))
     folder = tmp_path / "study"
     folder.mkdir()
     (folder / "mode.txt").write_text("works")
@@ -193,7 +160,7 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) ->
             children = [
                 pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()
             ]
-            own = [p for p in children if "painter.py" in Path(f"/proc/{p}/cmdline").read_text()]
+            own = [p for p in children if "stand_in" in Path(f"/proc/{p}/cmdline").read_text()]
             for pid in own:
                 os.kill(int(pid), signal.SIGTERM)
     thread.join(20)
@@ -240,7 +207,23 @@ def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: P
     assert score[-4:] == ["--weights", "w.pth", "--domain", "monet_jpg"]
 
 
-def test_the_real_commands_make_a_point(tmp_path: Path) -> None:
+class Forked(forks.Process):
+    """A command as the executor starts it, without the seconds that a new interpreter takes."""
+
+    def __init__(self, command: list[str], *, env: dict[str, str], stdout: IO[bytes], **_: object):
+        assert tuple(command[:3]) == module.PAINTER
+        super().__init__(
+            forks.painter, *command[3:], cwd=Path.cwd(), env=env, log=Path(stdout.name)
+        )
+
+
+@pytest.mark.parametrize(
+    "process", [Forked, pytest.param(subprocess.Popen, marks=pytest.mark.slow)]
+)
+def test_the_real_commands_make_a_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: type
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", process)
     settings = {
         "image_size": 32, "generator_channels": 4, "discriminator_channels": 4, "latent_size": 4,
         "batch_size": 4, "images": 8, "sample_count": 4, "minutes": "none", "score_every": "none",

@@ -1,8 +1,11 @@
-"""From an account to a score on the leaderboard: all commands, real kernels, a real images.zip."""
+"""From an account to a score on the leaderboard: all commands, and kernels that really run."""
 
 import zipfile
 from pathlib import Path
 
+import pytest
+
+from submission.rules import MINIMUM_IMAGES
 from tests.support import forks
 from tests.support.helpers import TINY_RUN, encoded, pack, painting
 from tests.support.kaggle_desk import MINIMUM, NAME, PUSH, RUN, Desk, painter_process
@@ -26,31 +29,34 @@ def with_few_images(text: str, inputs: Path, working: Path) -> forks.Process:
     return start_script(text.replace(CALL, few), inputs, working)
 
 
-def set_up(server: KaggleServer, process: PainterProcess, tmp_path: Path) -> Desk:
-    """Return a desk whose Kaggle holds paintings, runs kernels, and takes 7,000 images at least."""
+def set_up(server: KaggleServer, process: PainterProcess, tmp_path: Path, minimum: int) -> Desk:
+    """Return a desk whose Kaggle holds paintings, runs kernels, and takes `minimum` images."""
     desk = Desk(server, process, tmp_path / "desk")
     paintings = {f"monet_jpg/{n}.jpg": encoded(painting((64, 64), n)) for n in range(3)}
     photos = {"photo_jpg/0.jpg": encoded(painting((64, 64), 9))}
     server.files["gan-getting-started.zip"] = pack(tmp_path / "z", paintings | photos).read_bytes()
-    server.runner = Really(LIMIT_SECONDS)
-    desk.minimum = 7000
+    unchanged = minimum == MINIMUM_IMAGES
+    server.runner = Really(LIMIT_SECONDS, None if unchanged else with_few_images)
+    server.minimum_images = desk.minimum = minimum
     return desk
 
 
+# That a kernel makes 7,000 which are valid, tests/kernels/test_bundle.py shows.
+@pytest.mark.parametrize("count", [MINIMUM, pytest.param(MINIMUM_IMAGES, marks=pytest.mark.slow)])
 def test_a_kernel_trains_and_its_output_is_submitted(
-    tmp_path: Path, painter_process: PainterProcess
+    tmp_path: Path, painter_process: PainterProcess, count: int
 ) -> None:
     with KaggleServer() as server:
-        desk = set_up(server, painter_process, tmp_path)
+        desk = set_up(server, painter_process, tmp_path, count)
         desk.works("doctor")
-        shown = desk.works(*PUSH, "--minutes", "5", "--wait")
+        shown = desk.works(*PUSH, "--count", str(count), "--minutes", "5", "--wait")
         assert "training images: 3 from" in shown
         assert "score: skipped" in shown
         desk.works("kernel", "pull", "--run", RUN)
         provenance = desk.read(f"{RUN}/provenance.json")
         assert provenance["sittings"][0]["bundle"] == desk.read(f"{RUN}/kernel.json")["bundle_hash"]
         with zipfile.ZipFile(desk.run / "images.zip") as archive:
-            assert len(archive.namelist()) == 7000
+            assert len(archive.namelist()) == count
         desk.works("report", "--run", RUN)  # what a local run can do, this one can
         assert "public score 78.10" in desk.works("submit", "--run", RUN, "--wait")
         assert "first" in desk.works("leaderboard")
@@ -61,9 +67,7 @@ def test_a_local_run_is_generated_there_and_submitted(
     tmp_path: Path, painter_process: PainterProcess
 ) -> None:
     with KaggleServer() as server:
-        desk = set_up(server, painter_process, tmp_path)
-        server.runner = Really(LIMIT_SECONDS, with_few_images)
-        server.minimum_images = desk.minimum = MINIMUM
+        desk = set_up(server, painter_process, tmp_path, MINIMUM)
         desk.works("download", "--source", "competition", "--data", "data")
         desk.works("train", "--data", "data", "--preset", "demo", "--run", RUN, *TINY_RUN)
         desk.works("generate", "--run", RUN, "--count", "20")

@@ -40,9 +40,13 @@ _PRELOADED = [
     "submission.leaderboard",
     "submission.submit",
     "kagglesdk",
+    "bleach",  # like the next two, of Kaggle's client, which asks for credentials when imported
+    "dotenv",
+    "slugify",
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
     "tests.support.rank_processes",
+    "tests.support.quick",
 ]
 CONTEXT.set_forkserver_preload(_PRELOADED)
 

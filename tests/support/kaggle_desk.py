@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -131,12 +133,24 @@ def generated(run: Path, **changes: object) -> dict[str, bytes | Path]:
 
 
 def train_here(folder: Path, name: str = RUN) -> Path:
-    """Train a tiny run in a desk's folder, generate its images and give it a score."""
+    """Leave in a desk's folder a tiny run that was trained there, its images and a score."""
+    fill(folder / "paintings", 3)
+    trained = Path(_trained().name)
     run = folder / name
-    data = fill(folder / "paintings", 3)
+    shutil.copytree(trained / RUN, run)
+    provenance = (run / "provenance.json").read_text()
+    (run / "provenance.json").write_text(provenance.replace(str(trained), str(folder)))
+    return run
+
+
+@cache
+def _trained() -> tempfile.TemporaryDirectory[str]:
+    """Train a run as a desk's folder would hold it, once for all desks."""
+    folder = tempfile.TemporaryDirectory(prefix="painter-trained-")
+    data, run = fill(Path(folder.name) / "paintings", 3), Path(folder.name) / RUN
     train = ["train", "--data", str(data), "--preset", "demo", "--run", str(run), *TINY_RUN]
     assert run_command(train) == 0
     assert run_command(["generate", "--run", str(run), "--count", str(MINIMUM)]) == 0
     score = {"mifid": 88.5, "features": "efficientnet-lite0", "n_generated": MINIMUM}
     (run / "score.json").write_text(json.dumps(score))
-    return run
+    return folder

@@ -36,8 +36,10 @@ class Done:
 class PainterProcess:
     """Runs one command after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, commands: tuple[str, ...] | None = None) -> None:
+        """Begin with no process; `commands` is what a study starts in painter's place."""
         self._process: forks.Process | None = None
+        self._commands = commands
 
     @property
     def pid(self) -> int:
@@ -48,17 +50,19 @@ class PainterProcess:
     def run(self, args: list[str], cwd: Path, env: dict[str, str], minimum: int = 7000) -> Done:
         """Run one command; `minimum` is how many images a submission needs."""
         env = env | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "OMP_NUM_THREADS": "1"}
-        self._process = forks.Process(hurried, args, minimum, cwd=cwd, env=env)
+        self._process = forks.Process(hurried, args, minimum, self._commands, cwd=cwd, env=env)
         out, err = self._process.communicate()
         return Done(self._process.wait(), out.decode(), err.decode())
 
 
-def hurried(args: list[str], minimum: int) -> None:
+def hurried(args: list[str], minimum: int, commands: tuple[str, ...] | None) -> None:
     """Be painter, with short pauses and a number of images that a submission needs."""
     hurry()
+    from pipeline.study import executor
     from submission import archive
 
     vars(archive)["MINIMUM_IMAGES"] = minimum
+    vars(executor)["PAINTER"] = commands or executor.PAINTER
     from pipeline.cli import run_command
 
     sys.exit(run_command(args))

@@ -442,6 +442,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     return sorted(int(pid) for pid in found.stdout.split())
 
 
+@pytest.mark.slow  # new interpreters; torchrun itself tests/submission/kernel/test_ranks.py shows
 def test_torchrun_trains_ends_when_a_process_is_killed_and_one_process_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
