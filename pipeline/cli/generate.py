@@ -130,11 +130,13 @@ def resolve_generation(
     upscale: str | None,
     size: int | None,
     wanted_class: str | None,
+    seed: int,
     **_: Any,
 ) -> tuple[Snapshot, OutputConfig]:
     """Return the snapshot and the output settings, validated."""
     from pipeline.cli.settings import check_given_once, check_upscale_used
     from pipeline.config import change_output
+    from pipeline.families.registry import check_options_used
     from pipeline.models.samplers import class_index
     from pipeline.models.snapshots import load_snapshot, with_upscaler
 
@@ -143,6 +145,8 @@ def resolve_generation(
             check_given_once([name], assignments)
             assignments = (*assignments, f"{name}={value}")
     loaded = load_snapshot(source)
+    for_noise = {"--seed": seed, "--class": wanted_class, "--upscale": upscale}
+    check_options_used(loaded.config, for_noise | {"--upscaler": upscaler})
     if upscaler is not None:
         loaded = with_upscaler(loaded, load_snapshot(run_or_file(upscaler)))
     output = change_output(loaded.config, assignments)

@@ -73,6 +73,17 @@ class ImageSet:
             return Image.fromarray(self.read_pixels(name))
         return decode_rgb(self.read_bytes(name))
 
+    def read_size(self, name: str) -> tuple[int, int]:
+        """Return width and height of one image as it is stored, without decoding it.
+
+        Raises:
+            Exception: of many kinds, Pillow's, if it cannot be opened.
+        """
+        if self.read_pixels is not None:
+            height, width, _ = self.read_pixels(name).shape
+            return width, height
+        return formats.open_header(self.read_bytes(name)).size
+
     def __len__(self) -> int:
         """Return the number of image files, readable or not."""
         return len(self.names)

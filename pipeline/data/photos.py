@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +44,45 @@ def usable_photos(photos: ImageSet) -> ImageSet:
     sides = dict(
         zip(photos.names, map_with_progress(_Sides(photos), photos.names, "check"), strict=True)
     )
-    usable = [n for n, side in sides.items() if isinstance(side, int) and side >= MIN_PHOTO_SIDE]
-    left_out = [f"{n} {_problem(side)}" for n, side in sides.items() if n not in set(usable)]
+    usable = _without_small(photos, sides)
+    if small := sum(
+        side < ENLARGED_BELOW for n in usable.names if isinstance(side := sides[n], int)
+    ):
+        warn_once(
+            f"{photos.label}: {counted(small, 'photo')} with a side below {ENLARGED_BELOW} pixels, "
+            "enlarged to that for the network"
+        )
+    return usable
+
+
+def large_photos(photos: ImageSet) -> ImageSet:
+    """Return the photos that are large enough, by their headers; the others are said.
+
+    Those that have no header stay: whoever decodes them says so.
+
+    Raises:
+        DataError: if all are too small.
+    """
+    sides: dict[str, int | str] = {}
+    for name in photos.names:
+        with suppress(Exception):  # of many kinds, Pillow's
+            sides[name] = min(photos.read_size(name))
+    return _without_small(photos, sides)
+
+
+def _without_small(photos: ImageSet, sides: Mapping[str, int | str]) -> ImageSet:
+    """Return the photos without those that are too small, or of which a problem is known.
+
+    Raises:
+        DataError: if none is left.
+    """
+    problems = {
+        name: _problem(side)
+        for name, side in sides.items()
+        if isinstance(side, str) or side < MIN_PHOTO_SIDE
+    }
+    usable = [name for name in photos.names if name not in problems]
+    left_out = [f"{name} {problem}" for name, problem in problems.items()]
     listed = "; ".join(left_out[:MAX_LISTED]) + ("; ..." if len(left_out) > MAX_LISTED else "")
     if not usable:
         raise DataError(
@@ -52,11 +91,6 @@ def usable_photos(photos: ImageSet) -> ImageSet:
         )
     if left_out:
         warn_once(f"{photos.label}: {counted(len(left_out), 'photo')} left out: {listed}")
-    if small := sum(side < ENLARGED_BELOW for n in usable if isinstance(side := sides[n], int)):
-        warn_once(
-            f"{photos.label}: {counted(small, 'photo')} with a side below {ENLARGED_BELOW} pixels, "
-            "enlarged to that for the network"
-        )
     return photos.subset(usable)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -135,7 +135,26 @@ def check_photos_fit(config: Config, given: bool) -> None:
     if given and not takes_photos(config):
         raise ConfigError(
             f"Photos are given, and family {config.family!r} does not start from any: it is no "
-            "translator. Leave --photos out, or take one, such as --model photo2monet."
+            "translator. Leave --photos and --photo-domain out, or take one: --model photo2monet "
+            "to generate, --preset photo2monet to train."
+        )
+
+
+def check_options_used(config: Config, given: Mapping[str, object]) -> None:
+    """Check that no options are given that mean something for images from noise alone.
+
+    Args:
+        config: of the generator.
+        given: the values of such options by their names; one that is not true is not given.
+
+    Raises:
+        ConfigError: if there is one, and the family translates photos.
+    """
+    listed = " and ".join(name for name, value in given.items() if value)
+    if listed and takes_photos(config):
+        raise ConfigError(
+            f"Family {config.family!r} translates photos, and a translation depends on its photo "
+            f"alone and has its size: {listed} would have no effect. Leave {listed} out."
         )
 
 
@@ -148,9 +167,13 @@ def latents_of(config: Config) -> LatentDistribution:
     check_makes_images(config)
     latents = family_of(config).latents
     if latents is None:
+        instead, photos = (
+            ("translates photos and ", " --photos") if takes_photos(config) else ("", "")
+        )
         raise ConfigError(
-            f"Family {config.family!r} does not make its images from noise, so there is no space "
-            "of noise to walk, mix or serve images from. `painter generate` makes its images."
+            f"Family {config.family!r} {instead}does not make its images from noise, so there is "
+            "no space of noise to walk, mix or serve images from. "
+            f"`painter generate{photos}` makes its images."
         )
     return latents(config)
 

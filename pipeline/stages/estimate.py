@@ -165,6 +165,7 @@ def describe(prepared: PreparedTraining) -> str:
         "run": f"{run.path}" + (f" (resumes at step {step:,})" if saved else ""),
         "data": f"{len(images.names):,} images at {size} pixels, "
         f"{megabytes(images.pixels.nbytes)} {where}",
+        **_describe_photos(prepared),
         "device": f"{device_name(device)}, {choose_precision(config.training.precision, device)}",
         "threads": str(threads or torch.get_num_threads()),
         "networks": f"{' and '.join(f'{n:,}' for n in estimate.parameters)} parameters",
@@ -206,6 +207,15 @@ def describe_duration(
         f"about {left / 60:,.1f} minutes: {images:,} images in {steps:,} steps, "
         f"{images / dataset_size:,.1f} passes over the data"
     )
+
+
+def _describe_photos(prepared: PreparedTraining) -> dict[str, str]:
+    """Return the line about a translator's photos; none for other families."""
+    if prepared.photos is None or prepared.source_images is None:
+        return {}
+    pixels = prepared.source_images
+    size = megabytes(pixels.nbytes)
+    return {"photos": f"{len(pixels):,} at {pixels.shape[-1]} pixels, {size} in memory"}
 
 
 def _describe_budget(budget: Budget, batch_size: int) -> str:

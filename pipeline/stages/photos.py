@@ -11,7 +11,7 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, DataError, RunError
 from pipeline.data.domains import ALL_DOMAINS, PHOTO_DOMAIN
 from pipeline.data.images import ImageSet, content_hash
-from pipeline.data.photos import check_not_among, open_photos, usable_photos
+from pipeline.data.photos import check_not_among, large_photos, open_photos, usable_photos
 from pipeline.families.registry import check_photos_fit, takes_photos
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import PhotosRecord
@@ -47,7 +47,7 @@ class Photos:
         most = 2 * len(self.images)
         if count > most:
             raise ConfigError(
-                f"count is {count:,}, and {counted(len(self.images), 'photo')} with their mirror "
+                f"count is {count:,}; {counted(len(self.images), 'photo')} and as many mirror "
                 f"images make {most:,} at most. Take a smaller --count, or more --photos."
             )
 
@@ -66,12 +66,12 @@ def open_training_photos(
 
     Raises:
         ConfigError: if photos are given, and the family takes none.
-        DataError: if there are no photos, or if some are among the real images.
+        DataError: if there are no photos, none is large enough, or some are among the real images.
     """
     if not takes_photos(config):
         check_photos_fit(config, path is not None or domain is not None)
         return None
-    photos = open_source_photos(config, data, path, domain)
+    photos = large_photos(open_source_photos(config, data, path, domain))
     check_not_among(photos, images)
     return photos, photos_record(path or data, photos)
 
@@ -90,9 +90,9 @@ def open_source_photos(
         return open_photos(data, PHOTO_DOMAIN)
     except DataError as error:
         raise DataError(
-            f"Family {config.family!r} translates photos, and {data} has no folder of them by the "
-            f"name of {PHOTO_DOMAIN} ({error}) Say where they are: --photos FOLDER_OR_ZIP, or "
-            "--photo-domain NAME for a folder beside the real images."
+            f"Family {config.family!r} translates photos, and looks for a folder {PHOTO_DOMAIN} of "
+            f"them: {error} Say where they are: --photos FOLDER_OR_ZIP, or --photo-domain NAME for "
+            "a folder beside the real images."
         ) from None
 
 

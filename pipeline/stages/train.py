@@ -18,7 +18,11 @@ from pipeline.data.classes import class_labels, with_class_names
 from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
-from pipeline.families.upscaler.generated_inputs import generate_inputs, generator_hash
+from pipeline.families.upscaler.generated_inputs import (
+    check_generator_fits,
+    generate_inputs,
+    generator_hash,
+)
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -104,19 +108,18 @@ def open_data(plan: TrainingPlan) -> OpenedData:
         DataError: if there are no such images, fewer than two classes where classes are needed, or
             no photos where a translator needs them.
         RunError: if the generator is missing or damaged.
-        ConfigError: if photos are given, and the family takes none.
+        ConfigError: if photos or a generator are given, and the family takes none.
     """
     images = open_images(plan.data, plan.domain)
     config = with_class_names(plan.config, images)
     content = content_hash(images)
     about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
     opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
-    if opened is not None:
-        photos, record = opened
-        return OpenedData(config, images, replace(about, photos=record), photos=photos)
     if plan.generator is None:
-        return OpenedData(config, images, about)
+        photos, record = opened or (None, None)
+        return OpenedData(config, images, replace(about, photos=record), photos=photos)
     generator = load_snapshot(plan.generator)
+    check_generator_fits(config, generator.config)
     generator_record = GeneratorRecord(str(plan.generator.resolve()), generator_hash(generator))
     return OpenedData(config, images, replace(about, generator=generator_record), generator)
 

@@ -38,9 +38,14 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
     check_continuation(source, target, config, data)
     if target.config.exists():
         return
-    same_data = source.read_data().content_hash == data.content_hash
+    same_data = _hashes(source.read_data()) == _hashes(data)
     with atomic_folder(target.path) as folder:
         _copy(source, RunFolder(folder), config, data, same_data)
+
+
+def _hashes(data: TrainingData) -> tuple[str, str | None]:
+    """Return the content hashes of what scores are computed from: real images, and photos."""
+    return data.content_hash, None if data.photos is None else data.photos.content_hash
 
 
 def check_continuation(

@@ -13,7 +13,7 @@ from pipeline.families.registry import register
 from pipeline.families.translation.inputs import TranslationInputs
 from pipeline.families.translation.networks import make_generator, make_target_discriminator
 from pipeline.families.translation.sampler import PhotoSampler
-from pipeline.families.translation.settings import TranslationData
+from pipeline.families.translation.settings import TranslationData, check_output
 
 
 def extra_networks(config: Config) -> dict[str, nn.Module]:
@@ -24,7 +24,7 @@ def extra_networks(config: Config) -> dict[str, nn.Module]:
 CUT = register(
     Family(
         "cut",
-        FamilySettings(TranslationData, CutNetwork, CutTraining),
+        FamilySettings(TranslationData, CutNetwork, CutTraining, check_output),
         make_generator,
         make_target_discriminator,
         PatchContrast.from_config,

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from pipeline.config import Config, require
 from pipeline.core.errors import ConfigError
-from pipeline.families.translation.settings import TranslationNetwork, TranslationTraining
+from pipeline.families.translation.settings import (
+    TranslationNetwork,
+    TranslationTraining,
+    check_output,
+)
 
 MAX_BUFFER = 1000
 
@@ -41,11 +45,12 @@ class CycleganTraining(TranslationTraining):
 
 
 def check(config: Config) -> None:
-    """Refuse an image buffer that does not hold a batch.
+    """Refuse an image buffer that does not hold a batch, and what no translator has a use for.
 
     Raises:
-        ConfigError: if it is smaller.
+        ConfigError: if it is smaller, or there is such a setting.
     """
+    check_output(config)
     assert isinstance(config.training, CycleganTraining)
     buffer, batch = config.training.image_buffer, config.training.batch_size
     if 0 < buffer < batch:

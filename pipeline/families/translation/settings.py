@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.config import DataConfig, NetworkConfig, require, require_one_of
+from pipeline.config import Config, DataConfig, NetworkConfig, OutputConfig, require, require_one_of
+from pipeline.core.errors import ConfigError
 from pipeline.families.adversarial.settings import DiffAugmentTraining, check_channels
 
 GENERATORS = ("unet", "resnet")
@@ -68,3 +69,18 @@ class TranslationTraining(DiffAugmentTraining):
     loss: str = "non-saturating"
     """non-saturating (binary cross-entropy), lsgan, hinge, or two-headed: the target domain's
     discriminator then has two heads, one for hinge and one for cross-entropy."""
+
+
+def check_output(config: Config) -> None:
+    """Refuse settings of images from noise, and of images that are enlarged.
+
+    Raises:
+        ConfigError: if there is one.
+    """
+    for name in ("upscale", "truncation"):
+        value = getattr(config.output, name)
+        if value != getattr(OutputConfig, name):
+            raise ConfigError(
+                f"{name} is {value!r}, and family {config.family!r} translates photos: there is "
+                "nothing to enlarge, and no noise. Leave it out."
+            )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError
-from pipeline.families.registry import is_upscaler, make_sampler
+from pipeline.families.registry import is_upscaler, make_sampler, takes_photos
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
@@ -57,7 +57,8 @@ def check_generator_fits(config: Config, generator: Config, called: str = "--gen
         called: name of the generator in messages.
 
     Raises:
-        ConfigError: if the first is no upscaler, the second is one, or the sizes do not fit.
+        ConfigError: if the first is no upscaler, the second is one or translates photos, or the
+            sizes do not fit.
     """
     if not is_upscaler(config):
         raise ConfigError(
@@ -65,6 +66,11 @@ def check_generator_fits(config: Config, generator: Config, called: str = "--gen
         )
     if is_upscaler(generator):
         raise ConfigError(f"{called} is an upscaler; expected a generator.")
+    if takes_photos(generator):
+        raise ConfigError(
+            f"{called} translates photos, and a translation has the size of its photo: nothing is "
+            "left to enlarge. An upscaler is trained for a generator from noise."
+        )
     assert isinstance(config.network, UpscalerNetwork)
     expected = config.data.image_size // config.network.upscale_factor
     if generator.data.image_size != expected:
