@@ -248,6 +248,19 @@ def test_both_contrasts_are_of_their_own_images() -> None:
         torch.testing.assert_close(both[2 * place : 2 * place + 2], found, rtol=0, atol=1e-4)
 
 
+def test_ranks_that_share_a_batch_have_its_loss_on_average() -> None:
+    networks, objective, batch = made(config_of(diffaugment=["colour", "translation"]))
+    parts = []
+    for rows in (slice(None), slice(0, 1), slice(1, 2)):
+        draws = {name: numbers[:, rows] for name, numbers in batch.draws.items()}
+        part = Batch(batch.real[rows], batch.inputs[rows], draws=draws, step=1)
+        generated = objective.generate(networks, part)
+        parts.append(objective.phase_loss("generator", networks, part, generated)[0])
+    whole, first, second = parts
+    # float32 sums in another order, over a dozen layers, and divided by 0.07.
+    torch.testing.assert_close((first + second) / 2, whole, rtol=0, atol=1e-4)
+
+
 def test_settings_of_fastcut_leave_real_images_untranslated() -> None:
     networks, objective, batch = made(config_of(identity_nce_weight=0.0, nce_weight=10.0))
     generated = objective.generate(networks, batch)
