@@ -129,14 +129,14 @@ def check_photos_fit(config: Config, given: bool) -> None:
     """
     if takes_photos(config) and not given:
         raise ConfigError(
-            f"Family {config.family!r} translates photos, and there are none. "
-            "Say where they are: --photos FOLDER_OR_ZIP."
+            f"Family {config.family!r} translates photos, and there are none. Say where they are: "
+            "`painter generate --photos FOLDER_OR_ZIP`."
         )
     if given and not takes_photos(config):
         raise ConfigError(
             f"Photos are given, and family {config.family!r} does not start from any: it is no "
-            "translator. Leave --photos and --photo-domain out, or take one: --model photo2monet "
-            "to generate, --preset photo2monet to train."
+            "translator. Leave them out, or take one: `painter generate --model photo2monet`, "
+            "`painter train --preset photo2monet`."
         )
 
 

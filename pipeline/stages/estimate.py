@@ -141,9 +141,7 @@ def saved_size(content: dict[str, Any]) -> int:
 
 
 def describe(prepared: PreparedTraining) -> str:
-    """Return what `train` would do and cost, for `--dry-run`.
-
-    If the run folder holds a state, it is about the rest of the run.
+    """Return what `train` would do and cost: of a run that was begun, the rest of it.
 
     Raises:
         ConfigError: if the run has no budget.
