@@ -27,6 +27,7 @@ def test_the_demo_ends_with_the_score_and_three_files(
 ) -> None:
     monkeypatch.setenv("PAINTER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sources, "SAMPLE_COUNT", 8)
+    monkeypatch.setattr(sources, "SAMPLE_PHOTOS", 2)
     monkeypatch.setattr(submission.archive, "MINIMUM_IMAGES", 24)
     run, data = tmp_path / "run", tmp_path / "data"
     code = run_command(
