@@ -26,6 +26,7 @@ ASSIGNMENTS = [word for setting in SMALL for word in ("--set", setting)]
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the words of a demo with 8 paintings and 24 images, in the folders run and data."""
     monkeypatch.setattr(sources, "SAMPLE_COUNT", 8)
+    monkeypatch.setattr(sources, "SAMPLE_PHOTOS", 2)
     monkeypatch.setattr(submission.archive, "MINIMUM_IMAGES", 24)
     folders = ["--out", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
     return ["demo", *folders, "--count", "24", *ASSIGNMENTS]

@@ -282,12 +282,30 @@ def test_the_sample_is_the_same_on_every_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "SAMPLE_COUNT", 3)
+    monkeypatch.setattr(sources, "SAMPLE_PHOTOS", 2)
     manifest = download("sample", tmp_path / "a")
     assert download("sample", tmp_path / "b") == manifest
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
-    assert sorted(images_of(tmp_path / "a")) == ["000.jpg", "001.jpg", "002.jpg"]
-    assert manifest["image_sizes"] == {"256x256": 3}
+    assert manifest["domains"] == {"monet_jpg": 3, "photo_jpg": 2}
+    assert manifest["image_sizes"] == {"256x256": 5}
     assert manifest["duplicates"] == []
+
+
+def test_the_sample_of_an_earlier_version_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "SAMPLE_COUNT", 3)
+    monkeypatch.setattr(sources, "SAMPLE_PHOTOS", 2)
+    download("sample", tmp_path / "new")
+    old = tmp_path / "old"
+    download(str(tmp_path / "new" / "monet_jpg"), old)  # paintings alone, at the top
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps(manifest | {"source": "sample"}))
+    before = files_of(old)
+    assert download("sample", old)["already_there"]
+    assert files_of(old) == before
+    (old / "001.jpg").write_bytes(b"damaged")
+    assert download("sample", old)["domains"] == {"monet_jpg": 3, "photo_jpg": 2}
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_values_are_shown(page: Page) -> None:
         "painter train --run 'first try'",
         "discriminator 1.25",
         "generator 2.50",
-        "D(x), real images 0.75",
+        "D(real images) 0.75",
         "distance 0.210",
     ):
         assert shown in text, shown
@@ -409,6 +409,74 @@ def test_a_damaged_grid_is_named_and_left_out(
     assert "Samples after 500 images" not in page
     assert "Samples after" in page
     assert "without the sample grid" in capsys.readouterr().err
+
+
+def photo_set(count: int) -> ImageSet:
+    """Return wide photos, left half black and right half of a colour of their own."""
+    contents = {}
+    for number in range(count):
+        image = Image.new("RGB", (64, 32))
+        image.paste((6 * number + 60, 90, 200), (32, 0, 64, 32))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        contents[f"photo_jpg/p{number:02d}.png"] = buffer.getvalue()
+    return ImageSet(tuple(contents), contents.__getitem__, "photos")
+
+
+def test_photos_are_shown_beside_their_translations(run: Path) -> None:
+    photos = photo_set(30)  # of the 40 images the last 10 are of mirror images
+    page = Page(write_report(run, paintings_set(), photos))
+    sources = page.pictures("Photo")
+    assert len(sources) == len(page.pictures("Translation")) == 24
+    names = [i["alt"] for i in page.named("img") if (i["alt"] or "").startswith("Photo ")]
+    # 24 of 40, evenly spaced: from image 1 to image 40, which is photo 10's mirror image.
+    assert (names[0], names[-1]) == ("Photo photo_jpg/p00.png", "Photo photo_jpg/p09.png")
+    left = [
+        float(
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(s.partition(",")[2]))))[:, :60].mean()
+        )
+        for s in (sources[0], sources[-1])
+    ]
+    assert left[0] < 10 < left[1]  # black is on the left, and on the right of a mirror image
+    mirrored = [n for n in np.linspace(0, 39, 24).round() if n >= 30]
+    assert page.text.count("its mirror image") == len(mirrored)
+
+
+def test_photos_that_are_gone_are_said_to_be_gone_in_one_line(run: Path) -> None:
+    page = Page(write_report(run, paintings_set(), f"The photos are not there. {HOSTILE}"))
+    assert page.text.count("The photos are not there.") == 1
+    assert HOSTILE in page.text
+    assert HOSTILE not in page.source
+    assert not page.pictures("Photo")
+    assert not page.pictures("Translation")
+
+
+def test_images_from_noise_have_no_photos(page: Page) -> None:
+    assert "Photos" not in page.text
+    assert "The same noise all through training" in page.text
+
+
+def test_the_inputs_of_the_samples_are_shown_first(bare: Path) -> None:
+    (bare / "samples").mkdir()
+    for n in range(9):
+        (bare / "samples" / f"{n * 100:09d}.png").write_bytes(picture(n, (266, 266)))
+    (bare / "samples" / "inputs.jpg").write_bytes(picture(70, (266, 266), "JPEG"))
+    page = Page(write_report(bare, None))
+    alts = [i["alt"] or "" for i in page.named("img")]
+    assert len(page.pictures("Samples after")) == 7
+    assert alts.index("Inputs of the samples") < alts.index("Samples after 0 images")
+    assert "The same inputs all through training" in page.text
+
+
+def test_what_a_translation_logs_has_charts_of_its_own(bare: Path) -> None:
+    more = {"d_source_real": 0.5, "d_source_fake": 0.25, "cycle": 0.75, "identity": 0.5}
+    lines = [json.loads(line) | more for line in (bare / "stats.jsonl").read_text().splitlines()]
+    (bare / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(write_report(bare, None))
+    labels = [svg["aria-label"] or "" for svg in page.named("svg")]
+    assert len(labels) == 4
+    assert "D(photos) ends at 0.50; D(translations of real images) ends at 0.25" in labels[2]
+    assert "translated there and back ends at 0.75" in labels[3]
 
 
 def test_damaged_archive_is_named(run: Path) -> None:
