@@ -167,13 +167,11 @@ def latents_of(config: Config) -> LatentDistribution:
     check_makes_images(config)
     latents = family_of(config).latents
     if latents is None:
-        instead, photos = (
-            ("translates photos and ", " --photos") if takes_photos(config) else ("", "")
-        )
+        instead = "translates photos and " if takes_photos(config) else ""
         raise ConfigError(
             f"Family {config.family!r} {instead}does not make its images from noise, so there is "
-            "no space of noise to walk, mix or serve images from. "
-            f"`painter generate{photos}` makes its images."
+            "no space of noise to walk, mix or serve images from. `painter generate` makes its "
+            "images."
         )
     return latents(config)
 

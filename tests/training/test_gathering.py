@@ -11,7 +11,7 @@ import torch
 from pipeline.data.pixels import write_pixel_cache
 from pipeline.training import batches as module
 from pipeline.training import loop
-from pipeline.training.batches import Batches
+from pipeline.training.batches import ShuffledIndices
 from pipeline.training.prefetch import PrefetchBatches, direct_fetch
 from tests.support.factories import CPU, batches_of, noise_paintings
 from tests.training.test_training import DATA, assert_equal_runs, tiny
@@ -26,9 +26,9 @@ def mapped() -> torch.Tensor:
     return write_pixel_cache(rows, 10, (3, 32, 32), "key").pixels
 
 
-def ahead(self: Batches, pixels: torch.Tensor) -> PrefetchBatches:
+def ahead(pixels: torch.Tensor, indices: ShuffledIndices, _: torch.device) -> PrefetchBatches:
     """Stand in for the choice of a machine with a GPU that is too small."""
-    return PrefetchBatches(pixels, self._indices, CPU)
+    return PrefetchBatches(pixels, indices, CPU)
 
 
 @pytest.mark.parametrize("steps", [[1, 2, 3], [5, 1, 2, 2, 9], [3]])
@@ -86,7 +86,7 @@ def test_training_is_the_same_bit_for_bit_wherever_the_images_are(
     gatherer: Any,
 ) -> None:
     if gatherer is not None:
-        monkeypatch.setattr(Batches, "_fetcher", gatherer)
+        monkeypatch.setattr(module, "fetcher", gatherer)
     loop.train(tiny(), source(), DATA, tmp_path / "other", CPU)
     assert_equal_runs(in_memory, tmp_path / "other")
 
