@@ -292,6 +292,24 @@ def test_the_result_does_not_depend_on_the_number_of_ranks(tmp_path: Path) -> No
     assert provenance["sittings"][0]["device"].startswith("2 x CPU")
 
 
+def train_translator(distributed: DistributedContext, run: Path) -> int:
+    """Train a translator from photos of noise to paintings of noise."""
+    changes = {"family": "cyclegan", "image_size": 64, "output_size": 64, "images": 18}
+    changes |= {"generator_dropout": 0.0}
+    settings = {name: value for name, value in TINY.items() if name != "latent_size"} | changes
+    config = apply_settings(Config(), settings)
+    paintings, photos = noise_paintings(side=64), noise_paintings(7, seed=1, side=64)
+    return loop.train(
+        config, paintings, DATA, run, CPU, distributed=distributed, source_images=photos
+    )
+
+
+def test_a_translator_does_not_depend_on_the_number_of_ranks_either(tmp_path: Path) -> None:
+    train_translator(SINGLE_PROCESS, tmp_path / "one")
+    assert run_ranks(2, train_translator, tmp_path / "two") == [18, 18]
+    assert_close_runs(tmp_path / "one", tmp_path / "two")
+
+
 def train_pulled(distributed: DistributedContext, run: Path) -> Any:
     return train(distributed, run, lecam_weight=0.3, images=18)
 
