@@ -236,7 +236,7 @@ def roofline_row(name: str, device: torch.device, each: float) -> str:
     """Return a table row: the speed at the machine's matrix-product FLOP/s in this precision."""
     dtype = getattr(torch, choose_precision(name.rsplit(maxsplit=1)[-1], device))
     rate = matmul_flops(dtype, device)
-    return f"| {dtype} | {rate / 1e9:,.0f} | {rate / each:,.0f} |".replace("torch.", "")
+    return f"| {dtype} | {rate / 1e9:,.0f} | {rate / each:,.3g} |".replace("torch.", "")
 
 
 def main() -> None:
