@@ -29,7 +29,7 @@ import torch
 from benchmarks.measure import Values, machine, number, spread
 from benchmarks.output import load_or_build_snapshot
 from pipeline.models.precision import default_device
-from pipeline.service.model import Model
+from pipeline.service.model import NoiseModel
 
 CLIENTS = (1, 8, 32)
 PAINTER = "painter"
@@ -41,7 +41,7 @@ WARM_UP = 50
 class UnbatchedQueue:
     """A batch queue without batching: each request's images in a call of their own."""
 
-    def __init__(self, model: Model, threads: int) -> None:
+    def __init__(self, model: NoiseModel, threads: int) -> None:
         self._model = model
         self._pool = ThreadPoolExecutor(threads)
 
@@ -62,7 +62,7 @@ def serve(snapshot: Path | None, batched: bool) -> None:
     from pipeline.service.server import listen, run, url_of
     from pipeline.system.parallel import usable_cores
 
-    model = Model(load_or_build_snapshot(snapshot), "bench", "0" * 64, default_device())
+    model = NoiseModel(load_or_build_snapshot(snapshot), "bench", "0" * 64, default_device())
     if not batched:
         torch.set_num_threads(1)  # as many calls at once as cores: better than all cores for each
     service = InferenceService(model, None if batched else UnbatchedQueue(model, usable_cores()))

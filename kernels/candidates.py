@@ -14,7 +14,7 @@ from kernels.regenerate import FOLDER, regenerate, regeneration_plan
 from pipeline.core.advice import counted
 from pipeline.kaggle.api import KaggleClient
 from pipeline.runs.folder import RunFolder
-from pipeline.stages.generate import DEFAULT_COUNT, read_generation_record
+from pipeline.stages.generate import read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.ledger import Ledger, Row
 from submission.submit import Candidate, local_score
@@ -62,8 +62,8 @@ def make_candidate(
     known = read_generation_record(run) is not None
     if run.images.exists() and not known:
         warn(
-            f"How {run.images} was made is not known: the first {DEFAULT_COUNT:,} images of the "
-            "snapshot are submitted in its place."
+            f"How {run.images} was made is not known: what the snapshot makes by default is "
+            "submitted in its place."
         )
     record = regenerate(client, run, log, rejected, confirm_replace)
     images = run.path / FOLDER / "images.zip"
@@ -93,11 +93,14 @@ def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, messa
     plan, _ = regeneration_plan(client, run)
     score = local_score(run)
     mifid = score.get("mifid")
+    count, seed = plan.settings.count, plan.settings.seed
+    described = "an image of each of the competition's photos"
+    if count is not None:
+        described = f"{count:,} images (seed {seed})"
     local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
         f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
-        f"{client.user}/{plan.slug} to generate {plan.settings.count:,} images (seed "
-        f"{plan.settings.seed}) on Kaggle's CPU, and submit its images.zip"
-        + (f" as {message!r}" if message else "")
+        f"{client.user}/{plan.slug} to generate {described} on Kaggle's CPU, and submit its "
+        "images.zip" + (f" as {message!r}" if message else "")
     )

@@ -17,7 +17,7 @@ from kernels.bundle import Kernel, as_notebook, build
 from pipeline.core.errors import KaggleError
 from pipeline.data.sources import COMPETITION
 from pipeline.system.storage import write_json, write_text
-from submission.kernel.settings import KernelSettings
+from submission.kernel.settings import DATASET, KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"
@@ -36,6 +36,8 @@ MACHINES = {
 
 Most are lent to the participants of certain competitions only: Kaggle then refuses the push.
 """
+GPUS = {GPU: 2, CPU: 1, "NvidiaL4X1": 1}
+"""How many devices a machine has that may train, where that is known."""
 _ALIASES = {"none": "cpu", "gpu": "t4", "t4x2": "t4", "gpu t4 x2": "t4"}
 MAX_MINUTES = 290.0
 """A kernel may run 300 minutes; the rest is kept for starting up and handing over the output."""
@@ -60,9 +62,9 @@ class KernelPlan:
     @property
     def datasets(self) -> list[str]:
         """Return the datasets to attach."""
-        source = self.settings.source
-        own = [source.removeprefix("dataset:")] if source.startswith("dataset:") else []
         settings = self.settings
+        sources = (settings.source, settings.photos or settings.source)
+        own = [s.removeprefix(DATASET) for s in dict.fromkeys(sources) if s.startswith(DATASET)]
         uploaded = (settings.attached, settings.attached_upscaler, settings.generator)
         return [*own, *(name for name in uploaded if name is not None), *self.attach]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from kernels.bundle import build
 from kernels.metadata import (
     GPU,
+    GPUS,
     MAX_MINUTES,
     KernelPlan,
     accelerator_of,
@@ -22,10 +23,14 @@ from kernels.push import check_same_settings
 from kernels.record import slug_in
 from kernels.upscalers import UpscalerOptions, describe_minutes
 from pipeline.config import Config
-from pipeline.families.registry import makes_images
+from pipeline.data.domains import PHOTO_DOMAIN
+from pipeline.families.registry import makes_images, takes_photos
 from pipeline.kaggle.errors import split_name
 from pipeline.runs.folder import RunFolder
-from submission.kernel.settings import KernelSettings, reserve_seconds
+from pipeline.stages.generate import DEFAULT_COUNT
+from submission.kernel.seeds import with_first_seed
+from submission.kernel.settings import SHARED, KernelSettings, reserve_seconds
+from submission.rules import MAXIMUM_IMAGES
 
 STARTUP_MINUTES = 5.0
 """Upper bound of the time that a kernel needs to start and to read the images."""
@@ -35,8 +40,8 @@ STARTUP_MINUTES = 5.0
 class KernelRequest:
     """Options of a kernel that trains, beside the training's settings."""
 
-    count: int
-    """Images to generate."""
+    count: int | None = None
+    """Images to generate; None: as `KernelSettings.count` for a translator, else 7,000."""
     image_seed: int = 0
     source: str = "competition"
     """Of the images: `competition`, or dataset:OWNER/SLUG."""
@@ -50,6 +55,11 @@ class KernelRequest:
     attach: tuple[str, ...] = ()
     """Further datasets, OWNER/SLUG."""
     notebook: bool = False
+    photos: str | None = None
+    """Where a translator's photos are, as `source` says it; None: with the images."""
+    photo_domain: str | None = None
+    gpus: str | None = None
+    """As `KernelSettings.gpus`."""
     upscalers: UpscalerOptions = field(default_factory=UpscalerOptions)
     """What upscalers have to do with it."""
 
@@ -61,13 +71,14 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         KaggleError: for minutes, an accelerator or a dataset's name that Kaggle does not take.
         RunError: if the run to continue from has other settings.
     """
-    if request.continue_from is not None:
-        check_same_settings(RunFolder(request.continue_from), config)
+    config = _with_seed(run_path, config, request)
+    default = None if takes_photos(config) else DEFAULT_COUNT
+    count = default if request.count is None else request.count
     train_minutes = None if request.minutes is not None else config.budget.minutes
     upscalers = request.upscalers.settings(config, owner, run_path, request.continue_from)
-    count = request.count if makes_images(config) else 0
+    images = (count or MAXIMUM_IMAGES) if makes_images(config) else 0
     more = upscalers["upscaler_minutes"] or 0.0
-    minutes = _kernel_minutes(request, train_minutes, more, count)
+    minutes = _kernel_minutes(request, train_minutes, more, images)
     check_minutes(minutes)
     settings = KernelSettings(
         task="train",
@@ -75,10 +86,13 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         output=None,
         source=request.source,
         domain=request.domain,
-        count=request.count,
+        photos=request.photos,
+        photo_domain=request.photo_domain,
+        count=count,
         seed=request.image_seed,
         minutes=minutes,
         train_minutes=train_minutes,
+        gpus=request.gpus,
         # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
         attached=f"{owner}/{slug_of(run_path, 'state')}" if request.continue_from else None,
         **upscalers,
@@ -89,6 +103,21 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     return KernelPlan(
         slug, settings, accelerator_of(request.accelerator), request.attach, request.notebook
     )
+
+
+def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config:
+    """Return a config with the seed that an earlier kernel of the same run began with.
+
+    Of several seeds that one is in the run folder which was kept; the same push is of the same
+    work all the same.
+
+    Raises:
+        RunError: if the run to continue from has other settings.
+    """
+    if request.continue_from is not None:
+        check_same_settings(RunFolder(request.continue_from), config)
+        return config
+    return config if request.gpus == SHARED else with_first_seed(RunFolder(run_path), config)
 
 
 def _kernel_minutes(
@@ -107,14 +136,55 @@ def _kernel_minutes(
 def describe_plan(plan: KernelPlan, owner: str) -> str:
     """Return what a push would send, for `--dry-run`."""
     made = build(plan.settings)
-    config = plan.settings.training_config()
     return "\n".join(
         [
             json.dumps(describe(plan, owner), indent=2),
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_timeout(plan)} s)",
             *describe_minutes(plan),
-            f"seeds     {config.training.seed} to train, {plan.settings.seed} for the images",
+            *describe_translation(plan),
+            f"seeds     {describe_seeds(plan)}",
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
         ]
+    )
+
+
+def describe_translation(plan: KernelPlan) -> list[str]:
+    """Return lines on a translator's photos, and on how long its kernel trains."""
+    settings = plan.settings
+    if not takes_photos(settings.training_config()):
+        return []
+    count = (
+        f"one image of each if these can be submitted, else {DEFAULT_COUNT:,}"
+        if settings.count is None
+        else f"{settings.count:,} images, of mirror images where there are fewer"
+    )
+    reserved = settings.reserved_seconds_on(plan.uses_gpu) / 60
+    free = settings.minutes - reserved
+    training = free if settings.train_minutes is None else min(free, settings.train_minutes)
+    each = " for each seed" if trains_several(plan) else ""
+    return [
+        f"photos    {settings.photos or settings.source}, folder "
+        f"{settings.photo_domain or PHOTO_DOMAIN}: {count}",
+        f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to translate, check "
+        "and score",
+    ]
+
+
+def trains_several(plan: KernelPlan) -> bool:
+    """Tell whether the kernel may train several seeds, one on each GPU."""
+    return plan.settings.trains_seeds and GPUS.get(plan.accelerator) != 1
+
+
+def describe_seeds(plan: KernelPlan) -> str:
+    """Return which seeds are trained, which is kept, and the seed of the images."""
+    seed = plan.settings.training_config().training.seed
+    images = f"{plan.settings.seed} for the images"
+    if not trains_several(plan):
+        return f"{seed} to train, {images}"
+    gpus = GPUS.get(plan.accelerator)
+    seeds = f"from {seed} on" if gpus is None else " and ".join(map(str, range(seed, seed + gpus)))
+    return (
+        f"{seeds} to train, one on each GPU, {images}; kept is the best by validation scores, "
+        "which need --attach, else the first"
     )

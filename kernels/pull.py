@@ -22,6 +22,8 @@ from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256, write_text, zip_damage
 
 LOG = "kernel.log"
+FAILED = "painter failed: "
+"""Begins the line of a kernel's log that says why."""
 ZIPS = (".zip", ".pt")
 """Files that are zips: torch's checkpoints are."""
 
@@ -71,9 +73,17 @@ def check_not_failed(record: KernelRecord, folder: Path) -> None:
     """Raise RemoteFailed if what was pulled comes from a kernel that failed."""
     if record.state != "COMPLETE":
         raise RemoteFailed(
-            f"{record.label} ended with {record.state}: {record.failure or 'no message'}. Its log "
-            f"is {folder / LOG}; {len(record.pulled or {})} files that it left were pulled."
+            f"{record.label} ended with {record.state}: {record.failure or 'no message'}. "
+            f"{_said_of_failure(folder / LOG)}Its log is {folder / LOG}; "
+            f"{len(record.pulled or {})} files that it left were pulled."
         )
+
+
+def _said_of_failure(log: Path) -> str:
+    """Return what painter itself said last of its failure in a kernel's log; empty if nothing."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    said = [line for line in lines if line.startswith(FAILED)]
+    return f"{said[-1]} " if said else ""
 
 
 def _wanted(name: str) -> bool:

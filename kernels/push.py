@@ -35,6 +35,7 @@ from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
 from submission.kernel.inputs import RUN_FILES
+from submission.kernel.seeds import with_kept_seed
 
 POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0
@@ -312,7 +313,7 @@ def check_same_run(run: RunFolder, config: Config, continue_from: Path | None) -
     """
     if not run.config.exists():
         return
-    check_same_settings(run, config)
+    check_same_settings(run, with_kept_seed(run, config))
     same = continue_from is not None and continue_from.resolve() == run.path.resolve()
     if not same and read_record(run.path) is None:
         raise RunError(

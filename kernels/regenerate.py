@@ -8,37 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from kernels.metadata import CPU, KernelPlan, slug_of
 from kernels.pull import pull
 from kernels.push import Attachment, Confirmation, push
 from kernels.record import KernelRecord, read_record, slug_in, write_record
 from kernels.watch import watch
-from pipeline.core.advice import quoted
+from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import KaggleError, RunError
-from pipeline.families.registry import check_makes_images
+from pipeline.families.registry import check_makes_images, takes_photos
 from pipeline.kaggle.api import KaggleClient
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT, GenerationRecord, read_generation_record
 from pipeline.system.storage import file_sha256
-from submission.kernel.settings import KernelSettings
+from submission.archive import may_be_submitted
+from submission.kernel.settings import EXPECTED_OF_PHOTOS, KernelSettings
+from submission.rules import MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 FOLDER = "kaggle"
 MINUTES = 60.0
-"""Far more than it takes to generate 10,000 images on Kaggle's CPU."""
+"""Far more than it takes to generate 10,000 images from noise on Kaggle's CPU."""
+TRANSLATION_MINUTES = 240.0
+"""The same for photos, each of which may take a second there."""
 
 
 def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan, Attachment]:
     """Return what to push for a run, and its snapshot.
 
     The images are those of the run's images.zip, if that is there and its making is known;
-    else the first 7,000 with the snapshot's own settings.
+    else the first 7,000 with the snapshot's own settings, or what a translator makes of the
+    competition's photos.
 
     Raises:
-        RunError: if the run has no snapshot, or its images come from an earlier one or are of
-            one class.
+        RunError: if the run has no snapshot, or its images come from an earlier one, are of one
+            class, or are translations of too few photos.
         ConfigError: if it is an upscaler, which makes none.
     """
     run.require(run.snapshot, "train")
@@ -54,17 +60,40 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
     check_makes_images(snapshot.config)
     sha256 = file_sha256(path)
     name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
+    translates = takes_photos(snapshot.config)
     settings = KernelSettings(
         task="generate",
         output=generation.output if generation else snapshot.config.to_dict()["output"],
-        count=generation.count if generation else DEFAULT_COUNT,
+        expected_photos=expected_photos(run, generation) if generation else None,
+        count=generation.count if generation else None if translates else DEFAULT_COUNT,
         seed=generation.seed if generation else 0,
-        minutes=MINUTES,
+        minutes=TRANSLATION_MINUTES if translates else MINUTES,
         attached=name,
     )
     attachment = Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
     slug = slug_in(run.path / FOLDER, client.user) or slug_of(run.path, "images")
     return KernelPlan(slug, settings, accelerator=CPU), attachment
+
+
+def expected_photos(run: RunFolder, generation: GenerationRecord) -> dict[str, Any] | None:
+    """Return of which photos a kernel is to make a run's images again; None if of none.
+
+    Where they lie on this machine is no part of it.
+
+    Raises:
+        RunError: if there are too few images for a submission.
+    """
+    if generation.photos is None:
+        return None
+    if not may_be_submitted(generation.count):
+        raise RunError(
+            f"{run.images} holds {counted(generation.count, 'image')} of "
+            f"{counted(generation.photos['count'], 'photo')}; a submission has {MINIMUM_IMAGES:,} "
+            f"to {MAXIMUM_IMAGES:,}. Move it out of the run folder, and `painter submit` makes it "
+            "of the competition's photos, all of which Kaggle's kernels have; or generate it of "
+            f"enough of them: `painter generate --run {quoted(run.path)} --photos FOLDER_OR_ZIP`."
+        )
+    return {name: generation.photos[name] for name in EXPECTED_OF_PHOTOS}
 
 
 def snapshot_source(run: RunFolder, generation: GenerationRecord) -> Path:
@@ -133,10 +162,11 @@ def check_same_images(
     generation = read_json(remote_run.generation_record)
     wanted = {
         "snapshot_sha256": attachment.sha256,
-        "count": plan.settings.count,
         "seed": plan.settings.seed,
         "output": plan.settings.output,
     }
+    if plan.settings.count is not None:
+        wanted["count"] = plan.settings.count
     other = [name for name, value in wanted.items() if generation.get(name) != value]
     if other:
         write_record(

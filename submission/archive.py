@@ -91,9 +91,14 @@ def package(source: Path, target: Path) -> int:
     return len(entries)
 
 
+def may_be_submitted(count: int) -> bool:
+    """Tell whether a submission may have this many images."""
+    return MINIMUM_IMAGES <= count <= MAXIMUM_IMAGES
+
+
 def check_image_count(count: int) -> None:
     """Raise DataError unless a submission may have this many images."""
-    if not MINIMUM_IMAGES <= count <= MAXIMUM_IMAGES:
+    if not may_be_submitted(count):
         raise DataError(
             f"count is {count:,}; a submission has {MINIMUM_IMAGES:,} to {MAXIMUM_IMAGES:,} images."
         )

@@ -37,6 +37,8 @@ OTHERS = {
     "RANK": "Set by torchrun: number of this process.",
     "LOCAL_RANK": "Set by torchrun: its number on this machine, by which it takes a GPU.",
     "WORLD_SIZE": "Set by torchrun: number of processes that share each batch.",
+    "CUDA_VISIBLE_DEVICES": "The GPUs that CUDA shows to a process, with commas between them: in a "
+    "kernel, each seed's process is shown one.",
     "KAGGLE_KERNEL_RUN_TYPE": "Set in Kaggle's notebooks, by which one is recognised.",
     "KAGGLE_DATA_PROXY_URL": "The same.",
     "KAGGLE_API_V1_TOKEN": "Set in Kaggle's notebooks: file of the token there.",

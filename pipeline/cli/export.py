@@ -19,13 +19,27 @@ from pipeline.cli.options import PathOption, last_option, run_option
     show_default=True,
     help="Folder of models.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(["16-bit", "8-bit"]),
+    default="16-bit",
+    show_default=True,
+    help="Precision of the weights in the file.",
+)
+@click.option(
+    "--reverse",
+    is_flag=True,
+    help="The generator of the other direction, such as paintings to photos, from state.pt.",
+)
 @last_option
-def export(run_path: Path, name: str, out: Path, last: bool) -> None:
-    """Write a run's generator in half precision, with a model card."""
+def export(run_path: Path, name: str, out: Path, weights: str, reverse: bool, last: bool) -> None:
+    """Write a run's generator in 16 or 8 bits, with a model card."""
+    from pipeline.models.weights import WeightPrecision
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.export import FILE, export
 
-    folder = export(RunFolder(run_path), name, out, last)
+    precision = WeightPrecision(weights)
+    folder = export(RunFolder(run_path), name, out, last, precision, reverse)
     size = (folder / FILE).stat().st_size
     click.echo(f"{folder}: {size / 1e6:.1f} MB")
 

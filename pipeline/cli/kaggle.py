@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 kernel_options = [
     *config_options,
-    click.option("--count", type=int, default=7000, show_default=True, help="Images to generate."),
+    click.option(
+        "--count",
+        type=int,
+        help="Images to generate [default: 7000, or one of each photo where there are so many].",
+    ),
     *run_seed_options,
     click.option(
         "--image-seed",
@@ -55,6 +59,21 @@ kernel_options = [
         help="competition, or dataset:OWNER/SLUG.",
     ),
     domain_option,
+    click.option(
+        "--photos",
+        metavar="SOURCE",
+        help="Where photos are, for a translator: competition, or dataset:OWNER/SLUG "
+        "[default: the --source].",
+    ),
+    click.option(
+        "--photo-domain", help="Folder of these to use [default: photo_jpg among several]."
+    ),
+    click.option(
+        "--gpus",
+        type=click.Choice(["seeds", "shared"]),
+        help="A seed on each GPU, and the best is kept; or all share each batch [default: seeds "
+        "for a translator that begins anew, else shared].",
+    ),
     click.option(
         "--minutes",
         type=float,

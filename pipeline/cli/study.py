@@ -209,6 +209,7 @@ def kaggle_executor(
     from kernels.planning import KernelRequest, plan_training
     from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
+    from submission.kernel.settings import SHARED
     from submission.rules import MINIMUM_IMAGES
 
     plan = local.plan
@@ -218,7 +219,8 @@ def kaggle_executor(
         raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
     client = KaggleClient()
     count = max(plan.evaluation.count, MINIMUM_IMAGES)
-    request = KernelRequest(count, source=source, domain=domain)
+    # A point is one seed: of several in a kernel another one might be kept.
+    request = KernelRequest(count, source=source, domain=domain, gpus=SHARED)
 
     def plan_of(point: Point) -> KernelPlan:
         chosen = {**plan.settings, **point.settings}

@@ -135,7 +135,8 @@ def _is_default(name: str, value: Any) -> bool:
 def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     """Return `config` with the named settings changed.
 
-    With another `family`, what both families know is kept, and the rest takes its defaults.
+    With another `family`, what was changed and both families know is kept, and the rest takes that
+    family's defaults.
 
     Raises:
         ConfigError: for a name that is unknown or another family's, a wrong type or a value out
@@ -156,13 +157,14 @@ def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
 
 
 def _shared_settings(config: Config, family: str) -> dict[str, Any]:
-    """Return those values of a config that another family knows too."""
+    """Return those values of a config that were changed and that another family knows too."""
     known, before = settings_of(family), settings_of(config.family)
     values = {name: value for name, value in config.values().items() if name != "family"}
-    for name, value in values.items():
-        if name not in known and value != before[name].default:
+    changed = {name: value for name, value in values.items() if value != before[name].default}
+    for name, value in changed.items():
+        if name not in known:
             raise foreign_setting_error(name, value, family)
-    return {n: v for n, v in values.items() if n in known} | {"family": family}
+    return changed | {"family": family}
 
 
 def differences(

@@ -154,6 +154,9 @@ class Family:
     translator: Callable[..., Sampler] | None = None
     """Takes snapshot, devices, output, the photos and whether they keep their size; None if its
     generator does not start from photos (images of a source domain)."""
+    reverse: str | None = None
+    """Name of the network that translates the target domain's images into photos; None if none of
+    `extra_networks` does."""
     upscaler: Callable[..., Upscaler] | None = None
     """Takes a snapshot, a device, the side of the small images; None if it is no upscaler."""
     latents: Callable[[Config], LatentDistribution] | None = None

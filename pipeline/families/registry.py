@@ -110,6 +110,17 @@ def takes_photos(config: Config) -> bool:
     return family_of(config).translator is not None
 
 
+def build_reverse(config: Config) -> tuple[str, nn.Module] | None:
+    """Return the name of the network that translates the other way, and a new one of its kind.
+
+    None if the family trains no such network.
+    """
+    family = family_of(config)
+    if family.reverse is None:
+        return None
+    return family.reverse, family.extra_networks(config)[family.reverse]
+
+
 def check_photos_fit(config: Config, given: bool) -> None:
     """Check that photos are given where a generator starts from photos, and nowhere else.
 

@@ -1,7 +1,7 @@
 """Saving and loading `snapshot.safetensors`: a generator, its config, its upscaler.
 
 A safetensors file cannot contain code; the config is in its header, of which `snapshot.json` is a
-readable copy.
+readable copy. Weights may be kept in 16 or 8 bits (`models/weights.py`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from pipeline.core.text import escape_surrogates
 from pipeline.models.builders import build_generator, is_upscaler
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
+from pipeline.models.weights import WeightPrecision, precision_of, restored_tensors, stored_tensors
 from pipeline.system.storage import write_bytes, write_json
 
-SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 1
+SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 2
+FORMATS = {WeightPrecision.FLOAT32: 1, WeightPrecision.FLOAT16: 1, WeightPrecision.INT8: 2}
+"""The format of a snapshot by its weights: versions that know only the first read what is in it."""
 HASH = "content_sha256"
 """Key in a snapshot's header of the hash of its tensors and of the rest of the header."""
 UPSCALER_PREFIX = "upscaler."
@@ -49,23 +52,28 @@ def save_snapshot(
     write_snapshot(path, snapshot if upscaler is None else with_upscaler(snapshot, upscaler))
 
 
-def write_snapshot(path: Path, snapshot: Snapshot, half: bool = False) -> None:
+def write_snapshot(
+    path: Path, snapshot: Snapshot, weights: WeightPrecision = WeightPrecision.FLOAT32
+) -> None:
     """Write a snapshot as `save_snapshot` does.
 
     Args:
         path: a name ending in .safetensors.
         snapshot: with its upscaler, if it has one.
-        half: in float16, but for the statistics of normalisations: half the size.
+        weights: their precision in the file.
+
+    Raises:
+        RunError: if weights that are to be kept in 8 bits are infinite or not a number.
     """
-    tensors = _tensors(snapshot.generator, half)
+    tensors = stored_tensors(snapshot.generator, weights)
     metadata: dict[str, Any] = {
-        "format": f"{SNAPSHOT_KIND}{SNAPSHOT_FORMAT}",
+        "format": f"{SNAPSHOT_KIND}{FORMATS[weights]}",
         "painter": __version__,
     }
     metadata |= _metadata(snapshot) | {"score": snapshot.score}
     if snapshot.upscaler is not None:
         metadata["upscaler"] = _metadata(snapshot.upscaler)
-        own = _tensors(snapshot.upscaler.generator, half)
+        own = stored_tensors(snapshot.upscaler.generator, weights)
         tensors |= {UPSCALER_PREFIX + name: tensor for name, tensor in own.items()}
     metadata[HASH] = content_digest(metadata, tensors)
     header = {"about": json.dumps(metadata, sort_keys=True)}
@@ -95,19 +103,6 @@ def _metadata(snapshot: Snapshot) -> dict[str, Any]:
     return metadata
 
 
-def _tensors(network: nn.Module, half: bool) -> dict[str, torch.Tensor]:
-    """Return a network's tensors on the CPU."""
-    return {
-        name: _stored(name, tensor.detach().cpu().contiguous(), half)
-        for name, tensor in network.state_dict().items()
-    }
-
-
-def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
-    statistics = name.rpartition(".")[2].startswith("running_")
-    return tensor.half() if half and tensor.is_floating_point() and not statistics else tensor
-
-
 def attach_upscaler(path: Path, upscaler: Path) -> None:
     """Add an upscaler to a generator's snapshot, which from then on upscales with it.
 
@@ -124,7 +119,7 @@ def attach_upscaler(path: Path, upscaler: Path) -> None:
 
 def rewrite_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Overwrite a snapshot, in the precision of the existing file."""
-    write_snapshot(path, snapshot, half=_is_half(path))
+    write_snapshot(path, snapshot, _weights_in(path))
 
 
 def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:
@@ -167,10 +162,10 @@ def _open_tensors(path: Path) -> Iterator[Any]:
             yield file
 
 
-def _is_half(path: Path) -> bool:
-    """Tell whether a snapshot is kept in float16."""
+def _weights_in(path: Path) -> WeightPrecision:
+    """Return the precision of the weights in a snapshot's file."""
     with _open_tensors(path) as file:
-        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118 - not a mapping
+        return precision_of({file.get_slice(name).get_dtype() for name in file.keys()})  # noqa: SIM118 - not a mapping
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -194,11 +189,7 @@ def load_snapshot(path: Path) -> Snapshot:
     try:
         metadata = json.loads(header.get("about", "{}"))
         _check_format(path, metadata)
-        if metadata.get(HASH) not in (None, content_digest(metadata, tensors)):
-            raise RunError(
-                f"{path} is damaged: it is not what was written, by the hash in it. Copy it again "
-                "from where it came; where it was trained, `painter train` writes it again."
-            )
+        tensors = _checked(path, metadata, tensors)
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
         snapshot = replace(_build_snapshot(metadata, own), score=metadata.get("score"))
         if "upscaler" not in metadata:
@@ -211,13 +202,28 @@ def load_snapshot(path: Path) -> Snapshot:
         ) from None
 
 
+def _checked(
+    path: Path, metadata: dict[str, Any], stored: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file, multiplied out where they are kept in 8 bits."""
+    try:
+        if metadata.get(HASH) not in (None, content_digest(metadata, stored)):
+            raise ValueError("it is not what was written, by the hash in it")
+        return restored_tensors(stored)
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged: {error}. Copy it again from where it came; where it was trained, "
+            "`painter train` writes it again."
+        ) from None
+
+
 def _check_format(path: Path, metadata: Any) -> None:
     """Check that tensors are a snapshot, and of no later version."""
     kind = metadata.get("format") if isinstance(metadata, dict) else None
     number = str(kind).removeprefix(SNAPSHOT_KIND)
     if number == kind or not number.isdecimal():
         raise RunError(
-            f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_KIND}{SNAPSHOT_FORMAT}). "
+            f"{path} holds tensors, but no painter snapshot ({SNAPSHOT_KIND}1). "
             "`painter train` writes snapshots."
         )
     check_format(path, int(number), SNAPSHOT_FORMAT)

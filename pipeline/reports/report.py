@@ -67,14 +67,22 @@ def write_report(
         DataError: if `images.zip` is damaged.
     """
     files = RunFolder(run)
+    write_text(files.report, render("report.html", _content(files, training_images, photos)))
+    return files.report
+
+
+def _content(
+    files: RunFolder, training_images: ImageSet | None, photos: ImageSet | str | None
+) -> dict[str, Any]:
+    """Return all that the page shows."""
     config = read_json(files.config)
     stats = _stats(files)
     score = read_score(files)
     provenance = read_json(files.provenance) if files.provenance.exists() else None
     images = open_images(files.images) if files.images.exists() else None
-    content = {
-        "name": run.resolve().name,
-        "run": shlex.quote(str(run)),
+    return {
+        "name": files.path.resolve().name,
+        "run": shlex.quote(str(files.path)),
         "headline": _headline(score),
         "numbers": _key_numbers(stats, score, images),
         "wall": wall_picture(files.wall),
@@ -94,8 +102,6 @@ def write_report(
         "config": _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
     }
-    write_text(files.report, render("report.html", content))
-    return files.report
 
 
 # Files of the run ------------------------------------------------------------------------------

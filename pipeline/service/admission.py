@@ -1,4 +1,4 @@
-"""Admission control: limits the images being computed and the bytes that are not sent yet.
+"""Admission control: limits the images being computed, and the bytes that are held for clients.
 
 A request reserves its images and the maximum bytes of its response. Once the response is computed
 its images are released, and the bytes are those that it has, until they are sent.
@@ -18,7 +18,7 @@ from pipeline.core.errors import ServiceBusy
 MAX_PENDING_IMAGES = 512
 """Images that may be pending: seconds of work, and more than any one request."""
 MAX_PENDING_BYTES = 2**28
-"""Bytes that pending responses may have: five of the largest."""
+"""Bytes that pending responses, and photos that were sent, may have: five of the largest."""
 MAX_WAIT = 120
 """Upper bound of Retry-After in seconds: the estimate may be wrong."""
 _DECAY = 0.9
@@ -98,6 +98,32 @@ class Capacity:
                 self._sending.note(self._now() - reservation.since, reservation.queue)
             self.images -= reservation.images
             self.bytes -= reservation.bytes
+
+    @contextmanager
+    def hold(self, max_bytes: int) -> Iterator[Callable[[int], None]]:
+        """Reserve the bytes of a photo that a client sends, until it is not needed any more.
+
+        Yields a function that is called with the bytes that it has, once it has been received.
+
+        Args:
+            max_bytes: that it may have.
+
+        Raises:
+            ServiceBusy: if there is not enough capacity for it, or for its image, now.
+        """
+        self._check_capacity(1, max_bytes)
+        held = max_bytes
+
+        def received(size: int) -> None:
+            nonlocal held
+            self.bytes += size - held
+            held = size
+
+        self.bytes += max_bytes
+        try:
+            yield received
+        finally:
+            self.bytes -= held
 
     def made(self, reservation: Reservation, size: int) -> None:
         """Record that a response is computed, and its bytes: from now on it is being sent."""

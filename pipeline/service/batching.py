@@ -11,26 +11,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
 
 import numpy as np
 import torch
 
 Compute = Callable[[torch.Tensor], np.ndarray]
 """From z (N, D) to images uint8 (N, s, s, 3)."""
-
-
-class BatchQueue(Protocol):
-    """Turns latents into images, asynchronously."""
-
-    def submit(self, z: torch.Tensor) -> Future[np.ndarray]:
-        """Return a future of the images (N, s, s, 3) of z (N, D), N at least 1; does not wait.
-
-        If the future is cancelled, they need not be computed.
-        """
-
-    def close(self) -> None:
-        """Finish what was begun, and end."""
 
 
 class _Pending:

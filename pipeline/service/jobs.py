@@ -13,7 +13,7 @@ from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError
 from pipeline.families.noise.distributions import NoiseDistribution, parse_noise
 from pipeline.families.noise.latents import walk
-from pipeline.service.model import Model
+from pipeline.service.model import NoiseModel
 from pipeline.service.queries import (
     MAX_PARAMETER,
     MAX_PIXELS,
@@ -23,14 +23,22 @@ from pipeline.service.queries import (
     ImagesQuery,
     InterpolationQuery,
 )
-from pipeline.service.render import MEDIA_TYPES, encode, encode_zip, make_grid, resize_each, video
+from pipeline.service.render import (
+    ENDINGS,
+    MEDIA_TYPES,
+    encode,
+    encode_zip,
+    make_grid,
+    resize_each,
+    video,
+)
 from pipeline.stages.video import VIDEO_EXTRA, can_write_mp4
 
 GRID_CELL = 128
 """Side of an image in a grid in pixels at most, unless asked for."""
 FRAME = 512
 """The same of a frame."""
-_HEAD_BYTES = 2048
+HEAD_BYTES = 2048
 """Of a file at most, beside its pixels: markers, palette, name in a zip."""
 
 
@@ -52,9 +60,19 @@ class Job:
     file_name: str
 
     @property
+    def inputs(self) -> torch.Tensor:
+        """Return the latents."""
+        return self.z
+
+    @property
+    def images(self) -> int:
+        """Return how many images are made."""
+        return len(self.z)
+
+    @property
     def max_bytes(self) -> int:
         """Return how large the file may become: no format takes more than the pixels do."""
-        return len(self.z) * (3 * self.output.output_size**2 + _HEAD_BYTES)
+        return len(self.z) * (3 * self.output.output_size**2 + HEAD_BYTES)
 
     def finish(self, pixels: np.ndarray, cancelled: threading.Event | None = None) -> bytes:
         """Return the file.
@@ -64,7 +82,7 @@ class Job:
             cancelled: set once the client has left.
 
         Raises:
-            Unwanted: as soon as `cancelled` is set.
+            Cancelled: as soon as `cancelled` is set.
         """
         return self.encode(_while_wanted(resize_each(pixels, self.output), cancelled))
 
@@ -78,7 +96,7 @@ def _while_wanted(
         yield image
 
 
-def images_job(model: Model, query: ImagesQuery) -> Job:
+def images_job(model: NoiseModel, query: ImagesQuery) -> Job:
     """Return the work of /v1/images: a file, or a zip of several.
 
     Raises:
@@ -88,7 +106,7 @@ def images_job(model: Model, query: ImagesQuery) -> Job:
     size = query.size or model.output.output_size
     output = replace(model.output, output_size=size)
     _check_size(len(numbers), size)
-    ending = "jpg" if kind == "jpeg" else kind
+    ending = ENDINGS[kind]
     name = f"{model.slug}-seed{query.seed}-{numbers[0]}"
 
     def one(images: Iterator[np.ndarray]) -> bytes:
@@ -104,7 +122,7 @@ def images_job(model: Model, query: ImagesQuery) -> Job:
     return Job(z, output, several, MEDIA_TYPES["zip"], f"{name}.zip")
 
 
-def grid_job(model: Model, query: GridQuery) -> Job:
+def grid_job(model: NoiseModel, query: GridQuery) -> Job:
     """Return the work of /v1/grid: one picture.
 
     Raises:
@@ -118,12 +136,12 @@ def grid_job(model: Model, query: GridQuery) -> Job:
         return encode(make_grid(list(images), query.columns), query.format, output)
 
     z = _latents(model, query, query.numbers)
-    ending = "jpg" if query.format == "jpeg" else query.format
+    ending = ENDINGS[query.format]
     name = f"{model.slug}-seed{query.seed}-grid.{ending}"
     return Job(z, output, sheet, MEDIA_TYPES[query.format], name)
 
 
-def interpolation_job(model: Model, query: InterpolationQuery) -> Job:
+def interpolation_job(model: NoiseModel, query: InterpolationQuery) -> Job:
     """Return the work of /v1/interpolation: a video, or one picture with all frames.
 
     Raises:
@@ -170,7 +188,7 @@ def _check_size(count: int, size: int) -> None:
         )
 
 
-def _distribution(model: Model, query: ImageQuery) -> NoiseDistribution:
+def _distribution(model: NoiseModel, query: ImageQuery) -> NoiseDistribution:
     if query.noise is None:
         return model.distribution
     distribution = parse_noise(query.noise)
@@ -182,6 +200,6 @@ def _distribution(model: Model, query: ImageQuery) -> NoiseDistribution:
     return distribution
 
 
-def _latents(model: Model, query: ImageQuery, numbers: list[int]) -> torch.Tensor:
+def _latents(model: NoiseModel, query: ImageQuery, numbers: list[int]) -> torch.Tensor:
     distribution = _distribution(model, query)
     return model.latents(query.seed, numbers, distribution, query.truncation, query.wanted_class)

@@ -1,4 +1,4 @@
-"""The generator that is served: from (seed, number) to z, to pixels, and what is known of it.
+"""The generator that is served: what is known of it, and its images from noise or from photos.
 
 Reads a snapshot and, where it lies in a run folder, that run's score.json and provenance.json.
 """
@@ -6,11 +6,12 @@ Reads a snapshot and, where it lies in a run folder, that run's score.json and p
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ from pipeline.core.text import escape_values
 from pipeline.families.noise.distributions import NoiseDistribution
 from pipeline.families.noise.latents import truncate
 from pipeline.families.noise.sampler import NoiseSampler
-from pipeline.families.registry import latents_of
+from pipeline.families.registry import latents_of, takes_photos
+from pipeline.families.translation.sampler import Translator
 from pipeline.models.samplers import class_index
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -38,8 +40,13 @@ SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)
 """Keys of a score that are public, beside whether it can be compared with the leaderboard's."""
 
 
-class Model:
-    """A generator on one device; may be called from several threads."""
+class Model(ABC):
+    """A generator on one device, whatever it starts from; may be called from several threads."""
+
+    takes_photos: ClassVar[bool]
+    """Whether it translates photos; else it makes images from noise."""
+    purpose: ClassVar[str]
+    """What the service answers with, in a sentence."""
 
     def __init__(
         self,
@@ -50,7 +57,7 @@ class Model:
         score: Mapping[str, object] | None = None,
         trained_on: dict[str, Any] | None = None,
     ) -> None:
-        """Put the generator on the device.
+        """Keep what is known of it, and put the generator on the device.
 
         Args:
             snapshot: generator and config.
@@ -61,16 +68,14 @@ class Model:
             trained_on: count and domain of its training images.
         """
         self.name, self.sha256, self.device = name, sha256, device
-        self._sampler = NoiseSampler(snapshot, 0, device)
-        self._latents = latents_of(snapshot.config)
         self._snapshot = snapshot
         self._score = score if score is not None else snapshot.score
         self._trained_on = trained_on
+        self._load(snapshot)
 
-    @property
-    def distribution(self) -> NoiseDistribution:
-        """Return the law of noise that it was trained on."""
-        return self._latents.distribution
+    @abstractmethod
+    def _load(self, snapshot: Snapshot) -> None:
+        """Put the generator on the device."""
 
     @property
     def output(self) -> OutputConfig:
@@ -78,14 +83,52 @@ class Model:
         return self._snapshot.config.output
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Return the classes that it was trained on; none, if there were none."""
-        return self._snapshot.config.data.class_names
-
-    @property
     def slug(self) -> str:
         """Return the name as a part of file names."""
         return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "painter"
+
+    def about(self) -> dict[str, Any]:
+        """Return what it is, how it was trained, and its score."""
+        config = self._snapshot.config
+        score = self._score
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "painter": __version__,
+            "device": device_name(self.device),
+            "parameters": sum(p.numel() for p in self._snapshot.generator.parameters()),
+            "images_seen": self._snapshot.images_seen,
+            "generator_size": config.data.image_size,
+            "output_size": self.output.output_size,
+            "takes_photos": self.takes_photos,
+            "trained_on": self._trained_on,
+            "score": None if score is None else _public_score(score),
+            "settings": {
+                section: getattr(config, section).__dict__ | {}
+                for section in ("data", "network", "training", "output")
+            },
+        }
+
+
+class NoiseModel(Model):
+    """A generator from noise: from (seed, number) to z, to pixels."""
+
+    takes_photos = False
+    purpose = "Images of a trained generator."
+
+    def _load(self, snapshot: Snapshot) -> None:
+        self._sampler = NoiseSampler(snapshot, 0, self.device)
+        self._latents = latents_of(snapshot.config)
+
+    @property
+    def distribution(self) -> NoiseDistribution:
+        """Return the law of noise that it was trained on."""
+        return self._latents.distribution
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes that it was trained on; none, if there were none."""
+        return self._snapshot.config.data.class_names
 
     def latents(
         self,
@@ -129,26 +172,22 @@ class Model:
 
     def about(self) -> dict[str, Any]:
         """Return what it is, how it was trained, and its score."""
-        config = self._snapshot.config
-        score = self._score
-        return {
-            "name": self.name,
-            "sha256": self.sha256,
-            "painter": __version__,
-            "device": device_name(self.device),
-            "parameters": sum(p.numel() for p in self._snapshot.generator.parameters()),
-            "images_seen": self._snapshot.images_seen,
-            "generator_size": config.data.image_size,
-            "output_size": self.output.output_size,
-            "noise": config.values()["noise"],
-            "classes": list(self.classes),
-            "trained_on": self._trained_on,
-            "score": None if score is None else _public_score(score),
-            "settings": {
-                section: getattr(config, section).__dict__ | {}
-                for section in ("data", "network", "training", "output")
-            },
-        }
+        noise = self._snapshot.config.values()["noise"]
+        return {**super().about(), "noise": noise, "classes": list(self.classes)}
+
+
+class TranslatorModel(Model):
+    """A translator: from a photo to its painting."""
+
+    takes_photos = True
+    purpose = "Paintings of photos, by a trained translator; photos are not kept."
+
+    def _load(self, snapshot: Snapshot) -> None:
+        self._translator = Translator(snapshot, self.device)
+
+    def translate(self, photo: np.ndarray) -> np.ndarray:
+        """Return the painting of a photo, uint8 (H, W, 3), 0 to 255: of the same size."""
+        return self._translator([photo])[0]
 
 
 def _public_score(score: Mapping[str, object]) -> dict[str, object]:
@@ -162,12 +201,14 @@ def load_model(path: Path, device: torch.device) -> Model:
 
     Raises:
         RunError: if the snapshot is missing, damaged, or something else.
+        ConfigError: if it makes no images, or none from noise or photos.
     """
     snapshot = load_snapshot(path)
     run = RunFolder(path.resolve().parent)
     in_run = run.config.exists()
     sha256 = file_sha256(path)
-    return Model(
+    kind: type[Model] = TranslatorModel if takes_photos(snapshot.config) else NoiseModel
+    return kind(
         snapshot,
         name=run.path.name if in_run or path.name == FILE else path.stem,
         sha256=sha256,
@@ -199,4 +240,6 @@ def _training_data(run: RunFolder) -> dict[str, Any] | None:
     except PainterError:
         return None
     summary = {"count": data.count, "domain": data.domain, "content_hash": data.content_hash}
+    if data.photos is not None:
+        summary["photos"] = data.photos.count
     return dict(escape_values(summary))

@@ -32,7 +32,7 @@ def _numbers(least: int, most: int) -> str:
 
 
 class ImageQuery(BaseModel):
-    """Parameters that all routes share."""
+    """Parameters that all routes from noise share."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -57,6 +57,19 @@ class ImageQuery(BaseModel):
     size: Annotated[int, Field(ge=8, le=MAX_SIDE)] | _Optional = Field(
         default=None, description="Side of an image in pixels [default: the model's]."
     )
+
+
+class TranslationQuery(BaseModel):
+    """Parameters of /v1/translations."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: Annotated[int, Field(ge=8, le=MAX_SIDE)] | _Optional = Field(
+        default=None,
+        description="Side in pixels: the photo is cropped to a square of it first, as of painter "
+        "generate [default: the size of the photo].",
+    )
+    format: Literal["png", "jpeg", "webp"] = "png"
 
 
 class ImagesQuery(ImageQuery):

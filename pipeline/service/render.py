@@ -33,6 +33,10 @@ MEDIA_TYPES = {
     "sheet": "image/jpeg",
     "zip": "application/zip",
 }
+PICTURES = (MEDIA_TYPES["png"], MEDIA_TYPES["jpeg"], MEDIA_TYPES["webp"])
+"""Of a single image."""
+ENDINGS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+"""Of its file."""
 
 
 def resize_each(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
 from fastapi import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.service.connection import CHUNK_SIZE
@@ -52,6 +53,48 @@ class GeneratedResponse(Response):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             # Waits until the last chunk has left.
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class UploadResponse(GeneratedResponse):
+    """A response that is computed from the body of its request, which is read first."""
+
+    def __init__(
+        self,
+        read: Callable[[Receive], AbstractAsyncContextManager[Callable[[], Content]]],
+        headers: Mapping[str, str],
+        media_type: str,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            read: reads the body; gives what computes the content, and is held until that is sent.
+            headers: but for length and type.
+            media_type: of the content.
+        """
+        super().__init__(_nothing, headers, media_type)
+        self._read = read
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, compute and send the response; stop when the client disconnects.
+
+        Raises:
+            HTTPException: if the body is not what was expected.
+            ServiceBusy: if there is not enough capacity.
+            WorkFailed: if it cannot be computed.
+        """
+        with suppress(ClientDisconnect):
+            async with self._read(receive) as self._content:
+                await super().__call__(scope, receive, send)
+
+
+def _nothing() -> Content:
+    return nullcontext(b"")
+
+
+def file_response(*media_types: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a response that is a file."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {"description": "The file.", "content": dict.fromkeys(media_types, binary)}
 
 
 async def until_disconnected(work: Coroutine[Any, Any, None], receive: Receive) -> None:

@@ -71,12 +71,19 @@ def open_training_photos(
     if not takes_photos(config):
         check_photos_fit(config, path is not None or domain is not None)
         return None
-    photos = large_photos(_open(config, data, path, domain))
+    photos = large_photos(open_source_photos(config, data, path, domain))
     check_not_among(photos, images)
     return photos, photos_record(path or data, photos)
 
 
-def _open(config: Config, data: Path, path: Path | None, domain: str | None) -> ImageSet:
+def open_source_photos(
+    config: Config, data: Path, path: Path | None, domain: str | None
+) -> ImageSet:
+    """Open a translator's photos, for the parameters see `open_training_photos`.
+
+    Raises:
+        DataError: if there are none.
+    """
     if path is not None or domain is not None:
         return open_photos(path or data, domain)
     try:

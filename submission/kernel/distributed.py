@@ -1,7 +1,8 @@
-"""Training on all GPUs of a kernel: a process each, started by torchrun.
+"""Training on all GPUs of a kernel: a process each.
 
-The kernel's own process calls `train_in_processes`, which writes the request to a file; each
-process runs this module as one rank: `python -m submission.kernel.distributed REQUEST.json`.
+The kernel's own process calls `train_in_processes`, where torchrun starts processes that share each
+batch, or `train_on_gpu`, where one process trains by itself. Either writes the request to a file;
+each process runs this module as one rank: `python -m submission.kernel.distributed REQUEST.json`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ from submission.kernel.training import TrainingRequest, train_rank
 
 CODE = Path(__file__).parents[2]
 """The folder that holds the packages, unpacked or installed."""
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def usable_gpus(batch_size: int) -> int:
     """Return how many GPUs can share a batch equally: 1 also where there is none."""
-    counts = range(1, max(1, torch.cuda.device_count()) + 1)
-    return max(count for count in counts if batch_size % count == 0)
+    return max(count for count in range(1, gpu_count() + 1) if batch_size % count == 0)
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs: 1 also where there is none."""
+    return max(1, torch.cuda.device_count())
 
 
 def train_in_processes(request: Mapping[str, Any], count: int, scratch: Path) -> None:
@@ -55,6 +61,37 @@ def train_in_processes(request: Mapping[str, Any], count: int, scratch: Path) ->
         raise _failure(scratch, count, code)
 
 
+def train_on_gpu(
+    request: Mapping[str, Any], gpu: int, count: int, scratch: Path, label: str
+) -> None:
+    """Train in one process that sees one GPU; its output appears in this process's output.
+
+    Args:
+        request: as in `train_in_processes`.
+        gpu: its index among those that this process sees.
+        count: how many processes share the processor's cores.
+        scratch: a folder of its own; it is created.
+        label: begins each line of the output.
+
+    Raises:
+        PainterError: what the process raised.
+        RankLost: if it ended in another way; the last checkpoint is kept.
+    """
+    scratch.mkdir(exist_ok=True)
+    file = scratch / "request.json"
+    write_json(file, dict(request))
+    visible = os.environ.get(VISIBLE_GPUS, "").split(",")
+    own = visible[gpu] if gpu < len(visible) and visible[gpu] else str(gpu)
+    code = _stream_output(one_process(file), count, {VISIBLE_GPUS: own}, f"{label}: ")
+    if code != 0:
+        raise _failure(scratch, 1, code)
+
+
+def one_process(request: Path) -> list[str]:
+    """Return the command that trains in one process."""
+    return [sys.executable, "-m", "submission.kernel.distributed", str(request)]
+
+
 def torchrun(count: int, request: Path) -> list[str]:
     """Return the command that starts the processes; they meet without any network."""
     return [
@@ -63,7 +100,9 @@ def torchrun(count: int, request: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _stream_output(command: list[str], count: int) -> int:
+def _stream_output(
+    command: list[str], count: int, variables: Mapping[str, str] | None = None, prefix: str = ""
+) -> int:
     """Run a command, printing its lines as they come; return its exit code.
 
     A notebook shows what its own process prints, and nothing of what others print.
@@ -73,7 +112,7 @@ def _stream_output(command: list[str], count: int) -> int:
     with subprocess.Popen(
         command,
         cwd=CODE,
-        env=os.environ | {"PYTHONPATH": path, THREADS_VARIABLE: threads},
+        env=os.environ | {"PYTHONPATH": path, THREADS_VARIABLE: threads} | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,7 +122,8 @@ def _stream_output(command: list[str], count: int) -> int:
         try:
             for line in process.stdout or ():
                 if line.strip():  # a progress bar wipes itself out with spaces
-                    print(line.rstrip(), flush=True)
+                    # One write a line: threads that print at the same time mix none.
+                    print(f"{prefix}{line.rstrip()}\n", end="", flush=True)
             return process.wait()
         finally:
             process.terminate()  # does nothing but where this process is interrupted
@@ -94,8 +134,9 @@ def _failure(scratch: Path, count: int, code: int) -> PainterError:
     failures = [json.loads(p.read_text()) for p in sorted(scratch.glob("failure-*.json"))]
     failures.sort(key=lambda failure: failure["error"] == RankLost.__name__)
     if not failures or failures[0]["error"] == RankLost.__name__:
+        processes = f" in {count} processes" if count > 1 else ""
         return RankLost(
-            f"The training in {count} processes ended with exit code {code}; what they printed "
+            f"The training{processes} ended with exit code {code}; what they printed "
             "stands above. The last checkpoint is kept."
         )
     kind = getattr(errors, failures[0]["error"])

@@ -34,7 +34,9 @@ from submission.kernel.inputs import (
 )
 from submission.kernel.job import Job
 from submission.kernel.machine import choose_device, clean_up, isolated, log
+from submission.kernel.photos import with_photos
 from submission.kernel.scoring import score_if_possible
+from submission.kernel.seeds import seeds_to_train, train_seeds, with_kept_seed
 from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
 from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank
 
@@ -82,11 +84,14 @@ def train_and_generate(job: Job) -> None:
     after it, if there is to be one.
     """
     settings, config = job.settings, job.settings.training_config()
-    request = training_request(job)
+    job = with_photos(job, config)
+    # What a kernel left that is run again in the same place goes on.
+    config = with_kept_seed(job.run, config)
+    request = replace(training_request(job), config=config.to_dict())
     if settings.attached is not None:
         attached = attached_state(job.inputs, settings.attached, job.scratch)
         resume_attached(attached, job.run, open_data(request.plan()))
-    train_and_log(request, job.scratch)
+    train_and_log(request, job.scratch, seeds_to_train(job))
     if not makes_images(config):
         log("images.zip: none, as an upscaler makes no images of its own. Give it to a generator")
         return
@@ -105,6 +110,7 @@ def train_and_generate(job: Job) -> None:
 def training_request(job: Job) -> TrainingRequest:
     """Return the request of what the kernel is to train first, or alone."""
     settings = job.settings
+    reserved = settings.reserved_seconds_on(job.device.type == "cuda")
     generator = settings.generator
     if generator is not None:
         generator = str(attached_snapshot(job.inputs, generator, job.scratch))
@@ -115,9 +121,11 @@ def training_request(job: Job) -> TrainingRequest:
         run=str(job.run.path),
         inputs=str(job.inputs),
         kernel_minutes=settings.minutes,
-        deadline=job.deadline - settings.reserved_seconds - settings.upscaler_seconds,
+        deadline=job.deadline - reserved - settings.upscaler_seconds,
         minutes=settings.train_minutes,
         generator=generator,
+        photos=None if settings.photos is None else str(find_source(job.inputs, settings.photos)),
+        photo_domain=settings.photo_domain,
     )
 
 
@@ -158,9 +166,13 @@ def upscaler_run(run: RunFolder) -> RunFolder:
     return RunFolder(run.path / UPSCALER)
 
 
-def train_and_log(request: TrainingRequest, scratch: Path) -> None:
-    """Train, and log how far the run has come."""
-    seen = train_on_all_gpus(request, scratch)
+def train_and_log(request: TrainingRequest, scratch: Path, seeds: int = 1) -> None:
+    """Train, and log how far the run has come; of several seeds, that which is kept."""
+    if seeds > 1:
+        train_seeds(request, seeds, scratch)
+        seen = images_seen(request)
+    else:
+        seen = train_on_all_gpus(request, scratch)
     minutes = earlier_seconds(RunFolder(Path(request.run))) / 60
     log(f"trained: {seen:,} images seen, {minutes:.1f} minutes in all")
 
@@ -180,6 +192,12 @@ def train_on_all_gpus(request: TrainingRequest, scratch: Path) -> int:
     except RankLost as error:
         log(f"{error} One GPU continues.")
         return train_rank(request)
+    return images_seen(request)
+
+
+def images_seen(request: TrainingRequest) -> int:
+    """Return how many images a run has seen, by its state."""
+    batch_size = Config.from_saved(request.config).training.batch_size
     return int(load_state(RunFolder(Path(request.run)).state)["step"]) * batch_size
 
 
@@ -187,13 +205,16 @@ def generate_only(job: Job) -> None:
     """Task `generate`: images.zip from the attached snapshot, and nothing else."""
     path = attached_snapshot(job.inputs, job.settings.attached or "", job.scratch)
     snapshot = load_snapshot(path)
+    job = with_photos(job, snapshot.config)
     log(f"snapshot: trained on {snapshot.images_seen:,} images")
     generate_images(job, path, snapshot, job.settings.change_output(snapshot.config))
 
 
 def generate_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) -> None:
     """Generate images and put them in place once all of them have passed the check."""
-    count, seed = job.settings.count, job.settings.seed
-    generate_for_run(job.run, path, snapshot, count, seed, output, job.devices, check=package)
+    count, seed, photos = job.count, job.settings.seed, job.photos
+    generate_for_run(
+        job.run, path, snapshot, count, seed, output, job.devices, check=package, photos=photos
+    )
     megabytes = job.run.images.stat().st_size / 1e6
     log(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")

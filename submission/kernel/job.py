@@ -11,6 +11,8 @@ import torch
 
 from pipeline.models.precision import all_devices
 from pipeline.runs.folder import RunFolder
+from pipeline.stages.generate import DEFAULT_COUNT
+from pipeline.stages.photos import Photos
 from submission.kernel.settings import KernelSettings
 
 
@@ -25,6 +27,13 @@ class Job:
     device: torch.device
     deadline: float
     """Value of `time.monotonic` at which the kernel's minutes are over."""
+    photos: Photos | None = None
+    """What a translator starts from."""
+
+    @property
+    def count(self) -> int:
+        """Return the number of images to generate."""
+        return DEFAULT_COUNT if self.settings.count is None else self.settings.count
 
     @property
     def devices(self) -> Sequence[torch.device]:

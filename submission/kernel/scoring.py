@@ -97,7 +97,7 @@ def check_time_to_score(job: Job) -> None:
     Measured: 44 images a second on two CPU cores, and loading takes seconds. A kernel that is
     cut off at its limit loses everything.
     """
-    needed = 20 + job.settings.count * (0.01 if job.device.type == "cuda" else 0.03)
+    needed = 20 + job.count * (0.01 if job.device.type == "cuda" else 0.03)
     left = job.seconds_left()
     if left < needed:
         raise ScoringError(

@@ -12,17 +12,25 @@ from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user
 from pipeline.data.sources import COMPETITION
-from pipeline.families.registry import is_upscaler, makes_images
+from pipeline.families.registry import check_photos_fit, is_upscaler, makes_images, takes_photos
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
 from pipeline.kaggle.names import did_you_mean, parse_source
 from submission.archive import check_image_count
-from submission.rules import IMAGE_SIZE
+from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES
 
 TRAIN = "train"
 GENERATE = "generate"
 DATASET = "dataset:"
+SEEDS, SHARED = "seeds", "shared"
+"""How several GPUs train: a seed each, or all of them share each batch."""
 UPSCALER = "upscaler"
 """Folder, in the run folder of a generator, of the upscaler that was trained for it."""
+GPU_SECONDS_AN_IMAGE = 0.02
+"""Several times what a GPU takes to generate, check and score an image."""
+CPU_SECONDS_A_PHOTO = 0.5
+"""Several times what two cores take to translate a photo of 256 pixels."""
+EXPECTED_OF_PHOTOS = ("domain", "count", "content_hash")
+"""What `expected_photos` has."""
 _DATASET_NAME = r"\w[\w.-]*/\w[\w.-]*"
 
 
@@ -40,14 +48,25 @@ class KernelSettings:
     """Of the images: `competition` or `dataset:OWNER/SLUG`."""
     domain: str | None = None
     """Folder of the images, by name or path; None picks monet_jpg among several."""
-    count: int = 7000
-    """Images to generate."""
+    photos: str | None = None
+    """Where a translator's photos are, as `source` says it; None: with the images."""
+    photo_domain: str | None = None
+    """Folder of the photos, by name or path; None picks photo_jpg among several."""
+    expected_photos: dict[str, Any] | None = None
+    """`domain`, `count` and `content_hash` of the photos of which `generate` is to make the same
+    images as were made elsewhere; None takes any."""
+    count: int | None = 7000
+    """Images to generate; None: one of each of a translator's photos, if these can be submitted,
+    else 7,000."""
     seed: int = 0
     """Of the generated images, `--image-seed`; the training's seed is in `config`."""
     minutes: float = 300.0
     """Limit of the whole kernel."""
     train_minutes: float | None = None
     """Training minutes of this session; None means all the time there is."""
+    gpus: str | None = None
+    """`seeds`: each GPU trains a seed of its own, and the best run is kept. `shared`: they share
+    each batch. None: `seeds` for a translator that begins anew, else `shared`."""
     attached: str | None = None
     """Dataset OWNER/SLUG with an earlier run to resume, or with the snapshot."""
     generator: str | None = None
@@ -63,14 +82,11 @@ class KernelSettings:
         """Check all that can be known before hours of training."""
         _check_types(self)
         _require(self.task in (TRAIN, GENERATE), "task", self.task, f"{TRAIN!r} or {GENERATE!r}")
-        _require(
-            self.source == "competition"
-            or (self.source.startswith(DATASET) and _is_dataset(self.source.removeprefix(DATASET))),
-            "source",
-            self.source,
-            f"'competition' or '{DATASET}OWNER/SLUG'",
-            _hint(self.source),
-        )
+        for name, source in (("source", self.source), ("photos", self.photos)):
+            expected = f"'competition' or '{DATASET}OWNER/SLUG'"
+            fits = source is None or _is_source(source)
+            _require(fits, name, source, expected, _hint(source or ""))
+        _require(self.gpus in (None, SEEDS, SHARED), "gpus", self.gpus, f"{SEEDS!r} or {SHARED!r}")
         for name in ("attached", "generator", "attached_upscaler"):
             value = getattr(self, name)
             _require(value is None or _is_dataset(value), name, value, "OWNER/SLUG or None")
@@ -78,7 +94,8 @@ class KernelSettings:
             value = getattr(self, name)
             _require(value is None or 0 < value < math.inf, name, value, "above 0")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
-        check_image_count(self.count)
+        if self.count is not None:
+            check_image_count(self.count)
         self._check_task()
 
     def _check_task(self) -> None:
@@ -89,12 +106,16 @@ class KernelSettings:
             if makes_images(config):
                 check_output_size(config.output)
             self._check_upscaler(config)
+            self._check_photos(config)
             return
-        for name in ("config", *_UPSCALER_KEYS):
+        for name in ("config", "gpus", *_UPSCALER_KEYS):
             value = getattr(self, name)
             _require(value is None, name, value, "None with task 'generate'")
         _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")
         self.change_output(Config())
+        expected, wanted = self.expected_photos, list(EXPECTED_OF_PHOTOS)
+        fits = expected is None or set(expected) == set(wanted)
+        _require(fits, "expected_photos", expected, f"None, or {', '.join(wanted)}")
 
     def _check_upscaler(self, config: Config) -> None:
         """Check what goes with an upscaler, alone or after its generator."""
@@ -116,11 +137,43 @@ class KernelSettings:
                 "(--upscaler-minutes)."
             )
 
+    def _check_photos(self, config: Config) -> None:
+        """Check what goes with a translator, and with nothing else."""
+        _require(self.expected_photos is None, "expected_photos", "a set", "None to train")
+        continued = self.attached is not None
+        _require(
+            not (continued and self.gpus == SEEDS),
+            "gpus",
+            self.gpus,
+            f"{SHARED!r} for a run that is continued, which has one seed",
+        )
+        if takes_photos(config):
+            _require(self.upscaler is None, "upscaler", "a config", "None with a translator")
+            return
+        _require(self.count is not None, "count", None, "a number unless photos are translated")
+        check_photos_fit(config, self.photos is not None or self.photo_domain is not None)
+
+    @property
+    def trains_seeds(self) -> bool:
+        """Tell whether each GPU is to train a seed of its own."""
+        if self.gpus is not None:
+            return self.gpus == SEEDS
+        begins = self.config is not None and self.attached is None
+        return begins and takes_photos(self.training_config())
+
     @property
     def reserved_seconds(self) -> float:
-        """Return what is kept free of training for what comes after it."""
-        makes = self.config is None or makes_images(self.training_config())
-        return reserve_seconds(self.count if makes else 0, self.minutes)
+        """Return what is kept free of training for what comes after it, on a GPU."""
+        return self.reserved_seconds_on(gpu=True)
+
+    def reserved_seconds_on(self, gpu: bool) -> float:
+        """Return what is kept free of training for what comes after it, on a GPU or the CPU."""
+        config = None if self.config is None else self.training_config()
+        makes = config is None or makes_images(config)
+        most = MAXIMUM_IMAGES if self.count is None else self.count
+        slow = not gpu and config is not None and takes_photos(config)
+        an_image = CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
+        return reserve_seconds(most if makes else 0, self.minutes, an_image)
 
     @property
     def upscaler_seconds(self) -> float:
@@ -143,9 +196,9 @@ class KernelSettings:
         return changed
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as the kernel's file holds them; of upscalers only what is set."""
+        """Return plain values, as the kernel's file holds them; of later keys only what is set."""
         values = asdict(self)
-        return {n: v for n, v in values.items() if v is not None or n not in _UPSCALER_KEYS}
+        return {n: v for n, v in values.items() if v is not None or n not in _LATER_KEYS}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> KernelSettings:
@@ -168,10 +221,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "output": (dict, type(None)),
     "source": (str,),
     "domain": (str, type(None)),
-    "count": (int,),
+    "photos": (str, type(None)),
+    "photo_domain": (str, type(None)),
+    "expected_photos": (dict, type(None)),
+    "count": (int, type(None)),
     "seed": (int,),
     "minutes": (int, float),
     "train_minutes": (int, float, type(None)),
+    "gpus": (str, type(None)),
     "attached": (str, type(None)),
     "generator": (str, type(None)),
     "upscaler": (dict, type(None)),
@@ -179,6 +236,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "attached_upscaler": (str, type(None)),
 }
 _UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
+_LATER_KEYS = (*_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus")
 """Settings that version 0.1.0 did not have."""
 
 
@@ -201,6 +259,12 @@ def _hint(source: str) -> str:
     return did_you_mean(parse_source(source, COMPETITION))
 
 
+def _is_source(source: str) -> bool:
+    return source == "competition" or (
+        source.startswith(DATASET) and _is_dataset(source.removeprefix(DATASET))
+    )
+
+
 def _is_dataset(name: str) -> bool:
     return re.fullmatch(_DATASET_NAME, name) is not None
 
@@ -211,10 +275,12 @@ def check_output_size(output: OutputConfig) -> None:
     _require(output.output_size == side, "output_size", output.output_size, f"{side} here")
 
 
-def reserve_seconds(count: int, minutes: float) -> float:
+def reserve_seconds(
+    count: int, minutes: float, seconds_an_image: float = GPU_SECONDS_AN_IMAGE
+) -> float:
     """Return what is kept free of training for generating, checking and scoring `count` images.
 
-    One minute for loading, and 0.02 seconds an image: several times what a GPU takes. Never more
-    than a quarter of the kernel's minutes.
+    One minute for loading, and the time of the images. Never more than a quarter of the kernel's
+    minutes.
     """
-    return min(60 + 0.02 * count, minutes * 60 / 4)
+    return min(60 + seconds_an_image * count, minutes * 60 / 4)

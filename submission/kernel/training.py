@@ -43,6 +43,9 @@ class TrainingRequest:
     """Snapshot whose images an upscaler learns from."""
     earlier: str | None = None
     """Run folder that a new run continues."""
+    photos: str | None = None
+    """Folder of a translator's photos; None: among the images'."""
+    photo_domain: str | None = None
 
     def plan(self) -> TrainingPlan:
         """Return it as the train stage takes it, on this process's own device."""
@@ -53,6 +56,8 @@ class TrainingRequest:
             domain=self.domain,
             earlier=None if self.earlier is None else RunFolder(Path(self.earlier)),
             generator=None if self.generator is None else Path(self.generator),
+            photos=None if self.photos is None else Path(self.photos),
+            photo_domain=self.photo_domain,
         )
 
 

@@ -85,6 +85,14 @@ def test_another_family_keeps_what_both_know() -> None:
         apply_settings(apply_settings(Config(), {"kernel_size": 5}), {"family": "fastgan"})
 
 
+def test_another_family_has_its_own_defaults() -> None:
+    for family in family_names():
+        needed = {"latent_size": 16} if family == "upscaler" else {}
+        found = apply_settings(Config(), {"family": family, **needed}).values()
+        defaults = {name: setting.default for name, setting in settings_of(family).items()}
+        assert found == defaults | needed, family
+
+
 def test_what_an_earlier_version_wrote_of_other_families_is_dropped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -34,6 +34,7 @@ from pipeline.families.upscaler.objective import UpscalerObjective
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
+from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.training.loop import train
 from pipeline.training.validation_score import make_validation_score
@@ -261,7 +262,7 @@ def test_half_precision_keeps_statistics(tmp_path: Path) -> None:
     generator, upscaler = snapshots(tmp_path)
     attach_upscaler(generator, upscaler)
     loaded = load_snapshot(generator)
-    write_snapshot(tmp_path / "half.safetensors", loaded, half=True)
+    write_snapshot(tmp_path / "half.safetensors", loaded, WeightPrecision.FLOAT16)
     half = load_snapshot(tmp_path / "half.safetensors")
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * generator.stat().st_size
     for name, value in loaded.generator.state_dict().items():
@@ -404,7 +405,7 @@ def test_a_run_that_goes_on_keeps_its_upscaler(tmp_path: Path) -> None:
 
 def test_attaching_keeps_the_precision_of_the_file(tmp_path: Path) -> None:
     generator, upscaler = snapshots(tmp_path)
-    write_snapshot(generator, load_snapshot(generator), half=True)
+    write_snapshot(generator, load_snapshot(generator), WeightPrecision.FLOAT16)
     half = generator.stat().st_size
     attach_upscaler(generator, upscaler)
     # Half of an upscaler is less than a quarter of what both would take in float32.

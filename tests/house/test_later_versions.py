@@ -17,6 +17,7 @@ from pipeline.cli import run_command
 from pipeline.core.errors import LaterVersion, PainterError, RunError
 from pipeline.core.records import check_format
 from pipeline.data.sources import download
+from pipeline.models.snapshots import SNAPSHOT_FORMAT, SNAPSHOT_KIND
 from pipeline.reports.listing import list_runs
 from pipeline.study.plan import load_study
 from submission.ledger import Ledger
@@ -49,8 +50,8 @@ def raise_format(path: Path) -> None:
     elif path.suffix == ".safetensors":
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["about"])
-        assert about["format"] == "painter-generator-1"
-        about["format"] = "painter-generator-2"
+        assert about["format"] == f"{SNAPSHOT_KIND}1"
+        about["format"] = f"{SNAPSHOT_KIND}{SNAPSHOT_FORMAT + 1}"
         tensors = safetensors.torch.load_file(path)
         safetensors.torch.save_file(tensors, path, {"about": json.dumps(about)})
     else:
@@ -89,7 +90,8 @@ def test_a_file_of_a_run_is_left_alone(
     before = contents(tmp_path)
     assert run_command(command) == 2
     message = capsys.readouterr().err
-    assert f"run/{name} is in format 2" in message
+    later = SNAPSHOT_FORMAT + 1 if name.endswith(".safetensors") else 2
+    assert f"run/{name} is in format {later}" in message
     assert "Update painter" in message
     assert contents(tmp_path) == before
 

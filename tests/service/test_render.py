@@ -16,8 +16,8 @@ from pipeline.models.snapshots import save_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.service import jobs
 from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
-from pipeline.service.model import Model, load_model
-from pipeline.service.pages import PAGES, read_pages
+from pipeline.service.model import NoiseModel, load_model
+from pipeline.service.pages import NOISE_PAGES, TRANSLATOR_PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
 from pipeline.service.render import encode, encode_zip, make_grid
 from pipeline.system.storage import file_sha256, write_json
@@ -29,7 +29,7 @@ OUTPUT = OutputConfig(output_size=32)
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> NoiseModel:
     return tiny_model()
 
 
@@ -38,7 +38,7 @@ def decoded(content: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def made(model: Model, job: Job) -> bytes:
+def made(model: NoiseModel, job: Job) -> bytes:
     return job.finish(model.pixels(job.z))
 
 
@@ -70,7 +70,7 @@ def test_images_lie_side_by_side_row_by_row() -> None:
 # --- Requests
 
 
-def test_image_k_of_seed_s_is_file_k_of_generate(model: Model) -> None:
+def test_image_k_of_seed_s_is_file_k_of_generate(model: NoiseModel) -> None:
     job = images_job(model, ImagesQuery(seed=3, images="5,2"))
     sampler = NoiseSampler(tiny_snapshot(), 3, CPU)
     with zipfile.ZipFile(io.BytesIO(made(model, job))) as archive:
@@ -81,13 +81,13 @@ def test_image_k_of_seed_s_is_file_k_of_generate(model: Model) -> None:
             assert np.abs(found - sampler([number - 1])[0]).max() <= 1
 
 
-def test_the_default_is_one_png_of_the_models_size(model: Model) -> None:
+def test_the_default_is_one_png_of_the_models_size(model: NoiseModel) -> None:
     job = images_job(model, ImagesQuery())
     assert (job.media_type, job.file_name) == ("image/png", "tiny-seed0-1.png")
     assert decoded(made(model, job)).shape == (32, 32, 3)
 
 
-def test_size_noise_and_truncation_change_what_is_painted(model: Model) -> None:
+def test_size_noise_and_truncation_change_what_is_painted(model: NoiseModel) -> None:
     assert decoded(made(model, images_job(model, ImagesQuery(size=48)))).shape == (48, 48, 3)
     plain = images_job(model, ImagesQuery()).z
     assert torch.equal(images_job(model, ImagesQuery(truncation=1, noise="normal(0, 1)")).z, plain)
@@ -110,7 +110,7 @@ def test_a_wanted_class_is_the_class_of_all() -> None:
         images_job(model, ImagesQuery.model_validate({"class": "land"}))
 
 
-def test_a_grid_is_one_picture(model: Model) -> None:
+def test_a_grid_is_one_picture(model: NoiseModel) -> None:
     content = made(model, grid_job(model, GridQuery(rows=2, columns=3, first=4, size=16)))
     assert decoded(content).shape == (32, 48, 3)
     alone = decoded(made(model, images_job(model, ImagesQuery(images="8", size=16))))
@@ -120,7 +120,7 @@ def test_a_grid_is_one_picture(model: Model) -> None:
 
 @pytest.mark.parametrize(("loop", "frames"), [("true", 12), ("false", 9)])
 def test_a_walk_has_its_frames_and_begins_with_its_first_key(
-    model: Model, loop: str, frames: int
+    model: NoiseModel, loop: str, frames: int
 ) -> None:
     asked = {"images": "7,3,9", "frames_per_step": "4", "loop": loop}
     job = interpolation_job(model, InterpolationQuery.model_validate(asked))
@@ -129,13 +129,13 @@ def test_a_walk_has_its_frames_and_begins_with_its_first_key(
         assert len(list(ImageSequence.Iterator(gif))) == frames == len(job.z)
 
 
-def test_a_sheet_has_all_frames_eight_a_row(model: Model) -> None:
+def test_a_sheet_has_all_frames_eight_a_row(model: NoiseModel) -> None:
     query = InterpolationQuery(format="sheet", frames_per_step=11, loop=False, size=16)
     assert decoded(made(model, interpolation_job(model, query))).shape == (32, 128, 3)
 
 
 def test_what_cannot_be_made_is_refused_before_it_is(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+    model: NoiseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigError, match="at this size it holds 16"):
         images_job(model, ImagesQuery(count=17, size=1024))
@@ -194,7 +194,7 @@ def test_a_score_of_other_images_is_not_the_model_s(tmp_path: Path) -> None:
         assert found is None or found["comparable_with_leaderboard"] is True
 
 
-def test_no_file_is_larger_than_its_place(model: Model) -> None:
+def test_no_file_is_larger_than_its_place(model: NoiseModel) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     for size in (8, 64, 128):
         for job in (
@@ -209,8 +209,7 @@ def test_no_file_is_larger_than_its_place(model: Model) -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    pages = read_pages()
-    assert set(pages) == set(PAGES.values())
+    pages = read_pages(NOISE_PAGES) | read_pages(TRANSLATOR_PAGES)
     for name, (content, _) in pages.items():
         text = content.decode().replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text, name

@@ -8,11 +8,12 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi import checks
 
 from pipeline.service import jobs
 from pipeline.service.inference import InferenceService
-from tests.support.service_helpers import serving, tiny_model
+from tests.support.service_helpers import serving, tiny_model, tiny_translator
 
 CHECKS = [
     not_a_server_error,
@@ -25,6 +26,12 @@ CHECKS = [
 """But for positive_data_acceptance: what parameters mean together, a schema cannot say."""
 EXAMPLES = 40
 WITH_PARAMETERS = ["/v1/images", "/v1/grid", "/v1/interpolation"]
+
+
+@pytest.fixture(scope="module")
+def translations() -> Iterator[schemathesis.BaseSchema]:
+    with serving(InferenceService(tiny_translator())) as url:
+        yield schemathesis.openapi.from_url(f"{url}openapi.json")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,18 @@ def schema() -> Iterator[schemathesis.BaseSchema]:
 def test_answers_are_as_described(
     schema: schemathesis.BaseSchema, path: str, mode: GenerationMode
 ) -> None:
-    operation = schema[path]["GET"]
+    check(schema[path]["GET"], mode)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_answers_of_a_translator_are_as_described(
+    translations: schemathesis.BaseSchema, mode: GenerationMode
+) -> None:
+    check(translations["/v1/translations"]["POST"], mode)
+
+
+def check(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -> None:
+    """Ask, and check each answer."""
 
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,

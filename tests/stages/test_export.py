@@ -3,6 +3,7 @@
 import json
 import tomllib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,22 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
+from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.training_data import PhotosRecord
 from pipeline.stages import export as stage
-from pipeline.stages.export import export, model_card, model_file, model_names, recipe
+from pipeline.stages.export import export, model_file, model_names
+from pipeline.stages.model_card import Export, model_card, recipe
 from pipeline.system.storage import write_json
+from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.loop import train
-from tests.support.factories import CPU, data_about, tiny_config
+from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
+from tests.support.helpers import fill
 
 TINY = tiny_config(output_size=32, diffaugment=["colour", "cutout"], log_every=1, images=8)
 DATA = data_about(10, content_hash="abc" * 20)
@@ -58,10 +64,99 @@ def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) 
     text = (folder / "README.md").read_text()
     for wanted in (
         "# tiny", "10 images", "8 training images", "| FID | 120.50 | 119.00 to 122.00 |",
-        "1,500 generated images against 300 real images; 2 of them", "`dcgan`",
+        "1,500 generated images against 300 real images; 2 of them", "`dcgan`", "16-bit weights.",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert "recall" not in text.partition("## Scores")[2].partition("## Recipe")[0]
+
+
+def test_weights_of_8_bits_take_fewer_bytes(run: RunFolder, tmp_path: Path) -> None:
+    sizes = []
+    for name in ("16-bit", "8-bit"):
+        folder = export(run, name, tmp_path / "models", weights=WeightPrecision(name))
+        assert f"MB, {name} weights." in (folder / "README.md").read_text()
+        sizes.append((folder / "snapshot.safetensors").stat().st_size)
+    assert sizes[1] < sizes[0]
+
+
+# --- Translators
+
+
+@pytest.fixture
+def translator(tmp_path: Path) -> RunFolder:
+    settings = {
+        "family": "cyclegan", "image_size": 64, "generator_channels": 4, "batch_size": 2,
+        "discriminator_channels": 4, "images": 4, "output_size": 64,
+    }  # fmt: skip
+    record = PhotosRecord("photos", None, 5, "def" * 20)
+    config = apply_settings(Config(), settings)
+    source_images = noise_paintings(5, seed=1, side=64)
+    train(
+        config, noise_paintings(side=64), replace(DATA, photos=record), tmp_path / "translator",
+        CPU, source_images=source_images,
+    )  # fmt: skip
+    return RunFolder(tmp_path / "translator")
+
+
+def test_the_card_of_a_translator_speaks_of_photos(translator: RunFolder, tmp_path: Path) -> None:
+    text = (export(translator, "t", tmp_path / "models") / "README.md").read_text()
+    for wanted in (
+        "`painter generate --model t --photos FOLDER_OR_ZIP --out FOLDER`",
+        "translates photos of any size, trained at 64 pixels",
+        "- 10 images (content hash `abcabc",
+        "- 5 photos, from which it starts (content hash `defdef",
+        "the rights in its photo",
+    ):
+        assert wanted in text, wanted
+    assert "from noise" not in text
+
+
+def test_both_directions_of_a_translator_can_be_exported(
+    translator: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "models"
+    write_json(translator.score, SCORE)
+    arguments = ["export", "--run", str(translator.path), "--name", "back", "--out", str(models)]
+    assert run_command([*arguments, "--reverse"]) == 0
+    back = load_snapshot(model_file("back", models))
+    state = load_state(translator.state)
+    for name, tensor in back.generator.state_dict().items():
+        # float16: 11 bits, and 6e-8 at least.
+        assert torch.allclose(tensor, state["back_generator"][name], rtol=2**-10, atol=1e-7)
+    assert back.images_seen == 4
+    assert back.score is None
+    text = (models / "back" / "README.md").read_text()
+    assert "into the domain of its photos" in text
+    assert "not averaged" in text
+    assert "those of the other direction" in text
+    assert "120.5" not in text
+    photos = fill(tmp_path / "paintings", 2, (64, 64))
+    out = tmp_path / "out"
+    words = ["generate", "--snapshot", str(model_file("back", models)), "--photos", str(photos)]
+    assert run_command([*words, "--out", str(out)]) == 0
+    assert len(list(out.iterdir())) == 2
+    capsys.readouterr()
+    translator.state.unlink()
+    arguments[4] = "again"
+    assert run_command([*arguments, "--reverse"]) == 2
+    assert "`painter train` writes it again" in capsys.readouterr().err
+
+
+def test_a_family_of_one_direction_has_no_other(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Leave --reverse out"):
+        export(run, "back", tmp_path / "models", reverse=True)
+    assert not (tmp_path / "models").exists() or not list((tmp_path / "models").iterdir())
+
+
+def test_a_state_that_does_not_fit_is_said(translator: RunFolder, tmp_path: Path) -> None:
+    state = load_state(translator.state)
+    del state["format"]
+    save_state(translator.state, state | {"back_generator": {}})
+    with pytest.raises(RunError, match="does not fit"):
+        export(translator, "back", tmp_path / "models", reverse=True)
+
+
+# --- Names, and what is shipped
 
 
 def test_the_recipe_makes_the_same_settings() -> None:
@@ -76,7 +171,8 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     upscaler = apply_settings(Config(), {"family": "upscaler", "latent_size": 16})
     network = build_generator(upscaler)
     enlarges = Snapshot(network, upscaler, 77)
-    text = model_card("x", Snapshot(network, TINY, 8, None, enlarges), run, 10**6)
+    snapshot = Snapshot(network, TINY, 8, None, enlarges)
+    text = model_card(Export("x", snapshot, WeightPrecision.FLOAT16, 10**6), run)
     assert "None: `painter score`" in text
     assert "77 crops" in text
     assert "Recipe of the upscaler" in text
@@ -116,7 +212,7 @@ def test_by_the_command_line(
 def test_every_shipped_model_is_whole() -> None:
     for name in model_names():
         path = model_file(name)
-        assert path.stat().st_size <= 25e6
+        assert path.stat().st_size <= 22e6
         about = json.loads(path.with_suffix(".json").read_text())
         assert Config.from_saved(about["config"]) == load_snapshot(path).config
         assert (path.parent / "README.md").read_text().startswith(f"# {name}\n")

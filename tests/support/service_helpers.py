@@ -17,7 +17,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.service.app import create_app
 from pipeline.service.connection import CLIENT_TIMEOUT
 from pipeline.service.inference import InferenceService
-from pipeline.service.model import Model
+from pipeline.service.model import NoiseModel, TranslatorModel
 from pipeline.service.server import listen, make_server, url_of
 
 TINY = {
@@ -33,9 +33,27 @@ def tiny_snapshot(**settings: object) -> Snapshot:
     return Snapshot(build_generator(config).eval(), config, 123)
 
 
-def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> Model:
+def tiny_model(score: dict[str, Any] | None = None, **settings: object) -> NoiseModel:
     """Return the same as a model that can be served."""
-    return Model(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"), score)
+    return NoiseModel(tiny_snapshot(**settings), "tiny", "0" * 64, torch.device("cpu"), score)
+
+
+TINY_TRANSLATOR = {
+    "family": "cyclegan", "image_size": 64, "generator_channels": 4, "precision": "float32",
+    "output_size": 64,
+}  # fmt: skip
+
+
+def tiny_translator_snapshot() -> Snapshot:
+    """Return an untrained translator, always the same."""
+    config = apply_settings(Config(), TINY_TRANSLATOR)
+    torch.manual_seed(0)
+    return Snapshot(build_generator(config).eval(), config, 123)
+
+
+def tiny_translator() -> TranslatorModel:
+    """Return the same as a model that can be served."""
+    return TranslatorModel(tiny_translator_snapshot(), "tiny", "0" * 64, torch.device("cpu"))
 
 
 @contextmanager

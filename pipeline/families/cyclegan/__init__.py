@@ -40,6 +40,7 @@ CYCLEGAN = register(
         CycleConsistency.from_config,
         TranslationInputs,
         translator=PhotoSampler,
+        reverse=BACK_GENERATOR,
         extra_networks=extra_networks,
     )
 )

@@ -38,12 +38,14 @@ function table(parameters) {
   return scroll;
 }
 
-function route(path, operation) {
+function route(path, method, operation) {
   const section = make("section"), title = make("h2"), kinds = make("p", "", "quiet");
-  const link = make("a", `GET ${path}`);
-  link.href = path;
-  title.append(link);
+  const name = make(method === "get" ? "a" : "span", `${method.toUpperCase()} ${path}`);
+  if (method === "get") name.href = path;
+  title.append(name);
   section.append(title, make("p", operation.summary));
+  const body = operation.requestBody;
+  if (body) section.append(make("p", `Body: ${body.description} ${Object.keys(body.content).join(", ")}.`));
   if (operation.parameters) section.append(table(operation.parameters));
   const answers = Object.entries(operation.responses).map(([status, answer]) => {
     const types = Object.keys(answer.content ?? {}).join(", ");
@@ -57,9 +59,12 @@ function route(path, operation) {
 try {
   const api = await (await fetch("/openapi.json")).json();
   document.getElementById("about").textContent = api.info.description;
-  for (const [path, { get }] of Object.entries(api.paths)) {
-    document.getElementById("routes").append(route(path, get));
+  for (const [path, methods] of Object.entries(api.paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      document.getElementById("routes").append(route(path, method, operation));
+    }
   }
+  if ("/v1/translations" in api.paths) document.getElementById("home").textContent = "A photo";
 } catch {
   document.getElementById("about").textContent = "The server does not answer. Is painter serve still running?";
 }

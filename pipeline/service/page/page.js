@@ -1,4 +1,5 @@
 // The wall: what is painted follows from the state, and the state from the address.
+import { ask, facts } from "./server.js";
 import { closeWalk, openWalk } from "./walk.js";
 
 const HANG = 24, MOST = 240, SIZE = 256;
@@ -14,29 +15,6 @@ let picked = null; // the number of the painting from which a walk will start
 let painting = new AbortController();
 
 // --- Asking the server
-
-const sleep = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
-
-/** Return an answer that is all right; a busy server is asked again when it says so. */
-async function ask(url, signal) {
-  for (let tries = 0; ; tries++) {
-    let answer;
-    try {
-      answer = await fetch(url, { signal });
-    } catch (error) {
-      if (error.name === "AbortError") throw error;
-      throw new Error("The server does not answer. Is painter serve still running?");
-    }
-    if (answer.ok) return answer;
-    if (answer.status === 429 && tries < 20) {
-      await sleep(Number(answer.headers.get("Retry-After")) || 1);
-      signal?.throwIfAborted();
-      continue;
-    }
-    const body = await answer.json().catch(() => ({}));
-    throw new Error(body.error ?? `The server answered ${answer.status}.`);
-  }
-}
 
 /** Return the address of a route, with what the state says and more. */
 function address(route, more) {
@@ -316,18 +294,6 @@ function fillNoise() {
   $("noise").replaceChildren(option("", `${model.noise}, as trained`), ...others.map((law) => option(law, law)));
 }
 
-function facts() {
-  const found = [];
-  if (model.trained_on?.count) found.push(`learnt from ${model.trained_on.count.toLocaleString("en")} images`);
-  found.push(`${model.images_seen.toLocaleString("en")} shown in training`);
-  if (model.score?.mifid != null) {
-    const about = [model.score.features].filter(Boolean);
-    if (!model.score.comparable_with_leaderboard) about.push("not comparable with the leaderboard");
-    found.push(`MiFID ${model.score.mifid.toFixed(1)}${about.length ? ` (${about.join(", ")})` : ""}`);
-  }
-  return found.join(" · ");
-}
-
 async function start() {
   readAddress();
   hang();
@@ -342,7 +308,7 @@ async function start() {
   $("problem").hidden = true;
   document.title = `${model.name} · painter`;
   $("name").textContent = model.name;
-  $("facts").textContent = facts();
+  $("facts").textContent = facts(model);
   keepKnown();
   fillNoise();
   $("class-field").hidden = model.classes.length === 0;

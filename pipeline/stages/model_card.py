@@ -1,0 +1,173 @@
+"""The card of an exported model: data, recipe, cost, scores, limits.
+
+Mitchell et al. 2019, "Model cards for model reporting".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.core.advice import quoted
+from pipeline.families.registry import family_of, parameter_count, takes_photos
+from pipeline.models.ensemble import members
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.weights import WeightPrecision
+from pipeline.runs.curves import seconds_of_training
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring.metric_table import METRIC, Place, keys_in
+from pipeline.scoring.record import metric_interval, metric_value, read_score
+
+GENERATES = (
+    "It generates, from noise, what its training images have in common, and knows nothing else."
+)
+TRANSLATES = (
+    "It changes how a photo looks, by what its training images have in common, and keeps what is "
+    "in it as far as it has learned to. A translation carries the rights in its photo."
+)
+RIGHTS = (
+    "Scores are computed against the training images named above, which are not those of the "
+    "leaderboard. The images' own rights apply to them; Monet's paintings are in the public domain."
+)
+OF_THE_OTHER_DIRECTION = "None: the scores of the run are those of the other direction."
+
+
+@dataclass(frozen=True)
+class Export:
+    """A generator that is exported, and how."""
+
+    name: str
+    """Of the model."""
+    snapshot: Snapshot
+    weights: WeightPrecision
+    """Of the file."""
+    size: int
+    """Bytes of the file."""
+    reverse: bool = False
+    """Whether it translates from the domain that the run learned to paint like to the photos'."""
+
+
+def model_card(export: Export, run: RunFolder) -> str:
+    """Return the card of a model that was exported from a run, in Markdown."""
+    snapshot = export.snapshot
+    translates = takes_photos(snapshot.config)
+    takes = "--photos FOLDER_OR_ZIP --out FOLDER" if translates else "--count 7000 --out images.zip"
+    sections = [
+        f"# {export.name}",
+        f"`painter generate --model {quoted(export.name)} {takes}`",
+        "## What it is",
+        _networks(export),
+        "## Data and cost",
+        _training(snapshot, run),
+        "## Scores",
+        OF_THE_OTHER_DIRECTION if export.reverse else _scores(run),
+        "## Recipe",
+        "```toml\n" + recipe(snapshot.config) + "\n```",
+        *(
+            ["## Recipe of the upscaler", "```toml\n" + recipe(snapshot.upscaler.config) + "\n```"]
+            if snapshot.upscaler
+            else []
+        ),
+        "## Limits",
+        f"{TRANSLATES if translates else GENERATES} {RIGHTS}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _networks(export: Export) -> str:
+    snapshot = export.snapshot
+    count = len(members(snapshot.generator))
+    what = "A generator" if count == 1 else f"{count} generators, of which z picks one an image,"
+    text = (
+        f"{what} of family `{snapshot.config.family}` ({parameter_count(snapshot.generator):,} "
+        f"parameters) {_describe_task(export)}"
+    )
+    if snapshot.upscaler is not None:
+        count = parameter_count(snapshot.upscaler.generator)
+        side = snapshot.config.output.output_size
+        text += f", enlarged to {side} by an upscaler ({count:,} parameters)"
+    return text + f". {export.size / 1e6:.1f} MB, {export.weights} weights."
+
+
+def _describe_task(export: Export) -> str:
+    """Return what the generator makes of what, in words."""
+    config = export.snapshot.config
+    side = config.data.image_size
+    if export.reverse:
+        return (
+            "that translates images like those that the run learned to paint like into the domain "
+            f"of its photos, trained at {side} pixels; as it was after the last step, not averaged"
+        )
+    if takes_photos(config):
+        return f"that translates photos of any size, trained at {side} pixels"
+    return f"{_describe_latents(config)}to {side} pixels"
+
+
+def _describe_latents(config: Config) -> str:
+    """Return the generator's latent distribution, in words."""
+    latents = family_of(config).latents
+    if latents is None:
+        return ""
+    return f"from {latents(config).size} numbers `{config.values()['noise']}` "
+
+
+def _training(snapshot: Snapshot, run: RunFolder) -> str:
+    data = run.read_data()
+    seconds = seconds_of_training(run, snapshot.images_seen)
+    about = run.read_provenance()
+    sessions = about.get("sittings", [])
+    device = sessions[-1].get("device", "unknown") if sessions else "unknown"
+    photos = ""
+    if data.photos is not None:
+        hashed = f"content hash `{data.photos.content_hash[:16]}`"
+        photos = f"- {data.photos.count:,} photos, from which it starts ({hashed}).\n"
+    text = (
+        f"- {data.count:,} images (content hash `{data.content_hash[:16]}`).\n"
+        f"{photos}"
+        f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
+    )
+    if members := about.get("mixed"):
+        seen = ", ".join(f"{member['images_seen']:,}" for member in members)
+        text += f"\n- Of these, the generators have seen {seen}."
+    if snapshot.upscaler is not None:
+        text += f"\n- The upscaler has seen {snapshot.upscaler.images_seen:,} crops."
+    return text
+
+
+def _scores(run: RunFolder) -> str:
+    """Return the run's score as a table."""
+    score = read_score(run)
+    if score is None:
+        return "None: `painter score` has not been run on this run's images."
+    rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
+    for metric in (METRIC[key] for key in keys_in(Place.CARD)):
+        value, ends = metric_value(score, metric), metric_interval(score, metric)
+        if value is not None:
+            between = " to ".join(f"{end:{metric.format_spec}}" for end in ends or ())
+            rows.append(f"| {metric.label} | {value:{metric.format_spec}} | {between} |")
+    features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
+    about = f"{features} against {score['n_reference']:,} real images; "
+    return (
+        "\n".join(rows)
+        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a real image."
+    )
+
+
+def recipe(config: Config) -> str:
+    """Return the settings of the training as TOML that `painter train --config` takes."""
+    lines: list[str] = []
+    for section in ("data", "network", "training"):
+        lines.append(f"[{section}]")
+        values = config.to_dict()[section]
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
