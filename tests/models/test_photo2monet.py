@@ -35,7 +35,9 @@ def test_it_paints_photos_of_any_size_and_keeps_what_is_in_them(
         assert np.corrcoef(light, dark)[0, 1] > 0.5  # another picture has about 0
     capsys.readouterr()
     assert run_command(["generate", "--model", MODEL, "--out", str(tmp_path / "none")]) == 2
-    assert "Say where they are: --photos FOLDER_OR_ZIP" in capsys.readouterr().err
+    assert (
+        "Say where they are: `painter generate --photos FOLDER_OR_ZIP`" in capsys.readouterr().err
+    )
     assert not (tmp_path / "none").exists()
 
 
