@@ -24,7 +24,7 @@ from kernels.record import slug_in
 from kernels.upscalers import UpscalerOptions, describe_minutes
 from pipeline.config import Config
 from pipeline.data.domains import PHOTO_DOMAIN
-from pipeline.families.registry import makes_images, takes_photos
+from pipeline.families.registry import check_options_used, makes_images, takes_photos
 from pipeline.kaggle.errors import split_name
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
@@ -72,6 +72,7 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         RunError: if the run to continue from has other settings.
     """
     config = _with_seed(run_path, config, request)
+    check_options_used(config, {"--image-seed": request.image_seed})
     default = None if takes_photos(config) else DEFAULT_COUNT
     count = default if request.count is None else request.count
     train_minutes = None if request.minutes is not None else config.budget.minutes

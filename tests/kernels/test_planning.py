@@ -7,7 +7,7 @@ import pytest
 from kernels.metadata import CPU, MAX_MINUTES
 from kernels.planning import STARTUP_MINUTES, KernelRequest, describe_plan, plan_training
 from pipeline.config import Config, resolve
-from pipeline.core.errors import KaggleError
+from pipeline.core.errors import ConfigError, KaggleError
 
 RUN = Path("runs/first")
 
@@ -46,6 +46,11 @@ def test_no_kernel_takes_more_than_kaggle_gives(minutes: float | None) -> None:
 def test_what_kaggle_would_not_take_is_refused(order: KernelRequest, message: str) -> None:
     with pytest.raises(KaggleError, match=message):
         plan_training("alice", RUN, config(20), order)
+
+
+def test_a_seed_of_the_images_is_refused_where_it_has_no_effect() -> None:
+    with pytest.raises(ConfigError, match="--image-seed would have no effect"):
+        plan_training("alice", RUN, resolve("photo2monet"), KernelRequest(image_seed=4))
 
 
 def test_all_that_was_asked_for_is_in_the_plan() -> None:
