@@ -33,6 +33,8 @@ from pipeline.config.sections import (
 
 IDENTITY_SECTIONS = ("data", "network", "training")
 """Sections that make a run what it is; the others may change when it is resumed."""
+SPEED_SETTINGS = ("cuda_graphs",)
+"""Settings in them that change how fast a run is and not what: these may change too."""
 
 
 def _default_section(name: str) -> Callable[[], Any]:
@@ -175,7 +177,7 @@ def differences(
 ) -> list[str]:
     """Return one line for each setting of `sections` that differs: name, old, new.
 
-    A setting that one of them does not know is `none` there.
+    A setting that one of them does not know is `none` there. How fast it is, is no difference.
     """
     before, after = old.to_dict(), new.to_dict()
     return [
@@ -183,5 +185,6 @@ def differences(
         f"{after[section].get(name)!r} {labels[1]}"
         for section in sections
         for name in before[section] | after[section]
-        if before[section].get(name) != after[section].get(name)
+        if name not in SPEED_SETTINGS
+        and before[section].get(name) != after[section].get(name)
     ]

@@ -108,6 +108,9 @@ class TrainingConfig:
     """Compute type: auto picks bfloat16, float16 or float32 by the hardware."""
     synchronised_batch_norm: bool = True
     """On several devices, compute BatchNorm's statistics over the global batch."""
+    cuda_graphs: bool = True
+    """On an NVIDIA GPU, record a step once and launch it as one CUDA graph from then on. Changes
+    results by rounding alone, and may change when a run is resumed."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

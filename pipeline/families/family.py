@@ -6,8 +6,8 @@ through its sampler. `docs/add-a-family.md` walks through one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -38,6 +38,21 @@ class Batch:
     """The random numbers that the objective asks for: uniform in [0, 1), float32."""
     step: int = 0
     """The number of the step, from 1."""
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return all tensors, in the same order for all batches of a training."""
+        own = [self.real, self.inputs, *([] if self.labels is None else [self.labels])]
+        return own + [self.draws[purpose] for purpose in sorted(self.draws)]
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """Return a batch with each of its tensors changed."""
+        return replace(
+            self,
+            real=change(self.real),
+            inputs=change(self.inputs),
+            labels=None if self.labels is None else change(self.labels),
+            draws={purpose: change(numbers) for purpose, numbers in self.draws.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,14 @@ class Objective(Protocol):
         """Return the shapes of the uniform random numbers that a step needs, by purpose.
 
         The second axis is `batch_size` long; each rank gets its rows of it.
+        """
+
+    def step_kind(self, batch: Batch) -> Hashable | None:
+        """Return what the computations of a step depend on beside the numbers in its tensors.
+
+        Such as whether a penalty is due, by `batch.step`. Steps of an equal kind launch the same
+        kernels over tensors of the same shapes, so that one recording serves them all (a CUDA
+        graph). None: this step is like no other, and is never recorded.
         """
 
     def generate(self, networks: Networks, batch: Batch) -> Any:

@@ -25,7 +25,8 @@ from pipeline.system.memory import PeakMemory, free_device_memory
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
-from pipeline.training.loop import StepSettings, precision_of, train_step
+from pipeline.training.loop import precision_of
+from pipeline.training.step import StepSettings, train_step
 from pipeline.training.schedule import described
 from pipeline.training.setup import set_up
 from pipeline.training.state import TrainingState

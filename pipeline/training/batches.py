@@ -84,6 +84,7 @@ class Batches:
             source_images: images that the generator starts from, if any, uint8 (M, 3, h, w).
         """
         self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._batch_size = config.training.batch_size
         self._rows = rows
         self._seed = config.training.seed
@@ -117,7 +118,21 @@ class Batches:
         return self._pixels[torch.arange(count) % len(self._pixels)].to(self._device)
 
     def __call__(self, step: int) -> Batch:
-        """Return the batch of step number `step`, counted from 1, or this rank's rows of it."""
+        """Return the batch of step number `step`, counted from 1, or this rank's rows of it.
+
+        A GPU makes it while it still computes the step before.
+        """
+        if self._stream is None:
+            return self._batch(step)
+        current = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._stream):
+            batch = self._batch(step)
+        current.wait_stream(self._stream)
+        for tensor in batch.tensors():
+            tensor.record_stream(current)  # its memory belongs to the other stream
+        return batch
+
+    def _batch(self, step: int) -> Batch:
         real = self._images(step).float() / 127.5 - 1
         real = self._augment(real, step, self._batch_size, self._rows, self._on_device)
         real = self._inputs.real(real, step, self._rows)

@@ -41,10 +41,14 @@ class GeneratorEma:
             weight: a number, or a scalar in float32 on the device, which gives the same.
         """
         source = [p.detach() for p in generator.parameters()]
-        if isinstance(weight, torch.Tensor):
-            torch._foreach_lerp_(self._own, source, [weight] * len(source))
-        else:
+        if not isinstance(weight, torch.Tensor):
             torch._foreach_lerp_(self._own, source, weight)
+        elif not weight.is_cuda:
+            torch._foreach_lerp_(self._own, source, [weight] * len(source))
+        else:  # that would be a kernel a parameter; so it is three in all
+            change = torch._foreach_sub(source, self._own)
+            torch._foreach_mul_(change, weight)
+            torch._foreach_add_(self._own, change)
 
 
 def recalibration_batch_size(image_size: int) -> int:

@@ -9,20 +9,16 @@ processes can train together (see `pipeline.training.distributed.context`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from pipeline.config import Config, differences
 from pipeline.core.errors import ConfigError, Interrupted
-from pipeline.core.randomness import stream
-from pipeline.families.family import Batch, Metrics
 from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
@@ -30,6 +26,7 @@ from pipeline.runs.training_data import TrainingData
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
+from pipeline.training.cuda_graphs import step_function
 from pipeline.training.distributed.context import (
     SINGLE_PROCESS,
     DistributedContext,
@@ -43,6 +40,7 @@ from pipeline.training.run_logger import NullLogger, RunLogger
 from pipeline.training.schedule import Schedule
 from pipeline.training.setup import set_up
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings
 from pipeline.training.validation_score import ValidationScore
 
 
@@ -129,7 +127,8 @@ def _train(
     if distributed.world_size > 1 and config.training.synchronised_batch_norm:
         for network in state.networks.values():
             convert_sync_batchnorm(network)
-    steps = StepSettings.from_config(config, distributed)
+    settings = StepSettings.from_config(config, distributed)
+    take_step = step_function(config, precision.device)
     schedule = Schedule.from_config(config.training)
     logger: RunLogger | NullLogger = NullLogger(state, config)
     if distributed.is_main_process:
@@ -149,7 +148,7 @@ def _train(
             ).stop_reason is StopReason.CONTINUE:
                 state.learning_rate_factor = schedule.factor(decision.progress)
                 batch = batches(state.step + 1)
-                logged = train_step(state, batch, precision, steps, distributed)
+                logged = take_step(state, batch, precision, settings, distributed)
                 with distributed.broadcast_errors():
                     logged = distributed.all_reduce_mean(logged)
                     state.objective.update(logged, config.training.batch_size)
@@ -209,120 +208,6 @@ def device_label(distributed: DistributedContext, precision: Precision) -> str:
     """Return the names of the training's devices, such as `2 x Tesla T4`."""
     name = device_name(precision.device)
     return name if distributed.world_size == 1 else f"{distributed.world_size} x {name}"
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """What a step needs beside the objective."""
-
-    seed: int
-    rank: int = 0
-
-    @staticmethod
-    def from_config(
-        config: Config, distributed: DistributedContext = SINGLE_PROCESS
-    ) -> StepSettings:
-        """Build it as the config says."""
-        return StepSettings(config.training.seed, distributed.rank)
-
-
-def train_step(
-    state: TrainingState,
-    batch: Batch,
-    precision: Precision,
-    settings: StepSettings,
-    distributed: DistributedContext = SINGLE_PROCESS,
-) -> Metrics:
-    """Take one step, at the learning rates of now; return what can be logged, on the device.
-
-    All phases of the objective share the generated images of the step. Not every phase takes
-    place in every step.
-    """
-    seed_dropout(settings, state.step)
-    scalars = StepScalars(state.learning_rate_factor, state.ema.weight(state.step + 1))
-    take_step(state, batch, precision, scalars, distributed)
-    state.step += 1
-    return state.all_metrics()
-
-
-@dataclass(frozen=True)
-class StepScalars:
-    """The numbers that change from step to step beside the batch, computed before it.
-
-    Each may be a scalar on the device: float32, or for the rate on a CPU float64, with which the
-    step is the same.
-    """
-
-    learning_rate_factor: float | torch.Tensor
-    """Factor of all learning rates."""
-    ema_weight: float | torch.Tensor
-    """Weight of the generator in its moving average (1 - decay) after the step."""
-
-
-def take_step(
-    state: TrainingState,
-    batch: Batch,
-    precision: Precision,
-    scalars: StepScalars,
-    distributed: DistributedContext = SINGLE_PROCESS,
-) -> None:
-    """Run each phase that is due on a batch; what can be logged goes to `state.metrics`.
-
-    It can be captured as a CUDA graph: nothing in it reads a number back from the device or
-    branches on one, and nothing is random but torch's generator, seeded before it. Which of its
-    parts are due follows from the number of the step alone.
-    """
-    objective = state.objective
-    with precision.autocast():
-        generated = objective.generate(state.networks, batch)
-
-    # Each phase: some networks are trained, all others frozen.
-    for phase in objective.phases:
-        if state.step % phase.every:
-            continue
-        others = [n for name, n in state.networks.items() if name not in phase.trains]
-        with precision.autocast(), frozen(others):
-            loss, logged = objective.phase_loss(phase.name, state.networks, batch, generated)
-        optimizer = state.optimizers[phase.name]
-        optimizer.param_groups[0]["lr"] = phase.learning_rate * scalars.learning_rate_factor
-        optimizer_step(loss, optimizer, state.scaler, distributed)
-        if "generator" in phase.trains:
-            state.ema.update(state.generator, scalars.ema_weight)
-        state.metrics[phase.name] = {f"loss_{phase.key}": loss.detach()} | logged
-    state.scaler.update()
-
-
-def seed_dropout(settings: StepSettings, step: int) -> None:
-    """Make dropout masks a function of seed, step and rank: a resumed run draws the same."""
-    torch.manual_seed(int(stream(settings.seed, f"dropout {settings.rank}", step).integers(2**63)))
-
-
-def optimizer_step(
-    loss: torch.Tensor,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    distributed: DistributedContext = SINGLE_PROCESS,
-) -> None:
-    """Take one step down the ranks' mean gradient of `loss`, scaled where float16 needs it."""
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    distributed.average_gradients(optimizer)
-    scaler.step(optimizer)
-
-
-@contextmanager
-def frozen(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Compute no gradients of the networks' weights; those of their inputs still flow.
-
-    What counts is the forward pass: the backward pass may come after the block.
-    """
-    for network in networks:
-        network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for network in networks:
-            network.requires_grad_(True)
 
 
 def log_finished(run: RunFolder, config: Config) -> None:

@@ -150,9 +150,9 @@ def phase_metrics(saved: Mapping[str, Any]) -> dict[str, Metrics]:
 
 
 def _hyperparameters(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the hyperparameters that a run may change when it continues another."""
+    """Return what a run may change when it continues another, or resumes on another device."""
     group = optimizer.param_groups[0]
-    return {name: group[name] for name in ("lr", "betas")}
+    return {name: group[name] for name in ("lr", "betas", "fused", "capturable")}
 
 
 def _adam(networks: Mapping[str, nn.Module], phase: Phase, config: Config) -> torch.optim.Adam:
@@ -162,4 +162,6 @@ def _adam(networks: Mapping[str, nn.Module], phase: Phase, config: Config) -> to
         lr=phase.learning_rate,
         betas=(settings.beta1, settings.beta2),
         fused=True,
+        # So a step can be recorded (`pipeline.training.cuda_graphs`); a CPU does not have it.
+        capturable=next(networks["generator"].parameters()).is_cuda,
     )

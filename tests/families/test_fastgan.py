@@ -39,7 +39,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.ema import recalibrate_batch_norm
-from pipeline.training.loop import StepSettings, train_step
+from pipeline.training.step import StepSettings, train_step
 from pipeline.training.state import TrainingState
 from tests.support.factories import CPU, batches_of
 

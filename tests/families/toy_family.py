@@ -7,7 +7,7 @@ from sketch i. It is small enough to train in seconds, and `docs/add-a-family.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -162,6 +162,9 @@ class Translation:
             training.output_decay,
             torch.zeros((), device=device),
         )
+
+    def step_kind(self, batch: Batch) -> Hashable:
+        return ()
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
         """Return that a step takes one random number per image."""

@@ -19,10 +19,10 @@ from pipeline.config import Config, apply_settings, resolve
 from pipeline.families.registry import takes_photos
 from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
-from pipeline.training.loop import (
+from pipeline.training.loop import precision_of
+from pipeline.training.step import (
     StepScalars,
     StepSettings,
-    precision_of,
     seed_dropout,
     take_step,
     train_step,

@@ -22,6 +22,7 @@ from pipeline.training.distributed.context import DistributedContext
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.schedule import Schedule, described
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings, train_step
 from tests.stages.test_estimate import prepared
 from tests.support.clock import StandingTime
 from tests.support.factories import batches_of, noise_paintings
@@ -104,7 +105,7 @@ def test_every_phase_takes_the_factor_times_its_own_rate(tmp_path: Path, family:
     state = TrainingState.fresh(config, precision)
     batches = batches_of(noise_paintings(), config, precision.device)
     state.learning_rate_factor = 0.25
-    loop.train_step(state, batches(1), precision, loop.StepSettings.from_config(config))
+    train_step(state, batches(1), precision, StepSettings.from_config(config))
     found = {name: o.param_groups[0]["lr"] for name, o in state.optimizers.items()}
     assert found == {"discriminator": 0.25 * 1e-3, "generator": 0.25 * RATE}
 
@@ -165,13 +166,13 @@ def test_a_larger_budget_has_its_own_schedule_and_so_has_a_continued_run(tmp_pat
 def rates_of_a_rank(distributed: DistributedContext, run: Path) -> list[float]:
     """Train for two minutes of ten-second steps on the writer's clock, which others do not know."""
     RunLogger.clock = lambda self: 10.0 * self.steps  # type: ignore[method-assign]  # a process of its own
-    taken, take = [], loop.train_step
+    taken = []
 
-    def train_step(state: Any, *arguments: Any) -> Any:
+    def take(state: Any, *arguments: Any) -> Any:
         taken.append(state.learning_rate_factor)
-        return take(state, *arguments)
+        return train_step(state, *arguments)
 
-    loop.train_step = train_step  # type: ignore[assignment]  # a process of its own
+    loop.step_function = lambda *_: take  # a process of its own
     config = tiny(images=None, minutes=2.0, learning_rate_decay_share=1.0, **LINEAR)
     loop.train(config, noise_paintings(), DATA, run, torch.device("cpu"), distributed=distributed)
     return taken

@@ -31,6 +31,7 @@ from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.interruption import StopRequest
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings, train_step
 from pipeline.training.tensorboard import TensorBoardWriter
 from tests.support import factories, forks
 from tests.support.clock import StandingTime
@@ -336,14 +337,14 @@ def test_steady_steps_never_wait_for_the_gpu(precision: str) -> None:
     how = Precision(choose_precision(precision, gpu), gpu)
     state = TrainingState.fresh(config, how)
     batches = batches_of(noise_paintings(), config, gpu)
-    settings = loop.StepSettings.from_config(config)
+    settings = StepSettings.from_config(config)
     for _ in range(3):  # the first steps choose algorithms and allocate
-        loop.train_step(state, batches(state.step + 1), how, settings)
+        train_step(state, batches(state.step + 1), how, settings)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            loop.train_step(state, batches(state.step + 1), how, settings)
+            train_step(state, batches(state.step + 1), how, settings)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -385,14 +386,14 @@ def test_weights_that_are_not_finite_never_replace_a_good_checkpoint(
 ) -> None:
     train(tmp_path / "run", images=16)
     good = (tmp_path / "run" / "state.pt").read_bytes()
-    original = loop.train_step
+    original = train_step
 
     def spoil(state: TrainingState, *others: Any) -> Any:
         logged = original(state, *others)
         next(state.generator.parameters()).data.fill_(float("nan"))
         return logged
 
-    monkeypatch.setattr(loop, "train_step", spoil)
+    monkeypatch.setattr(loop, "step_function", lambda *_: spoil)
     with pytest.raises(DivergedError, match="weights were not finite"):
         train(tmp_path / "run", images=20)  # the last step's losses are still finite
     assert (tmp_path / "run" / "state.pt").read_bytes() == good

@@ -20,7 +20,7 @@ from pipeline.training.ema import (
     recalibrate_batch_norm,
     recalibration_batch_size,
 )
-from pipeline.training.loop import frozen
+from pipeline.training.step import frozen
 from pipeline.training.state import TrainingState
 from tests.support.factories import CPU, batches_of
 

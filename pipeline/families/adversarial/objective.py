@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -131,6 +131,13 @@ class AdversarialObjective(AdversarialPhases):
             shapes["diffaugment"] = (3, batch_size, DRAWS)
         return shapes
 
+    def step_kind(self, batch: Batch) -> Hashable:
+        """Return whether the R1 penalty is due."""
+        return self._r1_is_due(batch)
+
+    def _r1_is_due(self, batch: Batch) -> bool:
+        return self.r1_weight > 0 and batch.step % self.r1_every == 0
+
     def generate(self, networks: Networks, batch: Batch) -> torch.Tensor:
         """Return G(z)."""
         images: torch.Tensor = networks["generator"](batch.inputs)
@@ -207,7 +214,7 @@ class AdversarialObjective(AdversarialPhases):
         if self.penalty_weight > 0:
             penalty = gradient_penalty(discriminator, real, fake, batch.draws["mix"][0])
             loss = loss + self.penalty_weight * penalty
-        if self.r1_weight > 0 and batch.step % self.r1_every == 0:
+        if self._r1_is_due(batch):
             loss = loss + self.r1_weight * r1_penalty(discriminator, real)
         logged = discriminator_metrics(self.loss, real_logits.detach(), fake_logits.detach())
         if self.lecam_weight > 0:

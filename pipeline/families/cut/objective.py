@@ -9,7 +9,7 @@ to that image in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +72,10 @@ class PatchContrast:
         """Return the shapes of the numbers of the augmentation and of the patches' positions."""
         rows = self.layers * self.domains
         return {"patches": (rows, batch_size, self.patches)} | self.adversary.draws(batch_size)
+
+    def step_kind(self, batch: Batch) -> Hashable:
+        """Return that all steps are alike."""
+        return ()
 
     def generate(self, networks: Networks, batch: Batch) -> Translated:
         """Translate the source images, and the real ones into their own domain.

@@ -23,6 +23,10 @@ class ImageBuffer:
         self.images = torch.zeros(size, 3, side, side, dtype=torch.uint8, device=device)
         """uint8 (size, 3, S, S), 0 to 255."""
 
+    def is_full(self, count: int, step: int) -> bool:
+        """Tell whether there is an image in each place before a step, of `count` images each."""
+        return (step - 1) * count >= len(self.images)
+
     def exchange(self, images: torch.Tensor, draws: torch.Tensor, step: int) -> torch.Tensor:
         """Return the images, half of them on average exchanged for earlier ones.
 
@@ -36,9 +40,8 @@ class ImageBuffer:
         count, size = len(images), len(self.images)
         kept = ((images.float() + 1) * 127.5).round().to(torch.uint8)
         offsets = torch.arange(count, device=images.device)
-        filled = (step - 1) * count
-        if filled < size:
-            places = (filled + offsets) % size
+        if not self.is_full(count, step):
+            places = ((step - 1) * count + offsets) % size
             self.images[places] = kept
             return images
         places = ((draws[1, 0] * size).long() + offsets) % size  # all different

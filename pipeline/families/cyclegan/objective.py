@@ -8,7 +8,7 @@ The source domain's images (photos) become those of the target domain (paintings
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +82,11 @@ class CycleConsistency:
         if self.buffers:
             shapes["image buffer"] = (2 * len(self.buffers), batch_size)
         return shapes
+
+    def step_kind(self, batch: Batch) -> Hashable | None:
+        """Return that all steps are alike once the buffers are full; until then none are."""
+        count = len(batch.inputs)
+        return () if all(b.is_full(count, batch.step) for b in self.buffers.values()) else None
 
     def generate(self, networks: Networks, batch: Batch) -> Translated:
         """Translate both domains' images into the other one, and for identity into their own.

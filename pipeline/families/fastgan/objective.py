@@ -9,6 +9,7 @@ the step, the same for the whole batch; the paper crops at random.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Self
 
@@ -37,15 +38,24 @@ class ReconstructionObjective(AdversarialObjective):
         objective.reconstruction_weight = config.training.reconstruction_weight
         return objective
 
+    def step_kind(self, batch: Batch) -> Hashable:
+        """Return which quarter is reconstructed from finer features."""
+        return super().step_kind(batch), quarter(batch)
+
     def discriminator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor
     ) -> tuple[torch.Tensor, Metrics]:
         """Return the sum of both losses; logs `redrawing`, the distance, too."""
         assert isinstance(discriminator, Discriminator)
         real, fake = self.augmented(batch, fake)
-        real_output, distance = discriminator.reconstruct(real, batch.step % 4)
+        real_output, distance = discriminator.reconstruct(real, quarter(batch))
         outputs = (real_output.float(), discriminator(fake).float())
         loss, logged = self.loss_from_logits(discriminator, batch, (real, fake), outputs)
         return loss + self.reconstruction_weight * distance, logged | {
             "redrawing": distance.detach()
         }
+
+
+def quarter(batch: Batch) -> int:
+    """Return which quarter of its images a step reconstructs from finer features, 0 to 3."""
+    return batch.step % 4

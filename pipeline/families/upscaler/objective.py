@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,10 @@ class UpscalerObjective(AdversarialPhases):
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
         """Return that it needs no random numbers."""
         return {}
+
+    def step_kind(self, batch: Batch) -> Hashable:
+        """Return that all steps are alike."""
+        return ()
 
     def generate(self, networks: Networks, batch: Batch) -> torch.Tensor:
         """Return the upscaled images, (n or 2n, 3, S, S)."""

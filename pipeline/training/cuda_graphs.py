@@ -1,0 +1,73 @@
+"""CUDA graphs: a step's kernels, recorded once and launched together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import torch
+
+from pipeline.config import Config
+from pipeline.families.family import Metrics
+from pipeline.training.recorded_steps import RecordedSteps
+from pipeline.training.step import TakeStep, train_step
+
+MAX_IN_FLIGHT = 2
+"""Steps that are launched before the first of them has ended: enough for the device to wait for
+none, and few enough for clocks to be right."""
+
+
+def step_function(config: Config, device: torch.device) -> TakeStep:
+    """Return what takes the steps of one training: recorded ones on a GPU, unless switched off."""
+    if device.type == "cuda" and config.training.cuda_graphs:
+        return RecordedSteps(CudaGraphs(device))
+    return train_step
+
+
+class CudaGraphs:
+    """Records work on a GPU as CUDA graphs, all in one pool of memory.
+
+    So they take memory as one does: no two run at once, and what outlasts a step lies elsewhere.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Record nothing yet."""
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._pool = torch.cuda.graph_pool_handle()
+        self._running: deque[torch.cuda.Event] = deque()
+
+    def run(self, work: Callable[[], Metrics]) -> Metrics:
+        """Run work on the stream that recordings are made on.
+
+        A backward pass runs where its forward pass did, and keeps to it: see torch's notes on CUDA
+        graphs.
+        """
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            result = work()
+        current.wait_stream(self._stream)
+        return result
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record work without running it; other threads may use the GPU at the same time.
+
+        Raises:
+            RuntimeError: if something in it cannot be recorded, or memory is short.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        ):
+            work()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def pace(self) -> None:
+        """Wait for all but the last few steps."""
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self._device))
+        self._running.append(event)
+        if len(self._running) > MAX_IN_FLIGHT:
+            self._running.popleft().synchronize()
