@@ -32,8 +32,8 @@ from pipeline.families.family import Batch
 from pipeline.families.registry import family_of, takes_photos
 from pipeline.models.precision import Precision, choose_precision, default_device
 from pipeline.system.memory import peak_rss
-from pipeline.training.step import StepSettings, train_step
 from pipeline.training.setup import set_up
+from pipeline.training.step import StepSettings, train_step
 
 WARM_UP = 3
 """Steps before any is timed."""

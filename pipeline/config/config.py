@@ -185,6 +185,5 @@ def differences(
         f"{after[section].get(name)!r} {labels[1]}"
         for section in sections
         for name in before[section] | after[section]
-        if name not in SPEED_SETTINGS
-        and before[section].get(name) != after[section].get(name)
+        if name not in SPEED_SETTINGS and before[section].get(name) != after[section].get(name)
     ]

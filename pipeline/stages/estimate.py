@@ -26,10 +26,10 @@ from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
 from pipeline.training.loop import precision_of
-from pipeline.training.step import StepSettings, train_step
 from pipeline.training.schedule import described
 from pipeline.training.setup import set_up
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings, train_step
 
 WARM_UP_STEPS = 2
 """First steps that are not measured: they choose algorithms and allocate memory."""

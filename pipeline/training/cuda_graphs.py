@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -45,7 +46,7 @@ class CudaGraphs:
         """
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), fastest_convolutions():
             result = work()
         current.wait_stream(self._stream)
         return result
@@ -57,12 +58,24 @@ class CudaGraphs:
             RuntimeError: if something in it cannot be recorded, or memory is short.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
+        recording = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-        ):
-            work()
+        )
+        try:
+            with recording, fastest_convolutions():
+                work()
+        except Exception:
+            self._renew_generator()
+            raise
         replay: Callable[[], None] = graph.replay
         return replay
+
+    def _renew_generator(self) -> None:
+        """Give torch's generator a new state: the old one goes on as if it were recorded."""
+        index = self._device.index
+        number = torch.cuda.current_device() if index is None else index
+        fresh = torch.Generator(self._device)
+        torch.cuda.default_generators[number].graphsafe_set_state(fresh.graphsafe_get_state())
 
     def pace(self) -> None:
         """Wait for all but the last few steps."""
@@ -71,3 +84,14 @@ class CudaGraphs:
         self._running.append(event)
         if len(self._running) > MAX_IN_FLIGHT:
             self._running.popleft().synchronize()
+
+
+@contextmanager
+def fastest_convolutions() -> Iterator[None]:
+    """Let cuDNN try its algorithms for each new shape, and keep the fastest."""
+    cudnn, before = torch.backends.cudnn, torch.backends.cudnn.benchmark
+    cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from pipeline.core.errors import RankLost
 from pipeline.core.user_warnings import warn_once
 from pipeline.families.family import Batch, Metrics
 from pipeline.models.precision import Precision
@@ -148,7 +149,7 @@ class RecordedSteps:
 
         try:
             replay = self._recorder.record(work)
-        except RuntimeError as error:
+        except (RuntimeError, RankLost) as error:  # the latter for any error of an exchange
             self._give_up(state, precision, error)
             return None
         finally:
@@ -157,7 +158,7 @@ class RecordedSteps:
                 state.optimizers[phase.name].param_groups[0]["lr"] = phase.learning_rate
         return self._recordings.setdefault(kind, Recording(replay, inputs, metrics, names))
 
-    def _give_up(self, state: TrainingState, precision: Precision, error: RuntimeError) -> None:
+    def _give_up(self, state: TrainingState, precision: Precision, error: Exception) -> None:
         """Go on with plain steps."""
         self._given_up = True
         self._recordings.clear()

@@ -20,10 +20,7 @@ from pipeline.models.precision import Precision
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
 from pipeline.training.state import TrainingState
 
-
-TakeStep = Callable[
-    [TrainingState, Batch, Precision, "StepSettings", DistributedContext], Metrics
-]
+TakeStep = Callable[[TrainingState, Batch, Precision, "StepSettings", DistributedContext], Metrics]
 """Takes a step as `train_step` does."""
 
 

@@ -22,8 +22,8 @@ from pipeline.families.translation.networks import (
     translator,
 )
 from pipeline.models.precision import Precision
-from pipeline.training.step import StepSettings, frozen, train_step
 from pipeline.training.setup import set_up
+from pipeline.training.step import StepSettings, frozen, train_step
 from tests.support.factories import CPU, noise_paintings
 
 TINY = {

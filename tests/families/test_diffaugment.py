@@ -17,8 +17,8 @@ from pipeline.families.adversarial.diffaugment import (
 )
 from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.models.precision import Precision
-from pipeline.training.step import StepSettings, train_step
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings, train_step
 from tests.support import factories
 from tests.support.factories import CPU, batches_of
 

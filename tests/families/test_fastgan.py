@@ -39,8 +39,8 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.ema import recalibrate_batch_norm
-from pipeline.training.step import StepSettings, train_step
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings, train_step
 from tests.support.factories import CPU, batches_of
 
 TINY = apply_settings(

@@ -15,8 +15,8 @@ from pipeline.families.family import Batch
 from pipeline.families.registry import build_discriminator, family_of
 from pipeline.models.precision import Precision
 from pipeline.training.checkpoints import load_state, save_state
-from pipeline.training.step import StepSettings, train_step
 from pipeline.training.state import TrainingState
+from pipeline.training.step import StepSettings, train_step
 from tests.support import factories
 from tests.support.factories import CPU, batches_of, noise_paintings, tiny_config
 

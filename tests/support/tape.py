@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on the CPU: records every operation of a piece of work, and repeats it.
+"""A stand-in for CUDA graphs on the CPU: records every operation of some work, and repeats it.
 
 What a graph would hold as a constant is one here: Python does not run again. And like a graph it
 writes the same memory each time, and computes nothing while it records.
@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from pipeline.families.family import Metrics
 
-_SILENT_WRITERS = ("batch_norm",)
+_SILENT_WRITERS = ("batch_norm", "c10d::")
 """Operations that change their arguments without saying so in their schemas."""
 
 
@@ -74,7 +74,10 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
     def replay(self) -> None:
         """Run all operations again."""
         for func, args, kwargs, fresh in self.operations:
-            for own, result in zip(fresh, _tensors(func(*args, **kwargs)), strict=False):
+            found = func(*args, **kwargs)
+            if func.namespace == "c10d":  # ranks exchange something; the last result says when
+                torch._C._distributed_c10d.Work.unbox(found[-1]).wait()
+            for own, result in zip(fresh, _tensors(found), strict=False):
                 if own is not None:
                     own.copy_(result)
 

@@ -20,6 +20,7 @@ from pipeline.families.registry import takes_photos
 from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.loop import precision_of
+from pipeline.training.state import TrainingState
 from pipeline.training.step import (
     StepScalars,
     StepSettings,
@@ -27,7 +28,6 @@ from pipeline.training.step import (
     take_step,
     train_step,
 )
-from pipeline.training.state import TrainingState
 from tests.support.factories import batches_of
 
 CPU = torch.device("cpu")

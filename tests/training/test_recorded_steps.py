@@ -6,6 +6,7 @@ On the CPU a tape stands in for CUDA graphs; the tests of the real ones need a G
 import copy
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +21,13 @@ from pipeline.families.family import Batch
 from pipeline.training import loop
 from pipeline.training.batches import Batches
 from pipeline.training.cuda_graphs import CudaGraphs, step_function
+from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
+from pipeline.training.distributed.sync_batch_norm import convert_sync_batchnorm
 from pipeline.training.recorded_steps import MAX_KINDS, RecordedSteps, step_kind
 from pipeline.training.state import TrainingState
 from pipeline.training.step import StepSettings, TakeStep, train_step
 from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
+from tests.support.rank_processes import run_ranks
 from tests.support.tape import TapeRecorder
 from tests.training.test_recordable_step import config_of, set_up
 
@@ -37,16 +41,18 @@ def take(
     steps: int = STEPS,
     device: torch.device = CPU,
     before: Callable[[TrainingState, Batches], None] = lambda *_: None,
+    distributed: DistributedContext = SINGLE_PROCESS,
+    synchronised: bool = False,
 ) -> tuple[TrainingState, list[dict[str, float]]]:
     """Take steps at a falling learning rate; return the state and what each step logged."""
     state, batches, precision = set_up(config, device)
     logged = []
+    for network in state.networks.values() if synchronised else ():
+        convert_sync_batchnorm(network)
     for step in range(1, steps + 1):
         before(state, batches)
         state.learning_rate_factor = 1 - step / (2 * STEPS)
-        found = take_step(
-            state, batches(step), precision, StepSettings(3), loop.SINGLE_PROCESS
-        )
+        found = take_step(state, batches(step), precision, StepSettings(3), distributed)
         state.objective.update(found, config.training.batch_size)
         logged.append({name: value.clone() for name, value in found.items()})
     return state, [{n: v.item() for n, v in values.items()} for values in logged]
@@ -189,7 +195,7 @@ def test_the_rates_that_are_saved_are_numbers() -> None:
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_recorded_or_not(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "step_function", lambda *_: RecordedSteps(TapeRecorder(), 1))
     pixels = noise_paintings()
@@ -269,3 +275,38 @@ def test_dropout_in_a_repeated_step_is_that_of_its_step() -> None:
 
 def replace_dropout(config: Config) -> Config:
     return replace(config, network=replace(config.network, generator_dropout=0.5))  # type: ignore[call-arg]  # the family's own
+
+
+@GPU
+def test_what_ranks_exchange_is_recorded_with_the_step(tmp_path: Path) -> None:
+    """One rank that counts itself twice: the library allows no two on one GPU."""
+    device = torch.device("cuda")
+    torch.distributed.init_process_group(
+        "nccl", init_method=f"file://{tmp_path / 'ranks'}", rank=0, world_size=1
+    )
+    try:
+        two = DistributedContext(0, 2)
+        config = config_of("dcgan")
+        _, expected = take(config, train_step, device=device, distributed=two, synchronised=True)
+        steps = RecordedSteps(CudaGraphs(device))
+        _, found = take(config, steps, device=device, distributed=two, synchronised=True)
+        assert steps.replayed_kinds == 1
+        for key, value in expected[5].items():
+            assert found[5][key] == pytest.approx(value, rel=0.05, abs=0.05)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def steps_of_a_rank(distributed: DistributedContext) -> list[list[float]]:
+    """Return what plain and what recorded steps end with."""
+    config = config_of("dcgan", "batch_size=4")
+    found = []
+    for take_step in (train_step, RecordedSteps(TapeRecorder(), plain_steps=1)):
+        state, _ = take(config, take_step, 5, distributed=distributed, synchronised=True)
+        found.append(flat(state).tolist())
+    return found
+
+
+def test_ranks_exchange_gradients_and_statistics_in_recorded_steps_too() -> None:
+    for plain, recorded in run_ranks(2, steps_of_a_rank):
+        assert plain == recorded

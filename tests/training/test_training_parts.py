@@ -20,8 +20,8 @@ from pipeline.training.ema import (
     recalibrate_batch_norm,
     recalibration_batch_size,
 )
-from pipeline.training.step import frozen
 from pipeline.training.state import TrainingState
+from pipeline.training.step import frozen
 from tests.support.factories import CPU, batches_of
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
-from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.config import Config
 from pipeline.families.fastgan.settings import FastganNetwork
+from pipeline.families.layers.gated import GatedLinearUnit
 from pipeline.families.layers.initialisation import dcgan_weights
+from pipeline.families.layers.pooling import Halve, halve
+from pipeline.families.layers.spectral_norm import spectral_norm
 
 START_SIZE = 4
 """Side of the generator's first feature map in pixels."""
@@ -68,7 +70,7 @@ def gated_convolution(channels: int, out_channels: int, side: int, noisy: bool) 
     """Return a convolution with normalisation and a gated linear unit (Dauphin et al. 2017)."""
     noise = [NoiseInjection(side)] if noisy else []
     convolution = nn.Conv2d(channels, 2 * out_channels, 3, padding=1, bias=False)
-    return [convolution, *noise, nn.BatchNorm2d(2 * out_channels), nn.GLU(dim=1)]
+    return [convolution, *noise, nn.BatchNorm2d(2 * out_channels), GatedLinearUnit()]
 
 
 def upsample_block(channels: int, out_channels: int, side: int) -> nn.Sequential:
@@ -119,7 +121,7 @@ class Generator(nn.Module):
         self.start = nn.Sequential(
             nn.ConvTranspose2d(latent_size, 2 * first, START_SIZE, bias=False),
             nn.BatchNorm2d(2 * first),
-            nn.GLU(dim=1),
+            GatedLinearUnit(),
         )
         self.doublings, self.excitations = nn.ModuleDict(), nn.ModuleDict()
         side = START_SIZE
@@ -177,7 +179,7 @@ class Downsample(nn.Module):
             *normalised(convolution(out_channels, out_channels, 3, 1), out_channels),
         )
         self.direct = nn.Sequential(
-            nn.AvgPool2d(2), *normalised(convolution(channels, out_channels, 1, 1), out_channels)
+            Halve(), *normalised(convolution(channels, out_channels, 1, 1), out_channels)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -198,7 +200,7 @@ class Decoder(nn.Module):
             after = decoder_channels(size, base)
             layers += [nn.Upsample(scale_factor=2, mode="nearest")]
             layers += [nn.Conv2d(channels, 2 * after, 3, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(2 * after), nn.GLU(dim=1)]
+            layers += [nn.BatchNorm2d(2 * after), GatedLinearUnit()]
             channels = after
         self.layers = nn.Sequential(
             *layers, nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.Tanh()
@@ -294,7 +296,7 @@ class Discriminator(nn.Module):
         return features
 
     def _logits(self, images: torch.Tensor, deepest: torch.Tensor) -> torch.Tensor:
-        small = F.avg_pool2d(images, 2)
+        small = halve(images)
         for layer in self.small:
             small = layer(small)
         logits = [self.large_verdict(deepest).flatten(1), self.small_verdict(small).flatten(1)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
+
+from pipeline.families.layers.spectral_norm import spectral_norm
 
 
 def normalised(layer: nn.Module, channels: int, kind: str) -> list[nn.Module]:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.config import Config
+from pipeline.families.layers.instance_norm import InstanceNorm2d
 from pipeline.families.translation.losses import discriminator_heads
 from pipeline.families.translation.settings import TranslationNetwork, TranslationTraining
 
@@ -33,18 +34,13 @@ ENCODED_LEVELS = 4
 """Outermost levels of a U-Net whose features are asked for; the others have few patches."""
 
 
-def instance_norm(channels: int) -> nn.InstanceNorm2d:
-    """Return a normalisation of each channel of each image, with learned gain and bias."""
-    return nn.InstanceNorm2d(channels, affine=True)
-
-
 class Down(nn.Module):
     """(N, C, 2h, 2w) to (N, D, h, w); the skips of a U-Net are what comes out."""
 
     def __init__(self, channels: int, out_channels: int, normalised: bool) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(channels, out_channels, 4, 2, 1, bias=not normalised)
-        self.norm = instance_norm(out_channels) if normalised else nn.Identity()
+        self.norm = InstanceNorm2d(out_channels) if normalised else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Downsample."""
@@ -73,7 +69,7 @@ class Up(nn.Module):
     def __init__(self, channels: int, out_channels: int, upsampling: str, dropout: float) -> None:
         super().__init__()
         self.convolution = upsampling_layer(channels, out_channels, upsampling, bias=False)
-        self.norm = instance_norm(out_channels)
+        self.norm = InstanceNorm2d(out_channels)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -147,10 +143,10 @@ class Residual(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
-            instance_norm(channels),
+            InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
-            instance_norm(channels),
+            InstanceNorm2d(channels),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -220,7 +216,7 @@ def _seven_wide(channels: int, out_channels: int, bias: bool) -> nn.Conv2d:
 
 
 def _normed(channels: int) -> list[nn.Module]:
-    return [instance_norm(channels), nn.ReLU(inplace=True)]
+    return [InstanceNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 class Discriminator(nn.Module):
@@ -241,7 +237,7 @@ class Discriminator(nn.Module):
         for level, (before, after) in enumerate(pairwise([width, 2 * width, 4 * width, 8 * width])):
             layers += [nn.LeakyReLU(SLOPE, inplace=True)]
             layers += [nn.Conv2d(before, after, 4, 2 if level < 2 else 1, 1, bias=False)]
-            layers += [instance_norm(after)]
+            layers += [InstanceNorm2d(after)]
         layers += [nn.LeakyReLU(SLOPE, inplace=True), nn.Conv2d(8 * width, heads, 4, 1, 1)]
         self.layers = nn.Sequential(*layers)
         self.apply(normal_weights)

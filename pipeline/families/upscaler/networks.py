@@ -16,9 +16,9 @@ import itertools
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
-from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.config import Config
+from pipeline.families.layers.spectral_norm import spectral_norm
 from pipeline.families.upscaler.settings import UpscalerNetwork
 
 IMAGE_CHANNELS = 3
