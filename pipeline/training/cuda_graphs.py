@@ -79,7 +79,7 @@ class CudaGraphs:
 
     def pace(self) -> None:
         """Wait for all but the last few steps."""
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         event.record(torch.cuda.current_stream(self._device))
         self._running.append(event)
         if len(self._running) > MAX_IN_FLIGHT:

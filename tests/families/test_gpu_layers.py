@@ -3,6 +3,10 @@
 Their formulas run on the CPU here, beside torch's own layers.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -23,9 +27,21 @@ def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return (result.to(memory_format=LAST) if len(shape) == 4 else result).requires_grad_()
 
 
+def parts(layer: nn.Module) -> tuple[torch.Tensor, Any]:
+    """Return the weights below a spectral normalisation, and the normalisation."""
+    below: Any = layer.parametrizations
+    return below["weight"].original, below["weight"][0]
+
+
+def weight_of(layer: nn.Module) -> torch.Tensor:
+    weight = layer.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
 def test_the_gradient_of_the_normalisation_is_that_of_its_formula() -> None:
     images, gain, bias = numbers(2, 3, 4, 5), numbers(3), numbers(3)
-    assert torch.autograd.gradcheck(lambda *a: normalise(*a, 1e-5), (images, gain, bias))
+    assert torch.autograd.gradcheck(partial(normalise, eps=1e-5), (images, gain, bias))
     expected = F.instance_norm(images, weight=gain, bias=bias)
     torch.testing.assert_close(normalise(images, gain, bias, 1e-5), expected)
 
@@ -37,9 +53,8 @@ def test_a_flat_image_is_normalised_to_the_bias_and_nothing_is_divided_by_zero()
     # The variance is a difference of equal numbers: of float32, about 1e-6, below eps.
     torch.testing.assert_close(result, bias[None, :, None, None].expand(1, 2, 8, 8), atol=1e-2,
                                rtol=0)  # fmt: skip
-    result.sum().backward()
-    assert images.grad is not None
-    assert torch.isfinite(images.grad).all()
+    (gradient,) = torch.autograd.grad(result.sum(), images)
+    assert torch.isfinite(gradient).all()
 
 
 def test_the_gradient_of_the_gate_is_that_of_its_formula() -> None:
@@ -79,11 +94,13 @@ def test_a_cpu_takes_torchs_own_layers_bit_for_bit() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gpu_computes_the_same(dtype: torch.dtype) -> None:
     norm = InstanceNorm2d(8).cuda()
-    for layer, reference in (
+    Function = Callable[[torch.Tensor], torch.Tensor]  # noqa: N806 - a type
+    pairs: tuple[tuple[Function, Function], ...] = (
         (norm, lambda x: F.instance_norm(x, weight=norm.weight, bias=norm.bias)),
         (GatedLinearUnit(), lambda x: F.glu(x, 1)),
         (halve, lambda x: F.avg_pool2d(x, 2)),
-    ):
+    )
+    for layer, reference in pairs:
         images = numbers(4, 8, 16, 16, dtype=dtype).detach().cuda().requires_grad_()
         wide = images.detach().double().requires_grad_()
         found, expected = layer(images), reference(wide.to(torch.float32)).double()
@@ -99,14 +116,13 @@ def test_a_gpu_computes_the_same(dtype: torch.dtype) -> None:
 
 def test_weights_divided_by_their_norm_and_its_estimates_are_torchs() -> None:
     layer = parametrizations.spectral_norm(nn.Conv2d(3, 5, 4)).double()
-    own = layer.parametrizations["weight"][0]  # type: ignore[index]  # a module dict
-    weight = layer.parametrizations["weight"].original  # type: ignore[index,union-attr]  # as above
+    weight, own = parts(layer)
     u, v = own._u.clone(), own._v.clone()
     last = weight.detach().to(memory_format=LAST).requires_grad_()
     target = numbers(5, 3, 4, 4).detach()
     for _ in range(3):  # power iterations
         found = divided_by_norm(last, u, v, own.eps)
-        expected = layer.weight
+        expected = weight_of(layer)
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(u, own._u)
         torch.testing.assert_close(v, own._v)
@@ -119,16 +135,14 @@ def test_weights_divided_by_their_norm_and_its_estimates_are_torchs() -> None:
 
 def test_in_16_bits_the_normalised_weights_are_in_these() -> None:
     layer = spectral_norm(nn.Conv2d(3, 5, 4))
-    own = layer.parametrizations["weight"][0]  # type: ignore[index]  # a module dict
-    weight = layer.parametrizations["weight"].original  # type: ignore[index,union-attr]  # as above
+    weight, own = parts(layer)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = divided_by_norm(weight, own._u.clone(), own._v.clone(), own.eps)
     assert found.dtype is torch.bfloat16
-    assert weight.grad is None
-    found.float().square().sum().backward()
-    assert weight.grad.dtype is torch.float32
+    (gradient,) = torch.autograd.grad(found.float().square().sum(), weight)
+    assert gradient.dtype is torch.float32
     # Of the weights over their norm: float32's, rounded to eight binary digits.
-    torch.testing.assert_close(found.float(), layer.weight, atol=0, rtol=2**-8)
+    torch.testing.assert_close(found.float(), weight_of(layer), atol=0, rtol=2**-8)
 
 
 def test_a_normalised_layer_saves_what_torchs_own_saves() -> None:

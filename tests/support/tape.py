@@ -96,7 +96,7 @@ class TapeRecorder:
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record work; undo what it computed."""
         tape = _Tape()
-        mode: AbstractContextManager[Any] = tape  # type: ignore[assignment]  # as above
+        mode: AbstractContextManager[Any] = tape
         try:
             with mode:
                 work()

@@ -32,6 +32,7 @@ from pipeline.training.distributed.context import (
 from pipeline.training.distributed.sync_batch_norm import SyncBatchNorm2d, convert_sync_batchnorm
 from pipeline.training.run_logger import NullLogger, RunLogger
 from pipeline.training.state import TrainingState
+from pipeline.training.step import optimizer_step
 from tests.support import factories
 from tests.support.factories import CPU, data_about, noise_paintings
 from tests.support.helpers import TINY_RUN, fill
@@ -181,7 +182,7 @@ def overflow(distributed: DistributedContext) -> tuple[float, float]:
     weight = nn.Parameter(torch.tensor(1.0))
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     loss = weight * (float("inf") if distributed.rank == 1 else 1.0)
-    loop.optimizer_step(loss, torch.optim.SGD([weight], lr=0.1), scaler, distributed)
+    optimizer_step(loss, torch.optim.SGD([weight], lr=0.1), scaler, distributed)
     scaler.update()
     return weight.item(), scaler.get_scale()
 

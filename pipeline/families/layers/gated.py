@@ -34,7 +34,7 @@ def gate(features: torch.Tensor) -> torch.Tensor:
     Args:
         features: (N, 2C, H, W).
     """
-    result: torch.Tensor = _Gate.apply(features)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    result: torch.Tensor = _Gate.apply(features)
     return result
 
 

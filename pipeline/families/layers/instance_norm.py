@@ -45,7 +45,7 @@ def normalise(
         bias: of each channel, (C,).
         eps: added to the variance.
     """
-    result: torch.Tensor = _Normalise.apply(images, gain, bias, eps)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    result: torch.Tensor = _Normalise.apply(images, gain, bias, eps)
     return result
 
 

@@ -7,22 +7,20 @@ layers that three passes a step go through, it took a fifth of the step (docs/LO
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils import parametrizations
 
-Layer = TypeVar("Layer", bound=nn.Module)
 
-
-def spectral_norm(layer: Layer) -> Layer:
+def spectral_norm(layer: nn.Module) -> nn.Module:
     """Return the layer with its weights divided by an estimate of their largest singular value.
 
     What it saves are torch's names and values.
     """
-    normalised = parametrizations.spectral_norm(layer)
+    normalised: nn.Module = parametrizations.spectral_norm(layer)
     own = normalised.parametrizations["weight"][0]  # type: ignore[index]  # a module dict
     own.__class__ = SpectralNorm
     return normalised
@@ -62,7 +60,7 @@ def divided_by_norm(
         v.copy_(right.flatten())
     kind = weight.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-    result: torch.Tensor = _Divide.apply(weight, u.clone(), right, norm, dtype)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    result: torch.Tensor = _Divide.apply(weight, u.clone(), right, norm, dtype)
     return result
 
 
