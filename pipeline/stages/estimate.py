@@ -18,21 +18,23 @@ import torch
 from pipeline.config import Config
 from pipeline.data.pixels import LoadedImages, choose_storage
 from pipeline.families.registry import parameter_count
-from pipeline.models.precision import Precision, choose_precision
+from pipeline.models.precision import choose_precision
 from pipeline.runs.provenance import device_name
 from pipeline.stages.train import PreparedTraining
 from pipeline.system.memory import PeakMemory, free_device_memory
-from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
+from pipeline.training.cuda_graphs import step_function
+from pipeline.training.distributed.context import SINGLE_PROCESS
 from pipeline.training.loop import precision_of
 from pipeline.training.schedule import described
 from pipeline.training.setup import set_up
-from pipeline.training.state import TrainingState
-from pipeline.training.step import StepSettings, train_step
+from pipeline.training.step import StepSettings
 
 WARM_UP_STEPS = 2
 """First steps that are not measured: they choose algorithms and allocate memory."""
+GPU_WARM_UP_STEPS = 12
+"""The same where steps are recorded once they come again, up to four kinds of them."""
 MEASURED_STEPS = 6
 """Steps that are measured."""
 MAX_SECONDS = 10.0
@@ -87,9 +89,17 @@ def measure(
         state, batches = set_up(
             config, pixels, precision, labels=labels, source_images=source_images
         )
-        times = measure_steps(state, batches, precision, StepSettings.from_config(config), clock)
+        warm_up = WARM_UP_STEPS if device.type == "cpu" else GPU_WARM_UP_STEPS
+        settings = StepSettings.from_config(config)
+        take_step = step_function(config, device)
+        times = measure_steps(
+            warm_up + MEASURED_STEPS,
+            lambda: take_step(state, batches(state.step + 1), precision, settings, SINGLE_PROCESS),
+            device,
+            clock,
+        )
         memory = peak.taken
-    counted = times[WARM_UP_STEPS:] or times[-1:]
+    counted = times[warm_up:] or times[-1:]
     return Estimate(
         len(counted),
         statistics.median(counted),
@@ -102,20 +112,16 @@ def measure(
 
 
 def measure_steps(
-    state: TrainingState,
-    batches: Batches,
-    precision: Precision,
-    settings: StepSettings,
-    clock: Callable[[], float],
+    count: int, step: Callable[[], object], device: torch.device, clock: Callable[[], float]
 ) -> list[float]:
     """Return the seconds of each of a few steps; a GPU is synchronised after each."""
     times: list[float] = []
     began = clock()
-    while len(times) < WARM_UP_STEPS + MEASURED_STEPS and clock() - began < MAX_SECONDS:
+    while len(times) < count and clock() - began < MAX_SECONDS:
         before = clock()
-        train_step(state, batches(state.step + 1), precision, settings)
-        if precision.device.type == "cuda":
-            torch.cuda.synchronize(precision.device)
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         times.append(clock() - before)
     return times
 

@@ -164,6 +164,7 @@ class Translation:
         )
 
     def step_kind(self, batch: Batch) -> Hashable:
+        """Return that all steps are alike."""
         return ()
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
@@ -198,7 +199,7 @@ class Translation:
 
     def update(self, metrics: Metrics, images: int) -> None:
         """Update the EMA by the mean output of the step."""
-        self.ema_output = torch.lerp(metrics["output_real"], self.ema_output, self.decay)
+        self.ema_output.copy_(torch.lerp(metrics["output_real"], self.ema_output, self.decay))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the EMA."""
@@ -206,7 +207,7 @@ class Translation:
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
         """Load a saved EMA."""
-        self.ema_output = saved["output"].to(self.ema_output.device)
+        self.ema_output.copy_(saved["output"])
 
 
 # --- Inputs of the generator in training
