@@ -17,6 +17,7 @@ import torch
 
 from pipeline.config import Config
 from pipeline.data.pixels import LoadedImages, choose_storage
+from pipeline.families.family import Metrics
 from pipeline.families.registry import parameter_count
 from pipeline.models.precision import choose_precision
 from pipeline.runs.provenance import device_name
@@ -90,14 +91,8 @@ def measure(
             config, pixels, precision, labels=labels, source_images=source_images
         )
         warm_up = WARM_UP_STEPS if device.type == "cpu" else GPU_WARM_UP_STEPS
-        settings = StepSettings.from_config(config)
-        take_step = step_function(config, device)
-        times = measure_steps(
-            warm_up + MEASURED_STEPS,
-            lambda: take_step(state, batches(state.step + 1), precision, settings, SINGLE_PROCESS),
-            device,
-            clock,
-        )
+        step = one_step(config, state, batches, precision)
+        times = measure_steps(warm_up + MEASURED_STEPS, step, device, clock)
         memory = peak.taken
     counted = times[warm_up:] or times[-1:]
     return Estimate(
@@ -109,6 +104,15 @@ def measure(
         saved_size(state.ema.network.state_dict()),
         tuple(map(parameter_count, state.networks.values())),
     )
+
+
+def one_step(
+    config: Config, state: TrainingState, batches: Batches, precision: Precision
+) -> Callable[[], Metrics]:
+    """Return what takes the next step, as the training does."""
+    settings = StepSettings.from_config(config)
+    take_step = step_function(config, precision.device)
+    return lambda: take_step(state, batches(state.step + 1), precision, settings, SINGLE_PROCESS)
 
 
 def measure_steps(
