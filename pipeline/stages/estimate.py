@@ -19,10 +19,11 @@ from pipeline.config import Config
 from pipeline.data.pixels import LoadedImages, choose_storage
 from pipeline.families.family import Metrics
 from pipeline.families.registry import parameter_count
-from pipeline.models.precision import choose_precision
+from pipeline.models.precision import Precision, choose_precision
 from pipeline.runs.provenance import device_name
 from pipeline.stages.train import PreparedTraining
 from pipeline.system.memory import PeakMemory, free_device_memory
+from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
 from pipeline.training.cuda_graphs import step_function
@@ -30,6 +31,7 @@ from pipeline.training.distributed.context import SINGLE_PROCESS
 from pipeline.training.loop import precision_of
 from pipeline.training.schedule import described
 from pipeline.training.setup import set_up
+from pipeline.training.state import TrainingState
 from pipeline.training.step import StepSettings
 
 WARM_UP_STEPS = 2
