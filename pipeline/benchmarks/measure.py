@@ -79,8 +79,8 @@ def rates_within(
 ) -> dict[str, list[float]]:
     """Return items a second of each program in each round, within a time.
 
-    Each begins with its smallest number of items, which costs more the first time; then it gets as
-    many as take it its share of the time.
+    Each begins with its smallest number of items, again if that was quick, since the first time
+    costs more; then it gets as many as take it its share of the time.
 
     Args:
         work: takes a number of items and works on them.
@@ -91,10 +91,12 @@ def rates_within(
         device: that is waited for.
     """
     began = time.perf_counter()
+    share = budget / ((rounds + 1) * len(work))
     first: dict[str, float] = {}
     for name, function in work.items():
-        function(smallest)
-        first[name] = smallest / seconds(partial(function, smallest), device)
+        taken = seconds(partial(function, smallest), device)
+        again = seconds(partial(function, smallest), device) if taken < share else taken
+        first[name] = smallest / again
     share = (budget - (time.perf_counter() - began)) / (rounds * len(work))
     counts = {n: round(min(max(r * share, smallest), largest)) for n, r in first.items()}
 

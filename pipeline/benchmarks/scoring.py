@@ -135,6 +135,7 @@ def measure_scoring(
     devices: Sequence[torch.device],
     budget: float,
     rounds: int,
+    smallest: int = BATCH_SIZE,
     rows: int = MOST_IMAGES,
 ) -> Comparison:
     """Return the speed of extracting features within a time, and the seconds of a FID from them.
@@ -143,8 +144,9 @@ def measure_scoring(
         drawn: folder of JPEG files.
         folder: for a file of weights.
         devices: all that may be used.
-        budget: seconds, but each program takes one batch at least in each round.
+        budget: seconds, but each program takes `smallest` images at least in each round.
         rounds: measurements of each program, in turn.
+        smallest: number of images.
         rows: generated images in the statistic that is timed.
     """
     files = sorted(drawn.glob("*.jpg"))
@@ -154,7 +156,7 @@ def measure_scoring(
         extract(repeated(files, count), extractor, "score", quiet=True)
 
     work: dict[str, Callable[[int], None]] = {n: partial(score, e) for n, e in found.items()}
-    rates = rates_within(work, budget, rounds, BATCH_SIZE, MOST_IMAGES, devices[0])
+    rates = rates_within(work, budget, rounds, smallest, MOST_IMAGES, devices[0])
     rng = np.random.default_rng(0)
     generated, reference = (
         rng.normal(size=(count, FEATURES)).astype(np.float32) for count in (rows, REFERENCE)

@@ -33,6 +33,9 @@ PROFILED_STEPS = 5
 MOST_STEPS = 500
 """In a measurement."""
 PROGRAM = "pipeline.benchmarks.programs:TrainingProgram"
+LEAST_STEPS = 5
+"""Of each program, those before the first round included: without time for them a recipe is left
+out."""
 START_LIMIT = 240.0
 """Seconds that a program may take to begin."""
 
@@ -114,21 +117,28 @@ def measure_training(
     end = time.monotonic() + budget
     names, start = program_names(device), start or partial(Worker, PROGRAM)
     found: list[RecipeSpeed] = []
+    callers: dict[str, Caller] = {}
     for place, (preset, config) in enumerate(recipes.items()):
         share = (end - time.monotonic()) / (len(recipes) - place)
         unit = "pairs" if takes_photos(config) else "images"
         about = (preset, config.training.batch_size, config.data.image_size, unit)
-        callers: dict[str, Caller] = {}
         try:
-            callers |= {name: start() for name in names}
+            callers = callers or {name: start() for name in names}
             timed = _Recipe(callers, folder, config, WARM_UP[device.type], matrix_size)
             found.append(RecipeSpeed(*about, timed.measure(share, rounds)))
         except WorkFailed as error:
             found.append(RecipeSpeed(*about, error=str(error)))
-        finally:
-            for caller in callers.values():
-                caller.close()
+            close(callers)
+        if device.type == "cpu":  # the memory of a process is the most that it ever took
+            close(callers)
+    close(callers)
     return found
+
+
+def close(callers: dict[str, Caller]) -> None:
+    """End the processes."""
+    while callers:
+        callers.popitem()[1].close()
 
 
 def program_names(device: torch.device) -> list[str]:
@@ -159,10 +169,23 @@ class _Recipe:
         rates = self._measure_rates(budget, rounds)
         return tuple(self._speed(name, rates) for name in self._callers)
 
+    def _check_time(self, left: float) -> None:
+        """Raise WorkFailed if the steps that are needed at least take much longer than is left."""
+        name = next(name for name in self._callers if name != BASELINE)
+        began = time.monotonic()
+        self._flops[name] = self._callers[name].call("flops", limit=START_LIMIT)
+        needed = LEAST_STEPS * len(self._callers)
+        if needed * (time.monotonic() - began) < left:
+            return
+        a_step = self._callers[name].call("seconds", 1, limit=START_LIMIT)  # the first costs more
+        if needed * a_step > left:
+            raise WorkFailed(f"a step takes {a_step:.2g} s here, and {left:.0f} s were left for it")
+
     def _measure_rates(self, budget: float, rounds: int) -> dict[str, list[float]]:
+        self._check_time(budget - (time.monotonic() - self._began))
         a_step = {}
         for name, caller in self._callers.items():
-            if name != BASELINE:
+            if name != BASELINE and name not in self._flops:
                 self._flops[name] = caller.call("flops", limit=START_LIMIT)
             caller.call("seconds", self._warm_up, limit=START_LIMIT)
             a_step[name] = caller.call("seconds", 2) / 2
@@ -274,8 +297,7 @@ def _device_table(recipes: Sequence[RecipeSpeed]) -> str:
 
 def _matrix_table(recipes: Sequence[RecipeSpeed]) -> str:
     lines = [
-        "\n| of the matrix rate | | GFLOP each | matrix product, GFLOP/s | at that rate | "
-        "share |",
+        "\n| of the matrix rate | | GFLOP each | matrix product, GFLOP/s | at that rate | share |",
         "|---|---|---|---|---|---|",
     ]
     for recipe in recipes:

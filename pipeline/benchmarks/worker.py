@@ -47,7 +47,7 @@ class Worker:
         self._target = target
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.benchmarks.worker", target],
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

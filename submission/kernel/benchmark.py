@@ -41,6 +41,8 @@ from pipeline.core.errors import ScoringError, WorkFailed
 from pipeline.families.registry import takes_photos
 from pipeline.models.precision import all_devices, default_device
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.features import BATCH_SIZE
+from pipeline.stages.generate import DEFAULT_BATCH
 from pipeline.training.checkpoints import load_state
 from submission.archive import check_archive
 from submission.kernel.distributed import gpu_count, train_in_processes
@@ -137,7 +139,12 @@ def generating(settings: dict[str, Any], inputs: str, drawn: str) -> dict[str, A
     chosen = BenchmarkSettings.from_dict(settings)
     with tempfile.TemporaryDirectory(prefix="painter-bench-") as folder:
         found = measure_generating(
-            from_noise(chosen), Path(folder), check_zip, chosen.seconds("generating"), chosen.rounds
+            from_noise(chosen),
+            Path(folder),
+            check_zip,
+            chosen.seconds("generating"),
+            chosen.rounds,
+            min(DEFAULT_BATCH, chosen.images),
         )
     return asdict(found)
 
@@ -149,7 +156,12 @@ def scoring(settings: dict[str, Any], inputs: str, drawn: str) -> dict[str, Any]
         find_torch_fidelity(Path(inputs))
     with tempfile.TemporaryDirectory(prefix="painter-bench-") as folder:
         found = measure_scoring(
-            Path(drawn), Path(folder), all_devices(), chosen.seconds("scoring"), chosen.rounds
+            Path(drawn),
+            Path(folder),
+            all_devices(),
+            chosen.seconds("scoring"),
+            chosen.rounds,
+            min(BATCH_SIZE, chosen.images),
         )
     return asdict(found)
 
