@@ -38,6 +38,8 @@ LEAST_STEPS = 5
 out."""
 START_LIMIT = 240.0
 """Seconds that a program may take to begin."""
+PATIENCE = 60.0
+"""Seconds beyond its own that a recipe may take at least, before it is given up."""
 
 Start = Callable[[], Caller]
 """Begins a process that serves a `TrainingProgram`."""
@@ -109,23 +111,23 @@ def measure_training(
         recipes: settings by the names of their presets.
         folder: of JPEG files to train on.
         device: that is measured.
-        budget: seconds for all of them; each measurement takes a step at least.
+        budget: seconds for all, without the starts of their processes; a measurement takes a
+            step at least.
         rounds: measurements of each program, in turn.
         matrix_size: as `matrix_rate` takes it.
         start: begins a process; by default a `Worker`.
     """
-    end = time.monotonic() + budget
     names, start = program_names(device), start or partial(Worker, PROGRAM)
     found: list[RecipeSpeed] = []
     callers: dict[str, Caller] = {}
-    for place, (preset, config) in enumerate(recipes.items()):
-        share = (end - time.monotonic()) / (len(recipes) - place)
+    for preset, config in recipes.items():
         unit = "pairs" if takes_photos(config) else "images"
         about = (preset, config.training.batch_size, config.data.image_size, unit)
         try:
             callers = callers or {name: start() for name in names}
-            timed = _Recipe(callers, folder, config, WARM_UP[device.type], matrix_size)
-            found.append(RecipeSpeed(*about, timed.measure(share, rounds)))
+            recipe = _Recipe(callers, config, budget / len(recipes), matrix_size)
+            programs = recipe.measure(folder, rounds, WARM_UP[device.type])
+            found.append(RecipeSpeed(*about, programs))
         except WorkFailed as error:
             found.append(RecipeSpeed(*about, error=str(error)))
             close(callers)
@@ -150,67 +152,69 @@ class _Recipe:
     """The programs of one recipe, each in a process that has been started."""
 
     def __init__(
-        self,
-        callers: Mapping[str, Caller],
-        folder: Path,
-        config: Config,
-        warm_up: int,
-        matrix_size: int | None,
+        self, callers: Mapping[str, Caller], config: Config, budget: float, matrix_size: int | None
     ) -> None:
-        self._callers, self._batch, self._warm_up = callers, config.training.batch_size, warm_up
-        self._matrix_size = matrix_size
-        self._began = time.monotonic()
+        self._callers, self._config, self._budget = callers, config, budget
+        self._batch, self._matrix_size = config.training.batch_size, matrix_size
         self._flops: dict[str, float] = {}
-        for name, caller in callers.items():
-            caller.call("start", name, str(folder), config.to_dict(), limit=START_LIMIT)
+        self._began = time.monotonic()
 
-    def measure(self, budget: float, rounds: int) -> tuple[ProgramSpeed, ...]:
-        """Measure all programs in turn, within some seconds that began with the start."""
-        rates = self._measure_rates(budget, rounds)
+    def _call(self, name: str, method: str, *arguments: Any) -> Any:
+        """Call a program's method, while there is time left for the recipe."""
+        return self._callers[name].call(method, *arguments, limit=max(1.0, self._left()))
+
+    def _left(self) -> float:
+        """Return the seconds until the recipe is given up."""
+        return max(2 * self._budget, self._budget + PATIENCE) - (time.monotonic() - self._began)
+
+    def measure(self, folder: Path, rounds: int, warm_up: int) -> tuple[ProgramSpeed, ...]:
+        """Start all programs, and measure them in turn."""
+        for name, caller in self._callers.items():
+            arguments = (name, str(folder), self._config.to_dict())
+            caller.call("start", *arguments, limit=START_LIMIT)
+        self._began = time.monotonic()
+        self._check_time()
+        rates = self._measure_rates(rounds, warm_up)
         return tuple(self._speed(name, rates) for name in self._callers)
 
-    def _check_time(self, left: float) -> None:
-        """Raise WorkFailed if the steps that are needed at least take much longer than is left."""
+    def _check_time(self) -> None:
+        """Raise WorkFailed if the steps that are needed at least take longer than there is time."""
         name = next(name for name in self._callers if name != BASELINE)
         began = time.monotonic()
-        self._flops[name] = self._callers[name].call("flops", limit=START_LIMIT)
+        self._flops[name] = self._call(name, "flops")
         needed = LEAST_STEPS * len(self._callers)
-        if needed * (time.monotonic() - began) < left:
+        if needed * (time.monotonic() - began) < self._left():
             return
-        a_step = self._callers[name].call("seconds", 1, limit=START_LIMIT)  # the first costs more
-        if needed * a_step > left:
-            raise WorkFailed(f"a step takes {a_step:.2g} s here, and {left:.0f} s were left for it")
+        a_step = self._call(name, "seconds", 1)  # the first costs more
+        if needed * a_step > (left := self._left()):
+            raise WorkFailed(f"a step takes {a_step:.2g} s here, and {needed} had {left:.0f} s")
 
-    def _measure_rates(self, budget: float, rounds: int) -> dict[str, list[float]]:
-        self._check_time(budget - (time.monotonic() - self._began))
+    def _measure_rates(self, rounds: int, warm_up: int) -> dict[str, list[float]]:
         a_step = {}
-        for name, caller in self._callers.items():
+        for name in self._callers:
             if name != BASELINE and name not in self._flops:
-                self._flops[name] = caller.call("flops", limit=START_LIMIT)
-            caller.call("seconds", self._warm_up, limit=START_LIMIT)
-            a_step[name] = caller.call("seconds", 2) / 2
-        left = budget - (time.monotonic() - self._began) - PROFILED_STEPS * sum(a_step.values())
+                self._flops[name] = self._call(name, "flops")
+            self._call(name, "seconds", warm_up)
+            a_step[name] = self._call(name, "seconds", 2) / 2
+        left = self._budget - (time.monotonic() - self._began)
         rounds = max(1, min(rounds, int(left / sum(a_step.values()))))
         share = left / (rounds * len(a_step))
         steps = {n: max(1, min(MOST_STEPS, int(share / one))) for n, one in a_step.items()}
 
         def rate(name: str) -> float:
-            return float(
-                steps[name] * self._batch / self._callers[name].call("seconds", steps[name])
-            )
+            return float(steps[name] * self._batch / self._call(name, "seconds", steps[name]))
 
         return alternating({name: partial(rate, name) for name in a_step}, rounds)
 
     def _speed(self, name: str, rates: Mapping[str, list[float]]) -> ProgramSpeed:
         """Return what one program did, with what is asked of it once the rounds are over."""
-        caller = self._callers[name]
         step = 1e3 * self._batch / statistics.median(rates[name])
-        memory = caller.call("memory")
+        memory = self._call(name, "memory")
         if name == BASELINE:
             return ProgramSpeed(name, "float32", rates[name], memory, step_ms=step)
         work: dict[str, float] = {}
         with suppress(WorkFailed):  # a profiler that sees nothing is no reason to lose the speeds
-            work = caller.call("profile", PROFILED_STEPS, limit=START_LIMIT) or {}
+            work = self._call(name, "profile", PROFILED_STEPS) or {}
         return ProgramSpeed(
             name=f"painter, {name}",
             precision=name,
@@ -218,7 +222,7 @@ class _Recipe:
             memory=memory,
             over_baseline=ratios(rates, name, BASELINE),
             flops=self._flops[name] / self._batch,
-            matrix_rate=caller.call("matrix_rate", self._matrix_size),
+            matrix_rate=self._call(name, "matrix_rate", self._matrix_size),
             kernel_ms=work.get("milliseconds"),
             kernels=work.get("kernels"),
             launches=work.get("launches"),

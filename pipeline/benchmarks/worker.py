@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,10 +78,8 @@ class Worker:
         finally:
             timer.cancel()
         if not line:
-            code = self._process.wait()
-            reason = (
-                f"took more than {limit:.0f} seconds" if late.is_set() else f"ended with {code}"
-            )
+            ended = f"ended its process with exit code {self._process.wait()}"
+            reason = f"took more than {limit:.3g} seconds" if late.is_set() else ended
             raise WorkFailed(f"{self._target}: {method} {reason}")
         reply = json.loads(line)
         if "error" in reply:
@@ -103,8 +102,9 @@ class Worker:
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+            with suppress(OSError):  # what was written to a process that has ended
+                if stream is not None:
+                    stream.close()
 
 
 def resolve(target: str) -> Any:
@@ -128,8 +128,9 @@ def serve(target: str) -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     served = resolve(target)
-    for line in sys.stdin:
-        print(reply_to(served, line), file=replies, flush=True)
+    with suppress(BrokenPipeError):  # who called has ended
+        for line in sys.stdin:
+            print(reply_to(served, line), file=replies, flush=True)
 
 
 if __name__ == "__main__":
