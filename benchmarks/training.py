@@ -25,7 +25,7 @@ from pipeline.models.precision import default_device
 def main() -> None:
     """Measure and print."""
     gpu = default_device().type == "cuda"
-    presets = list(RECIPES) if gpu else ["monet64"]
+    presets = list(BenchmarkSettings().recipes_on(gpu))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3 if gpu else 5)
     parser.add_argument("--preset", nargs="+", default=presets)
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), settings.drawn_images)
         found = measure_training(
-            {name: settings.config(name) for name in recipes},
+            settings.configs(gpu),
             Path(folder),
             default_device(),
             settings.seconds("training"),

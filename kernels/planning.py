@@ -185,10 +185,11 @@ def describe_benchmark(plan: KernelPlan) -> list[str]:
     """Return lines on what is measured, and for how long."""
     settings = plan.settings.benchmark_settings()
     parts = ", ".join(f"{name} {settings.seconds(name):.0f} s" for name in settings.parts)
-    recipes = ", ".join(f"{name} at batch {size}" for name, size in settings.recipes.items())
+    recipes = settings.recipes_on(plan.uses_gpu)
+    trained = ", ".join(f"{name} at batch {size}" for name, size in recipes.items())
     return [
         f"measures  {parts}; and the starts of their processes",
-        f"trains    {recipes}, each {settings.rounds} times in turn with a plain loop",
+        f"trains    {trained}, each {settings.rounds} times in turn with a plain loop",
     ]
 
 

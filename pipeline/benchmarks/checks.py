@@ -38,8 +38,8 @@ BATCH_SIZES = (1, 7, 64)
 SAME = 0.05
 """Share of their way that weights may be apart where the order of sums differs."""
 LEVELS = {"float32": 1, "float16": 1, "bfloat16": 4}
-"""Of 255, that a pixel may differ by: sums in another order move a value across the edge between two
-levels, and in bfloat16, whose numbers near 1 lie half a level apart, across a few."""
+"""Of 255, that a pixel may differ by: sums in another order move a value across the edge between
+two levels, and in bfloat16, whose numbers near 1 lie half a level apart, across a few."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class PartRecord:
 
     seconds: float
     result: Any = None
-    """Plain values; None if it failed."""
+    """Plain values; None if it failed. Of a part that was cut off, what it had."""
     error: str | None = None
 
 
@@ -67,9 +67,9 @@ class BenchmarkRecord:
         lines = [f"# {self.machine.name}", "", about]
         for name, part in self.parts.items():
             lines += ["", f"## {TITLES[name]}"]
-            if part.error is None:
+            if part.result is not None:
                 lines.append(tables(name, part.result))
-            else:
+            if part.error is not None:
                 lines += ["", f"Not measured: {part.error}"]
         return "\n".join(lines) + "\n"
 

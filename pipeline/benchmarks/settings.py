@@ -15,7 +15,9 @@ PARTS = ("training", "generating", "scoring", "checks")
 SHARES = {"training": 0.6, "generating": 0.14, "scoring": 0.14, "checks": 0.12}
 """Of the benchmark's time that a part may take."""
 RECIPES = {"monet64": 64, "paint256": 16, "photo2monet": 16}
-"""Presets that are trained, and their batch sizes."""
+"""Presets that are trained on a GPU, and their batch sizes."""
+CPU_RECIPES = {"monet64": 64}
+"""The same on the CPU, where a step of the others takes ten seconds and more."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class BenchmarkSettings:
     rounds: int = 3
     """Measurements of each program, in turn."""
     parts: tuple[str, ...] = PARTS
-    recipes: Mapping[str, int] = field(default_factory=lambda: dict(RECIPES))
-    """Presets that are trained, and their batch sizes."""
+    recipes: Mapping[str, int] | None = None
+    """Presets that are trained, and their batch sizes; None: those of the device."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Settings over those of each preset, where its family knows them: such as smaller networks,
     to try a benchmark out."""
@@ -45,21 +47,29 @@ class BenchmarkSettings:
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown or not self.parts:
             raise ConfigError(f"parts is {list(self.parts)}; expected some of {', '.join(PARTS)}.")
-        if not self.recipes:
+        if self.recipes == {}:
             raise ConfigError("recipes is empty; expected presets and their batch sizes.")
-        for preset in self.recipes:
-            self.config(preset)
+        self.configs(gpu=True)
 
-    def config(self, preset: str) -> Config:
-        """Return the settings of a recipe.
+    def recipes_on(self, gpu: bool) -> Mapping[str, int]:
+        """Return the presets that are trained on a GPU, or on the CPU, and their batch sizes."""
+        if self.recipes is not None:
+            return self.recipes
+        return RECIPES if gpu else CPU_RECIPES
+
+    def configs(self, gpu: bool) -> dict[str, Config]:
+        """Return the settings of the recipes on a GPU, or on the CPU, by their presets.
 
         Raises:
             ConfigError: for an unknown preset, or a setting out of range.
         """
+        return {n: self._config(n, size) for n, size in self.recipes_on(gpu).items()}
+
+    def _config(self, preset: str, batch_size: int) -> Config:
         config = load_preset(preset)
         known = config.values()
         changes = {name: value for name, value in self.changes.items() if name in known}
-        return apply_settings(config, changes | {"batch_size": self.recipes[preset]})
+        return apply_settings(config, changes | {"batch_size": batch_size})
 
     def seconds(self, part: str) -> float:
         """Return how long a part may take."""
@@ -68,11 +78,11 @@ class BenchmarkSettings:
     @property
     def drawn_images(self) -> int:
         """Return how many landscapes are drawn."""
-        return max(self.images, *self.recipes.values())
+        return max(self.images, *self.recipes_on(gpu=True).values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self) | {"parts": list(self.parts), "recipes": dict(self.recipes)}
+        return asdict(self) | {"parts": list(self.parts)}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> BenchmarkSettings:
@@ -87,7 +97,7 @@ class BenchmarkSettings:
                 raise ConfigError(
                     f"A benchmark has no setting {name!r}; it has {', '.join(known)}."
                 )
-            _check_type(name, value, known[name])
+            _check_type(name, value, {} if name == "recipes" and value is not None else known[name])
         return BenchmarkSettings(**{**values, "parts": tuple(values.get("parts", PARTS))})
 
 

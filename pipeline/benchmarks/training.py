@@ -104,6 +104,7 @@ def measure_training(
     rounds: int,
     matrix_size: int | None = None,
     start: Start | None = None,
+    note: Callable[[list[RecipeSpeed]], object] = lambda known: None,
 ) -> list[RecipeSpeed]:
     """Return the speed of each recipe; one that fails says why, and the others go on.
 
@@ -116,6 +117,7 @@ def measure_training(
         rounds: measurements of each program, in turn.
         matrix_size: as `matrix_rate` takes it.
         start: begins a process; by default a `Worker`.
+        note: called after each recipe with all that is known.
     """
     names, start = program_names(device), start or partial(Worker, PROGRAM)
     found: list[RecipeSpeed] = []
@@ -131,6 +133,7 @@ def measure_training(
         except WorkFailed as error:
             found.append(RecipeSpeed(*about, error=str(error)))
             close(callers)
+        note(found)
         if device.type == "cpu":  # the memory of a process is the most that it ever took
             close(callers)
     close(callers)

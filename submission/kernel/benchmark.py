@@ -33,16 +33,18 @@ from pipeline.benchmarks.machine import Machine
 from pipeline.benchmarks.programs import draw
 from pipeline.benchmarks.record import BenchmarkRecord, PartRecord
 from pipeline.benchmarks.scoring import measure_scoring
-from pipeline.benchmarks.settings import BenchmarkSettings
+from pipeline.benchmarks.settings import CPU_RECIPES, BenchmarkSettings
 from pipeline.benchmarks.training import as_plain, measure_training
 from pipeline.benchmarks.worker import Caller, Worker
 from pipeline.config import Config
 from pipeline.core.errors import ScoringError, WorkFailed
 from pipeline.families.registry import takes_photos
 from pipeline.models.precision import all_devices, default_device
+from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.features import BATCH_SIZE
 from pipeline.stages.generate import DEFAULT_BATCH
+from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state
 from submission.archive import check_archive
 from submission.kernel.distributed import gpu_count, train_in_processes
@@ -90,7 +92,7 @@ def measure(
             limit = min(own, deadline - time.monotonic() - later)
             record.parts[name] = _part(name, settings, inputs, drawn, limit, start)
             record.write(out)
-    if all(part.error is not None for part in record.parts.values()):
+    if all(part.result is None for part in record.parts.values()):
         raise WorkFailed(f"No part of the benchmark ended well: see {out / 'bench.md'}.")
     return record
 
@@ -112,6 +114,8 @@ def _part(
             caller.close()
     except WorkFailed as failure:
         error = str(failure)
+        if name == "training" and so_far(drawn).exists():
+            result = read_json(so_far(drawn))["recipes"]
     part = PartRecord(round(time.monotonic() - began, 1), result, error)
     log(f"{name}: {part.seconds:.0f} s, {'done' if error is None else error}")
     return part
@@ -125,14 +129,20 @@ def training(settings: dict[str, Any], inputs: str, drawn: str) -> list[dict[str
     del inputs
     chosen = BenchmarkSettings.from_dict(settings)
     found = measure_training(
-        {preset: chosen.config(preset) for preset in chosen.recipes},
+        chosen.configs(gpu=default_device().type == "cuda"),
         Path(drawn),
         default_device(),
         chosen.seconds("training"),
         chosen.rounds,
         chosen.matrix_size,
+        note=lambda known: write_json(so_far(drawn), {"recipes": list(map(as_plain, known))}),
     )
     return [as_plain(recipe) for recipe in found]
+
+
+def so_far(drawn: str | Path) -> Path:
+    """Return where the speed of each recipe is noted as soon as it is known."""
+    return Path(drawn).with_name("training.json")
 
 
 def generating(settings: dict[str, Any], inputs: str, drawn: str) -> dict[str, Any]:
@@ -183,8 +193,7 @@ def checks(settings: dict[str, Any], inputs: str, drawn: str) -> list[dict[str, 
                 ("resuming", lambda: check_resumed(config, images, scratch, device)),
                 *(
                     (f"replaying {preset}", partial(check_replayed, preset, own, images, device))
-                    for preset in chosen.recipes
-                    for own in [chosen.config(preset)]
+                    for preset, own in chosen.configs(gpu=device.type == "cuda").items()
                 ),
                 ("images", lambda: check_images(config, all_devices())),
                 ("several GPUs", lambda: check_shared(config, images, scratch, gpu_count())),
@@ -195,9 +204,11 @@ def checks(settings: dict[str, Any], inputs: str, drawn: str) -> list[dict[str, 
 
 def from_noise(settings: BenchmarkSettings) -> Config:
     """Return the first recipe whose generator starts from noise; without one, monet64's."""
-    configs = (settings.config(preset) for preset in settings.recipes)
-    found = next((c for c in configs if not takes_photos(c)), None)
-    return found or replace(settings, recipes={"monet64": 64}).config("monet64")
+    for one in (settings, replace(settings, recipes=CPU_RECIPES)):
+        for config in one.configs(gpu=False).values():
+            if not takes_photos(config):
+                return config
+    raise AssertionError(CPU_RECIPES)
 
 
 def check_zip(path: Path) -> None:

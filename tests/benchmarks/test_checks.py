@@ -40,7 +40,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return BenchmarkSettings.from_dict(TINY_BENCHMARK).config("monet64")
+    return BenchmarkSettings.from_dict(TINY_BENCHMARK).configs(gpu=False)["monet64"]
 
 
 def test_weights_are_compared_by_the_way_that_training_has_moved_them() -> None:

@@ -14,6 +14,7 @@ from pipeline.benchmarks import scoring
 from pipeline.benchmarks.record import JSON, MARKDOWN
 from pipeline.benchmarks.scoring import EXACT, FAST, StandInInception, measure_scoring, repeated
 from pipeline.benchmarks.settings import PARTS, BenchmarkSettings
+from pipeline.benchmarks.training import RecipeSpeed, as_plain
 from pipeline.core.errors import WorkFailed
 from pipeline.scoring.extractors import Extractor
 from submission.kernel import benchmark
@@ -86,6 +87,20 @@ def test_a_part_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None
     record = measure(settings, tmp_path, tmp_path, start=start)
     assert [p.error is None for p in record.parts.values()] == [False, True, True, False]
     assert "## Training\n\nNot measured: training failed: no memory" in record.markdown()
+
+
+def test_a_training_that_is_cut_off_leaves_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, _ = answers("training")
+    had = RecipeSpeed("monet64", 64, 64, "images", error="too slow")
+    known = tmp_path / "training.json"
+    known.write_text(json.dumps({"recipes": [as_plain(had)]}))
+    monkeypatch.setattr(benchmark, "so_far", lambda drawn: known)
+    settings = BenchmarkSettings.from_dict(TINY_BENCHMARK | {"parts": ["training"]})
+    shown = measure(settings, tmp_path, tmp_path, start=start).markdown()
+    assert "`monet64`, batch 64 was not measured: too slow" in shown
+    assert shown.endswith("Not measured: training failed: no memory\n")
 
 
 def test_a_benchmark_of_which_nothing_is_left_fails(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def _bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 def stated(budget: float, *presets: str, fails: str = "", **more: Any) -> list[RecipeSpeed]:
     """Measure programs of stated speed, at batch 2."""
     settings = BenchmarkSettings(recipes=dict.fromkeys(presets, 2))
-    recipes = {preset: settings.config(preset) for preset in presets}
+    recipes = settings.configs(gpu=True)
     device = more.pop("device", GPU)
     started: list[StatedSpeed] = []
 
@@ -133,7 +133,7 @@ def test_every_recipe_trains_beside_its_plain_loop(drawn: Path, preset: str, nam
     small = {"image_size": 64, "generator_channels": 4, "discriminator_channels": 4}
     settings = BenchmarkSettings(recipes={preset: 2}, changes=small)
     program = TrainingProgram()
-    program.start(name, str(drawn), settings.config(preset).to_dict())
+    program.start(name, str(drawn), settings.configs(gpu=True)[preset].to_dict())
     assert program.seconds(1) > 0
     assert program.memory() > 0
 
@@ -141,7 +141,7 @@ def test_every_recipe_trains_beside_its_plain_loop(drawn: Path, preset: str, nam
 def test_real_programs_are_measured(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "MOST_STEPS", 2)
     settings = BenchmarkSettings.from_dict(TINY_BENCHMARK)
-    recipes = {"monet64": settings.config("monet64")}
+    recipes = {"monet64": settings.configs(gpu=False)["monet64"]}
     (found,) = measure_training(recipes, drawn, CPU, 30, 1, 32, lambda: Here(PROGRAM))
     assert found.error is None
     assert all(min(p.rates) > 0 for p in found.programs)
@@ -151,7 +151,7 @@ def test_real_programs_are_measured(drawn: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_step_is_counted_operation_by_operation(drawn: Path) -> None:
     settings = BenchmarkSettings.from_dict(TINY_BENCHMARK)
     program = TrainingProgram()
-    program.start("float32", str(drawn), settings.config("monet64").to_dict())
+    program.start("float32", str(drawn), settings.configs(gpu=False)["monet64"].to_dict())
     counted = program.flops()
     assert program.flops() == counted
     # DCGAN at 32 pixels, 4 channels: multiply-adds of a generator's and a discriminator's forward
@@ -169,7 +169,7 @@ def test_a_step_is_counted_operation_by_operation(drawn: Path) -> None:
 def test_on_a_gpu_a_step_is_profiled(drawn: Path) -> None:
     settings = BenchmarkSettings.from_dict(TINY_BENCHMARK)
     program = TrainingProgram()
-    program.start("float32", str(drawn), settings.config("monet64").to_dict())
+    program.start("float32", str(drawn), settings.configs(gpu=False)["monet64"].to_dict())
     program.seconds(5)
     found = program.profile(2)
     assert found is not None
@@ -183,7 +183,7 @@ def test_on_a_gpu_a_step_is_profiled(drawn: Path) -> None:
 def test_settings_of_a_benchmark_come_back_from_plain_values() -> None:
     settings = BenchmarkSettings.from_dict(TINY_BENCHMARK | {"parts": ["checks", "scoring"]})
     assert BenchmarkSettings.from_dict(settings.to_dict()) == settings
-    assert settings.config("monet64").training.batch_size == 4
+    assert settings.configs(gpu=False)["monet64"].training.batch_size == 4
     assert sum(map(settings.seconds, settings.parts)) == pytest.approx(0.6)
 
 
