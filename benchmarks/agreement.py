@@ -23,13 +23,13 @@ import torch
 from torch import nn
 
 from benchmarks.scoring import draw, scipy_distance
+from pipeline.benchmarks.scoring import write_random_inception
 from pipeline.data.images import ImageSet, open_images
 from pipeline.models.precision import default_device
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.kernel_distance import kernel_distance
-from tests.support.scoring_helpers import write_random_inception
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], float]

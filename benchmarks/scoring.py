@@ -28,14 +28,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.measure import alternating, machine, ratios, seconds, table
+from pipeline.benchmarks.measure import alternating, machine, ratios, seconds, table
+from pipeline.benchmarks.scoring import write_random_inception
 from pipeline.data.images import open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
-from tests.support.scoring_helpers import write_random_inception
 
 REFERENCE = 300
 THEIR_BATCH = 50

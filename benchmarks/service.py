@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import torch
 
-from benchmarks.measure import Values, machine, number, spread
 from benchmarks.output import load_or_build_snapshot
+from pipeline.benchmarks.measure import Values, machine, number, spread
 from pipeline.models.precision import default_device
 from pipeline.service.model import NoiseModel
 

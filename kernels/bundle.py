@@ -29,7 +29,7 @@ from pipeline.config.schema import BUILT_IN
 from pipeline.core.errors import PainterError
 from pipeline.runs.provenance import git_revision
 from pipeline.system.image_writers import zip_entry
-from submission.kernel.settings import KernelSettings
+from submission.kernel.settings import BENCH, KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
 """What of a package is packed."""
@@ -105,9 +105,12 @@ def families_of(settings: KernelSettings) -> list[str]:
     """Return the modules with families from outside that a kernel needs.
 
     To train, that of the run's own family, if it does not come with painter; to generate from a
-    snapshot that is read there, or where that is not clear, all that are known here.
+    snapshot that is read there, or where that is not clear, all that are known here. To measure
+    a machine, none.
     """
     known = plugins.modules()
+    if settings.task == BENCH:
+        return []
     if settings.config is None:
         return known
     family = settings.training_config().family

@@ -17,7 +17,7 @@ from kernels.bundle import Kernel, as_notebook, build
 from pipeline.core.errors import KaggleError
 from pipeline.data.sources import COMPETITION
 from pipeline.system.storage import write_json, write_text
-from submission.kernel.settings import DATASET, KernelSettings
+from submission.kernel.settings import BENCH, DATASET, KernelSettings
 
 GPU = "NvidiaTeslaT4"
 CPU = "None"
@@ -144,7 +144,7 @@ def describe(plan: KernelPlan, owner: str) -> dict[str, Any]:
         "enable_internet": False,
         "machine_shape": plan.accelerator,
         "dataset_sources": plan.datasets,
-        "competition_sources": [COMPETITION],
+        "competition_sources": [] if plan.settings.task == BENCH else [COMPETITION],
         "kernel_sources": [],
         "model_sources": [],
         "keywords": [],

@@ -29,11 +29,13 @@ from pipeline.kaggle.errors import split_name
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
 from submission.kernel.seeds import with_first_seed
-from submission.kernel.settings import SHARED, KernelSettings, reserve_seconds
+from submission.kernel.settings import BENCH, SHARED, KernelSettings, reserve_seconds
 from submission.rules import MAXIMUM_IMAGES
 
 STARTUP_MINUTES = 5.0
 """Upper bound of the time that a kernel needs to start and to read the images."""
+BENCHMARK_MINUTES = 10.0
+"""Of a kernel that measures a machine; half of them are measured."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,27 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     )
 
 
+def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> KernelPlan:
+    """Return the plan of a kernel of `owner` that measures the machine it runs on.
+
+    Args:
+        owner: of the kernel.
+        run_path: the folder that its output will come into.
+        request: its minutes, accelerator, datasets and form count; all else is the training's.
+
+    Raises:
+        KaggleError: for minutes, an accelerator or a dataset's name that Kaggle does not take.
+    """
+    minutes = BENCHMARK_MINUTES if request.minutes is None else request.minutes
+    check_minutes(minutes)
+    for name in request.attach:
+        split_name(name, "dataset")
+    slug = slug_in(run_path, owner) or slug_of(run_path)
+    settings = KernelSettings(task=BENCH, minutes=minutes)
+    accelerator = accelerator_of(request.accelerator)
+    return KernelPlan(slug, settings, accelerator, request.attach, request.notebook)
+
+
 def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config:
     """Return a config with the seed that an earlier kernel of the same run began with.
 
@@ -137,17 +160,37 @@ def _kernel_minutes(
 def describe_plan(plan: KernelPlan, owner: str) -> str:
     """Return what a push would send, for `--dry-run`."""
     made = build(plan.settings)
+    measures = plan.settings.task == BENCH
     return "\n".join(
         [
             json.dumps(describe(plan, owner), indent=2),
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_timeout(plan)} s)",
-            *describe_minutes(plan),
-            *describe_translation(plan),
-            f"seeds     {describe_seeds(plan)}",
+            *(describe_benchmark(plan) if measures else describe_training(plan)),
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
         ]
     )
+
+
+def describe_training(plan: KernelPlan) -> list[str]:
+    """Return lines on what is trained, and for how long."""
+    return [
+        *describe_minutes(plan),
+        *describe_translation(plan),
+        f"seeds     {describe_seeds(plan)}",
+    ]
+
+
+def describe_benchmark(plan: KernelPlan) -> list[str]:
+    """Return lines on what is measured, and for how long."""
+    settings = plan.settings.benchmark_settings()
+    parts = ", ".join(f"{name} {settings.seconds(name):.0f} s" for name in settings.parts)
+    recipes = settings.recipes_on(plan.uses_gpu)
+    trained = ", ".join(f"{name} at batch {size}" for name, size in recipes.items())
+    return [
+        f"measures  {parts}; and the starts of their processes",
+        f"trains    {trained}, each {settings.rounds} times in turn with a plain loop",
+    ]
 
 
 def describe_translation(plan: KernelPlan) -> list[str]:

@@ -36,6 +36,7 @@ from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.seeds import with_kept_seed
+from submission.kernel.settings import BENCH, GENERATE, KernelSettings
 
 POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0
@@ -132,15 +133,15 @@ def work_digest(
 ) -> str:
     """Return a hash of what decides the output of a kernel.
 
-    For training that includes the code; generating from a snapshot is the same whatever the
-    version of painter.
+    For training and measuring that includes the code; generating from a snapshot is the same
+    whatever the version of painter.
     """
     hashes = [attachment.sha256 for attachment in attachments]
     decides = {
         "settings": plan.settings.to_dict(),
         "metadata": describe(plan, owner),
         "attached": hashes if len(hashes) > 1 else next(iter(hashes), None),
-        "code": bundle_hash if plan.settings.task == "train" else None,
+        "code": None if plan.settings.task == GENERATE else bundle_hash,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
@@ -305,14 +306,18 @@ def check_quota(client: KaggleClient, plan: KernelPlan) -> None:
     )
 
 
-def check_same_run(run: RunFolder, config: Config, continue_from: Path | None) -> None:
+def check_same_run(run: RunFolder, settings: KernelSettings, continue_from: Path | None) -> None:
     """Check that a kernel's output may come into a run folder.
 
     Raises:
-        RunError: if the folder holds a run that was trained here, or one of other settings.
+        RunError: if the folder holds a run that was trained here, or one of other settings; or
+            any, where the kernel trains none.
     """
     if not run.config.exists():
         return
+    if settings.task == BENCH:
+        raise RunError(f"{run.path} holds a run. Choose another --run for what a machine does.")
+    config = settings.training_config()
     check_same_settings(run, with_kept_seed(run, config))
     same = continue_from is not None and continue_from.resolve() == run.path.resolve()
     if not same and read_record(run.path) is None:

@@ -6,111 +6,30 @@ Builds a plan, calls the stage, prints.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.kernel_plans import kernel_options, make_plan, upscaler_options
 from pipeline.cli.options import (
     PathOption,
-    config_options,
-    domain_option,
     options,
     replace_confirmation,
     replace_option,
     run_option,
-    run_or_file,
-    run_seed_options,
     runs_folder_option,
 )
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import KaggleError, PainterError, RunError
 
 if TYPE_CHECKING:
-    from kernels.metadata import KernelPlan
     from kernels.push import Confirmation
     from kernels.record import KernelRecord
-    from kernels.upscalers import UpscalerOptions
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
     from submission.ledger import Ledger, Row
-
-kernel_options = [
-    *config_options,
-    click.option(
-        "--count",
-        type=int,
-        help="Images to generate [default: 7000, or one of each photo where there are so many].",
-    ),
-    *run_seed_options,
-    click.option(
-        "--image-seed",
-        type=click.IntRange(0, 2**63 - 1),
-        default=0,
-        show_default=True,
-        help="Which images are generated.",
-    ),
-    click.option(
-        "--source",
-        default="competition",
-        show_default=True,
-        help="competition, or dataset:OWNER/SLUG.",
-    ),
-    domain_option,
-    click.option(
-        "--photos",
-        metavar="SOURCE",
-        help="Where photos are, for a translator: competition, or dataset:OWNER/SLUG "
-        "[default: the --source].",
-    ),
-    click.option(
-        "--photo-domain", help="Folder of these to use [default: photo_jpg among several]."
-    ),
-    click.option(
-        "--gpus",
-        type=click.Choice(["seeds", "shared"]),
-        help="A seed on each GPU, and the best is kept; or all share each batch [default: seeds "
-        "for a translator that begins anew, else shared].",
-    ),
-    click.option(
-        "--minutes",
-        type=float,
-        help="The whole kernel's time, at most 290 [default: what the preset's minutes need].",
-    ),
-    click.option(
-        "--accelerator",
-        default="NvidiaTeslaT4",
-        show_default=True,
-        help="Kaggle's name, or a short one: t4, cpu.",
-    ),
-    click.option("--continue-from", type=PathOption, help="Run whose training is continued."),
-    click.option(
-        "--attach",
-        multiple=True,
-        metavar="OWNER/SLUG",
-        help="A dataset, such as one "
-        "with torch-fidelity's wheel and the Inception weights: the kernel then scores.",
-    ),
-    click.option(
-        "--generator",
-        "generator_path",
-        type=PathOption,
-        help="Run or snapshot whose images an upscaler learns to enlarge too.",
-    ),
-    click.option(
-        "--upscaler-preset",
-        metavar="NAME",
-        help="Train an upscaler after the generator, and for it.",
-    ),
-    click.option(
-        "--upscaler-minutes",
-        type=float,
-        help="Training time of that upscaler [default: its preset's].",
-    ),
-    click.option("--notebook", is_flag=True, help="As an .ipynb, to read and fork."),
-]
 
 
 @click.group()
@@ -131,7 +50,7 @@ def build(out: Path, **choices: Any) -> None:
     except PainterError as error:
         owner = "YOUR-USER-NAME"
         click.echo(f"Without credentials the id says {owner}. {error}", err=True)
-    plan = make_plan(owner, Path(choices["preset"]), choices)
+    plan = make_plan(owner, Path(choices["preset"] or choices["task"]), choices)
     made = write_kernel(plan, owner, out)
     source = out / code_file(plan)
     size = source.stat().st_size / 1000
@@ -146,7 +65,7 @@ def build(out: Path, **choices: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be pushed; send nothing.")
 @click.option("--wait", is_flag=True, help="Watch the kernel until it ends.")
 def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: Any) -> None:
-    """Push a kernel that trains, generates, scores and packs; Kaggle starts it."""
+    """Push a kernel that trains, generates, scores and packs, or measures; Kaggle starts it."""
     from kernels import push as pushing
     from kernels.planning import describe_plan
     from kernels.watch import require_complete
@@ -159,7 +78,7 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     plan = make_plan(client.user, run_path, choices, resumes=run_path)
     run = RunFolder(run_path)
     continue_from = choices["continue_from"]
-    pushing.check_same_run(run, plan.settings.training_config(), continue_from)
+    pushing.check_same_run(run, plan.settings, continue_from)
     if dry_run:
         click.echo(describe_plan(plan, client.user))
         return
@@ -350,43 +269,6 @@ def print_upscaler_hint(run: RunFolder) -> None:
                 "An upscaler makes no images, so there is none to submit. Give it to a generator: "
                 f"painter generate --run RUN --upscaler {quoted(run.path)}"
             )
-
-
-def make_plan(
-    owner: str, run_path: Path, choices: dict[str, Any], resumes: Path | None = None
-) -> KernelPlan:
-    """Turn the options of `kernel build` and `kernel push` into a plan.
-
-    Seeds that are not given are those of the run `resumes`, or of the one to continue from.
-    With --minutes the kernel trains as long as these allow; without, for the preset's minutes.
-    """
-    from kernels.planning import KernelRequest, plan_training
-    from pipeline.cli.settings import check_given_once, run_settings
-
-    chosen = {f.name: choices[f.name] for f in fields(KernelRequest) if f.name in choices}
-    request = KernelRequest(**chosen, upscalers=upscaler_options(**choices))
-    given = {name: choices[name] for name in ("holdout", "holdout_seed", "seed")}
-    resumed_from = (resumes, request.continue_from)
-    assignments = choices["assignments"]
-    config = run_settings(
-        choices["preset"], choices["config_file"], assignments, given, resumed_from
-    )
-    if request.minutes is not None:
-        check_given_once(["minutes"], assignments)
-    return plan_training(owner, run_path, config, request)
-
-
-def upscaler_options(
-    generator_path: Path | None = None,
-    upscaler_preset: str | None = None,
-    upscaler_minutes: float | None = None,
-    **_: Any,
-) -> UpscalerOptions:
-    """Return the options of `kernel build` and `kernel push` that are about upscalers."""
-    from kernels.upscalers import UpscalerOptions
-
-    generator = None if generator_path is None else run_or_file(generator_path)
-    return UpscalerOptions(generator, upscaler_preset, upscaler_minutes)
 
 
 def warn(line: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,9 @@ def generate(
         tqdm(total=count, desc="generate", unit="img") as bar,
         closing(map_in_order(encode, batches, usable_cores())) as encoded,
     ):
-        for files in encoded:
-            for file in files:
-                writer.add(f"{bar.n + 1}.jpg", file)
-                bar.update()
+        for number, file in enumerate(chain.from_iterable(encoded), 1):
+            writer.add(f"{number}.jpg", file)
+            bar.update()
 
 
 def encode_images(sampler: Sampler, output: OutputConfig, indices: Sequence[int]) -> list[bytes]:

@@ -25,6 +25,7 @@ from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.archive import package
+from submission.kernel.benchmark import measure
 from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
     attached_snapshot,
@@ -37,7 +38,7 @@ from submission.kernel.machine import choose_device, clean_up, isolated, log
 from submission.kernel.photos import with_photos
 from submission.kernel.scoring import score_if_possible
 from submission.kernel.seeds import seeds_to_train, train_seeds, with_kept_seed
-from submission.kernel.settings import TRAIN, UPSCALER, KernelSettings
+from submission.kernel.settings import BENCH, TRAIN, UPSCALER, KernelSettings
 from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank
 
 
@@ -65,7 +66,9 @@ def run(
             chosen = KernelSettings.from_dict(settings)
             deadline = began + chosen.minutes * 60
             job = Job(chosen, Path(inputs), folder, Path(scratch), choose_device(), deadline)
-            if chosen.task == TRAIN:
+            if chosen.task == BENCH:
+                measure(chosen.benchmark_settings(), job.inputs, folder.path, deadline)
+            elif chosen.task == TRAIN:
                 train_and_generate(job)
             else:
                 generate_only(job)

@@ -64,7 +64,8 @@ def check_gpu_supported(name: str, capability: tuple[int, int], architectures: l
 def isolated(scratch: Path) -> Iterator[None]:
     """Keep caches out of the output, and TensorBoard out of the process."""
     cache, curves = "PAINTER_CACHE", "torch.utils.tensorboard"
-    earlier_cache, earlier_curves = os.environ.get(cache), sys.modules.get(curves)
+    earlier_cache = os.environ.get(cache)
+    earlier_curves = {name: sys.modules[name] for name in [curves] if name in sys.modules}
     os.environ[cache] = str(scratch / "cache")
     # Kaggle's image has TensorBoard, which loads TensorFlow and would write beside the run.
     sys.modules[curves] = None  # type: ignore[assignment]  # Python's own mark: cannot be imported
@@ -74,8 +75,7 @@ def isolated(scratch: Path) -> Iterator[None]:
         del os.environ[cache], sys.modules[curves]
         if earlier_cache is not None:
             os.environ[cache] = earlier_cache
-        if earlier_curves is not None:
-            sys.modules[curves] = earlier_curves
+        sys.modules.update(earlier_curves)
 
 
 def clean_up(folder: RunFolder) -> None:

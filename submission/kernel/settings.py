@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pipeline.benchmarks.settings import BenchmarkSettings
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user
@@ -20,7 +21,9 @@ from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES
 
 TRAIN = "train"
 GENERATE = "generate"
+BENCH = "bench"
 DATASET = "dataset:"
+TASKS = (TRAIN, GENERATE, BENCH)
 SEEDS, SHARED = "seeds", "shared"
 """How several GPUs train: a seed each, or all of them share each batch."""
 UPSCALER = "upscaler"
@@ -39,7 +42,8 @@ class KernelSettings:
     """What one kernel is to do: the SETTINGS at the top of its file."""
 
     task: str
-    """`train` (and generate, score, package), or `generate` from an attached snapshot."""
+    """`train` (and generate, score, package), `generate` from an attached snapshot, or `bench`:
+    measure the machine."""
     config: dict[str, Any] | None = None
     """Sections of the run's config, for `train`."""
     output: dict[str, Any] | None = None
@@ -77,11 +81,14 @@ class KernelSettings:
     """Training minutes of that upscaler."""
     attached_upscaler: str | None = None
     """Dataset OWNER/SLUG with the earlier run of that upscaler to resume."""
+    benchmark: dict[str, Any] | None = None
+    """What `bench` measures, as `BenchmarkSettings.from_dict` takes it; None: all. Its minutes are
+    half of the kernel's, if it does not say otherwise."""
 
     def __post_init__(self) -> None:
         """Check all that can be known before hours of training."""
         _check_types(self)
-        _require(self.task in (TRAIN, GENERATE), "task", self.task, f"{TRAIN!r} or {GENERATE!r}")
+        _require(self.task in TASKS, "task", self.task, " or ".join(map(repr, TASKS)))
         for name, source in (("source", self.source), ("photos", self.photos)):
             expected = f"'competition' or '{DATASET}OWNER/SLUG'"
             fits = source is None or _is_source(source)
@@ -100,6 +107,12 @@ class KernelSettings:
 
     def _check_task(self) -> None:
         """Check what goes with the task, and that the images will have the right size."""
+        if self.task == BENCH:
+            self._check_benchmark()
+            return
+        _require(
+            self.benchmark is None, "benchmark", self.benchmark, f"None but with task {BENCH!r}"
+        )
         if self.task == TRAIN:
             _require(self.output is None, "output", self.output, "None: it stands in config")
             config = self.training_config()
@@ -116,6 +129,21 @@ class KernelSettings:
         expected, wanted = self.expected_photos, list(EXPECTED_OF_PHOTOS)
         fits = expected is None or set(expected) == set(wanted)
         _require(fits, "expected_photos", expected, f"None, or {', '.join(wanted)}")
+
+    def _check_benchmark(self) -> None:
+        """Check that nothing is given that has no effect, and what is to be measured."""
+        for name in _NO_BENCHMARK:
+            value = getattr(self, name)
+            _require(value is None, name, value, f"None with task {BENCH!r}")
+        self.benchmark_settings()
+
+    def benchmark_settings(self) -> BenchmarkSettings:
+        """Return what task `bench` measures.
+
+        Raises:
+            ConfigError: for an unknown key, a wrong type, or a value out of range.
+        """
+        return BenchmarkSettings.from_dict({"minutes": self.minutes / 2, **(self.benchmark or {})})
 
     def _check_upscaler(self, config: Config) -> None:
         """Check what goes with an upscaler, alone or after its generator."""
@@ -198,6 +226,8 @@ class KernelSettings:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as the kernel's file holds them; of later keys only what is set."""
         values = asdict(self)
+        if self.task == BENCH:
+            return {name: values[name] for name in ("task", "minutes", "benchmark")}
         return {n: v for n, v in values.items() if v is not None or n not in _LATER_KEYS}
 
     @staticmethod
@@ -234,10 +264,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "upscaler": (dict, type(None)),
     "upscaler_minutes": (int, float, type(None)),
     "attached_upscaler": (str, type(None)),
+    "benchmark": (dict, type(None)),
 }
 _UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
-_LATER_KEYS = (*_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus")
+_LATER_KEYS = (*_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus", "benchmark")
 """Settings that version 0.1.0 did not have."""
+_NO_BENCHMARK = (
+    "config", "output", "domain", "train_minutes", "attached", *_UPSCALER_KEYS, "photos",
+    "photo_domain", "expected_photos", "gpus",
+)  # fmt: skip
+"""Settings that mean nothing to task `bench`."""
 
 
 def _check_types(settings: KernelSettings) -> None:

@@ -7,11 +7,21 @@ import safetensors.torch
 import torch
 
 from benchmarks import compare, output, service
-from benchmarks.measure import alternating, machine, ratios, table
+from pipeline.benchmarks.generating import (
+    BASELINE,
+    ENCODER,
+    GENERATOR,
+    PAINTER,
+    painters_zip,
+    plain_check,
+    plain_zip,
+)
+from pipeline.benchmarks.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.service.inference import InferenceService
+from submission.kernel.benchmark import check_zip
 from tests.support.factories import CPU
 from tests.support.service_helpers import serving, tiny_model
 
@@ -63,7 +73,7 @@ def test_generating_and_checking_are_measured(
     output.compare_generating(snapshot, 6, 2, tmp_path)
     output.compare_checking(snapshot, 6, 2, tmp_path)
     rows = {row[0]: row for row in cells(capsys.readouterr().out)}
-    programs = (output.BASELINE, output.PAINTER, output.GENERATOR, output.ENCODER)
+    programs = (BASELINE, PAINTER, GENERATOR, ENCODER)
     assert all(rows[name][3] == "2" for name in programs)
     assert any(name.startswith("painter over plain loop") for name in rows)
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
@@ -72,11 +82,11 @@ def test_generating_and_checking_are_measured(
 def test_both_sides_make_as_many_images_of_the_same_form(
     tmp_path: Path, snapshot: Snapshot
 ) -> None:
-    output.painters_zip(snapshot, 5, tmp_path / "a.zip")
-    output.plain_zip(snapshot, 5, tmp_path / "b.zip")
+    painters_zip(snapshot, 5, tmp_path / "a.zip")
+    plain_zip(snapshot, 5, tmp_path / "b.zip")
     for name in ("a.zip", "b.zip"):
-        output.check_zip(tmp_path / name)
-        output.plain_check(tmp_path / name)
+        check_zip(tmp_path / name)
+        plain_check(tmp_path / name)
 
 
 def test_both_ways_of_serving_are_measured() -> None:

@@ -19,6 +19,7 @@ import torch_fidelity
 
 from kernels import bundle
 from kernels.bundle import MAX_SCRIPT_SIZE, Kernel, as_notebook, build, literal, pack
+from pipeline.benchmarks.scoring import write_random_inception
 from pipeline.config import apply_settings, resolve
 from pipeline.core.errors import PainterError
 from pipeline.runs.files import read_json
@@ -32,7 +33,7 @@ from tests.support.helpers import fill
 from tests.support.helpers import pack as pack_zip
 from tests.support.kernel_sandbox import code_of, run_script, start_script
 from tests.support.module_graph import ROOT
-from tests.support.scoring_helpers import batch, write_random_inception
+from tests.support.scoring_helpers import batch
 
 PACKED = ("pipeline", "submission")
 TINY = factories.TINY | {

@@ -19,6 +19,7 @@ from torch_fidelity.metric_fid import (
     fid_statistics_to_metric,
 )
 
+from pipeline.benchmarks.scoring import write_random_inception
 from pipeline.core.errors import ScoringError
 from pipeline.data.images import open_images
 from pipeline.scoring import extractors
@@ -39,7 +40,6 @@ from tests.support.scoring_helpers import (
     patches,
     png,
     write_folder,
-    write_random_inception,
 )
 
 # As a share of the largest feature. The order of summation depends on the memory layout and the

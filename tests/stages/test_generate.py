@@ -5,12 +5,14 @@ import signal
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from pipeline.config import Config, OutputConfig, apply_settings
 from pipeline.core.errors import ConfigError, DataError
@@ -44,6 +46,14 @@ def read_zip(path: Path) -> dict[str, bytes]:
 
 def in_float32() -> Config:
     return apply_settings(TINY, {"precision": "float32"})
+
+
+def test_images_are_numbered_without_a_progress_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "tqdm", partial(tqdm, disable=True))  # as TQDM_DISABLE=1 does
+    generate(sampler(), 3, tmp_path / "images.zip", TINY.output, batch_size=2)
+    assert list(read_zip(tmp_path / "images.zip")) == ["1.jpg", "2.jpg", "3.jpg"]
 
 
 @pytest.mark.parametrize("config", [TINY, in_float32()], ids=["auto", "float32"])

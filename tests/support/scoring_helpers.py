@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from pipeline.scoring.extractors import Outputs
 
@@ -42,34 +40,6 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
 def batch(*seeds: int) -> torch.Tensor:
     """Return `patches` as uint8 (N, 3, 64, 64)."""
     return torch.from_numpy(np.stack([patches(s) for s in seeds])).permute(0, 3, 1, 2)
-
-
-def write_random_inception(path: Path, images: torch.Tensor) -> Path:
-    """Write Inception weights drawn at random, in the released file's format.
-
-    Args:
-        path: where to.
-        images: uint8 (N, 3, H, W); each layer's statistics are theirs, so that no layer dies or
-            explodes.
-    """
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        torch.manual_seed(0)
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        network = FeatureExtractorInceptionV3("untrained", ["2048"], empty)
-        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.momentum = 1.0  # keep this one batch's statistics
-            nn.init.normal_(norm.weight, 1, 0.1)
-            nn.init.normal_(norm.bias, 0, 0.1)
-        network.train()
-        network(images)
-    torch.save(network.state_dict(), path)
-    return path
 
 
 class QuadrantMeans:
