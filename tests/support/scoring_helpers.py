@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.scoring.extractors import Outputs
+from pipeline.scoring.extractors import CPU_BATCH, Outputs
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -78,6 +78,7 @@ class QuadrantMeans:
     name = "quadrant-means"
     precision = "float32"
     replicas = 1
+    batch_size = CPU_BATCH
     comparable_with_leaderboard = False
 
     def __init__(self, identity: str = "quadrant-means:1") -> None:
