@@ -40,7 +40,7 @@ stands between that and the content."""
 _VERSION = 20
 """Of the format, 10 times: all that reading a stored file needs (APPNOTE.TXT 4.4.3)."""
 _UTF8_NAME = 1 << 11
-"""The one flag that such a file may have (APPNOTE.TXT 4.4.4); others say it is encrypted or worse."""
+"""The one flag that such a file may have (APPNOTE.TXT 4.4.4); others say how it is encrypted."""
 
 
 class RunningCheck:
@@ -69,7 +69,8 @@ class RunningCheck:
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:
+            # zipfile raises many kinds; the message keeps the reason.
             raise DataError(
                 f"{self._target} cannot be read back after it was written ({error}). "
                 "Look after the disk that it is on, and generate it again."
@@ -106,7 +107,9 @@ def _stored(content: mmap.mmap, entry: zipfile.ZipInfo) -> tuple[int, int] | Non
     """
     size, start = entry.file_size, entry.header_offset + _LOCAL_HEADER.size
     plain = entry.flag_bits & ~_UTF8_NAME == 0 and entry.extract_version <= _VERSION
-    if not plain or entry.compress_type != zipfile.ZIP_STORED or start > len(content):
+    if not plain or entry.compress_type != zipfile.ZIP_STORED:
+        return None
+    if entry.header_offset < 0 or start > len(content):
         return None
     signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(content, entry.header_offset)
     name = content[start : start + name_length]
