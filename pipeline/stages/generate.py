@@ -51,9 +51,7 @@ def generate(
     any_size: bool = False,
     check: FileCheck | None = None,
 ) -> None:
-    """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
-
-    All stages run at the same time, the check too: see `pipeline.stages.encoding`.
+    """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`; see `encoded_images`.
 
     Args:
         sampler: generates the images; called from several threads at the same time.
@@ -71,15 +69,11 @@ def generate(
     """
     check_count(count)
     check_disk_space(sampler, count, out, output, any_size)
-    batch_size = 1 if any_size else batch_size
-    helpers = 0 if any_size else None
+    batch_size, helpers = (1, 0) if any_size else (batch_size, None)
     find_fault, finish = (None, None) if check is None else (check.find_fault, check.finish)
     files = encoded_images(sampler, count, output, batch_size, find_fault, helpers)
-    with (
-        open_image_writer(out, finish) as writer,
-        tqdm(total=count, desc="generate", unit="img") as bar,
-        closing(files),
-    ):
+    progress = {"total": count, "desc": "generate", "unit": "img"}
+    with open_image_writer(out, finish) as writer, tqdm(**progress) as bar, closing(files):
         for file in files:
             name = f"{bar.n + 1}.jpg"
             if check is not None:
