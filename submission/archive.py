@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
 from tqdm import tqdm
 
 from pipeline.core.errors import DataError
-from pipeline.data.formats import open_header
 from pipeline.data.images import MAX_FILE_SIZE, check_not_single_image
 from pipeline.data.listing import list_files
 from pipeline.system.filesystem import is_clutter
 from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import map_in_order, usable_cores
-from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
+from pipeline.system.storage import file_sha256
+from submission.image_faults import image_fault
+from submission.rules import MAXIMUM_IMAGES, MINIMUM_IMAGES
 
 _EXAMPLES = 3
 _CHUNK = 32
@@ -64,8 +64,13 @@ def check_archive(path: Path) -> list[Violation]:
         DataError: if there is no such file or folder, or the file is not a zip.
     """
     with _opened(path) as files:
-        faults = [*_count_faults(len(files)), *_name_faults(files)]
+        faults = [*count_faults(len(files)), *name_faults([file.name for file in files])]
         faults += list(_image_faults(files))
+    return violations_of(faults)
+
+
+def violations_of(faults: Iterable[tuple[str, str]]) -> list[Violation]:
+    """Return each kind of fault once, from pairs of kind and file name; "" names no file."""
     kinds: dict[str, list[str]] = {}
     for kind, example in faults:
         kinds.setdefault(kind, []).append(example)
@@ -75,15 +80,22 @@ def check_archive(path: Path) -> list[Violation]:
     ]
 
 
-def package(source: Path, target: Path) -> int:
+def package(source: Path, target: Path, has_passed: Callable[[str], bool] | None = None) -> int:
     """Check every image of a zip and write it in the submission's form; return the count.
 
     `source` may be `target`. Nothing is written unless every image passes.
 
+    Args:
+        source: a zip.
+        target: of the zip to write.
+        has_passed: tells of a sha256 whether the very zip has passed the check already; its
+            images are not decoded again then.
+
     Raises:
         DataError: listing each kind of violation.
     """
-    check_no_violations(source, check_archive(source))
+    if has_passed is None or not (source.is_file() and has_passed(file_sha256(source))):
+        check_no_violations(source, check_archive(source))
     with _open(source) as archive, ZipImageWriter(target) as writer:
         entries = sorted(_files(archive), key=lambda e: (len(e.filename), e.filename))
         for entry in tqdm(entries, desc="package", unit="img"):
@@ -150,13 +162,15 @@ def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return [e for e in archive.infolist() if not e.filename.endswith("/")]
 
 
-def _count_faults(count: int) -> Iterator[tuple[str, str]]:
+def count_faults(count: int) -> Iterator[tuple[str, str]]:
+    """Yield the fault of a number of files that no submission may have."""
     if not MINIMUM_IMAGES <= count <= MAXIMUM_IMAGES:
         yield f"number of files is {count:,}, not {MINIMUM_IMAGES:,} to {MAXIMUM_IMAGES:,}", ""
 
 
-def _name_faults(files: list[_File]) -> Iterator[tuple[str, str]]:
-    for name, times in Counter(file.name for file in files).items():
+def name_faults(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the faults of the files' names."""
+    for name, times in Counter(names).items():
         if times > 1:
             yield "name stands more than once", name
         if "/" in name or "\\" in name:
@@ -169,7 +183,7 @@ def _image_faults(files: list[_File]) -> Iterator[tuple[str, str]]:
     """Yield the fault of each image, reading and decoding in threads."""
 
     def faults_of(chunk: list[_File]) -> list[str | None]:
-        return [_image_fault(_read(file)) for file in chunk]
+        return [image_fault(_read(file)) for file in chunk]
 
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     with (
@@ -190,30 +204,3 @@ def _read(file: _File) -> bytes | None:
         return file.read()
     except Exception:
         return None
-
-
-def _image_fault(content: bytes | None) -> str | None:
-    """Return what is wrong with one file, or None."""
-    if content is None:
-        return "damaged, encrypted or far too large in the zip"
-    try:
-        image = open_header(content)
-        size, mode = image.size, image.mode
-        # All of the file is read, but an eighth of the pixels made: damage lies in the former.
-        image.draft(mode, (1, 1))
-        image.load()
-    except DataError:  # of too many pixels
-        return "not 256x256 pixels"
-    except Exception:
-        return "not a whole image"
-    return _form_fault(image, size, mode)
-
-
-def _form_fault(image: Image.Image, size: tuple[int, int], mode: str) -> str | None:
-    if image.format != "JPEG":
-        return f"{image.format}, not JPEG"
-    if size != IMAGE_SIZE:
-        return "not 256x256 pixels"
-    if mode != "RGB":
-        return f"colour mode {mode}, not RGB"
-    return None

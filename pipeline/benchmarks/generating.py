@@ -27,6 +27,7 @@ from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
 from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
+from pipeline.stages.encoding import FileCheck
 from pipeline.stages.generate import DEFAULT_BATCH, DEFAULT_COUNT, generate
 from pipeline.system.parallel import map_in_order, usable_cores
 
@@ -36,8 +37,8 @@ UNCHECKED = f"{PAINTER}, zip not checked"
 GENERATOR = "painter's generator alone"
 ENCODER = "painter's enlarging and JPEG alone"
 
-Check = Callable[[Path], object]
-"""Checks the images in a zip."""
+MakeCheck = Callable[[Path], FileCheck]
+"""Returns painter's check of a zip while it is written."""
 
 
 def untrained_snapshot(config: Config) -> Snapshot:
@@ -96,10 +97,12 @@ def plain_check(path: Path, side: int = 256) -> None:
 # --- Painter, and its halves
 
 
-def painters_zip(snapshot: Snapshot, count: int, target: Path) -> None:
+def painters_zip(
+    snapshot: Snapshot, count: int, target: Path, check: FileCheck | None = None
+) -> None:
     """Write a zip by painter."""
     sampler = make_sampler(snapshot, 0, all_devices())
-    generate(sampler, count, target, snapshot.config.output)
+    generate(sampler, count, target, snapshot.config.output, check=check)
 
 
 def in_batches(function: Callable[[range], object], count: int) -> None:
@@ -144,14 +147,14 @@ def small_pixels(snapshot: Snapshot) -> np.ndarray:
 
 
 def programs(
-    snapshot: Snapshot, folder: Path, check: Check, device: torch.device
+    snapshot: Snapshot, folder: Path, make_check: MakeCheck, device: torch.device
 ) -> dict[str, Callable[[int], None]]:
     """Return what is compared: each makes a number of images.
 
     Args:
         snapshot: with the generator; it is moved to the device.
         folder: for the zips.
-        check: painter's check of a zip.
+        make_check: returns painter's check of a zip.
         device: where the generator runs.
     """
     precision = Precision(choose_precision("auto", device), device)
@@ -160,8 +163,7 @@ def programs(
     ours, theirs = folder / "painter.zip", folder / "plain.zip"
 
     def painter(count: int) -> None:
-        painters_zip(snapshot, count, ours)
-        check(ours)
+        painters_zip(snapshot, count, ours, make_check(ours))
 
     def baseline(count: int) -> None:
         plain_zip(on_device, count, theirs)
@@ -179,7 +181,7 @@ def programs(
 def measure_generating(
     config: Config,
     folder: Path,
-    check: Check,
+    make_check: MakeCheck,
     budget: float,
     rounds: int,
     smallest: int = DEFAULT_BATCH,
@@ -189,13 +191,13 @@ def measure_generating(
     Args:
         config: of a generator that starts from noise.
         folder: for the zips.
-        check: painter's check of a zip.
+        make_check: returns painter's check of a zip.
         budget: seconds, but each program makes `smallest` images at least in each round.
         rounds: measurements of each program, in turn.
         smallest: number of images.
     """
     device = default_device()
-    work = programs(untrained_snapshot(config), folder, check, device)
+    work = programs(untrained_snapshot(config), folder, make_check, device)
     rates = rates_within(work, budget, rounds, smallest, DEFAULT_COUNT, device)
     output = config.output
     how = f"{output.output_size} pixels, {output.upscale}, JPEG {output.jpeg_quality}"

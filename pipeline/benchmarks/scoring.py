@@ -24,12 +24,14 @@ from pipeline.data.images import ImageSet
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.scoring.extractors import Extractor, Outputs, make_extractor
 from pipeline.scoring.fast import INCEPTION_SIZE, resize_like_tensorflow1
-from pipeline.scoring.features import BATCH_SIZE, extract
+from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
 
 FAST, EXACT = "painter", "painter --exact"
 STAND_IN = "torchvision's Inception v3 in place of torch-fidelity's"
 MOST_IMAGES = 5000
+SMALLEST = 64
+"""Images that are scored at least in a round."""
 FEATURES = 2048
 REFERENCE = 300
 """Rows of real images in the statistic, as many as there are paintings."""
@@ -72,6 +74,7 @@ class StandInInception:
     name = "inception v3, random"
     comparable_with_leaderboard = False
     replicas = 1
+    batch_size = SMALLEST
 
     def __init__(self, device: torch.device, precision: str) -> None:
         from torchvision.models import inception_v3
@@ -135,7 +138,7 @@ def measure_scoring(
     devices: Sequence[torch.device],
     budget: float,
     rounds: int,
-    smallest: int = BATCH_SIZE,
+    smallest: int = SMALLEST,
     rows: int = MOST_IMAGES,
 ) -> Comparison:
     """Return the speed of extracting features within a time, and the seconds of a FID from them.

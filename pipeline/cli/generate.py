@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.models.snapshot import Snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.photos import Photos
+    from submission.running_check import RunningCheck
 
 
 @click.command()
@@ -176,25 +177,46 @@ def write_images(
     from pipeline.stages.generate import generate, generate_for_run
 
     devices = all_devices()
+    keep_size = photos is not None and run is None and not is_sized(size, assignments)
+    check = check_of_submission(target, count, None if keep_size else output.output_size)
     if run is not None:
         generate_for_run(
-            run,
-            source,
-            loaded,
-            count,
-            seed,
-            output,
-            devices,
-            batch_size,
-            wanted_class,
-            None,
+            run, source, loaded, count, seed, output, devices, batch_size, wanted_class, check,
             photos,
-        )
+        )  # fmt: skip
+        remember_check(run, check)
         return
-    keep_size = photos is not None and not is_sized(size, assignments)
     images = None if photos is None else photos.images
     sampler = make_sampler(loaded, seed, devices, output, wanted_class, images, keep_size)
-    generate(sampler, count, target, output, at_a_time(batch_size, photos), keep_size)
+    generate(sampler, count, target, output, at_a_time(batch_size, photos), keep_size, check)
+
+
+def check_of_submission(target: Path, count: int, size: int | None) -> RunningCheck | None:
+    """Return what checks the images while they are made, if they could be submitted as a zip.
+
+    Args:
+        target: where the images go.
+        count: how many.
+        size: side of all images in pixels; None if each has its own.
+    """
+    from pipeline.system.image_writers import is_zip_name
+    from submission.archive import may_be_submitted
+    from submission.rules import IMAGE_SIZE
+    from submission.running_check import RunningCheck
+
+    if not is_zip_name(target) or not may_be_submitted(count) or (size, size) != IMAGE_SIZE:
+        return None
+    return RunningCheck(target)
+
+
+def remember_check(run: RunFolder, check: RunningCheck | None) -> None:
+    """Remember that the run's images have just passed the check, if there was one."""
+    from pipeline.stages.generate import read_generation_record
+    from submission.running_check import remember_passed
+
+    made = None if check is None else read_generation_record(run)
+    if made is not None:
+        remember_passed(made.images_sha256)
 
 
 def is_sized(size: int | None, assignments: tuple[str, ...]) -> bool:

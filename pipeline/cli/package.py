@@ -20,11 +20,12 @@ def package(run_path: Path) -> None:
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
     from submission.archive import package
+    from submission.running_check import has_passed
 
     run = RunFolder(run_path)
     run.require(run.images, "generate")
     check_writable(run.images)
-    count = package(run.images, run.images)
+    count = package(run.images, run.images, has_passed)
     click.echo(f"{run.images}: {count:,} images, ready to submit")
 
 

@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.models.ensemble import members
 from pipeline.models.precision import Precision
+from pipeline.system.device_copies import to_device
 
 _MAX_CHANNELS = 16
 """Up to here a transposed convolution gains from being written as an ordinary one."""
@@ -52,7 +53,7 @@ class FastGenerator(nn.Module):
         """Turn z (N, latent_size), on any device, into float32 images (N, 3, S, S) in [-1, 1]."""
         device = self._precision.device
         with self._precision.autocast():
-            images: torch.Tensor = self._network(z.to(device))
+            images: torch.Tensor = self._network(to_device(z, device))
         return images.float().clamp(-1, 1)
 
 

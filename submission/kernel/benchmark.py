@@ -32,7 +32,7 @@ from pipeline.benchmarks.generating import measure_generating
 from pipeline.benchmarks.machine import Machine
 from pipeline.benchmarks.programs import draw
 from pipeline.benchmarks.record import BenchmarkRecord, PartRecord
-from pipeline.benchmarks.scoring import measure_scoring
+from pipeline.benchmarks.scoring import SMALLEST, measure_scoring
 from pipeline.benchmarks.settings import CPU_RECIPES, BenchmarkSettings
 from pipeline.benchmarks.training import as_plain, measure_training
 from pipeline.benchmarks.worker import Caller, Worker
@@ -42,7 +42,6 @@ from pipeline.families.registry import takes_photos
 from pipeline.models.precision import all_devices, default_device
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.features import BATCH_SIZE
 from pipeline.stages.generate import DEFAULT_BATCH
 from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state
@@ -51,6 +50,7 @@ from submission.kernel.distributed import gpu_count, train_in_processes
 from submission.kernel.machine import isolated, log
 from submission.kernel.scoring import find_torch_fidelity
 from submission.kernel.training import TrainingRequest, train_rank
+from submission.running_check import RunningCheck
 
 MODULE = "submission.kernel.benchmark"
 SLACK = 2.0, 240.0
@@ -153,7 +153,7 @@ def generating(settings: dict[str, Any], inputs: str, drawn: str) -> dict[str, A
         found = measure_generating(
             from_noise(chosen),
             Path(folder),
-            check_zip,
+            running_check,
             chosen.seconds("generating"),
             chosen.rounds,
             min(DEFAULT_BATCH, chosen.images),
@@ -173,7 +173,7 @@ def scoring(settings: dict[str, Any], inputs: str, drawn: str) -> dict[str, Any]
             all_devices(),
             chosen.seconds("scoring"),
             chosen.rounds,
-            min(BATCH_SIZE, chosen.images),
+            min(SMALLEST, chosen.images),
         )
     return asdict(found)
 
@@ -211,8 +211,13 @@ def from_noise(settings: BenchmarkSettings) -> Config:
     raise AssertionError(CPU_RECIPES)
 
 
+def running_check(target: Path) -> RunningCheck:
+    """Return painter's check of a zip while it is written; any number of images is accepted."""
+    return RunningCheck(target, any_number=True)
+
+
 def check_zip(path: Path) -> None:
-    """Run painter's check of a zip; a small number of images is accepted here.
+    """Run painter's check of a finished zip; any number of images is accepted.
 
     Raises:
         ValueError: if anything else is wrong with it.

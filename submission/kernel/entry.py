@@ -24,7 +24,6 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
-from submission.archive import package
 from submission.kernel.benchmark import measure
 from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
@@ -40,6 +39,7 @@ from submission.kernel.scoring import score_if_possible
 from submission.kernel.seeds import seeds_to_train, train_seeds, with_kept_seed
 from submission.kernel.settings import BENCH, TRAIN, UPSCALER, KernelSettings
 from submission.kernel.training import TrainingRequest, earlier_seconds, train_rank
+from submission.running_check import RunningCheck
 
 
 def run(
@@ -214,10 +214,11 @@ def generate_only(job: Job) -> None:
 
 
 def generate_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) -> None:
-    """Generate images and put them in place once all of them have passed the check."""
+    """Generate images, check each meanwhile, and put them in place if all have passed."""
     count, seed, photos = job.count, job.settings.seed, job.photos
+    check = RunningCheck(job.run.images)
     generate_for_run(
-        job.run, path, snapshot, count, seed, output, job.devices, check=package, photos=photos
+        job.run, path, snapshot, count, seed, output, job.devices, check=check, photos=photos
     )
     megabytes = job.run.images.stat().st_size / 1e6
     log(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")

@@ -10,8 +10,8 @@ import torch
 
 from pipeline.core.errors import DataError
 from pipeline.data.images import open_images
-from pipeline.scoring.extractors import MultiDeviceExtractor, Outputs
-from pipeline.scoring.features import BATCH_SIZE, Features, cached_extract, extract
+from pipeline.scoring.extractors import CPU_BATCH, MultiDeviceExtractor, Outputs
+from pipeline.scoring.features import Features, cached_extract, extract
 from tests.support.factories import Hostile
 from tests.support.helpers import pack
 from tests.support.scoring_helpers import (
@@ -82,13 +82,13 @@ def test_images_of_mixed_sizes_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_many_images_go_through_in_batches_and_chunks(tmp_path: Path) -> None:
-    pixels = {f"{i:03}.png": noise(i, 8, 8) for i in range(64 + BATCH_SIZE + 1)}
+    pixels = {f"{i:03}.png": noise(i, 8, 8) for i in range(64 + CPU_BATCH + 1)}
     folder = write_folder(tmp_path / "a", {name: png(p) for name, p in pixels.items()})
     extractor = QuadrantMeans()
     found = extract(open_images(folder), extractor, "a")
     assert found.names == tuple(pixels)
     np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in pixels.values()])
-    assert max(shape[0] for shape in extractor.batches) == BATCH_SIZE
+    assert max(shape[0] for shape in extractor.batches) == CPU_BATCH
 
 
 class TakesTime(QuadrantMeans):
@@ -106,7 +106,7 @@ class TakesTime(QuadrantMeans):
 
 
 def test_several_devices_share_the_batches_and_rows_stay_in_order(tmp_path: Path) -> None:
-    pixels = {f"{i:03}.png": noise(i, 8, 8) for i in range(6 * BATCH_SIZE + 1)}
+    pixels = {f"{i:03}.png": noise(i, 8, 8) for i in range(6 * CPU_BATCH + 1)}
     folder = write_folder(tmp_path / "a", {name: png(p) for name, p in pixels.items()})
     devices = [TakesTime("slow"), TakesTime("fast")]
     found = extract(open_images(folder), MultiDeviceExtractor(devices), "a")

@@ -25,6 +25,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import generate as stage
+from pipeline.stages.encoding import thread_count
 from pipeline.stages.generate import generate, generate_for_run, read_generation_record
 from pipeline.system.parallel import PREFETCH, usable_cores
 from pipeline.system.storage import file_sha256
@@ -232,11 +233,11 @@ def test_images_in_flight_are_bounded_whatever_the_count(
             flights.append(indices[-1] + 1 - len(writer.names))
             return [np.zeros((8, 8, 3), np.uint8) for _ in indices]
 
-    monkeypatch.setattr(stage, "open_image_writer", lambda path: writer)
+    monkeypatch.setattr(stage, "open_image_writer", lambda *_: writer)
     generate(Counting(), 1000, tmp_path / "a.zip", TINY.output, batch_size=8)
     assert writer.names == [f"{n}.jpg" for n in range(1, 1001)]
     # One batch is with the writer while the others are made or wait.
-    assert max(flights) <= (usable_cores() + PREFETCH + 1) * 8
+    assert max(flights) <= (thread_count() + PREFETCH + 1) * 8
 
 
 def test_more_images_than_the_disk_has_room_for_are_refused_at_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.scoring.extractors import Outputs
+from pipeline.scoring.extractors import CPU_BATCH, Outputs
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -48,6 +48,7 @@ class QuadrantMeans:
     name = "quadrant-means"
     precision = "float32"
     replicas = 1
+    batch_size = CPU_BATCH
     comparable_with_leaderboard = False
 
     def __init__(self, identity: str = "quadrant-means:1") -> None:

@@ -19,6 +19,7 @@ from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import to_pixels
 from pipeline.models.snapshot import Snapshot
+from pipeline.system.device_copies import to_device
 
 CPU_BATCH, GPU_BATCH = 8, 32
 """Photos of 256 pixels that go through the network at once."""
@@ -69,7 +70,8 @@ class Translator:
 
     def _tensor(self, photos: np.ndarray) -> torch.Tensor:
         """Return photos, uint8 (N, H, W, 3), as float32 (N, 3, H, W) in [-1, 1]."""
-        return torch.from_numpy(photos).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = to_device(torch.from_numpy(photos), self._device)
+        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _translate(self, photo: np.ndarray) -> np.ndarray:
         tensor = self._tensor(np.array(photo[None]))  # a copy: some arrays cannot be written

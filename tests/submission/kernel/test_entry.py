@@ -21,7 +21,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import TrainingPlan, open_data
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from submission import archive
+from submission import archive, image_faults
 from submission.archive import check_archive
 from submission.kernel import entry as kernel_entry
 from submission.kernel import inputs as kernel_inputs
@@ -369,7 +369,7 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_no_zip(
 def test_images_that_break_the_rules_are_not_put_in_place(
     inputs: Path, working: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "IMAGE_SIZE", (128, 128))
+    monkeypatch.setattr(image_faults, "IMAGE_SIZE", (128, 128))
     with pytest.raises(DataError, match="not 256x256 pixels: 5"):
         train(inputs, working)
     assert not (working / "images.zip").exists()
