@@ -113,7 +113,7 @@ def one_step(
 ) -> Callable[[], Metrics]:
     """Return what takes the next step, as the training does."""
     settings = StepSettings.from_config(config)
-    take_step = step_function(config, precision.device)
+    take_step = step_function(config, precision.device, short=True)
     return lambda: take_step(state, batches(state.step + 1), precision, settings, SINGLE_PROCESS)
 
 

@@ -18,11 +18,24 @@ MAX_IN_FLIGHT = 2
 none, and few enough for clocks to be right."""
 
 
-def step_function(config: Config, device: torch.device) -> TakeStep:
-    """Return what takes the steps of one training: recorded ones on a GPU, unless switched off."""
-    if device.type == "cuda" and config.training.cuda_graphs:
-        return RecordedSteps(CudaGraphs(device))
-    return train_step
+SEARCH_MINUTES = 15
+"""Budget from which on cuDNN searches for its fastest algorithms: `paint256` gains 2 % by it, other
+recipes 5 %, and starts 14 seconds later (docs/LOG.md)."""
+
+
+def step_function(config: Config, device: torch.device, short: bool = False) -> TakeStep:
+    """Return what takes the steps of one training: recorded ones on a GPU, unless switched off.
+
+    Args:
+        config: of the training.
+        device: where it takes place.
+        short: whether it takes a few steps alone, whatever its budget.
+    """
+    if device.type != "cuda" or not config.training.cuda_graphs:
+        return train_step
+    minutes = config.budget.minutes
+    search = not short and (minutes is None or minutes >= SEARCH_MINUTES)
+    return RecordedSteps(CudaGraphs(device, search))
 
 
 class CudaGraphs:
@@ -31,9 +44,14 @@ class CudaGraphs:
     So they take memory as one does: no two run at once, and what outlasts a step lies elsewhere.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        """Record nothing yet."""
-        self._device = device
+    def __init__(self, device: torch.device, search: bool = False) -> None:
+        """Record nothing yet.
+
+        Args:
+            device: the GPU.
+            search: whether cuDNN tries its algorithms for each new shape, and keeps the fastest.
+        """
+        self._device, self._search = device, search
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._pool = torch.cuda.graph_pool_handle()
         self._running: deque[torch.cuda.Event] = deque()
@@ -46,7 +64,7 @@ class CudaGraphs:
         """
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), fastest_convolutions():
+        with torch.cuda.stream(self._stream), convolutions(self._search):
             result = work()
         current.wait_stream(self._stream)
         return result
@@ -62,7 +80,7 @@ class CudaGraphs:
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
         )
         try:
-            with recording, fastest_convolutions():
+            with recording, convolutions(self._search):
                 work()
         except Exception:
             self._renew_generator()
@@ -87,10 +105,10 @@ class CudaGraphs:
 
 
 @contextmanager
-def fastest_convolutions() -> Iterator[None]:
-    """Let cuDNN try its algorithms for each new shape, and keep the fastest."""
+def convolutions(search: bool) -> Iterator[None]:
+    """Let cuDNN search for the fastest algorithm of each new shape, or not."""
     cudnn, before = torch.backends.cudnn, torch.backends.cudnn.benchmark
-    cudnn.benchmark = True
+    cudnn.benchmark = search
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from pipeline.core.user_warnings import reset_warnings
 from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.cyclegan.objective import CycleConsistency
 from pipeline.families.family import Batch
-from pipeline.training import loop
+from pipeline.training import cuda_graphs, loop
 from pipeline.training.batches import Batches
 from pipeline.training.cuda_graphs import CudaGraphs, step_function
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
@@ -215,6 +215,18 @@ def test_only_a_gpu_records_and_only_if_it_is_to() -> None:
     config = tiny_config()
     assert step_function(config, CPU) is train_step
     assert step_function(tiny_config(cuda_graphs=False), torch.device("cuda")) is train_step
+
+
+def test_only_a_training_of_some_length_searches_for_algorithms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(cuda_graphs, "CudaGraphs", lambda _, search: asked.append(search))
+    device = torch.device("cuda")
+    for minutes in (None, 15.0, 14.0):
+        step_function(tiny_config(minutes=minutes, images=8), device)
+    step_function(tiny_config(minutes=None, images=8), device, short=True)
+    assert asked == [True, True, False, False]
 
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
