@@ -90,6 +90,25 @@ def test_images_that_depend_on_their_batch_are_found(
     assert "and on 2 devices" in found.name
 
 
+def test_trainings_are_compared_in_whole_float32(drawn: Path, config: Config) -> None:
+    allowed = []
+
+    def watched(*arguments: Any) -> Step:
+        step = plain_step(*arguments)
+
+        def watch() -> None:
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            step()
+
+        return watch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "replayed_step", watched)
+        check_replayed("monet64", config, drawn, CPU)
+    assert set(allowed) == {False}
+    assert torch.backends.cudnn.allow_tf32
+
+
 def half_steps(
     config: Config, state: TrainingState, batches: Batches, precision: Precision
 ) -> Step:
