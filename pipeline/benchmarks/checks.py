@@ -120,7 +120,7 @@ def check_replayed(name: str, config: Config, drawn: Path, device: torch.device)
     chosen, precision = small_run(config), Precision("float32", device)
     pixels = load_images(open_images(drawn), config.data.image_size).pixels
     weights = []
-    for make in (plain_step, replayed_step):
+    for make in (replayed_step, plain_step):
         photos = pixels if takes_photos(config) else None
         state, batches = set_up(chosen, pixels, precision, source_images=photos)
         step = make(chosen, state, batches, precision)
@@ -129,7 +129,8 @@ def check_replayed(name: str, config: Config, drawn: Path, device: torch.device)
         for _ in range(STEPS):
             step()
         weights.append(state.generator.state_dict())
-    return judge(title, apart(fresh_weights(chosen, device), *weights), device)
+    replayed, plain = weights
+    return judge(title, apart(fresh_weights(chosen, device), plain, replayed), device)
 
 
 def livened(config: Config) -> nn.Module:

@@ -58,7 +58,6 @@ def test_it_measures_and_checks_where_only_kaggles_libraries_are(tmp_path: Path)
     script = build(tiny()).script
     assert script.count(CALL) == 1
     done = run_script(script.replace(CALL, IN_ONE_PROCESS), tmp_path / "input", tmp_path / "out")
-    print(done.stdout)
     assert done.returncode == 0, done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"bench.json", "bench.md"}
     found = json.loads((tmp_path / "out" / "bench.json").read_text())
