@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.benchmarks.record import MARKDOWN
-from pipeline.benchmarks.settings import PARTS, BenchmarkSettings
+from pipeline.bench.record import MARKDOWN
+from pipeline.bench.settings import PARTS, BenchmarkSettings
 from submission.kernel.benchmark import measure
 
 

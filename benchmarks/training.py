@@ -14,10 +14,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from pipeline.benchmarks.machine import Machine
-from pipeline.benchmarks.programs import draw
-from pipeline.benchmarks.settings import RECIPES, BenchmarkSettings
-from pipeline.benchmarks.training import as_plain, measure_training, training_tables
+from pipeline.bench.machine import Machine
+from pipeline.bench.programs import draw
+from pipeline.bench.settings import RECIPES, BenchmarkSettings
+from pipeline.bench.training import as_plain, measure_training, training_tables
 from pipeline.config import load_preset
 from pipeline.models.precision import default_device
 
