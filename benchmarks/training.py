@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3 if gpu else 5)
     parser.add_argument("--preset", nargs="+", default=presets)
     parser.add_argument("--batch-size", type=int, help="by default the benchmark's")
-    parser.add_argument("--minutes", type=float, default=0.8 if gpu else 1.5, help="to measure for")
+    parser.add_argument("--minutes", type=float, default=0.7 if gpu else 1.5, help="to measure for")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
     arguments = parser.parse_args()
     recipes = {

@@ -164,6 +164,7 @@ class _Recipe:
         self._callers, self._config, self._budget = callers, config, budget
         self._batch, self._matrix_size = config.training.batch_size, matrix_size
         self._flops: dict[str, float] = {}
+        self._memory: dict[str, int] = {}
         self._began = time.monotonic()
 
     def _call(self, name: str, method: str, *arguments: Any) -> Any:
@@ -182,6 +183,7 @@ class _Recipe:
         self._began = time.monotonic()
         self._check_time()
         steps = self._warm_up(rounds, warm_up)
+        self._memory = {n: self._call(n, "memory") for n in self._callers}  # without large matrices
         # Before the rounds and after them: other programs of the machine slow either down.
         peaks = {n: self._call(n, "matrix_rate", self._matrix_size) for n in self._flops}
         rates = self._measure_rates(*steps)
@@ -224,7 +226,7 @@ class _Recipe:
     ) -> ProgramSpeed:
         """Return what one program did, with what is asked of it once the rounds are over."""
         step = 1e3 * self._batch / statistics.median(rates[name])
-        memory = self._call(name, "memory")
+        memory = self._memory[name]
         if name == BASELINE:
             return ProgramSpeed(name, "float32", rates[name], memory, step_ms=step)
         work: dict[str, float] = {}
