@@ -34,7 +34,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service scale agreement controls compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service bench-machine scale agreement controls compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -131,6 +131,9 @@ bench-score: $(VENV)/.ready  ## from IMAGES JPEG files to a FID, beside other pr
 
 bench-service: $(VENV)/.ready  ## images a second over HTTP at 1, 8 and 32 clients, and the memory
 	$(VENV)/bin/python -m benchmarks.service $(ARGS)
+
+bench-machine: $(VENV)/.ready  ## what a kernel of task bench measures, here: runs/bench/bench.md and bench.json
+	$(VENV)/bin/python -m benchmarks.machine $(ARGS)
 
 scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
 	$(VENV)/bin/python -m benchmarks.scale $(ARGS)

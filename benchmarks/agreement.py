@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from benchmarks.scoring import draw, scipy_distance
-from pipeline.benchmarks.scoring import write_random_inception
+from pipeline.bench.scoring import write_random_inception
 from pipeline.data.images import ImageSet, open_images
 from pipeline.models.precision import default_device
 from pipeline.scoring import metrics

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.benchmarks.measure import machine
+from pipeline.bench.measure import machine
 from pipeline.config import DataConfig, OutputConfig
 from pipeline.core.randomness import stream
 from pipeline.data.decoding import resize_and_crop

@@ -9,15 +9,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.benchmarks.record import MARKDOWN
-from pipeline.benchmarks.settings import PARTS, BenchmarkSettings
+from pipeline.bench.record import MARKDOWN
+from pipeline.bench.settings import PARTS, BenchmarkSettings
 from submission.kernel.benchmark import measure
 
 
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder to write to")
     parser.add_argument("--minutes", type=float, default=4.0, help="to measure for")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)

@@ -1,6 +1,6 @@
 """Speed from noise to a checked zip, against plain loops: `make bench-generate bench-package`.
 
-generate: the baseline is that of `pipeline.benchmarks.generating`. Also each half of painter's work
+generate: the baseline is that of `pipeline.bench.generating`. Also each half of painter's work
 alone, and the memory for twice as many images.
 
 package: the check of a zip, against unpacking it and opening each file.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.benchmarks.generating import (
+from pipeline.bench.generating import (
     PAINTER,
     painters_zip,
     plain_check,
@@ -27,7 +27,7 @@ from pipeline.benchmarks.generating import (
     ratio_table,
     untrained_snapshot,
 )
-from pipeline.benchmarks.measure import alternating, machine, ratios, seconds, table
+from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
 from pipeline.models.precision import choose_precision, default_device
 from pipeline.models.snapshot import Snapshot

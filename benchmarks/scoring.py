@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.benchmarks.measure import alternating, machine, ratios, seconds, table
-from pipeline.benchmarks.scoring import write_random_inception
+from pipeline.bench.measure import alternating, machine, ratios, seconds, table
+from pipeline.bench.scoring import write_random_inception
 from pipeline.data.images import open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.models.precision import default_device

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.output import load_or_build_snapshot
-from pipeline.benchmarks.measure import Values, machine, number, spread
+from pipeline.bench.measure import Values, machine, number, spread
 from pipeline.models.precision import default_device
 from pipeline.service.model import NoiseModel
 

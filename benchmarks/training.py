@@ -14,10 +14,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from pipeline.benchmarks.machine import Machine
-from pipeline.benchmarks.programs import draw
-from pipeline.benchmarks.settings import RECIPES, BenchmarkSettings
-from pipeline.benchmarks.training import as_plain, measure_training, training_tables
+from pipeline.bench.machine import Machine
+from pipeline.bench.programs import draw
+from pipeline.bench.settings import RECIPES, BenchmarkSettings
+from pipeline.bench.training import as_plain, measure_training, training_tables
 from pipeline.config import load_preset
 from pipeline.models.precision import default_device
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3 if gpu else 5)
     parser.add_argument("--preset", nargs="+", default=presets)
     parser.add_argument("--batch-size", type=int, help="by default the benchmark's")
-    parser.add_argument("--minutes", type=float, default=0.8 if gpu else 1.5, help="to measure for")
+    parser.add_argument("--minutes", type=float, default=0.7 if gpu else 1.5, help="to measure for")
     parser.add_argument("--out", type=Path, help="JSON file for the numbers")
     arguments = parser.parse_args()
     recipes = {

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.benchmarks.measure import alternating, machine, ratios, seconds, table
-from pipeline.benchmarks.programs import draw
+from pipeline.bench.measure import alternating, machine, ratios, seconds, table
+from pipeline.bench.programs import draw
 from pipeline.config import load_preset
 from pipeline.data.photos import open_photos
 from pipeline.families.registry import build_generator, make_sampler

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmarks.checks import (
+from pipeline.bench.checks import (
     CheckResult,
     apart,
     check_images,
@@ -27,15 +27,16 @@ from pipeline.benchmarks.checks import (
     judge,
     run_checks,
     small_run,
+    thin,
 )
-from pipeline.benchmarks.generating import measure_generating
-from pipeline.benchmarks.machine import Machine
-from pipeline.benchmarks.programs import draw
-from pipeline.benchmarks.record import BenchmarkRecord, PartRecord
-from pipeline.benchmarks.scoring import SMALLEST, measure_scoring
-from pipeline.benchmarks.settings import CPU_RECIPES, BenchmarkSettings
-from pipeline.benchmarks.training import as_plain, measure_training
-from pipeline.benchmarks.worker import Caller, Worker
+from pipeline.bench.generating import measure_generating
+from pipeline.bench.machine import Machine
+from pipeline.bench.programs import draw
+from pipeline.bench.record import BenchmarkRecord, PartRecord
+from pipeline.bench.scoring import SMALLEST, measure_scoring
+from pipeline.bench.settings import CPU_RECIPES, BenchmarkSettings
+from pipeline.bench.training import as_plain, measure_training
+from pipeline.bench.worker import Caller, Worker
 from pipeline.config import Config
 from pipeline.core.errors import ScoringError, WorkFailed
 from pipeline.families.registry import takes_photos
@@ -114,8 +115,8 @@ def _part(
             caller.close()
     except WorkFailed as failure:
         error = str(failure)
-        if name == "training" and so_far(drawn).exists():
-            result = read_json(so_far(drawn))["recipes"]
+        if so_far(name, drawn).exists():
+            result = read_json(so_far(name, drawn))["known"]
     part = PartRecord(round(time.monotonic() - began, 1), result, error)
     log(f"{name}: {part.seconds:.0f} s, {'done' if error is None else error}")
     return part
@@ -135,14 +136,19 @@ def training(settings: dict[str, Any], inputs: str, drawn: str) -> list[dict[str
         chosen.seconds("training"),
         chosen.rounds,
         chosen.matrix_size,
-        note=lambda known: write_json(so_far(drawn), {"recipes": list(map(as_plain, known))}),
+        note=lambda known: note("training", drawn, map(as_plain, known)),
     )
     return [as_plain(recipe) for recipe in found]
 
 
-def so_far(drawn: str | Path) -> Path:
-    """Return where the speed of each recipe is noted as soon as it is known."""
-    return Path(drawn).with_name("training.json")
+def note(part: str, drawn: str, known: Iterable[dict[str, Any]]) -> None:
+    """Note what a part has found so far."""
+    write_json(so_far(part, Path(drawn)), {"known": list(known)})
+
+
+def so_far(part: str, drawn: Path) -> Path:
+    """Return where a part notes what it has found so far."""
+    return drawn.with_name(f"{part}.json")
 
 
 def generating(settings: dict[str, Any], inputs: str, drawn: str) -> dict[str, Any]:
@@ -197,7 +203,8 @@ def checks(settings: dict[str, Any], inputs: str, drawn: str) -> list[dict[str, 
                 ),
                 ("images", lambda: check_images(config, all_devices())),
                 ("several GPUs", lambda: check_shared(config, images, scratch, gpu_count())),
-            ]
+            ],
+            lambda known: note("checks", drawn, map(asdict, known)),
         )
     return [asdict(one) for one in found]
 
@@ -239,7 +246,7 @@ def check_shared(config: Config, drawn: Path, scratch: Path, count: int) -> Chec
     name = "GPUs that share each batch compute what one does"
     if count < 2:
         return CheckResult(name, None, "one device")
-    chosen, requests = small_run(config), []
+    chosen, requests = small_run(thin(config)), []
     for run in ("alone", "shared"):
         (scratch / run).mkdir()
         requests.append(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pipeline.benchmarks.settings import BenchmarkSettings
+from pipeline.bench.settings import BenchmarkSettings
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from benchmarks import compare, output, service
-from pipeline.benchmarks.generating import (
+from pipeline.bench.generating import (
     BASELINE,
     ENCODER,
     GENERATOR,
@@ -16,7 +16,7 @@ from pipeline.benchmarks.generating import (
     plain_check,
     plain_zip,
 )
-from pipeline.benchmarks.measure import alternating, machine, ratios, table
+from pipeline.bench.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot

@@ -19,7 +19,7 @@ import torch_fidelity
 
 from kernels import bundle
 from kernels.bundle import MAX_SCRIPT_SIZE, Kernel, as_notebook, build, literal, pack
-from pipeline.benchmarks.scoring import write_random_inception
+from pipeline.bench.scoring import write_random_inception
 from pipeline.config import apply_settings, resolve
 from pipeline.core.errors import PainterError
 from pipeline.runs.files import read_json

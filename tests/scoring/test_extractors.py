@@ -19,7 +19,7 @@ from torch_fidelity.metric_fid import (
     fid_statistics_to_metric,
 )
 
-from pipeline.benchmarks.scoring import write_random_inception
+from pipeline.bench.scoring import write_random_inception
 from pipeline.core.errors import ScoringError
 from pipeline.data.images import open_images
 from pipeline.scoring import extractors

@@ -12,7 +12,7 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from pipeline.benchmarks.scoring import write_random_inception
+from pipeline.bench.scoring import write_random_inception
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.fast import FastInception, fold_efficientnet, resize_like_tensorflow1
 from pipeline.scoring.metrics import frechet_distance

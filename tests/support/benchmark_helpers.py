@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.benchmarks.worker import reply_to, resolve
+from pipeline.bench.worker import reply_to, resolve
 from pipeline.core.errors import WorkFailed
 
 TINY_BENCHMARK: dict[str, Any] = {

@@ -9,8 +9,8 @@ from kernels.bundle import build, families_of
 from kernels.metadata import CPU, describe
 from kernels.planning import KernelRequest, describe_plan, plan_benchmark
 from kernels.push import work_digest
-from pipeline.benchmarks.scoring import STAND_IN
-from pipeline.benchmarks.settings import PARTS, BenchmarkSettings
+from pipeline.bench.scoring import STAND_IN
+from pipeline.bench.settings import PARTS, BenchmarkSettings
 from pipeline.config import plugins
 from pipeline.core.errors import ConfigError, KaggleError
 from submission.kernel.settings import KernelSettings
@@ -27,7 +27,7 @@ CALL = "run(SETTINGS, INPUT, WORKING)"
 IN_ONE_PROCESS = f"""
 import json
 from functools import partial
-from pipeline.benchmarks import training, worker
+from pipeline.bench import training, worker
 
 class Here:
     def __init__(self, target):
@@ -58,7 +58,6 @@ def test_it_measures_and_checks_where_only_kaggles_libraries_are(tmp_path: Path)
     script = build(tiny()).script
     assert script.count(CALL) == 1
     done = run_script(script.replace(CALL, IN_ONE_PROCESS), tmp_path / "input", tmp_path / "out")
-    print(done.stdout)
     assert done.returncode == 0, done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"bench.json", "bench.md"}
     found = json.loads((tmp_path / "out" / "bench.json").read_text())

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.benchmarks import checks
-from pipeline.benchmarks.checks import (
+from pipeline.bench import checks
+from pipeline.bench.checks import (
     CheckResult,
     apart,
     check_images,
@@ -16,9 +16,9 @@ from pipeline.benchmarks.checks import (
     judge,
     run_checks,
 )
-from pipeline.benchmarks.programs import draw
-from pipeline.benchmarks.settings import BenchmarkSettings
-from pipeline.benchmarks.steps import Step, plain_step
+from pipeline.bench.programs import draw
+from pipeline.bench.settings import BenchmarkSettings
+from pipeline.bench.steps import Step, plain_step
 from pipeline.config import Config
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.models.precision import Precision, all_devices, default_device

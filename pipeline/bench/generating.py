@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.benchmarks.measure import Comparison, rates_within, ratios
+from pipeline.bench.measure import Comparison, rates_within, ratios
 from pipeline.config import Config
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.benchmarks.steps import plain_step, replayed_step
+from pipeline.bench.steps import plain_step, replayed_step
 from pipeline.config import Config, apply_settings
 from pipeline.data.images import content_hash, load_images, open_images
 from pipeline.families.registry import build_generator, make_sampler, takes_photos
@@ -35,6 +35,7 @@ from pipeline.training.state import TrainingState
 STEPS = 6
 """Of each compared training; even."""
 BATCH = 8
+CHANNELS = 16
 IMAGES = 64
 """That are compared."""
 BATCH_SIZES = (1, 7, 64)
@@ -80,7 +81,7 @@ def whole_float32() -> Iterator[None]:
 
 
 def small_run(config: Config, steps: int = STEPS) -> Config:
-    """Return a config that trains so many small steps in float32, and logs little."""
+    """Return a config that takes so many steps of a small batch in float32, and logs little."""
     return apply_settings(
         config,
         {
@@ -88,6 +89,13 @@ def small_run(config: Config, steps: int = STEPS) -> Config:
             "score_every": None, "sample_every": 10**6, "sample_count": 4,
         },
     )  # fmt: skip
+
+
+def thin(config: Config) -> Config:
+    """Return a config with few channels: what is the same does not depend on their number."""
+    values = config.values()
+    names = ("generator_channels", "discriminator_channels")
+    return apply_settings(config, {name: min(CHANNELS, values[name]) for name in names})
 
 
 def fresh_weights(config: Config, device: torch.device) -> Weights:
@@ -108,6 +116,7 @@ def check_resumed(config: Config, drawn: Path, scratch: Path, device: torch.devi
     images = open_images(drawn)
     data = TrainingData(str(drawn), None, len(images), content_hash(images))
     pixels = load_images(images, config.data.image_size).pixels
+    config = thin(config)
 
     def trained(name: str, *parts: int) -> Weights:
         for steps in parts:
@@ -136,7 +145,7 @@ def check_replayed(name: str, config: Config, drawn: Path, device: torch.device)
     chosen, precision = small_run(config), Precision("float32", device)
     pixels = load_images(open_images(drawn), config.data.image_size).pixels
     weights = []
-    for make in (plain_step, replayed_step):
+    for make in (replayed_step, plain_step):
         photos = pixels if takes_photos(config) else None
         state, batches = set_up(chosen, pixels, precision, source_images=photos)
         step = make(chosen, state, batches, precision)
@@ -145,7 +154,8 @@ def check_replayed(name: str, config: Config, drawn: Path, device: torch.device)
         for _ in range(STEPS):
             step()
         weights.append(state.generator.state_dict())
-    return judge(title, apart(fresh_weights(chosen, device), *weights), device)
+    replayed, plain = weights
+    return judge(title, apart(fresh_weights(chosen, device), plain, replayed), device)
 
 
 def livened(config: Config) -> nn.Module:
@@ -188,12 +198,21 @@ def check_images(config: Config, devices: Sequence[torch.device]) -> CheckResult
     )
 
 
-def run_checks(checks: Sequence[tuple[str, Callable[[], CheckResult]]]) -> list[CheckResult]:
-    """Run checks; one that raises anything does not hold, and says why."""
-    found = []
+def run_checks(
+    checks: Sequence[tuple[str, Callable[[], CheckResult]]],
+    note: Callable[[list[CheckResult]], object] = lambda known: None,
+) -> list[CheckResult]:
+    """Run checks; one that raises anything does not hold, and says why.
+
+    Args:
+        checks: each with a name for its failure.
+        note: called after each check with all that is known.
+    """
+    found: list[CheckResult] = []
     for name, check in checks:
         try:
             found.append(check())
         except Exception as error:  # whatever a machine that was never seen comes up with
             found.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
+        note(found)
     return found

@@ -8,7 +8,7 @@ import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]  # torch's stubs lack it
 from torch.profiler import ProfilerActivity, profile
 
-from pipeline.benchmarks.steps import Step
+from pipeline.bench.steps import Step
 
 LAUNCHES = (
     "cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemsetAsync",

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]  # torch's stubs lack it
 
-from pipeline.benchmarks import device_work, machine, measure
-from pipeline.benchmarks.device_work import DeviceWork, profile_steps
-from pipeline.benchmarks.machine import Machine, matrix_rate, processor_name
-from pipeline.benchmarks.measure import Comparison, rates_within
-from pipeline.benchmarks.worker import Worker
+from pipeline.bench import device_work, machine, measure
+from pipeline.bench.device_work import DeviceWork, profile_steps
+from pipeline.bench.machine import Machine, matrix_rate, processor_name
+from pipeline.bench.measure import Comparison, rates_within
+from pipeline.bench.worker import Worker
 from pipeline.core.errors import WorkFailed
 from tests.support.factories import CPU
 

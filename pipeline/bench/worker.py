@@ -1,6 +1,6 @@
 """Work in a process of its own: with its own settings of the C library, and a time limit.
 
-A `Worker` starts `python -m pipeline.benchmarks.worker TARGET`, which serves one object: each line
+A `Worker` starts `python -m pipeline.bench.worker TARGET`, which serves one object: each line
 on its standard input is a call, each line on its standard output a reply, both JSON. What fails
 there, or takes too long, ends nothing but that process.
 """
@@ -47,7 +47,7 @@ class Worker:
         path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
         self._target = target
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.benchmarks.worker", target],
+            [sys.executable, "-m", "pipeline.bench.worker", target],
             env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

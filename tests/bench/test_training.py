@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.benchmarks import training
-from pipeline.benchmarks.programs import BASELINE, TrainingProgram, draw
-from pipeline.benchmarks.settings import RECIPES, BenchmarkSettings
-from pipeline.benchmarks.training import (
+from pipeline.bench import training
+from pipeline.bench.programs import BASELINE, TrainingProgram, draw
+from pipeline.bench.settings import RECIPES, BenchmarkSettings
+from pipeline.bench.training import (
     PROGRAM,
     RecipeSpeed,
     as_plain,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.benchmarks.measure import seconds
+from pipeline.bench.measure import seconds
 from pipeline.models.precision import all_devices
 from pipeline.runs.provenance import device_name
 from pipeline.system.parallel import usable_cores

@@ -22,10 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
-from pipeline.benchmarks.device_work import profile_steps
-from pipeline.benchmarks.machine import matrix_rate
-from pipeline.benchmarks.measure import seconds
-from pipeline.benchmarks.steps import plain_step, usual_step
+from pipeline.bench.device_work import profile_steps
+from pipeline.bench.machine import matrix_rate
+from pipeline.bench.measure import seconds
+from pipeline.bench.steps import plain_step, usual_step
 from pipeline.config import Config
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import load_images, open_images

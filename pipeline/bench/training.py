@@ -12,16 +12,16 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline.benchmarks.measure import alternating, number, ratios, spread
-from pipeline.benchmarks.programs import BASELINE
-from pipeline.benchmarks.worker import Caller, Worker
+from pipeline.bench.measure import alternating, number, ratios, spread
+from pipeline.bench.programs import BASELINE
+from pipeline.bench.worker import Caller, Worker
 from pipeline.config import Config
 from pipeline.core.errors import WorkFailed
 from pipeline.families.registry import takes_photos
@@ -32,7 +32,7 @@ WARM_UP = {"cuda": 12, "cpu": 1}
 PROFILED_STEPS = 5
 MOST_STEPS = 500
 """In a measurement."""
-PROGRAM = "pipeline.benchmarks.programs:TrainingProgram"
+PROGRAM = "pipeline.bench.programs:TrainingProgram"
 LEAST_STEPS = 5
 """Of each program, those before the first round included: without time for them a recipe is left
 out."""
@@ -112,8 +112,7 @@ def measure_training(
         recipes: settings by the names of their presets.
         folder: of JPEG files to train on.
         device: that is measured.
-        budget: seconds for all, without the starts of their processes; a measurement takes a
-            step at least.
+        budget: seconds for all, without the starts; a measurement takes a step at least.
         rounds: measurements of each program, in turn.
         matrix_size: as `matrix_rate` takes it.
         start: begins a process; by default a `Worker`.
@@ -123,21 +122,26 @@ def measure_training(
     found: list[RecipeSpeed] = []
     callers: dict[str, Caller] = {}
     for preset, config in recipes.items():
-        unit = "pairs" if takes_photos(config) else "images"
-        about = (preset, config.training.batch_size, config.data.image_size, unit)
+        found.append(unmeasured(preset, config))
         try:
             callers = callers or {name: start() for name in names}
             recipe = _Recipe(callers, config, budget / len(recipes), matrix_size)
             programs = recipe.measure(folder, rounds, WARM_UP[device.type])
-            found.append(RecipeSpeed(*about, programs))
+            found[-1] = replace(found[-1], programs=programs)
         except WorkFailed as error:
-            found.append(RecipeSpeed(*about, error=str(error)))
+            found[-1] = replace(found[-1], error=str(error))
             close(callers)
         note(found)
         if device.type == "cpu":  # the memory of a process is the most that it ever took
             close(callers)
     close(callers)
     return found
+
+
+def unmeasured(preset: str, config: Config) -> RecipeSpeed:
+    """Return what is known of a recipe before it is measured."""
+    unit = "pairs" if takes_photos(config) else "images"
+    return RecipeSpeed(preset, config.training.batch_size, config.data.image_size, unit)
 
 
 def close(callers: dict[str, Caller]) -> None:
@@ -160,6 +164,7 @@ class _Recipe:
         self._callers, self._config, self._budget = callers, config, budget
         self._batch, self._matrix_size = config.training.batch_size, matrix_size
         self._flops: dict[str, float] = {}
+        self._memory: dict[str, int] = {}
         self._began = time.monotonic()
 
     def _call(self, name: str, method: str, *arguments: Any) -> Any:
@@ -177,8 +182,12 @@ class _Recipe:
             caller.call("start", *arguments, limit=START_LIMIT)
         self._began = time.monotonic()
         self._check_time()
-        rates = self._measure_rates(rounds, warm_up)
-        return tuple(self._speed(name, rates) for name in self._callers)
+        steps = self._warm_up(rounds, warm_up)
+        self._memory = {n: self._call(n, "memory") for n in self._callers}  # without large matrices
+        # Before the rounds and after them: other programs of the machine slow either down.
+        peaks = {n: self._call(n, "matrix_rate", self._matrix_size) for n in self._flops}
+        rates = self._measure_rates(*steps)
+        return tuple(self._speed(name, rates, peaks) for name in self._callers)
 
     def _check_time(self) -> None:
         """Raise WorkFailed if the steps that are needed at least take longer than there is time."""
@@ -192,7 +201,8 @@ class _Recipe:
         if needed * a_step > (left := self._left()):
             raise WorkFailed(f"a step takes {a_step:.2g} s here, and {needed} had {left:.0f} s")
 
-    def _measure_rates(self, rounds: int, warm_up: int) -> dict[str, list[float]]:
+    def _warm_up(self, rounds: int, warm_up: int) -> tuple[int, dict[str, int]]:
+        """Return how many rounds there is time for, and steps of each program in a round."""
         a_step = {}
         for name in self._callers:
             if name != BASELINE and name not in self._flops:
@@ -203,16 +213,20 @@ class _Recipe:
         rounds = max(1, min(rounds, int(left / sum(a_step.values()))))
         share = left / (rounds * len(a_step))
         steps = {n: max(1, min(MOST_STEPS, int(share / one))) for n, one in a_step.items()}
+        return rounds, steps
 
+    def _measure_rates(self, rounds: int, steps: Mapping[str, int]) -> dict[str, list[float]]:
         def rate(name: str) -> float:
             return float(steps[name] * self._batch / self._call(name, "seconds", steps[name]))
 
-        return alternating({name: partial(rate, name) for name in a_step}, rounds)
+        return alternating({name: partial(rate, name) for name in steps}, rounds)
 
-    def _speed(self, name: str, rates: Mapping[str, list[float]]) -> ProgramSpeed:
+    def _speed(
+        self, name: str, rates: Mapping[str, list[float]], peaks: Mapping[str, float]
+    ) -> ProgramSpeed:
         """Return what one program did, with what is asked of it once the rounds are over."""
         step = 1e3 * self._batch / statistics.median(rates[name])
-        memory = self._call(name, "memory")
+        memory = self._memory[name]
         if name == BASELINE:
             return ProgramSpeed(name, "float32", rates[name], memory, step_ms=step)
         work: dict[str, float] = {}
@@ -225,7 +239,7 @@ class _Recipe:
             memory=memory,
             over_baseline=ratios(rates, name, BASELINE),
             flops=self._flops[name] / self._batch,
-            matrix_rate=self._call(name, "matrix_rate", self._matrix_size),
+            matrix_rate=max(peaks[name], self._call(name, "matrix_rate", self._matrix_size)),
             kernel_ms=work.get("milliseconds"),
             kernels=work.get("kernels"),
             launches=work.get("launches"),

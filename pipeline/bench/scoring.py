@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.benchmarks.measure import Comparison, rates_within, seconds
+from pipeline.bench.measure import Comparison, rates_within, seconds
 from pipeline.data.images import ImageSet
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.scoring.extractors import Extractor, Outputs, make_extractor

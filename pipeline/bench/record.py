@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import __version__
-from pipeline.benchmarks.checks import CheckResult
-from pipeline.benchmarks.machine import Machine
-from pipeline.benchmarks.measure import Comparison
-from pipeline.benchmarks.settings import BenchmarkSettings
-from pipeline.benchmarks.training import from_plain, training_tables
+from pipeline.bench.checks import CheckResult
+from pipeline.bench.machine import Machine
+from pipeline.bench.measure import Comparison
+from pipeline.bench.settings import BenchmarkSettings
+from pipeline.bench.training import from_plain, training_tables
 from pipeline.core.records import FORMAT
 from pipeline.runs.provenance import bundled, git_revision
 from pipeline.system.storage import write_json, write_text

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.benchmarks import scoring
-from pipeline.benchmarks.record import JSON, MARKDOWN
-from pipeline.benchmarks.scoring import EXACT, FAST, StandInInception, measure_scoring, repeated
-from pipeline.benchmarks.settings import PARTS, BenchmarkSettings
-from pipeline.benchmarks.training import RecipeSpeed, as_plain
+from pipeline.bench import scoring
+from pipeline.bench.record import JSON, MARKDOWN
+from pipeline.bench.scoring import EXACT, FAST, StandInInception, measure_scoring, repeated
+from pipeline.bench.settings import PARTS, BenchmarkSettings
+from pipeline.bench.training import RecipeSpeed, as_plain
 from pipeline.core.errors import WorkFailed
 from pipeline.scoring.extractors import Extractor
 from submission.kernel import benchmark
@@ -95,8 +95,8 @@ def test_a_training_that_is_cut_off_leaves_what_it_had(
     start, _ = answers("training")
     had = RecipeSpeed("monet64", 64, 64, "images", error="too slow")
     known = tmp_path / "training.json"
-    known.write_text(json.dumps({"recipes": [as_plain(had)]}))
-    monkeypatch.setattr(benchmark, "so_far", lambda drawn: known)
+    known.write_text(json.dumps({"known": [as_plain(had)]}))
+    monkeypatch.setattr(benchmark, "so_far", lambda part, drawn: known)
     settings = BenchmarkSettings.from_dict(TINY_BENCHMARK | {"parts": ["training"]})
     shown = measure(settings, tmp_path, tmp_path, start=start).markdown()
     assert "`monet64`, batch 64 was not measured: too slow" in shown
