@@ -124,7 +124,7 @@ def herd(
     kernel: HerdingKernel,
     count: int,
     allowed: npt.NDArray[np.bool_] | None = None,
-    groups: npt.NDArray[np.intp] | None = None,
+    groups: Rows | None = None,
     quotas: Sequence[int] | None = None,
     on_choice: Callable[[], object] = lambda: None,
 ) -> Herded:
@@ -143,29 +143,49 @@ def herd(
     Raises:
         ScoringError: if there are not enough candidates.
     """
-    free = np.ones(kernel.size, bool) if allowed is None else allowed.copy()
-    left = None if quotas is None or groups is None else np.array(quotas)
-    _check_enough(free, count, groups, left)
-    if left is not None and groups is not None:
-        free &= left[groups] > 0
+    free = _Free(kernel.size, count, allowed, groups, quotas)
     rows = _RowCache(kernel)
     sums: FloatArray = np.zeros(kernel.size)
     chosen: Rows = np.empty(count, np.intp)
     own = 0.0  # the sum of the kernel over all pairs of what is chosen
     for step in range(count):
         merit = (sums + kernel.with_itself / 2) / (step + 1) - kernel.to_reference
-        merit[~free] = np.inf
+        merit[~free.mask] = np.inf
         best = int(merit.argmin())
         own += 2 * sums[best] + kernel.with_itself[best]
         sums += rows.of(best, merit)
-        chosen[step], free[best] = best, False
-        if left is not None and groups is not None:
-            left[groups[best]] -= 1
-            if not left[groups[best]]:
-                free[groups == groups[best]] = False
+        chosen[step] = best
+        free.take(best)
         on_choice()
     across = float(kernel.to_reference[chosen].mean())
     return Herded(chosen, max(0.0, own / count**2 - 2 * across + kernel.within_reference))
+
+
+class _Free:
+    """Which candidates may still be chosen."""
+
+    def __init__(
+        self,
+        size: int,
+        count: int,
+        allowed: npt.NDArray[np.bool_] | None,
+        groups: Rows | None,
+        quotas: Sequence[int] | None,
+    ) -> None:
+        """Begin with those that are allowed and of groups with a quota; see `herd`."""
+        self.mask = np.ones(size, bool) if allowed is None else allowed.copy()
+        self._groups = np.zeros(size, np.intp) if groups is None or quotas is None else groups
+        self._left = np.array([count] if groups is None or quotas is None else quotas)
+        _check_enough(self.mask, count, self._groups, self._left)
+        self.mask &= self._left[self._groups] > 0
+
+    def take(self, index: int) -> None:
+        """Note that a candidate is chosen."""
+        group = self._groups[index]
+        self.mask[index] = False
+        self._left[group] -= 1
+        if not self._left[group]:
+            self.mask[self._groups == group] = False
 
 
 class _RowCache:
@@ -234,18 +254,13 @@ def _check_layers(layers: Sequence[Layer]) -> None:
 
 
 def _check_enough(
-    free: npt.NDArray[np.bool_],
-    count: int,
-    groups: npt.NDArray[np.intp] | None,
-    quotas: npt.NDArray[np.intp] | None,
+    free: npt.NDArray[np.bool_], count: int, groups: Rows, quotas: npt.NDArray[np.int_]
 ) -> None:
     if count < 1 or free.sum() < count:
         raise ScoringError(
             f"{count:,} images are to be chosen from {int(free.sum()):,} that may be; take more "
             "candidates, or choose fewer."
         )
-    if quotas is None or groups is None:
-        return
     there = np.bincount(groups[free], minlength=len(quotas))
     if quotas.sum() != count or (there < quotas).any():
         raise ScoringError(

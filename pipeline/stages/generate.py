@@ -128,6 +128,9 @@ class GenerationRecord:
     wanted_class: str | None = None
     photos: dict[str, Any] | None = None
     """Of a translator: image i is that of photo i, then of their mirror images; `PhotosRecord`."""
+    choice: dict[str, Any] | None = None
+    """What choice.json says but for the indices, and its `sha256`: seed, output and snapshot are
+    those of the first of its sources."""
 
 
 def generate_for_run(
@@ -161,15 +164,28 @@ def generate_for_run(
         photos.check_count(count)
         images, batch_size = photos.images, min(batch_size, PHOTO_BATCH)
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
-    if check is None:
-        generate(sampler, count, run.images, output, batch_size)
-    else:
-        with tempfile.TemporaryDirectory(prefix="painter-") as scratch:
-            unchecked = Path(scratch, run.images.name)
-            generate(sampler, count, unchecked, output, batch_size)
-            check(unchecked, run.images)
+    generate_checked(sampler, count, run.images, output, batch_size, check)
     run.score.unlink(missing_ok=True)
+    run.choice.unlink(missing_ok=True)
     write_generation_record(run, path, count, seed, output, wanted_class, photos)
+
+
+def generate_checked(
+    sampler: Sampler,
+    count: int,
+    target: Path,
+    output: OutputConfig,
+    batch_size: int,
+    check: Callable[[Path, Path], object] | None,
+) -> None:
+    """Write images as `generate` does; with `check` by way of it, as `generate_for_run` says."""
+    if check is None:
+        generate(sampler, count, target, output, batch_size)
+        return
+    with tempfile.TemporaryDirectory(prefix="painter-") as scratch:
+        unchecked = Path(scratch, target.name)
+        generate(sampler, count, unchecked, output, batch_size)
+        check(unchecked, target)
 
 
 def write_generation_record(
@@ -180,14 +196,16 @@ def write_generation_record(
     output: OutputConfig,
     wanted_class: str | None = None,
     photos: Photos | None = None,
+    choice: dict[str, Any] | None = None,
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    record = asdict(GenerationRecord(*hashes, count, seed, asdict(output), wanted_class))
-    del record["photos"]
-    if photos is not None:
-        record["photos"] = asdict(photos.record)
-    write_json(run.generation_record, record)
+    recorded = None if photos is None else asdict(photos.record)
+    record = asdict(
+        GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, recorded, choice)
+    )
+    later = ("photos", "choice")
+    write_json(run.generation_record, {k: v for k, v in record.items() if v or k not in later})
 
 
 def read_generation_record(run: RunFolder) -> GenerationRecord | None:

@@ -77,6 +77,9 @@ class KernelSettings:
     """Training minutes of that upscaler."""
     attached_upscaler: str | None = None
     """Dataset OWNER/SLUG with the earlier run of that upscaler to resume."""
+    choice: str | None = None
+    """sha256 of the choice.json in `attached`, beside the snapshots of its sources: `generate`
+    makes the images that were chosen there."""
 
     def __post_init__(self) -> None:
         """Check all that can be known before hours of training."""
@@ -102,6 +105,7 @@ class KernelSettings:
         """Check what goes with the task, and that the images will have the right size."""
         if self.task == TRAIN:
             _require(self.output is None, "output", self.output, "None: it stands in config")
+            _require(self.choice is None, "choice", self.choice, "None with task 'train'")
             config = self.training_config()
             if makes_images(config):
                 check_output_size(config.output)
@@ -234,9 +238,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "upscaler": (dict, type(None)),
     "upscaler_minutes": (int, float, type(None)),
     "attached_upscaler": (str, type(None)),
+    "choice": (str, type(None)),
 }
 _UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
-_LATER_KEYS = (*_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus")
+_LATER_KEYS = (*_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus", "choice")
 """Settings that version 0.1.0 did not have."""
 
 

@@ -1,6 +1,5 @@
 """Both layers of a network come from one pass, and are told apart."""
 
-
 import numpy as np
 import pytest
 import torch
