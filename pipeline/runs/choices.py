@@ -88,7 +88,7 @@ def describe_choice(content: Mapping[str, Any]) -> str:
     reference = by["reference"]
     return (
         f"{chosen:,} chosen of {content['candidates']:,}{parts} by kernel herding to "
-        f"{reference['count']:,} images in {by['features']} ({' and '.join(by['layers'])} layer)"
+        f"{reference['count']:,} images in {by['features']} ({' and '.join(by['layers'])} layers)"
     )
 
 

@@ -74,7 +74,7 @@ class Inception:
     """
 
     name = "inception"
-    middle_name = "Mixed_5d"
+    MIDDLE = ("Mixed_5d", "Mixed_6c")
     replicas = 1
     width = 2048
 
@@ -107,7 +107,7 @@ class Inception:
             raise ScoringError(
                 f"{weights} holds no Inception weights in the released format ({reason})."
             ) from None
-        self.middle_block: nn.Module = network.get_submodule(self.middle_name)
+        self.middle = {name: network.get_submodule(name) for name in self.MIDDLE}
         reduced = choose_precision("auto", device)
         self.precision = EXACT if exact else f"fast-{reduced}"
         self.identity = f"{self.name}:{digest}:{self.precision}"
@@ -132,7 +132,7 @@ class EfficientNetLite0:
     """EfficientNet-Lite0 trained on ImageNet: not the leaderboard's network."""
 
     name = "efficientnet-lite0"
-    middle_name = "_blocks.4"
+    MIDDLE = ("_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10")
     replicas = 1
     width = 1280
     comparable_with_leaderboard = False
@@ -157,7 +157,7 @@ class EfficientNetLite0:
         network = EfficientNet.from_name(self.name)
         network.load_state_dict(read_tensors(content, "efficientnet-lite0's weights"))
         network = network.eval().requires_grad_(False)
-        self.middle_block: nn.Module = network.get_submodule(self.middle_name)
+        self.middle = {name: network.get_submodule(name) for name in self.MIDDLE}
         self._network = _to_device(network if exact else fold_efficientnet(network), device)
         self._device = device
         self._mean = 255 * torch.tensor(self._MEAN, device=device)[:, None, None]

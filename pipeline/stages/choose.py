@@ -1,8 +1,9 @@
 """The choose stage: of many images of one or several models those that come nearest to others.
 
 Reads snapshots and reference images; decides which candidates a set consists of, by kernel herding
-(`scoring/herding.py`) in two layers of a network. What stands in choice.json is enough to make the
-same set again, elsewhere and without the reference. `painter generate --choose-from N`.
+(`scoring/herding.py`) in the last and the middle layers of a network. What stands in choice.json is
+enough to make the same set again, elsewhere and without the reference.
+`painter generate --choose-from N`.
 """
 
 from __future__ import annotations
@@ -292,12 +293,12 @@ def describe_judgement(choice: ChoiceRecord) -> str:
         return ""
     lines = []
     for images, found in choice.criterion.judged.items():
-        values = ", ".join(
-            f"{layer} layer {1000 * found['as_they_come'][layer]:.2f} as they come, "
+        values = "; ".join(
+            f"{layer} {1000 * found['as_they_come'][layer]:.2f} as they come, "
             f"{1000 * found['chosen'][layer]:.2f} chosen"
             for layer in LAYERS
         )
-        lines.append(f"KID x 1000 to the {images.replace('_', '-')} images: {values}")
+        lines.append(f"KID x 1000 to the {images.replace('_', '-')} images, by layers: {values}")
     if left_out := choice.criterion.left_out:
         lines.append(
             f"{counted(left_out, 'candidate')} left out: nearer to a real image than the "

@@ -215,7 +215,7 @@ def test_a_choice_comes_nearer_than_images_as_they_come_and_says_by_what(
     assert [s.candidates for s in made.sources] == [20, 20]
     assert sum(s.chosen for s in made.sources) == 8
     assert "8 chosen of 40 (first" in describe_choice(made.summary())
-    assert "held-out images: last layer" in describe_judgement(made)
+    assert "held-out images, by layers: last " in describe_judgement(made)
     again = choosing(place, extractor, Wanted(8, 40), holdout=0.5).choose()
     assert again == made
 
