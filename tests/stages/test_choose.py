@@ -35,6 +35,7 @@ from pipeline.stages.generate import generate, read_generation_record
 from pipeline.system.storage import file_sha256
 from submission import archive
 from submission.kernel import entry as kernel_entry
+from submission.submit import Candidate, prepare
 from tests.support.factories import CPU, tiny_generator_config
 from tests.support.helpers import fill
 from tests.support.scoring_helpers import QuadrantMeans
@@ -301,6 +302,9 @@ def test_a_kernel_makes_the_chosen_images_of_a_mixture_again(
     assert record.choice is not None
     assert record.choice == recorded_choice(run)
     assert (record.choice["criterion"] is None) == mixed
+    row = prepare(Candidate("alice/mix", 1, there.images, run), "")
+    assert row.chosen == describe_choice(record.choice)
+    assert ("6 mixed as they come" if mixed else "6 chosen of 16") in row.description
     assert plan.settings.choice == record.choice["sha256"] == file_sha256(there.choice)
 
 
