@@ -6,6 +6,8 @@
 #   PRESET    named settings of the run
 #   RUN       run folder [default: runs/PRESET, or runs/PRESET-NAME of another SOURCE]
 #   COUNT     images to generate
+#   FROM      images that best and best-photos choose from
+#   PHOTOS    photos that best-photos translates [default: DATA, which has the competition's]
 #   FEATURES  whose features images are scored by: inception or efficientnet-lite0
 #   STUDY     a study: its file, or the name of one that comes with painter
 #   ON        where it is trained: here or kaggle
@@ -25,6 +27,8 @@ DATA     ?= data/$(if $(filter competition,$(SOURCE)),monet,$(NAME))
 PRESET   ?= monet64
 RUN      ?= runs/$(PRESET)$(if $(filter competition,$(SOURCE)),,-$(NAME))
 COUNT    ?= 7000
+FROM     ?= 20000
+PHOTOS   ?= $(DATA)
 FEATURES ?= inception
 STUDY    ?= noise
 IMAGES   ?= 2000
@@ -34,7 +38,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service bench-machine scale agreement controls compare reference download explore train generate score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service bench-machine scale agreement controls compare reference download explore train generate best best-photos score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +68,16 @@ train: $(VENV)/.ready  ## DATA, PRESET -> RUN: train, or take it up again; ON=ka
 
 generate: $(VENV)/.ready  ## RUN -> RUN/images.zip: COUNT images of 256x256
 	$(PAINTER) generate --run $(RUN) --count $(COUNT) $(ARGS)
+
+# These two choose into a folder of their own, unless RUN says where.
+CHOSEN = $(if $(filter command environment,$(firstword $(origin RUN))),$(RUN),runs/$@)
+CHOOSE = $(PAINTER) generate --run $(CHOSEN) --model monet-dcgan --model paint256 --choose-from $(FROM) --count $(COUNT) --reference $(DATA) --features $(FEATURES)
+
+best: $(VENV)/.ready  ## DATA -> runs/best: of FROM images of the models from noise the COUNT best, to submit
+	$(CHOOSE) $(ARGS)
+
+best-photos: $(VENV)/.ready  ## DATA, PHOTOS -> runs/best-photos: the same with translated photos among them
+	$(CHOOSE) --model photo2monet --photos $(PHOTOS) $(ARGS)
 
 score: $(VENV)/.ready  ## RUN -> RUN/score.json: MiFID against the paintings
 	$(PAINTER) score --run $(RUN) --features $(FEATURES) $(ARGS)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kernels.chosen import names_of
 from kernels.pull import check_not_failed, pull
 from kernels.push import Confirmation, work_digest
 from kernels.record import KernelRecord, read_record, require_record
 from kernels.regenerate import FOLDER, regenerate, regeneration_plan
 from pipeline.core.advice import counted
 from pipeline.kaggle.api import KaggleClient
+from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import read_generation_record
 from pipeline.system.storage import file_sha256
@@ -90,17 +92,19 @@ def pending_submission(
 
 def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
     """Return what `submit --dry-run` prints for a run that was trained here."""
-    plan, _ = regeneration_plan(client, run)
+    plan, attachment = regeneration_plan(client, run)
     score = local_score(run)
     mifid = score.get("mifid")
     count, seed = plan.settings.count, plan.settings.seed
     described = "an image of each of the competition's photos"
     if count is not None:
         described = f"{count:,} images (seed {seed})"
+    if (chosen := recorded_choice(run)) is not None:
+        described = f"the images again ({describe_choice(chosen)})"
     local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
         f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
-        f"Would upload {run.snapshot.name} as the private dataset {plan.settings.attached}, push "
+        f"Would upload {names_of(attachment.files)} as the private dataset {attachment.name}, push "
         f"{client.user}/{plan.slug} to generate {described} on Kaggle's CPU, and submit its "
         "images.zip" + (f" as {message!r}" if message else "")
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from kernels.chosen import choice_attachment, choice_settings
 from kernels.metadata import CPU, KernelPlan, slug_of
 from kernels.pull import pull
 from kernels.push import Attachment, Confirmation, push
@@ -22,6 +23,7 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.stages.chosen import choice_of_images
 from pipeline.stages.generate import DEFAULT_COUNT, GenerationRecord, read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.archive import may_be_submitted
@@ -47,8 +49,31 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
             class, or are translations of too few photos.
         ConfigError: if it is an upscaler, which makes none.
     """
-    run.require(run.snapshot, "train")
     generation = read_generation_record(run)
+    name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
+    if generation is not None and generation.choice is not None:
+        settings, attachment = chosen_plan(run, generation, name)
+    else:
+        settings, attachment = snapshot_plan(run, generation, name)
+    slug = slug_in(run.path / FOLDER, client.user) or slug_of(run.path, "images")
+    return KernelPlan(slug, settings, accelerator=CPU), attachment
+
+
+def snapshot_plan(
+    run: RunFolder, generation: GenerationRecord | None, name: str
+) -> tuple[KernelSettings, Attachment]:
+    """Return what a kernel is to do, and with which file, for the first images of a snapshot.
+
+    Raises:
+        RunError: as `regeneration_plan` says.
+        ConfigError: if it is an upscaler.
+    """
+    if not run.snapshot.exists() and run.models.exists():
+        raise RunError(
+            f"{run.path} is a mixture without images, or how they were made is not known. "
+            "`painter generate` with its models makes them."
+        )
+    run.require(run.snapshot, "train")
     if generation is not None and generation.wanted_class is not None:
         raise RunError(
             f"{run.images} holds images of the class {generation.wanted_class!r} alone, which a "
@@ -59,7 +84,6 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
     snapshot = load_snapshot(path)
     check_makes_images(snapshot.config)
     sha256 = file_sha256(path)
-    name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
     translates = takes_photos(snapshot.config)
     settings = KernelSettings(
         task="generate",
@@ -70,9 +94,22 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
         minutes=TRANSLATION_MINUTES if translates else MINUTES,
         attached=name,
     )
-    attachment = Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
-    slug = slug_in(run.path / FOLDER, client.user) or slug_of(run.path, "images")
-    return KernelPlan(slug, settings, accelerator=CPU), attachment
+    return settings, Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
+
+
+def chosen_plan(
+    run: RunFolder, generation: GenerationRecord, name: str
+) -> tuple[KernelSettings, Attachment]:
+    """Return what a kernel is to do, and with which files, for images that were chosen or mixed.
+
+    Raises:
+        RunError: if the choice or a snapshot is not that of the images.
+    """
+    choice = choice_of_images(run, generation)
+    translates = any(source.photos is not None for source in choice.sources)
+    minutes = TRANSLATION_MINUTES if translates else MINUTES
+    settings = choice_settings(run, choice, name, minutes)
+    return settings, choice_attachment(name, run, choice)
 
 
 def expected_photos(run: RunFolder, generation: GenerationRecord) -> dict[str, Any] | None:
@@ -160,11 +197,12 @@ def check_same_images(
             "not from painter."
         )
     generation = read_json(remote_run.generation_record)
-    wanted = {
-        "snapshot_sha256": attachment.sha256,
-        "seed": plan.settings.seed,
-        "output": plan.settings.output,
-    }
+    choice = plan.settings.choice
+    wanted: dict[str, Any] = {"seed": plan.settings.seed, "output": plan.settings.output}
+    if choice is None:
+        wanted["snapshot_sha256"] = attachment.sha256
+    elif (generation.get("choice") or {}).get("sha256") != choice:
+        wanted["choice"] = choice
     if plan.settings.count is not None:
         wanted["count"] = plan.settings.count
     other = [name for name, value in wanted.items() if generation.get(name) != value]

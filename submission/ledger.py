@@ -51,6 +51,8 @@ class Row:
     """INTENDED until Kaggle has answered, then PENDING, COMPLETE or ERROR."""
     public_score: float | None = None
     error: str = ""
+    chosen: str | None = None
+    """Of how many images these were chosen and by what, in words."""
     asked: str | None = None
     """When it was last fetched from Kaggle, with the zone."""
 

@@ -25,6 +25,7 @@ from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import Submission, SubmissionLimits
+from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, current_score
 from pipeline.system.storage import file_sha256
@@ -61,7 +62,9 @@ def prepare(candidate: Candidate, message: str) -> Row:
     check_no_violations(candidate.images, check_archive(candidate.images))
     score = local_score(candidate.run) if candidate.scored else Score()
     name = candidate.run.path.resolve().name
-    text = (message or name)[:MAX_MESSAGE_LENGTH]
+    chosen = recorded_choice(candidate.run) if candidate.scored else None
+    how = None if chosen is None else describe_choice(chosen)
+    text = (message or (name if how is None else f"{name}: {how}"))[:MAX_MESSAGE_LENGTH]
     return Row(
         kernel=candidate.kernel,
         version=candidate.version,
@@ -72,6 +75,7 @@ def prepare(candidate: Candidate, message: str) -> Row:
         mifid=score.get("mifid"),
         features=score.get("features"),
         n_generated=score.get("n_generated"),
+        chosen=how,
     )
 
 

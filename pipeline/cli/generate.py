@@ -9,12 +9,13 @@ import click
 
 from pipeline.cli.options import (
     PathOption,
+    choosing_options,
+    last_option,
     options,
     photo_options,
     run_or_file,
     seed_option,
     snapshot_file,
-    snapshot_options,
     threads_option,
 )
 from pipeline.core.advice import counted
@@ -28,8 +29,25 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options(snapshot_options)
+@click.option(
+    "--run",
+    "run_path",
+    type=PathOption,
+    help="Run folder: its best snapshot; beside models, the folder of a mixture.",
+)
+@click.option(
+    "--snapshot",
+    "snapshots",
+    type=PathOption,
+    multiple=True,
+    help="A snapshot file instead of a run.",
+)
+@last_option
+@click.option(
+    "--model", "models", metavar="NAME", multiple=True, help="A model that comes with painter."
+)
 @options(photo_options)
+@options(choosing_options)
 @click.option("--count", type=int, help="Number of images [default: 7000, or one for each photo].")
 @seed_option
 @click.option("--out", type=PathOption, help="FILE.zip or a folder [default: the run's zip].")
@@ -52,6 +70,28 @@ if TYPE_CHECKING:
 @threads_option
 def generate(
     run_path: Path | None,
+    snapshots: tuple[Path, ...],
+    last: bool,
+    models: tuple[str, ...],
+    threads: int | None,
+    **wanted: Any,
+) -> None:
+    """Generate images as JPEGs in a zip or folder, of one model, or the best of one or several."""
+    from pipeline.cli.choose import choose_and_write, pop_choosing
+    from pipeline.system.threads import set_threads
+
+    several = len(snapshots) + len(models) > 1
+    choosing = pop_choosing(wanted, several)
+    if choosing is not None or several:
+        set_threads(threads)
+        choose_and_write(run_path, snapshots, last, models, choosing or {}, **wanted)
+        return
+    snapshot, model = next(iter(snapshots), None), next(iter(models), None)
+    generate_one(run_path, snapshot, last, model, threads=threads, **wanted)
+
+
+def generate_one(
+    run_path: Path | None,
     snapshot: Path | None,
     last: bool,
     model: str | None,
@@ -62,7 +102,7 @@ def generate(
     threads: int | None,
     **wanted: Any,
 ) -> None:
-    """Generate images as JPEGs in a zip or folder."""
+    """Generate the first images of one model."""
     from pipeline.models.snapshots import rewrite_snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable

@@ -85,16 +85,48 @@ threads_option = click.option(
     type=click.IntRange(1, 1024),
     help="Processor threads [default: OMP_NUM_THREADS, or as many as there are free cores].",
 )
+features_option = click.option(
+    "--features",
+    default="inception",
+    show_default=True,
+    help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
+)
+weights_option = click.option("--weights", type=PathOption, help="Local file of Inception weights.")
 extractor_options = [
-    click.option(
-        "--features",
-        default="inception",
-        show_default=True,
-        help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
-    ),
-    click.option("--weights", type=PathOption, help="Local file of Inception weights."),
+    features_option,
+    weights_option,
     click.option("--exact", is_flag=True, help="Features in float32 throughout; slower."),
     click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
+]
+choosing_options = [
+    click.option(
+        "--choose-from",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Make N images, and keep those whose set comes nearest to the --reference.",
+    ),
+    click.option(
+        "--share",
+        "shares",
+        type=float,
+        multiple=True,
+        help="How much of the set a model gives, one number each in their order [default: chosen; "
+        "as much of each without --choose-from].",
+    ),
+    click.option(
+        "--reference",
+        type=PathOption,
+        help="Images to come near to [default: those that the run was trained on].",
+    ),
+    domain_option,
+    click.option(
+        "--holdout",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Share of these that has no say, and only judges [default: what the run held out].",
+    ),
+    features_option,
+    weights_option,
+    click.option("--dry-run", is_flag=True, help="Estimate the choice; make nothing."),
 ]
 
 
@@ -108,6 +140,8 @@ def snapshot_file(
             a run.
         ConfigError: if there is no such model.
     """
+    from pipeline.core.advice import quoted
+    from pipeline.core.errors import RunError
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.export import model_file
 
@@ -115,7 +149,14 @@ def snapshot_file(
         raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
     if run_path is not None:
         run = RunFolder(run_path)
-        return run.snapshot if last else run.best_or_last
+        path = run.snapshot if last else run.best_or_last
+        if run.models.is_dir() and not path.exists():
+            raise RunError(
+                f"{run_path} is a mixture, in which nothing was trained. Name its models again, as "
+                "when its images were made; or take one of them: --snapshot "
+                f"{quoted(run.models)}/NAME.safetensors."
+            )
+        return path
     if last:
         raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
     return snapshot if snapshot is not None else model_file(str(model))

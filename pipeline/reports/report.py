@@ -33,6 +33,7 @@ from pipeline.reports.run_pictures import (
     translation_pairs,
     wall_picture,
 )
+from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import groups_in, losses, read_scores, read_stats
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
@@ -80,6 +81,7 @@ def _content(
     score = read_score(files)
     provenance = read_json(files.provenance) if files.provenance.exists() else None
     images = open_images(files.images) if files.images.exists() else None
+    chosen = None if images is None else recorded_choice(files)
     return {
         "name": files.path.resolve().name,
         "run": shlex.quote(str(files.path)),
@@ -91,6 +93,7 @@ def _content(
         if training_images is None
         else spread_gallery(training_images, "Training image"),
         "generated": None if images is None else spread_gallery(images, "Generated image"),
+        "chosen": None if chosen is None else describe_choice(chosen),
         "no_photos": photos if isinstance(photos, str) else None,
         "translations": translation_pairs(images, photos),
         **training_pictures(files.samples, config),

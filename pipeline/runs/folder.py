@@ -1,7 +1,7 @@
 """A run folder: all files of one training run, the same wherever it was trained.
 
 config.json  provenance.json  log.txt  stats.jsonl  state.pt  snapshot.safetensors(+json)
-samples/     images.zip(+json)  score.json          report.html
+samples/     images.zip(+json)  choice.json  models/  score.json  report.html
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class RunFolder:
         self.wall = path / "wall.jpg"
         self.images = path / "images.zip"
         self.generation_record = path / "images.json"
+        self.choice = path / "choice.json"
+        self.models = path / "models"
         self.score = path / "score.json"
         self.report = path / "report.html"
 

@@ -83,6 +83,8 @@ class Inception:
     """
 
     name = "inception"
+    MIDDLE = ("Mixed_5d", "Mixed_6c")
+    width = 2048
 
     def __init__(self, weights: Path | None, device: torch.device, exact: bool = False) -> None:
         """Load the weights without executing code.
@@ -113,6 +115,7 @@ class Inception:
             raise ScoringError(
                 f"{weights} holds no Inception weights in the released format ({reason})."
             ) from None
+        self.middle = {name: network.get_submodule(name) for name in self.MIDDLE}
         reduced = choose_precision("auto", device)
         self.precision = EXACT if exact else f"fast-{reduced}"
         self.identity = f"{self.name}:{digest}:{self.precision}"
@@ -139,6 +142,8 @@ class EfficientNetLite0:
     """EfficientNet-Lite0 trained on ImageNet: not the leaderboard's network."""
 
     name = "efficientnet-lite0"
+    MIDDLE = ("_blocks.2", "_blocks.4", "_blocks.7", "_blocks.10")
+    width = 1280
     comparable_with_leaderboard = False
     _SIZE = 224
     _MEAN = (0.485, 0.456, 0.406)
@@ -161,6 +166,7 @@ class EfficientNetLite0:
         network = EfficientNet.from_name(self.name)
         network.load_state_dict(read_tensors(content, "efficientnet-lite0's weights"))
         network = network.eval().requires_grad_(False)
+        self.middle = {name: network.get_submodule(name) for name in self.MIDDLE}
         self._network = _to_device(network if exact else fold_efficientnet(network), device)
         self._device = device
         self.batch_size, self.replicas = _batches_on(device, exact)

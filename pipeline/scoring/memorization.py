@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.scoring.intervals import LEVEL, Interval, Replicates, Rows, sizes
 from pipeline.scoring.metrics import (
@@ -38,9 +39,16 @@ def distance_quantiles(nearest: NearestNeighbours) -> dict[str, float]:
     return {f"{q:g}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
 
 
+def are_nearer(
+    nearest: NearestNeighbours, threshold: float = MEMORIZATION_THRESHOLD
+) -> npt.NDArray[np.bool_]:
+    """Return for each distance whether it is below the threshold, or 0."""
+    return np.asarray((nearest.distances < threshold) | (nearest.distances == 0))
+
+
 def count_nearer(nearest: NearestNeighbours, threshold: float = MEMORIZATION_THRESHOLD) -> int:
     """Return how many generated images have a training image nearer than the threshold, or at 0."""
-    return int(((nearest.distances < threshold) | (nearest.distances == 0)).sum())
+    return int(are_nearer(nearest, threshold).sum())
 
 
 def closest_copies(nearest: NearestNeighbours, count: int) -> list[tuple[int, int, float]]:

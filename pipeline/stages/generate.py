@@ -119,6 +119,9 @@ class GenerationRecord:
     wanted_class: str | None = None
     photos: dict[str, Any] | None = None
     """Of a translator: image i is that of photo i, then of their mirror images; `PhotosRecord`."""
+    choice: dict[str, Any] | None = None
+    """What choice.json says but for the indices, and its `sha256`: seed, output and snapshot are
+    those of the first of its sources."""
 
 
 def generate_for_run(
@@ -154,6 +157,7 @@ def generate_for_run(
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
     generate(sampler, count, run.images, output, batch_size, check=check)
     run.score.unlink(missing_ok=True)
+    run.choice.unlink(missing_ok=True)
     write_generation_record(run, path, count, seed, output, wanted_class, photos)
 
 
@@ -165,14 +169,16 @@ def write_generation_record(
     output: OutputConfig,
     wanted_class: str | None = None,
     photos: Photos | None = None,
+    choice: dict[str, Any] | None = None,
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    record = asdict(GenerationRecord(*hashes, count, seed, asdict(output), wanted_class))
-    del record["photos"]
-    if photos is not None:
-        record["photos"] = asdict(photos.record)
-    write_json(run.generation_record, record)
+    recorded = None if photos is None else asdict(photos.record)
+    record = asdict(
+        GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, recorded, choice)
+    )
+    later = ("photos", "choice")
+    write_json(run.generation_record, {k: v for k, v in record.items() if v or k not in later})
 
 
 def read_generation_record(run: RunFolder) -> GenerationRecord | None:

@@ -15,6 +15,7 @@ from pipeline.families.registry import family_of, parameter_count, takes_photos
 from pipeline.models.ensemble import members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.weights import WeightPrecision
+from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
@@ -149,9 +150,12 @@ def _scores(run: RunFolder) -> str:
             rows.append(f"| {metric.label} | {value:{metric.format_spec}} | {between} |")
     features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
     about = f"{features} against {score['n_reference']:,} real images; "
+    chosen = recorded_choice(run)
+    how = "" if chosen is None else f" These images are {describe_choice(chosen)}."
     return (
         "\n".join(rows)
         + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a real image."
+        + how
     )
 
 

@@ -25,6 +25,7 @@ from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.kernel.benchmark import measure
+from submission.kernel.chosen import generate_choice
 from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
     attached_snapshot,
@@ -205,7 +206,10 @@ def images_seen(request: TrainingRequest) -> int:
 
 
 def generate_only(job: Job) -> None:
-    """Task `generate`: images.zip from the attached snapshot, and nothing else."""
+    """Task `generate`: images.zip from the attached snapshot or snapshots, and nothing else."""
+    if job.settings.choice is not None:
+        generate_choice(job)
+        return
     path = attached_snapshot(job.inputs, job.settings.attached or "", job.scratch)
     snapshot = load_snapshot(path)
     job = with_photos(job, snapshot.config)

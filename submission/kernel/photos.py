@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from pipeline.config import Config
 from pipeline.core.advice import counted
@@ -17,7 +18,6 @@ from submission.archive import may_be_submitted
 from submission.kernel.inputs import find_source
 from submission.kernel.job import Job
 from submission.kernel.machine import log
-from submission.kernel.settings import KernelSettings
 from submission.rules import MINIMUM_IMAGES
 
 
@@ -34,11 +34,7 @@ def with_photos(job: Job, config: Config) -> Job:
     if not takes_photos(config):
         check_photos_fit(config, settings.photos is not None or settings.photo_domain is not None)
         return job
-    data = find_source(job.inputs, settings.source)
-    path = None if settings.photos is None else find_source(job.inputs, settings.photos)
-    images = open_source_photos(config, data, path, settings.photo_domain)
-    photos = Photos.of(images, path or data)
-    check_expected(photos, settings)
+    photos = find_photos(job, config, settings.expected_photos)
     count = default_count(len(photos.images)) if settings.count is None else settings.count
     check_enough(photos, count)
     mirrored = max(0, count - len(photos.images))
@@ -47,6 +43,25 @@ def with_photos(job: Job, config: Config) -> Job:
         f"them, {mirrored:,} of these of mirror images"
     )
     return replace(job, photos=photos, settings=replace(settings, count=count))
+
+
+def find_photos(job: Job, config: Config, expected: dict[str, Any] | None) -> Photos:
+    """Return a translator's photos among the inputs.
+
+    Args:
+        job: says where they are.
+        config: of the translator.
+        expected: which they must be; None takes any.
+
+    Raises:
+        DataError: if there are no photos, or others than are expected.
+    """
+    settings = job.settings
+    data = find_source(job.inputs, settings.source)
+    path = None if settings.photos is None else find_source(job.inputs, settings.photos)
+    photos = Photos.of(open_source_photos(config, data, path, settings.photo_domain), path or data)
+    check_expected(photos, expected)
+    return photos
 
 
 def default_count(photos: int) -> int:
@@ -66,13 +81,12 @@ def check_enough(photos: Photos, count: int) -> None:
         )
 
 
-def check_expected(photos: Photos, settings: KernelSettings) -> None:
+def check_expected(photos: Photos, expected: dict[str, Any] | None) -> None:
     """Check that the photos are those of which the same images were made elsewhere.
 
     Raises:
         DataError: naming what differs.
     """
-    expected = settings.expected_photos
     if expected is None:
         return
     if hash_in_domain(photos.images, expected["domain"]) == expected["content_hash"]:

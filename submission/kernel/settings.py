@@ -84,6 +84,9 @@ class KernelSettings:
     benchmark: dict[str, Any] | None = None
     """What `bench` measures, as `BenchmarkSettings.from_dict` takes it; None: all. Its minutes are
     half of the kernel's, if it does not say otherwise."""
+    choice: str | None = None
+    """sha256 of the choice.json in `attached`, beside the snapshots of its sources: `generate`
+    makes the images that were chosen there."""
 
     def __post_init__(self) -> None:
         """Check all that can be known before hours of training."""
@@ -115,6 +118,7 @@ class KernelSettings:
         )
         if self.task == TRAIN:
             _require(self.output is None, "output", self.output, "None: it stands in config")
+            _require(self.choice is None, "choice", self.choice, "None with task 'train'")
             config = self.training_config()
             if makes_images(config):
                 check_output_size(config.output)
@@ -265,13 +269,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "upscaler_minutes": (int, float, type(None)),
     "attached_upscaler": (str, type(None)),
     "benchmark": (dict, type(None)),
+    "choice": (str, type(None)),
 }
 _UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
-_LATER_KEYS = (*_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus", "benchmark")
+_LATER_KEYS = (
+    *_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus", "benchmark", "choice",
+)  # fmt: skip
 """Settings that version 0.1.0 did not have."""
 _NO_BENCHMARK = (
     "config", "output", "domain", "train_minutes", "attached", *_UPSCALER_KEYS, "photos",
-    "photo_domain", "expected_photos", "gpus",
+    "photo_domain", "expected_photos", "gpus", "choice",
 )  # fmt: skip
 """Settings that mean nothing to task `bench`."""
 

@@ -1,0 +1,261 @@
+"""Choosing and mixing images: the part of `painter generate` that has to do with several models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import snapshot_file
+
+if TYPE_CHECKING:
+    from pipeline.runs.choices import ChoiceRecord
+    from pipeline.runs.folder import RunFolder
+    from pipeline.runs.training_data import TrainingData
+    from pipeline.stages.candidates import Source
+    from pipeline.stages.choose import Wanted, Yardstick
+    from pipeline.stages.photos import Photos
+
+ONLY_CHOOSING = ("reference", "domain", "holdout", "features", "weights", "dry_run")
+ONLY_OF_ONE = {"upscaler": "--upscaler", "upscale": "--upscale", "wanted_class": "--class"}
+
+
+def pop_choosing(wanted: dict[str, Any], several: bool) -> dict[str, Any] | None:
+    """Take the options of a choice out of others; None if none is asked for.
+
+    Raises:
+        click.UsageError: for some that mean nothing without --choose-from, or several models.
+    """
+    choosing = {name: wanted.pop(name) for name in ("choose_from", "shares", *ONLY_CHOOSING)}
+    if choosing["shares"] and not several:
+        raise click.UsageError("--share goes with several of --model and --snapshot.")
+    if choosing["choose_from"] is not None:
+        return choosing
+    context = click.get_current_context()
+    mixes_into_run = several and context.params.get("run_path") is not None
+    for name in ONLY_CHOOSING:
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and not (mixes_into_run and name in ("reference", "domain")):
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --choose-from.")
+    return choosing if several else None
+
+
+def choose_and_write(
+    run_path: Path | None,
+    snapshots: tuple[Path, ...],
+    last: bool,
+    models: tuple[str, ...],
+    choosing: dict[str, Any],
+    out: Path | None,
+    **wanted: Any,
+) -> None:
+    """Choose images of one or several models, or mix them as they come, and write them."""
+    from pipeline.core.advice import counted
+    from pipeline.models.precision import all_devices
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.chosen import begin_mixture, generate_chosen, generate_chosen_for_run
+
+    run = None if run_path is None else RunFolder(run_path)
+    mixes = run is not None and bool(snapshots or models)
+    target = target_of(run, out, mixes)
+    sources = open_sources(run if not mixes else None, snapshots, last, models, **wanted)
+    yardstick, data = open_yardstick(run, mixes, choosing)
+    devices = all_devices()
+    if run is not None and mixes and not choosing["dry_run"]:
+        sources = begin_mixture(run, sources, data)
+    made = choose(sources, wanted_of(choosing, **wanted), yardstick, choosing)
+    if made is None:
+        return
+    batch_size = wanted["batch_size"]
+    if run is not None and out is None:
+        generate_chosen_for_run(run, made, sources, devices, batch_size)
+    else:
+        generate_chosen(made, sources, target, devices, batch_size)
+        write_beside(target, made)
+    click.echo(f"{counted(len(made.indices), 'image')} in {target}")
+
+
+def target_of(run: RunFolder | None, out: Path | None, mixes: bool) -> Path:
+    """Return where the images go, tried.
+
+    Raises:
+        click.UsageError: if no place is given, or two.
+    """
+    from pipeline.system.image_writers import check_image_target
+    from pipeline.system.storage import check_writable
+
+    if mixes and out is not None:
+        raise click.UsageError("Give --out, or --run for a mixture's folder, not both.")
+    target = run.images if run is not None and out is None else out
+    if target is None:
+        raise click.UsageError(
+            "Give --out FILE.zip or --out DIR; or --run DIR, the folder of a mixture, which can be "
+            "scored and submitted."
+        )
+    if run is not None:
+        run.check_version()
+    check_image_target(target)
+    check_writable(target)
+    return target
+
+
+def write_beside(target: Path, made: ChoiceRecord) -> None:
+    """Write which images were chosen beside a zip or folder: images.zip, images.choice.json."""
+    from pipeline.runs.choices import write_choice
+
+    write_choice(target.with_name(f"{target.stem}.choice.json"), made)
+
+
+def open_sources(
+    run: RunFolder | None,
+    snapshots: tuple[Path, ...],
+    last: bool,
+    models: tuple[str, ...],
+    photos: Path | None,
+    photo_domain: str | None,
+    assignments: tuple[str, ...],
+    size: int | None,
+    **others: Any,
+) -> list[Source]:
+    """Return the models whose images are candidates: of a run, else --model, then --snapshot.
+
+    Raises:
+        click.UsageError: for options that mean something for one model alone.
+        ConfigError: for photos that are missing, or of no use.
+    """
+    from pipeline.stages.candidates import with_common_output
+
+    for name, option in ONLY_OF_ONE.items():
+        if others.get(name) is not None:
+            raise click.UsageError(
+                f"{option} goes with one model, without --choose-from. Settings of images: --set."
+            )
+    files = [(name, snapshot_file(None, None, last, name)) for name in models]
+    files += [(path.stem, path) for path in snapshots]
+    if run is not None:
+        files = [(run.path.resolve().name, snapshot_file(run.path, None, last))]
+    elif last or not files:
+        snapshot_file(None, None, last)  # says what is missing
+    changes = assignments if size is None else (*assignments, f"output_size={size}")
+    start = open_photos_once(run, photos, photo_domain)
+    sources = [open_source(name, path, changes, start) for name, path in files]
+    check_photos_used(sources, photos is not None or photo_domain is not None)
+    return with_common_output(sources)
+
+
+def open_photos_once(run: RunFolder | None, path: Path | None, domain: str | None) -> list[Photos]:
+    """Return the photos that translators start from, if they are given; checked once for all."""
+    from pipeline.data.photos import open_photos
+    from pipeline.stages.photos import Photos
+
+    if path is None or run is not None:
+        return []
+    return [Photos.of(open_photos(path, domain), path)]
+
+
+def open_source(name: str, path: Path, changes: tuple[str, ...], start: list[Photos]) -> Source:
+    """Return a model whose images are candidates."""
+    from pipeline.config import change_output
+    from pipeline.families.registry import check_makes_images, check_photos_fit, takes_photos
+    from pipeline.models.snapshots import load_snapshot
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.candidates import Source
+    from pipeline.stages.photos import photos_of_run
+    from pipeline.system.storage import file_sha256
+
+    snapshot = load_snapshot(path)
+    check_makes_images(snapshot.config)
+    photos = None
+    if takes_photos(snapshot.config):
+        run = RunFolder(path.parent)
+        if not start and run.config.exists():
+            start.append(photos_of_run(run))
+        check_photos_fit(snapshot.config, bool(start))
+        photos = start[0]
+    output = change_output(snapshot.config, changes)
+    return Source(name, snapshot, path, file_sha256(path), output, photos, path.name)
+
+
+def check_photos_used(sources: list[Source], given: bool) -> None:
+    """Check that photos are not given to models none of which starts from any.
+
+    Raises:
+        ConfigError: if they are.
+    """
+    from pipeline.families.registry import check_photos_fit
+
+    if all(source.photos is None for source in sources):
+        check_photos_fit(sources[0].snapshot.config, given)
+
+
+def open_yardstick(
+    run: RunFolder | None, mixes: bool, choosing: dict[str, Any]
+) -> tuple[Yardstick | None, TrainingData | None]:
+    """Return what a set is to come near to, and its record for a mixture's folder.
+
+    Raises:
+        click.UsageError: if images are to be chosen, and there is nothing to come near to.
+    """
+    from pipeline.config import Config, apply_settings
+    from pipeline.data.images import content_hash, open_images
+    from pipeline.runs.training_data import TrainingData
+    from pipeline.stages.choose import Yardstick
+    from pipeline.stages.score import training_data
+
+    path, domain, config = choosing["reference"], choosing["domain"], Config()
+    if run is not None and not mixes:
+        config = run.read_config()
+        if path is None:
+            path, domain = training_data(run)
+    if path is None:
+        if choosing["choose_from"] is not None:
+            raise click.UsageError("--choose-from needs --reference DIR|ZIP: what to come near to.")
+        return None, None
+    if choosing["holdout"] is not None:
+        config = apply_settings(config, {"holdout": choosing["holdout"]})
+    images = open_images(path, domain)
+    record = None
+    if mixes:
+        hashed = content_hash(images)
+        record = TrainingData(str(path.resolve()), images.domain, len(images), hashed)
+    return Yardstick(images, config.data), record
+
+
+def wanted_of(choosing: dict[str, Any], count: int | None, seed: int, **_: Any) -> Wanted:
+    """Return how many images are to be chosen of how many."""
+    from pipeline.stages.choose import Wanted
+    from pipeline.stages.generate import DEFAULT_COUNT, check_count
+
+    wanted = DEFAULT_COUNT if count is None else count
+    check_count(wanted)
+    candidates = choosing["choose_from"]
+    return Wanted(
+        wanted, wanted if candidates is None else candidates, seed, choosing["shares"] or None
+    )
+
+
+def choose(
+    sources: list[Source],
+    wanted: Wanted,
+    yardstick: Yardstick | None,
+    choosing: dict[str, Any],
+) -> ChoiceRecord | None:
+    """Return the choice, estimated before it is made; None if it is only to be estimated."""
+    from pipeline.models.precision import all_devices
+    from pipeline.runs.choices import describe_choice
+    from pipeline.scoring.layers import make_layered_extractor
+    from pipeline.stages.choose import Choosing, describe_judgement, mixed_as_they_come
+
+    if choosing["choose_from"] is None or yardstick is None:
+        return mixed_as_they_come(sources, wanted)
+    devices = all_devices()
+    layered = make_layered_extractor(choosing["features"], choosing["weights"], devices)
+    choosing_of = Choosing(sources, wanted, yardstick, layered, devices)
+    click.echo(choosing_of.estimate(), err=True)
+    if choosing["dry_run"]:
+        return None
+    made = choosing_of.choose()
+    click.echo(describe_choice(made.summary()))
+    click.echo(describe_judgement(made))
+    return made

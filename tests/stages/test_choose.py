@@ -1,0 +1,425 @@
+"""Images are chosen from one or several models, and made again from what is written of it."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from kernels.regenerate import regeneration_plan
+from pipeline.cli import run_command
+from pipeline.config import Config, DataConfig, OutputConfig, apply_settings
+from pipeline.core.errors import ConfigError, DataError, RunError, ScoringError
+from pipeline.data.decoding import decode_rgb
+from pipeline.data.images import open_images
+from pipeline.families.registry import build_generator
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot, write_snapshot
+from pipeline.runs.choices import describe_choice, read_choice, recorded_choice
+from pipeline.runs.folder import RunFolder
+from pipeline.scoring import layers as scoring_layers
+from pipeline.scoring.extractors import Outputs
+from pipeline.scoring.layers import Layered
+from pipeline.stages import candidates as stage
+from pipeline.stages.candidates import CandidateFeatures, Source, divide, interleaved
+from pipeline.stages.choose import Choosing, Wanted, Yardstick, describe_judgement
+from pipeline.stages.chosen import choice_of_images
+from pipeline.stages.generate import generate, read_generation_record
+from pipeline.system.storage import file_sha256
+from submission import archive
+from submission.kernel import entry as kernel_entry
+from submission.submit import Candidate, prepare
+from tests.support.factories import CPU, tiny_generator_config
+from tests.support.helpers import fill
+from tests.support.scoring_helpers import QuadrantMeans
+
+WIDTH = 6
+"""Of the twelve numbers of `QuadrantMeans`, the last layer's; the others are the middle's."""
+TRANSLATOR: dict[str, Any] = {
+    "family": "cyclegan", "image_size": 64, "generator_channels": 4, "discriminator_channels": 4,
+}  # fmt: skip
+
+
+class Means(QuadrantMeans):
+    """Waves of the means: they point in all directions, so that alike images are no copies."""
+
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        means = super().outputs(pixels).features.double()
+        mixed = means @ torch.from_numpy(np.random.default_rng(0).normal(size=(12, 12)))
+        return Outputs(torch.sin(10 * mixed).float(), None)
+
+
+def snapshot_of(config: Config, seed: int) -> Snapshot:
+    torch.manual_seed(seed)
+    exact = apply_settings(config, {"precision": "float32", "jpeg_quality": 90})
+    return Snapshot(build_generator(exact).eval(), exact, 10 * (seed + 1))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two generators from noise, a translator, paintings and photos."""
+    folder = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(("first", "second")):
+        config = tiny_generator_config(output_size=256)
+        write_snapshot(folder / f"{name}.safetensors", snapshot_of(config, seed))
+    translator = apply_settings(Config(), TRANSLATOR)
+    write_snapshot(folder / "photos.safetensors", snapshot_of(translator, 2))
+    fill(folder / "monet_jpg", 8, (64, 64))
+    fill(folder / "photo_jpg", 4, (64, 72))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "BLOCK", 8)
+    monkeypatch.setattr(stage, "BATCH_SIZE", 4)
+    monkeypatch.setattr(archive, "MINIMUM_IMAGES", 5)
+
+
+@pytest.fixture
+def extractor(monkeypatch: pytest.MonkeyPatch) -> QuadrantMeans:
+    """Return what stands in for networks, also on the command line; it counts what it is asked."""
+    made = Means()
+
+    def layered(*_: object) -> Layered:
+        return Layered(made, WIDTH)
+
+    monkeypatch.setattr(scoring_layers, "make_layered_extractor", layered)
+    return made
+
+
+def source(place: Path, name: str = "first") -> Source:
+    path = place / f"{name}.safetensors"
+    snapshot = load_snapshot(path)
+    return Source(name, snapshot, path, file_sha256(path), snapshot.config.output)
+
+
+def yardstick(place: Path, holdout: float = 0.0) -> Yardstick:
+    return Yardstick(open_images(place / "monet_jpg"), DataConfig(holdout=holdout))
+
+
+def features(place: Path, extractor: QuadrantMeans, seed: int = 0, count: int = 20) -> np.ndarray:
+    known = CandidateFeatures(source(place), seed, count, extractor)
+    return known.compute(source(place).sampler(seed, [CPU]), tqdm(disable=True))
+
+
+# --- How many of each
+
+
+@pytest.mark.parametrize(
+    ("total", "shares", "most", "parts"),
+    [
+        (10, [1, 1, 1], [None, None, None], [4, 3, 3]),
+        (10, [3, 1], [None, None], [8, 2]),
+        (100, [1, 1, 1], [None, 10, None], [45, 10, 45]),
+        (100, [1, 1, 8], [None, None, 20], [40, 40, 20]),
+        (7, [1], [None], [7]),
+    ],
+)
+def test_a_total_is_divided_by_shares_and_what_one_cannot_give_the_others_do(
+    total: int, shares: list[float], most: list[int | None], parts: list[int]
+) -> None:
+    assert divide(total, shares, most) == parts
+
+
+def test_more_than_photos_give_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"30 images are wanted, and photos .* make 20 at most"):
+        divide(30, [1, 1], [8, 12])
+
+
+def test_each_first_part_of_a_mix_has_the_same_shares() -> None:
+    order = interleaved([20, 10, 5])
+    assert sorted(order) == list(range(35))
+    for n in (7, 14, 21):
+        assert np.histogram(order[:n], [0, 20, 30, 35])[0].tolist() == [
+            4 * n // 7,
+            2 * n // 7,
+            n // 7,
+        ]
+
+
+# --- Features of candidates
+
+
+def test_features_are_those_of_the_files_that_would_be_written(place: Path, tmp_path: Path) -> None:
+    extractor = QuadrantMeans()
+    found = features(place, extractor, count=6)
+    generate(source(place).sampler(0, [CPU]), 6, tmp_path / "images", OutputConfig(jpeg_quality=90))
+    for number, row in enumerate(found, 1):
+        pixels = np.asarray(decode_rgb((tmp_path / "images" / f"{number}.jpg").read_bytes()))
+        expected = extractor.outputs(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
+        # Images of batches of another size may differ by a level of 255 before they are coded.
+        np.testing.assert_allclose(row, expected.features.numpy()[0], atol=1)
+
+
+def test_what_was_computed_is_kept_and_an_interrupted_choice_goes_on(
+    place: Path, extractor: QuadrantMeans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Means):
+        def outputs(self, pixels: torch.Tensor) -> Outputs:
+            if len(self.batches) == 3:
+                raise KeyboardInterrupt
+            return super().outputs(pixels)
+
+    with pytest.raises(KeyboardInterrupt):
+        features(place, Interrupted())
+    assert CandidateFeatures(source(place), 0, 20, extractor).missing == 12
+    whole = features(place, extractor)
+    assert len(extractor.batches) == 3
+    assert np.array_equal(features(place, extractor), whole)
+    assert np.array_equal(features(place, extractor, count=18), whole[:18])
+    assert len(extractor.batches) == 3
+    assert np.array_equal(features(place, extractor, count=24)[:20], whole)
+    assert len(extractor.batches) == 5  # of the last block there were four of eight
+
+
+def test_other_images_or_other_features_are_not_taken_from_what_was_kept(
+    place: Path, extractor: QuadrantMeans
+) -> None:
+    features(place, extractor)
+    assert CandidateFeatures(source(place), 1, 20, extractor).missing == 20
+    assert CandidateFeatures(source(place, "second"), 0, 20, extractor).missing == 20
+    other = Means("quadrant-means:2")
+    assert CandidateFeatures(source(place), 0, 20, other).missing == 20
+
+
+# --- The choice
+
+
+def choosing(
+    place: Path, extractor: QuadrantMeans, wanted: Wanted, holdout: float = 0.0
+) -> Choosing:
+    sources = [source(place), source(place, "second")]
+    layered = Layered(extractor, WIDTH)
+    return Choosing(sources, wanted, yardstick(place, holdout), layered, [CPU])
+
+
+def test_a_choice_comes_nearer_than_images_as_they_come_and_says_by_what(
+    place: Path, extractor: QuadrantMeans
+) -> None:
+    made = choosing(place, extractor, Wanted(8, 40), holdout=0.5).choose()
+    by = made.criterion
+    assert by is not None
+    assert (by.features, by.layers) == ("quadrant-means", ["last", "middle"])
+    assert (by.reference["count"], by.reference["held_out"]) == (4, 4)
+    assert set(by.judged) == {"reference", "held_out"}
+    found = by.judged["reference"]
+    assert sum(found["chosen"].values()) < sum(found["as_they_come"].values())
+    assert len(set(made.indices)) == 8
+    assert [s.candidates for s in made.sources] == [20, 20]
+    assert sum(s.chosen for s in made.sources) == 8
+    assert "8 chosen of 40 (first" in describe_choice(made.summary())
+    assert "held-out images, by layers: last " in describe_judgement(made)
+    again = choosing(place, extractor, Wanted(8, 40), holdout=0.5).choose()
+    assert again == made
+
+
+def test_shares_set_by_hand_are_kept(place: Path, extractor: QuadrantMeans) -> None:
+    made = choosing(place, extractor, Wanted(8, 40, shares=(3, 1))).choose()
+    assert [(s.candidates, s.chosen) for s in made.sources] == [(30, 6), (10, 2)]
+
+
+def test_images_that_repeat_a_real_one_are_left_out(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path
+) -> None:
+    image = source(place).sampler(0, [CPU])([0])[0]
+    fill(tmp_path / "copy", 3, (64, 64))
+    Image.fromarray(image).save(tmp_path / "copy" / "x.png")
+    layered, only = Layered(extractor, WIDTH), [source(place)]
+    for holdout in (0.0, 0.5):  # a copy of a held-out image is one too
+        copied = Yardstick(open_images(tmp_path / "copy"), DataConfig(holdout=holdout))
+        made = Choosing(only, Wanted(5, 20), copied, layered, [CPU]).choose()
+        assert made.criterion is not None
+        assert made.criterion.left_out >= 1
+        assert 0 not in made.indices
+        with pytest.raises(ScoringError, match=r"20 images are to be chosen from \d+ that may be"):
+            Choosing(only, Wanted(20, 20), copied, layered, [CPU]).choose()
+
+
+def test_it_is_estimated_before_it_begins(place: Path, extractor: QuadrantMeans) -> None:
+    features(place, extractor)
+    told = choosing(place, extractor, Wanted(8, 40)).estimate()
+    assert "candidates 40 (first 20, second 20), of which 20 are known already" in told
+    assert "minutes: candidates and their features" in told
+    assert "in the cache" in told
+
+
+def test_what_cannot_be_chosen_is_told_at_once(place: Path, extractor: QuadrantMeans) -> None:
+    with pytest.raises(ConfigError, match="50 images cannot be chosen from 40"):
+        choosing(place, extractor, Wanted(50, 40))
+    with pytest.raises(ConfigError, match="a number above 0 for each of 2 models"):
+        choosing(place, extractor, Wanted(8, 40, shares=(1,)))
+
+
+# --- The command, and the same again in a kernel
+
+
+def command(place: Path, *more: str, models: tuple[str, ...] = ("first", "photos")) -> list[str]:
+    given = [word for name in models for word in ("--snapshot", str(place / f"{name}.safetensors"))]
+    if "photos" in models:
+        given += ["--photos", str(place / "photo_jpg")]
+    return ["generate", *given, *more]
+
+
+def pixels_in(path: Path) -> list[np.ndarray]:
+    with zipfile.ZipFile(path) as files:
+        names = sorted(files.namelist(), key=lambda name: int(name.split(".")[0]))
+        return [np.asarray(decode_rgb(files.read(name))).astype(int) for name in names]
+
+
+@pytest.mark.parametrize("mixed", [False, True], ids=["chosen", "as they come"])
+def test_a_kernel_makes_the_chosen_images_of_a_mixture_again(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, mixed: bool
+) -> None:
+    chooses = [] if mixed else ["--choose-from", "16"]
+    told = ["--run", str(tmp_path / "mix"), "--count", "6", "--reference", str(place / "monet_jpg")]
+    assert run_command(command(place, *chooses, *told)) == 0
+    run = RunFolder(tmp_path / "mix")
+    client = cast(Any, SimpleNamespace(user="alice"))
+    plan, attachment = regeneration_plan(client, run)
+    assert {path.name for path in attachment.files} == {
+        "choice.json", "1-first.safetensors", "2-photos.safetensors",
+    }  # fmt: skip
+    dataset = tmp_path / "input" / "datasets" / attachment.name
+    dataset.mkdir(parents=True)
+    for path in attachment.files:
+        shutil.copy(path, dataset)
+    competition = tmp_path / "input" / "competitions" / "gan-getting-started"
+    shutil.copytree(place / "photo_jpg", competition / "photo_jpg")
+    kernel_entry.run(plan.settings.to_dict(), tmp_path / "input", tmp_path / "working")
+    there = RunFolder(tmp_path / "working")
+    for here, again in zip(pixels_in(run.images), pixels_in(there.images), strict=True):
+        assert np.abs(here - again).max() <= 2
+    record = read_generation_record(there)
+    assert record is not None
+    assert record.choice is not None
+    assert record.choice == recorded_choice(run)
+    assert (record.choice["criterion"] is None) == mixed
+    row = prepare(Candidate("alice/mix", 1, there.images, run), "")
+    assert row.chosen == describe_choice(record.choice)
+    assert ("6 mixed as they come" if mixed else "6 chosen of 16") in row.description
+    assert plan.settings.choice == record.choice["sha256"] == file_sha256(there.choice)
+
+
+def test_a_kernel_refuses_another_choice_or_other_photos(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path
+) -> None:
+    assert run_command(command(place, "--run", str(tmp_path / "mix"), "--count", "6")) == 0
+    plan, attachment = regeneration_plan(
+        cast(Any, SimpleNamespace(user="alice")), RunFolder(tmp_path / "mix")
+    )
+    dataset = tmp_path / "input" / "datasets" / attachment.name
+    dataset.mkdir(parents=True)
+    for path in attachment.files:
+        shutil.copy(path, dataset)
+    competition = tmp_path / "input" / "competitions" / "gan-getting-started"
+    fill(competition / "photo_jpg", 5, (64, 72))
+    settings = plan.settings.to_dict()
+    with pytest.raises(DataError, match=r"are not those that images\.zip was made of"):
+        kernel_entry.run(settings, tmp_path / "input", tmp_path / "working")
+    with pytest.raises(RunError, match="is not the choice that this kernel was pushed for"):
+        kernel_entry.run(settings | {"choice": "0" * 64}, tmp_path / "input", tmp_path / "working")
+    assert not (tmp_path / "working" / "images.zip").exists()
+
+
+def test_images_of_one_model_are_chosen_beside_a_file_and_the_choice_with_them(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["--choose-from", "16", "--count", "5", "--reference", str(place / "monet_jpg")]
+    target = tmp_path / "best.zip"
+    assert run_command(command(place, *told, "--out", str(target), models=("first",))) == 0
+    choice = read_choice(tmp_path / "best.choice.json")
+    sampler = source(place).sampler(0, [CPU])
+    for index, image in zip(choice.indices, pixels_in(target), strict=True):
+        # What JPEG at quality 90 does to smooth images: a few levels, and more at single pixels.
+        assert np.abs(sampler([index])[0].astype(int) - image).mean() < 4
+    said = capsys.readouterr()
+    assert "5 chosen of 16 by kernel herding to 8 images in quadrant-means" in said.out
+    assert "takes      about" in said.err
+
+
+def test_a_dry_run_estimates_and_makes_nothing(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["--choose-from", "16", "--count", "5", "--reference", str(place / "monet_jpg")]
+    assert run_command(command(place, *told, "--dry-run", "--run", str(tmp_path / "mix"))) == 0
+    assert "16 (first 8, photos 8)" in capsys.readouterr().err
+    assert not (tmp_path / "mix").exists()
+
+
+def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path / "mix")
+    told = ["--run", str(run.path), "--count", "6", "--reference", str(place / "monet_jpg")]
+    assert run_command(command(place, *told, "--choose-from", "12")) == 0
+    assert run_command(["report", "--run", str(run.path)]) == 0
+    page = run.report.read_text()
+    assert "6 chosen of 12" in page
+    assert "Nothing was trained here" in page
+    assert run.read_data().count == 8
+    assert run_command(["generate", "--run", str(run.path)]) != 0
+    assert "is a mixture, in which nothing was trained" in capsys.readouterr().err
+    before = file_sha256(run.images)
+    assert run_command(command(place, *told, models=("first", "second"))) != 0
+    assert "holds another run" in capsys.readouterr().err
+    assert file_sha256(run.images) == before
+
+
+def test_a_choice_that_is_not_that_of_the_images_is_refused(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "mix")
+    assert run_command(command(place, "--run", str(run.path), "--count", "6")) == 0
+    generation = read_generation_record(run)
+    assert generation is not None
+    assert len(choice_of_images(run, generation).indices) == 6
+    client = cast(Any, SimpleNamespace(user="alice"))
+    model = run.models / "1-first.safetensors"
+    content = model.read_bytes()
+    model.write_bytes(content[:-1])
+    with pytest.raises(RunError, match=r"was made of an earlier .*1-first"):
+        regeneration_plan(client, run)
+    model.write_bytes(content)
+    changed = json.loads(run.choice.read_text())
+    changed["indices"][0] = 1
+    run.choice.write_text(json.dumps(changed))
+    with pytest.raises(RunError, match="is not that of"):
+        regeneration_plan(client, run)
+    changed["indices"][0] = 99
+    run.choice.write_text(json.dumps(changed))
+    with pytest.raises(RunError, match="an index is not that of a candidate"):
+        read_choice(run.choice)
+
+
+@pytest.mark.parametrize(
+    ("more", "models", "message"),
+    [
+        (["--choose-from", "9", "--out", "x.zip"], ("first",), "--choose-from needs --reference"),
+        (["--out", "x.zip", "--holdout", "0.5"], ("first",), "--holdout goes with --choose-from"),
+        (["--out", "x.zip", "--share", "1"], ("first",), "--share goes with several"),
+        (["--count", "6"], ("first", "second"), "Give --out FILE.zip"),
+        (["--count", "6", "--out", "x.zip", "--class", "a"], ("first", "second"), "--class goes"),
+        (["--out", "x.zip", "--run", "r"], ("first", "second"), "not both"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    place: Path,
+    more: list[str],
+    models: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(command(place, *more, models=models)) != 0
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
