@@ -14,10 +14,13 @@ from pipeline.bench.measure import seconds
 from pipeline.models.precision import all_devices
 from pipeline.runs.provenance import device_name
 from pipeline.system.parallel import usable_cores
+from pipeline.system.threads import other_load
 
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")
 """Extensions of a processor that multiply in bfloat16, the faster one first."""
+BUSY = 0.5
+"""Cores that other programs keep busy, from which on a machine's numbers say so."""
 PRODUCTS = 10
 """Matrix products that are timed; the fastest counts."""
 
@@ -36,6 +39,8 @@ class Machine:
     python: str
     cuda: str | None
     """Version of CUDA that torch was built for."""
+    busy: float = 0.0
+    """Cores that other programs kept busy before anything was measured."""
 
     @staticmethod
     def here() -> Machine:
@@ -48,6 +53,7 @@ class Machine:
             torch=torch.__version__,
             python=platform.python_version(),
             cuda=torch.version.cuda,
+            busy=round(other_load(), 1),
         )
 
     @property
@@ -62,8 +68,9 @@ class Machine:
         """Return it as one line."""
         beside = [self.processor] if self.gpus else []
         cuda = f" (CUDA {self.cuda})" if self.gpus and self.cuda else ""
+        shared = f" of which other work keeps {self.busy:g} busy" if self.busy >= BUSY else ""
         versions = [f"torch {self.torch}{cuda}", f"Python {self.python}"]
-        return ", ".join([self.name, *beside, f"{self.cores} usable cores", *versions])
+        return ", ".join([self.name, *beside, f"{self.cores} usable cores{shared}", *versions])
 
 
 def processor_name() -> str:

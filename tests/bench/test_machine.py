@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +38,8 @@ def test_a_machine_is_one_line_with_its_devices_and_libraries() -> None:
     assert str(two) == (
         "2 x Tesla T4, Quick 9, 4 usable cores, torch 2.11 (CUDA 12.8), Python 3.12"
     )
+    shared = replace(two, busy=1.5)
+    assert "4 usable cores of which other work keeps 1.5 busy, torch" in str(shared)
     here = Machine.here()
     assert here.torch in str(here)
     assert here.name == here.processor or here.gpus
