@@ -28,6 +28,7 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
+from benchmarks.parts import checked_zip, measure_generating
 from pipeline.config import load_preset
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
@@ -164,17 +165,13 @@ def compare_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
     on_device = replace(snapshot, generator=snapshot.generator.to(device))
     ours, theirs = folder / "painter.zip", folder / "plain.zip"
 
-    def painter(count: int) -> None:
-        painters_zip(snapshot, count, ours)
-        check_zip(ours)
-
     def baseline(count: int) -> None:
         plain_zip(on_device, count, theirs)
         plain_check(theirs)
 
     work: dict[str, Callable[[int], None]] = {
         BASELINE: baseline,
-        PAINTER: painter,
+        PAINTER: partial(checked_zip, snapshot, ours),
         f"{PAINTER}, zip not checked": lambda n: painters_zip(snapshot, n, ours),
         GENERATOR: lambda n: generator_alone(snapshot, n, precision),
         ENCODER: lambda n: encoder_alone(snapshot, n, pixels),
@@ -243,12 +240,15 @@ def main() -> None:
     parser.add_argument("what", choices=["generate", "package", "memory"])
     parser.add_argument("--count", type=int, default=7000, help="images")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--parts", action="store_true", help="painter and its parts alone")
     parser.add_argument("--snapshot", type=Path, help="of a trained run [default: untrained]")
     arguments = parser.parse_args()
     snapshot = load_or_build_snapshot(arguments.snapshot)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.what == "generate":
+        if arguments.what == "generate" and arguments.parts:
+            measure_generating(snapshot, arguments.count, arguments.rounds, folder)
+        elif arguments.what == "generate":
             compare_generating(snapshot, arguments.count, arguments.rounds, folder)
             compare_memory(arguments.snapshot, arguments.count)
         elif arguments.what == "package":

@@ -29,7 +29,13 @@ from pipeline.core.errors import DataError
 from pipeline.models.jpeg import EncodedImage
 from pipeline.system.caches import cache_folder, write_cache
 from pipeline.system.parallel import map_in_order, usable_cores
-from submission.archive import check_no_violations, count_faults, name_faults, violations_of
+from submission.archive import (
+    Violation,
+    check_no_violations,
+    count_faults,
+    name_faults,
+    violations_of,
+)
 from submission.image_faults import DAMAGED, image_fault
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 
@@ -66,6 +72,14 @@ class RunningCheck:
         Raises:
             DataError: listing each kind of violation, those of the images too.
         """
+        check_no_violations(self._target, self.violations(path))
+
+    def violations(self, path: Path) -> list[Violation]:
+        """Return each kind of violation in the closed zip and in what was noted of its files.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
@@ -79,7 +93,7 @@ class RunningCheck:
         faults = [*count_faults(len(names)), *name_faults(names), *self._faults]
         faults += [("missing in the zip", name) for name in self._written.keys() - set(names)]
         faults += [(DAMAGED, name) for name in _changed(path, entries, self._written)]
-        check_no_violations(self._target, violations_of(faults))
+        return violations_of(faults)
 
 
 def _changed(

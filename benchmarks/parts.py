@@ -1,0 +1,271 @@
+"""Which part of generating and scoring is the slowest on this machine: a short run, no baseline.
+
+`make bench-generate ARGS=--parts` and `make bench-score ARGS=--parts` measure the whole, and then
+each part with the others left out, at the same work: what is nearest to the whole holds it up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.measure import alternating, machine, seconds, table
+from pipeline.data.images import ImageSet, open_images
+from pipeline.data.synthetic_landscapes import draw_landscape
+from pipeline.families.noise.sampler import NoiseSampler
+from pipeline.families.registry import make_sampler
+from pipeline.models.precision import all_devices, default_device
+from pipeline.models.samplers import resize_images
+from pipeline.models.snapshot import Snapshot
+from pipeline.scoring.extractors import Extractor, make_extractor
+from pipeline.scoring.features import extract
+from pipeline.scoring.metrics import frechet_distance
+from pipeline.stages.encoding import MAX_HELPERS, encoded_images, helper_count, thread_count
+from pipeline.stages.generate import DEFAULT_BATCH, generate
+from pipeline.system.image_writers import ZipImageWriter
+from pipeline.system.parallel import map_in_order, prefetch, usable_cores
+from submission.archive import check_archive
+from submission.image_faults import image_fault
+from submission.running_check import RunningCheck
+from tests.support.scoring_helpers import write_random_inception
+
+MOST = 2000
+"""Images of one part alone: enough for a rate, and for helper processes to be started."""
+LANDSCAPES = 40
+"""Drawn; one takes some twenty milliseconds."""
+WARM_UP = 2 * DEFAULT_BATCH
+"""Images before anything is timed: the first call of each part costs more."""
+
+Work = Callable[[int], object]
+"""Takes a number of images."""
+
+
+class CheckOfAnyCount(RunningCheck):
+    """The check while a zip is written, of as few images as one likes."""
+
+    def finish(self, path: Path) -> None:
+        """Raise ValueError if anything but the count is wrong."""
+        faults = [v for v in self.violations(path) if not v.kind.startswith("number of files")]
+        if faults:
+            raise ValueError(f"{path}: {faults}")
+
+
+def checked_zip(snapshot: Snapshot, target: Path, count: int) -> None:
+    """Write a zip by painter, checked while it is written."""
+    sampler = make_sampler(snapshot, 0, all_devices())
+    check = CheckOfAnyCount(target)
+    generate(sampler, count, target, snapshot.config.output, check=check)
+
+
+def in_batches(function: Callable[[range], object], count: int) -> None:
+    """Run a function over all batches in the threads of `generate`, and drop the results."""
+    batches = (range(i, min(i + DEFAULT_BATCH, count)) for i in range(0, count, DEFAULT_BATCH))
+    deque(map_in_order(function, batches, thread_count()), maxlen=0)
+
+
+class GeneratingParts:
+    """The parts of generating, each on the same few images."""
+
+    def __init__(self, snapshot: Snapshot, folder: Path) -> None:
+        """Make a batch of images, and a zip to be checked, in `folder`."""
+        self._snapshot, self._output = snapshot, snapshot.config.output
+        sampler = make_sampler(snapshot, 0, all_devices())
+        assert isinstance(sampler, NoiseSampler)
+        self._sampler = sampler
+        self._small = sampler.pixels_of(sampler.latents(range(DEFAULT_BATCH)))
+        self._large = list(resize_images(self._small, self._output))
+        self._zip, self._checked = folder / "parts.zip", folder / "checked.zip"
+        generate(sampler, MOST, self._checked, self._output)
+
+    def all(self) -> dict[str, Work]:
+        """Return the parts by what they are."""
+        processes = min(usable_cores(), MAX_HELPERS)
+        return {
+            "its generator alone": partial(in_batches, self._generate),
+            "enlarging alone": partial(in_batches, self._enlarge),
+            "JPEG alone, in threads": partial(self._encode, helpers=0),
+            "JPEG alone, in helper processes": partial(self._encode, helpers=None),
+            "JPEG and its check alone, the same way": partial(
+                self._encode, helpers=None, check=True
+            ),
+            "writing and reading back alone": self._write,
+            "the check of a finished zip alone": lambda _: check_archive(self._checked),
+        }
+
+    def _generate(self, indices: range) -> np.ndarray:
+        return self._sampler.pixels_of(self._sampler.latents(indices), indices[0] // len(indices))
+
+    def _enlarge(self, indices: range) -> np.ndarray:
+        return resize_images(self._small[: len(indices)], self._output)
+
+    def _encode(self, count: int, helpers: int | None, check: bool = False) -> None:
+        def same(indices: Sequence[int]) -> list[np.ndarray]:
+            return self._large[: len(indices)]
+
+        find_fault = image_fault if check else None
+        files = encoded_images(same, count, self._output, DEFAULT_BATCH, find_fault, helpers)
+        with closing(files):
+            deque(files, maxlen=0)
+
+    def _write(self, count: int) -> None:
+        (file, *_) = encoded_images(lambda _: self._large[:1], 1, self._output, 1, helpers=0)
+        check = CheckOfAnyCount(self._zip)
+        with ZipImageWriter(self._zip, check.finish) as writer:
+            for index in range(count):
+                check.add(f"{index}.jpg", file)
+                writer.add(f"{index}.jpg", file.content)
+
+
+def measure_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path) -> None:
+    """Print how fast the whole is, and each part."""
+    device = default_device()
+    target = folder / "painter.zip"
+    whole: dict[str, Work] = {
+        "painter": partial(checked_zip, snapshot, target),
+        "painter, not checked": lambda n: generate(
+            make_sampler(snapshot, 0, all_devices()), n, target, snapshot.config.output
+        ),
+    }
+    work = {name: (part, count) for name, part in whole.items()}
+    parts = GeneratingParts(snapshot, folder).all()
+    work |= {name: (part, MOST) for name, part in parts.items()}
+    rates = measured(work, rounds, device)
+    helpers = helper_count(count, DEFAULT_BATCH)
+    print(machine(device, f"{thread_count()} threads", f"{helpers} helper processes"))
+    print(table(f"From noise to a checked zip of {count:,} images", "images/s", rates))
+
+
+def measured(
+    work: dict[str, tuple[Work, int]], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Return the images a second of each piece of work, all in turn, after a first call of each."""
+    for part, count in work.values():
+        part(min(count, WARM_UP))
+
+    def rate(part: Work, count: int) -> float:
+        return count / seconds(lambda: part(count), device)
+
+    return alternating({name: partial(rate, *pair) for name, pair in work.items()}, rounds)
+
+
+# --- Scoring
+
+
+def draw_quickly(folder: Path, images: int, reference: int) -> None:
+    """Fill a folder with `generated` and `reference` images and random weights, in seconds.
+
+    A few landscapes, moved round their edges, mirrored and in other light, each another way.
+    """
+    draw = np.random.default_rng(0)
+    few = [np.asarray(draw_landscape(index % 20, seed=index // 20)) for index in range(LANDSCAPES)]
+    for name, count in (("generated", images), ("reference", reference)):
+        (folder / name).mkdir()
+        for index in range(count):
+            pixels = np.roll(few[index % LANDSCAPES], draw.integers(0, 256, 2), (0, 1))
+            lit = (pixels[:, :: draw.choice([-1, 1])] * draw.uniform(0.6, 1, 3)).astype(np.uint8)
+            Image.fromarray(lit).save(folder / name / f"{index:06d}.jpg", quality=90)
+    some = torch.from_numpy(np.stack(few[:8])).permute(0, 3, 1, 2)
+    write_random_inception(folder / "random.pth", some)
+
+
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """Let a GPU's convolutions round nothing to TF32 meanwhile."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+def without_tf32(work: Work) -> Work:
+    """Return some work as it is done without TF32."""
+
+    def run(count: int) -> object:
+        with no_tf32():
+            return work(count)
+
+    return run
+
+
+class ScoringParts:
+    """The parts of computing features from files."""
+
+    def __init__(self, images: ImageSet, extractor: Extractor) -> None:
+        """Take image files and the network that they are given to."""
+        self._images, self._extractor = images, extractor
+        few = [extractor.prepare(images.read_rgb(n)) for n in images.names[: extractor.batch_size]]
+        self._batch = torch.from_numpy(np.stack(few)).permute(0, 3, 1, 2)
+
+    def whole(self, count: int) -> None:
+        """Compute features from files."""
+        few = self._images.subset(self._images.names[:count])
+        extract(few, self._extractor, "whole", quiet=True)
+
+    def decode(self, count: int) -> None:
+        """Read and decode the files."""
+
+        def prepare(name: str) -> np.ndarray:
+            return self._extractor.prepare(self._images.read_rgb(name))
+
+        with closing(prefetch(prepare, self._images.names[:count])) as decoded:
+            deque(decoded, maxlen=0)
+
+    def network(self, count: int) -> None:
+        """Run the network on one batch again and again, as many at a time as it takes."""
+        batches = [self._batch] * max(1, count // len(self._batch))
+        if self._extractor.replicas == 1:
+            for batch in batches:
+                self._extractor.outputs(batch)
+            return
+        run = self._extractor.outputs
+        with closing(map_in_order(run, batches, self._extractor.replicas)) as results:
+            deque(results, maxlen=0)
+
+
+def measure_scoring(folder: Path, rounds: int) -> None:
+    """Print how fast features come from files in `folder`, and each part of that.
+
+    Args:
+        folder: holds `generated`, `reference` and `random.pth`.
+        rounds: how often each is measured.
+    """
+    device, weights = default_device(), folder / "random.pth"
+    images, reference = (open_images(folder / name) for name in ("generated", "reference"))
+    fast, exact = (make_extractor("inception", weights, all_devices(), e) for e in (False, True))
+    parts, slow = ScoringParts(images, fast), ScoringParts(images, exact)
+    count, few = len(images), min(len(images), 2 * MOST // 5)
+    work: dict[str, tuple[Work, int]] = {
+        "painter": (parts.whole, count),
+        "painter --exact": (slow.whole, few),
+        "decoding alone": (parts.decode, count),
+        "network alone": (parts.network, count),
+    }
+    if device.type == "cuda":
+        work["painter, without TF32"] = (without_tf32(parts.whole), count)
+        work["network alone, without TF32"] = (without_tf32(parts.network), count)
+    rates = measured(work, rounds, device)
+    print(machine(device, fast.precision, f"batches of {fast.batch_size}"))
+    print(table(f"From {count:,} JPEG files to features", "images/s", rates))
+    print(distances(images, reference, fast, exact))
+
+
+def distances(images: ImageSet, reference: ImageSet, fast: Extractor, exact: Extractor) -> str:
+    """Return a table of what each way of computing makes of the same FID."""
+
+    def fid(extractor: Extractor) -> float:
+        sets = (extract(s, extractor, "FID", quiet=True).values for s in (images, reference))
+        return frechet_distance(*sets)
+
+    found = {"painter": fid(fast), "painter --exact": fid(exact)}
+    if default_device().type == "cuda":
+        with no_tf32():
+            found["painter, without TF32"] = fid(fast)
+    lines = ["\n| the same images by | FID | off |", "|---|---|---|"]
+    true = found["painter --exact"]
+    lines += [f"| {n} | {v:.5f} | {100 * (v / true - 1):+.4f} % |" for n, v in found.items()]
+    return "\n".join(lines)
