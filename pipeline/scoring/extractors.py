@@ -14,9 +14,10 @@ import io
 import pickle
 import textwrap
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,6 +43,12 @@ GPU_BATCH = 64
 """Some 300 kernels are launched a pass, in about the time in which a large GPU runs them."""
 IN_FLIGHT = 2
 """Batches of one GPU: one is computed while the next is put together, copied and launched."""
+TF32 = False
+"""Whether a GPU may round what goes into float32 convolutions to the ten bits of TF32.
+
+It would be faster, and is not harmless: it moves a FID and a KID further than the 16 bits of the
+last blocks do (docs/scoring.md).
+"""
 
 
 class Outputs(NamedTuple):
@@ -123,7 +130,7 @@ class Inception:
             network = FastInception(network, getattr(torch, reduced))
         self._device = device
         self._network = _to_device(network, device)
-        self.batch_size, self.replicas = _batches_on(device, exact)
+        self.batch_size, self.replicas = _batches_on(device)
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """Return the image at its own size."""
@@ -132,7 +139,7 @@ class Inception:
     @torch.inference_mode()
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, H, W) into features (N, 2048) and logits (N, 1008)."""
-        with _tf32_policy(self.precision, self._device):
+        with _float32_on(self._device):
             features, logits = self._network(to_device(pixels, self._device))
         features, logits = _to_memory(features.float(), logits.float())
         return Outputs(features, logits)
@@ -169,7 +176,7 @@ class EfficientNetLite0:
         self.middle = {name: network.get_submodule(name) for name in self.MIDDLE}
         self._network = _to_device(network if exact else fold_efficientnet(network), device)
         self._device = device
-        self.batch_size, self.replicas = _batches_on(device, exact)
+        self.batch_size, self.replicas = _batches_on(device)
         self._mean = 255 * torch.tensor(self._MEAN, device=device)[:, None, None]
         self._std = 255 * torch.tensor(self._STD, device=device)[:, None, None]
         self.precision = EXACT if exact else "fast-float32"
@@ -183,7 +190,7 @@ class EfficientNetLite0:
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, 224, 224) into features (N, 1280): the mean over space."""
         x = (to_device(pixels, self._device).float() - self._mean) / self._std
-        with _tf32_policy(self.precision, self._device):
+        with _float32_on(self._device):
             maps = self._network.extract_features(x.contiguous(memory_format=torch.channels_last))
         return Outputs(_to_memory(maps.mean((2, 3)))[0], None)
 
@@ -220,14 +227,9 @@ def _to_device(network: nn.Module, device: torch.device) -> Any:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def _batches_on(device: torch.device, exact: bool) -> tuple[int, int]:
-    """Return the images per forward pass, and how many passes there may be at the same time.
-
-    Exact ones come one after the other: what keeps them from rounding is a switch for all threads.
-    """
-    if device.type != "cuda":
-        return CPU_BATCH, 1
-    return GPU_BATCH, 1 if exact else IN_FLIGHT
+def _batches_on(device: torch.device) -> tuple[int, int]:
+    """Return the images per forward pass, and how many passes there may be at the same time."""
+    return (GPU_BATCH, IN_FLIGHT) if device.type == "cuda" else (CPU_BATCH, 1)
 
 
 def _to_memory(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -236,11 +238,37 @@ def _to_memory(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return tuple(copy.clone() if copy.is_pinned() else copy for copy in copies)
 
 
-def _tf32_policy(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Return a context that disables TF32 on a GPU if the extractor must be exact."""
-    if precision != EXACT or device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+class _Float32Convolutions:
+    """While anybody is within, no GPU rounds the numbers of a convolution to TF32.
+
+    The switch is one for all threads: the first to come turns it, the last to go turns it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._switched = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                flags = torch.backends.cudnn.flags(enabled=True, allow_tf32=TF32)
+                self._switched.enter_context(flags)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._switched.close()
+
+
+_float32_convolutions = _Float32Convolutions()
+
+
+def _float32_on(device: torch.device) -> AbstractContextManager[None]:
+    """Return the context in which a network runs on a device; only a GPU knows TF32."""
+    return _float32_convolutions if device.type == "cuda" else nullcontext()
 
 
 EXTRACTORS = (Inception.name, EfficientNetLite0.name)
@@ -258,7 +286,7 @@ def make_extractor(
         name: one of `EXTRACTORS`.
         weights: a local file of Inception weights in the released format, or None.
         devices: where it runs; a copy on each if there are several. An exact one runs on the
-            first: what keeps it from rounding is a switch for all threads.
+            first alone.
         exact: in float32 layer by layer, for comparisons with other programs; slower, and FID
             differs by less than 0.2 %.
 

@@ -30,7 +30,7 @@ CODE = Path(__file__).parents[2]
 """The folder that holds the packages, unpacked or installed."""
 PIPE_SIZE = 2**20
 """Bytes that a pipe should hold; Linux gives as much without asking."""
-END_SECONDS = 5.0
+END_SECONDS = 20.0
 """After this a process that does not end by itself is killed."""
 
 

@@ -4,6 +4,7 @@ import io
 import pickle
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -394,3 +395,50 @@ def test_several_devices_share_an_extractor_and_exact_ones_take_the_first() -> N
     assert (two.replicas, one.replicas) == (2, 1)
     assert two.identity == one.identity
     assert make_extractor("efficientnet-lite0", None, [CPU, CPU], exact=True).replicas == 1
+
+
+def test_a_gpu_gets_larger_batches_and_two_of_them_at_a_time() -> None:
+    on_cpu, on_gpu = map(extractors._batches_on, (CPU, torch.device("cuda")))
+    assert on_cpu == (extractors.CPU_BATCH, 1)
+    assert on_gpu == (extractors.GPU_BATCH, extractors.IN_FLIGHT)
+
+
+def test_tf32_is_off_until_the_last_of_several_threads_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switched: list[bool] = []
+
+    @contextmanager
+    def flags(enabled: bool, allow_tf32: bool) -> Iterator[None]:
+        assert enabled
+        switched.append(allow_tf32)
+        yield
+        switched.append(True)
+
+    monkeypatch.setattr(torch.backends.cudnn, "flags", flags)
+    first, second = (extractors._float32_on(torch.device("cuda")) for _ in range(2))
+    for _ in range(2):
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert switched == [False]
+        second.__exit__(None, None, None)
+        assert switched == [False, True]
+        switched.clear()
+    with extractors._float32_on(CPU):
+        assert switched == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_fast_extractor_rounds_nothing_to_tf32_on_a_gpu_and_keeps_the_switch(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = make_extractor("inception", weights, torch.device("cuda"))
+    before = torch.backends.cudnn.allow_tf32
+    expected = fast.outputs(batch(*range(8))).features
+    assert torch.backends.cudnn.allow_tf32 == before
+    again = fast.outputs(batch(*range(8))).features
+    assert torch.equal(again, expected)
+    if torch.cuda.get_device_capability() >= (8, 0):
+        monkeypatch.setattr(extractors, "TF32", True)
+        assert not torch.equal(fast.outputs(batch(*range(8))).features, expected)

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.core.errors import DataError
 from pipeline.data.images import open_images
+from pipeline.scoring import features
 from pipeline.scoring.extractors import CPU_BATCH, MultiDeviceExtractor, Outputs
 from pipeline.scoring.features import Features, cached_extract, extract
 from tests.support.factories import Hostile
@@ -91,6 +92,41 @@ def test_many_images_go_through_in_batches_and_chunks(tmp_path: Path) -> None:
     assert max(shape[0] for shape in extractor.batches) == CPU_BATCH
 
 
+def test_small_images_go_in_larger_batches_where_a_device_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BATCH_BYTES", 30 * 8 * 8 * 3)
+    sizes = [8] * 64 + [16] * 40  # of the large ones 7 would fit, and at least 16 go together
+    pixels = {f"{i:03}.png": noise(i, size, size) for i, size in enumerate(sizes)}
+    folder = write_folder(tmp_path / "a", {name: png(p) for name, p in pixels.items()})
+    large = QuadrantMeans()
+    large.batch_size = 50
+    found = extract(open_images(folder), large, "a")
+    np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in pixels.values()])
+    assert [shape[0] for shape in large.batches] == [30, 30, 4, 16, 16, 8]
+
+
+def test_rows_stay_in_order_with_several_batches_on_one_device(tmp_path: Path) -> None:
+    class FirstIsLast(QuadrantMeans):
+        """Computes its first batch while the second one passes it."""
+
+        replicas = 2
+        second = threading.Event()
+
+        def outputs(self, pixels: torch.Tensor) -> Outputs:
+            found = super().outputs(pixels)
+            if len(self.batches) == 1:
+                assert self.second.wait(30)
+            self.second.set()
+            return found
+
+    pixels = {f"{i:03}.png": noise(i, 8, 8) for i in range(4 * CPU_BATCH + 1)}
+    folder = write_folder(tmp_path / "a", {name: png(p) for name, p in pixels.items()})
+    found = extract(open_images(folder), FirstIsLast(), "a")
+    assert found.names == tuple(pixels)
+    np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in pixels.values()])
+
+
 class TakesTime(QuadrantMeans):
     """Answers its first batch last: not before another device has answered."""
 
@@ -114,6 +150,16 @@ def test_several_devices_share_the_batches_and_rows_stay_in_order(tmp_path: Path
     np.testing.assert_array_equal(found.values, [quadrant_means(p) for p in pixels.values()])
     assert all(device.batches for device in devices)
     assert sum(shape[0] for device in devices for shape in device.batches) == len(pixels)
+
+
+def test_each_device_computes_as_many_batches_at_a_time_as_it_takes() -> None:
+    devices = [QuadrantMeans(), QuadrantMeans()]
+    for device in devices:
+        device.replicas = 2
+    both = MultiDeviceExtractor(devices)
+    assert both.replicas == 4
+    # Two batches on one device wait for none on the other.
+    assert [both._free.get() for _ in range(4)] == [*devices, *devices]
 
 
 def test_an_error_on_one_of_several_devices_surfaces(tmp_path: Path) -> None:

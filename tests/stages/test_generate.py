@@ -4,7 +4,7 @@ import io
 import signal
 import threading
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +24,12 @@ from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.folder import RunFolder
+from pipeline.stages import encoding
 from pipeline.stages import generate as stage
 from pipeline.stages.encoding import thread_count
 from pipeline.stages.generate import generate, generate_for_run, read_generation_record
+from pipeline.system import helper_processes
+from pipeline.system.helper_processes import Helper
 from pipeline.system.parallel import PREFETCH, usable_cores
 from pipeline.system.storage import file_sha256
 from tests.support.factories import CPU, tiny_generator_config, untrained_sampler
@@ -297,7 +300,20 @@ def listening() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("listening")
-def test_ctrl_c_leaves_nothing_and_no_thread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("helpers", [0, 2])
+def test_ctrl_c_leaves_nothing_no_thread_and_no_process(
+    tmp_path: Path, helpers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "helper_count", lambda *_: helpers)
+    started: list[Helper[object, object]] = []
+
+    class Recorded(Helper[object, object]):
+        def __init__(self, function: Callable[[object], object]) -> None:
+            super().__init__(function)
+            started.append(self)
+
+    monkeypatch.setattr(helper_processes, "Helper", Recorded)
+
     class Interrupted:
         def __call__(self, indices: Sequence[int]) -> list[np.ndarray]:
             if 4 in indices:
@@ -310,6 +326,7 @@ def test_ctrl_c_leaves_nothing_and_no_thread(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     left = set(threading.enumerate()) - before
     assert {type(thread).__name__ for thread in left} <= {"TMonitor"}  # tqdm's own, for all bars
+    assert [helper._process.returncode for helper in started] == [0] * helpers
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
