@@ -63,9 +63,21 @@ def pack_once(packages: Iterable[Path], modules: Iterable[str] = ()) -> bytes:
 vars(bundle)["pack"] = pack_once
 compress(bundle.pack(bundle._packages()))
 
+# Grids of noise, which compress slowly and hardly: pixels are the same at any level.
+Image.preinit()
+save_png = Image.SAVE["PNG"]
+
+
+def save_quickly(image: Image.Image, *places: Any, **options: Any) -> None:
+    """Save a PNG as ever, but for the level where none is asked for."""
+    image.encoderinfo.setdefault("compress_level", 1)
+    save_png(image, *places, **options)
+
+
+Image.SAVE["PNG"] = save_quickly
+
 # What most commands load once they run: all families and their settings, the formats of images.
 for family in schema.family_names():
     schema.family_settings(family)
 for family in schema.family_names():
     schema.settings_of(family)
-Image.preinit()
