@@ -16,8 +16,7 @@ from pipeline.cli import run_command
 from pipeline.config import OutputConfig
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.models.snapshots import load_snapshot
-from pipeline.training import run_logger
-from pipeline.training.ema import RECALIBRATION_IMAGES
+from pipeline.training import ema, run_logger
 from submission.ledger import Ledger
 from tests.support.factories import CPU
 from tests.support.make_fixtures import STUDY
@@ -70,7 +69,8 @@ def test_a_snapshot_makes_the_images_that_it_made(path: Path) -> None:
 def test_a_run_in_the_middle_of_its_training_is_taken_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_logger, "RECALIBRATION_IMAGES", RECALIBRATION_IMAGES)  # as it was then
+    for name in ("RECALIBRATION_IMAGES", "recalibration_batch_size"):  # as they were then
+        monkeypatch.setattr(run_logger, name, getattr(ema, name))
     shutil.move("half", "adaptive")
     painter(*train_command("adaptive"))
     found = safetensors.torch.load_file("adaptive/snapshot.safetensors")

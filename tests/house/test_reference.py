@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +25,7 @@ from pipeline.config import settings_of
 from pipeline.config.presets import shipped_presets
 from pipeline.config.schema import BUILT_IN
 from pipeline.study.plan import study_names
+from tests.support import forks
 from tests.support.module_graph import closure, modules, tree_of
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,18 +59,33 @@ def test_nothing_of_the_machine_is_on_a_page(texts: dict[str, str]) -> None:
         assert not [word for word in OF_A_MACHINE if word in text], place
 
 
+def in_a_new_interpreter(folder: Path, environment: dict[str, str]) -> str:
+    """Return what `ELSEWHERE` prints."""
+    command, more = [sys.executable, "-c", ELSEWHERE], {"PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment | more, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def forked(folder: Path, environment: dict[str, str]) -> str:
+    """Return what `ELSEWHERE` prints, with the order of sets that the tests have."""
+    done = forks.run(forks.code, ELSEWHERE, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "run", [forked, pytest.param(in_a_new_interpreter, marks=pytest.mark.slow)]
+)
 def test_pages_are_the_same_on_another_terminal_and_beside_families_from_outside(
-    texts: dict[str, str], tmp_path: Path
+    texts: dict[str, str], tmp_path: Path, run: Callable[[Path, dict[str, str]], str]
 ) -> None:
     environment = os.environ | {
         "COLUMNS": "30", "OMP_NUM_THREADS": "3", "PAINTER_FAMILIES": "tests.families.toy_family",
-        "PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout) == texts
+    assert json.loads(run(tmp_path, environment)) == texts
 
 
 ELSEWHERE = """

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from pipeline.runs.provenance import git_revision
 from submission import archive
 from submission.archive import check_archive
 from submission.kernel.settings import KernelSettings
-from tests.support import factories
+from submission.rules import MINIMUM_IMAGES
+from tests.support import factories, forks
 from tests.support.helpers import fill
 from tests.support.helpers import pack as pack_zip
 from tests.support.kernel_sandbox import code_of, run_script, start_script
@@ -48,7 +48,8 @@ LEFT = {
     "snapshot.safetensors", "snapshot.json", "samples", "scores.jsonl", "images.zip", "images.json",
 }  # fmt: skip
 CALL = "run(SETTINGS, INPUT, WORKING)"
-FEWER_IMAGES = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = 5\n{CALL}"
+FEWEST = 5
+FEWER_IMAGES = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {FEWEST}\n{CALL}"
 """Put in place of the call, it lets a test make 5 images instead of 7,000."""
 
 
@@ -133,19 +134,25 @@ def test_all_that_runs_is_packed_and_nothing_else() -> None:
     assert {"pipeline/config/presets/demo.toml", "submission/kernel/entry.py"} < set(names)
 
 
+# With the packages of the current folder, and nothing of those that the process had.
+INSTALLED = """
+import os, sys
+packages = ("kernels", "pipeline", "submission", "tests")
+for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+    del sys.modules[name]
+sys.path.insert(0, os.getcwd())
+from kernels import bundle
+from submission.kernel.settings import KernelSettings
+made = bundle.build(KernelSettings("generate", attached="alice/run"))
+print(bundle.__file__, made.bundle_hash, made.git_revision)
+"""
+
+
 def test_an_installed_painter_makes_the_same_bundle(tmp_path: Path, kernel: Kernel) -> None:
     copy_of_the_tree(tmp_path)
     shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
-    program = (
-        "from kernels import bundle; from submission.kernel.settings import KernelSettings;"
-        "made = bundle.build(KernelSettings('generate', attached='alice/run'));"
-        "print(bundle.__file__, made.bundle_hash, made.git_revision)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+    done = forks.run(forks.code, INSTALLED, cwd=tmp_path, env=os.environ)
+    assert done.returncode == 0, done.stderr
     file = tmp_path / "kernels" / "bundle.py"
     assert done.stdout.split() == [str(file), kernel.bundle_hash, "None"]
 
@@ -199,15 +206,26 @@ def test_a_script_larger_than_kaggle_takes_is_refused(monkeypatch: pytest.Monkey
         build(tiny())
 
 
+@pytest.mark.parametrize(
+    "count",
+    [
+        FEWEST,
+        pytest.param(MINIMUM_IMAGES, marks=pytest.mark.slow),  # half of it is JPEG encoding
+    ],
+)
 def test_the_script_trains_and_leaves_a_valid_submission_where_only_kaggles_libraries_are(
-    tmp_path: Path, inputs: Path, kernel: Kernel
+    tmp_path: Path, inputs: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    done = run_script(kernel.script, inputs, tmp_path / "working", new=True)
+    script = kernel.script
+    if count == FEWEST:
+        monkeypatch.setattr(archive, "MINIMUM_IMAGES", FEWEST)
+        script = build(tiny(count=FEWEST)).script.replace(CALL, FEWER_IMAGES)
+    done = run_script(script, inputs, tmp_path / "working", new=True)
     assert done.returncode == 0, done.stdout
     run = RunFolder(tmp_path / "working")
     assert {path.name for path in run.path.iterdir()} == LEFT
     assert check_archive(run.images) == []
-    assert "images.zip: 7,000 images" in done.stdout
+    assert f"images.zip: {count:,} images" in done.stdout
     assert "score: skipped (torch-fidelity is not installed, and no wheel" in done.stdout
     (sitting,) = run.read_provenance()["sittings"]
     assert sitting["bundle"] == kernel.bundle_hash
@@ -277,8 +295,8 @@ def notebook_run(tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
     wheel = {f"torch_fidelity/{p.name}": p.read_bytes() for p in package.glob("*.py")}
     pack_zip(tools / "torch_fidelity-0.4.0-py3-none-any.whl", wheel)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "MINIMUM_IMAGES", 5)
-        notebook = as_notebook(build(tiny(count=5)))
+        patch.setattr(archive, "MINIMUM_IMAGES", FEWEST)
+        notebook = as_notebook(build(tiny(count=FEWEST)))
     code = IPYTHON + code_of(notebook).replace(CALL, FEWER_IMAGES)
     done = run_script(code, folder / "input", folder / "working")
     assert done.returncode == 0, done.stdout

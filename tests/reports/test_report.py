@@ -73,6 +73,14 @@ def picture(seed: int, size: tuple[int, int] = (16, 16), kind: str = "PNG") -> b
     return buffer.getvalue()
 
 
+def grid(seed: int, side: int = 332) -> bytes:
+    """Return a grid of samples in few colours, which a GIF takes quickly."""
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(colours).resize((side, side), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def stats_line(step: int) -> str:
     values = {
         "step": step,
@@ -120,7 +128,7 @@ def finish(run: Path) -> Path:
     put_images(run)
     (run / "samples").mkdir()
     for seed, seen in enumerate(SEEN):
-        (run / "samples" / f"{seen:09d}.png").write_bytes(picture(seed, (332, 332)))
+        (run / "samples" / f"{seen:09d}.png").write_bytes(grid(seed))
     return run
 
 
@@ -334,7 +342,7 @@ def test_time_lapse_has_a_frame_for_each_grid(page: Page) -> None:
 def test_long_runs_are_thinned_to_first_and_last(bare: Path) -> None:
     (bare / "samples").mkdir()
     for n in range(50):
-        (bare / "samples" / f"{n * 100:09d}.png").write_bytes(picture(n, (134, 134)))
+        (bare / "samples" / f"{n * 100:09d}.png").write_bytes(grid(n, 134))
     page = Page(write_report(bare, None))
     captions = [i["alt"] for i in page.named("img") if (i["alt"] or "").startswith("Samples")]
     assert len(captions) == 8
@@ -359,7 +367,7 @@ def test_crop_shows_whole_tiles(bare: Path, image_size: int, side: int) -> None:
     put_json(bare / "config.json", {"data": {"image_size": image_size}})
     (bare / "samples").mkdir()
     whole = 8 * (image_size + 2) + 2
-    (bare / "samples" / "000000000.png").write_bytes(picture(1, (whole, whole)))
+    (bare / "samples" / "000000000.png").write_bytes(grid(1, whole))
     source = Page(write_report(bare, None)).pictures("Samples after")[0]
     size = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size
     # 128-pixel tiles (522 pixels for four) and 32-pixel tiles (274) shrink to the crop's 272.
@@ -459,7 +467,7 @@ def test_images_from_noise_have_no_photos(page: Page) -> None:
 def test_the_inputs_of_the_samples_are_shown_first(bare: Path) -> None:
     (bare / "samples").mkdir()
     for n in range(9):
-        (bare / "samples" / f"{n * 100:09d}.png").write_bytes(picture(n, (266, 266)))
+        (bare / "samples" / f"{n * 100:09d}.png").write_bytes(grid(n, 266))
     (bare / "samples" / "inputs.jpg").write_bytes(picture(70, (266, 266), "JPEG"))
     page = Page(write_report(bare, None))
     alts = [i["alt"] or "" for i in page.named("img")]

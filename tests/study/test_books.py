@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from optuna.exceptions import StorageInternalError
+from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig
@@ -18,7 +19,7 @@ from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
 from pipeline.study.restore import restore_trials
 from pipeline.study.storage import LOCK_TIMEOUT, open_study
 from pipeline.system.storage import file_sha256, write_json
-from tests.support.helpers import encoded, fill, pack, painting
+from tests.support.helpers import encoded, fill, pack
 
 GRID = """
 name = "laws"
@@ -43,6 +44,11 @@ noise = ["normal(0, 1)", "uniform(-1, 1)"]
 count = 6
 features = "efficientnet-lite0"
 """
+
+
+def grey(level: int) -> Image.Image:
+    """Return an image that takes no time to put into a picture."""
+    return Image.new("RGB", (64, 64), (level, level, level))
 
 
 class Desk:
@@ -84,7 +90,7 @@ class Desk:
             write_json(run.provenance, {"data": data})
             write_json(run.config, shop.plan.config(point).to_dict())
         elif command == "generate":
-            pack(run.images, {f"{n}.jpg": encoded(painting((64, 64), n)) for n in range(1, 7)})
+            pack(run.images, {f"{n}.jpg": encoded(grey(40 * n)) for n in range(1, 7)})
             write_generation_record(run, run.snapshot, 6, 0, OutputConfig())
         else:
             worth = 80.0 + 3 * len(point.label) + point.seed

@@ -1,14 +1,18 @@
-"""`submission.kernel.distributed` as a process of a test: five images make a submission."""
+"""`submission.kernel.distributed` as torchrun starts it in a test: a rank that is forked off.
 
+What torchrun starts is a new interpreter. It imports no torch, but asks the test's process, by the
+environment's address, to fork the rank with this environment, and ends as that does.
+"""
+
+import os
 import sys
-from pathlib import Path
+from multiprocessing.connection import Client
 
-import torch
-
-from submission import archive
-from submission.kernel.distributed import run_rank
+ADDRESS = "TEST_RANKS_ADDRESS"
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    vars(archive)["MINIMUM_IMAGES"] = 5
-    run_rank(Path(sys.argv[1]))
+    with Client(os.environ[ADDRESS]) as desk:
+        desk.send((dict(os.environ), sys.argv[1]))
+        printed, code = desk.recv()
+    sys.stdout.write(printed)
+    sys.exit(code)

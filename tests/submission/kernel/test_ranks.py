@@ -23,6 +23,7 @@ from submission.kernel.job import Job
 from submission.kernel.settings import KernelSettings
 from tests.support import factories
 from tests.support.factories import CPU
+from tests.support.forked_ranks import forked_ranks
 from tests.support.helpers import fill
 
 TINY = factories.TINY | {"images": 8, "sample_count": 4, "precision": "float32"}
@@ -30,15 +31,8 @@ TINY = factories.TINY | {"images": 8, "sample_count": 4, "precision": "float32"}
 
 @pytest.fixture(autouse=True)
 def _two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let torch count two GPUs, and five images make a submission here and in the processes."""
-    original = kernel_ranks.torchrun
-
-    def torchrun(count: int, orders: Path) -> list[str]:
-        module = kernel_ranks.__name__
-        return ["tests.support.kernel_rank" if w == module else w for w in original(count, orders)]
-
+    """Let torch count two GPUs, and five images make a submission."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(kernel_ranks, "torchrun", torchrun)
     monkeypatch.setattr(archive, "MINIMUM_IMAGES", 5)
 
 
@@ -54,10 +48,14 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_kernel_trains_on_both_gpus_and_shows_the_log(
-    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = RunFolder(tmp_path / "working")
-    kernel_entry.run(settings(), inputs, run.path)
+    with forked_ranks(2, monkeypatch):
+        kernel_entry.run(settings(), inputs, run.path)
     said = capsys.readouterr().out
     for line in ("training on 2 GPUs", "training images: 4 from", "Training in float32",
                  "train 100%",

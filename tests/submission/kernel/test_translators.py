@@ -231,6 +231,11 @@ class Processes:
             write_snapshot(run.best, best)
 
 
+def in_this_process(request: dict[str, Any], count: int, scratch: Path) -> None:
+    """Do what the processes that share each batch would do, as one."""
+    train_rank(TrainingRequest(**request))
+
+
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Let torch count two GPUs."""
@@ -287,7 +292,11 @@ def test_each_gpu_trains_a_seed_and_whole_runs_are_left(
 
 
 def test_the_seed_with_the_lower_score_is_kept_and_the_state_of_the_other_goes(
-    inputs: Path, working: Path, processes: Processes, capsys: pytest.CaptureFixture[str]
+    inputs: Path,
+    working: Path,
+    processes: Processes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     processes.scores = {0: 0.2, 1: 0.1}
     run = train(inputs, working)
@@ -303,6 +312,7 @@ def test_the_seed_with_the_lower_score_is_kept_and_the_state_of_the_other_goes(
     compared = read_json(working / "seeds.json")
     assert [one["score"] for one in compared["seeds"]] == [0.2, 0.1]
     processes.ends = {0: RankLost("Nothing is trained again."), 1: RankLost("Nor is this.")}
+    monkeypatch.setattr(kernel_entry, "train_in_processes", in_this_process)
     made = run.images.read_bytes()
     assert train(inputs, working).images.read_bytes() == made  # the run has ended: it is left
 
