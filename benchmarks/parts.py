@@ -1,13 +1,15 @@
 """Which part of generating and scoring is the slowest on this machine: a short run, no baseline.
 
-`make bench-generate ARGS=--parts` and `make bench-score ARGS=--parts` measure the whole, and then
-each part with the others left out, at the same work: what is nearest to the whole holds it up.
+`make bench-parts` measures the whole, and then each part with the others left out: the part that is
+nearest to the whole holds it up.
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,8 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import alternating, machine, seconds, table
+from benchmarks.output import CheckOfAnyCount, checked_zip, load_or_build_snapshot
+from benchmarks.scoring import REFERENCE
 from pipeline.data.images import ImageSet, open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.noise.sampler import NoiseSampler
@@ -34,7 +38,6 @@ from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import map_in_order, prefetch, usable_cores
 from submission.archive import check_archive
 from submission.image_faults import image_fault
-from submission.running_check import RunningCheck
 from tests.support.scoring_helpers import write_random_inception
 
 MOST = 2000
@@ -46,23 +49,6 @@ WARM_UP = 2 * DEFAULT_BATCH
 
 Work = Callable[[int], object]
 """Takes a number of images."""
-
-
-class CheckOfAnyCount(RunningCheck):
-    """The check while a zip is written, of as few images as one likes."""
-
-    def finish(self, path: Path) -> None:
-        """Raise ValueError if anything but the count is wrong."""
-        faults = [v for v in self.violations(path) if not v.kind.startswith("number of files")]
-        if faults:
-            raise ValueError(f"{path}: {faults}")
-
-
-def checked_zip(snapshot: Snapshot, target: Path, count: int) -> None:
-    """Write a zip by painter, checked while it is written."""
-    sampler = make_sampler(snapshot, 0, all_devices())
-    check = CheckOfAnyCount(target)
-    generate(sampler, count, target, snapshot.config.output, check=check)
 
 
 def in_batches(function: Callable[[range], object], count: int) -> None:
@@ -160,20 +146,26 @@ def measured(
 
 
 def draw_quickly(folder: Path, images: int, reference: int) -> None:
-    """Fill a folder with `generated` and `reference` images and random weights, in seconds.
-
-    A few landscapes, moved round their edges, mirrored and in other light, each another way.
-    """
-    draw = np.random.default_rng(0)
-    few = [np.asarray(draw_landscape(index % 20, seed=index // 20)) for index in range(LANDSCAPES)]
-    for name, count in (("generated", images), ("reference", reference)):
-        (folder / name).mkdir()
-        for index in range(count):
-            pixels = np.roll(few[index % LANDSCAPES], draw.integers(0, 256, 2), (0, 1))
-            lit = (pixels[:, :: draw.choice([-1, 1])] * draw.uniform(0.6, 1, 3)).astype(np.uint8)
-            Image.fromarray(lit).save(folder / name / f"{index:06d}.jpg", quality=90)
+    """Fill a folder with `generated` and `reference` images and random weights, in seconds."""
+    few = draw_pictures(folder / "generated", images, LANDSCAPES)
+    draw_pictures(folder / "reference", reference, LANDSCAPES, seed=1)
     some = torch.from_numpy(np.stack(few[:8])).permute(0, 3, 1, 2)
     write_random_inception(folder / "random.pth", some)
+
+
+def draw_pictures(folder: Path, count: int, landscapes: int, seed: int = 0) -> list[np.ndarray]:
+    """Fill a folder with JPEGs, and return the landscapes that they show.
+
+    Each is one of them, moved round its edges, mirrored and in other light.
+    """
+    draw = np.random.default_rng(seed)
+    few = [np.asarray(draw_landscape(i % 20, seed=seed + i // 20)) for i in range(landscapes)]
+    folder.mkdir()
+    for index in range(count):
+        pixels = np.roll(few[index % landscapes], draw.integers(0, 256, 2), (0, 1))
+        lit = (pixels[:, :: draw.choice([-1, 1])] * draw.uniform(0.6, 1, 3)).astype(np.uint8)
+        Image.fromarray(lit).save(folder / f"{index:06d}.jpg", quality=90)
+    return few
 
 
 @contextmanager
@@ -255,21 +247,51 @@ def measure_scoring(folder: Path, rounds: int) -> None:
     rates = measured(work, rounds, device)
     print(machine(device, fast.precision, f"batches of {fast.batch_size}"))
     print(table(f"From {count:,} JPEG files to features", "images/s", rates))
-    print(distances(images, reference, fast, exact))
+    print(distances(fid_by_each(images, reference, fast, exact)))
 
 
-def distances(images: ImageSet, reference: ImageSet, fast: Extractor, exact: Extractor) -> str:
-    """Return a table of what each way of computing makes of the same FID."""
+def fid_by_each(
+    images: ImageSet, reference: ImageSet, fast: Extractor, exact: Extractor
+) -> dict[str, float]:
+    """Return what each way of computing makes of the same FID."""
 
     def fid(extractor: Extractor) -> float:
         sets = (extract(s, extractor, "FID", quiet=True).values for s in (images, reference))
         return frechet_distance(*sets)
 
-    found = {"painter": fid(fast), "painter --exact": fid(exact)}
+    found = {"exact": fid(exact), "painter": fid(fast)}
     if default_device().type == "cuda":
         with tf32():
             found["painter, if TF32 were allowed"] = fid(fast)
+    return found
+
+
+def distances(found: Mapping[str, float]) -> str:
+    """Return a table of FIDs of the same images, and how far they are from the exact one."""
     lines = ["\n| the same images by | FID | off |", "|---|---|---|"]
-    true = found["painter --exact"]
-    lines += [f"| {n} | {v:.5f} | {100 * (v / true - 1):+.4f} % |" for n, v in found.items()]
+    lines += [
+        f"| {n} | {v:.5f} | {100 * (v / found['exact'] - 1):+.4f} % |" for n, v in found.items()
+    ]
     return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", choices=["generate", "score"], help="[default: both]")
+    parser.add_argument("--count", type=int, default=7000, help="images to generate")
+    parser.add_argument("--images", type=int, default=2000, help="images to score")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    for what in arguments.what or ["generate", "score"]:
+        with tempfile.TemporaryDirectory() as name:
+            if what == "generate":
+                snapshot = load_or_build_snapshot(None)
+                measure_generating(snapshot, arguments.count, arguments.rounds, Path(name))
+            else:
+                draw_quickly(Path(name), arguments.images, REFERENCE)
+                measure_scoring(Path(name), arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

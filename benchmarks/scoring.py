@@ -29,7 +29,6 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import alternating, machine, ratios, seconds, table
-from benchmarks.parts import draw_quickly, measure_scoring
 from pipeline.data.images import open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.models.precision import default_device
@@ -236,19 +235,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="fewer are quicker to try")
     parser.add_argument("--rows", type=int, default=10_000, help="of the statistic alone")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", action="store_true", help="painter and its parts alone")
     parser.add_argument("--program", choices=PROGRAMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.program is not None:
         print(json.dumps(measure_one(arguments.program, arguments.folder)))
         return
+    print(machine(default_device()))
     with tempfile.TemporaryDirectory() as name:
-        if arguments.parts:
-            draw_quickly(Path(name), arguments.images, REFERENCE)
-            measure_scoring(Path(name), arguments.rounds)
-            return
-        print(machine(default_device()))
         compare_programs(Path(name), arguments.images, arguments.rounds)
     compare_statistic(arguments.rows, arguments.rounds)
 
