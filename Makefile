@@ -38,7 +38,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-service bench-machine scale agreement controls compare reference download explore train generate best best-photos score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-parts bench-service bench-machine scale agreement controls compare reference download explore train generate best best-photos score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ bench-package: $(VENV)/.ready  ## the check of a zip of COUNT images
 
 bench-score: $(VENV)/.ready  ## from IMAGES JPEG files to a FID, beside other programs
 	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES) $(ARGS)
+
+bench-parts: $(VENV)/.ready  ## which part of generating COUNT and scoring IMAGES is the slowest here
+	$(VENV)/bin/python -m benchmarks.parts --count $(COUNT) --images $(IMAGES) $(ARGS)
 
 bench-service: $(VENV)/.ready  ## images a second over HTTP at 1, 8 and 32 clients, and the memory
 	$(VENV)/bin/python -m benchmarks.service $(ARGS)

@@ -1,12 +1,13 @@
 """The measurements run, on a few images, and their tables are Markdown."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
-from benchmarks import compare, output, service
+from benchmarks import compare, output, parts, service
 from pipeline.bench.generating import (
     BASELINE,
     ENCODER,
@@ -18,11 +19,14 @@ from pipeline.bench.generating import (
 )
 from pipeline.bench.measure import alternating, machine, ratios, table
 from pipeline.config import Config, apply_settings
+from pipeline.data.images import open_images
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
+from pipeline.scoring import extractors
 from pipeline.service.inference import InferenceService
 from submission.kernel.benchmark import check_zip
 from tests.support.factories import CPU
+from tests.support.scoring_helpers import QuadrantMeans
 from tests.support.service_helpers import serving, tiny_model
 
 TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 256}
@@ -87,6 +91,46 @@ def test_both_sides_make_as_many_images_of_the_same_form(
     for name in ("a.zip", "b.zip"):
         check_zip(tmp_path / name)
         plain_check(tmp_path / name)
+
+
+def test_each_part_of_generating_is_measured_alone(
+    tmp_path: Path,
+    snapshot: Snapshot,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parts, "MOST", 6)
+    monkeypatch.setattr(parts, "MAX_HELPERS", 0)
+    parts.measure_generating(snapshot, 70, 1, tmp_path)
+    rows = cells(capsys.readouterr().out)[2:]
+    assert [row[0].split(",")[0] for row in rows[:3]] == [
+        "painter",
+        "painter",
+        "its generator alone",
+    ]
+    assert len(rows) == 9
+    with zipfile.ZipFile(tmp_path / "painter.zip") as archive:
+        assert len(archive.namelist()) == 70
+
+
+def test_each_part_of_scoring_is_measured_on_the_same_files(tmp_path: Path) -> None:
+    parts.draw_pictures(tmp_path / "generated", 5, 2)
+    images = open_images(tmp_path / "generated")
+    assert len({images.read_bytes(name) for name in images.names}) == 5
+    extractor = QuadrantMeans()
+    measured = parts.ScoringParts(images, extractor)
+    measured.whole(3)
+    assert extractor.batches == [(3, 3, 256, 256)]
+    measured.decode(5)
+    measured.network(10)
+    assert extractor.batches[1:] == [(5, 3, 256, 256)] * 2
+    assert "| painter | 2.00000 | +100.0000 % |" in parts.distances({"painter": 2, "exact": 1})
+
+
+def test_tf32_is_allowed_in_a_measurement_alone() -> None:
+    seen: list[bool] = []
+    parts.with_tf32(lambda _: seen.append(extractors.TF32))(1)
+    assert (seen, extractors.TF32) == ([True], False)
 
 
 def test_both_ways_of_serving_are_measured() -> None:
