@@ -13,10 +13,10 @@ from tests.support.family_desk import FamilyDesk, equal, learned
 from tests.support.helpers import fill
 from tests.support.painter_process import Done
 
-STEPS = 32
+STEPS = 16
 TINY = (
     "image_size=64", "generator_channels=4", "discriminator_channels=4", "batch_size=2",
-    f"images={2 * STEPS}", "minutes=none", "log_every=2", "sample_every=32", "sample_count=4",
+    f"images={2 * STEPS}", "minutes=none", "log_every=2", "sample_every=16", "sample_count=4",
     "score_every=none", "precision=float32", "checkpoint_minutes=0.001", "output_size=64",
 )  # fmt: skip
 """A training of a few seconds that saves as often as it may."""

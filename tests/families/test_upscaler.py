@@ -202,11 +202,10 @@ def test_it_learns_paint_that_a_filter_cannot_know(tmp_path: Path) -> None:
     stripes = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
     stripes[:, :, :, ::2] = 255  # shrunk, these are grey
     config = apply_settings(
-        TINY, {"images": 240, "adversarial_weight": 0.0, "ema_decay": 0.5, "learning_rate": 3e-3}
+        TINY, {"images": 120, "adversarial_weight": 0.0, "ema_decay": 0.5, "learning_rate": 3e-3}
     )
-    config = apply_settings(
-        config, {"horizontal_flip": False, "crop_size": 64, "consistency_weight": 0.0}
-    )
+    more = {"batch_size": 4, "crop_size": 64, "horizontal_flip": False, "consistency_weight": 0.0}
+    config = apply_settings(config, more)
     train(config, stripes, replace(DATA, count=4), tmp_path / "run", CPU)
     generator = load_snapshot(tmp_path / "run" / "snapshot.safetensors").generator
     small = downsample(stripes[:1].float() / 127.5 - 1, 4)
@@ -214,6 +213,7 @@ def test_it_learns_paint_that_a_filter_cannot_know(tmp_path: Path) -> None:
         made = generator(torch.cat([small, torch.randn(1, 16, 16, 16)], 1))
     target = stripes[:1].float() / 127.5 - 1
     filtered = F.interpolate(small, scale_factor=4.0, mode="bicubic")
+    # Measured: 0.18.
     assert (made - target).abs().mean() < 0.5 * (filtered - target).abs().mean()
 
 

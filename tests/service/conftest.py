@@ -17,7 +17,7 @@ WAIT = 30_000
 expect.set_options(timeout=WAIT)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")

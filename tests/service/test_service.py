@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -241,7 +239,7 @@ held = Held()
 def talk():
     held.wait_for(1)
     print("begun", flush=True)
-    sys.stdin.readline()
+    open(sys.argv[1]).read()  # a pipe, until its other end is closed
     held.release()
 
 with listen("127.0.0.1", 0) as listener:
@@ -251,14 +249,6 @@ with listen("127.0.0.1", 0) as listener:
     run(app, listener)
 print("stopped", flush=True)
 """
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
 
 
 def wait_until_closed(url: str) -> None:
@@ -273,24 +263,24 @@ def wait_until_closed(url: str) -> None:
             continue
 
 
-def test_sigterm_finishes_what_was_begun() -> None:
-    process = start(["-c", STOPPED_IN_THE_MIDDLE])
+def test_sigterm_finishes_what_was_begun(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go on")
+    words = (STOPPED_IN_THE_MIDDLE, str(tmp_path / "go on"))
+    process = forks.Process(forks.code, *words, cwd=ROOT, env=os.environ)
     assert process.stdout
-    assert process.stdin
-    url = process.stdout.readline().strip()
+    url = process.stdout.readline().decode().strip()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(httpx.get, f"{url}v1/images", timeout=60)
-        assert process.stdout.readline() == "begun\n"
-        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == b"begun\n"
+        os.kill(process.pid, signal.SIGTERM)
         wait_until_closed(url)
         assert not asked.done()
-        process.stdin.write("\n")
-        process.stdin.flush()
+        (tmp_path / "go on").write_bytes(b"")
         answer = asked.result()
     out, err = process.communicate(timeout=60)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/png"
-    assert (process.returncode, out, err) == (0, "stopped\n", "")
+    assert (process.returncode, out, err) == (0, b"stopped\n", b"")
 
 
 @pytest.fixture

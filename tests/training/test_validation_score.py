@@ -215,17 +215,17 @@ def test_train_generate_and_score_use_the_best_and_the_held_out(
 ) -> None:
     fill(tmp_path / "data", 10)
     monkeypatch.chdir(tmp_path)
-    small = ("--set", "score_every=4", "--set", "score_images=50")
+    small = ("--set", "score_every=8", "--set", "score_images=50")
     command = ["train", "--data", "data", "--preset", "demo", "--run", "run", *TINY_RUN, *small]
     assert run_command([*command, "--holdout", "0.3", "--holdout-seed", "2"]) == 0
     assert "snapshot: the best, at" in capsys.readouterr().out
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["data"]["holdout"], config["data"]["holdout_seed"]) == (0.3, 2)
-    assert run_command(["generate", "--run", "run", "--count", "30"]) == 0
+    assert run_command(["generate", "--run", "run", "--count", "6"]) == 0
     made = json.loads((tmp_path / "run" / "images.json").read_text())
     run = RunFolder(tmp_path / "run")
     save_snapshot(run.snapshot, build_generator(CONFIG), CONFIG, 99)
-    assert run_command(["generate", "--run", "run", "--count", "30", "--last"]) == 0
+    assert run_command(["generate", "--run", "run", "--count", "6", "--last"]) == 0
     last = json.loads((tmp_path / "run" / "images.json").read_text())
     assert made["snapshot_sha256"] != last["snapshot_sha256"]
     capsys.readouterr()
