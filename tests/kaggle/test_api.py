@@ -11,6 +11,7 @@ import pytest
 from pipeline.cli import run_command
 from pipeline.core.errors import KaggleError
 from pipeline.kaggle.api import KaggleClient
+from submission.rules import MINIMUM_IMAGES
 from tests.support import forks
 from tests.support.helpers import encoded, pack, painting
 from tests.support.kaggle_server import (
@@ -31,6 +32,7 @@ from tests.support.kaggle_server import (
     too_many,
 )
 from tests.support.module_graph import ROOT
+from tests.support.painter_process import hurried
 
 SLUG = "gan-getting-started"
 DOWNLOAD = f"{COMPETITIONS}/DownloadDataFiles"
@@ -55,7 +57,8 @@ def download(
     home = folder / "home"
     home.mkdir()
     words = ("download", "--source", source, "--data", str(folder / "data"))
-    done = forks.run(forks.painter, *words, cwd=ROOT, env=server.environment(home, credentials))
+    env = server.environment(home, credentials)
+    done = forks.run(hurried, list(words), MINIMUM_IMAGES, None, cwd=ROOT, env=env)
     left = [p.read_bytes() for p in folder.rglob("*") if p.is_file()]
     for secret in (KEY, base64.b64encode(f"{USER}:{KEY}".encode()).decode()):
         assert secret not in done.stdout + done.stderr
@@ -85,6 +88,7 @@ from pathlib import Path
 from pipeline.core.errors import PainterError
 from pipeline.core.polling import Clock
 from pipeline.kaggle.api import KaggleClient
+from submission.rules import MINIMUM_IMAGES
 at_once = Clock(sleep=lambda seconds: None)
 try:
     KaggleClient(at_once).download_competition({SLUG!r}, Path(sys.argv[1]))

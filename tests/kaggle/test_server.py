@@ -48,7 +48,9 @@ from importlib import import_module
 from pathlib import Path
 import requests
 from kaggle.api.kaggle_api_extended import KaggleApi
+from tests.support.painter_process import hurry
 
+hurry()
 api = KaggleApi()
 api.authenticate()
 home = Path(sys.argv[1])

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import torch
+import uvicorn
 
 from pipeline.core.errors import ServiceBusy
 from pipeline.service.admission import MAX_WAIT, Capacity, WaitEstimate
@@ -183,7 +185,12 @@ def test_a_slow_client_that_goes_on_taking_gets_all_of_it() -> None:
 
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"])
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/images HT"])
-def test_who_never_finishes_asking_is_dropped(before: bytes, sent: bytes) -> None:
+def test_who_never_finishes_asking_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, before: bytes, sent: bytes
+) -> None:
+    # After an answer uvicorn waits for the next question by its own rule, of 5 seconds.
+    quick = partial(uvicorn.Config, timeout_keep_alive=1)
+    monkeypatch.setattr("pipeline.service.server.uvicorn.Config", quick)
     with serving(InferenceService(tiny_model()), 0.3) as url, connect(url) as client:
         if before:
             client.sendall(before)

@@ -1,11 +1,25 @@
 """Optuna's storages, opened again and again."""
 
+import sqlite3
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 from alembic import util
+from sqlalchemy import Engine, event
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _disks_are_not_waited_for() -> Iterator[None]:
+    """Let SQLite leave what it writes to the system: tests end processes, never the machine."""
+
+    def connected(connection: sqlite3.Connection, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -227,6 +227,8 @@ def test_a_worker_waits_for_another_that_writes(
 ) -> None:
     assert LOCK_TIMEOUT >= 30  # SQLite's own 5 seconds are over where other work holds the cores
     monkeypatch.setattr("pipeline.study.storage.LOCK_TIMEOUT", 0.01)
+    # Optuna tries again by itself, after up to two seconds each time.
+    monkeypatch.setattr("optuna.storages._rdb.storage.random.random", lambda: 0.0)
     plan, file, url = books(tmp_path)
     study = open_study(plan, url, file)
     with closing(sqlite3.connect(file)) as other:

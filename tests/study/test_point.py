@@ -195,7 +195,7 @@ def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: P
     said = {"name": "a", "preset": "demo", "points": entries, "evaluation": {"count": 6}}
     plan = read_plan(said | {"evaluation": {"count": 6, "features": "efficientnet-lite0"}})
     later = LocalExecutor(
-        plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth")
+        plan, shop.folder, Path("data"), "monet_jpg", "abc", weights=Path("w.pth"), clock=shop.clock
     )
     later.run_point(plan.grid[1])
     first = str(later.run_folder(plan.grid[0]).path)
