@@ -46,8 +46,8 @@ IN_FLIGHT = 2
 TF32 = False
 """Whether a GPU may round what goes into float32 convolutions to the ten bits of TF32.
 
-It would be faster, and is not harmless: it moved memorisation distances several times as far as
-the 16 bits of the last blocks do, and FIDs as far or further (docs/scoring.md).
+It would be faster, and is not harmless: in most measurements it moved FID and memorisation
+distance further than the 16 bits of the last blocks alone (docs/scoring.md).
 """
 
 
