@@ -24,8 +24,9 @@ from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import git_revision
 from submission import archive
-from submission.archive import MINIMUM_IMAGES, check_archive
+from submission.archive import check_archive
 from submission.kernel.settings import KernelSettings
+from submission.rules import MINIMUM_IMAGES
 from tests.support import factories, forks
 from tests.support.helpers import fill
 from tests.support.helpers import pack as pack_zip
@@ -47,8 +48,12 @@ LEFT = {
 }  # fmt: skip
 CALL = "run(SETTINGS, INPUT, WORKING)"
 FEWEST = 5
-FEWER_IMAGES = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {FEWEST}\n{CALL}"
-"""Put in place of the call, it lets a test make 5 images instead of 7,000."""
+FEWER_IMAGES = f"""import submission.archive, pipeline.training.validation_score
+submission.archive.MINIMUM_IMAGES = {FEWEST}
+pipeline.training.validation_score.BENCHMARK_IMAGES = 1
+{CALL}"""
+"""Put in place of the call, it lets a test make 5 images instead of 7,000, and a training measure
+the time of a score on one instead of 16."""
 
 
 def tiny(**changes: Any) -> KernelSettings:
