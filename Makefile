@@ -38,7 +38,7 @@ ARGS     ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-parts bench-service bench-machine scale agreement controls compare reference download explore train generate best best-photos score package report study serve runs kernel watch pull submit leaderboard doctor format lock
+.PHONY: help setup demo test coverage lint check bench bench-train bench-generate bench-translate bench-package bench-score bench-parts bench-service bench-machine scale agreement controls compare reference download explore train generate best best-photos score package report study serve runs kernel watch pull submit leaderboard doctor format lock
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -118,6 +118,9 @@ doctor: $(VENV)/.ready  ## credentials, rules, quota, submissions left, disk, de
 # Compiled sources are kept even where the environment forbids it: the tests start many interpreters.
 test: $(VENV)/.ready  ## the tests
 	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --durations 15 $(ARGS)
+
+coverage: $(VENV)/.ready  ## the tests, and which lines of the program they do not run
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report term $(ARGS)
 
 lint: $(VENV)/.ready  ## formatting, lint and types
 	$(VENV)/bin/ruff format --check .

@@ -16,9 +16,17 @@ def url() -> Iterator[str]:
         yield address
 
 
+def wait_for_count(page: Page, selector: str, count: int) -> None:
+    """Return as soon as a selector has so many elements; `expect` looks once a second."""
+    page.wait_for_function(
+        "([found, count]) => document.querySelectorAll(found).length === count",
+        arg=[selector, count],
+    )
+
+
 def painted(page: Page, number: int) -> str:
     """Return what a painting shows, when the wall is complete."""
-    expect(page.locator("#wall:not([aria-busy])")).to_be_visible()
+    wait_for_count(page, "#wall:not([aria-busy])", 1)
     image = page.locator(f'[data-number="{number}"] .sight img')
     expect(image).to_have_count(1)
     found: str = image.evaluate(
@@ -34,8 +42,8 @@ def painted(page: Page, number: int) -> str:
 
 def open_wall(page: Page, address: str) -> None:
     page.goto(address)
-    expect(page.locator(".sight img.shown")).to_have_count(24)
-    expect(page.locator("#wall:not([aria-busy])")).to_be_visible()
+    wait_for_count(page, ".sight img.shown", 24)
+    wait_for_count(page, "#wall:not([aria-busy])", 1)
 
 
 def test_the_wall_follows_seed_truncation_and_noise_and_a_link_restores_it(
@@ -52,7 +60,7 @@ def test_the_wall_follows_seed_truncation_and_noise_and_a_link_restores_it(
     ):
         before = page.locator('[data-number="3"]').get_attribute("data-painted")
         change()
-        expect(page.locator(f".piece:not([data-painted='{before}'])")).to_have_count(24)
+        wait_for_count(page, f".piece:not([data-painted='{before}'])", 24)
         seen.append(painted(page, 3))
     assert len(set(seen)) == 4
     assert "seed=1&truncation=0.5&noise=uniform" in page.url
@@ -125,7 +133,7 @@ def test_the_wall_fits_a_phone_and_hangs_more(page: Page, url: str) -> None:
     open_wall(page, url)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("button", name="Hang more").click()
-    expect(page.locator(".sight img.shown")).to_have_count(48)
+    wait_for_count(page, ".sight img.shown", 48)
     assert "count=48" in page.url
 
 
@@ -144,7 +152,7 @@ def test_a_generator_with_classes_lets_one_choose(page: Page) -> None:
     with serving(InferenceService(tiny_model(conditional=True, class_names=["sea", "sky"]))) as url:
         open_wall(page, url)
         page.get_by_label("Class").select_option("sky")
-        expect(page.locator("[data-painted*='class=sky']")).to_have_count(24)
+        wait_for_count(page, "[data-painted*='class=sky']", 24)
         page.goto("about:blank")
 
 
@@ -158,7 +166,7 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(browser: Browser, url: s
     page.unroute("**/v1/images**")
     page.get_by_role("button", name="Try again").click()
     expect(problem).to_be_hidden()
-    expect(page.locator("[data-painted*='seed=1']")).to_have_count(24)
+    wait_for_count(page, "[data-painted*='seed=1']", 24)
     page.goto("about:blank")
     page.goto(f"{url}#noise=salt(1,2)")
     expect(page.get_by_role("alert")).to_contain_text("normal(mean, deviation)")
@@ -178,7 +186,7 @@ def test_a_busy_server_is_asked_again(browser: Browser, url: str) -> None:
 
     page.route("**/v1/images?seed=0&images=4&**", once)
     page.goto(url)
-    expect(page.locator(".sight img.shown")).to_have_count(24)
+    wait_for_count(page, ".sight img.shown", 24)
     assert refused == ["once"]
     page.close()
 
