@@ -30,7 +30,14 @@ from tests.support.module_graph import ROOT
 PAGES = pages()
 CODE = "\n".join(code for text in PAGES.values() for code in code_of(text))
 MAKEFILE = (ROOT / "Makefile").read_text()
-OF_OTHERS = {"--standalone", "--nproc-per-node", "--data-binary", "--help"}
+OF_OTHERS = {
+    "--standalone",
+    "--nproc-per-node",
+    "--cov-report",
+    "--data-binary",
+    "--durations",
+    "--help",
+}
 TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^([A-Z]+) +\?=", MAKEFILE, re.MULTILINE))
 OF_THE_CODE = {"docs/architecture.md", "docs/add-a-family.md", "docs/upgrading.md"}
