@@ -141,7 +141,7 @@ def test_the_fid_of_two_folders_equals_torch_fidelitys_in_the_span_of_its_featur
     statistics = [fid_features_to_statistics(x) for x in (inside[:3], inside[3:])]
     expected = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
     # FID is quadratic in features that agree to FLOAT32 of the largest at worst and to a tenth of
-    # it on average. Measured: 5e-7.
+    # it on average. Measured: 3e-7.
     assert found["fid"] == pytest.approx(expected, rel=FLOAT32 / 10)
 
 
@@ -164,9 +164,9 @@ def test_the_fid_of_two_folders_equals_torch_fidelitys(
     found = score(
         open_images(a), extract_references(open_images(b), None, None, inception), inception
     )
-    # Beside the features' own differences (see above), 2,043 eigenvalues that should be 0 come out
-    # near 2e-16 times the largest, about 18² here; torch-fidelity adds their roots twice: 1e-3 of
-    # a FID of 159. Measured: 6e-7, relatively.
+    # Beside the features' own differences (see above), 2,046 eigenvalues that should be 0 come out
+    # near 2e-16 times the largest, at most 64² here; torch-fidelity adds their roots twice: 4e-3 of
+    # a FID of 469. Measured: 5e-8, relatively.
     assert found["fid"] == pytest.approx(expected, rel=FLOAT32 / 10)
 
 

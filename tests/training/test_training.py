@@ -495,8 +495,9 @@ def test_the_table_of_runs_shows_a_damaged_one_beside_the_others(tmp_path: Path)
 
 
 def test_a_stop_request_is_heard_inside_its_block_only() -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:
         assert not stop
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
