@@ -115,12 +115,15 @@ leaderboard: $(VENV)/.ready  ## local scores beside public ones, ranks and ages
 doctor: $(VENV)/.ready  ## credentials, rules, quota, submissions left, disk, device
 	$(PAINTER) doctor
 
-# Compiled sources are kept even where the environment forbids it: the tests start many interpreters.
+# One process more than there are cores, as tests wait for servers, browsers and other processes.
+# Compiled sources are kept even where the environment forbids it: the tests start interpreters.
+TESTERS = $(shell $(VENV)/bin/python -c "import os; print((os.cpu_count() or 1) + 1)")
+
 test: $(VENV)/.ready  ## the tests
-	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --durations 15 $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses $(TESTERS) --dist worksteal --durations 15 $(ARGS)
 
 coverage: $(VENV)/.ready  ## the tests, and which lines of the program they do not run
-	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report term $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses $(TESTERS) --dist worksteal --cov --cov-report term $(ARGS)
 
 lint: $(VENV)/.ready  ## formatting, lint and types
 	$(VENV)/bin/ruff format --check .
