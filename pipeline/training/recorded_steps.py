@@ -35,6 +35,10 @@ MAX_KINDS = 16
 """Kinds of step that are recorded; each takes memory."""
 
 
+Names = tuple[tuple[str, str], ...]
+"""Of what a step logs: the phase and the name of each."""
+
+
 class Recorder(Protocol):
     """How a device records work and repeats it."""
 
@@ -63,8 +67,7 @@ class Recording:
     batch: Batch
     metrics: torch.Tensor
     """What the step logs, float32 (n,)."""
-    names: tuple[tuple[str, str], ...]
-    """Phase and name of each."""
+    names: Names
 
 
 class RecordedSteps:
@@ -83,7 +86,7 @@ class RecordedSteps:
         """
         self._recorder, self._plain_steps = recorder, plain_steps
         self._recordings: dict[Hashable, Recording] = {}
-        self._seen: set[Hashable] = set()
+        self._logged: dict[Hashable, Names] = {}
         self._scalars: _ScalarsOnDevice | None = None
         self._given_up = False
 
@@ -106,11 +109,7 @@ class RecordedSteps:
         if recording is None and self._is_due(kind):
             recording = self._record(kind, state, batch, precision, distributed)
         if recording is None:
-            self._seen.add(kind)
-            self._plain_steps -= 1
-            return self._recorder.run(
-                lambda: train_step(state, batch, precision, settings, distributed)
-            )
+            return self._take_plain_step(kind, state, batch, precision, settings, distributed)
         assert self._scalars is not None
         self._scalars.set(StepScalars.of(state))
         torch._foreach_copy_(recording.batch.tensors(), batch.tensors())
@@ -121,9 +120,28 @@ class RecordedSteps:
         state.step += 1
         return state.all_metrics()
 
+    def _take_plain_step(
+        self,
+        kind: Hashable,
+        state: TrainingState,
+        batch: Batch,
+        precision: Precision,
+        settings: StepSettings,
+        distributed: DistributedContext,
+    ) -> Metrics:
+        """Take a step operation by operation; note what steps of its kind log."""
+        phases = [phase.name for phase in due_phases(state)]
+        found = self._recorder.run(
+            lambda: train_step(state, batch, precision, settings, distributed)
+        )
+        self._plain_steps -= 1
+        if kind is not None:
+            self._logged[kind] = tuple((p, name) for p in phases for name in state.metrics[p])
+        return found
+
     def _is_due(self, kind: Hashable) -> bool:
         """Tell whether a kind of step is to be recorded, now that it comes again."""
-        known = kind is not None and kind in self._seen
+        known = kind in self._logged
         return known and self._plain_steps <= 0 and len(self._recordings) < MAX_KINDS
 
     def _record(
@@ -137,8 +155,7 @@ class RecordedSteps:
         """Record a step; where that fails, say so once, and leave everything as it was."""
         scalars = self._scalars = self._scalars or _ScalarsOnDevice(state.device)
         inputs = batch.map(torch.clone)
-        due = [phase.name for phase in due_phases(state)]
-        names = tuple((phase, name) for phase in due for name in state.metrics[phase])
+        names = self._logged[kind]
         metrics = torch.zeros(len(names), device=state.device)
         before = dict(state.metrics)
 
