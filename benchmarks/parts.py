@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.output import load_or_build_snapshot
 from benchmarks.scoring import REFERENCE
-from pipeline.bench.generating import painters_zip
+from pipeline.bench.generating import in_batches, painters_zip
 from pipeline.bench.measure import alternating, machine, seconds, table
 from pipeline.bench.scoring import write_random_inception
 from pipeline.data.images import ImageSet, open_images
@@ -51,12 +51,6 @@ WARM_UP = 2 * DEFAULT_BATCH
 
 Work = Callable[[int], object]
 """Takes a number of images."""
-
-
-def in_batches(function: Callable[[range], object], count: int) -> None:
-    """Run a function over all batches in the threads of `generate`, and drop the results."""
-    batches = (range(i, min(i + DEFAULT_BATCH, count)) for i in range(0, count, DEFAULT_BATCH))
-    deque(map_in_order(function, batches, thread_count()), maxlen=0)
 
 
 class GeneratingParts:
@@ -118,9 +112,7 @@ def measure_generating(snapshot: Snapshot, count: int, rounds: int, folder: Path
     target = folder / "painter.zip"
     whole: dict[str, Work] = {
         "painter": lambda n: painters_zip(snapshot, n, target, running_check(target)),
-        "painter, not checked": lambda n: generate(
-            make_sampler(snapshot, 0, all_devices()), n, target, snapshot.config.output
-        ),
+        "painter, not checked": lambda n: painters_zip(snapshot, n, target),
     }
     work = {name: (part, count) for name, part in whole.items()}
     parts = GeneratingParts(snapshot, folder).all()

@@ -11,7 +11,8 @@ import shutil
 import tempfile
 import zipfile
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +24,12 @@ from pipeline.bench.measure import Comparison, rates_within, ratios
 from pipeline.config import Config
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
-from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
 from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
-from pipeline.stages.encoding import FileCheck
+from pipeline.stages.encoding import FileCheck, encoded_images, thread_count
 from pipeline.stages.generate import DEFAULT_BATCH, DEFAULT_COUNT, generate
-from pipeline.system.parallel import map_in_order, usable_cores
+from pipeline.system.parallel import map_in_order
 
 PAINTER = "painter"
 BASELINE = "plain loop, float32"
@@ -106,9 +106,9 @@ def painters_zip(
 
 
 def in_batches(function: Callable[[range], object], count: int) -> None:
-    """Run a function over all batches as `generate` does, and drop the results."""
+    """Run a function over all batches in the threads of `generate`, and drop the results."""
     batches = (range(i, min(i + DEFAULT_BATCH, count)) for i in range(0, count, DEFAULT_BATCH))
-    deque(map_in_order(function, batches, usable_cores()), maxlen=0)
+    deque(map_in_order(function, batches, thread_count()), maxlen=0)
 
 
 def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> None:
@@ -124,15 +124,14 @@ def generator_alone(snapshot: Snapshot, count: int, precision: Precision) -> Non
 
 
 def encoder_alone(snapshot: Snapshot, count: int, pixels: np.ndarray) -> None:
-    """Upscale and encode the same few images repeatedly."""
+    """Upscale and encode the same few images repeatedly, where `generate` does."""
     output = snapshot.config.output
 
-    def encode(indices: range) -> list[bytes]:
-        return [
-            encode_jpeg(image, output) for image in resize_images(pixels[: len(indices)], output)
-        ]
+    def same(indices: Sequence[int]) -> list[np.ndarray]:
+        return list(resize_images(pixels[: len(indices)], output))
 
-    in_batches(encode, count)
+    with closing(encoded_images(same, count, output, DEFAULT_BATCH)) as files:
+        deque(files, maxlen=0)
 
 
 def small_pixels(snapshot: Snapshot) -> np.ndarray:
