@@ -4,14 +4,12 @@ A resumed run is an uninterrupted one; a replayed step is a plain one; an image 
 number alone, whatever its batch and its device. On a GPU each holds up to rounding: the library may
 sum in another order, and Adam turns the sign of a gradient near zero into a whole step. So weights
 are compared by how far apart they are, as a share of how far training has moved them; and in whole
-float32, since TF32's ten binary digits alone set trainings apart by a fifth of their way in six
-steps (seen on an H100).
+float32: with TF32 in convolutions six steps were a fifth of their way apart and more (docs/LOG.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,17 +67,6 @@ def apart(start: Weights, one: Weights, other: Weights) -> float:
     return float((b - c).abs().mean()) / moved if moved else float("nan")
 
 
-@contextmanager
-def whole_float32() -> Iterator[None]:
-    """Compute convolutions in float32, not in TF32."""
-    cudnn, before = torch.backends.cudnn, torch.backends.cudnn.allow_tf32
-    cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32 = before
-
-
 def small_run(config: Config, steps: int = STEPS) -> Config:
     """Return a config that takes so many steps of a small batch in float32, and logs little."""
     return apply_settings(
@@ -110,7 +97,7 @@ def judge(name: str, share: float, device: torch.device) -> CheckResult:
     return CheckResult(name, share <= limit, f"{found} (at most {limit:g})")
 
 
-@whole_float32()
+@torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 def check_resumed(config: Config, drawn: Path, scratch: Path, device: torch.device) -> CheckResult:
     """Train without a break, and with one; compare the generators."""
     images = open_images(drawn)
@@ -131,7 +118,7 @@ def check_resumed(config: Config, drawn: Path, scratch: Path, device: torch.devi
     return judge("a resumed run is an uninterrupted one", share, device)
 
 
-@whole_float32()
+@torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 def check_replayed(name: str, config: Config, drawn: Path, device: torch.device) -> CheckResult:
     """Take plain steps, and steps that are recorded and replayed; compare the generators.
 
