@@ -1,9 +1,9 @@
 """Instance normalisation that keeps channels last in memory.
 
 Ulyanov et al. 2016, "Instance normalization: the missing ingredient for fast stylization". On a GPU
-torch's own copies its input to channels first and what follows copies it back: in a translator's
-step more than a third of the time (docs/LOG.md). The same formula from reductions and products
-needs no copy. A CPU takes torch's own.
+torch's own copies its input to channels first and what follows copies it back: copies were 29 % of
+a translator's step (docs/LOG.md). The same formula from reductions and products needs none. A CPU
+takes torch's own.
 """
 
 from __future__ import annotations

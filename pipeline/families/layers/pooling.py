@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 def halve(images: torch.Tensor) -> torch.Tensor:
     """Return the means of blocks of 2x2 pixels: (N, C, 2h, 2w) to (N, C, h, w).
 
-    On a GPU as a mean over views: the backward pass of pooling takes four times as long there.
+    On a GPU as a mean over views, since the backward pass of pooling is slow there (docs/LOG.md).
     """
     if not images.is_cuda:
         return F.avg_pool2d(images, 2)

@@ -1,8 +1,7 @@
 """Spectral normalisation (Miyato et al. 2018, "Spectral normalization", section 2.1).
 
 torch's own, and on a GPU the same with half the kernels: the weights are read in their order in
-memory, in float32, and the norm is the length that the power iteration divides by. There, with 20
-layers that three passes a step go through, it took a fifth of the step (docs/LOG.md).
+memory, in float32, and the norm is the length that the power iteration divides by (docs/LOG.md).
 """
 
 from __future__ import annotations
