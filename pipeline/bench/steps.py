@@ -8,9 +8,8 @@ from pipeline.config import Config
 from pipeline.models.precision import Precision
 from pipeline.training.batches import Batches
 from pipeline.training.cuda_graphs import step_function
-from pipeline.training.distributed.context import SINGLE_PROCESS
 from pipeline.training.state import TrainingState
-from pipeline.training.step import StepSettings, TakeStep, train_step
+from pipeline.training.step import next_step, train_step
 
 Step = Callable[[], object]
 """Takes the next step of a training."""
@@ -20,7 +19,7 @@ def plain_step(
     config: Config, state: TrainingState, batches: Batches, precision: Precision
 ) -> Step:
     """Return what takes the next step operation by operation, its batch included."""
-    return _step(train_step, config, state, batches, precision)
+    return next_step(train_step, config, state, batches, precision)
 
 
 def replayed_step(
@@ -30,7 +29,7 @@ def replayed_step(
     take_step = step_function(config, precision.device)
     if take_step is train_step:
         return None
-    return _step(take_step, config, state, batches, precision)
+    return next_step(take_step, config, state, batches, precision)
 
 
 def usual_step(
@@ -38,21 +37,4 @@ def usual_step(
 ) -> Step:
     """Return what takes the next step as `pipeline.training.loop.train` does here."""
     take_step = step_function(config, precision.device)
-    return _step(take_step, config, state, batches, precision)
-
-
-def _step(
-    take_step: TakeStep,
-    config: Config,
-    state: TrainingState,
-    batches: Batches,
-    precision: Precision,
-) -> Step:
-    settings = StepSettings.from_config(config)
-
-    def step() -> None:
-        batch = batches(state.step + 1)
-        logged = take_step(state, batch, precision, settings, SINGLE_PROCESS)
-        state.objective.update(logged, config.training.batch_size)
-
-    return step
+    return next_step(take_step, config, state, batches, precision)

@@ -17,22 +17,18 @@ import torch
 
 from pipeline.config import Config
 from pipeline.data.pixels import LoadedImages, choose_storage
-from pipeline.families.family import Metrics
 from pipeline.families.registry import parameter_count
-from pipeline.models.precision import Precision, choose_precision
+from pipeline.models.precision import choose_precision
 from pipeline.runs.provenance import device_name
 from pipeline.stages.train import PreparedTraining
 from pipeline.system.memory import PeakMemory, free_device_memory
-from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
 from pipeline.training.cuda_graphs import step_function
-from pipeline.training.distributed.context import SINGLE_PROCESS
 from pipeline.training.loop import precision_of
 from pipeline.training.schedule import described
 from pipeline.training.setup import set_up
-from pipeline.training.state import TrainingState
-from pipeline.training.step import StepSettings
+from pipeline.training.step import next_step
 
 WARM_UP_STEPS = 2
 """First steps that are not measured: they choose algorithms and allocate memory."""
@@ -93,7 +89,8 @@ def measure(
             config, pixels, precision, labels=labels, source_images=source_images
         )
         warm_up = WARM_UP_STEPS if device.type == "cpu" else GPU_WARM_UP_STEPS
-        step = one_step(config, state, batches, precision)
+        take_step = step_function(config, device, short=True)
+        step = next_step(take_step, config, state, batches, precision)
         times = measure_steps(warm_up + MEASURED_STEPS, step, device, clock)
         memory = peak.taken
     counted = times[warm_up:] or times[-1:]
@@ -106,15 +103,6 @@ def measure(
         saved_size(state.ema.network.state_dict()),
         tuple(map(parameter_count, state.networks.values())),
     )
-
-
-def one_step(
-    config: Config, state: TrainingState, batches: Batches, precision: Precision
-) -> Callable[[], Metrics]:
-    """Return what takes the next step, as the training does."""
-    settings = StepSettings.from_config(config)
-    take_step = step_function(config, precision.device, short=True)
-    return lambda: take_step(state, batches(state.step + 1), precision, settings, SINGLE_PROCESS)
 
 
 def measure_steps(

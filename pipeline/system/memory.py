@@ -144,10 +144,3 @@ def keep_freed_memory() -> None:
         (_M_TOP_PAD, 2**26),
     ):
         mallopt(setting, value)
-
-
-def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a tensor of the host on a device; a GPU's copy does not wait."""
-    if device.type != "cuda":
-        return tensor
-    return tensor.pin_memory().to(device, non_blocking=True)

@@ -14,7 +14,8 @@ from pipeline.core.randomness import stream
 from pipeline.data.pixels import choose_storage
 from pipeline.families.family import Batch, TrainingImages
 from pipeline.families.registry import family_of
-from pipeline.system.memory import free_device_memory, to_device
+from pipeline.system.device_copies import to_device
+from pipeline.system.memory import free_device_memory
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.prefetch import FetchBatch, PrefetchBatches, direct_fetch
 

@@ -17,6 +17,7 @@ from pipeline.config import Config
 from pipeline.core.randomness import stream
 from pipeline.families.family import Batch, Metrics, Phase
 from pipeline.models.precision import Precision
+from pipeline.training.batches import Batches
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
 from pipeline.training.state import TrainingState
 
@@ -74,6 +75,24 @@ class StepScalars:
     def of(state: TrainingState) -> StepScalars:
         """Return those of the next step, as numbers."""
         return StepScalars(state.learning_rate_factor, state.ema.weight(state.step + 1))
+
+
+def next_step(
+    take_step: TakeStep,
+    config: Config,
+    state: TrainingState,
+    batches: Batches,
+    precision: Precision,
+) -> Callable[[], None]:
+    """Return what takes the next step of a training in one process, as the loop does."""
+    settings = StepSettings.from_config(config)
+
+    def step() -> None:
+        batch = batches(state.step + 1)
+        logged = take_step(state, batch, precision, settings, SINGLE_PROCESS)
+        state.objective.update(logged, config.training.batch_size)
+
+    return step
 
 
 def take_step(

@@ -31,7 +31,7 @@ from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import class_index, resize_images, to_pixels
 from pipeline.models.snapshot import Snapshot
-from pipeline.system.memory import to_device
+from pipeline.system.device_copies import to_device
 
 # --- Settings
 

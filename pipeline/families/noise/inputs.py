@@ -8,7 +8,7 @@ from pipeline.config import Config
 from pipeline.families.family import TrainingImages
 from pipeline.families.noise.distributions import LatentDistribution, parse_noise
 from pipeline.families.noise.settings import NoiseNetwork, NoiseTraining
-from pipeline.system.memory import to_device
+from pipeline.system.device_copies import to_device
 
 
 def latents_of(config: Config) -> LatentDistribution:
