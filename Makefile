@@ -24,7 +24,7 @@ SOURCE   ?= competition
 # others carry their name. What was tried on one is never trained on or submitted as another's.
 NAME      = $(if $(filter dataset:%,$(SOURCE)),$(subst /,-,$(patsubst dataset:%,%,$(SOURCE))),$(patsubst %.zip,%,$(notdir $(patsubst %/,%,$(SOURCE)))))
 DATA     ?= data/$(if $(filter competition,$(SOURCE)),monet,$(NAME))
-PRESET   ?= monet64
+PRESET   ?= monet-dcgan
 RUN      ?= runs/$(PRESET)$(if $(filter competition,$(SOURCE)),,-$(NAME))
 COUNT    ?= 7000
 FROM     ?= 20000

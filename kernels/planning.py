@@ -78,7 +78,8 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     default = None if takes_photos(config) else DEFAULT_COUNT
     count = default if request.count is None else request.count
     train_minutes = None if request.minutes is not None else config.budget.minutes
-    upscalers = request.upscalers.settings(config, owner, run_path, request.continue_from)
+    upscaling, config = request.upscalers.instead_of_shipped(config)
+    upscalers = upscaling.settings(config, owner, run_path, request.continue_from)
     images = (count or MAXIMUM_IMAGES) if makes_images(config) else 0
     more = upscalers["upscaler_minutes"] or 0.0
     minutes = _kernel_minutes(request, train_minutes, more, images)
@@ -100,12 +101,7 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         attached=f"{owner}/{slug_of(run_path, 'state')}" if request.continue_from else None,
         **upscalers,
     )
-    for name in request.attach:
-        split_name(name, "dataset")
-    slug = slug_in(run_path, owner) or slug_of(run_path)
-    return KernelPlan(
-        slug, settings, accelerator_of(request.accelerator), request.attach, request.notebook
-    )
+    return _plan_of(settings, owner, run_path, request)
 
 
 def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> KernelPlan:
@@ -121,10 +117,17 @@ def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> Kernel
     """
     minutes = BENCHMARK_MINUTES if request.minutes is None else request.minutes
     check_minutes(minutes)
+    settings = KernelSettings(task=BENCH, minutes=minutes)
+    return _plan_of(settings, owner, run_path, request)
+
+
+def _plan_of(
+    settings: KernelSettings, owner: str, run_path: Path, request: KernelRequest
+) -> KernelPlan:
+    """Return the plan of a kernel with such settings; its name is that of earlier pushes."""
     for name in request.attach:
         split_name(name, "dataset")
     slug = slug_in(run_path, owner) or slug_of(run_path)
-    settings = KernelSettings(task=BENCH, minutes=minutes)
     accelerator = accelerator_of(request.accelerator)
     return KernelPlan(slug, settings, accelerator, request.attach, request.notebook)
 

@@ -6,7 +6,7 @@ checks, waits for it, and pulls its images into `RUN/kaggle/`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kernels.pull import pull
 from kernels.push import Attachment, Confirmation, push
 from kernels.record import KernelRecord, read_record, slug_in, write_record
 from kernels.watch import watch
+from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import KaggleError, RunError
 from pipeline.families.registry import check_makes_images, takes_photos
@@ -198,7 +199,7 @@ def check_same_images(
         )
     generation = read_json(remote_run.generation_record)
     choice = plan.settings.choice
-    wanted: dict[str, Any] = {"seed": plan.settings.seed, "output": plan.settings.output}
+    wanted: dict[str, Any] = {"seed": plan.settings.seed}
     if choice is None:
         wanted["snapshot_sha256"] = attachment.sha256
     elif (generation.get("choice") or {}).get("sha256") != choice:
@@ -206,6 +207,8 @@ def check_same_images(
     if plan.settings.count is not None:
         wanted["count"] = plan.settings.count
     other = [name for name, value in wanted.items() if generation.get(name) != value]
+    if output_settings(generation.get("output")) != output_settings(plan.settings.output):
+        other.append("output")
     if other:
         write_record(
             remote_run.path, record.with_changes(work_sha256="")
@@ -214,3 +217,8 @@ def check_same_images(
             f"Kaggle generated other images than were asked for ({', '.join(other)} differ): the "
             "kernel saw an earlier version of its dataset. Give the same command again."
         )
+
+
+def output_settings(recorded: Mapping[str, Any] | None) -> OutputConfig:
+    """Return the settings of a record, whose version may not have known all of them."""
+    return apply_settings(Config(), flatten({"output": dict(recorded or {})})).output

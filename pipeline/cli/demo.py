@@ -81,8 +81,8 @@ def wall(out: Path, threads: int | None) -> None:
     """Show images of the model that comes with painter, as one picture: a stage of the demo."""
     from pipeline.families.registry import make_sampler
     from pipeline.models.precision import default_device
+    from pipeline.models.pretrained import DEMO_MODEL, model_file
     from pipeline.models.snapshots import load_snapshot
-    from pipeline.stages.export import DEMO_MODEL, model_file
     from pipeline.stages.wall import write_wall
 
     configure_threads(threads)

@@ -34,9 +34,10 @@ from pipeline.cli.options import PathOption, last_option, run_option
 @last_option
 def export(run_path: Path, name: str, out: Path, weights: str, reverse: bool, last: bool) -> None:
     """Write a run's generator in 16 or 8 bits, with a model card."""
+    from pipeline.models.pretrained import FILE
     from pipeline.models.weights import WeightPrecision
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.export import FILE, export
+    from pipeline.stages.export import export
 
     precision = WeightPrecision(weights)
     folder = export(RunFolder(run_path), name, out, last, precision, reverse)

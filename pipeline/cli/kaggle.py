@@ -180,6 +180,8 @@ def submit_anew(
     from kernels import candidates
     from submission import submit as submitting
 
+    if record is None:
+        choose_first(run, dry_run)
     left = submitting.check_submissions_left(client).allowed_now
     if dry_run and record is None:
         click.echo(candidates.describe_regeneration(client, run, left, message))
@@ -195,6 +197,25 @@ def submit_anew(
         click.echo(f"Would submit images.zip of {version}: {row.description}")
         return None
     return submitting.submit(client, ledger, row)
+
+
+def choose_first(run: RunFolder, dry_run: bool) -> None:
+    """Make the images of a run that has none yet, if its settings want them chosen of more.
+
+    A kernel makes the first of a snapshot by itself, and chosen ones by their numbers alone.
+    """
+    from pipeline.cli.generate import generate
+    from pipeline.models.snapshots import load_snapshot
+
+    if run.images.exists() or not run.best_or_last.exists():
+        return
+    share = load_snapshot(run.best_or_last).config.output.candidates_per_image
+    if share == 1:
+        return
+    click.echo(f"{run.path} has no images yet: of {share:g} made one is kept", err=True)
+    context = click.get_current_context()
+    if not dry_run:
+        context.invoke(generate, run_path=run.path)
 
 
 @click.command()

@@ -142,8 +142,8 @@ def snapshot_file(
     """
     from pipeline.core.advice import quoted
     from pipeline.core.errors import RunError
+    from pipeline.models.pretrained import model_file
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.export import model_file
 
     if sum(given is not None for given in (run_path, snapshot, model)) != 1:
         raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")

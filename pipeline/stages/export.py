@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import build_reverse, check_makes_images
+from pipeline.models.pretrained import FILE
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.models.weights import WeightPrecision
@@ -24,32 +25,9 @@ from pipeline.stages.model_card import Export, model_card
 from pipeline.system.storage import atomic_folder, check_writable, write_text
 from pipeline.training.checkpoints import load_state
 
-FILE = "snapshot.safetensors"
 CARD = "README.md"
 SCORE_KEYS = (*keys_in(Place.SNAPSHOT), *SCALE, COMPARABLE)
 """Keys of the score that an exported snapshot carries."""
-PRETRAINED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
-"""The models that come with painter."""
-DEMO_MODEL = "monet-dcgan"
-"""The model whose images the demo starts with."""
-
-
-def model_names(folder: Path | None = None) -> list[str]:
-    """Return the names of the models in a folder; by default of those that come with painter."""
-    return sorted(path.parent.name for path in (folder or PRETRAINED_FOLDER).glob(f"*/{FILE}"))
-
-
-def model_file(name: str, folder: Path | None = None) -> Path:
-    """Return the snapshot of a model.
-
-    Raises:
-        ConfigError: if there is none; the message lists those that exist.
-    """
-    names = model_names(folder)
-    if name not in names:
-        known = ", ".join(names) or "none come with this version"
-        raise ConfigError(f"There is no model {name!r}. Models: {known}.")
-    return (folder or PRETRAINED_FOLDER) / name / FILE
 
 
 def export(

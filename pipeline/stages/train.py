@@ -24,6 +24,7 @@ from pipeline.families.upscaler.generated_inputs import (
     generator_hash,
 )
 from pipeline.models.precision import default_device
+from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
@@ -147,7 +148,7 @@ def prepare(
         ConfigError: if the ranks cannot share a batch, or the generator does not fit.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
-    distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
+    check_before_loading(plan.config, distributed)
     opened = open_data(plan)
     config, about = opened.config, opened.about
     make_ready(plan.run, config, about, distributed, dry_run)
@@ -172,6 +173,16 @@ def prepare(
         threads=threads,
         device=plan.device,
     )
+
+
+def check_before_loading(config: Config, distributed: DistributedContext) -> None:
+    """Check what can be refused before anything is loaded.
+
+    Raises:
+        ConfigError: if the ranks cannot share a batch, or a shipped upscaler does not fit.
+    """
+    distributed.rows(config.training.batch_size)
+    shipped_upscaler(config)
 
 
 def no_score(prepared: PreparedTraining) -> ValidationScore | None:

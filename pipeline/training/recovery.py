@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.core.user_warnings import warn_once
+from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshots import load_snapshot, save_snapshot, upscaler_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
@@ -115,8 +116,9 @@ def repair_snapshots(
         return
     generator = recalibrated_generator(state, batches, config)
     images_seen = state.step * config.training.batch_size
-    upscaler = upscaler_of(run.best)
-    save_snapshot(run.snapshot, generator, run.read_config(), images_seen, upscaler=upscaler)
+    config = run.read_config()
+    upscaler = upscaler_of(run.best) or shipped_upscaler(config)
+    save_snapshot(run.snapshot, generator, config, images_seen, upscaler=upscaler)
     warn_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
 
 

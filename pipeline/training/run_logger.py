@@ -18,6 +18,7 @@ from pipeline.core.errors import DataError, DivergedError
 from pipeline.core.user_warnings import warn_once
 from pipeline.families.family import Metrics
 from pipeline.families.layers.normalisation import has_batch_norm
+from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshots import save_snapshot, upscaler_of
 from pipeline.runs.curves import LOSS
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
@@ -63,7 +64,8 @@ class RunLogger:
         self._last_line = (state.step, self.clock())  # its step, and when it was written
         self._saved_at = self.clock()
         self._save_seconds = state.reserve  # until one is timed: somewhat more than it takes
-        self._upscaler = upscaler_of(run.best, run.snapshot)  # given to an earlier snapshot
+        given = upscaler_of(run.best, run.snapshot)  # to an earlier snapshot
+        self._upscaler = given or shipped_upscaler(config)
         self._scores = ScoreTracker(run, self._log, config, validation_score, self._upscaler)
 
     @property

@@ -6,7 +6,6 @@ compares them with the training images, whose features are cached.
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.photos import usable_photos
 from pipeline.families.registry import make_sampler, makes_images
 from pipeline.models.jpeg import encode_jpeg
+from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import with_upscaler
 from pipeline.scoring import metrics
-from pipeline.scoring.extractors import Extractor, make_extractor
+from pipeline.scoring.extractors import Extractor, make_extractor, preferred_features
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.kernel_distance import kernel_distance
 from pipeline.scoring.memorization import count_nearer
@@ -59,6 +60,7 @@ class ValidationScore:
             DataError: if none of a set can be decoded.
         """
         self._config = config
+        self._upscaler = shipped_upscaler(config)
         self._extractor = extractor
         self._count = config.logging.score_images
         self._photos = None
@@ -119,6 +121,8 @@ class ValidationScore:
     def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
         """Return the features of images as they would be written to a file."""
         snapshot = Snapshot(generator, self._config, 0)
+        if self._upscaler is not None:
+            snapshot = with_upscaler(snapshot, self._upscaler)
         sampler = make_sampler(snapshot, SEED, device, photos=self._photos)
         count = min(count, self._count)
         files: dict[str, bytes] = {}
@@ -152,12 +156,10 @@ def make_validation_score(
 
 
 def _extractor(name: str, device: torch.device, weights: Path | None) -> Extractor | str:
+    name = preferred_features(weights) if name == "auto" else name
     try:
-        if name != "auto":
-            return make_extractor(name, weights, device)
+        # The offline extractor brings its own weights, and takes no others.
         local = weights or cached_weights()
-        if local is not None and importlib.util.find_spec("torch_fidelity"):
-            return make_extractor("inception", local, device)
-        return make_extractor("efficientnet-lite0", None, device)
+        return make_extractor(name, local if name == "inception" else None, device)
     except ScoringError as error:
         return str(error)

@@ -6,6 +6,7 @@ import pytest
 
 from kernels.metadata import CPU, MAX_MINUTES
 from kernels.planning import STARTUP_MINUTES, KernelRequest, describe_plan, plan_training
+from kernels.upscalers import DEFAULT_PRESET, UpscalerOptions
 from pipeline.config import Config, resolve
 from pipeline.core.errors import ConfigError, KaggleError
 
@@ -70,3 +71,15 @@ def test_a_plan_is_described_with_its_time_and_seeds() -> None:
     assert '"id": "alice/painter-first"' in shown
     assert "minutes   30 (Kaggle ends it after 2400 s)" in shown
     assert "seeds     0 to train, 4 for the images" in shown
+
+
+def test_an_upscaler_is_trained_where_a_run_takes_a_shipped_one_here() -> None:
+    settings = plan_training("alice", RUN, resolve("monet-dcgan"), KernelRequest()).settings
+    assert settings.training_config().output.upscaler is None
+    assert settings.upscaler == resolve(DEFAULT_PRESET).to_dict()
+    other = UpscalerOptions(preset=DEFAULT_PRESET, minutes=3)
+    settings = plan_training(
+        "alice", RUN, resolve("monet-dcgan"), KernelRequest(upscalers=other)
+    ).settings
+    assert settings.upscaler_minutes == 3
+    assert plan_training("alice", RUN, config(20), KernelRequest()).settings.upscaler is None

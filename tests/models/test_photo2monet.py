@@ -11,8 +11,8 @@ from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.data.synthetic_landscapes import draw_landscape
+from pipeline.models.pretrained import model_file
 from pipeline.models.snapshots import load_snapshot
-from pipeline.stages.export import model_file
 
 MODEL = "photo2monet"
 NOISE_OF_8_BITS = 0.54 * 2 / 255

@@ -24,6 +24,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.choices import describe_choice, read_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring import extractors
 from pipeline.scoring import layers as scoring_layers
 from pipeline.scoring.extractors import Outputs
 from pipeline.scoring.layers import Layered
@@ -36,7 +37,7 @@ from pipeline.system.storage import file_sha256
 from submission import archive
 from submission.kernel import entry as kernel_entry
 from submission.submit import Candidate, prepare
-from tests.support.factories import CPU, tiny_generator_config
+from tests.support.factories import CPU, finished_run, tiny_generator_config
 from tests.support.helpers import fill
 from tests.support.scoring_helpers import QuadrantMeans
 
@@ -343,6 +344,38 @@ def test_images_of_one_model_are_chosen_beside_a_file_and_the_choice_with_them(
     said = capsys.readouterr()
     assert "5 chosen of 16 by kernel herding to 8 images in quadrant-means" in said.out
     assert "takes      about" in said.err
+
+
+@pytest.fixture
+def wants_more(place: Path, tmp_path: Path) -> RunFolder:
+    """Return a run whose settings say that of two images made one is kept."""
+    run = finished_run(tmp_path, options=("--set", "candidates_per_image=2"), count=8) / "run"
+    return RunFolder(run)
+
+
+def test_a_run_whose_settings_say_so_keeps_the_best_of_more(
+    wants_more: RunFolder, extractor: QuadrantMeans, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["generate", "--run", str(wants_more.path), "--count", "6"]
+    assert run_command(told) == 0
+    assert "6 chosen of 12" in capsys.readouterr().out
+    assert wants_more.choice.exists()
+    for as_they_come in (["--set", "candidates_per_image=1"], ["--upscale", "bicubic"]):
+        assert run_command([*told, *as_they_come]) == 0
+        assert not wants_more.choice.exists()
+    assert run_command([*told, "--choose-from", "9"]) == 0
+    assert "6 chosen of 9" in capsys.readouterr().out
+
+
+def test_without_an_extractor_images_are_taken_as_they_come_which_is_said(
+    wants_more: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(extractors.PACKAGES, "efficientnet-lite0", ("not_installed",))
+    monkeypatch.setattr(extractors, "cached_weights", lambda: None)
+    told = ["generate", "--run", str(wants_more.path), "--count", "6"]
+    assert run_command(told) == 0
+    assert "taken as they come" in capsys.readouterr().err
+    assert not wants_more.choice.exists()
 
 
 def test_a_dry_run_estimates_and_makes_nothing(

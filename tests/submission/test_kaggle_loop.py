@@ -1,12 +1,18 @@
 """From an account to a score on the leaderboard: all commands, and kernels that really run."""
 
+import json
+import shlex
 import zipfile
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from pipeline.data.images import open_images
 from submission.rules import MINIMUM_IMAGES
 from tests.support import forks
+from tests.support.documents import make_dry
 from tests.support.helpers import TINY_RUN, encoded, pack, painting
 from tests.support.kaggle_desk import MINIMUM, NAME, PUSH, RUN, Desk, painter_process
 from tests.support.kaggle_server import KaggleServer
@@ -61,6 +67,33 @@ def test_a_kernel_trains_and_its_output_is_submitted(
         assert "public score 78.10" in desk.works("submit", "--run", RUN, "--wait")
         assert "first" in desk.works("leaderboard")
         desk.refuse_secrets()
+
+
+def test_what_make_runs_as_it_is_typed_ends_on_the_leaderboard(
+    tmp_path: Path, painter_process: PainterProcess
+) -> None:
+    small = ["generator_channels=4", "discriminator_channels=4", "batch_size=4", "images=8"]
+    smaller = [word for setting in (*small, "score_every=none") for word in ("--set", setting)]
+    with KaggleServer() as server:
+        desk = set_up(server, painter_process, tmp_path, MINIMUM)
+        for command in make_dry("download", "train", "submit"):
+            words = shlex.split(command)[1:]
+            desk.works(*words, *(smaller if words[0] == "train" else []))
+        assert "public score 78.10" in desk.works(*words, "--wait")  # the same submission
+        assert "78.10" in desk.works("leaderboard")
+        run = desk.folder / "runs" / "monet-dcgan"
+        record = json.loads((run / "images.json").read_text())
+        assert record["output"]["upscale"] == "learned"
+        assert record["choice"]["candidates"] == 3 * MINIMUM
+        names = [f"{name}/images.zip" for name in (run, run / "kaggle")]
+        here, there = (pixels_of(Path(name)) for name in names)
+        assert np.abs(here - there).max() <= 2  # as chosen images made elsewhere may differ
+
+
+def pixels_of(path: Path) -> npt.NDArray[np.int16]:
+    """Return the images of a zip, in the order of their numbers."""
+    images = open_images(path)
+    return np.stack([np.asarray(images.read_rgb(name), np.int16) for name in images.names])
 
 
 def test_a_local_run_is_generated_there_and_submitted(

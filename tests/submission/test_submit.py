@@ -246,6 +246,17 @@ def test_other_images_of_a_local_run_are_another_submission(trained_here: Desk) 
     assert submissions(trained_here) == 2
 
 
+def test_images_that_an_earlier_version_made_are_made_again(trained_here: Desk) -> None:
+    there = generated(trained_here.run)  # by this version, which records more settings
+    made = trained_here.run / "images.json"
+    content = json.loads(made.read_text())
+    del content["output"]["candidates_per_image"], content["output"]["upscaler"]
+    made.write_text(json.dumps(content))
+    trained_here.server.runner = Scripted(files=there, polls=0)
+    trained_here.works(*SUBMIT)
+    assert submissions(trained_here) == 1
+
+
 def test_images_of_an_earlier_snapshot_are_not_submitted(trained_here: Desk) -> None:
     made = trained_here.run / "images.json"
     content = json.loads(made.read_text())

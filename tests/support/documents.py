@@ -1,6 +1,8 @@
 """The pages of the documentation, and what stands in them."""
 
+import os
 import re
+import subprocess
 
 from tests.support.module_graph import ROOT
 
@@ -67,3 +69,11 @@ def links(text: str) -> set[str]:
 def labels(text: str) -> list[str]:
     """Return what the pictures of a page say they show."""
     return [a or b for a, b in re.findall(r"!\[([^\]]*)\]\(|<img [^>]*alt=\"([^\"]*)\"", text)]
+
+
+def make_dry(*words: str) -> list[str]:
+    """Return the commands of painter that make would run, without making .venv."""
+    dry = ["make", "--dry-run", "--old-file", ".venv/.ready", *words]
+    env = {"PATH": os.environ["PATH"]}  # without what a make that runs the tests hands down
+    done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True, env=env)
+    return [line for line in done.stdout.splitlines() if "painter" in line]

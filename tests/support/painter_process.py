@@ -58,10 +58,11 @@ class PainterProcess:
 def hurried(args: list[str], minimum: int, commands: tuple[str, ...] | None) -> None:
     """Be painter, with short pauses and a number of images that a submission needs."""
     hurry()
+    from pipeline.stages import generate
     from pipeline.study import executor
     from submission import archive
 
-    vars(archive)["MINIMUM_IMAGES"] = minimum
+    vars(archive)["MINIMUM_IMAGES"] = vars(generate)["DEFAULT_COUNT"] = minimum
     vars(executor)["PAINTER"] = commands or executor.PAINTER
     from pipeline.cli import run_command
 
