@@ -52,6 +52,7 @@ from tests.support.kaggle_server import (
     KERNELS,
     PAGE,
     TOKEN,
+    ArrivesInPart,
     BreaksAfter,
     Instead,
     LostReply,
@@ -396,6 +397,40 @@ def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
     desk.server.faults[f"{DATASETS}/CreateDataset"].append(LostReply())
     desk.works(*PUSH, "--continue-from", "runs/earlier")
     assert desk.server.datasets["alice/painter-first-state"].version == 1
+
+
+def test_an_upload_goes_on_where_an_earlier_command_stopped(desk: Desk) -> None:
+    run = train_here(desk.folder, "runs/earlier")
+    content = (run / "state.pt").read_bytes()
+    part = len(content) // 2
+    command = (*PUSH, "--continue-from", "runs/earlier")
+    faults = desk.server.faults["blobs/state.pt"]
+    faults += [ArrivesInPart(size=part), broken(for_ever=True)]
+    assert "Kaggle answered 500 for the upload of state.pt. Call again" in desk.fails(1, *command)
+    assert pushes(desk) == 0
+    faults.clear()
+    sent_before = len(desk.server.requests)
+    desk.works(*command)
+    sent = [r for r in desk.server.requests[sent_before:] if r.name == "blobs/state.pt"]
+    ends = (f"*/{len(content)}", f"{part}-{len(content) - 1}/{len(content)}")
+    assert [r.headers["Content-Range"] for r in sent] == [f"bytes {end}" for end in ends]
+    assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == content
+
+
+def test_an_upload_of_changed_content_or_an_expired_one_begins_anew(desk: Desk) -> None:
+    run = train_here(desk.folder, "runs/earlier")
+    command = (*PUSH, "--continue-from", "runs/earlier")
+    faults = desk.server.faults["blobs/state.pt"]
+    faults += [ArrivesInPart(size=10), Instead(refusal(404)), Instead(refusal(403))]
+    assert "refuses the upload of state.pt (403)" in desk.fails(2, *command)
+    written = (run / "state.pt").stat().st_mtime
+    faults += [ArrivesInPart(size=10), broken(for_ever=True)]
+    for code, content in ((1, zipped(b"x" * 1000)), (0, zipped(b"y" * 1000))):
+        (run / "state.pt").write_bytes(content)
+        os.utime(run / "state.pt", (written, written))  # as within a second
+        assert desk.painter(*command).code == code
+        faults.clear()
+    assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == content
 
 
 def test_a_dataset_that_kaggle_cannot_process_stops_the_push(desk: Desk) -> None:

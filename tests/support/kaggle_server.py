@@ -188,6 +188,13 @@ class Truncated(Fault):
 
 
 @dataclass
+class ArrivesInPart(LostReply):
+    """The connection is closed after so many bytes of what is sent."""
+
+    size: int = 0
+
+
+@dataclass
 class Slow(Fault):
     """What was asked for is done after a while."""
 
@@ -330,6 +337,8 @@ class KaggleServer(KaggleState):
             fault = Fine() if not faults else faults[0] if faults[0].for_ever else faults.pop(0)
         if isinstance(fault, Slow):
             self._stopping.wait(fault.seconds)
+        if isinstance(fault, ArrivesInPart):
+            request = replace(request, body=request.body[: fault.size])
         return fault.reply(lambda: self._handle(request))
 
     def _handle(self, request: Request) -> Reply:
