@@ -251,7 +251,7 @@ def test_a_quota_that_does_not_suffice_stops_the_push(desk: Desk) -> None:
     [
         (("--minutes", "291"), "at most 290"),
         (("--minutes", "0"), "more than 0"),
-        (("--accelerator", "NvidiaTeslaP100"), "no longer runs on a P100"),
+        (("--accelerator", "NvidiaTeslaP100"), "has retired the P100"),
         (("--accelerator", "t5"), "No accelerator on Kaggle"),
         (("--count", "3"), "7,000 to 10,000"),
         (("--source", "dataset:monet"), "OWNER/SLUG"),
@@ -507,7 +507,9 @@ def test_every_accelerator_is_known_by_both_its_names() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [("NvidiaTelsaT4", "Did you mean NvidiaTeslaT4"), ("t5", r"as 't5'\. Known are: cpu"),
-     ("", "Known are"), ("p100", "no longer runs on a P100"), ("TpuV5E8", "not run on TPUs")],
+     ("", "Known are"), ("p100", r"retired the P100.* NvidiaTeslaT4 \(two T4s\), or cpu"),
+     ("TpuV5E8", r"no way to use a TPU\. Use --accelerator NvidiaTeslaT4"),
+     ("NvidiaTeslaT4Highmem", "Known are")],
 )  # fmt: skip
 def test_an_accelerator_that_is_not_known_is_refused(given: str, words: str) -> None:
     with pytest.raises(KaggleError, match=words):
@@ -650,14 +652,14 @@ def test_output_that_another_push_has_replaced_is_pulled_by_its_version(desk: De
     assert record.version == 1
 
 
-def test_a_version_that_was_replaced_is_watched_without_the_log_of_another(desk: Desk) -> None:
+def test_a_version_that_was_replaced_is_watched_with_its_own_log(desk: Desk) -> None:
     desk.server.runner = Scripted(files=output(), log=["from here"], polls=3)
     desk.works(*PUSH)
     desk.server.push_elsewhere(NAME, Scripted(log=["from elsewhere"], polls=0))
     shown = desk.works(*WATCH)
     assert f"{NAME} version 1: COMPLETE" in shown
     assert "from elsewhere" not in shown
-    assert "Version 2 was pushed since" in shown
+    assert "from here" in shown
     desk.works(*PULL)
     assert (desk.run / "kernel.log").read_text() == "from here\n"
 
@@ -845,13 +847,13 @@ def test_log_pieces_become_lines_and_a_replay_is_skipped() -> None:
         def __init__(self, *pieces: str) -> None:
             self.pieces = pieces
 
-        def stream_log(self, name: str) -> tuple[str, ...]:
+        def stream_log(self, name: str, version: int) -> tuple[str, ...]:
             return self.pieces
 
     shown: list[str] = []
     log = LogLines(shown.append)
-    log.follow(Client("one\ntw", "o\rthree"), "x")  # type: ignore[arg-type]  # all it needs
-    log.follow(Client("one\ntw", "o\rthree", " and more"), "x")  # type: ignore[arg-type]
+    log.follow(Client("one\ntw", "o\rthree"), "x", 1)  # type: ignore[arg-type]  # all it needs
+    log.follow(Client("one\ntw", "o\rthree", " and more"), "x", 1)  # type: ignore[arg-type]
     log.finish()
     assert shown == ["one", "two", "three and more"]
 

@@ -252,6 +252,7 @@ class KaggleServer(KaggleState):
             f"{COMPETITIONS}/GetSubmission": self.get_submission,
             f"{COMPETITIONS}/GetLeaderboard": self.get_leaderboard,
             f"{KERNELS}/SaveKernel": self.save_kernel,
+            f"{KERNELS}/ListKernels": self.list_kernels,
             f"{KERNELS}/GetKernel": self.get_kernel,
             f"{KERNELS}/GetKernelSessionStatus": self.get_kernel_session_status,
             f"{KERNELS}/GetAcceleratorQuotaStatistics": self.get_accelerator_quota_statistics,
@@ -449,7 +450,7 @@ class KaggleServer(KaggleState):
 
     def _log_stream(self, request: Request) -> Reply:
         user, slug = request.path.split("/")[-2:]
-        _, run = self.kernel({"userName": user, "kernelSlug": slug})
+        _, run = self.kernel({"userName": user, "kernelSlug": slug} | request.query)
         if run.finished:
             headers = {"Content-Type": "application/json"}
             return Reply(json.dumps(run.log).encode(), headers=headers)
