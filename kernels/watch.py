@@ -116,8 +116,8 @@ def _quota_advice(client: KaggleClient) -> str:
         return ""
     return (
         f" The week's GPU quota is used up, which ends kernels. It refreshes "
-        f"{quota.refreshes_text}: push again then, with --continue-from if a state came back, or "
-        "now with --accelerator cpu."
+        f"{quota.refreshes_text}: push again then (`painter kernel push --continue-from RUN` if "
+        "a state came back), or now with `painter kernel push --accelerator cpu`."
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.support import forks
 from tests.support.helpers import TINY_RUN
 from tests.support.kaggle_desk import NAME, PUSH, Desk, desk, images, output, painter_process
+from tests.support.kaggle_server import KERNELS, Instead, as_json
 from tests.support.kaggle_state import Scripted
 
 __all__ = ["desk", "painter_process"]  # fixtures
@@ -55,6 +56,10 @@ def test_a_built_kernel_is_pushed_fetched_and_submitted(desk: Desk, kind: tuple[
 
 def test_it_sends_what_painter_sends(desk: Desk) -> None:
     desk.works(*BUILD)
+    refusal = as_json({"ref": "", "url": "", "error": "No GPU for you"})
+    desk.server.faults[f"{KERNELS}/SaveKernel"].append(Instead(refusal))
+    refused = kaggle(desk, "kernels", "push", "-p", "made")  # and yet ends with 0
+    assert "Kernel push error: No GPU for you" in refused
     kaggle(desk, "kernels", "push", "-p", "made", "-t", "1800")
     desk.works(*PUSH)
     (by_hand,), (by_painter,) = (desk.server.kernels[name].versions for name in (BUILT, NAME))
