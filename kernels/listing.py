@@ -13,8 +13,8 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import KaggleRefusedError
 from pipeline.kaggle.records import ListedKernel, Quota
 
-PREFIX = "painter-"
-"""Begins the slug of each kernel that painter pushes."""
+WORD = "painter"
+"""Begins the title of each kernel that painter pushes, and with a hyphen its slug."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Line:
     """Of its latest version; `gone` if Kaggle gives it no longer."""
     age: timedelta | None
     """Since that version was started."""
-    ended: bool
+    under_way: bool
+    """Whether it can be cancelled."""
     run: str
     """The run folder that it was pushed from last, or nothing if that is elsewhere."""
     page: str
@@ -42,7 +43,7 @@ def list_kernels(client: KaggleClient, runs: Path, count: int, now: datetime) ->
         now: the moment from which ages count, with a time zone.
     """
     folders = pushed_folders(runs)
-    own = (k for k in client.kernels(PREFIX) if k.name.startswith(f"{client.user}/{PREFIX}"))
+    own = (k for k in client.kernels(WORD) if k.name.partition("/")[2].startswith(f"{WORD}-"))
     return [_line(client, kernel, folders, now) for kernel in islice(own, count)]
 
 
@@ -50,25 +51,27 @@ def _line(
     client: KaggleClient, kernel: ListedKernel, folders: dict[str, str], now: datetime
 ) -> Line:
     try:
-        status = client.kernel_status(kernel.name)
-        state, ended = status.state, status.ended
-    except KaggleRefusedError:  # deleted since it was listed
-        state, ended = "gone", True
+        state = client.kernel_status(kernel.name).state
+    except KaggleRefusedError as refusal:
+        if refusal.status not in (403, 404):
+            raise
+        state = "gone"  # deleted since it was listed
+    under_way = state in ("QUEUED", "RUNNING")
     age = None if kernel.last_run is None else now - kernel.last_run
-    return Line(kernel.name, state, age, ended, folders.get(kernel.name, ""), kernel.page)
+    return Line(kernel.name, state, age, under_way, folders.get(kernel.name, ""), kernel.page)
 
 
 def pushed_folders(runs: Path) -> dict[str, str]:
-    """Return the run folder of each kernel that was pushed from one."""
-    found: dict[str, str] = {}
-    for path in sorted(runs.glob(f"*/{RECORD}")):
+    """Return the run folder that each kernel was pushed from last."""
+    found = []
+    for path in runs.glob(f"*/{RECORD}"):
         try:
             record = read_record(path.parent)
         except RunError:
             continue  # a damaged record is no reason to show no list
         if record is not None:
-            found[record.name] = str(path.parent)
-    return found
+            found.append((record.pushed_at, record.name, str(path.parent)))
+    return {name: folder for _, name, folder in sorted(found)}
 
 
 def table(lines: list[Line]) -> str:

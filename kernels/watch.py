@@ -21,9 +21,7 @@ from pipeline.kaggle.records import KernelStatus
 POLL_SECONDS = 20.0
 LOG_TRIES = 6
 """Times that the log of a kernel which has ended is asked for."""
-_PROGRESS = re.compile(
-    r"(?P<label>[\w. -]*?:? ?)(?P<stage>[\w ]+?):?\s+\d+%\|[^|]*\|\s*(?P<text>.+)"
-)
+_PROGRESS = re.compile(r"(?P<label>[\w. -]*?:? ?)(?P<stage>[\w ]+?):?\s+\d+%\|[^|]*\|(?P<text>.*)")
 """A line of a progress bar in a log; a label tells which of several runs it is of."""
 
 
@@ -122,7 +120,7 @@ def _quota_advice(client: KaggleClient) -> str:
 
 
 class _Display:
-    """The terminal display of a kernel: a bar of its time and progress, and above it its log."""
+    """The terminal display of a kernel: a line of its time and progress, and above it its log."""
 
     def __init__(self, record: KernelRecord, bar: Any) -> None:
         self._record = record
@@ -148,7 +146,7 @@ class _Display:
         return whole
 
     def _show_line(self, line: str) -> None:
-        """Show a line of the log: progress on the bar, all else above it."""
+        """Show a line of the log: progress on the line that moves, all else above it."""
         label, text = parse_progress(line)
         if text is None:
             self._write(line)
@@ -160,9 +158,9 @@ class _Display:
         self._bar.update(0)
 
     def _describe(self) -> None:
-        parts = [f"{self._record.name} {self._state}"]
-        parts += [f"{label}{text}" for label, text in self._progress.items()]
-        self._bar.set_description_str("; ".join(parts), refresh=False)
+        running = [f"{label}{text}" for label, text in self._progress.items()]
+        text = "; ".join(running) or f"{self._record.name} {self._state}"
+        self._bar.set_description_str(text, refresh=False)
 
     def _write(self, line: str) -> None:
         self._bar.write(line, file=sys.stdout)
@@ -171,9 +169,20 @@ class _Display:
 def parse_progress(line: str) -> tuple[str, str | None]:
     """Return the label and the text of a progress bar's line in a log; no text for other lines."""
     found = _PROGRESS.fullmatch(line.strip())
-    return ("", None) if found is None else (found["label"], f"{found['stage']} {found['text']}")
+    return (
+        ("", None)
+        if found is None
+        else (found["label"], f"{found['stage']} {found['text'].strip()}".rstrip())
+    )
 
 
 def _bar(record: KernelRecord) -> Any:
-    layout = "{n:.0f} of {total:.0f} minutes |{bar:10}| {desc}"
-    return tqdm(total=record.minutes, desc=record.name, bar_format=layout, leave=False, miniters=0)
+    layout = "{n:.0f} of {total:.0f} min; {desc}"  # with a score just below 80 columns
+    return tqdm(
+        total=record.minutes,
+        desc=record.name,
+        bar_format=layout,
+        leave=False,
+        miniters=0,
+        dynamic_ncols=True,
+    )

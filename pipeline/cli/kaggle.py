@@ -139,7 +139,7 @@ def list_(top: int, folder: Path) -> None:
     if quota is not None:
         click.echo(listing.describe_quota(quota))
     for line in lines:
-        if not line.ended:
+        if line.under_way:
             click.echo(f"{line.name} is {line.state}; it can be cancelled on {line.page}")
 
 

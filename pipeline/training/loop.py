@@ -240,7 +240,7 @@ def show_progress(bar: tqdm[Any], budget: Budget, logger: RunLogger | NullLogger
     left = budget.seconds_left(steps, seconds, logger.seconds_per_step)
     speed = logger.images_seen / steps / max(logger.seconds_per_step, 1e-9)
     bar.set_description_str(
-        f"{logger.images_seen:,} images, {speed:,.0f} a second, "
+        f"{logger.images_seen:,} images, {speed:,.0f}/s, "
         f"{tqdm.format_interval(left)} left{logger.last_score}",
         refresh=False,
     )

@@ -392,7 +392,7 @@ def test_a_kernel_does_not_go_on_with_other_settings(desk: Desk) -> None:
 
 def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
     train_here(desk.folder, "runs/earlier")
-    desk.server.faults["blobs/state.pt"] += [Unheard(), broken()]
+    desk.server.faults["blobs/state.pt"] += [Unheard(), too_many("0")]
     desk.server.faults[f"{BLOBS}/StartBlobUpload"].append(broken())
     desk.server.faults[f"{DATASETS}/CreateDataset"].append(LostReply())
     desk.works(*PUSH, "--continue-from", "runs/earlier")

@@ -29,14 +29,14 @@ PAGE = f"https://www.kaggle.com/code/{NAME}"
 STATUS = f"{KERNELS}/GetKernelSessionStatus"
 LIST = f"{KERNELS}/ListKernels"
 WATCH = ("kernel", "watch", "--run", RUN)
-TRAINING = "train  12%|█▏        | 4,096 images, 210 a second, 01:23 left, mifid 71.2"
+TRAINING = "train  12%|█▏        | 4,096 images, 210/s, 01:23 left, mifid 71.2"
 
 
 @pytest.mark.parametrize(
     ("line", "label", "text"),
     [
-        (TRAINING, "", "train 4,096 images, 210 a second, 01:23 left, mifid 71.2"),
-        (f"seed 7: {TRAINING}", "seed 7: ", "train 4,096 images, 210 a second, 01:23 left"),
+        (TRAINING, "", "train 4,096 images, 210/s, 01:23 left, mifid 71.2"),
+        (f"seed 7: {TRAINING}", "seed 7: ", "train 4,096 images, 210/s, 01:23 left"),
         ("generate:  50%|█████     | 3/6 [00:10<00:10]", "", "generate 3/6 [00:10<00:10]"),
         ("trained: 4,096 images seen, 50% of them twice", "", None),
         ("", "", None),
@@ -59,7 +59,7 @@ def test_the_bar_of_training_is_such_a_line(monkeypatch: pytest.MonkeyPatch) -> 
     bar.close()
     lines = [line for line in log.getvalue().split("\r") if line.strip()]
     # The first and the last: a kernel of hours must not write ten lines a second.
-    assert [parse_progress(line) for line in lines[1:]] == [("", "train 999 images")]
+    assert [parse_progress(line) for line in lines] == [("", "train"), ("", "train 999 images")]
 
 
 def test_progress_moves_on_one_line_and_the_log_stays_readable(desk: Desk) -> None:
@@ -74,9 +74,9 @@ def test_progress_moves_on_one_line_and_the_log_stays_readable(desk: Desk) -> No
         "over",
     ]
     moving = [line.strip() for line in done.err.replace("\r", "\n").splitlines()]
-    text = "train 4,096 images, 210 a second, 01:23 left, mifid 71.2"
-    last = f"{NAME} RUNNING; seed 0: {text}; seed 1: {text}"
-    assert f"0 of 290 minutes |          | {last}" in moving
+    text = "train 4,096 images, 210/s, 01:23 left, mifid 71.2"
+    assert f"0 of 290 min; {NAME} QUEUED" in moving
+    assert f"0 of 290 min; seed 0: {text}; seed 1: {text}" in moving
 
 
 def test_the_address_of_the_page_is_printed_without_asking_kaggle(desk: Desk) -> None:
