@@ -19,7 +19,7 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 
 POLL_SECONDS = 20.0
-LOG_TRIES = 6
+LOG_TRIES = 4
 """Times that the log of a kernel which has ended is asked for."""
 _PROGRESS = re.compile(r"(?P<label>[\w. -]*?:? ?)(?P<stage>[\w ]+?):?\s+\d+%\|[^|]*\|(?P<text>.*)")
 """A line of a progress bar in a log; a label tells which of several runs it is of."""
@@ -86,7 +86,10 @@ def _watch(client: KaggleClient, record: KernelRecord, display: _Display) -> Ker
         display.show(status)
         whole = status.state != "QUEUED" and display.follow(client, version)
         tries += status.ended
-        return status if status.ended and (whole or tries == LOG_TRIES) else None
+        if status.ended and not whole and tries == LOG_TRIES:
+            display.note("The rest of the log comes with `painter kernel pull`.")
+            return status
+        return status if status.ended and whole else None
 
     status = poll(ended, POLL_SECONDS, client.clock, max_failures=MAX_FAILURES)
     display.log.finish()
@@ -161,6 +164,11 @@ class _Display:
         running = [f"{label}{text}" for label, text in self._progress.items()]
         text = "; ".join(running) or f"{self._record.name} {self._state}"
         self._bar.set_description_str(text, refresh=False)
+
+    def note(self, line: str) -> None:
+        """Show a line that is not of the log, after the log."""
+        self.log.finish()
+        self._write(line)
 
     def _write(self, line: str) -> None:
         self._bar.write(line, file=sys.stdout)

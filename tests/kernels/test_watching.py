@@ -147,6 +147,8 @@ def test_a_log_that_kaggle_does_not_give_for_a_while_ends_up_whole(desk: Desk) -
     desk.works(*PUSH)
     shown = desk.works(*WATCH).splitlines()
     assert [line for line in shown if line.startswith("step")] == lines
+    desk.server.faults["logs/stream"].append(broken(for_ever=True))
+    assert "The rest of the log comes with `painter kernel pull`." in desk.works(*WATCH)
 
 
 def test_a_quota_that_ends_under_a_kernel_is_told_with_what_to_do(desk: Desk) -> None:
