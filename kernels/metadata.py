@@ -25,7 +25,6 @@ CPU = "None"
 MACHINES = {
     "cpu": CPU,
     "t4": GPU,
-    "t4-highmem": "NvidiaTeslaT4Highmem",
     "l4": "NvidiaL4",
     "l4x1": "NvidiaL4X1",
     "a100": "NvidiaTeslaA100",
@@ -34,7 +33,8 @@ MACHINES = {
 }
 """Kaggle's name of each machine that painter can use, by a short one.
 
-Most are lent to the participants of certain competitions only: Kaggle then refuses the push.
+As in the documentation of Kaggle's client (docs/kernels.md, September 2026). Most are lent to the
+participants of certain competitions only: Kaggle then refuses the push.
 """
 GPUS = {GPU: 2, CPU: 1, "NvidiaL4X1": 1}
 """How many devices a machine has that may train, where that is known."""
@@ -103,7 +103,7 @@ def accelerator_of(name: str) -> str:
 
     Raises:
         KaggleError: for a name that is not known, which Kaggle may take for another machine; for
-            a P100, which the image's torch does not support; for a TPU.
+            a P100, which is retired; for a TPU.
     """
     plain = _plain(name)
     known = {_plain(k): full for short, full in MACHINES.items() for k in (short, full)}
@@ -112,10 +112,14 @@ def accelerator_of(name: str) -> str:
         return known[plain]
     if "p100" in plain:
         raise KaggleError(
-            f"Kaggle's torch no longer runs on a P100. Use --accelerator {GPU}, or cpu."
+            "Kaggle has retired the P100, and its torch no longer runs on one. Use --accelerator "
+            f"{GPU} (two T4s), or cpu."
         )
     if "tpu" in plain:
-        raise KaggleError(f"painter does not run on TPUs. Use --accelerator {GPU}, or cpu.")
+        raise KaggleError(
+            "painter computes on GPUs and CPUs, and has no way to use a TPU. Use --accelerator "
+            f"{GPU} (two T4s), or cpu."
+        )
     close = difflib.get_close_matches(plain, known, 1)
     # One sign more or less of a short name is another machine: only long ones are guessed.
     hint = f" Did you mean {known[close[0]]}?" if close and len(plain) > 5 else ""

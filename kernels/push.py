@@ -298,11 +298,11 @@ def check_quota(client: KaggleClient, plan: KernelPlan) -> None:
     quota, minutes = client.gpu_quota(), plan.settings.minutes
     if quota is None or quota.left_minutes >= minutes:
         return
-    refresh = f"{quota.refreshes:%Y-%m-%d %H:%M} UTC" if quota.refreshes else "within a week"
     raise KaggleError(
         f"{quota.left_minutes:.0f} of {quota.allowed_minutes:.0f} minutes of GPU time are left, "
-        f"and the kernel may take {minutes:g}. The quota refreshes {refresh}. Wait, or push one "
-        "that takes less: `painter kernel push --minutes`, or `--accelerator cpu`."
+        f"and the kernel may take {minutes:g}. The quota refreshes "
+        f"{quota.refreshes_text}. Wait, or push one that takes less: `painter kernel push "
+        "--minutes`, or `--accelerator cpu`."
     )
 
 

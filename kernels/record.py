@@ -64,6 +64,11 @@ class KernelRecord:
         """Return what messages call it."""
         return f"{self.name} version {self.version}"
 
+    @property
+    def page(self) -> str:
+        """Return the address of the kernel's page, where a version can be cancelled."""
+        return self.url or f"https://www.kaggle.com/code/{self.name}"
+
     def with_changes(self, **changes: Any) -> KernelRecord:
         """Return the record with some fields changed."""
         return replace(self, **changes)

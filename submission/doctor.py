@@ -11,7 +11,8 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import PainterError
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.errors import SITE
+from pipeline.kaggle.connection import check_version
+from pipeline.kaggle.errors import INSTALL, SITE
 from pipeline.models.precision import choose_precision, default_device
 from pipeline.runs.provenance import device_name, library_version
 
@@ -34,10 +35,7 @@ def run_checks() -> Iterator[CheckResult]:
     yield CheckResult("device", True, f"{device_name(device)}, {choose_precision('auto', device)}")
     yield CheckResult("torch", True, library_version("torch") or "unknown version")
     yield disk(Path.cwd())
-    version = library_version("kaggle")
-    yield CheckResult(
-        "kaggle client", version is not None, version or "missing: pip install kaggle six"
-    )
+    yield kaggle_client(library_version("kaggle"))
     try:
         client = KaggleClient()
     except PainterError as error:
@@ -68,6 +66,18 @@ def disk(folder: Path) -> CheckResult:
             "disk", False, f"{text}; a run needs about {ENOUGH_DISK / 2**30:.0f} GiB"
         )
     return CheckResult("disk", True, text)
+
+
+def kaggle_client(version: str | None) -> CheckResult:
+    """Tell whether Kaggle's client is there, in a version that painter can use."""
+    name = "kaggle client"
+    if version is None:
+        return CheckResult(name, False, f"missing: {INSTALL} six")
+    try:
+        check_version(version)
+    except PainterError as error:
+        return CheckResult(name, False, str(error))
+    return CheckResult(name, True, version)
 
 
 def rules(client: KaggleClient) -> CheckResult:

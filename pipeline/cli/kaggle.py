@@ -22,7 +22,7 @@ from pipeline.cli.options import (
     runs_folder_option,
 )
 from pipeline.core.advice import counted, quoted
-from pipeline.core.errors import KaggleError, PainterError, RunError
+from pipeline.core.errors import Interrupted, KaggleError, PainterError, RunError
 
 if TYPE_CHECKING:
     from kernels.push import Confirmation
@@ -87,7 +87,7 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     record, new = pushing.push(client, plan, run_path, attachments, confirm_replace=confirm_replace)
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
-        require_complete(record, watch_kernel(client, record), run_path)
+        require_complete(client, record, watch_kernel(client, record), run_path)
         click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
     else:
         click.echo(f"painter kernel watch --run {quoted(run_path)} shows how far it is")
@@ -95,8 +95,11 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
 
 @kernel.command()
 @click.option("--run", "run_path", type=PathOption, help="Run folder [default: pushed last].")
-def watch(run_path: Path | None) -> None:
-    """Show status, time and log of a pushed kernel until it ends."""
+@click.option(
+    "--open", "page", is_flag=True, help="Print the address of its page, where it can be cancelled."
+)
+def watch(run_path: Path | None, page: bool) -> None:
+    """Show status, progress and log of a pushed kernel until it ends."""
     from kernels.record import require_record
     from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
@@ -104,9 +107,40 @@ def watch(run_path: Path | None) -> None:
 
     run_path = run_path or pushed_last()
     record = require_record(run_path)
+    if page:
+        click.echo(record.page)
+        return
     client = KaggleClient()
-    require_complete(record, watch_kernel(client, record), run_path)
+    require_complete(client, record, watch_kernel(client, record), run_path)
     click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
+
+
+@kernel.command(name="list")
+@click.option(
+    "--top", type=click.IntRange(1), default=10, show_default=True, help="Kernels to show."
+)
+@runs_folder_option
+def list_(top: int, folder: Path) -> None:
+    """Show this account's painter kernels, with state and age, and the week's GPU quota."""
+    from kernels import listing
+    from pipeline.kaggle.api import KaggleClient
+
+    client = KaggleClient()
+    try:
+        lines = listing.list_kernels(client, folder, top, datetime.now(UTC))
+        quota = client.gpu_quota()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "The kernels go on. Kaggle lets nobody cancel them from here: do that on "
+            f"https://www.kaggle.com/{client.user}/code"
+        ) from None
+    none = "No painter kernel on Kaggle yet. `painter kernel push` makes one."
+    click.echo(listing.table(lines) if lines else none)
+    if quota is not None:
+        click.echo(listing.describe_quota(quota))
+    for line in lines:
+        if line.under_way:
+            click.echo(f"{line.name} is {line.state}; it can be cancelled on {line.page}")
 
 
 @kernel.command()

@@ -15,19 +15,31 @@ from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.kaggle import downloads, responses, uploads
 from pipeline.kaggle.connection import COMPETITIONS, KERNELS, Connection
-from pipeline.kaggle.errors import TOKEN_PAGE, Subject, competition, dataset, kernel, split_name
+from pipeline.kaggle.errors import (
+    SITE,
+    TOKEN_PAGE,
+    Subject,
+    competition,
+    dataset,
+    kernel,
+    split_name,
+)
 from pipeline.kaggle.records import (
     Competition,
     KernelOutput,
     KernelSource,
     KernelStatus,
     LeaderboardRow,
+    ListedKernel,
     OutputFile,
     PushedKernel,
     Quota,
     Submission,
     SubmissionLimits,
 )
+
+PAGE = ("<!doctype html", "<html")
+"""How a web page begins."""
 
 
 class KaggleClient:
@@ -244,8 +256,22 @@ class KaggleClient:
         found = self._connection.send_or_none(kernel(name), KERNELS + "get_kernel", request)
         return found if found is not None and found.metadata is not None else None
 
-    def kernel_status(self, name: str, version: int) -> KernelStatus:
-        """Return how far a version of a kernel is."""
+    def kernels(self, search: str) -> Iterator[ListedKernel]:
+        """Yield the account's kernels that a search finds, the one that ran last first."""
+        from kagglesdk.kernels.types import kernels_api_service as types
+        from kagglesdk.kernels.types import kernels_enums as enums
+
+        request = types.ApiListKernelsRequest()
+        request.group = enums.KernelsListViewType.PROFILE
+        request.sort_by = enums.KernelsListSortType.DATE_RUN
+        request.language = request.kernel_type = request.output_type = "all"
+        request.search = search
+        subject = Subject("your kernels", f"{SITE}/{self.user}/code", f"Log in: {TOKEN_PAGE}")
+        for page in self._connection.pages(subject, KERNELS + "list_kernels", request):
+            yield from map(responses.listed_kernel, page.kernels or [])
+
+    def kernel_status(self, name: str, version: int | None = None) -> KernelStatus:
+        """Return how far a version of a kernel is, by default the latest."""
         from kagglesdk.kernels.types import kernels_api_service as types
 
         request = _kernel_request(types.ApiGetKernelSessionStatusRequest(), name, version)
@@ -265,8 +291,8 @@ class KaggleClient:
             log = log or page.log
         return KernelOutput(files, responses.parse_log(log or ""))
 
-    def stream_log(self, name: str) -> Iterator[str]:
-        """Yield the log of a kernel's latest version from its beginning, as it comes.
+    def stream_log(self, name: str, version: int) -> Iterator[str]:
+        """Yield the log of a version of a kernel from its beginning, as it comes.
 
         Raises:
             KaggleUnreachable: when the connection breaks, which it does every few minutes, or
@@ -275,8 +301,11 @@ class KaggleClient:
         import requests
 
         try:
-            for event in self._connection.api.kernels_logs_stream(name):
-                yield str(event.get("data") or "")
+            for event in self._connection.api.kernels_logs_stream(f"{name}/{version}"):
+                text = str(event.get("data") or "")
+                if "stream_name" not in event and text.lstrip().lower().startswith(PAGE):
+                    raise ValueError  # a page for people, which the client takes for lines
+                yield text
         except (requests.RequestException, ValueError) as error:
             raise KaggleUnreachable(
                 f"The log of {name} broke off ({type(error).__name__})."

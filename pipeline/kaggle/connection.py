@@ -6,8 +6,10 @@ The one module that imports the client.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import operator
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from pipeline.core import credentials, redaction
 from pipeline.core.errors import KaggleError
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.kaggle.errors import (
+    INSTALL,
     TOKEN_PAGE,
     KaggleRefusedError,
     Subject,
@@ -25,6 +28,9 @@ from pipeline.kaggle.errors import (
 TIMEOUT = (15.0, 90.0)
 """Seconds to connect, and between two reads of a response."""
 PAGE_SIZE = 100
+OLDEST, BEYOND = (2, 2, 5), (3,)
+VERSIONS = "2.2.5 or later, below 3"
+"""Of the client, whose private methods are used."""
 COMPETITIONS = "competitions.competition_api_client."
 KERNELS = "kernels.kernels_api_client."
 DATASETS = "datasets.dataset_api_client."
@@ -124,6 +130,23 @@ class Connection:
             request.page_token = response.next_page_token
 
 
+@contextlib.contextmanager
+def unfinished_uploads() -> Iterator[Any]:
+    """Yield the client's memory of uploads, which it forgets only when all have arrived.
+
+    Raises:
+        KaggleError: if others may read its folder, which holds the addresses to send to.
+    """
+    from kaggle.api.kaggle_api_extended import ResumableUploadContext
+
+    with contextlib.ExitStack() as stack:
+        try:
+            context = stack.enter_context(ResumableUploadContext())
+        except ValueError as error:
+            raise KaggleError(str(error)) from None
+        yield context
+
+
 def _client_class() -> type:
     # The client prints pages of help and calls exit() when it is unhappy.
     with contextlib.redirect_stdout(io.StringIO()):
@@ -132,9 +155,21 @@ def _client_class() -> type:
         except ModuleNotFoundError as error:
             raise KaggleError(
                 f"Kaggle's client cannot be imported ({error.name} is missing). "
-                "Install it: pip install kaggle six"
+                f"Install it: {INSTALL} six"
             ) from None
+    check_version(importlib.metadata.version("kaggle"))
     return KaggleApi  # type: ignore[no-any-return]  # a class of the untyped client
+
+
+def check_version(found: str) -> None:
+    """Raise KaggleError for a version of the client that painter cannot count on."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:3])
+    if not OLDEST <= numbers < BEYOND:
+        raise KaggleError(
+            f"Kaggle's client {found} is installed, and painter needs {VERSIONS}. Earlier ones "
+            "keep the addresses of uploads where others can read them, and what later ones "
+            f"change is not known. Install it: {INSTALL}"
+        )
 
 
 def _with_timeouts(api_class: type) -> type:

@@ -19,7 +19,8 @@ from pipeline.system.transfers import Response
 def fetch(connection: Connection, url: str, path: Path, label: str) -> None:
     """Download a file of a kernel's output to `path`, resuming where an earlier call stopped.
 
-    The client's own downloads write what a refused retry says into the file.
+    The client's own download (2.2.5) gives up at a first 429 or 500, sleeps as long as a later
+    one says, and keeps a web page in the file's place.
 
     Raises:
         KaggleError: if Kaggle refuses, or sends a web page instead of the file.

@@ -24,6 +24,8 @@ from pipeline.system.transfers import IncompleteDownloadError
 
 SITE = "https://www.kaggle.com"
 TOKEN_PAGE = credentials.TOKEN_PAGE
+INSTALL = "pip install --upgrade 'kaggle>=2.2.5,<3'"
+"""Gets the newest client that painter knows how to use."""
 
 T = TypeVar("T")
 _responses = threading.local()
@@ -181,7 +183,7 @@ def _unexpected_response(
         return KaggleError(message) if idempotent else KaggleUnsure(message)
     message = (
         f"Kaggle's answer about {subject.name} was not understood ({where}). A newer client "
-        "may understand it: pip install --upgrade kaggle"
+        f"may understand it: {INSTALL}"
     )
     return KaggleUnreachable(message) if idempotent else KaggleUnsure(message)
 

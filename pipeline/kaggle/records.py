@@ -40,6 +40,11 @@ class Quota:
         """Return what is left of the week."""
         return max(0.0, self.allowed_minutes - self.used_minutes)
 
+    @property
+    def refreshes_text(self) -> str:
+        """Return when there is time again, for messages."""
+        return f"{self.refreshes:%Y-%m-%d %H:%M} UTC" if self.refreshes else "within a week"
+
 
 @dataclass(frozen=True)
 class PushedKernel:
@@ -59,6 +64,20 @@ class KernelSource:
 
     version: int
     text: str
+
+
+@dataclass(frozen=True)
+class ListedKernel:
+    """A kernel as Kaggle lists it."""
+
+    name: str
+    """OWNER/SLUG."""
+    last_run: datetime | None
+
+    @property
+    def page(self) -> str:
+        """Return the address of its page, where its versions are, and can be cancelled."""
+        return f"https://www.kaggle.com/code/{self.name}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnsure
-from pipeline.kaggle.records import KernelSource, LeaderboardRow, PushedKernel, Quota, Submission
+from pipeline.kaggle.records import (
+    KernelSource,
+    LeaderboardRow,
+    ListedKernel,
+    PushedKernel,
+    Quota,
+    Submission,
+)
 
 
 def submission(found: Any) -> Submission:
@@ -45,6 +52,11 @@ def quota(found: Any) -> Quota | None:
         gpu.total_time_allowed.total_seconds() / 60,
         as_utc(found.quota_refresh_time),
     )
+
+
+def listed_kernel(found: Any) -> ListedKernel:
+    """Return a kernel of a listing; its name may come as the path of its page."""
+    return ListedKernel(found.ref.removeprefix("/code/"), as_utc(found.last_run_time))
 
 
 def kernel_source(found: Any, version: int) -> KernelSource:

@@ -43,6 +43,9 @@ from pipeline.training.state import TrainingState
 from pipeline.training.step import StepSettings
 from pipeline.training.validation_score import ValidationScore
 
+SECONDS_BETWEEN_LINES = 15.0
+"""Between two lines of progress where there is no terminal: a kernel's log has all of them."""
+
 
 def train(
     config: Config,
@@ -222,9 +225,12 @@ def log_finished(run: RunFolder, config: Config) -> None:
 
 
 def progress_bar(shown: bool) -> tqdm[Any]:
-    """Return a bar in percent of the budget."""
+    """Return a bar in percent of the budget; in a log it is a line every now and then."""
     layout = "train {percentage:3.0f}%|{bar}| {desc}"
-    return tqdm(total=100.0, bar_format=layout, disable=not shown)
+    pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+    return tqdm(
+        total=100.0, bar_format=layout, disable=not shown, mininterval=pause, maxinterval=pause
+    )
 
 
 def show_progress(bar: tqdm[Any], budget: Budget, logger: RunLogger | NullLogger) -> None:
@@ -232,7 +238,10 @@ def show_progress(bar: tqdm[Any], budget: Budget, logger: RunLogger | NullLogger
     steps, seconds = logger.steps, logger.clock()
     bar.n = 100 * budget.used(steps, seconds)
     left = budget.seconds_left(steps, seconds, logger.seconds_per_step)
+    speed = logger.images_seen / steps / max(logger.seconds_per_step, 1e-9)
     bar.set_description_str(
-        f"{logger.images_seen:,} images, {tqdm.format_interval(left)} left", refresh=False
+        f"{logger.images_seen:,} images, {speed:,.0f}/s, "
+        f"{tqdm.format_interval(left)} left{logger.last_score}",
+        refresh=False,
     )
     bar.update(0)

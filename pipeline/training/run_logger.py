@@ -95,6 +95,11 @@ class RunLogger:
         steps = self._state.step - self._first_step
         return (self.clock() - self._earlier_seconds) / steps if steps else 0.0
 
+    @property
+    def last_score(self) -> str:
+        """The last validation score, for the end of a line; empty without one."""
+        return self._scores.last_score
+
     def clock(self) -> float:
         """Return the training seconds of the run, pauses left out."""
         return self._earlier_seconds + self._now() - self._started
@@ -285,6 +290,7 @@ class NullLogger:
         self._state, self._batch_size = state, config.training.batch_size
         self._earlier_seconds, self.reserve = state.seconds, state.reserve
         self.seconds_per_step = 0.0  # the main process measures it
+        self.last_score = ""
 
     @property
     def steps(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -53,6 +53,10 @@ class ScoreTracker:
         self._spent = sum(float(line["score_seconds"]) for line in earlier)
         self._last = int(earlier[-1]["images_seen"]) if earlier else 0
         self._expected = 0.0
+        self.last_score = ""
+        """For the end of a line: the criterion and its last value, if there is one."""
+        if validation_score is not None and earlier:
+            self._note(validation_score.criterion, earlier[-1])
         self._memorized = max(
             [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZATION_WARNING]
         )
@@ -66,6 +70,10 @@ class ScoreTracker:
         except RunError as error:
             self._log.info(f"{error} The training goes on as if it had no scores before.")
             return []
+
+    def _note(self, criterion: str, score: Mapping[str, Any]) -> None:
+        if criterion in score:
+            self.last_score = f", {criterion} {score[criterion]:.4g}"
 
     def _read_best(self, criterion: str) -> float:
         """Return the score of the best snapshot so far."""
@@ -135,6 +143,7 @@ class ScoreTracker:
         except Exception as error:
             self._disable(error)
             return
+        self._note(self._validation_score.criterion, score)
         self._warn_of_memorization(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected

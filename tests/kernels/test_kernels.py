@@ -52,6 +52,7 @@ from tests.support.kaggle_server import (
     KERNELS,
     PAGE,
     TOKEN,
+    ArrivesInPart,
     BreaksAfter,
     Instead,
     LostReply,
@@ -250,7 +251,7 @@ def test_a_quota_that_does_not_suffice_stops_the_push(desk: Desk) -> None:
     [
         (("--minutes", "291"), "at most 290"),
         (("--minutes", "0"), "more than 0"),
-        (("--accelerator", "NvidiaTeslaP100"), "no longer runs on a P100"),
+        (("--accelerator", "NvidiaTeslaP100"), "has retired the P100"),
         (("--accelerator", "t5"), "No accelerator on Kaggle"),
         (("--count", "3"), "7,000 to 10,000"),
         (("--source", "dataset:monet"), "OWNER/SLUG"),
@@ -391,11 +392,45 @@ def test_a_kernel_does_not_go_on_with_other_settings(desk: Desk) -> None:
 
 def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
     train_here(desk.folder, "runs/earlier")
-    desk.server.faults["blobs/state.pt"] += [Unheard(), broken()]
+    desk.server.faults["blobs/state.pt"] += [Unheard(), too_many("0")]
     desk.server.faults[f"{BLOBS}/StartBlobUpload"].append(broken())
     desk.server.faults[f"{DATASETS}/CreateDataset"].append(LostReply())
     desk.works(*PUSH, "--continue-from", "runs/earlier")
     assert desk.server.datasets["alice/painter-first-state"].version == 1
+
+
+def test_an_upload_goes_on_where_an_earlier_command_stopped(desk: Desk) -> None:
+    run = train_here(desk.folder, "runs/earlier")
+    content = (run / "state.pt").read_bytes()
+    part = len(content) // 2
+    command = (*PUSH, "--continue-from", "runs/earlier")
+    faults = desk.server.faults["blobs/state.pt"]
+    faults += [ArrivesInPart(size=part), broken(for_ever=True)]
+    assert "Kaggle answered 500 for the upload of state.pt. Call again" in desk.fails(1, *command)
+    assert pushes(desk) == 0
+    faults.clear()
+    sent_before = len(desk.server.requests)
+    desk.works(*command)
+    sent = [r for r in desk.server.requests[sent_before:] if r.name == "blobs/state.pt"]
+    ends = (f"*/{len(content)}", f"{part}-{len(content) - 1}/{len(content)}")
+    assert [r.headers["Content-Range"] for r in sent] == [f"bytes {end}" for end in ends]
+    assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == content
+
+
+def test_an_upload_of_changed_content_or_an_expired_one_begins_anew(desk: Desk) -> None:
+    run = train_here(desk.folder, "runs/earlier")
+    command = (*PUSH, "--continue-from", "runs/earlier")
+    faults = desk.server.faults["blobs/state.pt"]
+    faults += [ArrivesInPart(size=10), Instead(refusal(404)), Instead(refusal(403))]
+    assert "refuses the upload of state.pt (403)" in desk.fails(2, *command)
+    written = (run / "state.pt").stat().st_mtime
+    faults += [ArrivesInPart(size=10), broken(for_ever=True)]
+    for code, content in ((1, zipped(b"x" * 1000)), (0, zipped(b"y" * 1000))):
+        (run / "state.pt").write_bytes(content)
+        os.utime(run / "state.pt", (written, written))  # as within a second
+        assert desk.painter(*command).code == code
+        faults.clear()
+    assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == content
 
 
 def test_a_dataset_that_kaggle_cannot_process_stops_the_push(desk: Desk) -> None:
@@ -472,7 +507,9 @@ def test_every_accelerator_is_known_by_both_its_names() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [("NvidiaTelsaT4", "Did you mean NvidiaTeslaT4"), ("t5", r"as 't5'\. Known are: cpu"),
-     ("", "Known are"), ("p100", "no longer runs on a P100"), ("TpuV5E8", "not run on TPUs")],
+     ("", "Known are"), ("p100", r"retired the P100.* NvidiaTeslaT4 \(two T4s\), or cpu"),
+     ("TpuV5E8", r"no way to use a TPU\. Use --accelerator NvidiaTeslaT4"),
+     ("NvidiaTeslaT4Highmem", "Known are")],
 )  # fmt: skip
 def test_an_accelerator_that_is_not_known_is_refused(given: str, words: str) -> None:
     with pytest.raises(KaggleError, match=words):
@@ -615,14 +652,14 @@ def test_output_that_another_push_has_replaced_is_pulled_by_its_version(desk: De
     assert record.version == 1
 
 
-def test_a_version_that_was_replaced_is_watched_without_the_log_of_another(desk: Desk) -> None:
+def test_a_version_that_was_replaced_is_watched_with_its_own_log(desk: Desk) -> None:
     desk.server.runner = Scripted(files=output(), log=["from here"], polls=3)
     desk.works(*PUSH)
     desk.server.push_elsewhere(NAME, Scripted(log=["from elsewhere"], polls=0))
     shown = desk.works(*WATCH)
     assert f"{NAME} version 1: COMPLETE" in shown
     assert "from elsewhere" not in shown
-    assert "Version 2 was pushed since" in shown
+    assert "from here" in shown
     desk.works(*PULL)
     assert (desk.run / "kernel.log").read_text() == "from here\n"
 
@@ -810,13 +847,13 @@ def test_log_pieces_become_lines_and_a_replay_is_skipped() -> None:
         def __init__(self, *pieces: str) -> None:
             self.pieces = pieces
 
-        def stream_log(self, name: str) -> tuple[str, ...]:
+        def stream_log(self, name: str, version: int) -> tuple[str, ...]:
             return self.pieces
 
     shown: list[str] = []
     log = LogLines(shown.append)
-    log.follow(Client("one\ntw", "o\rthree"), "x")  # type: ignore[arg-type]  # all it needs
-    log.follow(Client("one\ntw", "o\rthree", " and more"), "x")  # type: ignore[arg-type]
+    log.follow(Client("one\ntw", "o\rthree"), "x", 1)  # type: ignore[arg-type]  # all it needs
+    log.follow(Client("one\ntw", "o\rthree", " and more"), "x", 1)  # type: ignore[arg-type]
     log.finish()
     assert shown == ["one", "two", "three and more"]
 

@@ -1,16 +1,21 @@
 """`painter doctor`: each thing that can be wrong, and what to do about it."""
 
 import shutil
+import tomllib
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from submission import doctor
 from tests.support.kaggle_desk import Desk, desk, painter_process
 from tests.support.kaggle_server import COMPETITIONS, EXPIRED_TOKEN, KERNELS, broken
+from tests.support.module_graph import ROOT
 
 __all__ = ["desk", "painter_process"]  # fixtures
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def findings(shown: str) -> dict[str, str]:
@@ -71,3 +76,19 @@ def test_a_full_disk_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = doctor.disk(Path("/"))
     assert not finding.ready
     assert "1.0 GiB free" in finding.text
+
+
+@pytest.mark.parametrize("version", ["1.7.4", "2.2.4", "3.0.0", None])
+def test_another_version_of_kaggles_client_is_refused(version: str | None) -> None:
+    result = doctor.kaggle_client(version)
+    assert not result.ready
+    assert "pip install --upgrade 'kaggle>=2.2.5,<3'" in result.text
+    assert version is None or f"client {version} is installed, and painter needs" in result.text
+
+
+@pytest.mark.parametrize("version", ["2.2.5", "2.2.10", "2.3.0rc1", "2.10"])
+def test_the_versions_that_are_declared_are_taken(version: str) -> None:
+    assert doctor.kaggle_client(version).ready
+    (declared,) = (r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "kaggle")
+    assert declared.specifier.contains(version, prereleases=True)
+    assert str(declared.specifier) in {"<3,>=2.2.5", ">=2.2.5,<3"}

@@ -188,6 +188,13 @@ class Truncated(Fault):
 
 
 @dataclass
+class ArrivesInPart(LostReply):
+    """The connection is closed after so many bytes of what is sent."""
+
+    size: int = 0
+
+
+@dataclass
 class Slow(Fault):
     """What was asked for is done after a while."""
 
@@ -245,6 +252,7 @@ class KaggleServer(KaggleState):
             f"{COMPETITIONS}/GetSubmission": self.get_submission,
             f"{COMPETITIONS}/GetLeaderboard": self.get_leaderboard,
             f"{KERNELS}/SaveKernel": self.save_kernel,
+            f"{KERNELS}/ListKernels": self.list_kernels,
             f"{KERNELS}/GetKernel": self.get_kernel,
             f"{KERNELS}/GetKernelSessionStatus": self.get_kernel_session_status,
             f"{KERNELS}/GetAcceleratorQuotaStatistics": self.get_accelerator_quota_statistics,
@@ -330,6 +338,8 @@ class KaggleServer(KaggleState):
             fault = Fine() if not faults else faults[0] if faults[0].for_ever else faults.pop(0)
         if isinstance(fault, Slow):
             self._stopping.wait(fault.seconds)
+        if isinstance(fault, ArrivesInPart):
+            request = replace(request, body=request.body[: fault.size])
         return fault.reply(lambda: self._handle(request))
 
     def _handle(self, request: Request) -> Reply:
@@ -440,7 +450,7 @@ class KaggleServer(KaggleState):
 
     def _log_stream(self, request: Request) -> Reply:
         user, slug = request.path.split("/")[-2:]
-        _, run = self.kernel({"userName": user, "kernelSlug": slug})
+        _, run = self.kernel({"userName": user, "kernelSlug": slug} | request.query)
         if run.finished:
             headers = {"Content-Type": "application/json"}
             return Reply(json.dumps(run.log).encode(), headers=headers)

@@ -437,6 +437,25 @@ class KaggleState:
             raise Refused(404, f"There is no version {number}")
         return kernel, kernel.versions[number - 1]
 
+    def list_kernels(self, request: Json) -> Json:
+        """Return a page of the account's own kernels, the one that ran last first."""
+        if request.get("group") != "PROFILE":
+            raise Refused(400, "This site lists the kernels of its one account alone")
+        found = [k for k in self.kernels.values() if request.get("search", "") in k.name]
+        found.sort(key=lambda k: k.versions[-1].started, reverse=True)
+        kernels, token = page_of(found, request)
+        rows = [
+            {
+                "ref": kernel.name,
+                "title": kernel.title,
+                "slug": kernel.name.split("/")[1],
+                "author": OWNER,
+                "lastRunTime": moment(kernel.versions[-1].started),
+            }
+            for kernel in kernels
+        ]
+        return {"kernels": rows, "nextPageToken": token}
+
     def get_kernel(self, request: Json) -> Json:
         kernel, run = self.kernel(request)
         owner, slug = kernel.name.split("/")
