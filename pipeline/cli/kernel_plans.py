@@ -82,8 +82,13 @@ kernel_options = [
         "--attach",
         multiple=True,
         metavar="OWNER/SLUG",
-        help="A dataset, such as one "
-        "with torch-fidelity's wheel and the Inception weights: the kernel then scores.",
+        help="A dataset that the kernel can read besides.",
+    ),
+    click.option(
+        "--scorer/--no-scorer",
+        default=True,
+        show_default=True,
+        help="Attach this account's scorer, made if there is none yet: the kernel scores itself.",
     ),
     click.option(
         "--generator",

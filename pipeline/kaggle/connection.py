@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pipeline.core import credentials, redaction
 from pipeline.core.errors import KaggleError
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
+from pipeline.kaggle import patience
 from pipeline.kaggle.errors import (
     TOKEN_PAGE,
     KaggleRefusedError,
@@ -143,7 +144,7 @@ def _with_timeouts(api_class: type) -> type:
 
     class Adapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
-            options["timeout"] = options.get("timeout") or TIMEOUT
+            options["timeout"] = options.get("timeout") or patience.shortened(TIMEOUT)
             response = super().send(request, *args, **options)
             note_response()
             return response

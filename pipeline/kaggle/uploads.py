@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnsure
-from pipeline.kaggle.connection import BLOBS, DATASETS, TIMEOUT, Connection
-from pipeline.kaggle.errors import SITE, Subject, dataset, split_name
-from pipeline.system.transfers import byte_progress_bar
+from pipeline.kaggle import blobs
+from pipeline.kaggle.connection import DATASETS, Connection
+from pipeline.kaggle.errors import dataset, split_name
 
 
 def dataset_state(connection: Connection, name: str) -> str | None:
@@ -21,32 +21,55 @@ def dataset_state(connection: Connection, name: str) -> str | None:
     return None if found is None else str(found.status.name)
 
 
-def upload_dataset(connection: Connection, name: str, files: list[Path], notes: str) -> None:
+def upload_dataset(
+    connection: Connection, name: str, files: list[Path], notes: str, immutable: bool = False
+) -> None:
     """Make the private dataset OWNER/SLUG of `files`, or a new version of it.
+
+    Args:
+        connection: the account.
+        name: of the dataset.
+        files: what it is to hold.
+        notes: on a new version.
+        immutable: whether its name stands for this content: if it is there, it is whole.
 
     Raises:
         KaggleError: if Kaggle refuses it or one of the files.
-        KaggleUnreachable: if the upload breaks off again and again.
+        KaggleUnreachable: if the upload breaks off again and again; the same call goes on with it.
     """
+    there = dataset_state(connection, name) is not None
+    try:
+        response = _upload_and_make(connection, name, files, notes if there else None)
+    except KaggleUnsure:
+        if there or dataset_state(connection, name) is None:
+            raise  # what has arrived is not sent again by the next call
+        response = None
+    except KaggleError:
+        blobs.forget(connection, files)
+        raise
+    blobs.forget(connection, files)
+    if response is None or not (response.error or response.status.lower() == "error"):
+        return
+    if immutable and not there and dataset_state(connection, name) is not None:
+        return  # another process has made it meanwhile
+    raise KaggleError(f"Kaggle refused the dataset {name}: {response.error or response.status}")
+
+
+def _upload_and_make(
+    connection: Connection, name: str, files: list[Path], notes: str | None
+) -> Any:
+    """Upload files, and make a dataset of them, or with notes a new version; return the answer."""
     from kagglesdk.datasets.types import dataset_api_service as types
 
-    there = dataset_state(connection, name) is not None
     uploaded = []
     for path in files:
         file = types.ApiDatasetNewFile()
-        file.token = _upload(connection, path)
+        # The client's own upload leaves files out without an error when a transfer fails.
+        file.token = blobs.upload_file(connection, path)
         uploaded.append(file)
-    try:
-        if there:
-            response = _create_version(connection, name, uploaded, notes)
-        else:
-            response = _create(connection, name, uploaded)
-    except KaggleUnsure:
-        if there or dataset_state(connection, name) is None:
-            raise
-        return
-    if response.error or response.status.lower() == "error":
-        raise KaggleError(f"Kaggle refused the dataset {name}: {response.error or response.status}")
+    if notes is None:
+        return _create(connection, name, uploaded)
+    return _create_version(connection, name, uploaded, notes)
 
 
 def _create(connection: Connection, name: str, files: list[Any]) -> Any:
@@ -73,30 +96,3 @@ def _create_version(connection: Connection, name: str, files: list[Any], notes: 
     request.body = body
     # Repeating it makes the same version once more, which harms nothing.
     return connection.send(dataset(name), DATASETS + "create_dataset_version", request)
-
-
-def _upload(connection: Connection, path: Path) -> str:
-    """Upload one file and return its token.
-
-    The client's own upload leaves files out without an error when a transfer fails.
-    """
-    import requests
-    from kagglesdk.blobs.types import blob_api_service as types
-    from tqdm.utils import CallbackIOWrapper
-
-    request = types.ApiStartBlobUploadRequest()
-    request.type = types.ApiBlobType.DATASET
-    request.name = path.name
-    request.content_length = path.stat().st_size
-    request.last_modified_epoch_seconds = int(path.stat().st_mtime)
-    label = f"upload {path.name}"
-
-    def upload() -> str:
-        started = connection.send_once(BLOBS + "start_blob_upload", request)
-        with path.open("rb") as file, byte_progress_bar(label, request.content_length) as bar:
-            body = CallbackIOWrapper(bar.update, file, "read")
-            requests.put(started.create_url, data=body, timeout=TIMEOUT).raise_for_status()
-        return str(started.token)
-
-    subject = Subject(f"the upload of {path.name}", SITE, "Call again")
-    return connection.call_with_retries(subject, upload)
