@@ -86,7 +86,7 @@ def push(
         The record, and whether the push is new: one that does, or has done, the same is left alone.
 
     Raises:
-        KaggleError: if the quota does not suffice, another version is in the way, or Kaggle refuses.
+        KaggleError: if the quota is too small, another version is in the way, or Kaggle refuses.
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
     check_minutes(plan.settings.minutes)

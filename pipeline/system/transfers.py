@@ -125,8 +125,10 @@ def answers(url: str, seconds: float) -> bool:
             return
         heard.set()
 
-    threading.Thread(target=ask, daemon=True).start()
-    return heard.wait(seconds)
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return heard.is_set()
 
 
 def byte_progress_bar(label: str, size: int | None, offset: int = 0, leave: bool = True) -> Any:

@@ -63,6 +63,29 @@ def test_a_kernel_trains_and_its_output_is_submitted(
         desk.refuse_secrets()
 
 
+def test_a_kernel_with_the_scorer_comes_back_with_its_score(
+    tmp_path: Path, painter_process: PainterProcess
+) -> None:
+    with KaggleServer() as server:
+        desk = set_up(server, painter_process, tmp_path, MINIMUM)
+        desk.works("kernel", "scorer", "--features", "efficientnet-lite0")
+        push = [word for word in PUSH if word != "--no-scorer"]
+        scores = ("--set", "score_every=8", "--count", str(MINIMUM), "--minutes", "5")
+        shown = desk.works(*push, *scores, "--wait")
+        said = shown[shown.index("images.zip: ") :]
+        assert "score: MiFID " in said
+        assert "features efficientnet-lite0" in said
+        assert "snapshot: best" in shown
+        desk.works("kernel", "pull", "--run", RUN)
+        score = desk.read(f"{RUN}/score.json")
+        assert (score["features"], score["n_generated"]) == ("efficientnet-lite0", MINIMUM)
+        assert (desk.run / "scores.jsonl").read_text().count("kid") >= 1
+        shown = desk.works("leaderboard")
+        assert f"{score['mifid']:.2f}" in shown
+        assert "efficientnet-lite0" in shown
+        desk.refuse_secrets()
+
+
 def test_a_local_run_is_generated_there_and_submitted(
     tmp_path: Path, painter_process: PainterProcess
 ) -> None:
