@@ -23,8 +23,14 @@ CALL = "run(SETTINGS, INPUT, WORKING)"
 
 
 def with_few_images(text: str, inputs: Path, working: Path) -> forks.Process:
-    """Start a kernel in which a submission needs no more images than at the tests' desks."""
-    few = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {MINIMUM}\n{CALL}"
+    """Start a kernel in which a submission needs no more images than at the tests' desks.
+
+    Validation scores may take as long as they like.
+    """
+    few = (
+        f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {MINIMUM}\n"
+        f"import pipeline.training.scores\npipeline.training.scores.MAX_TIME_SHARE = 1e9\n{CALL}"
+    )
     assert text.count(CALL) == 1
     return start_script(text.replace(CALL, few), inputs, working)
 
@@ -70,8 +76,8 @@ def test_a_kernel_with_the_scorer_comes_back_with_its_score(
         desk = set_up(server, painter_process, tmp_path, MINIMUM)
         desk.works("kernel", "scorer", "--features", "efficientnet-lite0")
         push = [word for word in PUSH if word != "--no-scorer"]
-        scores = ("--set", "score_every=8", "--count", str(MINIMUM), "--minutes", "5")
-        shown = desk.works(*push, *scores, "--wait")
+        scores = ("--set", "score_every=4", "--set", "score_images=50")
+        shown = desk.works(*push, *scores, "--count", str(MINIMUM), "--minutes", "5", "--wait")
         said = shown[shown.index("images.zip: ") :]
         assert "score: MiFID " in said
         assert "features efficientnet-lite0" in said
@@ -79,7 +85,7 @@ def test_a_kernel_with_the_scorer_comes_back_with_its_score(
         desk.works("kernel", "pull", "--run", RUN)
         score = desk.read(f"{RUN}/score.json")
         assert (score["features"], score["n_generated"]) == ("efficientnet-lite0", MINIMUM)
-        assert (desk.run / "scores.jsonl").read_text().count("kid") >= 1
+        assert len((desk.run / "scores.jsonl").read_text().splitlines()) == 2
         shown = desk.works("leaderboard")
         assert f"{score['mifid']:.2f}" in shown
         assert "efficientnet-lite0" in shown
