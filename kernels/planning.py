@@ -57,8 +57,8 @@ class KernelRequest:
     """A run whose training is continued."""
     attach: tuple[str, ...] = ()
     """Further datasets, OWNER/SLUG."""
-    scorer: bool = True
-    """Whether the account's scorer is attached."""
+    no_scorer: bool = False
+    """Whether the account's scorer is left out."""
     notebook: bool = False
     photos: str | None = None
     """Where a translator's photos are, as `source` says it; None: with the images."""
@@ -107,7 +107,7 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         split_name(name, "dataset")
     slug = slug_in(run_path, owner) or slug_of(run_path)
     accelerator = accelerator_of(request.accelerator)
-    scored = request.scorer and makes_images(config)
+    scored = makes_images(config) and not request.no_scorer
     return KernelPlan(slug, settings, accelerator, request.attach, request.notebook, scored)
 
 

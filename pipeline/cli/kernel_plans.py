@@ -85,10 +85,9 @@ kernel_options = [
         help="A dataset that the kernel can read besides.",
     ),
     click.option(
-        "--scorer/--no-scorer",
-        default=True,
-        show_default=True,
-        help="Attach this account's scorer, made if there is none yet: the kernel scores itself.",
+        "--no-scorer",
+        is_flag=True,
+        help="Leave out the dataset with which kernels score themselves (docs/kaggle.md).",
     ),
     click.option(
         "--generator",
@@ -110,8 +109,8 @@ kernel_options = [
 ]
 
 FOR_ANY_TASK = (
-    "task", "minutes", "accelerator", "attach", "notebook", "out", "run_path", "replace",
-    "dry_run", "wait",
+    "task", "minutes", "accelerator", "attach", "no_scorer", "notebook", "out", "run_path",
+    "replace", "dry_run", "wait",
 )  # fmt: skip
 """Options that mean something whatever a kernel does."""
 

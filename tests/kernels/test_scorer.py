@@ -219,7 +219,10 @@ def test_a_500_in_the_middle_of_the_upload_costs_the_rest_alone(desk: Desk) -> N
 
 
 def test_ctrl_c_leaves_the_upload_to_be_gone_on_with(desk: Desk) -> None:
-    interrupt = lambda: (os.kill(desk.process.pid, signal.SIGINT), time.sleep(0.3))  # noqa: E731
+    def interrupt() -> None:
+        os.kill(desk.process.pid, signal.SIGINT)
+        time.sleep(0.3)  # the client hears of it before the connection closes
+
     desk.server.faults[BLOB].append(HalfArrives(desk.server, interrupt, silent=True))
     message = desk.fails(130, *PUSH, RUN)
     assert "no kernel was pushed. What has arrived is kept: the same command goes on" in message

@@ -463,8 +463,13 @@ def test_weights_that_cannot_be_used_skip_the_score_and_say_so(
 
 
 def test_a_score_that_would_come_too_late_is_skipped(
-    inputs: Path, working: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+    inputs: Path,
+    working: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(scoring, "LATE_SECONDS", 0.0)
     train(inputs, working, minutes=0.3)
     assert "seconds are left, and it may take 20" in capsys.readouterr().out
     assert names(working) == LEFT
