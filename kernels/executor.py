@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from kernels.metadata import KernelPlan
 from kernels.pull import pull
-from kernels.push import Confirmation, push
+from kernels.push import Confirmation, FindScorer, push
 from kernels.record import KernelRecord
 from kernels.watch import POLL_SECONDS
 from pipeline.core.errors import Interrupted, RemoteFailed
@@ -35,10 +35,12 @@ class KaggleExecutor:
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
     plan_of: Callable[[Point], KernelPlan]
     """What to push for a point."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """The client serves one thread at a time."""
     confirm_replace: Confirmation = lambda question: False
     """Asked before a push over a version from another folder."""
+    find_scorer: FindScorer = lambda: None
+    """As a push takes it."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """The client serves one thread at a time."""
 
     @property
     def stopping(self) -> threading.Event:
@@ -59,7 +61,13 @@ class KaggleExecutor:
             return require_score(run)
         with self.lock:
             plan = self.plan_of(point)
-            record, _ = push(self.client, plan, run.path, confirm_replace=self.confirm_replace)
+            record, _ = push(
+                self.client,
+                plan,
+                run.path,
+                confirm_replace=self.confirm_replace,
+                find_scorer=self.find_scorer,
+            )
         if record.pulled is None or not run.images.exists():  # pulled once, and deleted since
             status = self._wait(record)
             if status.state != "COMPLETE":

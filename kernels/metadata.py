@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.data.sources import COMPETITION
 from pipeline.system.storage import write_json, write_text
 from submission.kernel.settings import BENCH, DATASET, KernelSettings
 
+METADATA = "kernel-metadata.json"
 GPU = "NvidiaTeslaT4"
 CPU = "None"
 """Kaggle's name of a machine without an accelerator."""
@@ -58,6 +59,12 @@ class KernelPlan:
     attach: tuple[str, ...] = ()
     """Further datasets."""
     notebook: bool = False
+    scored: bool = False
+    """Whether the account's scorer is to be attached as it is pushed."""
+
+    def with_dataset(self, name: str) -> KernelPlan:
+        """Return the plan with one dataset more, OWNER/SLUG."""
+        return replace(self, attach=tuple(dict.fromkeys([*self.attach, name])))
 
     @property
     def datasets(self) -> list[str]:
@@ -169,7 +176,7 @@ def write_kernel(plan: KernelPlan, owner: str, folder: Path, origin: str = "") -
     kernel = build(plan.settings, origin)
     source = as_notebook(kernel) if plan.notebook else kernel.script
     write_text(folder / code_file(plan), source)
-    write_json(folder / "kernel-metadata.json", describe(plan, owner))
+    write_json(folder / METADATA, describe(plan, owner))
     return kernel
 
 

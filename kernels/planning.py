@@ -21,6 +21,7 @@ from kernels.metadata import (
 )
 from kernels.push import check_same_settings
 from kernels.record import slug_in
+from kernels.scorer import describe_scorer
 from kernels.upscalers import UpscalerOptions, describe_minutes
 from pipeline.config import Config
 from pipeline.data.domains import PHOTO_DOMAIN
@@ -56,6 +57,8 @@ class KernelRequest:
     """A run whose training is continued."""
     attach: tuple[str, ...] = ()
     """Further datasets, OWNER/SLUG."""
+    no_scorer: bool = False
+    """Whether the account's scorer is left out."""
     notebook: bool = False
     photos: str | None = None
     """Where a translator's photos are, as `source` says it; None: with the images."""
@@ -101,7 +104,8 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         attached=f"{owner}/{slug_of(run_path, 'state')}" if request.continue_from else None,
         **upscalers,
     )
-    return _plan_of(settings, owner, run_path, request)
+    scored = makes_images(config) and not request.no_scorer
+    return _plan_of(settings, owner, run_path, request, scored)
 
 
 def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> KernelPlan:
@@ -122,14 +126,18 @@ def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> Kernel
 
 
 def _plan_of(
-    settings: KernelSettings, owner: str, run_path: Path, request: KernelRequest
+    settings: KernelSettings,
+    owner: str,
+    run_path: Path,
+    request: KernelRequest,
+    scored: bool = False,
 ) -> KernelPlan:
     """Return the plan of a kernel with such settings; its name is that of earlier pushes."""
     for name in request.attach:
         split_name(name, "dataset")
     slug = slug_in(run_path, owner) or slug_of(run_path)
     accelerator = accelerator_of(request.accelerator)
-    return KernelPlan(slug, settings, accelerator, request.attach, request.notebook)
+    return KernelPlan(slug, settings, accelerator, request.attach, request.notebook, scored)
 
 
 def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config:
@@ -169,6 +177,7 @@ def describe_plan(plan: KernelPlan, owner: str) -> str:
             json.dumps(describe(plan, owner), indent=2),
             f"minutes   {plan.settings.minutes:g} (Kaggle ends it after {session_timeout(plan)} s)",
             *(describe_benchmark(plan) if measures else describe_training(plan)),
+            *describe_scorer(plan, owner),
             f"script    {len(made.script) / 1000:.0f} kB, bundle {made.bundle_hash[:12]}, "
             f"revision {made.git_revision or 'unknown'}",
         ]
@@ -233,5 +242,5 @@ def describe_seeds(plan: KernelPlan) -> str:
     seeds = f"from {seed} on" if gpus is None else " and ".join(map(str, range(seed, seed + gpus)))
     return (
         f"{seeds} to train, one on each GPU, {images}; kept is the best by validation scores, "
-        "which need --attach, else the first"
+        "which need the scorer, else the first"
     )

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from kernels.metadata import (
+    METADATA,
     KernelPlan,
     check_minutes,
     code_file,
@@ -33,7 +35,7 @@ from pipeline.core.polling import poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.folder import RunFolder, seeds_advice
-from pipeline.system.storage import file_sha256
+from pipeline.system.storage import file_sha256, write_json
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.seeds import with_kept_seed
 from submission.kernel.settings import BENCH, GENERATE, KernelSettings
@@ -44,6 +46,8 @@ DATASET_SECONDS = 1200.0
 
 Confirmation = Callable[[str], bool]
 """Asks the user for confirmation, and returns whether the answer was yes."""
+FindScorer = Callable[[], str | None]
+"""Returns the dataset OWNER/SLUG with which a kernel scores itself; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def push(
     attachments: Sequence[Attachment] = (),
     force: bool = False,
     confirm_replace: Confirmation = lambda question: False,
+    find_scorer: FindScorer = lambda: None,
 ) -> tuple[KernelRecord, bool]:
     """Push a kernel and remember its version in `folder`.
 
@@ -75,13 +80,13 @@ def push(
         attachments: uploaded first, once it is clear that the kernel will be pushed.
         force: push although the same work was done before.
         confirm_replace: asked before a push over a version that was not pushed from `folder`.
+        find_scorer: asked last, for a plan that is to be scored.
 
     Returns:
         The record, and whether the push is new: one that does, or has done, the same is left alone.
 
     Raises:
-        KaggleError: if the quota does not suffice, another version of this kernel is under way,
-            the latest is from elsewhere and may not be replaced, or Kaggle refuses.
+        KaggleError: if the quota is too small, another version is in the way, or Kaggle refuses.
         KaggleUnsure: if there is no telling whether it was taken; the same call finds out.
     """
     check_minutes(plan.settings.minutes)
@@ -95,8 +100,7 @@ def push(
         check_not_running(client, wanted.name, known, latest)
         check_own_version(folder, wanted.name, latest, confirm_replace)
         check_quota(client, plan)
-        for attachment in attachments:
-            upload(client, attachment)
+        _upload_all(client, plan, scratch, attachments, find_scorer)
         return _send(client, scratch, plan, folder, wanted, known), True
 
 
@@ -128,6 +132,20 @@ def _write(
     )
 
 
+def _upload_all(
+    client: KaggleClient,
+    plan: KernelPlan,
+    scratch: Path,
+    attachments: Sequence[Attachment],
+    find_scorer: FindScorer,
+) -> None:
+    """Upload what a kernel needs; attach what it scores itself with, if it is to and can."""
+    for attachment in attachments:
+        upload(client, attachment)
+    if plan.scored and (name := find_scorer()) is not None:
+        write_json(scratch / METADATA, describe(plan.with_dataset(name), client.user))
+
+
 def work_digest(
     plan: KernelPlan, owner: str, bundle_hash: str, attachments: Sequence[Attachment]
 ) -> str:
@@ -137,12 +155,15 @@ def work_digest(
     whatever the version of painter.
     """
     hashes = [attachment.sha256 for attachment in attachments]
-    decides = {
+    decides: dict[str, Any] = {
         "settings": plan.settings.to_dict(),
         "metadata": describe(plan, owner),
         "attached": hashes if len(hashes) > 1 else next(iter(hashes), None),
         "code": None if plan.settings.task == GENERATE else bundle_hash,
     }
+    if plan.scored:
+        # Whether it could be attached is left out: the same push is of the same work either way.
+        decides["scored"] = True
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

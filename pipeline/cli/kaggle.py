@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from pipeline.cli.options import (
     run_option,
     runs_folder_option,
 )
+from pipeline.cli.scorer import scorer, with_ready_scorer
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import Interrupted, KaggleError, PainterError, RunError
 
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def kernel() -> None:
-    """Train on Kaggle's GPUs: build, push, watch, pull."""
+    """Train on Kaggle's GPUs: build, push, watch, pull; and let kernels score themselves."""
+
+
+kernel.add_command(scorer)
 
 
 @kernel.command()
@@ -45,12 +50,15 @@ def build(out: Path, **choices: Any) -> None:
     from kernels.metadata import code_file, write_kernel
     from pipeline.kaggle.api import KaggleClient
 
+    client, owner = None, "YOUR-USER-NAME"
     try:
-        owner = KaggleClient().user
+        client = KaggleClient()
+        owner = client.user
     except PainterError as error:
-        owner = "YOUR-USER-NAME"
         click.echo(f"Without credentials the id says {owner}. {error}", err=True)
     plan = make_plan(owner, Path(choices["preset"] or choices["task"]), choices)
+    if client is not None and plan.scored:
+        plan = with_ready_scorer(client, plan)
     made = write_kernel(plan, owner, out)
     source = out / code_file(plan)
     size = source.stat().st_size / 1000
@@ -68,6 +76,7 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
     """Push a kernel that trains, generates, scores and packs, or measures; Kaggle starts it."""
     from kernels import push as pushing
     from kernels.planning import describe_plan
+    from kernels.scorer import scorer_to_attach
     from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle.api import KaggleClient
@@ -83,8 +92,14 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
         click.echo(describe_plan(plan, client.user))
         return
     attachments = upscaler_options(**choices).attachments(plan, continue_from)
-    confirm_replace = replace_confirmation(replace)
-    record, new = pushing.push(client, plan, run_path, attachments, confirm_replace=confirm_replace)
+    record, new = pushing.push(
+        client,
+        plan,
+        run_path,
+        attachments,
+        confirm_replace=replace_confirmation(replace),
+        find_scorer=partial(scorer_to_attach, client, warn),
+    )
     click.echo(f"{record.label} {'was pushed' if new else 'is on Kaggle already'}: {record.url}")
     if wait:
         require_complete(client, record, watch_kernel(client, record), run_path)

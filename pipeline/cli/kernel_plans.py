@@ -82,8 +82,12 @@ kernel_options = [
         "--attach",
         multiple=True,
         metavar="OWNER/SLUG",
-        help="A dataset, such as one "
-        "with torch-fidelity's wheel and the Inception weights: the kernel then scores.",
+        help="A dataset that the kernel can read besides.",
+    ),
+    click.option(
+        "--no-scorer",
+        is_flag=True,
+        help="Leave out the dataset with which kernels score themselves (docs/kaggle.md).",
     ),
     click.option(
         "--generator",
@@ -105,8 +109,8 @@ kernel_options = [
 ]
 
 FOR_ANY_TASK = (
-    "task", "minutes", "accelerator", "attach", "notebook", "out", "run_path", "replace",
-    "dry_run", "wait",
+    "task", "minutes", "accelerator", "attach", "no_scorer", "notebook", "out", "run_path",
+    "replace", "dry_run", "wait",
 )  # fmt: skip
 """Options that mean something whatever a kernel does."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +208,7 @@ def kaggle_executor(
     """
     from kernels.executor import KaggleExecutor
     from kernels.planning import KernelRequest, plan_training
+    from kernels.scorer import scorer_to_attach
     from pipeline.cli.settings import run_settings
     from pipeline.kaggle.api import KaggleClient
     from submission.kernel.settings import SHARED
@@ -228,5 +230,7 @@ def kaggle_executor(
         config = run_settings(plan.preset, None, assignments, {})
         return plan_training(client.user, local.run_folder(point).path, config, request)
 
+    say = partial(click.echo, err=True)
+    find_scorer = cache(partial(scorer_to_attach, client, say, make=False))
     # Points are pushed by several threads, which cannot ask.
-    return KaggleExecutor(client, local, plan_of, confirm_replace=lambda found: replace)
+    return KaggleExecutor(client, local, plan_of, lambda found: replace, find_scorer)

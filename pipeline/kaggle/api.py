@@ -113,14 +113,25 @@ class KaggleClient:
         """
         downloads.fetch(self._connection, url, path, label)
 
-    def upload_dataset(self, name: str, files: list[Path], notes: str) -> None:
+    def upload_dataset(
+        self, name: str, files: list[Path], notes: str, immutable: bool = False
+    ) -> None:
         """Make the private dataset OWNER/SLUG of `files`, or a new version of it.
+
+        What an earlier call, interrupted, has brought of them is not sent again. `immutable` says
+        that the name stands for this very content, so that one of this name which somebody else
+        has made meanwhile is as good.
 
         Raises:
             KaggleError: if Kaggle refuses it or one of the files.
             KaggleUnreachable: if the upload breaks off again and again.
         """
-        uploads.upload_dataset(self._connection, name, files, notes)
+        uploads.upload_dataset(self._connection, name, files, notes, immutable)
+
+    def dataset_state(self, name: str) -> str | None:
+        """Return what Kaggle is doing with a dataset, `READY` in the end; None if there is none."""
+        state = uploads.dataset_state(self._connection, name)
+        return None if state == "DELETED" else state
 
     def dataset_ready(self, name: str) -> bool:
         """Tell whether a dataset can be attached.

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pipeline.core import credentials, redaction
 from pipeline.core.errors import KaggleError
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
+from pipeline.kaggle import patience
 from pipeline.kaggle.errors import (
     INSTALL,
     TOKEN_PAGE,
@@ -130,23 +131,6 @@ class Connection:
             request.page_token = response.next_page_token
 
 
-@contextlib.contextmanager
-def unfinished_uploads() -> Iterator[Any]:
-    """Yield the client's memory of uploads, which it forgets only when all have arrived.
-
-    Raises:
-        KaggleError: if others may read its folder, which holds the addresses to send to.
-    """
-    from kaggle.api.kaggle_api_extended import ResumableUploadContext
-
-    with contextlib.ExitStack() as stack:
-        try:
-            context = stack.enter_context(ResumableUploadContext())
-        except ValueError as error:
-            raise KaggleError(str(error)) from None
-        yield context
-
-
 def _client_class() -> type:
     # The client prints pages of help and calls exit() when it is unhappy.
     with contextlib.redirect_stdout(io.StringIO()):
@@ -167,8 +151,8 @@ def check_version(found: str) -> None:
     if not OLDEST <= numbers < BEYOND:
         raise KaggleError(
             f"Kaggle's client {found} is installed, and painter needs {VERSIONS}. Earlier ones "
-            "keep the addresses of uploads where others can read them, and what later ones "
-            f"change is not known. Install it: {INSTALL}"
+            "cannot ask for the log of one version of a kernel, and what later ones change is not "
+            f"known. Install it: {INSTALL}"
         )
 
 
@@ -178,7 +162,7 @@ def _with_timeouts(api_class: type) -> type:
 
     class Adapter(requests.adapters.HTTPAdapter):
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
-            options["timeout"] = options.get("timeout") or TIMEOUT
+            options["timeout"] = options.get("timeout") or patience.shortened(TIMEOUT)
             response = super().send(request, *args, **options)
             note_response()
             return response

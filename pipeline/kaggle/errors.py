@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import re
 import threading
 import traceback
@@ -19,6 +20,7 @@ from pipeline.core import credentials, retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.core.redaction import redact
+from pipeline.kaggle import patience
 from pipeline.kaggle.names import did_you_mean, parse_dataset_name
 from pipeline.system.transfers import IncompleteDownloadError
 
@@ -112,10 +114,10 @@ def call_with_retries(
             with contextlib.redirect_stdout(io.StringIO()), _translate_errors(subject, idempotent):
                 return call()
         except _TransientError as transient:
-            delay = next(delays, None)
-            if delay is None or transient.retry_after > retries.MAX_WAIT:
+            delay = max(next(delays, math.inf), transient.retry_after)
+            if delay > min(retries.MAX_WAIT, patience.seconds_left()):
                 raise KaggleUnreachable(str(transient)) from None
-            clock.sleep(max(delay, transient.retry_after))
+            clock.sleep(delay)
 
 
 def note_response() -> None:

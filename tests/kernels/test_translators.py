@@ -171,7 +171,8 @@ def train_here(desk: Desk, photos: int = MINIMUM) -> Path:
 
 
 def test_a_kernel_is_pushed_pulled_and_submitted_and_pushed_once(desk: Desk) -> None:
-    push = ("kernel", "push", "--preset", "photo2monet", "--run", RUN, *WORDS, "--minutes", "5")
+    push = ("kernel", "push", "--no-scorer", "--preset", "photo2monet", "--run", RUN, *WORDS)
+    push += ("--minutes", "5")
     assert "images.zip: 5 images" in desk.works(*push, "--count", str(MINIMUM), "--wait")
     desk.works("kernel", "pull", "--run", RUN)
     assert (desk.run / "images.zip").exists()
@@ -211,7 +212,7 @@ def test_images_of_fewer_photos_than_kaggle_has_are_not_made_again(desk: Desk) -
 
 
 def test_a_push_of_several_seeds_is_known_again_by_the_first_of_them(desk: Desk) -> None:
-    push = ("kernel", "push", "--preset", "photo2monet", "--run", RUN, *WORDS)
+    push = ("kernel", "push", "--no-scorer", "--preset", "photo2monet", "--run", RUN, *WORDS)
     seeds = {"kept": 1, "seeds": [{"seed": 0}, {"seed": 1}]}
     config = photo2monet(**TINY, minutes=None, score_every=None, shift=0, seed=1)
     desk.server.runner = Scripted(
@@ -228,8 +229,8 @@ def test_a_push_of_several_seeds_is_known_again_by_the_first_of_them(desk: Desk)
     desk.works("kernel", "pull", "--run", RUN)
     assert (desk.run / "seed-0" / "log.txt").exists()
     assert "is on Kaggle already" in desk.works(*push)
-    desk.works("kernel", "push", "--preset", "photo2monet", "--run", "runs/next", *WORDS,
-               "--continue-from", RUN)  # fmt: skip
+    further = ("--preset", "photo2monet", "--run", "runs/next", *WORDS, "--continue-from", RUN)
+    desk.works("kernel", "push", "--no-scorer", *further)
     text = desk.server.kernels["alice/painter-next"].versions[0].request["text"]
     assert "'seed': 1," in text
     assert "'attached': 'alice/painter-next-state'" in text

@@ -29,8 +29,14 @@ CALL = "run(SETTINGS, INPUT, WORKING)"
 
 
 def with_few_images(text: str, inputs: Path, working: Path) -> forks.Process:
-    """Start a kernel in which a submission needs no more images than at the tests' desks."""
-    few = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {MINIMUM}\n{CALL}"
+    """Start a kernel in which a submission needs no more images than at the tests' desks.
+
+    Validation scores may take as long as they like.
+    """
+    few = (
+        f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {MINIMUM}\n"
+        f"import pipeline.training.scores\npipeline.training.scores.MAX_TIME_SHARE = 1e9\n{CALL}"
+    )
     assert text.count(CALL) == 1
     return start_script(text.replace(CALL, few), inputs, working)
 
@@ -94,6 +100,29 @@ def pixels_of(path: Path) -> npt.NDArray[np.int16]:
     """Return the images of a zip, in the order of their numbers."""
     images = open_images(path)
     return np.stack([np.asarray(images.read_rgb(name), np.int16) for name in images.names])
+
+
+def test_a_kernel_with_the_scorer_comes_back_with_its_score(
+    tmp_path: Path, painter_process: PainterProcess
+) -> None:
+    with KaggleServer() as server:
+        desk = set_up(server, painter_process, tmp_path, MINIMUM)
+        desk.works("kernel", "scorer", "--features", "efficientnet-lite0")
+        push = [word for word in PUSH if word != "--no-scorer"]
+        scores = ("--set", "score_every=8", "--set", "score_images=50")
+        shown = desk.works(*push, *scores, "--count", str(MINIMUM), "--minutes", "5", "--wait")
+        said = shown[shown.index("images.zip: ") :]
+        assert "score: MiFID " in said
+        assert "features efficientnet-lite0" in said
+        assert "snapshot: best" in shown
+        desk.works("kernel", "pull", "--run", RUN)
+        score = desk.read(f"{RUN}/score.json")
+        assert (score["features"], score["n_generated"]) == ("efficientnet-lite0", MINIMUM)
+        assert len((desk.run / "scores.jsonl").read_text().splitlines()) == 1
+        shown = desk.works("leaderboard")
+        assert f"{score['mifid']:.2f}" in shown
+        assert "efficientnet-lite0" in shown
+        desk.refuse_secrets()
 
 
 def test_a_local_run_is_generated_there_and_submitted(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,18 @@ class Done:
 class PainterProcess:
     """Runs one command after the other."""
 
-    def __init__(self, commands: tuple[str, ...] | None = None) -> None:
-        """Begin with no process; `commands` is what a study starts in painter's place."""
+    def __init__(
+        self, commands: tuple[str, ...] | None = None, begin: Callable[[], object] | None = None
+    ) -> None:
+        """Begin with no process.
+
+        Args:
+            commands: what a study starts in painter's place.
+            begin: called in each process before painter.
+        """
         self._process: forks.Process | None = None
         self._commands = commands
+        self._begin = begin
 
     @property
     def pid(self) -> int:
@@ -50,14 +59,22 @@ class PainterProcess:
     def run(self, args: list[str], cwd: Path, env: dict[str, str], minimum: int = 7000) -> Done:
         """Run one command; `minimum` is how many images a submission needs."""
         env = env | {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "OMP_NUM_THREADS": "1"}
-        self._process = forks.Process(hurried, args, minimum, self._commands, cwd=cwd, env=env)
+        words = (args, minimum, self._commands, self._begin)
+        self._process = forks.Process(hurried, *words, cwd=cwd, env=env)
         out, err = self._process.communicate()
         return Done(self._process.wait(), out.decode(), err.decode())
 
 
-def hurried(args: list[str], minimum: int, commands: tuple[str, ...] | None) -> None:
+def hurried(
+    args: list[str],
+    minimum: int,
+    commands: tuple[str, ...] | None,
+    begin: Callable[[], object] | None = None,
+) -> None:
     """Be painter, with short pauses and a number of images that a submission needs."""
     hurry()
+    if begin is not None:
+        begin()
     from pipeline.stages import generate
     from pipeline.study import executor
     from submission import archive

