@@ -32,6 +32,7 @@ from pipeline.families.upscaler.networks import downsample
 from pipeline.families.upscaler.noise_map import noise_map
 from pipeline.families.upscaler.objective import UpscalerObjective
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
+from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
 from pipeline.models.weights import WeightPrecision
@@ -50,6 +51,11 @@ TINY = apply_settings(
         "sample_count": 2, "log_every": 1,
     },
 )  # fmt: skip
+SCALES = apply_settings(
+    TINY,
+    {"independent_noise": True, "discriminator_scales": 2, "crop_scale": 1.5, "residual_blocks": 2},
+)
+"""Noise of its own at each size, patches judged at two, and crops of areas of random size."""
 TINY_GENERATOR = tiny_config(output_size=128, precision="float32")
 DATA = data_about(5)
 
@@ -108,6 +114,56 @@ def test_every_noise_channel_counts() -> None:
     assert (slope.abs().amax((0, 2, 3)) > 0).all()
 
 
+@pytest.mark.parametrize("factor", [2, 4])
+def test_each_block_and_size_has_noise_of_its_own_on_request(factor: int) -> None:
+    config = apply_settings(SCALES, {"upscale_factor": factor})
+    assert isinstance(config.network, UpscalerNetwork)
+    count = config.network.noise_channels
+    assert count == 16 + 2 + (4 if factor == 2 else 4 + 16)
+    network = lively(config)
+
+    def counting_channels() -> torch.Tensor:
+        z = 0.1 * torch.randn(1, 3 + count, 8, 8)
+        z.requires_grad_()
+        (slope,) = torch.autograd.grad(network(z).square().sum(), z)
+        return slope.abs().amax((0, 2, 3))[3:] > 0
+
+    assert counting_channels().all()
+    largest = network.doublings[-1]  # type: ignore[index]  # a list of modules
+    largest.loudness.data.zero_()  # type: ignore[union-attr]
+    assert counting_channels().tolist() == [i < count - factor**2 for i in range(count)]
+    assert network(torch.zeros(2, 3 + count, 8, 12)).shape == (2, 3, 8 * factor, 12 * factor)
+
+
+def test_a_block_adds_its_noise_by_the_strength_of_each_channel() -> None:
+    network = build_generator(SCALES).eval()
+    seen = []
+    network.doublings[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))  # type: ignore[index,union-attr]
+    strengths = torch.randn(16, 1, 1)
+    network.loudness[1].data.copy_(strengths)  # type: ignore[index]
+    z = torch.randn(1, 3 + 38, 4, 4)
+    without = z.clone()
+    without[:, 3 + 17] = 0
+    for inputs in (z, without):
+        network(inputs)
+    # The last block begins as the identity, so its noise is all that differs; float32 rounding.
+    assert torch.allclose(seen[0] - seen[1], strengths * z[:, 3 + 17, None], atol=1e-5)
+
+
+def test_patches_at_two_sizes_weigh_the_same() -> None:
+    discriminator = build_discriminator(SCALES).eval()
+    images = torch.randn(2, 3, 32, 64)
+    logits = discriminator(images)
+    assert logits.shape == (2 * 2 * 4 * 8,)
+    large = build_discriminator(TINY).eval()
+    large.load_state_dict(discriminator.state_dict(), strict=False)
+    small = build_discriminator(TINY).eval()
+    small.layers.load_state_dict(discriminator.smaller[0].state_dict())  # type: ignore[index,union-attr]
+    halves = F.interpolate(images, scale_factor=0.5, mode="area")
+    mean = (large(images).mean() + small(halves).mean()) / 2
+    assert logits.mean().item() == pytest.approx(mean.item(), abs=1e-6)  # float32 rounding
+
+
 def test_its_discriminator_judges_patches() -> None:
     discriminator = build_discriminator(TINY)
     assert discriminator(torch.randn(2, 3, 32, 64)).shape == (2 * 4 * 8,)
@@ -148,10 +204,27 @@ def test_a_batch_is_crops_and_what_they_shrink_to() -> None:
     assert not torch.equal(batch.inputs, batches(4).inputs)
 
 
+def test_scaled_crops_show_areas_of_random_size() -> None:
+    ramp = torch.arange(64.0).expand(64, 3, 64, 64) / 64
+    crops = Crops.from_config(SCALES)
+    found = crops.large(ramp, 1, 64, slice(None))
+    assert found.shape == (64, 3, 32, 32)
+    inner = found[:, 0, 16, 8:24]  # beyond the reach of the edges
+    steps = (inner[:, -1] - inner[:, 0]) / 15 * 64  # pixels of the ramp a pixel of the crop
+    # Areas of 32 to 48 pixels; between pixels, a cubic filter is off a ramp by up to 0.1 of one.
+    assert 0.99 < steps.min() < 1.1
+    assert 1.4 < steps.max() < 1.51
+    assert found.min() >= -0.05  # a cubic filter overshoots at the edges, by less than a pixel
+    assert found.max() <= 1.05
+    shares = [crops.large(ramp, step, 64, slice(None))[:, 0, 16, 16] for step in range(4)]
+    assert torch.cat(shares).std() > 0.05  # areas lie anywhere
+
+
 @pytest.mark.parametrize("made", [False, True])
-def test_rows_are_those_of_the_whole_batch(made: bool) -> None:
+@pytest.mark.parametrize("base", [TINY, SCALES], ids=["plain", "scales"])
+def test_rows_are_those_of_the_whole_batch(made: bool, base: Config) -> None:
     pool = paintings(7, 16) if made else None
-    config = apply_settings(TINY, {"batch_size": 4, "input_noise": 0.1})
+    config = apply_settings(base, {"batch_size": 4, "input_noise": 0.1})
     whole = batches_of(paintings(), config, CPU, source_images=pool)(2)
     part = batches_of(paintings(), config, CPU, slice(1, 3), source_images=pool)(2)
     assert torch.equal(part.real, whole.real[1:3])
@@ -217,10 +290,11 @@ def test_it_learns_paint_that_a_filter_cannot_know(tmp_path: Path) -> None:
     assert (made - target).abs().mean() < 0.5 * (filtered - target).abs().mean()
 
 
-def test_a_run_writes_samples_and_resumes_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("base", [TINY, SCALES], ids=["plain", "scales"])
+def test_a_run_writes_samples_and_resumes_alike(tmp_path: Path, base: Config) -> None:
     for name, stops in (("once", [8]), ("twice", [4, 8])):
         for images in stops:
-            config = apply_settings(TINY, {"images": images})
+            config = apply_settings(base, {"images": images})
             train(config, paintings(), DATA, tmp_path / name, CPU, source_images=paintings(7, 16))
     once, twice = (load_snapshot(tmp_path / n / "snapshot.safetensors") for n in ("once", "twice"))
     for one, other in zip(once.generator.parameters(), twice.generator.parameters(), strict=True):
@@ -248,6 +322,14 @@ def test_a_snapshot_with_an_upscaler_enlarges_by_it(tmp_path: Path) -> None:
     # Image i depends on seed and i alone, up to the rounding of float32 or bfloat16.
     alone = NoiseSampler(loaded, 5, CPU)([9])[0]
     assert np.abs(alone.astype(int) - images[9]).max() <= 3
+
+
+def test_an_upscaler_with_noise_at_each_size_enlarges_too(tmp_path: Path) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    save_snapshot(upscaler, lively(SCALES), SCALES, 16)
+    attach_upscaler(generator, upscaler)
+    (image,) = NoiseSampler(load_snapshot(generator), 5, CPU)([0])
+    assert image.shape == (128, 128, 3)
 
 
 def test_another_size_comes_from_the_enlarged_image(tmp_path: Path) -> None:
@@ -311,7 +393,8 @@ def test_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ("name", "value"),
     [
         ("upscale_factor", 3), ("residual_blocks", -1), ("crop_size", 48), ("crop_size", 256),
-        ("pixel_weight", -1.0), ("input_noise", -0.1),
+        ("pixel_weight", -1.0), ("input_noise", -0.1), ("discriminator_scales", 0),
+        ("crop_scale", 0.9), ("crop_scale", 2.1),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(name: str, value: object) -> None:

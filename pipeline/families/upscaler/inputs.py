@@ -14,7 +14,7 @@ import torch
 from pipeline.config import Config
 from pipeline.core.randomness import stream
 from pipeline.families.family import TrainingImages
-from pipeline.families.upscaler.networks import downsample
+from pipeline.families.upscaler.networks import downsample, resize
 from pipeline.families.upscaler.noise_map import noise_map
 from pipeline.families.upscaler.settings import UpscalerData, UpscalerNetwork, UpscalerTraining
 
@@ -41,6 +41,8 @@ class Crops:
     """Largest standard deviation of the noise that is added to small crops of real images."""
     source_images: torch.Tensor | None = None
     """Small images to upscale, such as generated ones, uint8 (M, 3, h, w), on the device."""
+    scale: float = 1.0
+    """Side of the largest area that is downsampled to a large crop, in sides of the crop."""
 
     @staticmethod
     def from_config(config: Config, source_images: torch.Tensor | None = None) -> Crops:
@@ -53,16 +55,32 @@ class Crops:
             training.seed,
             data.crop_size or data.image_size,
             network.upscale_factor,
-            network.latent_size,
+            network.noise_channels,
             training.input_noise,
             source_images,
+            data.crop_scale,
         )
 
     def large(self, images: torch.Tensor, step: int, batch_size: int, rows: slice) -> torch.Tensor:
         """Return a crop of each image (n, 3, S, S): some rows of a step's batch."""
+        if self.scale > 1:
+            return self._scaled(images, step, batch_size, rows)
         limit = images.shape[-1] - self.side
         corners = stream(self.seed, "crops", step).integers(0, limit + 1, (batch_size, 2))[rows]
         return crop(images, corners, self.side)
+
+    def _scaled(
+        self, images: torch.Tensor, step: int, batch_size: int, rows: slice
+    ) -> torch.Tensor:
+        """Return crops of areas of random size, from the crop's own up, downsampled to it."""
+        draws = stream(self.seed, "scaled crops", step).random((batch_size, 3))[rows]
+        sides = np.floor(self.side * (1 + (self.scale - 1) * draws[:, 0]) + 0.5).astype(int)
+        corners = np.floor((images.shape[-1] - sides + 1)[:, None] * draws[:, 1:]).astype(int)
+        areas = (
+            crop(image[None], corner[None], side)
+            for image, corner, side in zip(images, corners, sides.tolist(), strict=True)
+        )
+        return torch.cat([resize(area, (self.side, self.side)) for area in areas])
 
     def small(self, large: torch.Tensor, step: int, batch_size: int, rows: slice) -> torch.Tensor:
         """Return the upscaler's inputs, (n or 2n, 3 + K, s, s).

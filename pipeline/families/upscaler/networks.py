@@ -6,7 +6,8 @@ Odena et al. 2016, "Deconvolution and checkerboard artifacts"), over a bicubic s
 only has to learn the residual. Noise at each size makes fine texture random instead of repeated
 (as in Karras et al. 2019, "A style-based generator architecture",
 section 3.2). The discriminator is a PatchGAN (Isola et al. 2017, section 3.2), with spectral
-normalisation (Miyato et al. 2018).
+normalisation (Miyato et al. 2018), at one size or several (Wang et al. 2018, "High-resolution
+image synthesis and semantic manipulation with conditional GANs", section 3.2).
 """
 
 from __future__ import annotations
@@ -62,24 +63,33 @@ class Upsample(nn.Module):
 class Generator(nn.Module):
     """Small images and noise (N, 3 + K, h, w) to images (N, 3, F * h, F * w) in [-1, 1]."""
 
-    def __init__(self, factor: int, width: int, blocks: int, noise_channels: int) -> None:
+    def __init__(
+        self, factor: int, width: int, blocks: int, latent_size: int, independent: bool = False
+    ) -> None:
         """Initialise the weights from torch's global random generator.
 
         Args:
             factor: F; 2 or 4.
             width: channels at the small size, halved with each upsampling.
             blocks: residual blocks at the small size.
-            noise_channels: K; a multiple of F * F, so that they fill whole maps at the large size.
+            latent_size: noise channels that the first convolution sees; a multiple of F * F, so
+                that they fill whole maps at the large size.
+            independent: whether each block and each larger size has noise of its own, which makes
+                K larger (`UpscalerNetwork.noise_channels`); else K is `latent_size`.
         """
         super().__init__()
         self.factor = factor
-        self.first = nn.Conv2d(IMAGE_CHANNELS + noise_channels, width, 3, padding=1)
+        self.independent = independent
+        self.first = nn.Conv2d(IMAGE_CHANNELS + latent_size, width, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         doublings = factor.bit_length() - 1
         widths = [max(width >> level, min(width, MIN_CHANNELS)) for level in range(doublings + 1)]
         self.doublings = nn.ModuleList(
             Upsample(before, after) for before, after in itertools.pairwise(widths)
         )
+        # The noise strengths of each block, if it has noise.
+        strengths = (nn.Parameter(torch.zeros(width, 1, 1)) for _ in range(blocks))
+        self.loudness = nn.ParameterList(strengths if independent else ())
         self.last = nn.Conv2d(widths[-1], IMAGE_CHANNELS, 3, padding=1)
         nn.init.normal_(self.last.weight, 0.0, 1e-3)  # starts as the bicubic filter
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # it has a bias
@@ -94,59 +104,87 @@ class Generator(nn.Module):
             network.generator_channels,
             network.residual_blocks,
             network.latent_size,
+            network.independent_noise,
         )
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Upscale small images in [-1, 1], with their noise channels, to large images."""
+        seen = self.first.in_channels
         small, noise = inputs[:, :IMAGE_CHANNELS], inputs[:, IMAGE_CHANNELS:]
-        x = self.blocks(self.first(inputs))
+        x = self.first(inputs[:, :seen])
+        for block, strength in itertools.zip_longest(self.blocks, self.loudness):
+            x = block(x)
+            if strength is not None:
+                x = x + (strength * inputs[:, seen : seen + 1]).to(x.dtype)
+                seen += 1
         for level, upsample in enumerate(self.doublings, 1):
-            x = upsample(x, _noise_map(noise, 2**level))
+            channels = 4**level
+            own = inputs[:, seen : seen + channels] if self.independent else noise[:, :channels]
+            x = upsample(x, F.pixel_shuffle(own, 2**level))
+            seen += channels
         skip = F.interpolate(small, scale_factor=float(self.factor), mode="bicubic")
         images: torch.Tensor = skip + self.last(F.leaky_relu(x, 0.2)).float()
         return images.clamp(-1, 1) if not self.training else images
 
 
-def _noise_map(noise: torch.Tensor, factor: int) -> torch.Tensor:
-    """Return a noise map (N, 1, factor * h, factor * w) from noise channels (N, K, h, w)."""
-    return F.pixel_shuffle(noise[:, : factor * factor], factor)
+def patch_layers(base: int) -> nn.Sequential:
+    """Return convolutions from images (N, 3, H, W) to logits of patches (N, 1, H/8, W/8).
+
+    Each patch sees about 50 pixels around it.
+
+    Args:
+        base: channels at full size; doubled with each downsampling.
+    """
+    layers: list[nn.Module] = [spectral_norm(nn.Conv2d(IMAGE_CHANNELS, base, 3, padding=1))]
+    for channels in (base, 2 * base, 4 * base):
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+        layers += [spectral_norm(nn.Conv2d(channels, 2 * channels, 4, 2, 1))]
+    layers += [nn.LeakyReLU(0.2, inplace=True)]
+    layers += [spectral_norm(nn.Conv2d(8 * base, 1, 3, padding=1))]
+    return nn.Sequential(*layers)
 
 
 class Discriminator(nn.Module):
-    """Images (N, 3, H, W) to logits of their patches (N * H/8 * W/8,): above 0 means real.
+    """Images (N, 3, H, W) to logits of their patches, in one row: above 0 means real.
 
-    Each patch sees about 50 pixels around it.
+    They are N * H/8 * W/8 for each size at which it judges: those of a smaller size, of which
+    there are fewer, are repeated, so that all sizes weigh the same in a loss.
     """
 
-    def __init__(self, base: int) -> None:
+    def __init__(self, base: int, scales: int = 1) -> None:
         """Initialise the weights from torch's global random generator.
 
         Args:
             base: channels at full size; doubled with each downsampling.
+            scales: how many sizes it judges at, each half of the one before, by networks of their
+                own.
         """
         super().__init__()
-        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(IMAGE_CHANNELS, base, 3, padding=1))]
-        for channels in (base, 2 * base, 4 * base):
-            layers += [nn.LeakyReLU(0.2, inplace=True)]
-            layers += [spectral_norm(nn.Conv2d(channels, 2 * channels, 4, 2, 1))]
-        layers += [nn.LeakyReLU(0.2, inplace=True)]
-        layers += [spectral_norm(nn.Conv2d(8 * base, 1, 3, padding=1))]
-        self.layers = nn.Sequential(*layers)
+        self.layers = patch_layers(base)
+        self.smaller = nn.ModuleList(patch_layers(base) for _ in range(scales - 1))
 
     @staticmethod
     def from_config(config: Config) -> Discriminator:
         """Build it as the config says; it serves images of any size."""
         network = config.network
         assert isinstance(network, UpscalerNetwork)
-        return Discriminator(network.discriminator_channels)
+        return Discriminator(network.discriminator_channels, network.discriminator_scales)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits of all patches of all images, in one row."""
         logits: torch.Tensor = self.layers(images)
-        return logits.flatten()
+        rows = [logits.flatten()]
+        for level, layers in enumerate(self.smaller, 1):
+            images = F.avg_pool2d(images, 2)
+            rows.append(layers(images).flatten().repeat(4**level))
+        return torch.cat(rows) if len(rows) > 1 else rows[0]
 
 
 def downsample(images: torch.Tensor, factor: int) -> torch.Tensor:
     """Downsample images (N, C, H, W) by an antialiased bicubic filter, as the data are resized."""
-    size = (images.shape[-2] // factor, images.shape[-1] // factor)
+    return resize(images, (images.shape[-2] // factor, images.shape[-1] // factor))
+
+
+def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize images (N, C, H, W) to a height and width by an antialiased bicubic filter."""
     return F.interpolate(images.float(), size, mode="bicubic", antialias=True)

@@ -32,7 +32,7 @@ class LearnedUpscaler:
         assert isinstance(snapshot.config.network, UpscalerNetwork)
         precision = Precision(choose_precision("auto", device), device)
         self._network = FastGenerator(snapshot.generator, precision)
-        shape = (1, snapshot.config.network.latent_size, side, side)
+        shape = (1, snapshot.config.network.noise_channels, side, side)
         self._noise = noise_map(0, "generate: grain", 0, shape).to(device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,9 @@ class UpscalerData(DataConfig):
 
     crop_size: int | None = None
     """Side of the random square crops on which an upscaler is trained; none: the whole image."""
+    crop_scale: float = 1.0
+    """Crops are cut up to so many times as large, and downsampled to crop_size, so that an upscaler
+    sees brushwork at several scales."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -31,6 +34,9 @@ class UpscalerData(DataConfig):
         crop, sizes = self.crop_size, ", ".join(map(str, IMAGE_SIZES))
         fits = crop is None or (crop in IMAGE_SIZES and crop <= self.image_size)
         require(fits, "crop_size", crop, f"one of {sizes}, at most image_size")
+        largest = self.image_size / (crop or self.image_size)
+        scale, allowed = self.crop_scale, "from 1 to image_size / crop_size"
+        require(1 <= scale <= largest, "crop_scale", scale, allowed)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,12 @@ class UpscalerNetwork(NetworkConfig):
     """Factor of upscaling: 2 or 4."""
     residual_blocks: int = 5
     """Residual blocks at the small size."""
+    independent_noise: bool = False
+    """Noise of its own for each residual block and each larger size of an upscaler, with a learned
+    strength in each channel; otherwise all sizes share the latent_size channels."""
+    discriminator_scales: int = 1
+    """Sizes at which an upscaler's discriminator judges patches, each half of the one before; all
+    weigh the same."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -55,6 +67,20 @@ class UpscalerNetwork(NetworkConfig):
         factor, blocks = self.upscale_factor, self.residual_blocks
         require(factor in UPSCALE_FACTORS, "upscale_factor", factor, "2 or 4")
         require(0 <= blocks <= 64, "residual_blocks", blocks, "0 to 64")
+        scales = self.discriminator_scales
+        require(1 <= scales <= 3, "discriminator_scales", scales, "1 to 3")
+
+    @property
+    def noise_channels(self) -> int:
+        """Return how many noise channels stand beside the small image in the network's input.
+
+        With independent noise these are `latent_size`, one for each residual block, and as many
+        for each larger size as fill one map of it.
+        """
+        if not self.independent_noise:
+            return self.latent_size
+        levels = range(1, self.upscale_factor.bit_length())
+        return self.latent_size + self.residual_blocks + sum(1 << 2 * level for level in levels)
 
 
 @dataclass(frozen=True)
