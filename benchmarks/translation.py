@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pipeline.bench.generating import untrained_snapshot
 from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.bench.programs import draw
 from pipeline.config import load_preset
 from pipeline.data.photos import open_photos
-from pipeline.families.registry import build_generator, make_sampler
+from pipeline.families.registry import make_sampler
 from pipeline.models.precision import all_devices, choose_precision, default_device
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -36,14 +37,13 @@ def load_or_build_snapshot(path: Path | None) -> Snapshot:
     """Return a translator's snapshot, or an untrained one of preset photo2monet."""
     if path is not None:
         return load_snapshot(path)
-    config = load_preset("photo2monet")
-    torch.manual_seed(0)
-    return Snapshot(build_generator(config).eval(), config, 0)
+    return untrained_snapshot(load_preset("photo2monet"))
 
 
 def plain_zip(snapshot: Snapshot, photos: Path, target: Path) -> None:
     """Translate photos one by one, and zip them."""
     generator, output = snapshot.generator, snapshot.config.output
+    quality, subsampling = output.coding
     device, side = next(generator.parameters()).device, output.output_size
     with tempfile.TemporaryDirectory(dir=target.parent) as folder, torch.no_grad():
         for path in sorted(photos.iterdir()):
@@ -51,10 +51,9 @@ def plain_zip(snapshot: Snapshot, photos: Path, target: Path) -> None:
                 pixels = np.asarray(photo.convert("RGB").resize((side, side)))
             x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(device) / 127.5 - 1
             made = ((generator(x)[0] + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).cpu().numpy()
+            file = Path(folder, path.name)
             Image.fromarray(made.astype(np.uint8)).save(
-                Path(folder, path.name),
-                quality=output.jpeg_quality,
-                subsampling=output.chroma_subsampling,
+                file, quality=quality, subsampling=subsampling
             )
         shutil.make_archive(str(target.with_suffix("")), "zip", folder)
 

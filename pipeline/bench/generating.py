@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from pipeline.bench.measure import Comparison, rates_within, ratios
-from pipeline.config import Config
+from pipeline.config import Config, OutputConfig
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
@@ -39,12 +39,15 @@ ENCODER = "painter's enlarging and JPEG alone"
 
 MakeCheck = Callable[[Path], FileCheck]
 """Returns painter's check of a zip while it is written."""
+CODED = OutputConfig(jpeg_quality=75, chroma_subsampling="4:2:0")
+"""How an untrained generator's images are coded: as the competition's paintings are."""
 
 
 def untrained_snapshot(config: Config) -> Snapshot:
     """Return the generator of a config with weights as they are drawn."""
     torch.manual_seed(0)
-    return Snapshot(build_generator(config).eval(), config, 0)
+    coded = replace(config, output=config.output.coded_as(CODED))
+    return Snapshot(build_generator(config).eval(), coded, 0)
 
 
 # --- The plain loop
@@ -53,6 +56,7 @@ def untrained_snapshot(config: Config) -> Snapshot:
 def save_images(snapshot: Snapshot, count: int, folder: Path) -> None:
     """Write JPEGs as tutorials do."""
     generator, output = snapshot.generator, snapshot.config.output
+    quality, subsampling = output.coding
     device = next(generator.parameters()).device
     method = Image.Resampling[output.upscale.upper()]
     latent_size, done = latents_of(snapshot.config).size, 0
@@ -64,11 +68,7 @@ def save_images(snapshot: Snapshot, count: int, folder: Path) -> None:
                 done += 1
                 image = Image.fromarray(pixels.astype(np.uint8))
                 image = image.resize((output.output_size, output.output_size), method)
-                image.save(
-                    folder / f"{done}.jpg",
-                    quality=output.jpeg_quality,
-                    subsampling=output.chroma_subsampling,
-                )
+                image.save(folder / f"{done}.jpg", quality=quality, subsampling=subsampling)
 
 
 def plain_zip(snapshot: Snapshot, count: int, target: Path) -> None:
@@ -196,9 +196,10 @@ def measure_generating(
         smallest: number of images.
     """
     device = default_device()
-    work = programs(untrained_snapshot(config), folder, make_check, device)
+    snapshot = untrained_snapshot(config)
+    work = programs(snapshot, folder, make_check, device)
     rates = rates_within(work, budget, rounds, smallest, DEFAULT_COUNT, device)
-    output = config.output
+    output = snapshot.config.output
     how = f"{output.output_size} pixels, {output.upscale}, JPEG {output.jpeg_quality}"
     title = f"From noise to a checked zip, {how}, {choose_precision('auto', device)}"
     return Comparison(title, "images/s", rates, ratio_table(rates))

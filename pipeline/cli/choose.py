@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import snapshot_file
+from pipeline.cli.submission_check import check_of_submission, remember_check
 
 if TYPE_CHECKING:
     from pipeline.runs.choices import ChoiceRecord
@@ -103,10 +104,12 @@ def choose_and_write(
     if made is None:
         return
     batch_size = wanted["batch_size"]
+    check = check_of_submission(target, len(made.indices), sources[0].output.output_size)
     if run is not None and out is None:
-        generate_chosen_for_run(run, made, sources, devices, batch_size)
+        generate_chosen_for_run(run, made, sources, devices, batch_size, check)
+        remember_check(run, check)
     else:
-        generate_chosen(made, sources, target, devices, batch_size)
+        generate_chosen(made, sources, target, devices, batch_size, check)
         write_beside(target, made)
     click.echo(f"{counted(len(made.indices), 'image')} in {target}")
 

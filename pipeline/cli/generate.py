@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     snapshot_file,
     threads_option,
 )
+from pipeline.cli.submission_check import check_of_submission, remember_check
 from pipeline.core.advice import counted
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pipeline.models.snapshot import Snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.photos import Photos
-    from submission.running_check import RunningCheck
 
 
 @click.command()
@@ -229,34 +229,6 @@ def write_images(
     images = None if photos is None else photos.images
     sampler = make_sampler(loaded, seed, devices, output, wanted_class, images, keep_size)
     generate(sampler, count, target, output, at_a_time(batch_size, photos), keep_size, check)
-
-
-def check_of_submission(target: Path, count: int, size: int | None) -> RunningCheck | None:
-    """Return what checks the images while they are made, if they could be submitted as a zip.
-
-    Args:
-        target: where the images go.
-        count: how many.
-        size: side of all images in pixels; None if each has its own.
-    """
-    from pipeline.system.image_writers import is_zip_name
-    from submission.archive import may_be_submitted
-    from submission.rules import IMAGE_SIZE
-    from submission.running_check import RunningCheck
-
-    if not is_zip_name(target) or not may_be_submitted(count) or (size, size) != IMAGE_SIZE:
-        return None
-    return RunningCheck(target)
-
-
-def remember_check(run: RunFolder, check: RunningCheck | None) -> None:
-    """Remember that the run's images have just passed the check, if there was one."""
-    from pipeline.stages.generate import read_generation_record
-    from submission.running_check import remember_passed
-
-    made = None if check is None else read_generation_record(run)
-    if made is not None:
-        remember_passed(made.images_sha256)
 
 
 def is_sized(size: int | None, assignments: tuple[str, ...]) -> bool:

@@ -17,8 +17,8 @@ def report(run_path: Path) -> None:
     from pipeline.data.images import open_images
     from pipeline.reports.report import write_report
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.generate import photos_of_images
     from pipeline.stages.score import training_data
+    from pipeline.stages.translations import translated_photos
     from pipeline.system.storage import check_writable
 
     run = RunFolder(run_path)
@@ -30,10 +30,10 @@ def report(run_path: Path) -> None:
     except PainterError as error:
         click.echo(f"The report comes without training images: {error}", err=True)
         real_images = None
-    photos = photos_of_images(run)
+    photos, places = translated_photos(run)
     if isinstance(photos, str):
         click.echo(f"The report comes without photos: {photos}", err=True)
-    click.echo(str(write_report(run_path, real_images, photos)))
+    click.echo(str(write_report(run_path, real_images, photos, places)))
 
 
 @click.command()

@@ -96,6 +96,8 @@ def resolve(
 def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
     """Return the output settings with `KEY=VALUE` assignments applied.
 
+    The coding of the training images' files is the one that training has read.
+
     Raises:
         ConfigError: for anything that is not a setting of [output].
     """
@@ -105,4 +107,4 @@ def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
         if name in all_settings() and (name not in known or known[name].section != "output"):
             outputs = ", ".join(n for n, s in known.items() if s.section == "output")
             raise ConfigError(f"{name} cannot change after training; --set takes {outputs} here.")
-    return apply_settings(config, settings).output
+    return apply_settings(config, settings).output.coded_as(config.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.core.errors import ConfigError
 
@@ -12,7 +12,12 @@ SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
 UPSCALES = ("learned", *UPSCALE_FILTERS)
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
-CHROMA_SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+AS_DATA = "data"
+"""In place of a value: that of the training images' files, which training puts in its place."""
+CHROMA_SUBSAMPLINGS = (AS_DATA, "4:4:4", "4:2:2", "4:2:0")
+JPEG_QUALITY = 95
+CHROMA_SUBSAMPLING = "4:2:0"
+"""How images are coded where the training images' files do not say."""
 
 
 def require(holds: bool, name: str, found: object, expected: str) -> None:
@@ -193,10 +198,12 @@ class OutputConfig:
     """Images that `painter generate --run` makes for each that it keeps, chosen by features."""
     truncation: float = 1.0
     """Scales z's distance from the mean of its distribution: below 1, images vary less."""
-    jpeg_quality: int = 95
-    """Quality of the JPEG files, 1 to 100."""
-    chroma_subsampling: str = "4:2:0"
-    """Chroma subsampling of the JPEG files."""
+    jpeg_quality: int | str = AS_DATA
+    """Quality of the JPEG files, 1 to 100; `data`: that of the training images' files, 95 where
+    these are no JPEGs."""
+    chroma_subsampling: str = AS_DATA
+    """Chroma subsampling of the JPEG files; `data`: that of the training images' files, 4:2:0
+    where these are no JPEGs."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -207,5 +214,25 @@ class OutputConfig:
         candidates = self.candidates_per_image
         require(1 <= candidates <= 100, "candidates_per_image", candidates, "from 1 to 100")
         require(0 <= self.truncation <= 2, "truncation", self.truncation, "from 0 to 2")
-        require(1 <= self.jpeg_quality <= 100, "jpeg_quality", self.jpeg_quality, "from 1 to 100")
+        quality = self.jpeg_quality
+        fits = quality == AS_DATA if isinstance(quality, str) else 1 <= quality <= 100
+        require(fits, "jpeg_quality", quality, f"from 1 to 100, or {AS_DATA}")
         require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)
+
+    def coded_as(self, known: OutputConfig) -> OutputConfig:
+        """Return these settings with the coding of others where this is to be that of the data."""
+        quality, chroma = self.jpeg_quality, self.chroma_subsampling
+        return replace(
+            self,
+            jpeg_quality=known.jpeg_quality if quality == AS_DATA else quality,
+            chroma_subsampling=known.chroma_subsampling if chroma == AS_DATA else chroma,
+        )
+
+    @property
+    def coding(self) -> tuple[int, str]:
+        """Return quality and chroma subsampling of JPEG files: 95 and 4:2:0 where nothing says."""
+        quality, chroma = self.jpeg_quality, self.chroma_subsampling
+        return (
+            JPEG_QUALITY if isinstance(quality, str) else quality,
+            CHROMA_SUBSAMPLING if chroma == AS_DATA else chroma,
+        )

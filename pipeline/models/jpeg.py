@@ -16,9 +16,8 @@ from pipeline.config import OutputConfig
 def encode_jpeg(image: np.ndarray, output: OutputConfig) -> bytes:
     """Return uint8 (S, S, 3) as a JPEG file."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(
-        buffer, "JPEG", quality=output.jpeg_quality, subsampling=output.chroma_subsampling
-    )
+    quality, subsampling = output.coding
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()
 
 

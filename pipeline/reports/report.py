@@ -25,6 +25,7 @@ from pipeline.reports.charts import (
     smooth,
     smoothing_window,
 )
+from pipeline.reports.members import Member, members_of
 from pipeline.reports.pages import render
 from pipeline.reports.run_pictures import (
     nearest_pairs,
@@ -53,7 +54,10 @@ class Chart:
 
 
 def write_report(
-    run: Path, training_images: ImageSet | None, photos: ImageSet | str | None = None
+    run: Path,
+    training_images: ImageSet | None,
+    photos: ImageSet | str | None = None,
+    places: Mapping[int, int] | None = None,
 ) -> Path:
     """Write `report.html` in the folder `run`, and return its path.
 
@@ -62,18 +66,24 @@ def write_report(
         training_images: None if they are gone.
         photos: those that the run's images are translations of, or the reason why they are not
             there; None if the images are no translations.
+        places: which photo each image is of, as `translation_pairs` takes it.
 
     Raises:
         RunError: if `config.json` is missing, or it or `stats.jsonl` cannot be read.
         DataError: if `images.zip` is damaged.
     """
     files = RunFolder(run)
-    write_text(files.report, render("report.html", _content(files, training_images, photos)))
+    write_text(
+        files.report, render("report.html", _content(files, training_images, photos, places))
+    )
     return files.report
 
 
 def _content(
-    files: RunFolder, training_images: ImageSet | None, photos: ImageSet | str | None
+    files: RunFolder,
+    training_images: ImageSet | None,
+    photos: ImageSet | str | None,
+    places: Mapping[int, int] | None,
 ) -> dict[str, Any]:
     """Return all that the page shows."""
     config = read_json(files.config)
@@ -82,6 +92,7 @@ def _content(
     provenance = read_json(files.provenance) if files.provenance.exists() else None
     images = open_images(files.images) if files.images.exists() else None
     chosen = None if images is None else recorded_choice(files)
+    members = members_of(files, provenance, chosen)
     return {
         "name": files.path.resolve().name,
         "run": shlex.quote(str(files.path)),
@@ -95,14 +106,15 @@ def _content(
         "generated": None if images is None else spread_gallery(images, "Generated image"),
         "chosen": None if chosen is None else describe_choice(chosen),
         "no_photos": photos if isinstance(photos, str) else None,
-        "translations": translation_pairs(images, photos),
+        "translations": translation_pairs(images, photos, places),
         **training_pictures(files.samples, config),
+        "members": members,
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],
         "warnings": [str(w) for w in score.get("warnings", [])] if score else [],
         "pairs": nearest_pairs(score, images, training_images),
         "score_rows": None if score is None else _score_rows(score),
-        "config": _sections(config),
+        "config": _member_settings(members) or _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
     }
 
@@ -191,7 +203,7 @@ def _value(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(_value, value))
     return str(value)
 
@@ -246,6 +258,15 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", redact(shlex.join(map(str, value)))
         else:
             yield f"{prefix}{key}", _value(value)
+
+
+def _member_settings(members: Sequence[Member]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return a title and rows for each model of a mixture whose settings are known."""
+    return [
+        (f"{member.name} ({member.family})", list(_flatten(member.config.to_dict())))
+        for member in members
+        if member.config is not None
+    ]
 
 
 # Curves ----------------------------------------------------------------------------------------

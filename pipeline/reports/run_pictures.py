@@ -109,19 +109,27 @@ def nearest_pairs(
         ) from None
 
 
-def translation_pairs(images: ImageSet | None, photos: ImageSet | str | None) -> list[Pair] | None:
+def translation_pairs(
+    images: ImageSet | None,
+    photos: ImageSet | str | None,
+    places: Mapping[int, int] | None = None,
+) -> list[Pair] | None:
     """Return photos with their translations, evenly spaced through the images.
 
     Args:
-        images: `1.jpg` to `N.jpg`: of the M photos in their order, then of their mirror images.
+        images: `1.jpg` to `N.jpg`.
         photos: anything else than images makes no pairs.
+        places: by the number of an image which of the M photos it is of, from 0 on, and from M on
+            of which mirror image; None: image n is of photo n - 1.
     """
     if images is None or not isinstance(photos, ImageSet):
         return None
     numbered = sorted(_by_number(name) for name in images.names)
+    if places is not None:
+        numbered = [(number, name) for number, name in numbered if number in places]
     pairs = []
     for number, name in spread_evenly(numbered, TRANSLATIONS):
-        mirrored, place = divmod(number - 1, len(photos))
+        mirrored, place = divmod(places[number] if places else number - 1, len(photos))
         photo = photos.names[place]
         faces = Face(photo, thumbnail(photos, photo, bool(mirrored))), _face(images, name)
         pairs.append(Pair(*faces, "its mirror image" if mirrored else ""))

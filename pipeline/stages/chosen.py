@@ -7,7 +7,7 @@ folder. A mixture's run folder has copies of its models in `models/`, as nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +162,9 @@ def _check_same_mixture(run: RunFolder, members: Sequence[dict[str, Any]]) -> No
 
 
 def _member(source: Source, place: int) -> dict[str, Any]:
-    """Return the provenance of one model of a mixture, as `painter mix` has it."""
+    """Return the provenance of one model of a mixture, as `painter mix` has it, and its photos."""
     seen = source.snapshot.images_seen
+    photos = {} if source.photos is None else {"photos": asdict(source.photos.record)}
     return {
         "run": source.name,
         "snapshot": f"models/{place}-{source.name}.safetensors",
@@ -171,4 +172,5 @@ def _member(source: Source, place: int) -> dict[str, Any]:
         "images_seen": seen,
         "family": source.snapshot.config.family,
         "seed": source.snapshot.config.training.seed,
+        **photos,
     }

@@ -8,15 +8,18 @@ the run folder. `painter train`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from pipeline.config import Config
+from pipeline.config import Config, OutputConfig
+from pipeline.core.errors import RunError
 from pipeline.data.classes import class_labels, with_class_names
 from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
+from pipeline.data.jpeg_coding import with_coding
 from pipeline.data.pixels import LoadedImages
 from pipeline.families.upscaler.generated_inputs import (
     check_generator_fits,
@@ -35,7 +38,7 @@ from pipeline.system.threads import Threads, set_threads
 from pipeline.training import loop
 from pipeline.training.continuation import check_continuation, continue_from
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
-from pipeline.training.recovery import repair_records
+from pipeline.training.recovery import repair_records, stored_config
 from pipeline.training.validation_score import ValidationScore, make_validation_score
 
 
@@ -67,7 +70,7 @@ class OpenedData:
     """The images of a training, not decoded yet."""
 
     config: Config
-    """That of the plan, with the classes of the data."""
+    """That of the plan, with the classes of the data, and the coding of its files."""
     images: ImageSet
     about: TrainingData
     """Path, domain, count and content hash of the images, the generator and the photos, for the
@@ -112,7 +115,7 @@ def open_data(plan: TrainingPlan) -> OpenedData:
         ConfigError: if photos or a generator are given, and the family takes none.
     """
     images = open_images(plan.data, plan.domain)
-    config = with_class_names(plan.config, images)
+    config = with_coding(with_class_names(plan.config, images), images, begun_output(plan.run))
     content = content_hash(images)
     about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
     opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
@@ -123,6 +126,13 @@ def open_data(plan: TrainingPlan) -> OpenedData:
     check_generator_fits(config, generator.config)
     generator_record = GeneratorRecord(str(plan.generator.resolve()), generator_hash(generator))
     return OpenedData(config, images, replace(about, generator=generator_record), generator)
+
+
+def begun_output(run: RunFolder) -> OutputConfig | None:
+    """Return the output settings of a run; None if there is none, or its files are damaged."""
+    with suppress(RunError):  # `make_ready` says what is wrong with it, or mends it
+        return stored_config(run).output
+    return None
 
 
 def load_source_images(opened: OpenedData) -> torch.Tensor | None:

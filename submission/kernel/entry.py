@@ -100,12 +100,13 @@ def train_and_generate(job: Job) -> None:
         log("images.zip: none, as an upscaler makes no images of its own. Give it to a generator")
         return
     job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
-    output = config.output
     if settings.upscaler is not None:
         train_upscaler(job)
-        output = replace(output, upscale="learned")
     path = job.run.best_or_last
     snapshot = load_snapshot(path)
+    output = config.output.coded_as(snapshot.config.output)
+    if settings.upscaler is not None:
+        output = replace(output, upscale="learned")
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
     generate_images(job, path, snapshot, output)
     score_if_possible(job)

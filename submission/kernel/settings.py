@@ -223,7 +223,8 @@ class KernelSettings:
 
     def change_output(self, config: Config) -> OutputConfig:
         """Return the output settings of a snapshot with those of the kernel over them."""
-        changed = apply_settings(config, flatten({"output": self.output or {}})).output
+        wanted = apply_settings(config, flatten({"output": self.output or {}})).output
+        changed = wanted.coded_as(config.output)
         check_output_size(changed)
         return changed
 

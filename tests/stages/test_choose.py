@@ -1,11 +1,13 @@
 """Images are chosen from one or several models, and made again from what is written of it."""
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from pipeline.cli import run_command
 from pipeline.config import Config, DataConfig, OutputConfig, apply_settings
 from pipeline.core.errors import ConfigError, DataError, RunError, ScoringError
 from pipeline.data.decoding import decode_rgb
-from pipeline.data.images import open_images
+from pipeline.data.images import ImageSet, open_images
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
+from pipeline.reports.run_pictures import translation_pairs
 from pipeline.runs.choices import describe_choice, read_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring import extractors
@@ -33,9 +36,11 @@ from pipeline.stages.candidates import CandidateFeatures, Source, divide, interl
 from pipeline.stages.choose import Choosing, Wanted, Yardstick, describe_judgement
 from pipeline.stages.chosen import choice_of_images
 from pipeline.stages.generate import generate, read_generation_record
+from pipeline.stages.translations import translated_photos
 from pipeline.system.storage import file_sha256
 from submission import archive
 from submission.kernel import entry as kernel_entry
+from submission.running_check import RunningCheck, has_passed
 from submission.submit import Candidate, prepare
 from tests.support.factories import CPU, finished_run, tiny_generator_config
 from tests.support.helpers import fill
@@ -397,6 +402,14 @@ def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
     page = run.report.read_text()
     assert "6 chosen of 12" in page
     assert "Nothing was trained here" in page
+    shown = " ".join(re.sub("<[^>]*>", " ", page).split())
+    choice = read_choice(run.choice)
+    for name, family, chosen in zip(
+        ("first", "photos"), ("dcgan", "cyclegan"), (s.chosen for s in choice.sources), strict=True
+    ):
+        assert f"{name} {family} {chosen / 6:.0%} {chosen} 6 " in shown  # of six candidates each
+        assert f"{name} ({family})" in shown  # its settings
+    assert "network.residual_blocks" in shown
     assert run.read_data().count == 8
     assert run_command(["generate", "--run", str(run.path)]) != 0
     assert "is a mixture, in which nothing was trained" in capsys.readouterr().err
@@ -404,6 +417,48 @@ def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
     assert run_command(command(place, *told, models=("first", "second"))) != 0
     assert "holds another run" in capsys.readouterr().err
     assert file_sha256(run.images) == before
+
+
+def test_chosen_translations_are_shown_beside_their_photos(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "mix")
+    told = ["--run", str(run.path), "--count", "9", "--reference", str(place / "monet_jpg")]
+    assert run_command(command(place, *told, "--choose-from", "14")) == 0
+    photos, places = translated_photos(run)
+    assert isinstance(photos, ImageSet)
+    assert places is not None
+    choice = read_choice(run.choice)
+    noise, translator = choice.sources
+    # Candidates of the translator come after those of the other; photo 4 on are mirror images.
+    chosen = {n: i - noise.candidates for n, i in enumerate(choice.indices, 1)}
+    assert places == {n: i for n, i in chosen.items() if i >= 0}
+    assert len(places) == translator.chosen > 0
+    pairs = translation_pairs(open_images(run.images), photos, places)
+    assert pairs is not None
+    assert [(p.first.name, p.second.name, bool(p.note)) for p in pairs] == [
+        (photos.names[i % 4], f"{n}.jpg", i >= 4) for n, i in sorted(places.items())
+    ]
+    assert run_command(["report", "--run", str(run.path)]) == 0
+    assert run.report.read_text().count('alt="Translation ') == len(places)
+    shutil.move(run.choice, tmp_path)
+    assert translated_photos(run) == (ANY, None)
+
+
+def test_chosen_images_are_checked_while_they_are_made(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "mix")
+    told = ["--count", "6", "--reference", str(place / "monet_jpg"), "--choose-from", "12"]
+    assert run_command(command(place, *told, "--run", str(run.path))) == 0
+    assert has_passed(file_sha256(run.images))
+    monkeypatch.setattr(RunningCheck, "find_fault", lambda *_: "not as it should be")
+    before = file_sha256(run.images)
+    assert run_command(command(place, *told, "--run", str(run.path))) != 0
+    assert file_sha256(run.images) == before
+    target = tmp_path / "images.zip"
+    assert run_command(command(place, *told, "--out", str(target))) != 0
+    assert not target.exists()
 
 
 def test_a_choice_that_is_not_that_of_the_images_is_refused(

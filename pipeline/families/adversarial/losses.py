@@ -99,9 +99,13 @@ class LeastSquares:
 class Hinge:
     """Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, "Spectral normalization", section 4."""
 
+    real_margin: float | torch.Tensor = 1
+    fake_margin: float | torch.Tensor = 1
+    """What logits of each kind are to reach, of either sign: a number, or one for each logit."""
+
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """Return how far logits fall short of 1 and of -1."""
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        """Return how far logits fall short of their margins."""
+        return F.relu(self.real_margin - real).mean() + F.relu(self.fake_margin + fake).mean()
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
         """Return minus the mean logit."""
@@ -153,6 +157,23 @@ def make_loss(config: AdversarialTraining) -> Loss:
         "wgan-gp": Wasserstein(),
     }
     return losses[config.loss]
+
+
+def hinge_of_margins(draws: torch.Tensor, spread: float, logits: int) -> Hinge:
+    """Return the hinge loss whose margins are drawn, an image at a time, from [1 - spread, 1].
+
+    As the code of FastGAN has it (Liu et al. 2021, "Towards faster and stabilized GAN training for
+    high-fidelity few-shot image synthesis"), with spread 0.2, and there for each logit of a patch:
+    a discriminator that cannot know how far it is to go is less sure of the few images it knows.
+
+    Args:
+        draws: uniform numbers in [0, 1), float32 (2, N): of real and of generated images.
+        spread: 0 to 1.
+        logits: how many there are of each kind, those of an image one after the other.
+    """
+    margins = (1 - spread * draws)[:, :, None].expand(-1, -1, logits // draws.shape[1])
+    real, fake = margins.flatten(1)
+    return Hinge(real, fake)
 
 
 def gradient_penalty(

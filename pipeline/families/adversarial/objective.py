@@ -18,7 +18,13 @@ from pipeline.families.adversarial.diffaugment import (
     adapt_strength,
 )
 from pipeline.families.adversarial.lecam import lecam_penalty, update_ema
-from pipeline.families.adversarial.losses import Loss, gradient_penalty, make_loss, r1_penalty
+from pipeline.families.adversarial.losses import (
+    Loss,
+    gradient_penalty,
+    hinge_of_margins,
+    make_loss,
+    r1_penalty,
+)
 from pipeline.families.adversarial.settings import AdversarialTraining
 from pipeline.families.family import Batch, Metrics, Networks, Phase
 from pipeline.families.layers.normalisation import has_batch_norm
@@ -85,6 +91,8 @@ class AdversarialObjective(AdversarialPhases):
     """Weight of the R1 penalty in a step in which it is due; 0 leaves it out."""
     r1_every: int = 1
     """Interval of the R1 penalty in steps (lazy regularisation)."""
+    margin_spread: float = 0.0
+    """How far the hinge loss's margin falls below 1 at random; 0: it is 1."""
     augment: DifferentiableAugmentation = field(default_factory=DifferentiableAugmentation)
     lecam_weight: float = 0.0
     """Weight of the LeCam penalty; 0 leaves it out."""
@@ -108,6 +116,7 @@ class AdversarialObjective(AdversarialPhases):
             phases=adversarial_phases(training),
             classes=len(config.data.class_names),
             augment=DifferentiableAugmentation.from_config(training),
+            margin_spread=training.hinge_margin_spread,
             lecam_weight=training.lecam_weight,
             strength=torch.tensor(initial_strength(training), device=device),
             target=training.diffaugment_target,
@@ -123,8 +132,10 @@ class AdversarialObjective(AdversarialPhases):
         return objective
 
     def draws(self, batch_size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the numbers of the gradient penalty and of the augmentation."""
+        """Return the shapes of the numbers of penalty, margins and augmentation."""
         shapes: dict[str, tuple[int, ...]] = {}
+        if self.margin_spread > 0:
+            shapes["margin"] = (2, batch_size)
         if self.penalty_weight > 0:
             shapes["mix"] = (1, batch_size)
         if self.augment.changes:
@@ -207,7 +218,7 @@ class AdversarialObjective(AdversarialPhases):
             self._real_fake_logits(real_output),
             self._real_fake_logits(fake_output),
         )
-        loss = self.loss.discriminator(real_logits, fake_logits)
+        loss = self._loss_of_step(batch, len(real_logits)).discriminator(real_logits, fake_logits)
         if batch.labels is not None:
             loss = loss + F.cross_entropy(self._class_logits(real_output), batch.labels)
             loss = loss + self._class_loss(fake_output, batch)
@@ -225,6 +236,12 @@ class AdversarialObjective(AdversarialPhases):
                 "d_fake_logit": fake_logits.detach().mean(),
             }
         return loss, logged
+
+    def _loss_of_step(self, batch: Batch, logits: int) -> Loss:
+        """Return the loss of so many logits of each kind, with the margins that the step drew."""
+        if self.margin_spread == 0:
+            return self.loss
+        return hinge_of_margins(batch.draws["margin"], self.margin_spread, logits)
 
     def generator_loss(
         self, discriminator: nn.Module, batch: Batch, fake: torch.Tensor

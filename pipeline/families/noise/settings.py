@@ -50,6 +50,9 @@ class NoiseTraining(DiffAugmentTraining):
     diffaugment_ramp: int = 200_000
     """Training images in which the adapting strength can go from 0 to 1; Karras et al. take
     500,000 for thousands of images."""
+    hinge_margin_spread: float = 0.0
+    """How far the margin of the hinge loss falls below 1: drawn for each image and step from 1
+    less this up to 1, as FastGAN's code does with 0.2; 0: it is 1."""
     lecam_weight: float = 0.0
     """Weight of the LeCam penalty, which pulls the discriminator's logits of real and of generated
     images towards each other."""
@@ -64,7 +67,18 @@ class NoiseTraining(DiffAugmentTraining):
         require(self.lecam_weight >= 0, "lecam_weight", self.lecam_weight, "0 or more")
         require(self.diffaugment_ramp >= 1, "diffaugment_ramp", self.diffaugment_ramp, "1 or more")
         parse_noise(self.noise)
+        self._check_margin()
         self._check_target()
+
+    def _check_margin(self) -> None:
+        """Check the spread of the margin, and that there is a margin."""
+        spread = self.hinge_margin_spread
+        require(0 <= spread <= 1, "hinge_margin_spread", spread, "from 0 to 1")
+        if spread and self.loss != "hinge":
+            raise ConfigError(
+                f"hinge_margin_spread is {spread:g}, and loss is {self.loss!r}, which has no "
+                "margin. Use loss=hinge, or leave it out."
+            )
 
     def _check_target(self) -> None:
         """Check the settings that an adaptive strength of the augmentation excludes."""

@@ -15,7 +15,9 @@ import torch
 
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, DataError, PainterError, RunError, ScoringError
+from pipeline.data.formats import open_header
 from pipeline.data.images import load_images, open_images
+from pipeline.data.jpeg_coding import JpegCoding, coding_of
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import TrainingPlan, open_data
@@ -400,8 +402,14 @@ def test_the_generate_task_leaves_the_same_images_alone(
     run = train(inputs, working, **chosen)
     assert names(working) == {"images.zip", "images.json"}
     assert run.images.read_bytes() == first.images.read_bytes()
+    assert coding_of_first(run) == JpegCoding(75, "4:2:0")  # that of the training images
     coarse = train(inputs, working, **chosen, output={"jpeg_quality": 20})
-    assert coarse.images.stat().st_size < first.images.stat().st_size
+    assert coding_of_first(coarse) == JpegCoding(20, "4:2:0")
+
+
+def coding_of_first(run: RunFolder) -> JpegCoding | None:
+    """Return how the first of a run's images is coded."""
+    return coding_of(open_header(open_images(run.images).read_bytes("1.jpg")))
 
 
 def test_generating_without_a_snapshot_fails(inputs: Path, working: Path) -> None:
