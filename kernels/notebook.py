@@ -207,7 +207,8 @@ SETTINGS_TEXT = """\
 ## Settings
 
 All that decides the result stands here. `minutes` is the limit of the whole notebook; in `config`,
-`training` has the batch size, the learning rates and the seed, `network` the networks' widths."""
+`training` has the batch size, the learning rates and the seed, `network` the networks' widths.
+`INPUT` and `WORKING` are Kaggle's folders; elsewhere set `WORKING` to an empty folder of yours."""
 PROGRAM_TEXT = """\
 ## The program
 

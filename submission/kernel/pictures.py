@@ -118,7 +118,7 @@ def show_scores(job: Job) -> None:
 
 def _show_nearest(job: Job, score: Score) -> None:
     """Show images above the training images that they are nearest to, by the score's features."""
-    pairs = score.get("nearest", [])[:COLUMNS]
+    pairs = (score.get("closest_copies") or score.get("nearest", []))[:COLUMNS]
     if not pairs:
         return
     images = open_images(job.run.images, quiet=True)
@@ -130,7 +130,7 @@ def _show_nearest(job: Job, score: Score) -> None:
     captions += [f"{pair['distance']:.3f}" for pair in pairs]
     show_picture(
         contact_sheet([*upper, *lower], captions, len(pairs)),
-        "The images nearest to a training image, above that image and the distance between them "
+        "Images that come nearest to a training image, above that and the distance between the two "
         "(cosine; MiFID punishes a small mean of these):",
     )
 

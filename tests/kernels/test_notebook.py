@@ -114,7 +114,7 @@ def test_it_shows_the_paintings_samples_images_and_the_nearest(notebook_run: Not
         assert newest.size == last.size
     assert first_to_last.width % (260 + 4) == 4
     assert nearest.height == 2 * (128 + 4 + 16) + 4
-    titles = ["4 training images", "Samples of working", "5 generated images", "nearest to a"]
+    titles = ["4 training images", "Samples of working", "5 generated images", "come nearest to a"]
     places = [notebook_run.printed.index(title) for title in titles]
     assert places == sorted(places)
 
