@@ -1,18 +1,16 @@
 """The bundle: painter's sources and one kernel's settings as the one file that a kernel is.
 
 Reads the packages `pipeline` and `submission`, from a checkout or installed; gives a Python
-script, or the same as a notebook. The same sources give the same bundle, byte for byte,
-wherever they lie and whatever machine packs them.
+script, of which `kernels.notebook` makes a notebook. The same sources give the same bundle, byte
+for byte, wherever they lie and whatever machine packs them.
 """
 
 from __future__ import annotations
 
-import ast
 import base64
 import bz2
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,22 +35,7 @@ EXCLUDED = ("cli", "reports", "service")
 """Folders of a package that never run in a kernel."""
 MAX_SCRIPT_SIZE = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
-CELL = "# %%"
-"""Starts a cell in the script, as editors know it."""
 _UNIX = 3
-_GRID_CELL = """\
-# The last grid of samples: drawn from the same noise as all grids before it.
-from pathlib import Path
-
-grids = sorted(Path(WORKING, "samples").glob("*.png"))
-if grids:
-    try:
-        from IPython.display import Image, display
-    except ModuleNotFoundError:
-        print(grids[-1])
-    else:
-        display(Image(filename=str(grids[-1])))
-"""
 
 
 @dataclass(frozen=True)
@@ -166,35 +149,3 @@ def literal(value: Any, indent: int = 0) -> str:
     pad = "    " * indent
     lines = [f"{pad}    {key!r}: {literal(inner, indent + 1)},\n" for key, inner in value.items()]
     return "{\n" + "".join(lines) + pad + "}"
-
-
-def as_notebook(kernel: Kernel) -> str:
-    """Return the kernel as a notebook (.ipynb) that runs the same code.
-
-    Its cells: what it is, the settings, the program, and the last grid of samples.
-    """
-    _, *parts = f"\n{kernel.script}".split(f"\n{CELL} ")
-    titled = [part.partition("\n") for part in parts]
-    sources = [*(f"# {title}\n{code}" for title, _, code in titled), _GRID_CELL]
-    cells: list[dict[str, Any]] = [
-        {"cell_type": "markdown", "source": ast.get_docstring(ast.parse(kernel.script))},
-        *(
-            {
-                "cell_type": "code",
-                "execution_count": None,
-                "outputs": [],
-                "source": source.strip() + "\n",
-            }
-            for source in sources
-        ),
-    ]
-    notebook = {
-        "cells": [{"id": f"painter-{i}", "metadata": {}, **cell} for i, cell in enumerate(cells)],
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    return json.dumps(notebook, indent=1) + "\n"

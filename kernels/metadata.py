@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kernels.bundle import Kernel, as_notebook, build
+from kernels.bundle import Kernel, build
+from kernels.notebook import as_notebook
 from pipeline.core.errors import KaggleError
 from pipeline.data.sources import COMPETITION
 from pipeline.system.storage import write_json, write_text
@@ -174,7 +175,7 @@ def write_kernel(plan: KernelPlan, owner: str, folder: Path, origin: str = "") -
     `origin` marks the folder that pushes it, as `kernels.source.origin_of` gives it.
     """
     kernel = build(plan.settings, origin)
-    source = as_notebook(kernel) if plan.notebook else kernel.script
+    source = as_notebook(kernel, plan.settings) if plan.notebook else kernel.script
     write_text(folder / code_file(plan), source)
     write_json(folder / METADATA, describe(plan, owner))
     return kernel

@@ -187,8 +187,8 @@ def describe_plan(plan: KernelPlan, owner: str) -> str:
 def describe_training(plan: KernelPlan) -> list[str]:
     """Return lines on what is trained, and for how long."""
     return [
-        *describe_minutes(plan),
         *describe_translation(plan),
+        *describe_time(plan),
         f"seeds     {describe_seeds(plan)}",
     ]
 
@@ -206,7 +206,7 @@ def describe_benchmark(plan: KernelPlan) -> list[str]:
 
 
 def describe_translation(plan: KernelPlan) -> list[str]:
-    """Return lines on a translator's photos, and on how long its kernel trains."""
+    """Return lines on a translator's photos."""
     settings = plan.settings
     if not takes_photos(settings.training_config()):
         return []
@@ -215,16 +215,25 @@ def describe_translation(plan: KernelPlan) -> list[str]:
         if settings.count is None
         else f"{settings.count:,} images, of mirror images where there are fewer"
     )
+    return [
+        f"photos    {settings.photos or settings.source}, folder "
+        f"{settings.photo_domain or PHOTO_DOMAIN}: {count}"
+    ]
+
+
+def describe_time(plan: KernelPlan) -> list[str]:
+    """Return lines on how long a kernel trains, and what is kept for what comes after."""
+    settings = plan.settings
+    if settings.upscaler is not None:
+        return describe_minutes(plan)
+    config = settings.training_config()
     reserved = settings.reserved_seconds_on(plan.uses_gpu) / 60
     free = settings.minutes - reserved
     training = free if settings.train_minutes is None else min(free, settings.train_minutes)
     each = " for each seed" if trains_several(plan) else ""
-    return [
-        f"photos    {settings.photos or settings.source}, folder "
-        f"{settings.photo_domain or PHOTO_DOMAIN}: {count}",
-        f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to translate, check "
-        "and score",
-    ]
+    making = "translate" if takes_photos(config) else "generate"
+    after = f"{making}, check and score" if makes_images(config) else "save"
+    return [f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to {after}"]
 
 
 def trains_several(plan: KernelPlan) -> bool:

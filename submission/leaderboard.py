@@ -17,11 +17,12 @@ from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, W
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.records import LeaderboardRow, Submission
+from pipeline.kaggle.records import LeaderboardRow, Submission, SubmissionLimits
 from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
 from pipeline.system.storage import write_text
 from submission.ledger import Ledger, LedgerTransaction, Row
+from submission.ranks import rank_of
 from submission.submit import update
 
 WINDOW_DAYS = 60
@@ -86,6 +87,8 @@ class LeaderboardData:
     """The user's own; empty if no submission has named it."""
     problem: PainterError | WorkFailed | None = None
     """Why Kaggle could not be asked."""
+    limits: SubmissionLimits | None = None
+    """Submissions left today; None if Kaggle could not be asked."""
 
     @property
     def as_of(self) -> str:
@@ -134,7 +137,9 @@ def fetch(ledger: Ledger) -> LeaderboardData:
         client = KaggleClient()
         found = list(client.submissions(COMPETITION))
         rows, team = refresh(ledger, found), own_team(found)
-        return LeaderboardData(rows, client.leaderboard(COMPETITION), team)
+        board = client.leaderboard(COMPETITION)
+        limits = client.submission_limits(COMPETITION)
+        return LeaderboardData(rows, board, team, limits=limits)
     except (KaggleError, KaggleUnreachable) as problem:
         return LeaderboardData(ledger.rows() if rows is None else rows, None, team, problem)
 
@@ -238,7 +243,7 @@ def _standing(
         row.run,
         *local,
         public,
-        None if public is None or others is None else 1 + sum(other < public for other in others),
+        None if public is None or others is None else rank_of(public, others),
         age,
         row.ref,
         row.status,
@@ -312,10 +317,12 @@ def write_page(
     lines: Sequence[Standing],
     board: Sequence[LeaderboardRow] | None,
     as_of: str = "an earlier time",
+    steps: Sequence[str] = (),
 ) -> None:
     """Write the table and local against public as one HTML file that loads nothing.
 
     Without a leaderboard the page says so, and since when the public scores are (`as_of`).
+    `steps` are what to try next, in words.
     """
     import jinja2
 
@@ -334,6 +341,7 @@ def write_page(
         teams=None if board is None else len(board),
         best=board[0].score if board else None,
         as_of=as_of,
+        steps=steps,
         score=_score,
         days=_days,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

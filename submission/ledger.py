@@ -55,6 +55,8 @@ class Row:
     """Of how many images these were chosen and by what, in words."""
     asked: str | None = None
     """When it was last fetched from Kaggle, with the zone."""
+    settings: dict[str, Any] | None = None
+    """Sections of the run's config, with the [output] that the images were made with."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.

@@ -7,10 +7,12 @@ up on the site by the tag in its description before another could be made.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pipeline.core import retries
 from pipeline.core.errors import (
@@ -28,9 +30,11 @@ from pipeline.kaggle.records import Submission, SubmissionLimits
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, current_score
+from pipeline.stages.generate import read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.archive import check_archive, check_no_violations
 from submission.ledger import Ledger, LedgerTransaction, Row, tag_of
+from submission.ranks import rank_of
 
 FILE_NAME = "images.zip"
 POLL_SECONDS = 30.0
@@ -76,7 +80,23 @@ def prepare(candidate: Candidate, message: str) -> Row:
         features=score.get("features"),
         n_generated=score.get("n_generated"),
         chosen=how,
+        settings=settings_of(candidate.run),
     )
+
+
+def settings_of(run: RunFolder) -> dict[str, Any] | None:
+    """Return the settings of a run as JSON has them, or None if it has none.
+
+    The section [output] is that which its images were made with.
+    """
+    try:
+        settings = run.read_config().to_dict()
+        made = read_generation_record(run)
+    except (RunError, LaterVersion):
+        return None
+    if made is not None:
+        settings["output"] = made.output
+    return dict(json.loads(json.dumps(settings)))
 
 
 def local_score(run: RunFolder) -> Score:
@@ -247,6 +267,30 @@ def wait_until_scored(client: KaggleClient, ledger: Ledger, row: Row) -> Row:
             f"Kaggle could not score submission {row.ref}: {found.error or 'no reason given'}"
         )
     return row
+
+
+def place(client: KaggleClient, row: Row) -> str | None:
+    """Return the place that a submission's score takes on the public leaderboard, in words.
+
+    Computed from the teams there, since the site's own rank comes later; None without a score, or
+    where Kaggle does not answer.
+    """
+    if row.public_score is None or row.ref is None:
+        return None
+    try:
+        own = client.submission(COMPETITION, row.ref).team
+        board = client.leaderboard(COMPETITION)
+    except (KaggleError, KaggleUnreachable):
+        return None
+    others = [team.score for team in board if team.team != own]
+    before = min((team.score for team in board if team.team == own), default=math.inf)
+    rank = rank_of(row.public_score, others)
+    text = f"It takes place {rank:,} of {len(others) + 1:,} on the public leaderboard"
+    if before < row.public_score:
+        return (
+            f"{text}, where the team's best, {before:.2f}, keeps place {rank_of(before, others):,}."
+        )
+    return f"{text}; the site's own rank follows."
 
 
 def summary(row: Row) -> str:

@@ -214,6 +214,8 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
         )
         row = submitting.wait_until_scored(client, ledger, row)
         click.echo(submitting.summary(row))
+    if (place := submitting.place(client, row)) is not None:
+        click.echo(place)
 
 
 def submit_anew(
@@ -270,28 +272,35 @@ def choose_first(run: RunFolder, dry_run: bool) -> None:
 @click.command()
 @click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
+@click.option("--csv", "sheet", type=PathOption, help="Write runs and submissions to a CSV FILE.")
 @runs_folder_option
-def leaderboard(top: int, page: Path | None, folder: Path) -> None:
-    """Show local scores beside public ones, ranks, ages, and the leaderboard's top.
+def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -> None:
+    """Show local scores beside public ones, ranks, ages, the leaderboard's top, what to try next.
 
     Where Kaggle cannot be asked, it shows what was known before, and then fails.
     """
     from pipeline.reports.listing import list_runs
     from submission import leaderboard as boards
     from submission.ledger import Ledger
+    from submission.next_steps import next_steps
+    from submission.standings_csv import write_csv
 
-    ledger = Ledger()
+    ledger, now = Ledger(), datetime.now(UTC)
     known = boards.fetch(ledger)
-    lines = boards.standings(
-        known.rows, list_runs(folder), known.board, known.team, datetime.now(UTC)
-    )
+    lines = boards.standings(known.rows, list_runs(folder), known.board, known.team, now)
+    steps = next_steps(lines, known.rows, folder, known.limits, now)
     click.echo(boards.table(lines) if lines else "No run and no submission yet.")
     for agreement in boards.agreements(lines):
         click.echo(str(agreement))
     for place, row in enumerate((known.board or [])[:top], 1):
         click.echo(f"{place:>5}. {row.score:8.2f}  {row.team}")
+    if steps:
+        click.echo("\n".join(["What next:", *(f"- {step}" for step in steps)]))
+    if sheet is not None:
+        write_csv(sheet, lines)
+        click.echo(sheet)
     if page is not None:
-        boards.write_page(page, lines, known.board, known.as_of)
+        boards.write_page(page, lines, known.board, known.as_of, steps)
         click.echo(page)
     if known.problem is not None:
         source = f"public ones are from {ledger.path}, as of {known.as_of}; ranks are"

@@ -6,8 +6,10 @@ not know does not exist for it.
 
 from pipeline.config.config import (
     IDENTITY_SECTIONS,
+    Change,
     Config,
     apply_settings,
+    changes,
     differences,
 )
 from pipeline.config.presets import (
@@ -44,6 +46,7 @@ __all__ = [
     "IDENTITY_SECTIONS",
     "IMAGE_SIZES",
     "BudgetConfig",
+    "Change",
     "Config",
     "DataConfig",
     "FamilySettings",
@@ -55,6 +58,7 @@ __all__ = [
     "all_settings",
     "apply_settings",
     "change_output",
+    "changes",
     "differences",
     "family_names",
     "family_settings",

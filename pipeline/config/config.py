@@ -169,6 +169,36 @@ def _shared_settings(config: Config, family: str) -> dict[str, Any]:
     return changed | {"family": family}
 
 
+@dataclass(frozen=True)
+class Change:
+    """A setting in which two configs differ."""
+
+    name: str
+    old: Any
+    """None also where it is not known there."""
+    new: Any
+
+
+def changes(
+    before: Mapping[str, Mapping[str, Any]],
+    after: Mapping[str, Mapping[str, Any]],
+    sections: Iterable[str] = IDENTITY_SECTIONS,
+) -> list[Change]:
+    """Return the settings of `sections` that differ, of configs as `Config.to_dict` gives them.
+
+    How fast it is, is no difference.
+    """
+    found = []
+    for section in sections:
+        old, new = before.get(section, {}), after.get(section, {})
+        found += [
+            Change(name, old.get(name), new.get(name))
+            for name in {**old, **new}
+            if name not in SPEED_SETTINGS and old.get(name) != new.get(name)
+        ]
+    return found
+
+
 def differences(
     old: Config,
     new: Config,
@@ -179,11 +209,7 @@ def differences(
 
     A setting that one of them does not know is `none` there. How fast it is, is no difference.
     """
-    before, after = old.to_dict(), new.to_dict()
     return [
-        f"{name}: {before[section].get(name)!r} {labels[0]}, "
-        f"{after[section].get(name)!r} {labels[1]}"
-        for section in sections
-        for name in before[section] | after[section]
-        if name not in SPEED_SETTINGS and before[section].get(name) != after[section].get(name)
+        f"{change.name}: {change.old!r} {labels[0]}, {change.new!r} {labels[1]}"
+        for change in changes(old.to_dict(), new.to_dict(), sections)
     ]

@@ -25,6 +25,7 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
 from pipeline.core.text import escape_values
 from pipeline.data import near_duplicates, pixel_statistics, round_canvases
+from pipeline.data.contact_sheet import contact_sheet
 from pipeline.data.decoding import decode, to_rgb
 from pipeline.data.formats import FORMATS
 from pipeline.data.images import ImageSet, spread_evenly
@@ -35,8 +36,6 @@ from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import write_bytes, write_json
 
 SHEET_IMAGES = 64
-THUMBNAIL = 128  # pixels, the longer side
-GAP = 4  # pixels between thumbnails
 LEVELS = np.arange(256)
 
 
@@ -229,23 +228,6 @@ def show_size(size: Size) -> str:
 def count_values(values: Iterable[str]) -> dict[str, int]:
     """Count each value, the most common first and ties in alphabetical order."""
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
-
-
-def contact_sheet(images: Iterable[Image.Image]) -> Image.Image:
-    """Lay images, shrunk to thumbnails, on a white grid that is about as high as wide."""
-    thumbnails = []
-    for image in images:
-        image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-        thumbnails.append(image)
-    columns = math.ceil(math.sqrt(len(thumbnails)))
-    rows = math.ceil(len(thumbnails) / columns)
-    step = THUMBNAIL + GAP
-    sheet = Image.new("RGB", (columns * step + GAP, rows * step + GAP), "white")
-    for index, image in enumerate(thumbnails):
-        left = GAP + index % columns * step + (THUMBNAIL - image.width) // 2
-        top = GAP + index // columns * step + (THUMBNAIL - image.height) // 2
-        sheet.paste(image, (left, top))
-    return sheet
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -8,9 +8,10 @@ a kernel is; that file calls `run`.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -61,18 +62,24 @@ def run(
         PainterError: if any step failed. What is in the working folder then is whole.
     """
     began = now()
-    folder = RunFolder(Path(working))
-    with tempfile.TemporaryDirectory(prefix="painter-") as scratch, isolated(Path(scratch)):
-        try:
-            chosen = KernelSettings.from_dict(settings)
-            deadline = began + chosen.minutes * 60
-            job = Job(chosen, Path(inputs), folder, Path(scratch), choose_device(), deadline)
-            if chosen.task == BENCH:
-                measure(chosen.benchmark_settings(), job.inputs, folder.path, deadline)
-            elif chosen.task == TRAIN:
+    with tempfile.TemporaryDirectory(prefix="painter-") as scratch:
+        folder = RunFolder(Path(working))
+        with guarded(folder, Path(scratch)):
+            job = open_job(settings, inputs, folder, Path(scratch), began)
+            if job.settings.task == BENCH:
+                measure(job.settings.benchmark_settings(), job.inputs, folder.path, job.deadline)
+            elif job.settings.task == TRAIN:
                 train_and_generate(job)
             else:
                 generate_only(job)
+
+
+@contextlib.contextmanager
+def guarded(folder: RunFolder, scratch: Path) -> Iterator[None]:
+    """Keep caches and partial files out of the output, and log the error that ends it."""
+    with isolated(scratch):
+        try:
+            yield
         except PainterError as error:
             log(f"painter failed: {error}")
             raise
@@ -81,35 +88,65 @@ def run(
             clean_up(upscaler_run(run=folder))
 
 
+def open_job(
+    settings: dict[str, Any], inputs: str | Path, folder: RunFolder, scratch: Path, began: float
+) -> Job:
+    """Return the job, on this machine's device, with all that its settings say checked.
+
+    Args:
+        settings: as `run` takes them.
+        inputs: as `run` takes it.
+        folder: the run folder that it leaves.
+        scratch: an empty folder, outside of that.
+        began: value of `time.monotonic` at which the kernel's minutes began.
+
+    Raises:
+        ConfigError: for settings that do not fit.
+    """
+    chosen = KernelSettings.from_dict(settings)
+    deadline = began + chosen.minutes * 60
+    return Job(chosen, Path(inputs), folder, scratch, choose_device(), deadline)
+
+
 def train_and_generate(job: Job) -> None:
     """Task `train`: train or resume, generate, package, and score if that is possible.
 
     An upscaler makes no images; what a generator makes is enlarged by an upscaler that is trained
     after it, if there is to be one.
     """
-    settings, config = job.settings, job.settings.training_config()
+    config = job.settings.training_config()
     job = with_photos(job, config)
-    # What a kernel left that is run again in the same place goes on.
-    config = with_kept_seed(job.run, config)
-    request = replace(training_request(job), config=config.to_dict())
-    if settings.attached is not None:
-        attached = attached_state(job.inputs, settings.attached, job.scratch)
-        resume_attached(attached, job.run, open_data(request.plan()))
-    train_and_log(request, job.scratch, seeds_to_train(job))
+    train_model(job)
     if not makes_images(config):
         log("images.zip: none, as an upscaler makes no images of its own. Give it to a generator")
         return
-    job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
-    if settings.upscaler is not None:
+    if job.settings.upscaler is not None:
         train_upscaler(job)
+    generate_trained(job)
+    score_if_possible(job)
+
+
+def train_model(job: Job) -> None:
+    """Train what the settings say, or go on with what is attached or in the run folder."""
+    # What a kernel left that is run again in the same place goes on.
+    config = with_kept_seed(job.run, job.settings.training_config())
+    request = replace(training_request(job), config=config.to_dict())
+    if job.settings.attached is not None:
+        attached = attached_state(job.inputs, job.settings.attached, job.scratch)
+        resume_attached(attached, job.run, open_data(request.plan()))
+    train_and_log(request, job.scratch, seeds_to_train(job))
+
+
+def generate_trained(job: Job) -> None:
+    """Generate and check the images of what was trained, by the best snapshot or the last."""
+    job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
     path = job.run.best_or_last
     snapshot = load_snapshot(path)
-    output = config.output.coded_as(snapshot.config.output)
-    if settings.upscaler is not None:
+    output = job.settings.training_config().output.coded_as(snapshot.config.output)
+    if job.settings.upscaler is not None:
         output = replace(output, upscale="learned")
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
     generate_images(job, path, snapshot, output)
-    score_if_possible(job)
 
 
 def training_request(job: Job) -> TrainingRequest:

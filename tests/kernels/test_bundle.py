@@ -3,63 +3,39 @@
 import ast
 import hashlib
 import io
-import json
 import os
 import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch_fidelity
 
 from kernels import bundle
-from kernels.bundle import MAX_SCRIPT_SIZE, Kernel, as_notebook, build, literal, pack
-from pipeline.bench.scoring import write_random_inception
-from pipeline.config import apply_settings, resolve
+from kernels.bundle import MAX_SCRIPT_SIZE, Kernel, build, literal, pack
 from pipeline.core.errors import PainterError
-from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import git_revision
 from submission import archive
 from submission.archive import check_archive
 from submission.kernel.settings import KernelSettings
 from submission.rules import MINIMUM_IMAGES
-from tests.support import factories, forks
+from tests.support import forks
 from tests.support.helpers import fill
-from tests.support.helpers import pack as pack_zip
-from tests.support.kernel_sandbox import code_of, run_script, start_script
+from tests.support.kernel_sandbox import (
+    CALL,
+    FEWER_IMAGES,
+    FEWEST,
+    LEFT,
+    run_script,
+    start_script,
+    tiny,
+)
 from tests.support.module_graph import ROOT
-from tests.support.scoring_helpers import batch
 
 PACKED = ("pipeline", "submission")
-TINY = factories.TINY | {
-    "images": 8,
-    "sample_count": 4,
-    "minutes": None,
-    "precision": "float32",
-    "jpeg_quality": 30,
-}
-LEFT = {
-    "config.json", "provenance.json", "log.txt", "stats.jsonl", "state.pt",
-    "snapshot.safetensors", "snapshot.json", "samples", "scores.jsonl", "images.zip", "images.json",
-}  # fmt: skip
-CALL = "run(SETTINGS, INPUT, WORKING)"
-FEWEST = 5
-FEWER_IMAGES = f"""import submission.archive, pipeline.training.validation_score
-submission.archive.MINIMUM_IMAGES = {FEWEST}
-pipeline.training.validation_score.BENCHMARK_IMAGES = 1
-{CALL}"""
-"""Put in place of the call, it lets a test make 5 images instead of 7,000, and a training measure
-the time of a score on one instead of 16."""
-
-
-def tiny(**changes: Any) -> KernelSettings:
-    config = apply_settings(resolve("demo"), TINY).to_dict()
-    return KernelSettings.from_dict({"task": "train", "config": config, "minutes": 5} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +199,7 @@ def test_the_script_trains_and_leaves_a_valid_submission_where_only_kaggles_libr
     script = kernel.script
     if count == FEWEST:
         monkeypatch.setattr(archive, "MINIMUM_IMAGES", FEWEST)
-        script = build(tiny(count=FEWEST)).script.replace(CALL, FEWER_IMAGES)
+        script = build(tiny(count=FEWEST)).script.replace(CALL, f"{FEWER_IMAGES}\n{CALL}")
     done = run_script(script, inputs, tmp_path / "working", new=True)
     assert done.returncode == 0, done.stdout
     run = RunFolder(tmp_path / "working")
@@ -264,84 +240,6 @@ def test_damaged_sources_are_not_run(
     done = run_script(damaged, tmp_path, tmp_path / "working")
     assert done.returncode == 1
     assert "RuntimeError: The packed sources in this file are damaged" in done.stdout
-
-
-# --- The notebook
-
-IPYTHON = """
-import sys, types
-module = types.ModuleType("IPython.display")
-module.Image = lambda filename: filename
-module.display = lambda image: print("displayed", image)
-sys.modules["IPython"] = types.ModuleType("IPython")
-sys.modules["IPython.display"] = module
-"""
-
-
-@dataclass(frozen=True)
-class NotebookRun:
-    """A notebook's run in the sandbox, with all that scoring needs among its inputs."""
-
-    notebook: str
-    printed: str
-    run: RunFolder
-
-
-@pytest.fixture(scope="module")
-def notebook_run(tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
-    folder = tmp_path_factory.mktemp("notebook")
-    fill(folder / "input" / "gan-getting-started" / "monet_jpg")
-    tools = folder / "input" / "datasets" / "alice" / "scorer"
-    tools.mkdir(parents=True)
-    drawn = batch(*range(4))
-    write_random_inception(tools / "weights-inception-2015-12-05-6726825d.pth", drawn)
-    package = Path(torch_fidelity.__file__).parent
-    wheel = {f"torch_fidelity/{p.name}": p.read_bytes() for p in package.glob("*.py")}
-    pack_zip(tools / "torch_fidelity-0.4.0-py3-none-any.whl", wheel)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "MINIMUM_IMAGES", FEWEST)
-        notebook = as_notebook(build(tiny(count=FEWEST)))
-    code = IPYTHON + code_of(notebook).replace(CALL, FEWER_IMAGES)
-    done = run_script(code, folder / "input", folder / "working")
-    assert done.returncode == 0, done.stdout
-    return NotebookRun(notebook, done.stdout, RunFolder(folder / "working"))
-
-
-def test_the_notebooks_cells_run_like_the_script(notebook_run: NotebookRun) -> None:
-    assert {path.name for path in notebook_run.run.path.iterdir()} == LEFT | {"score.json"}
-    assert "images.zip: 5 images" in notebook_run.printed
-
-
-def test_the_notebook_shows_the_last_grid_of_samples(notebook_run: NotebookRun) -> None:
-    last = notebook_run.run.samples / "000000008.png"
-    assert f"displayed {last}" in notebook_run.printed
-
-
-def test_a_kernel_is_scored_with_what_travels_in_a_dataset(notebook_run: NotebookRun) -> None:
-    result = read_json(notebook_run.run.score)
-    assert (result["n_generated"], result["n_reference"]) == (5, 4)
-    assert result["comparable_with_leaderboard"] is False  # by the hash of these weights
-    assert f"score: MiFID {result['mifid']:.2f}" in notebook_run.printed
-
-
-def test_the_notebook_is_valid_and_reproducible(notebook_run: NotebookRun, kernel: Kernel) -> None:
-    assert as_notebook(kernel) == as_notebook(build(tiny()))
-    notebook = json.loads(as_notebook(kernel))
-    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
-    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    kinds = [cell["cell_type"] for cell in notebook["cells"]]
-    assert kinds == ["markdown", "code", "code", "code"]
-    settings, program, grid = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
-    assert KernelSettings.from_dict(constants(settings)["SETTINGS"]) == tiny()
-    assert program.rstrip().endswith(CALL)
-    assert "IPython.display" in grid
-    for path in ("/kaggle/input", "/kaggle/working"):
-        assert as_notebook(kernel).count(path) == 1
-
-
-def test_the_notebook_passes_jupyters_own_check(kernel: Kernel) -> None:
-    nbformat: Any = pytest.importorskip("nbformat")
-    nbformat.validate(nbformat.reads(as_notebook(kernel), as_version=4))
 
 
 # --- The sandbox itself

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kernels import push
-from kernels.bundle import as_notebook, build
+from kernels.bundle import build
 from kernels.metadata import (
     CPU,
     GPU,
@@ -23,6 +23,7 @@ from kernels.metadata import (
     slug_of,
     title_of,
 )
+from kernels.notebook import as_notebook
 from kernels.pull import damage
 from kernels.push import Attachment, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
@@ -775,7 +776,7 @@ def test_the_mark_in_a_source_is_of_its_folder(tmp_path: Path) -> None:
     settings = KernelSettings("train", config={})
     for folder in (tmp_path / "a" / "first", tmp_path / "b" / "first"):
         kernel = build(settings, origin_of(folder))
-        for source in (kernel.script, as_notebook(kernel)):
+        for source in (kernel.script, as_notebook(kernel, settings)):
             assert origin_in(source) == origin_of(folder)
             assert "first" not in source.partition("ARCHIVE")[0]
     assert origin_of(tmp_path / "a" / "first") != origin_of(tmp_path / "b" / "first")

@@ -29,6 +29,18 @@ def test_minutes_that_are_given_are_the_whole_kernels() -> None:
     assert (plan.settings.minutes, plan.settings.train_minutes) == (50, None)
 
 
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("demo", "training  26.67 minutes at most; 3.33 kept to generate, check and score"),
+        ("upscaler64to256", "training  29 minutes at most; 1 kept to save"),
+    ],
+)
+def test_the_plan_says_how_long_every_recipe_trains(preset: str, words: str) -> None:
+    plan = plan_training("alice", RUN, resolve(preset), KernelRequest(7000, minutes=30))
+    assert words in describe_plan(plan, "alice").splitlines()
+
+
 @pytest.mark.parametrize("minutes", [None, 9999])
 def test_no_kernel_takes_more_than_kaggle_gives(minutes: float | None) -> None:
     plan = plan_training("alice", RUN, config(minutes), KernelRequest(7000))

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pipeline.core.errors import DataError
+from pipeline.data.contact_sheet import CAPTION, GAP, THUMBNAIL, contact_sheet
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import STATISTICS
 from pipeline.reports.pages import thumbnail
-from pipeline.stages.explore import GAP, THUMBNAIL, contact_sheet, explore, round_figure
+from pipeline.stages.explore import explore, round_figure
 from tests.support import factories
 from tests.support.helpers import encoded, painting
 
@@ -158,6 +159,15 @@ def test_contact_sheet_centres_thumbnails_on_white() -> None:
     assert sheet.getpixel((middle, GAP)) == (255, 255, 255)
     assert sheet.getpixel((middle + STEP, middle)) == (0, 0, 255)
     assert sheet.getpixel((middle + STEP, middle + STEP)) == (255, 255, 255)
+
+
+def test_contact_sheet_writes_a_line_below_each_image() -> None:
+    images = [Image.new("RGB", (64, 64), "red") for _ in range(3)]
+    sheet = contact_sheet(images, ["0.123", "", "0.7"], columns=3, side=64)
+    assert sheet.size == (3 * (64 + GAP) + GAP, 64 + CAPTION + 2 * GAP)
+    lines = np.asarray(sheet)[GAP + 64 :].min(axis=2) < 128
+    written = [bool(part.any()) for part in np.array_split(lines, 3, axis=1)]
+    assert written == [True, False, True]
 
 
 def round_canvas(seed: int) -> bytes:

@@ -221,12 +221,20 @@ def test_the_leaderboard_of_a_desk(desk: Desk) -> None:
     desk.server.runner = Scripted(files=output(), polls=0)
     desk.works(*PUSH)
     desk.works("submit", "--run", RUN, "--wait")
-    shown = desk.works("leaderboard", "--html", "board.html", "--top", "2")
+    shown = desk.works("leaderboard", "--html", "board.html", "--csv", "board.csv", "--top", "2")
     lines = shown.splitlines()
     assert lines[1].split()[:4] == ["first", "91.25", "78.10", "3"]
     assert "inception, n = 1: public minus local -13.2" in shown
     assert lines[3].split() == ["1.", "41.50", "Claude"]
     assert lines[4].split() == ["2.", "63.25", "Camille"]
+    assert lines[5] == "What next:"
+    assert lines[6].startswith("- first (78.10, place 3) is the only scored submission.")
+    assert lines[7].startswith("- 4 submissions are left today, 1 made;")
+    assert lines[8:] == ["board.csv", "board.html"]
+    assert (desk.folder / "board.csv").read_text().splitlines()[1].startswith("first,91.25,")
+    assert "the only scored submission" in (desk.folder / "board.html").read_text()
+    (kept,) = desk.read("ledger.json")["submissions"]
+    assert kept["settings"]["network"]["family"] == "dcgan"
     assert "78.10" in (desk.folder / "board.html").read_text()
     for path in desk.run.iterdir():
         if path.is_file():

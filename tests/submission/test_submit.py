@@ -9,9 +9,12 @@ import pytest
 
 from kernels.record import read_record
 from pipeline.cli import run_command
+from pipeline.core.errors import KaggleUnreachable
+from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import LeaderboardRow, Submission
 from pipeline.runs.folder import RunFolder
 from submission.ledger import Ledger, Row
-from submission.submit import local_score
+from submission.submit import local_score, place
 from tests.support.helpers import pack
 from tests.support.kaggle_desk import (
     MINIMUM,
@@ -47,6 +50,46 @@ CREATE = f"{COMPETITIONS}/CreateCodeSubmission"
 SAVE = f"{KERNELS}/SaveKernel"
 SUBMIT = ("submit", "--run", RUN)
 GENERATES = "alice/painter-first-images"
+
+
+class Site(KaggleClient):
+    """A site with one submission of the team Me, and a leaderboard."""
+
+    def __init__(self, board: dict[str, float], away: bool = False) -> None:
+        self.board = board
+        self.away = away
+
+    def submission(self, slug: str, ref: int) -> Submission:
+        return Submission(ref, "COMPLETE", 78.1, "", "", None, "images.zip", "Me")
+
+    def leaderboard(self, slug: str) -> list[LeaderboardRow]:
+        if self.away:
+            raise KaggleUnreachable("away")
+        return [LeaderboardRow(team, score, None) for team, score in self.board.items()]
+
+
+@pytest.mark.parametrize(
+    ("board", "words"),
+    [
+        ({"A": 40.0, "B": 80.0}, "It takes place 2 of 3 on the public leaderboard; the site's own"),
+        ({"A": 40.0, "Me": 78.1, "B": 80.0}, "It takes place 2 of 3"),
+        ({"A": 40.0, "Me": 90.0, "B": 80.0}, "It takes place 2 of 3"),
+        (
+            {"Me": 30.0, "A": 40.0},
+            "It takes place 2 of 2 on the public leaderboard, where the team's best, 30.00, keeps "
+            "place 1.",
+        ),
+        ({}, "It takes place 1 of 1"),
+    ],
+)
+def test_the_place_of_a_score_comes_from_the_leaderboard(
+    board: dict[str, float], words: str
+) -> None:
+    row = Row("alice/x", 1, "x", "x", "", ref=7, public_score=78.1)
+    assert (place(Site(board), row) or "").startswith(words)
+    assert place(Site(board, away=True), row) is None
+    row.public_score = None
+    assert place(Site(board), row) is None
 
 
 @pytest.fixture
@@ -92,7 +135,10 @@ def test_submit_sends_the_version_that_was_pulled(trained: Desk) -> None:
 
 
 def test_wait_shows_the_public_score(trained: Desk) -> None:
-    assert "public score 78.10" in trained.works(*SUBMIT, "--wait")
+    shown = trained.works(*SUBMIT, "--wait")
+    assert "public score 78.10" in shown
+    place = "It takes place 3 of 3 on the public leaderboard; the site's own rank follows."
+    assert shown.splitlines()[-1] == place
     (row,) = Ledger(trained.folder / "ledger.json").rows()
     assert (row.status, row.public_score) == ("COMPLETE", 78.1)
 

@@ -18,8 +18,11 @@ import tomllib
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.support import forks
+from pipeline.config import apply_settings, resolve
+from submission.kernel.settings import KernelSettings
+from tests.support import factories, forks
 from tests.support.module_graph import PACKAGES, ROOT
 
 KERNEL_LIBRARIES = {
@@ -28,6 +31,26 @@ KERNEL_LIBRARIES = {
 """What Kaggle's image has, and what code may import at the top of a module that runs there."""
 INPUT = "/kaggle/input"
 WORKING = "/kaggle/working"
+LEFT = {
+    "config.json", "provenance.json", "log.txt", "stats.jsonl", "state.pt",
+    "snapshot.safetensors", "snapshot.json", "samples", "scores.jsonl", "images.zip", "images.json",
+}  # fmt: skip
+"""What a kernel leaves in its working folder, without a score."""
+CALL = "run(SETTINGS, INPUT, WORKING)"
+"""The last line of a kernel's script."""
+FEWEST = 5
+FEWER_IMAGES = f"""import submission.archive, pipeline.training.validation_score
+submission.archive.MINIMUM_IMAGES = {FEWEST}
+pipeline.training.validation_score.BENCHMARK_IMAGES = 1"""
+"""Before its stages, it lets a kernel make 5 images instead of 7,000, and a training measure the
+time of a score on one instead of 16."""
+TINY = factories.TINY | {
+    "images": 8,
+    "sample_count": 4,
+    "minutes": None,
+    "precision": "float32",
+    "jpeg_quality": 30,
+}
 _SANDBOX = """
 import runpy, socket, sys
 from importlib.machinery import PathFinder
@@ -54,6 +77,12 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = no_netwo
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+def tiny(**changes: Any) -> KernelSettings:
+    """Return settings of a kernel that trains two steps of a tiny network."""
+    config = apply_settings(resolve("demo"), TINY).to_dict()
+    return KernelSettings.from_dict({"task": "train", "config": config, "minutes": 5} | changes)
 
 
 def beyond_kaggles_image() -> set[str]:
