@@ -10,7 +10,7 @@ from typing import Any
 from docs.generator.markdown import block, code, plain, table
 from docs.generator.sources import field_docs
 from pipeline.scoring.metric_table import METRIC
-from pipeline.study import plan
+from pipeline.study import evaluation, plan
 
 
 def part() -> str:
@@ -30,7 +30,7 @@ def part() -> str:
             "In `[[points]]`, beside any settings:",
             _keys(plan.Point, points),
             "In `[evaluation]`:",
-            _keys(plan.Evaluation),
+            _keys(evaluation.Evaluation),
             "In `[[questions]]`:",
             _keys(plan.Question),
             "A setting in `[search]` is a list of choices, or a table of:",
@@ -74,7 +74,6 @@ def _default(field: Field[Any]) -> str:
 
 
 def _measures() -> str:
-    rows = [
-        [code(key), plain(METRIC[key].meaning), METRIC[key].better or ""] for key in plan.MEASURES
-    ]
+    measures = [METRIC[key] for key in evaluation.MEASURES]
+    rows = [[code(m.key), plain(m.meaning), m.better or ""] for m in measures]
     return table(["number", "what it is", "better"], rows)

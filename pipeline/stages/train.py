@@ -18,6 +18,7 @@ from pipeline.data.classes import class_labels, with_class_names
 from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.pixels import LoadedImages
+from pipeline.families.registry import check_options_used
 from pipeline.families.upscaler.generated_inputs import (
     check_generator_fits,
     generate_inputs,
@@ -25,7 +26,7 @@ from pipeline.families.upscaler.generated_inputs import (
 )
 from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import check_upscales, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.stages.photos import open_training_photos
@@ -50,6 +51,8 @@ class TrainingPlan:
     """Which folder of the data; None selects the default."""
     earlier: RunFolder | None = None
     """The run whose networks and history a new run continues."""
+    upscaler: Path | None = None
+    """Snapshot of an upscaler by which validation scores enlarge images; None: by the filter."""
     generator: Path | None = None
     """Snapshot of a generator on whose images an upscaler is trained too."""
     photos: Path | None = None
@@ -96,6 +99,8 @@ class PreparedTraining:
     held_out: ImageSet | None = None
     photos: ImageSet | None = None
     """The files of a translator's photos."""
+    upscaler: Snapshot | None = None
+    """Enlarges the images of validation scores."""
     earlier: RunFolder | None = None
     threads: Threads | None = None
     device: torch.device = field(default_factory=default_device)
@@ -168,10 +173,24 @@ def prepare(
         training=training,
         held_out=held_out,
         photos=opened.photos,
+        upscaler=None if plan.upscaler is None else load_upscaler(plan.config, plan.upscaler),
         earlier=plan.earlier,
         threads=threads,
         device=plan.device,
     )
+
+
+def load_upscaler(config: Config, path: Path) -> Snapshot:
+    """Return the upscaler of a file, for the images of a training.
+
+    Raises:
+        RunError: if there is none, or it is damaged.
+        ConfigError: if it is no upscaler, or the training is one, or translates.
+    """
+    check_options_used(config, {"--upscaler": path})
+    upscaler = load_snapshot(path)
+    check_upscales(upscaler.config, config)
+    return upscaler
 
 
 def no_score(prepared: PreparedTraining) -> ValidationScore | None:
@@ -227,6 +246,7 @@ def validation_score_of(
         prepared.device,
         weights,
         prepared.photos,
+        prepared.upscaler,
     )
 
 

@@ -12,7 +12,8 @@
 
 Instead of a grid: `[search]`, from which Optuna draws `trials` points, or `[[points]]`, written out
 one by one, of which one may continue another. `[evaluation]` says how points are scored,
-`[[questions]]` what is asked of the scores.
+`[[questions]]` what is asked of the scores, and `[upscaler]`, with a preset and settings, how the
+upscalers are trained by which the points are enlarged.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from typing import Any
 
@@ -31,16 +32,11 @@ from pipeline.config import Config, all_settings, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user
 from pipeline.families.registry import check_makes_images
-from pipeline.scoring.metric_table import METRIC, Place, keys_in
+from pipeline.study.evaluation import MEASURES, NEED_HELD_OUT, VALIDATION_SCORES, Evaluation
+from pipeline.study.upscalers import factor_of, upscaler_config
 from pipeline.training.continuation import incompatible_settings
 
 Settings = dict[str, Any]
-MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
-"""Numbers of a score that points are compared by, and what they are called."""
-LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
-VALIDATION_SCORES = tuple(key for key in keys_in(Place.VALIDATION_SCORE) if key in LOWER_IS_BETTER)
-"""What validation scores during training have of these."""
-FEATURES = ("inception", "efficientnet-lite0")
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A setting that a search draws: from choices, or from a range."""
+    """A setting that a search draws: from choices, or from a range; or several at once, by name."""
 
     choices: tuple[Any, ...] | None = None
     low: int | float | None = None
@@ -69,28 +65,12 @@ class Dimension:
     """The greatest, which is drawn too."""
     log: bool = False
     """Draw evenly over the logarithm; low is then above 0."""
+    named: Mapping[str, Settings] = field(default_factory=dict)
+    """Settings that belong together, by the name that is drawn."""
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How the points are scored."""
-
-    count: int = 1500
-    """Images generated of each point."""
-    features: str = "inception"
-    """Whose features: `inception` or `efficientnet-lite0`."""
-    criterion: str = "mifid"
-    """The number that is minimised, and by which points are ordered."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if type(self.count) is not int or self.count < 2:
-            raise ConfigError(f"count is {self.count!r}; a score needs at least 2 images.")
-        if self.features not in FEATURES:
-            raise ConfigError(f"features is {self.features!r}; expected {' or '.join(FEATURES)}.")
-        if self.criterion not in LOWER_IS_BETTER:
-            expected = ", ".join(LOWER_IS_BETTER)
-            raise ConfigError(f"criterion is {self.criterion!r}; expected one of {expected}.")
+    def settings(self, name: str, value: Any) -> Settings:
+        """Return what a value of the dimension of this name sets."""
+        return dict(self.named[value]) if self.named else {name: value}
 
 
 @dataclass(frozen=True)
@@ -118,7 +98,8 @@ class StudyPlan:
     description: str = ""
     """One sentence for the page."""
     seeds: tuple[int, ...] = (0,)
-    """Each point is run once with each."""
+    """Each point is run once with each; of a search, all with the first, and with each other the
+    best of those that had the one before."""
     settings: Settings = field(default_factory=dict)
     """Settings of all runs, over the preset's."""
     grid: tuple[Point, ...] = ()
@@ -129,6 +110,13 @@ class StudyPlan:
     """Points that a search draws."""
     pruning: bool = True
     """Stop points of a search whose validation scores are worse than the median of the others."""
+    first: tuple[Settings, ...] = ()
+    """Points that a search begins with, in place of drawn ones: each setting of it has a value."""
+    reduction: int = 2
+    """Of a search's points that had a seed, one in so many has the next one: the best."""
+    upscaler: Settings = field(default_factory=dict)
+    """Preset and settings of the upscalers by which the points are enlarged, one a size; none: they
+    are enlarged by a filter."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How the points are scored."""
     questions: tuple[Question, ...] = ()
@@ -138,15 +126,25 @@ class StudyPlan:
     def digest(self) -> str:
         """Return a hash of which points the study has."""
         content = [self.preset, self.settings, self.evaluation, self.grid, dict(self.search)]
-        content += [self.seeds] if self.search else []
+        content += [self.seeds[:1]] if self.search else []
+        content += [self.upscaler] if self.upscaler else []
         return hashlib.sha256(repr(content).encode()).hexdigest()[:8]
 
     def folder(self, point: Point) -> str:
         """Return a name for a point's run folder: readable, and that of no other settings."""
         content = [self.preset, self.settings, point.settings, point.continues]
+        content += [self.upscaler] if self.upscaler else []
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         words = re.sub(r"[^a-z0-9.]+", "-", point.label.lower()).strip("-.")[:40] or "point"
         return f"{words}-{point.seed}-{digest[:6]}"
+
+    def drawn_settings(self, drawn: Settings) -> Settings:
+        """Return the settings of a point of a search from what was drawn."""
+        return {
+            name: value
+            for key, chosen in drawn.items()
+            for name, value in self.search[key].settings(key, chosen).items()
+        }
 
     def config(self, point: Point) -> Config:
         """Return the settings of a point's run.
@@ -178,6 +176,56 @@ def load_study(name: str) -> StudyPlan:
         return read_plan(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not a TOML file: {error}.") from None
+
+
+def with_changes(
+    plan: StudyPlan,
+    settings: Settings,
+    points: int | None = None,
+    count: int | None = None,
+    features: str | None = None,
+) -> StudyPlan:
+    """Return a plan with other settings of all points, and what else is not None.
+
+    Minutes are those of the upscalers, too.
+
+    Args:
+        plan: the study.
+        settings: over those of all points.
+        points: how many a search draws.
+        count: images scored of a point.
+        features: whose features.
+
+    Raises:
+        ConfigError: for a wrong setting or one that points differ in, or points without a search.
+    """
+    varied = {name for point in plan.grid for name in point.settings}
+    for name, dimension in plan.search.items():
+        varied |= set().union(*dimension.named.values()) if dimension.named else {name}
+    if both := sorted(varied & set(_settings(settings))):
+        raise ConfigError(f"The study's points differ in {', '.join(both)}: leave that out.")
+    if points is not None and not plan.search:
+        raise ConfigError(f"--points goes with a [search]; {plan.name} has its points written out.")
+    evaluation = replace(
+        plan.evaluation,
+        count=count or plan.evaluation.count,
+        features=features or plan.evaluation.features,
+    )
+    changed = replace(
+        plan,
+        settings={**plan.settings, **settings},
+        upscaler={**plan.upscaler, **_budget(settings)} if plan.upscaler else {},
+        trials=points or plan.trials,
+        evaluation=evaluation,
+    )
+    _check_points(changed)
+    if changed.search:
+        _check_search(changed)
+    return changed
+
+
+def _budget(settings: Settings) -> Settings:
+    return {name: value for name, value in settings.items() if name == "minutes"}
 
 
 def study_names() -> list[str]:
@@ -220,6 +268,9 @@ def read_plan(content: Mapping[str, Any]) -> StudyPlan:
         search={name: _dimension(name, d) for name, d in content.get("search", {}).items()},
         trials=_search_option(content, "trials", 20),
         pruning=_search_option(content, "pruning", True),
+        first=tuple(_search_option(content, "first", [])),
+        reduction=_search_option(content, "reduction", 2),
+        upscaler=dict(content.get("upscaler", {})),
         evaluation=_from_table(Evaluation, content.get("evaluation", {}), "[evaluation]"),
         questions=tuple(_question(q, points) for q in content.get("questions", [])),
     )
@@ -233,8 +284,6 @@ def _seeds(content: Mapping[str, Any]) -> tuple[int, ...]:
     seeds = content.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)):
         raise ConfigError(f"seeds is {seeds!r}; expected a list of numbers from 0 up.")
-    if "search" in content and len(seeds) > 1:
-        raise ConfigError(f"seeds is {seeds}; the points of a [search] have one seed, the same.")
     return tuple(seeds)
 
 
@@ -243,7 +292,7 @@ def _search_option(content: Mapping[str, Any], name: str, default: Any) -> Any:
     if name not in content:
         return default
     if type(content[name]) is not type(default) or "search" not in content:
-        kind = "a number" if type(default) is int else "true or false"
+        kind = {int: "a number", bool: "true or false", list: "a list"}[type(default)]
         raise ConfigError(f"{name} is {content[name]!r}; expected {kind}, and a [search].")
     return content[name]
 
@@ -252,6 +301,7 @@ def _check_points(plan: StudyPlan) -> None:
     """Refuse points whose settings are wrong, or do not fit those that they continue."""
     configs = {(point.label, point.seed): plan.config(point) for point in plan.grid}
     for point in plan.grid:
+        _check_evaluation(plan, point)
         if point.continues is not None:
             own, earlier = (configs[name, point.seed] for name in (point.label, point.continues))
             if changed := incompatible_settings(earlier, own):
@@ -261,11 +311,38 @@ def _check_points(plan: StudyPlan) -> None:
                 )
 
 
+def _check_evaluation(plan: StudyPlan, point: Point) -> None:
+    """Refuse settings of a point under which it could not be enlarged, or scored as asked for."""
+    factor, criterion = factor_of(plan, point), plan.evaluation.criterion
+    if factor is not None:
+        upscaler_config(plan, factor)
+    if criterion in NEED_HELD_OUT and not plan.config(point).data.holdout:
+        raise ConfigError(
+            f"criterion is {criterion!r}, and nothing is held out: set holdout under [settings], "
+            "such as holdout = 0.2."
+        )
+
+
 def _check_search(plan: StudyPlan) -> None:
     """Refuse ranges and choices that hold values which a setting does not take."""
     for name, dimension in plan.search.items():
         for value in dimension.choices or (dimension.low, dimension.high):
-            plan.config(Point("", {name: value}, plan.seeds[0], {}))
+            settings = dimension.settings(name, value)
+            _check_evaluation(plan, Point("", settings, plan.seeds[0], {}))
+    for settings in plan.first:
+        if not isinstance(settings, dict) or set(settings) != set(plan.search):
+            raise ConfigError(
+                f"first has {settings!r}; expected a value for each of {', '.join(plan.search)}."
+            )
+        for name, dimension in plan.search.items():
+            if dimension.choices is not None and settings[name] not in dimension.choices:
+                raise ConfigError(
+                    f"first has {name} = {settings[name]!r}; expected one of "
+                    f"{', '.join(map(str, dimension.choices))}."
+                )
+        plan.config(Point("", plan.drawn_settings(settings), plan.seeds[0], {}))
+    if plan.reduction < 2:
+        raise ConfigError(f"reduction is {plan.reduction}; expected 2 or more.")
     criterion = plan.evaluation.criterion
     if plan.pruning and criterion not in VALIDATION_SCORES:
         raise ConfigError(
@@ -346,6 +423,9 @@ def _points(content: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
 
 
 def _dimension(name: str, content: Any) -> Dimension:
+    if isinstance(content, Mapping) and all(isinstance(v, Mapping) for v in content.values()):
+        named = {choice: _settings(settings) for choice, settings in content.items()}
+        return Dimension(choices=tuple(named), named=named)
     _settings({name: content})
     if isinstance(content, list) and content:
         return Dimension(choices=tuple(content))

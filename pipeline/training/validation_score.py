@@ -21,6 +21,7 @@ from pipeline.data.photos import usable_photos
 from pipeline.families.registry import make_sampler, makes_images
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import with_upscaler
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import Extractor, make_extractor
 from pipeline.scoring.features import Features, cached_extract, extract
@@ -44,6 +45,7 @@ class ValidationScore:
         training: ImageSet,
         held_out: ImageSet | None,
         photos: ImageSet | None = None,
+        upscaler: Snapshot | None = None,
     ) -> None:
         """Extract the features of the real images, or load them from the cache.
 
@@ -53,6 +55,7 @@ class ValidationScore:
             training: images that are trained on.
             held_out: images that are not, if there are any.
             photos: of a translator: of them as many are translated as images are scored.
+            upscaler: enlarges what is scored; by default the config's filter.
 
         Raises:
             ScoringError: if there are too few real images to score against.
@@ -60,6 +63,7 @@ class ValidationScore:
         """
         self._config = config
         self._extractor = extractor
+        self._upscaler = upscaler
         self._count = config.logging.score_images
         self._photos = None
         if photos is not None:
@@ -119,6 +123,8 @@ class ValidationScore:
     def _generated(self, generator: nn.Module, device: torch.device, count: int) -> Features:
         """Return the features of images as they would be written to a file."""
         snapshot = Snapshot(generator, self._config, 0)
+        if self._upscaler is not None:
+            snapshot = with_upscaler(snapshot, self._upscaler)
         sampler = make_sampler(snapshot, SEED, device, photos=self._photos)
         count = min(count, self._count)
         files: dict[str, bytes] = {}
@@ -136,6 +142,7 @@ def make_validation_score(
     device: torch.device,
     weights: Path | None = None,
     photos: ImageSet | None = None,
+    upscaler: Snapshot | None = None,
 ) -> ValidationScore | str:
     """Return the validation score of a training, or the reason why there is none."""
     if config.logging.score_every is None:
@@ -146,7 +153,7 @@ def make_validation_score(
     if isinstance(found, str):
         return found
     try:
-        return ValidationScore(config, found, training, held_out, photos)
+        return ValidationScore(config, found, training, held_out, photos, upscaler)
     except Exception as error:  # memory, files, numbers: whatever it is, training needs no score
         return str(error).strip() or type(error).__name__
 
