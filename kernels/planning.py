@@ -64,6 +64,8 @@ class KernelRequest:
     """As `KernelSettings.gpus`."""
     upscalers: UpscalerOptions = field(default_factory=UpscalerOptions)
     """What upscalers have to do with it."""
+    choose_from: int | None = None
+    """As `KernelSettings.choose_from`."""
 
 
 def plan_training(owner: str, run_path: Path, config: Config, request: KernelRequest) -> KernelPlan:
@@ -80,6 +82,7 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     train_minutes = None if request.minutes is not None else config.budget.minutes
     upscalers = request.upscalers.settings(config, owner, run_path, request.continue_from)
     images = (count or MAXIMUM_IMAGES) if makes_images(config) else 0
+    images += request.choose_from or 0
     more = upscalers["upscaler_minutes"] or 0.0
     minutes = _kernel_minutes(request, train_minutes, more, images)
     check_minutes(minutes)
@@ -96,6 +99,7 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         minutes=minutes,
         train_minutes=train_minutes,
         gpus=request.gpus,
+        choose_from=request.choose_from,
         # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
         attached=f"{owner}/{slug_of(run_path, 'state')}" if request.continue_from else None,
         **upscalers,
@@ -177,6 +181,7 @@ def describe_training(plan: KernelPlan) -> list[str]:
     return [
         *describe_minutes(plan),
         *describe_translation(plan),
+        *describe_choosing(plan),
         f"seeds     {describe_seeds(plan)}",
     ]
 
@@ -212,6 +217,17 @@ def describe_translation(plan: KernelPlan) -> list[str]:
         f"{settings.photo_domain or PHOTO_DOMAIN}: {count}",
         f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to translate, check "
         "and score",
+    ]
+
+
+def describe_choosing(plan: KernelPlan) -> list[str]:
+    """Return a line on what the images are chosen from, if they are."""
+    settings = plan.settings
+    if settings.choose_from is None:
+        return []
+    return [
+        f"chooses   {settings.count:,} images of {settings.choose_from:,}, if Inception weights "
+        "are attached; else they are as they come"
     ]
 
 

@@ -140,6 +140,8 @@ class Score(MetricValues, total=False):
     unreadable: list[str]
     nearest: list[Pair]
     images_sha256: str
+    chosen: str
+    """How the images were chosen or mixed, in words; absent if they are as they come."""
 
 
 def read_score(run: RunFolder) -> Score | None:

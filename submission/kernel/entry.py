@@ -25,6 +25,7 @@ from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.kernel.benchmark import measure
+from submission.kernel.choosing import generate_chosen_if_possible
 from submission.kernel.chosen import generate_choice
 from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
@@ -107,7 +108,10 @@ def train_and_generate(job: Job) -> None:
     path = job.run.best_or_last
     snapshot = load_snapshot(path)
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
-    generate_images(job, path, snapshot, output)
+    if generate_chosen_if_possible(job, path, snapshot, output):
+        log_images(job)
+    else:
+        generate_images(job, path, snapshot, output)
     score_if_possible(job)
 
 
@@ -224,5 +228,10 @@ def generate_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConf
     generate_for_run(
         job.run, path, snapshot, count, seed, output, job.devices, check=check, photos=photos
     )
+    log_images(job)
+
+
+def log_images(job: Job) -> None:
+    """Log that images.zip is made."""
     megabytes = job.run.images.stat().st_size / 1e6
-    log(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")
+    log(f"{job.run.images.name}: {job.count:,} images, {megabytes:.1f} MB, ready to submit")
