@@ -21,6 +21,7 @@ from kernels.bundle import MAX_SCRIPT_SIZE, Kernel, as_notebook, build, literal,
 from pipeline.bench.scoring import write_random_inception
 from pipeline.config import apply_settings, resolve
 from pipeline.core.errors import PainterError
+from pipeline.runs.choices import read_choice
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import git_revision
@@ -300,7 +301,7 @@ def notebook_run(tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
     pack_zip(tools / "torch_fidelity-0.4.0-py3-none-any.whl", wheel)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "MINIMUM_IMAGES", FEWEST)
-        notebook = as_notebook(build(tiny(count=FEWEST)))
+        notebook = as_notebook(build(tiny(count=FEWEST, choose_from=8)))
     code = IPYTHON + code_of(notebook).replace(CALL, FEWER_IMAGES)
     done = run_script(code, folder / "input", folder / "working")
     assert done.returncode == 0, done.stdout
@@ -308,7 +309,10 @@ def notebook_run(tmp_path_factory: pytest.TempPathFactory) -> NotebookRun:
 
 
 def test_the_notebooks_cells_run_like_the_script(notebook_run: NotebookRun) -> None:
-    assert {path.name for path in notebook_run.run.path.iterdir()} == LEFT | {"score.json"}
+    assert {path.name for path in notebook_run.run.path.iterdir()} == LEFT | {
+        "score.json",
+        "choice.json",
+    }
     assert "images.zip: 5 images" in notebook_run.printed
 
 
@@ -322,6 +326,14 @@ def test_a_kernel_is_scored_with_what_travels_in_a_dataset(notebook_run: Noteboo
     assert (result["n_generated"], result["n_reference"]) == (5, 4)
     assert result["comparable_with_leaderboard"] is False  # by the hash of these weights
     assert f"score: MiFID {result['mifid']:.2f}" in notebook_run.printed
+
+
+def test_a_kernel_chooses_with_what_travels_in_a_dataset(notebook_run: NotebookRun) -> None:
+    said = "5 chosen of 8 by kernel herding to 4 images in inception"
+    assert f"choice: {said}" in notebook_run.printed
+    assert read_json(notebook_run.run.score)["chosen"].startswith(said)
+    choice = read_choice(notebook_run.run.choice)
+    assert len(set(choice.indices)) == 5 <= max(choice.indices) + 1 <= 8
 
 
 def test_the_notebook_is_valid_and_reproducible(notebook_run: NotebookRun, kernel: Kernel) -> None:

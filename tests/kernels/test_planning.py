@@ -8,6 +8,7 @@ from kernels.metadata import CPU, MAX_MINUTES
 from kernels.planning import STARTUP_MINUTES, KernelRequest, describe_plan, plan_training
 from pipeline.config import Config, resolve
 from pipeline.core.errors import ConfigError, KaggleError
+from submission.kernel.settings import GPU_SECONDS_AN_IMAGE
 
 RUN = Path("runs/first")
 
@@ -62,6 +63,18 @@ def test_all_that_was_asked_for_is_in_the_plan() -> None:
     assert plan.datasets == ["bob/monet", "bob/weights"]
     settings = plan.settings
     assert (settings.count, settings.seed, settings.domain) == (8000, 4, "art")
+
+
+def test_time_to_choose_is_kept_as_that_to_generate_is() -> None:
+    plain = plan_training("alice", RUN, config(20), KernelRequest(7000)).settings
+    plan = plan_training("alice", RUN, config(20), KernelRequest(7000, choose_from=20_000))
+    settings = plan.settings
+    assert settings.choose_from == 20_000
+    more = settings.reserved_seconds - plain.reserved_seconds
+    assert more == pytest.approx(20_000 * GPU_SECONDS_AN_IMAGE)
+    assert settings.minutes - plain.minutes == pytest.approx(more / 60, abs=1)  # whole minutes
+    assert "chooses   7,000 images of 20,000" in describe_plan(plan, "alice")
+    assert "choose_from" not in plain.to_dict()
 
 
 def test_a_plan_is_described_with_its_time_and_seeds() -> None:
