@@ -81,10 +81,8 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     count = default if request.count is None else request.count
     train_minutes = None if request.minutes is not None else config.budget.minutes
     upscalers = request.upscalers.settings(config, owner, run_path, request.continue_from)
-    images = (count or MAXIMUM_IMAGES) if makes_images(config) else 0
-    images += request.choose_from or 0
-    more = upscalers["upscaler_minutes"] or 0.0
-    minutes = _kernel_minutes(request, train_minutes, more, images)
+    images = (count or MAXIMUM_IMAGES) + (request.choose_from or 0) if makes_images(config) else 0
+    minutes = _kernel_minutes(request, train_minutes, upscalers["upscaler_minutes"] or 0.0, images)
     check_minutes(minutes)
     settings = KernelSettings(
         task="train",

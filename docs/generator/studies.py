@@ -11,6 +11,7 @@ from docs.generator.markdown import block, code, plain, table
 from docs.generator.sources import field_docs
 from pipeline.scoring.metric_table import METRIC
 from pipeline.study import evaluation, plan
+from pipeline.study.reading import load_study, study_names
 
 
 def part() -> str:
@@ -42,11 +43,11 @@ def part() -> str:
 
 
 def _shipped() -> str:
-    known = [(name, plan.load_study(name)) for name in plan.study_names()]
+    known = [(name, load_study(name)) for name in study_names()]
     return table(
         ["study", "what it asks", "preset", "runs"],
         [
-            [code(name), plain(study.description), code(study.preset), str(len(study.grid))]
+            [code(name), plain(study.description), code(study.preset), str(study.run_count)]
             for name, study in known
         ],
     )

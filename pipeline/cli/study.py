@@ -167,7 +167,7 @@ def chosen_plan(
     """Return the plan of a study, with what is to be otherwise than it says."""
     from pipeline.cli.settings import check_given_once
     from pipeline.config import parse_assignment
-    from pipeline.study.plan import load_study, with_changes
+    from pipeline.study.reading import load_study, with_changes
 
     settings = dict(map(parse_assignment, assignments))
     if minutes is not None:

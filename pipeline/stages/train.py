@@ -173,23 +173,25 @@ def prepare(
         training=training,
         held_out=held_out,
         photos=opened.photos,
-        upscaler=None if plan.upscaler is None else load_upscaler(plan.config, plan.upscaler),
+        upscaler=load_upscaler(plan),
         earlier=plan.earlier,
         threads=threads,
         device=plan.device,
     )
 
 
-def load_upscaler(config: Config, path: Path) -> Snapshot:
-    """Return the upscaler of a file, for the images of a training.
+def load_upscaler(plan: TrainingPlan) -> Snapshot | None:
+    """Return the upscaler of a plan; None if it names none.
 
     Raises:
-        RunError: if there is none, or it is damaged.
+        RunError: if its file is missing or damaged.
         ConfigError: if it is no upscaler, or the training is one, or translates.
     """
-    check_options_used(config, {"--upscaler": path})
-    upscaler = load_snapshot(path)
-    check_upscales(upscaler.config, config)
+    if plan.upscaler is None:
+        return None
+    check_options_used(plan.config, {"--upscaler": plan.upscaler})
+    upscaler = load_snapshot(plan.upscaler)
+    check_upscales(upscaler.config, plan.config)
     return upscaler
 
 

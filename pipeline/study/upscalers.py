@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import makes_images
-
-if TYPE_CHECKING:
-    from pipeline.study.plan import Point, StudyPlan
+from pipeline.study.plan import Point, StudyPlan
 
 FOLDER = "upscalers"
 """Where their run folders are, in the folder of the study."""

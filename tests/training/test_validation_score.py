@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from pipeline.cli import run_command
-from pipeline.config import apply_settings
+from pipeline.config import Config, apply_settings
 from pipeline.core.errors import RunError
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import build_generator
+from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
@@ -89,6 +90,17 @@ def test_held_out_paintings_are_the_yardstick_if_there_are_any() -> None:
     assert {"holdout_kid", "holdout_fid"} <= set(score)
     same = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6))(generator(), CPU)
     assert same["holdout_fid"] == same["fid"]
+
+
+def test_an_upscaler_enlarges_what_is_scored() -> None:
+    settings = {"family": "upscaler", "upscale_factor": 2, "latent_size": 4, "residual_blocks": 0}
+    config = apply_settings(Config(), settings | {"generator_channels": 4})
+    torch.manual_seed(1)
+    upscaler = Snapshot(build_generator(config).eval(), config, 0)
+    plain = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)
+    enlarged = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None, upscaler=upscaler)
+    scores = [scorer(generator(), CPU)["fid"] for scorer in (plain, enlarged, enlarged)]
+    assert scores[0] != scores[1] == scores[2]
 
 
 def test_what_a_score_costs_is_measured() -> None:
