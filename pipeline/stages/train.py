@@ -154,15 +154,14 @@ def prepare(
     """
     distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
     opened = open_data(plan)
-    config, about = opened.config, opened.about
+    config, about, data = opened.config, opened.about, opened.config.data
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
     begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
     threads = set_threads(plan.threads, begun_with)
-    training, held_out = split_holdout(opened.images, config.data)
-    size, channels = config.data.image_size, config.data.channels
-    loaded = load_images(training, size, about.content_hash, channels)
+    training, held_out = split_holdout(opened.images, data)
+    loaded = load_images(training, data.image_size, about.content_hash, data.channels)
     return PreparedTraining(
         config=config,
         run=plan.run,

@@ -62,7 +62,7 @@ def with_changes(
         raise ConfigError(f"The study's points differ in {', '.join(both)}: leave that out.")
     if points is not None and not plan.search:
         raise ConfigError(f"--points goes with a [search]; {plan.name} has its points written out.")
-    evaluation = {"count": count, "features": features}
+    evaluation: dict[str, Any] = {"count": count, "features": features}
     changed = replace(
         plan,
         settings={**plan.settings, **settings},

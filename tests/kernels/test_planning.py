@@ -66,8 +66,8 @@ def test_all_that_was_asked_for_is_in_the_plan() -> None:
 
 
 def test_time_to_choose_is_kept_as_that_to_generate_is() -> None:
-    plain = plan_training("alice", RUN, config(20), KernelRequest(7000)).settings
-    plan = plan_training("alice", RUN, config(20), KernelRequest(7000, choose_from=20_000))
+    plain = plan_training("alice", RUN, config(60), KernelRequest(7000)).settings
+    plan = plan_training("alice", RUN, config(60), KernelRequest(7000, choose_from=20_000))
     settings = plan.settings
     assert settings.choose_from == 20_000
     more = settings.reserved_seconds - plain.reserved_seconds
