@@ -30,6 +30,8 @@ IMAGES = 12
 """Images shown of a point, over all its seeds."""
 SHEET_IMAGES, TILE, GAP, TEXT = 9, 112, 6, 15
 """Images a row of the sheet; pixels of an image, between two, and of the letters."""
+LONG_LABEL = 40
+"""Letters of a label that fit among the numbers at the top of the page."""
 COLUMNS = keys_in(Place.STUDY_TABLE)
 
 
@@ -69,7 +71,8 @@ def write_comparison(
         "criterion": MEASURES[plan.evaluation.criterion],
         "numbers": _numbers(plan, rows),
         "head": [MEASURES[name] for name in columns(plan)],
-        "rows": [(row.title, [cell(row, name) for name in columns(plan)]) for row in rows],
+        "rows": [(row, [cell(row, name) for name in columns(plan)]) for row in rows],
+        "nested": len({row.seeds for row in rows if not row.missing}) > 1,
         "seeds": len({one.point.seed for row in rows for one in row.runs}),
         "evaluation": plan.evaluation,
         "verdicts": verdicts,
@@ -123,11 +126,14 @@ def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     minutes = sum(map(_training_seconds, runs)) / 60
     criterion = plan.evaluation.criterion
     best = None if rows[0].missing else rows[0]
+    title = "no point has all seeds" if best is None else best.label
+    if len(title) > LONG_LABEL:
+        title = "the first in the table"
     return [
         ("points", f"{len(rows):,}"),
         ("runs", f"{len(runs):,}"),
         ("training", f"{minutes:,.0f} minutes"),
-        ("best", "no point has all seeds" if best is None else best.label),
+        ("best", title),
         (f"its {MEASURES[criterion]}", "–" if best is None else cell(best, criterion)),
     ]
 
