@@ -67,6 +67,8 @@ class KernelRequest:
     """As `KernelSettings.gpus`."""
     upscalers: UpscalerOptions = field(default_factory=UpscalerOptions)
     """What upscalers have to do with it."""
+    choose_from: int | None = None
+    """As `KernelSettings.choose_from`."""
 
 
 def plan_training(owner: str, run_path: Path, config: Config, request: KernelRequest) -> KernelPlan:
@@ -83,10 +85,11 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     train_minutes = None if request.minutes is not None else config.budget.minutes
     upscaling, config = request.upscalers.instead_of_shipped(config)
     upscalers = upscaling.settings(config, owner, run_path, request.continue_from)
-    images = (count or MAXIMUM_IMAGES) if makes_images(config) else 0
-    more = upscalers["upscaler_minutes"] or 0.0
-    minutes = _kernel_minutes(request, train_minutes, more, images)
+    candidates = _candidates(config, request, count)
+    images = (count or MAXIMUM_IMAGES) + (candidates or 0) if makes_images(config) else 0
+    minutes = _kernel_minutes(request, train_minutes, upscalers["upscaler_minutes"] or 0.0, images)
     check_minutes(minutes)
+    own = _upscaler_minutes(upscalers["upscaler_minutes"], upscaling.minutes, minutes, images)
     settings = KernelSettings(
         task="train",
         config=config.to_dict(),
@@ -100,12 +103,37 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         minutes=minutes,
         train_minutes=train_minutes,
         gpus=request.gpus,
+        choose_from=candidates,
         # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
         attached=f"{owner}/{slug_of(run_path, 'state')}" if request.continue_from else None,
-        **upscalers,
+        **upscalers | {"upscaler_minutes": own},
     )
     scored = makes_images(config) and not request.no_scorer
     return _plan_of(settings, owner, run_path, request, scored)
+
+
+def _upscaler_minutes(
+    wanted: float | None, given: float | None, minutes: float, images: int
+) -> float | None:
+    """Return the minutes of an upscaler: its preset's, but at most half of what there is to train.
+
+    Args:
+        wanted: those of its preset, or what is given; None: there is no upscaler.
+        given: what the user asks for, which holds.
+        minutes: of the whole kernel.
+        images: that are made, for which time is kept.
+    """
+    if wanted is None or given is not None:
+        return wanted
+    return min(wanted, (minutes - reserve_seconds(images, minutes) / 60) / 2)
+
+
+def _candidates(config: Config, request: KernelRequest, count: int | None) -> int | None:
+    """Return how many images a kernel chooses from: as asked for, else as the settings say."""
+    share = config.output.candidates_per_image
+    if request.choose_from is not None or count is None or share == 1 or not makes_images(config):
+        return request.choose_from
+    return math.ceil(share * count)
 
 
 def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> KernelPlan:
@@ -189,6 +217,7 @@ def describe_training(plan: KernelPlan) -> list[str]:
     return [
         *describe_translation(plan),
         *describe_time(plan),
+        *describe_choosing(plan),
         f"seeds     {describe_seeds(plan)}",
     ]
 
@@ -234,6 +263,17 @@ def describe_time(plan: KernelPlan) -> list[str]:
     making = "translate" if takes_photos(config) else "generate"
     after = f"{making}, check and score" if makes_images(config) else "save"
     return [f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to {after}"]
+
+
+def describe_choosing(plan: KernelPlan) -> list[str]:
+    """Return a line on what the images are chosen from, if they are."""
+    settings = plan.settings
+    if settings.choose_from is None:
+        return []
+    return [
+        f"chooses   {settings.count:,} images of {settings.choose_from:,}, if features can be "
+        "computed there (the scorer, or --attach); else they are as they come"
+    ]
 
 
 def trains_several(plan: KernelPlan) -> bool:

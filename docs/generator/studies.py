@@ -10,7 +10,8 @@ from typing import Any
 from docs.generator.markdown import block, code, plain, table
 from docs.generator.sources import field_docs
 from pipeline.scoring.metric_table import METRIC
-from pipeline.study import plan
+from pipeline.study import evaluation, plan
+from pipeline.study.reading import load_study, study_names
 
 
 def part() -> str:
@@ -30,7 +31,7 @@ def part() -> str:
             "In `[[points]]`, beside any settings:",
             _keys(plan.Point, points),
             "In `[evaluation]`:",
-            _keys(plan.Evaluation),
+            _keys(evaluation.Evaluation),
             "In `[[questions]]`:",
             _keys(plan.Question),
             "A setting in `[search]` is a list of choices, or a table of:",
@@ -42,11 +43,11 @@ def part() -> str:
 
 
 def _shipped() -> str:
-    known = [(name, plan.load_study(name)) for name in plan.study_names()]
+    known = [(name, load_study(name)) for name in study_names()]
     return table(
         ["study", "what it asks", "preset", "runs"],
         [
-            [code(name), plain(study.description), code(study.preset), str(len(study.grid))]
+            [code(name), plain(study.description), code(study.preset), str(study.run_count)]
             for name, study in known
         ],
     )
@@ -74,7 +75,6 @@ def _default(field: Field[Any]) -> str:
 
 
 def _measures() -> str:
-    rows = [
-        [code(key), plain(METRIC[key].meaning), METRIC[key].better or ""] for key in plan.MEASURES
-    ]
+    measures = [METRIC[key] for key in evaluation.MEASURES]
+    rows = [[code(m.key), plain(m.meaning), m.better or ""] for m in measures]
     return table(["number", "what it is", "better"], rows)

@@ -36,6 +36,13 @@ kernel_options = [
         type=int,
         help="Images to generate [default: 7000, or one of each photo where there are so many].",
     ),
+    click.option(
+        "--choose-from",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Make N images after training, and keep those whose set comes nearest to the training "
+        "images, if Inception weights are attached.",
+    ),
     *run_seed_options,
     click.option(
         "--image-seed",

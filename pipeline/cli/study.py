@@ -50,31 +50,25 @@ if TYPE_CHECKING:
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
 @threads_option
-def study(
-    study: str,
-    data: Path,
-    domain: str | None,
-    out: Path | None,
-    storage: str | None,
-    features: str | None,
-    weights: Path | None,
-    **where: Any,
-) -> None:
+@click.option("--points", type=click.IntRange(1), help="Points of a search, in place of its own.")
+@click.option("--minutes", type=float, help="Longest training of a point, or of an upscaler.")
+@click.option("--count", type=click.IntRange(2), help="Images scored of a point.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting of all points."
+)
+def study(study: str, data: Path, domain: str | None, out: Path | None, **where: Any) -> None:
     """Run the points of a study that are not finished, and compare all.
 
     The same command again resumes, or only writes the comparison anew.
     """
     from pipeline.data.images import content_hash, open_images
     from pipeline.study.executor import LocalExecutor
-    from pipeline.study.plan import load_study
-    from pipeline.study.restore import restore_trials
-    from pipeline.study.search import run_study
-    from pipeline.study.storage import open_study
     from pipeline.system.filesystem import make_folder
     from pipeline.system.storage import check_writable
 
     check_options_for_kaggle(where["on"], where["replace"], where["source"], where["photos"])
-    plan = with_features(load_study(study), features)
+    plan = chosen_plan(study, **where)
+    weights = where["weights"]
     check_weights_used(plan, weights)
     folder = out or Path("runs") / "studies" / plan.name
     count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
@@ -84,12 +78,31 @@ def study(
     executor = make_executor(local, domain, where["on"], where["source"], where["replace"])
     check_writable(folder / "comparison.html")
     make_folder(folder)
-    own = (folder / "study.db").resolve()
-    optuna_study = open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
-    restore_trials(plan, optuna_study, folder)
-    outcome = run_study(plan, optuna_study, executor, count, shared=storage is not None)
-    click.echo(compare(local, executor, outcome, optuna_study))
+    outcome = run_and_compare(local, executor, where["storage"], count)
     check_not_failed(plan, outcome)
+
+
+def run_and_compare(
+    local: LocalExecutor, executor: Executor, storage: str | None, workers: int
+) -> Outcome:
+    """Run what is not finished, with all seeds, and print the comparison."""
+    from pipeline.study.restore import restore_trials
+    from pipeline.study.search import run_study
+    from pipeline.study.seeds import run_further_seeds
+    from pipeline.study.storage import open_study
+
+    own = (local.folder / "study.db").resolve()
+    plan, shared = local.plan, storage is not None
+
+    def open_books(plan: StudyPlan) -> Any:
+        return open_study(plan, storage or f"sqlite:///{own}", None if storage else own)
+
+    books = open_books(plan)
+    restore_trials(plan, books, local.folder)
+    outcome = run_study(plan, books, executor, workers, shared)
+    seeds = run_further_seeds(plan, books, outcome, executor, open_books, workers, shared)
+    click.echo(compare(local, executor, outcome, books, [seeds] if seeds else []))
+    return outcome
 
 
 def check_options_for_kaggle(
@@ -143,32 +156,50 @@ def check_not_failed(plan: StudyPlan, outcome: Outcome) -> None:
         )
 
 
-def with_features(plan: StudyPlan, features: str | None) -> StudyPlan:
-    """Return the plan with other features, if any are named."""
-    from dataclasses import replace
+def chosen_plan(
+    study: str,
+    features: str | None,
+    points: int | None,
+    minutes: float | None,
+    count: int | None,
+    assignments: tuple[str, ...],
+    **_: Any,
+) -> StudyPlan:
+    """Return the plan of a study, with what is to be otherwise than it says."""
+    from pipeline.cli.settings import check_given_once
+    from pipeline.config import parse_assignment
+    from pipeline.study.reading import load_study, with_changes
 
-    if features is None:
-        return plan
-    return replace(plan, evaluation=replace(plan.evaluation, features=features))
+    settings = dict(map(parse_assignment, assignments))
+    if minutes is not None:
+        check_given_once(["minutes"], assignments)
+        settings["minutes"] = minutes
+    return with_changes(load_study(study), settings, points, count, features)
 
 
-def compare(local: LocalExecutor, executor: Executor, outcome: Outcome, optuna_study: Any) -> str:
+def compare(
+    local: LocalExecutor,
+    executor: Executor,
+    outcome: Outcome,
+    optuna_study: Any,
+    remarks: Sequence[str] = (),
+) -> str:
     """Write the comparison of the points whose files are there, and return it as text."""
-    from pipeline.study.comparison import markdown, write_comparison
+    from pipeline.study.comparison import columns, markdown, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
     from pipeline.study.storage import importance
 
     plan = local.plan
     done = [point for point in outcome.points if executor.is_done(point)]
     finished = read_finished(local.folder, plan, done)
-    remarks = notes_for(outcome, [one.run for one in finished])
+    remarks = [*remarks, *notes_for(outcome, [one.run for one in finished])]
     if not finished:
         return "\n".join(["No point has a score yet.", *remarks])
-    rows = table(finished, plan.evaluation.criterion, plan.grid)
+    rows = table(finished, plan.evaluation.criterion, plan.grid or outcome.points)
     answers = verdicts(plan, finished)
     complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
     shares = importance(optuna_study, complete)
-    text = "\n".join([markdown(rows, answers), *remarks])
+    text = "\n".join([markdown(rows, answers, columns(plan)), *remarks])
     notes = [*outcome.failed, *remarks]
     try:
         page = write_comparison(local.folder, plan, rows, answers, shares, notes)
@@ -219,6 +250,8 @@ def kaggle_executor(
         raise ConfigError("Kernels report no scores during training: set pruning = false.")
     if any(point.continues for point in plan.grid):
         raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
+    if plan.upscaler:
+        raise ConfigError("Studies that train upscalers run here alone: leave out --on kaggle.")
     client = KaggleClient()
     count = max(plan.evaluation.count, MINIMUM_IMAGES)
     # A point is one seed: of several in a kernel another one might be kept.

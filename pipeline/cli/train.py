@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     type=PathOption,
     help="Run or snapshot whose images an upscaler learns to enlarge too.",
 )
+@click.option(
+    "--upscaler",
+    "upscaler_path",
+    type=PathOption,
+    help="Run or snapshot of an upscaler that enlarges the images of validation scores.",
+)
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context
@@ -81,6 +87,7 @@ def plan_of(
     assignments: tuple[str, ...],
     earlier_path: Path | None,
     generator_path: Path | None,
+    upscaler_path: Path | None,
     photos: Path | None,
     photo_domain: str | None,
     threads: int | None,
@@ -98,6 +105,7 @@ def plan_of(
         domain=domain,
         earlier=None if earlier_path is None else RunFolder(earlier_path),
         generator=None if generator_path is None else run_or_file(generator_path),
+        upscaler=None if upscaler_path is None else run_or_file(upscaler_path),
         photos=photos,
         photo_domain=photo_domain,
         threads=threads,

@@ -170,6 +170,8 @@ class LoggingConfig:
     """Training images between validation scores, or more, so that they stay cheap; none: none."""
     score_images: int = 1000
     """Generated images of a validation score."""
+    score_time_share: float = 0.05
+    """Share of the training time that validation scores may take; more are put off (1: none)."""
     score_features: str = "auto"
     """Feature extractor; `auto`: inception if its weights are here, else efficientnet-lite0."""
 
@@ -179,6 +181,8 @@ class LoggingConfig:
             value = getattr(self, name)
             require(value is None or value > 0, name, value, "above 0")
         require(self.score_images >= 50, "score_images", self.score_images, "at least 50")
+        share = self.score_time_share
+        require(share > 0, "score_time_share", share, "above 0")
         require_one_of(SCORE_FEATURES, "score_features", self.score_features)
         require(1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024")
 

@@ -128,15 +128,24 @@ def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:
     Raises:
         ConfigError: if the second is no upscaler, or the first is one.
     """
-    if is_upscaler(generator.config):
-        raise ConfigError("An upscaler is given to a generator, and this is an upscaler itself.")
-    if not is_upscaler(upscaler.config):
-        raise ConfigError(
-            f"--upscaler is a generator of family {upscaler.config.family!r}; expected an "
-            "upscaler, as `painter train --preset upscaler64to256` makes one."
-        )
+    check_upscales(upscaler.config, generator.config)
     config = apply_settings(generator.config, {"upscale": "learned"})
     return replace(generator, config=config, upscaler=upscaler)
+
+
+def check_upscales(upscaler: Config, generator: Config) -> None:
+    """Check that an upscaler's settings and a generator's are that.
+
+    Raises:
+        ConfigError: if the first is no upscaler, or the second is one.
+    """
+    if is_upscaler(generator):
+        raise ConfigError("An upscaler is given to a generator, and this is an upscaler itself.")
+    if not is_upscaler(upscaler):
+        raise ConfigError(
+            f"--upscaler is a generator of family {upscaler.family!r}; expected an "
+            "upscaler, as `painter train --preset upscaler64to256` makes one."
+        )
 
 
 def upscaler_of(*paths: Path) -> Snapshot | None:

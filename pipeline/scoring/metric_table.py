@@ -43,6 +43,8 @@ class Metric:
     """How its mean and standard deviation over several trainings are formatted."""
     has_interval: bool = False
     places: tuple[Place, ...] = ()
+    part: str | None = None
+    """The part of score.json that it stands in, under its key without that part's name."""
 
     @property
     def interval(self) -> str:
@@ -176,7 +178,20 @@ METRICS = (
     ),
 )
 """In the order in which they are shown."""
-METRIC = {metric.key: metric for metric in METRICS}
+HELD_OUT_METRICS = (
+    Metric(
+        "holdout_kid",
+        "held-out KID",
+        "KID against the images that were held out of training; lower is better",
+        ".4f",
+        "lower",
+        has_interval=True,
+        places=(Place.STUDY, Place.VALIDATION_SCORE),
+        part="holdout",
+    ),
+)
+"""Metrics against held-out images, by which studies can compare."""
+METRIC = {metric.key: metric for metric in (*METRICS, *HELD_OUT_METRICS)}
 
 COMPARABLE = "comparable_with_leaderboard"
 """Whether a score's features come from the leaderboard's own network."""
@@ -194,4 +209,4 @@ FACTS = (
 
 def keys_in(place: Place) -> tuple[str, ...]:
     """Return the keys of the metrics that are shown in a place, in order."""
-    return tuple(metric.key for metric in METRICS if place in metric.places)
+    return tuple(metric.key for metric in METRIC.values() if place in metric.places)

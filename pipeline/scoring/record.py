@@ -140,6 +140,8 @@ class Score(MetricValues, total=False):
     unreadable: list[str]
     nearest: list[Pair]
     images_sha256: str
+    chosen: str
+    """How the images were chosen or mixed, in words; absent if they are as they come."""
 
 
 def read_score(run: RunFolder) -> Score | None:
@@ -185,7 +187,11 @@ def current_score(run: RunFolder, trust_dates: bool = False) -> Score | None:
 
 def metric_value(score: Mapping[str, object], metric: Metric) -> float | None:
     """Return the value of a metric; None if the score has none."""
-    value = score.get(metric.key)
+    key, part = metric.key, score
+    if metric.part is not None:
+        inside = score.get(metric.part)
+        key, part = key.removeprefix(f"{metric.part}_"), inside if isinstance(inside, dict) else {}
+    value = part.get(key)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

@@ -88,6 +88,22 @@ def check_wanted(wanted: Wanted, sources: Sequence[Source]) -> None:
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """About how long a choice takes."""
+
+    candidates: float
+    """Making those that are not known, and their features."""
+    choosing: float
+    images: float
+    """Making what was chosen once more."""
+
+    @property
+    def total(self) -> float:
+        """Return how long all takes."""
+        return self.candidates + self.choosing + self.images
+
+
+@dataclass(frozen=True)
 class Yardstick:
     """The images that a set shall come near to, and those that only judge it."""
 
@@ -144,25 +160,29 @@ class Choosing:
             for source, count in zip(sources, self.counts, strict=True)
         ]
 
-    def estimate(self) -> str:
-        """Return how long it takes on this machine and what it needs, by a batch of each source."""
+    def seconds(self) -> Seconds:
+        """Return how long it takes on this machine, by a batch of each source."""
         seconds, again = 0.0, 0.0
-        missing = sum(features.missing for features in self._features)
         for part, features in enumerate(self._features):
             image, its_features = features.measure(self._union.samplers[part])
             seconds += features.missing * (image + its_features)
             again += image * self.wanted.count * features.count / self.wanted.candidates
-        n, width = self.wanted.candidates, self._width()
-        herding = seconds_to_herd(n, width, self.wanted.count)
-        total = seconds + herding + again
+        herding = seconds_to_herd(self.wanted.candidates, self._width(), self.wanted.count)
+        return Seconds(seconds, herding, again)
+
+    def estimate(self) -> str:
+        """Return how long it takes on this machine and what it needs."""
+        missing = sum(features.missing for features in self._features)
+        n, width, seconds = self.wanted.candidates, self._width(), self.seconds()
         of_each = ", ".join(
             f"{source.name} {count:,}"
             for source, count in zip(self.sources, self.counts, strict=True)
         )
         return (
             f"candidates {n:,} ({of_each}), of which {n - missing:,} are known already\n"
-            f"takes      about {total / 60:.1f} minutes: candidates and their features "
-            f"{seconds / 60:.1f}, choosing {herding / 60:.1f}, images {again / 60:.1f}\n"
+            f"takes      about {seconds.total / 60:.1f} minutes: candidates and their features "
+            f"{seconds.candidates / 60:.1f}, choosing {seconds.choosing / 60:.1f}, images "
+            f"{seconds.images / 60:.1f}\n"
             f"needs      {megabytes(3 * 4 * n * width)} of memory, {megabytes(4 * n * width)} in "
             "the cache"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.core.errors import PainterError, RunError
 from pipeline.data.domains import ALL_DOMAINS
 from pipeline.data.images import ImageSet, content_hash, open_images
+from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import Extractor
 from pipeline.scoring.record import Score
@@ -21,7 +22,7 @@ from pipeline.system.storage import file_sha256
 def score_run(
     run: RunFolder, generated: ImageSet, against: ReferenceFeatures, extractor: Extractor
 ) -> Score:
-    """Return the score of a run's images, and the hash of images.zip.
+    """Return the score of a run's images, the hash of images.zip, and how they were chosen.
 
     Args:
         run: the run whose images.zip is scored.
@@ -33,7 +34,10 @@ def score_run(
         ScoringError: if there are too few images.
         DataError: if none can be decoded.
     """
-    return {**score(generated, against, extractor), "images_sha256": file_sha256(run.images)}
+    result = score(generated, against, extractor)
+    if (choice := recorded_choice(run)) is not None:
+        result["chosen"] = describe_choice(choice)
+    return {**result, "images_sha256": file_sha256(run.images)}
 
 
 def first_images(images: ImageSet, max_count: int | None) -> ImageSet:

@@ -21,6 +21,7 @@ from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, content_hash, load_images, open_images
 from pipeline.data.jpeg_coding import with_coding
 from pipeline.data.pixels import LoadedImages
+from pipeline.families.registry import check_options_used
 from pipeline.families.upscaler.generated_inputs import (
     check_generator_fits,
     generate_inputs,
@@ -29,7 +30,7 @@ from pipeline.families.upscaler.generated_inputs import (
 from pipeline.models.precision import default_device
 from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import check_upscales, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.stages.photos import open_training_photos
@@ -54,6 +55,8 @@ class TrainingPlan:
     """Which folder of the data; None selects the default."""
     earlier: RunFolder | None = None
     """The run whose networks and history a new run continues."""
+    upscaler: Path | None = None
+    """Snapshot of an upscaler by which validation scores enlarge images; None: as set."""
     generator: Path | None = None
     """Snapshot of a generator on whose images an upscaler is trained too."""
     photos: Path | None = None
@@ -100,6 +103,8 @@ class PreparedTraining:
     held_out: ImageSet | None = None
     photos: ImageSet | None = None
     """The files of a translator's photos."""
+    upscaler: Snapshot | None = None
+    """Enlarges the images of validation scores."""
     earlier: RunFolder | None = None
     threads: Threads | None = None
     device: torch.device = field(default_factory=default_device)
@@ -160,15 +165,14 @@ def prepare(
     """
     check_before_loading(plan.config, distributed)
     opened = open_data(plan)
-    config, about = opened.config, opened.about
+    config, about, data = opened.config, opened.about, opened.config.data
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
     begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
     threads = set_threads(plan.threads, begun_with)
-    training, held_out = split_holdout(opened.images, config.data)
-    size, channels = config.data.image_size, config.data.channels
-    loaded = load_images(training, size, about.content_hash, channels)
+    training, held_out = split_holdout(opened.images, data)
+    loaded = load_images(training, data.image_size, about.content_hash, data.channels)
     return PreparedTraining(
         config=config,
         run=plan.run,
@@ -179,6 +183,7 @@ def prepare(
         training=training,
         held_out=held_out,
         photos=opened.photos,
+        upscaler=load_upscaler(plan),
         earlier=plan.earlier,
         threads=threads,
         device=plan.device,
@@ -193,6 +198,21 @@ def check_before_loading(config: Config, distributed: DistributedContext) -> Non
     """
     distributed.rows(config.training.batch_size)
     shipped_upscaler(config)
+
+
+def load_upscaler(plan: TrainingPlan) -> Snapshot | None:
+    """Return the upscaler of a plan, else the shipped one of its settings; None without either.
+
+    Raises:
+        RunError: if its file is missing or damaged.
+        ConfigError: if it is no upscaler, or the training is one, or translates.
+    """
+    if plan.upscaler is None:
+        return shipped_upscaler(plan.config)
+    check_options_used(plan.config, {"--upscaler": plan.upscaler})
+    upscaler = load_snapshot(plan.upscaler)
+    check_upscales(upscaler.config, plan.config)
+    return upscaler
 
 
 def no_score(prepared: PreparedTraining) -> ValidationScore | None:
@@ -248,6 +268,7 @@ def validation_score_of(
         prepared.device,
         weights,
         prepared.photos,
+        prepared.upscaler,
     )
 
 

@@ -19,7 +19,8 @@ from pipeline.reports.charts import MAX_SERIES, Series, line_chart, smooth, smoo
 from pipeline.reports.pages import Picture, gallery, render
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
-from pipeline.study.plan import MEASURES, StudyPlan
+from pipeline.study.evaluation import MEASURES
+from pipeline.study.plan import StudyPlan
 from pipeline.study.results import Row, ScoredRun, Verdict
 from pipeline.system.storage import write_bytes, write_text
 
@@ -29,6 +30,8 @@ IMAGES = 12
 """Images shown of a point, over all its seeds."""
 SHEET_IMAGES, TILE, GAP, TEXT = 9, 112, 6, 15
 """Images a row of the sheet; pixels of an image, between two, and of the letters."""
+LONG_LABEL = 40
+"""Letters of a label that fit among the numbers at the top of the page."""
 COLUMNS = keys_in(Place.STUDY_TABLE)
 
 
@@ -67,8 +70,9 @@ def write_comparison(
         "description": plan.description,
         "criterion": MEASURES[plan.evaluation.criterion],
         "numbers": _numbers(plan, rows),
-        "head": [MEASURES[name] for name in COLUMNS],
-        "rows": [(row.title, [cell(row, name) for name in COLUMNS]) for row in rows],
+        "head": [MEASURES[name] for name in columns(plan)],
+        "rows": [(row, [cell(row, name) for name in columns(plan)]) for row in rows],
+        "nested": len({row.seeds for row in rows if not row.missing}) > 1,
         "seeds": len({one.point.seed for row in rows for one in row.runs}),
         "evaluation": plan.evaluation,
         "verdicts": verdicts,
@@ -79,7 +83,7 @@ def write_comparison(
         "lacking": any(row.missing for row in rows),
     }
     page = folder / "comparison.html"
-    write_text(folder / "comparison.md", markdown(rows, verdicts))
+    write_text(folder / "comparison.md", markdown(rows, verdicts, columns(plan)))
     write_bytes(folder / "comparison.png", sheet(rows[:SHOWN], plan.evaluation.criterion))
     write_text(page, render("study.html", content))
     return page
@@ -94,12 +98,20 @@ def cell(row: Row, name: str) -> str:
     return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
 
 
-def markdown(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> str:
-    """Return the table and the verdicts as Markdown."""
-    head = ["point", "seeds", *(MEASURES[name] for name in COLUMNS)]
+def columns(plan: StudyPlan) -> tuple[str, ...]:
+    """Return the numbers in the table: those of every study, and the criterion if it is another."""
+    criterion = plan.evaluation.criterion
+    return COLUMNS if criterion in COLUMNS else (criterion, *COLUMNS)
+
+
+def markdown(
+    rows: Sequence[Row], verdicts: Sequence[Verdict], names: Sequence[str] = COLUMNS
+) -> str:
+    """Return the table, with these numbers, and the verdicts as Markdown."""
+    head = ["point", "seeds", *(MEASURES[name] for name in names)]
     lines = [_line(head), _line(["---"] * len(head))]
     lines += [
-        _line([f"`{row.label}`", row.seeds, *(cell(row, name) for name in COLUMNS)]) for row in rows
+        _line([f"`{row.label}`", row.seeds, *(cell(row, name) for name in names)]) for row in rows
     ]
     lines += ["", *(f"- {v.question.claim}: **{v.answer}**. {v.reason()}" for v in verdicts)]
     return "\n".join(lines).rstrip() + "\n"
@@ -114,11 +126,14 @@ def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     minutes = sum(map(_training_seconds, runs)) / 60
     criterion = plan.evaluation.criterion
     best = None if rows[0].missing else rows[0]
+    title = "no point has all seeds" if best is None else best.label
+    if len(title) > LONG_LABEL:
+        title = "the first in the table"
     return [
         ("points", f"{len(rows):,}"),
         ("runs", f"{len(runs):,}"),
         ("training", f"{minutes:,.0f} minutes"),
-        ("best", "no point has all seeds" if best is None else best.label),
+        ("best", title),
         (f"its {MEASURES[criterion]}", "–" if best is None else cell(best, criterion)),
     ]
 

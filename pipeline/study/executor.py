@@ -23,7 +23,8 @@ from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, read_score, require_score
 from pipeline.stages.generate import read_generation_record
-from pipeline.study.plan import Point, StudyPlan
+from pipeline.study.plan import Point, Settings, StudyPlan
+from pipeline.study.upscalers import factor_of, upscaler_folder, upscaler_settings
 from pipeline.system.filesystem import make_folder
 from pipeline.system.parallel import THREADS_VARIABLE
 from pipeline.system.storage import file_sha256
@@ -58,6 +59,8 @@ class LocalExecutor:
     photos: Path | None = None
     """Where a translator's photos are; None: among the data."""
     photo_domain: str | None = None
+    training_upscaler: threading.Lock = field(default_factory=threading.Lock)
+    """Held while an upscaler is trained, which other points may wait for."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when all points are to save and end."""
     clock: Clock = SYSTEM_CLOCK
@@ -80,9 +83,11 @@ class LocalExecutor:
             self.run_point(self._predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
         if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
-            self._train(point, run, on_score)
+            upscaler = self._upscaler_options(point)
+            self._train(point, run, on_score, upscaler)
             if not self._is_generated(run):
-                self._call(point, ["generate", "--run", run.path, "--count", evaluation.count])
+                words = ["generate", "--run", run.path, "--count", evaluation.count]
+                self._call(point, [*words, *upscaler])
         return self.score(point)
 
     def score(self, point: Point) -> Score:
@@ -161,13 +166,35 @@ class LocalExecutor:
             and record.snapshot_sha256 == file_sha256(run.best_or_last)
         )
 
-    def _train(self, point: Point, run: RunFolder, on_score: OnScore | None) -> None:
-        command = ["train", "--data", self.data, "--run", run.path, "--preset", self.plan.preset]
-        photos = {"--photos": self.photos, "--photo-domain": self.photo_domain}
-        for option, value in {"--domain": self.domain, **photos}.items():
-            command += [] if value is None else [option, value]
-        for name, value in {**self.plan.settings, **point.settings}.items():
+    def _upscaler_options(self, point: Point) -> list[object]:
+        """Return the option that names a point's upscaler, trained if need be; [] for a filter."""
+        factor = factor_of(self.plan, point)
+        if factor is None:
+            return []
+        run = RunFolder(self.folder / upscaler_folder(self.plan, factor))
+        preset, settings = upscaler_settings(self.plan, factor)
+        with self.training_upscaler:
+            self._wait_for_orphan(run)
+            self._call(point, self._train_command(run, preset, settings))  # at once if it is done
+        return ["--upscaler", run.path]
+
+    def _train_command(self, run: RunFolder, preset: str, settings: Settings) -> list[object]:
+        """Return the command that trains a run on the study's images."""
+        command: list[object] = ["train", "--data", self.data, "--run", run.path]
+        command += ["--preset", preset]
+        command += [] if self.domain is None else ["--domain", self.domain]
+        for name, value in settings.items():
             command += ["--set", f"{name}={json.dumps(value)}"]
+        return command
+
+    def _train(
+        self, point: Point, run: RunFolder, on_score: OnScore | None, upscaler: Sequence[object]
+    ) -> None:
+        settings = {**self.plan.settings, **point.settings}
+        command = self._train_command(run, self.plan.preset, settings)
+        for option, value in (("--photos", self.photos), ("--photo-domain", self.photo_domain)):
+            command += [] if value is None else [option, value]
+        command += upscaler
         if point.continues is not None:
             command += ["--continue-from", self.run_folder(self._predecessor(point)).path]
         reported = 0

@@ -12,35 +12,25 @@
 
 Instead of a grid: `[search]`, from which Optuna draws `trials` points, or `[[points]]`, written out
 one by one, of which one may continue another. `[evaluation]` says how points are scored,
-`[[questions]]` what is asked of the scores.
+`[[questions]]` what is asked of the scores, and `[upscaler]`, with a preset and settings, how the
+upscalers are trained by which the points are enlarged.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
+import math
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from importlib import resources
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.config import Config, all_settings, apply_settings, load_preset
-from pipeline.core.errors import ConfigError
-from pipeline.core.paths import expand_user
+from pipeline.config import Config, apply_settings, load_preset
 from pipeline.families.registry import check_makes_images
-from pipeline.scoring.metric_table import METRIC, Place, keys_in
-from pipeline.training.continuation import incompatible_settings
+from pipeline.study.evaluation import Evaluation
 
 Settings = dict[str, Any]
-MEASURES = {key: METRIC[key].label for key in keys_in(Place.STUDY)}
-"""Numbers of a score that points are compared by, and what they are called."""
-LOWER_IS_BETTER = tuple(key for key in MEASURES if METRIC[key].better == "lower")
-VALIDATION_SCORES = tuple(key for key in keys_in(Place.VALIDATION_SCORE) if key in LOWER_IS_BETTER)
-"""What validation scores during training have of these."""
-FEATURES = ("inception", "efficientnet-lite0")
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A setting that a search draws: from choices, or from a range."""
+    """A setting that a search draws: from choices, or from a range; or several at once, by name."""
 
     choices: tuple[Any, ...] | None = None
     low: int | float | None = None
@@ -69,28 +59,12 @@ class Dimension:
     """The greatest, which is drawn too."""
     log: bool = False
     """Draw evenly over the logarithm; low is then above 0."""
+    named: Mapping[str, Settings] = field(default_factory=dict)
+    """Settings that belong together, by the name that is drawn."""
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How the points are scored."""
-
-    count: int = 1500
-    """Images generated of each point."""
-    features: str = "inception"
-    """Whose features: `inception` or `efficientnet-lite0`."""
-    criterion: str = "mifid"
-    """The number that is minimised, and by which points are ordered."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if type(self.count) is not int or self.count < 2:
-            raise ConfigError(f"count is {self.count!r}; a score needs at least 2 images.")
-        if self.features not in FEATURES:
-            raise ConfigError(f"features is {self.features!r}; expected {' or '.join(FEATURES)}.")
-        if self.criterion not in LOWER_IS_BETTER:
-            expected = ", ".join(LOWER_IS_BETTER)
-            raise ConfigError(f"criterion is {self.criterion!r}; expected one of {expected}.")
+    def settings(self, name: str, value: Any) -> Settings:
+        """Return what a value of the dimension of this name sets."""
+        return dict(self.named[value]) if self.named else {name: value}
 
 
 @dataclass(frozen=True)
@@ -118,7 +92,8 @@ class StudyPlan:
     description: str = ""
     """One sentence for the page."""
     seeds: tuple[int, ...] = (0,)
-    """Each point is run once with each."""
+    """Each point is run once with each; of a search, all with the first, and with each other the
+    best of those that had the one before."""
     settings: Settings = field(default_factory=dict)
     """Settings of all runs, over the preset's."""
     grid: tuple[Point, ...] = ()
@@ -129,6 +104,13 @@ class StudyPlan:
     """Points that a search draws."""
     pruning: bool = True
     """Stop points of a search whose validation scores are worse than the median of the others."""
+    first: tuple[Settings, ...] = ()
+    """Points that a search begins with, in place of drawn ones: each setting of it has a value."""
+    reduction: int = 2
+    """Of a search's points that had a seed, one in so many has the next one: the best."""
+    upscaler: Settings = field(default_factory=dict)
+    """Preset and settings of the upscalers by which the points are enlarged, one a size; none: they
+    are enlarged by a filter."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How the points are scored."""
     questions: tuple[Question, ...] = ()
@@ -138,15 +120,34 @@ class StudyPlan:
     def digest(self) -> str:
         """Return a hash of which points the study has."""
         content = [self.preset, self.settings, self.evaluation, self.grid, dict(self.search)]
-        content += [self.seeds] if self.search else []
+        content += [self.seeds[:1]] if self.search else []
+        content += [self.upscaler] if self.upscaler else []
         return hashlib.sha256(repr(content).encode()).hexdigest()[:8]
+
+    def points_with_seed(self, place: int) -> int:
+        """Return how many points of a search are run with the seed at a place in `seeds`."""
+        return math.ceil(self.trials / math.pow(self.reduction, place))
+
+    @property
+    def run_count(self) -> int:
+        """Return how many runs the study has, if none is pruned."""
+        return len(self.grid) or sum(map(self.points_with_seed, range(len(self.seeds))))
 
     def folder(self, point: Point) -> str:
         """Return a name for a point's run folder: readable, and that of no other settings."""
         content = [self.preset, self.settings, point.settings, point.continues]
+        content += [self.upscaler] if self.upscaler else []
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         words = re.sub(r"[^a-z0-9.]+", "-", point.label.lower()).strip("-.")[:40] or "point"
         return f"{words}-{point.seed}-{digest[:6]}"
+
+    def drawn_settings(self, drawn: Settings) -> Settings:
+        """Return the settings of a point of a search from what was drawn."""
+        return {
+            name: value
+            for key, chosen in drawn.items()
+            for name, value in self.search[key].settings(key, chosen).items()
+        }
 
     def config(self, point: Point) -> Config:
         """Return the settings of a point's run.
@@ -157,225 +158,3 @@ class StudyPlan:
         config = apply_settings(load_preset(self.preset), {**self.settings, **point.settings})
         check_makes_images(config)  # its images could not be scored
         return config
-
-
-def load_study(name: str) -> StudyPlan:
-    """Return the study of a TOML file, or the one of that name that comes with painter.
-
-    Raises:
-        ConfigError: if there is none, or its content is not valid.
-    """
-    path = expand_user(name)
-    shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
-    if path.suffix != ".toml" and shipped.is_file():
-        text = shipped.read_text()
-    elif path.is_file():
-        text = path.read_text()
-    else:
-        known = ", ".join(study_names())
-        raise ConfigError(f"There is no study {name}: neither a file nor one of {known}.")
-    try:
-        return read_plan(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not a TOML file: {error}.") from None
-
-
-def study_names() -> list[str]:
-    """Return the names of the studies that come with painter."""
-    folder = resources.files("pipeline") / "studies"
-    return sorted(
-        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
-    )
-
-
-def read_plan(content: Mapping[str, Any]) -> StudyPlan:
-    """Return the study that a TOML file describes, with every point checked.
-
-    Raises:
-        ConfigError: for unknown keys, settings out of range, or a study without points.
-    """
-    known = {*(f.name for f in fields(StudyPlan)), "points"}
-    _check_known_keys(content, known, "A study")
-    for name in ("name", "preset"):
-        if not isinstance(content.get(name), str):
-            raise ConfigError(f"A study needs {name}, a text; found {content.get(name)!r}.")
-    kinds = [kind for kind in ("grid", "search", "points") if kind in content]
-    if len(kinds) != 1:
-        raise ConfigError(
-            f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
-        )
-    seeds = _seeds(content)
-    points = (
-        _grid(content["grid"], seeds)
-        if "grid" in content
-        else _points(content.get("points"), seeds)
-    )
-    plan = StudyPlan(
-        name=_check_name(content["name"]),
-        preset=content["preset"],
-        description=str(content.get("description", "")).strip(),
-        seeds=seeds,
-        settings=_settings(content.get("settings", {})),
-        grid=points,
-        search={name: _dimension(name, d) for name, d in content.get("search", {}).items()},
-        trials=_search_option(content, "trials", 20),
-        pruning=_search_option(content, "pruning", True),
-        evaluation=_from_table(Evaluation, content.get("evaluation", {}), "[evaluation]"),
-        questions=tuple(_question(q, points) for q in content.get("questions", [])),
-    )
-    _check_points(plan)
-    if plan.search:
-        _check_search(plan)
-    return plan
-
-
-def _seeds(content: Mapping[str, Any]) -> tuple[int, ...]:
-    seeds = content.get("seeds", [0])
-    if not (isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)):
-        raise ConfigError(f"seeds is {seeds!r}; expected a list of numbers from 0 up.")
-    if "search" in content and len(seeds) > 1:
-        raise ConfigError(f"seeds is {seeds}; the points of a [search] have one seed, the same.")
-    return tuple(seeds)
-
-
-def _search_option(content: Mapping[str, Any], name: str, default: Any) -> Any:
-    """Return what is said of a search, or the default."""
-    if name not in content:
-        return default
-    if type(content[name]) is not type(default) or "search" not in content:
-        kind = "a number" if type(default) is int else "true or false"
-        raise ConfigError(f"{name} is {content[name]!r}; expected {kind}, and a [search].")
-    return content[name]
-
-
-def _check_points(plan: StudyPlan) -> None:
-    """Refuse points whose settings are wrong, or do not fit those that they continue."""
-    configs = {(point.label, point.seed): plan.config(point) for point in plan.grid}
-    for point in plan.grid:
-        if point.continues is not None:
-            own, earlier = (configs[name, point.seed] for name in (point.label, point.continues))
-            if changed := incompatible_settings(earlier, own):
-                raise ConfigError(
-                    f"{point.label} continues {point.continues!r} and cannot change "
-                    f"{'; '.join(changed)}."
-                )
-
-
-def _check_search(plan: StudyPlan) -> None:
-    """Refuse ranges and choices that hold values which a setting does not take."""
-    for name, dimension in plan.search.items():
-        for value in dimension.choices or (dimension.low, dimension.high):
-            plan.config(Point("", {name: value}, plan.seeds[0], {}))
-    criterion = plan.evaluation.criterion
-    if plan.pruning and criterion not in VALIDATION_SCORES:
-        raise ConfigError(
-            f"criterion is {criterion!r}, which no validation score has: set pruning = false, "
-            f"or choose {' or '.join(VALIDATION_SCORES)}."
-        )
-
-
-def _check_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ConfigError(f"name is {name!r}; expected letters, digits, '.', '_' and '-'.")
-    return name
-
-
-def _check_known_keys(content: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{what} has no {key!r}. Known: {', '.join(sorted(known))}.")
-
-
-def _from_table(kind: Any, content: Mapping[str, Any], what: str) -> Any:
-    _check_known_keys(content, [f.name for f in fields(kind)], what)
-    return kind(**content)
-
-
-def _settings(content: Mapping[str, Any]) -> Settings:
-    """Return settings, refusing unknown names and what a study sets itself."""
-    known = all_settings()
-    for name in content:
-        if name not in known:
-            apply_settings(Config(), {name: content[name]})  # says which name was meant
-        if name == "seed":
-            raise ConfigError("A study sets seed itself: say which with seeds = [0, 1, 2].")
-    return dict(content)
-
-
-def _grid(content: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
-    _settings(content)
-    for name, values in content.items():
-        if not isinstance(values, list) or not values:
-            raise ConfigError(f"[grid] {name} is {values!r}; expected a list of values.")
-    if not content:
-        raise ConfigError("[grid] is empty; expected settings with a list of values each.")
-    combinations = [
-        dict(zip(content, values, strict=True)) for values in itertools.product(*content.values())
-    ]
-    return tuple(
-        Point(_label(one), settings, seed, settings)
-        for seed in seeds
-        for one in combinations
-        if (settings := {**one, "seed": seed})
-    )
-
-
-def _label(settings: Settings) -> str:
-    """Return what a point is called: its value, or names and values if there are several."""
-    if len(settings) == 1:
-        return str(next(iter(settings.values())))
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
-
-
-def _points(content: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
-    points, labels = [], []
-    for entry in content or []:
-        one = dict(entry)
-        label, earlier = one.pop("label", None), one.pop("continues", None)
-        if not isinstance(label, str) or label in labels:
-            raise ConfigError(f"Each of [[points]] needs a label of its own; found {label!r}.")
-        if earlier is not None and earlier not in labels:
-            raise ConfigError(f"{label} continues {earlier!r}, which is no point before it.")
-        labels.append(label)
-        points.append((label, _settings(one), earlier))
-    return tuple(
-        Point(label, {**settings, "seed": seed}, seed, {"point": label, "seed": seed}, earlier)
-        for seed in seeds
-        for label, settings, earlier in points
-    )
-
-
-def _dimension(name: str, content: Any) -> Dimension:
-    _settings({name: content})
-    if isinstance(content, list) and content:
-        return Dimension(choices=tuple(content))
-    if isinstance(content, Mapping) and {"low", "high"} <= set(content):
-        dimension: Dimension = _from_table(Dimension, content, f"[search] {name}")
-        if dimension.low < dimension.high and not (dimension.log and dimension.low <= 0):  # type: ignore[operator]  # both are there
-            return dimension
-    raise ConfigError(
-        f"[search] {name} is {content!r}; expected a list of values, or "
-        "{ low = ..., high = ..., log = true or false } with low below high (above 0 with log)."
-    )
-
-
-def _question(content: Mapping[str, Any], points: tuple[Point, ...]) -> Question:
-    names = [f.name for f in fields(Question)]
-    _check_known_keys(content, names, "[[questions]]")
-    missing = [name for name in names if name not in content]
-    labels = {point.label for point in points}
-    if missing:
-        raise ConfigError(f"[[questions]] lacks {', '.join(missing)}.")
-    if content["measure"] not in MEASURES:
-        raise ConfigError(
-            f"measure is {content['measure']!r}; expected one of {', '.join(MEASURES)}."
-        )
-    for name in ("lower", "higher"):
-        if not isinstance(content[name], list) or not content[name]:
-            raise ConfigError(f"{name} is {content[name]!r}; expected a list of points' labels.")
-        for label in content[name]:
-            if label not in labels:
-                raise ConfigError(f"[[questions]] names {label!r}, which is no point's label.")
-    return Question(
-        content["claim"], content["measure"], tuple(content["lower"]), tuple(content["higher"])
-    )

@@ -36,22 +36,26 @@ def _existing_point(plan: StudyPlan, run: RunFolder) -> Point | None:
         config = run.read_config()
     except RunError:
         return None
-    drawn = {name: _choice(plan, name, _setting(config, name)) for name in plan.search}
-    point = search_point(drawn, plan.seeds[0])
+    drawn = {name: _choice(plan, name, config) for name in plan.search}
+    if None in drawn.values():
+        return None
+    point = search_point(plan, drawn, plan.seeds[0])
     return point if plan.folder(point) == run.path.name else None
 
 
-def _choice(plan: StudyPlan, name: str, value: Any) -> Any:
-    """Return the value that a search draws for a setting; None if it cannot draw it."""
+def _choice(plan: StudyPlan, name: str, config: Config) -> Any:
+    """Return the value that a search draws for a run's setting; None if it cannot draw it."""
     dimension = plan.search[name]
+    found = config.values()
     for choice in dimension.choices or ():
-        if _setting(plan.config(Point("", {name: choice}, plan.seeds[0], {})), name) == value:
+        settings = dimension.settings(name, choice)
+        same = plan.config(Point("", settings, plan.seeds[0], {})).values()
+        if all(same[key] == found.get(key) for key in settings):
             return choice
+    if dimension.choices is not None:
+        return None
+    value = found.get(name)
     low, high = dimension.low, dimension.high
     if low is None or high is None or value is None or not low <= value <= high:
         return None
     return int(value) if isinstance(low, int) and isinstance(high, int) else value
-
-
-def _setting(config: Config, name: str) -> Any:
-    return config.values()[name]

@@ -20,7 +20,8 @@ from pipeline.runs.curves import read_stats
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, metric_value, read_score
-from pipeline.study.plan import MEASURES, Point, Question, StudyPlan
+from pipeline.study.evaluation import MEASURES
+from pipeline.study.plan import Point, Question, StudyPlan
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def _stats(run: RunFolder) -> dict[str, list[float]]:
 def table(finished: Sequence[ScoredRun], criterion: str, points: Sequence[Point] = ()) -> list[Row]:
     """Return a row a label, the best first by the mean of the criterion.
 
-    Points of which a seed is missing come last, whatever their mean; so do those without one.
+    Points of which a seed is missing come last, whatever their mean; so do those without one. Of
+    the others those with the most seeds come first, which were the best with the seeds before.
 
     Args:
         finished: what has a score.
@@ -141,9 +143,9 @@ def without_score(finished: Sequence[ScoredRun], points: Sequence[Point]) -> lis
     return [point for point in points if (point.label, point.seed) not in have]
 
 
-def _sort_key(row: Row, criterion: str) -> tuple[bool, bool, float]:
-    mean = row.means[criterion]
-    return row.missing > 0, math.isnan(mean), 0.0 if math.isnan(mean) else mean
+def _sort_key(row: Row, criterion: str) -> tuple[bool, bool, int, float]:
+    mean, planned = row.means[criterion], len(row.runs) + row.missing
+    return row.missing > 0, math.isnan(mean), -planned, 0.0 if math.isnan(mean) else mean
 
 
 def _row(label: str, runs: Sequence[ScoredRun], missing: int) -> Row:

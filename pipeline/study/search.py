@@ -64,6 +64,14 @@ class Outcome:
     missing: list[str] = field(default_factory=list)
     """Points that another machine has finished, and whose run folders are not here."""
 
+    def add(self, other: Outcome) -> None:
+        """Add what another seed's points have come to."""
+        self.points += other.points
+        self.failed += other.failed
+        self.pruned += other.pruned
+        self.elsewhere += other.elsewhere
+        self.missing += other.missing
+
 
 def run_study(
     plan: StudyPlan,
@@ -120,6 +128,8 @@ class TrialQueue:
         for point in plan.grid:
             if (folder := plan.folder(point)) not in done:
                 study.enqueue_trial(point.parameters, user_attrs={FOLDER: folder})
+        for settings in plan.first:
+            study.enqueue_trial(settings, skip_if_exists=True)
 
     def _count(self, *states: str) -> int:
         return sum(t.state.name in states for t in valid_trials(self._study.trials))
@@ -218,7 +228,7 @@ class Worker:
         if self.plan.search:
             seed = self.plan.seeds[0]
             drawn = {name: suggest(trial, name, d) for name, d in self.plan.search.items()}
-            return search_point(drawn, seed)
+            return search_point(self.plan, drawn, seed)
         folder = trial.user_attrs.get(FOLDER, "")
         earlier = [t for t in valid_trials(self.study.trials) if t.number < trial.number]
         if any(_is_of(t, folder) for t in earlier):
@@ -261,7 +271,7 @@ def point_of(plan: StudyPlan, trial: Any) -> Point | None:
         return next((point for point in plan.grid if plan.folder(point) == folder), None)
     if set(trial.params) != set(plan.search):
         return None
-    return search_point({name: trial.params[name] for name in plan.search}, plan.seeds[0])
+    return search_point(plan, {name: trial.params[name] for name in plan.search}, plan.seeds[0])
 
 
 def _is_of(trial: Any, folder: str) -> bool:
@@ -269,10 +279,10 @@ def _is_of(trial: Any, folder: str) -> bool:
     return trial.user_attrs.get(FOLDER) == folder and trial.state.name in ("RUNNING", "COMPLETE")
 
 
-def search_point(drawn: dict[str, Any], seed: int) -> Point:
-    """Return the point of a search with these settings."""
+def search_point(plan: StudyPlan, drawn: dict[str, Any], seed: int) -> Point:
+    """Return the point of a search for which this was drawn."""
     words = [f"{name}={_short(value)}" for name, value in drawn.items()]
-    return Point(", ".join(words), {**drawn, "seed": seed}, seed, drawn)
+    return Point(", ".join(words), {**plan.drawn_settings(drawn), "seed": seed}, seed, drawn)
 
 
 def _short(value: Any) -> str:

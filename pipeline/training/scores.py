@@ -24,8 +24,6 @@ from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
 from pipeline.training.state import TrainingState
 from pipeline.training.validation_score import ValidationScore
 
-MAX_TIME_SHARE = 0.05
-"""Of the training time, what scoring may cost."""
 MEMORIZATION_WARNING = 0.01
 """Share of images very close to a training image above which a run warns, as it grows."""
 
@@ -105,7 +103,7 @@ class ScoreTracker:
         )
 
     def due(self, images_seen: int, seconds: float) -> bool:
-        """Tell whether a score is due; scoring may take at most one twentieth of the time.
+        """Tell whether a score is due; scoring may take at most its share of the time.
 
         Args:
             images_seen: training images shown so far.
@@ -116,7 +114,7 @@ class ScoreTracker:
             return False
         if images_seen // every == self._last // every:
             return False
-        return self._spent + self._expected <= MAX_TIME_SHARE * seconds
+        return self._spent + self._expected <= self._config.logging.score_time_share * seconds
 
     def take(
         self,

@@ -19,7 +19,6 @@ from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.photos import usable_photos
 from pipeline.families.registry import make_sampler, makes_images
 from pipeline.models.jpeg import encode_jpeg
-from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import with_upscaler
 from pipeline.scoring import metrics
@@ -45,6 +44,7 @@ class ValidationScore:
         training: ImageSet,
         held_out: ImageSet | None,
         photos: ImageSet | None = None,
+        upscaler: Snapshot | None = None,
     ) -> None:
         """Extract the features of the real images, or load them from the cache.
 
@@ -54,14 +54,15 @@ class ValidationScore:
             training: images that are trained on.
             held_out: images that are not, if there are any.
             photos: of a translator: of them as many are translated as images are scored.
+            upscaler: enlarges what is scored; by default the config's filter.
 
         Raises:
             ScoringError: if there are too few real images to score against.
             DataError: if none of a set can be decoded.
         """
         self._config = config
-        self._upscaler = shipped_upscaler(config)
         self._extractor = extractor
+        self._upscaler = upscaler
         self._count = config.logging.score_images
         self._photos = None
         if photos is not None:
@@ -140,6 +141,7 @@ def make_validation_score(
     device: torch.device,
     weights: Path | None = None,
     photos: ImageSet | None = None,
+    upscaler: Snapshot | None = None,
 ) -> ValidationScore | str:
     """Return the validation score of a training, or the reason why there is none."""
     if config.logging.score_every is None:
@@ -150,7 +152,7 @@ def make_validation_score(
     if isinstance(found, str):
         return found
     try:
-        return ValidationScore(config, found, training, held_out, photos)
+        return ValidationScore(config, found, training, held_out, photos, upscaler)
     except Exception as error:  # memory, files, numbers: whatever it is, training needs no score
         return str(error).strip() or type(error).__name__
 

@@ -26,6 +26,7 @@ from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
 from pipeline.training.checkpoints import load_state
 from submission.kernel.benchmark import measure
+from submission.kernel.choosing import generate_chosen_if_possible
 from submission.kernel.chosen import generate_choice
 from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
@@ -146,7 +147,10 @@ def generate_trained(job: Job) -> None:
     if job.settings.upscaler is not None:
         output = replace(output, upscale="learned")
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
-    generate_images(job, path, snapshot, output)
+    if generate_chosen_if_possible(job, path, snapshot, output):
+        log_images(job)
+    else:
+        generate_images(job, path, snapshot, output)
 
 
 def training_request(job: Job) -> TrainingRequest:
@@ -262,5 +266,10 @@ def generate_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConf
     generate_for_run(
         job.run, path, snapshot, count, seed, output, job.devices, check=check, photos=photos
     )
+    log_images(job)
+
+
+def log_images(job: Job) -> None:
+    """Log that images.zip is made."""
     megabytes = job.run.images.stat().st_size / 1e6
-    log(f"{job.run.images.name}: {count:,} images, {megabytes:.1f} MB, ready to submit")
+    log(f"{job.run.images.name}: {job.count:,} images, {megabytes:.1f} MB, ready to submit")

@@ -141,13 +141,20 @@ def packages_in(inputs: Path, name: str) -> list[Path]:
     return [*sorted(inputs.rglob(f"{name}-*.whl")), *unpacked]
 
 
+def seconds_to_score(job: Job) -> float:
+    """Return an upper bound of the seconds that a score takes.
+
+    Measured: 44 images a second on two CPU cores, and loading takes seconds.
+    """
+    return 20 + job.count * (0.01 if job.device.type == "cuda" else 0.03)
+
+
 def check_time_to_score(job: Job) -> None:
     """Raise ScoringError if the score may not be ready soon after the kernel's limit.
 
-    Measured: 44 images a second on two CPU cores, and loading takes seconds. A kernel that Kaggle
-    ends loses everything.
+    A kernel that Kaggle ends loses everything.
     """
-    needed = 20 + job.count * (0.01 if job.device.type == "cuda" else 0.03)
+    needed = seconds_to_score(job)
     left = job.seconds_left() + LATE_SECONDS
     if left < needed:
         raise ScoringError(

@@ -87,6 +87,9 @@ class KernelSettings:
     choice: str | None = None
     """sha256 of the choice.json in `attached`, beside the snapshots of its sources: `generate`
     makes the images that were chosen there."""
+    choose_from: int | None = None
+    """`train`: so many images are made, and the `count` best kept, if there is an extractor; None:
+    images as they come."""
 
     def __post_init__(self) -> None:
         """Check all that can be known before hours of training."""
@@ -124,8 +127,9 @@ class KernelSettings:
                 check_output_size(config.output)
             self._check_upscaler(config)
             self._check_photos(config)
+            self._check_choice(config)
             return
-        for name in ("config", "gpus", *_UPSCALER_KEYS):
+        for name in ("config", "gpus", "choose_from", *_UPSCALER_KEYS):
             value = getattr(self, name)
             _require(value is None, name, value, "None with task 'generate'")
         _require(self.attached is not None, "attached", None, "OWNER/SLUG with task 'generate'")
@@ -169,6 +173,19 @@ class KernelSettings:
                 "(--upscaler-minutes)."
             )
 
+    def _check_choice(self, config: Config) -> None:
+        """Check that there is something to choose from, and how many are to be kept."""
+        if self.choose_from is None:
+            return
+        _require(makes_images(config), "choose_from", self.choose_from, "None for an upscaler")
+        _require(self.count is not None, "count", None, "a number with --choose-from")
+        _require(
+            self.choose_from >= (self.count or 0),
+            "choose_from",
+            self.choose_from,
+            f"at least the {self.count:,} images that are kept",
+        )
+
     def _check_photos(self, config: Config) -> None:
         """Check what goes with a translator, and with nothing else."""
         _require(self.expected_photos is None, "expected_photos", "a set", "None to train")
@@ -203,6 +220,7 @@ class KernelSettings:
         config = None if self.config is None else self.training_config()
         makes = config is None or makes_images(config)
         most = MAXIMUM_IMAGES if self.count is None else self.count
+        most += self.choose_from or 0
         slow = not gpu and config is not None and takes_photos(config)
         an_image = CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
         return reserve_seconds(most if makes else 0, self.minutes, an_image)
@@ -271,15 +289,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "attached_upscaler": (str, type(None)),
     "benchmark": (dict, type(None)),
     "choice": (str, type(None)),
+    "choose_from": (int, type(None)),
 }
 _UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
 _LATER_KEYS = (
     *_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus", "benchmark", "choice",
+    "choose_from",
 )  # fmt: skip
 """Settings that version 0.1.0 did not have."""
 _NO_BENCHMARK = (
     "config", "output", "domain", "train_minutes", "attached", *_UPSCALER_KEYS, "photos",
-    "photo_domain", "expected_photos", "gpus", "choice",
+    "photo_domain", "expected_photos", "gpus", "choice", "choose_from",
 )  # fmt: skip
 """Settings that mean nothing to task `bench`."""
 

@@ -10,7 +10,7 @@ from pipeline.cli import cli, run_command
 from pipeline.cli.options import ExpandedPath
 from pipeline.core.paths import expand_user
 from pipeline.data.sources import download
-from pipeline.study.plan import load_study
+from pipeline.study.reading import load_study
 from pipeline.system.caches import cache_folder
 from tests.support.helpers import TINY_RUN, fill
 

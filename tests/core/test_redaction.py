@@ -20,7 +20,7 @@ from pipeline.core.redaction import PLACEHOLDER, RedactedStream, redact, redact_
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.runs.provenance import session_record
-from pipeline.study.plan import load_study
+from pipeline.study.reading import load_study
 from pipeline.study.storage import open_study
 from pipeline.system.storage import write_json, write_text
 from tests.support.kaggle_server import KEY, TOKEN, USER, basic

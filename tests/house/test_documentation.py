@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.cli import cli
 from pipeline.config import all_settings, preset_names
-from pipeline.study.plan import load_study, study_names
+from pipeline.study.reading import load_study, study_names
 from tests.support.documents import (
     FENCE,
     anchors,

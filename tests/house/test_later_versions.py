@@ -19,7 +19,7 @@ from pipeline.core.records import check_format
 from pipeline.data.sources import download
 from pipeline.models.snapshots import SNAPSHOT_FORMAT, SNAPSHOT_KIND
 from pipeline.reports.listing import list_runs
-from pipeline.study.plan import load_study
+from pipeline.study.reading import load_study
 from submission.ledger import Ledger
 from tests.support.factories import contents, finished_run, train_command
 

@@ -24,7 +24,7 @@ from pipeline.cli import cli
 from pipeline.config import settings_of
 from pipeline.config.presets import shipped_presets
 from pipeline.config.schema import BUILT_IN
-from pipeline.study.plan import study_names
+from pipeline.study.reading import study_names
 from tests.support import forks
 from tests.support.module_graph import closure, modules, tree_of
 

@@ -9,6 +9,7 @@ from kernels.planning import STARTUP_MINUTES, KernelRequest, describe_plan, plan
 from kernels.upscalers import DEFAULT_PRESET, UpscalerOptions
 from pipeline.config import Config, resolve
 from pipeline.core.errors import ConfigError, KaggleError
+from submission.kernel.settings import GPU_SECONDS_AN_IMAGE
 
 RUN = Path("runs/first")
 
@@ -77,6 +78,18 @@ def test_all_that_was_asked_for_is_in_the_plan() -> None:
     assert (settings.count, settings.seed, settings.domain) == (8000, 4, "art")
 
 
+def test_time_to_choose_is_kept_as_that_to_generate_is() -> None:
+    plain = plan_training("alice", RUN, config(60), KernelRequest(7000)).settings
+    plan = plan_training("alice", RUN, config(60), KernelRequest(7000, choose_from=20_000))
+    settings = plan.settings
+    assert settings.choose_from == 20_000
+    more = settings.reserved_seconds - plain.reserved_seconds
+    assert more == pytest.approx(20_000 * GPU_SECONDS_AN_IMAGE)
+    assert settings.minutes - plain.minutes == pytest.approx(more / 60, abs=1)  # whole minutes
+    assert "chooses   7,000 images of 20,000" in describe_plan(plan, "alice")
+    assert "choose_from" not in plain.to_dict()
+
+
 def test_a_plan_is_described_with_its_time_and_seeds() -> None:
     plan = plan_training("alice", RUN, config(20), KernelRequest(8000, image_seed=4, minutes=30))
     shown = describe_plan(plan, "alice")
@@ -89,9 +102,27 @@ def test_an_upscaler_is_trained_where_a_run_takes_a_shipped_one_here() -> None:
     settings = plan_training("alice", RUN, resolve("monet-dcgan"), KernelRequest()).settings
     assert settings.training_config().output.upscaler is None
     assert settings.upscaler == resolve(DEFAULT_PRESET).to_dict()
+    settings = plan_training(
+        "alice", RUN, resolve("monet-dcgan"), KernelRequest(minutes=60)
+    ).settings
+    free = 60 - settings.reserved_seconds / 60
+    assert settings.upscaler_minutes == pytest.approx(free / 2)  # shared out: its preset has 60
     other = UpscalerOptions(preset=DEFAULT_PRESET, minutes=3)
     settings = plan_training(
         "alice", RUN, resolve("monet-dcgan"), KernelRequest(upscalers=other)
     ).settings
     assert settings.upscaler_minutes == 3
     assert plan_training("alice", RUN, config(20), KernelRequest()).settings.upscaler is None
+
+
+def test_a_kernel_chooses_as_the_settings_say_or_as_it_is_told() -> None:
+    chosen = [
+        plan_training("alice", RUN, resolve(preset), request).settings.choose_from
+        for preset, request in (
+            ("monet-dcgan", KernelRequest()),
+            ("monet-dcgan", KernelRequest(8000)),
+            ("monet-dcgan", KernelRequest(8000, choose_from=9000)),
+            ("demo", KernelRequest()),
+        )
+    ]
+    assert chosen == [21000, 24000, 9000, None]

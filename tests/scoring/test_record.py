@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.reports.listing import ListedRun, list_runs
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.metric_table import FACTS, METRIC, METRICS, Place, keys_in
+from pipeline.scoring.metric_table import FACTS, HELD_OUT_METRICS, METRIC, METRICS, Place, keys_in
 from pipeline.scoring.record import (
+    HeldOut,
     Intervals,
     Score,
     format_metric,
@@ -31,7 +32,17 @@ def test_every_metric_and_fact_is_a_key_of_a_score() -> None:
     known = set(Score.__annotations__)
     assert {metric.key for metric in METRICS} | {fact.key for fact in FACTS} <= known
     assert {m.interval for m in METRICS if m.has_interval} == set(Intervals.__annotations__)
-    assert len(METRIC) == len(METRICS)
+    assert {metric.key.removeprefix("holdout_") for metric in HELD_OUT_METRICS} <= set(
+        HeldOut.__annotations__
+    )
+    assert len(METRIC) == len(METRICS) + len(HELD_OUT_METRICS)
+
+
+def test_metrics_of_held_out_images_stand_in_a_part_of_the_score() -> None:
+    metric = METRIC["holdout_kid"]
+    assert metric_value({"kid": 1.0, "holdout": {"kid": 0.25}}, metric) == 0.25
+    assert metric_value({"kid": 1.0, "holdout": None}, metric) is None
+    assert metric_value({"kid": 1.0}, metric) is None
 
 
 def test_every_place_has_mifid_first() -> None:

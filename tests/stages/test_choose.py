@@ -44,22 +44,13 @@ from submission.running_check import RunningCheck, has_passed
 from submission.submit import Candidate, prepare
 from tests.support.factories import CPU, finished_run, tiny_generator_config
 from tests.support.helpers import fill
-from tests.support.scoring_helpers import QuadrantMeans
+from tests.support.scoring_helpers import QuadrantMeans, WavesOfMeans
 
 WIDTH = 6
 """Of the twelve numbers of `QuadrantMeans`, the last layer's; the others are the middle's."""
 TRANSLATOR: dict[str, Any] = {
     "family": "cyclegan", "image_size": 64, "generator_channels": 4, "discriminator_channels": 4,
 }  # fmt: skip
-
-
-class Means(QuadrantMeans):
-    """Waves of the means: they point in all directions, so that alike images are no copies."""
-
-    def outputs(self, pixels: torch.Tensor) -> Outputs:
-        means = super().outputs(pixels).features.double()
-        mixed = means @ torch.from_numpy(np.random.default_rng(0).normal(size=(12, 12)))
-        return Outputs(torch.sin(10 * mixed).float(), None)
 
 
 def snapshot_of(config: Config, seed: int) -> Snapshot:
@@ -92,7 +83,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def extractor(monkeypatch: pytest.MonkeyPatch) -> QuadrantMeans:
     """Return what stands in for networks, also on the command line; it counts what it is asked."""
-    made = Means()
+    made = WavesOfMeans()
 
     def layered(*_: object) -> Layered:
         return Layered(made, WIDTH)
@@ -168,7 +159,7 @@ def test_features_are_those_of_the_files_that_would_be_written(place: Path, tmp_
 def test_what_was_computed_is_kept_and_an_interrupted_choice_goes_on(
     place: Path, extractor: QuadrantMeans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Interrupted(Means):
+    class Interrupted(WavesOfMeans):
         def outputs(self, pixels: torch.Tensor) -> Outputs:
             if len(self.batches) == 3:
                 raise KeyboardInterrupt
@@ -192,7 +183,7 @@ def test_other_images_or_other_features_are_not_taken_from_what_was_kept(
     features(place, extractor)
     assert CandidateFeatures(source(place), 1, 20, extractor).missing == 20
     assert CandidateFeatures(source(place, "second"), 0, 20, extractor).missing == 20
-    other = Means("quadrant-means:2")
+    other = WavesOfMeans("quadrant-means:2")
     assert CandidateFeatures(source(place), 0, 20, other).missing == 20
 
 

@@ -15,7 +15,8 @@ from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
 from pipeline.stages.generate import write_generation_record
 from pipeline.study.executor import LocalExecutor
-from pipeline.study.plan import Point, StudyPlan, load_study, read_plan
+from pipeline.study.plan import Point, StudyPlan
+from pipeline.study.reading import load_study, read_plan
 from pipeline.study.restore import restore_trials
 from pipeline.study.storage import LOCK_TIMEOUT, open_study
 from pipeline.system.storage import file_sha256, write_json

@@ -13,7 +13,8 @@ from PIL import Image
 from pipeline.runs.curves import STAT_KEYS
 from pipeline.runs.folder import RunFolder
 from pipeline.study.comparison import cell, markdown, write_comparison
-from pipeline.study.plan import StudyPlan, read_plan
+from pipeline.study.plan import StudyPlan
+from pipeline.study.reading import read_plan
 from pipeline.study.results import Row, read_finished, table, verdicts
 from tests.reports.test_report import Page
 from tests.support.helpers import encoded, pack, painting

@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import ConfigError
-from pipeline.study.plan import Dimension, load_study, read_plan, study_names
+from pipeline.families.noise.settings import NormedNetwork
+from pipeline.families.upscaler.settings import UpscalerNetwork
+from pipeline.study.plan import Dimension
+from pipeline.study.reading import load_study, read_plan, study_names, with_changes
+from pipeline.study.search import search_point
+from pipeline.study.upscalers import factor_of, upscaler_config, upscaler_folder
 
+UPSCALER = {"preset": "upscaler64to256", "minutes": 7}
 GRID: dict[str, Any] = {
     "name": "a",
     "preset": "demo",
@@ -65,7 +71,7 @@ def test_a_search_draws_from_choices_and_ranges() -> None:
 def test_shipped_studies_can_be_read(name: str) -> None:
     plan = load_study(name)
     assert plan.name == name
-    assert plan.grid
+    assert plan.run_count > 1
     assert plan.description
 
 
@@ -145,7 +151,16 @@ def test_wrong_ranges_are_refused(dimension: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": [0, 1]}, "have one seed"),
+        ({"reduction": 1}, "reduction is 1; expected 2 or more"),
+        ({"first": [{"beta1": 0.5}]}, "expected a value for each of batch_size"),
+        ({"first": [{"batch_size": 9}]}, "first has batch_size = 9; expected one of 8, 16"),
+        ({"first": [8]}, "first has 8"),
+        ({"search": {"r1": {"on": {"r1_weight": -1.0}}}}, "r1_weight is -1.0"),
+        ({"search": {"r1": {"on": {"r1_wait": 1.0}}}}, "no setting 'r1_wait'"),
+        ({"evaluation": {"criterion": "holdout_kid"}}, "nothing is held out: set holdout"),
+        ({"upscaler": {"minutes": 1}}, r"\[upscaler\] needs a preset"),
+        ({"upscaler": {"preset": "demo"}}, "'demo', which is no upscaler's"),
+        ({"upscaler": UPSCALER | {"residual_blocks": 99}}, "residual_blocks is 99"),
         ({"trials": "x"}, "trials is 'x'; expected a number"),
         ({"pruning": 1}, "pruning is 1; expected true or false"),
         ({"evaluation": {"criterion": "kid"}}, "set pruning = false"),
@@ -191,3 +206,73 @@ def test_an_upscaler_is_refused_since_its_images_cannot_be_scored() -> None:
     plan = {"name": "a", "preset": "upscaler64to256", "grid": {"learning_rate": [1e-4]}}
     with pytest.raises(ConfigError, match="makes no images of its own"):
         read_plan(plan)
+
+
+# --- Searches whose points differ in size, whose settings belong together, with further seeds
+
+SIZES = {
+    "name": "a",
+    "preset": "monet64aug",
+    "trials": 9,
+    "seeds": [3, 4, 5],
+    "reduction": 3,
+    "settings": {"holdout": 0.25},
+    "search": {
+        "image_size": [64, 128, 256],
+        "r1": {
+            "none": {"discriminator_norm": "batch", "r1_weight": 0.0},
+            "full": {"discriminator_norm": "layer", "r1_weight": 1.0},
+        },
+    },
+    "evaluation": {"criterion": "holdout_kid"},
+    "upscaler": UPSCALER,
+}
+
+
+def test_settings_that_belong_together_are_drawn_by_a_name() -> None:
+    plan = read_plan(SIZES)
+    point = search_point(plan, {"image_size": 64, "r1": "full"}, 3)
+    assert point.label == "image_size=64, r1=full"
+    config = plan.config(point)
+    assert isinstance(config.network, NormedNetwork)
+    assert config.network.discriminator_norm == "layer"
+    assert plan.run_count == 9 + 3 + 1
+
+
+def test_every_size_has_an_upscaler_trained_on_what_the_points_are_trained_on() -> None:
+    plan = read_plan(SIZES)
+    points = [search_point(plan, {"image_size": s, "r1": "none"}, 3) for s in (64, 128, 256)]
+    assert [factor_of(plan, point) for point in points] == [4, 2, None]
+    config = upscaler_config(plan, 2)
+    assert isinstance(config.network, UpscalerNetwork)
+    assert config.network.upscale_factor == 2
+    assert (config.data.holdout, config.training.seed, config.budget.minutes) == (0.25, 3, 7)
+    other = read_plan(SIZES | {"settings": {"holdout": 0.5}})
+    assert upscaler_folder(other, 2) != upscaler_folder(plan, 2) != upscaler_folder(plan, 4)
+    plain = read_plan(SIZES | {"upscaler": {}})
+    assert factor_of(plain, points[0]) is None
+    assert plain.folder(points[0]) != plan.folder(points[0])  # its images are others
+
+
+def test_a_study_is_run_with_less_of_everything() -> None:
+    plan = with_changes(read_plan(SIZES), {"minutes": 2, "batch_size": 8}, 4, 60, "inception")
+    assert (plan.trials, plan.evaluation.count) == (4, 60)
+    assert plan.settings == {"holdout": 0.25, "minutes": 2, "batch_size": 8}
+    assert upscaler_config(plan, 4).budget.minutes == 2
+
+
+@pytest.mark.parametrize(
+    ("plan", "settings", "points", "message"),
+    [
+        (SIZES, {"image_size": 64}, None, "points differ in image_size: leave that out"),
+        (SIZES, {"r1_weight": 0.5}, None, "points differ in r1_weight"),
+        (SIZES, {"holdout": 0.0}, None, "nothing is held out"),
+        (SIZES, {"batchsize": 4}, None, "Did you mean 'batch_size'"),
+        (GRID, {}, 3, r"--points goes with a \[search\]; a has its points written out"),
+    ],
+)
+def test_changes_that_do_not_fit_the_study_are_refused(
+    plan: dict[str, Any], settings: dict[str, Any], points: int | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        with_changes(read_plan(plan), settings, points)

@@ -19,7 +19,8 @@ from pipeline.data.images import content_hash, open_images
 from pipeline.scoring.record import Score
 from pipeline.study import executor as module
 from pipeline.study.executor import LocalExecutor, PointPruned
-from pipeline.study.plan import read_plan
+from pipeline.study.reading import read_plan
+from pipeline.study.upscalers import upscaler_folder
 from tests.support import forks, stand_in_painter
 from tests.support.helpers import fill
 
@@ -205,6 +206,36 @@ def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: P
     assert train[-2:] == ["--continue-from", first]
     assert train[7:9] == ["--domain", "monet_jpg"]
     assert score[-4:] == ["--weights", "w.pth", "--domain", "monet_jpg"]
+
+
+def test_points_are_enlarged_by_an_upscaler_of_their_size_that_comes_first(
+    shop: LocalExecutor,
+) -> None:
+    plan = read_plan(
+        {
+            "name": "a",
+            "preset": "demo",
+            "settings": {"holdout": 0.2},
+            "grid": {"image_size": [64, 128, 256]},
+            "evaluation": {"count": 6, "features": "efficientnet-lite0"},
+            "upscaler": {"preset": "upscaler64to256", "images": 8},
+        }
+    )
+    own = replace(shop, plan=plan)
+    for point in plan.grid:
+        own.run_point(point)
+    by_factor = {factor: shop.folder / upscaler_folder(plan, factor) for factor in (4, 2)}
+    trained = (shop.folder / "upscalers" / "calls.txt").read_text().splitlines()
+    for line, factor in zip(trained, (4, 2), strict=True):
+        words = json.loads(line)
+        assert words[3:7] == ["--run", str(by_factor[factor]), "--preset", "upscaler64to256"]
+        assert {f"upscale_factor={factor}", "holdout=0.2", "images=8"} <= set(words)
+    done = calls(shop)
+    assert [words[0] for words in done] == ["train", "generate", "score"] * 3
+    for start, factor in ((0, 4), (3, 2)):
+        train, generate = done[start : start + 2]
+        assert train[-2:] == generate[-2:] == ["--upscaler", str(by_factor[factor])]
+    assert not any("--upscaler" in words for words in done[6:])
 
 
 class Forked(forks.Process):

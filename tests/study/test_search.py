@@ -13,7 +13,8 @@ import pytest
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.scoring.record import Score
 from pipeline.study.executor import OnScore, PointPruned
-from pipeline.study.plan import Point, StudyPlan, read_plan
+from pipeline.study.plan import Point, StudyPlan
+from pipeline.study.reading import read_plan
 from pipeline.study.search import MAX_FAILURES, TrialQueue, run_study
 from pipeline.study.storage import FOLDER, PROCESS, importance, open_study, valid_trials
 

@@ -29,14 +29,8 @@ CALL = "run(SETTINGS, INPUT, WORKING)"
 
 
 def with_few_images(text: str, inputs: Path, working: Path) -> forks.Process:
-    """Start a kernel in which a submission needs no more images than at the tests' desks.
-
-    Validation scores may take as long as they like.
-    """
-    few = (
-        f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {MINIMUM}\n"
-        f"import pipeline.training.scores\npipeline.training.scores.MAX_TIME_SHARE = 1e9\n{CALL}"
-    )
+    """Start a kernel in which a submission needs no more images than at the tests' desks."""
+    few = f"import submission.archive\nsubmission.archive.MINIMUM_IMAGES = {MINIMUM}\n{CALL}"
     assert text.count(CALL) == 1
     return start_script(text.replace(CALL, few), inputs, working)
 
@@ -109,11 +103,18 @@ def test_a_kernel_with_the_scorer_comes_back_with_its_score(
         desk = set_up(server, painter_process, tmp_path, MINIMUM)
         desk.works("kernel", "scorer", "--features", "efficientnet-lite0")
         push = [word for word in PUSH if word != "--no-scorer"]
-        scores = ("--set", "score_every=8", "--set", "score_images=50")
+        changed = (
+            "score_every=8",
+            "score_images=50",
+            "score_time_share=1e9",
+            "candidates_per_image=2",
+        )
+        scores = [word for setting in changed for word in ("--set", setting)]
         shown = desk.works(*push, *scores, "--count", str(MINIMUM), "--minutes", "5", "--wait")
         said = shown[shown.index("images.zip: ") :]
         assert "score: MiFID " in said
         assert "features efficientnet-lite0" in said
+        assert f"{MINIMUM} chosen of {2 * MINIMUM}" in shown
         assert "snapshot: best" in shown
         desk.works("kernel", "pull", "--run", RUN)
         score = desk.read(f"{RUN}/score.json")

@@ -19,6 +19,7 @@ RENAMED = {
     "redrawing_weight": ("reconstruction_weight", "the field's term; the old spelling loads"),
     "7/7": ("8/8", "the demo has one stage more"),
     "321.62": ("415.03", "the demo's output is of a newer run"),
+    "2.2.4": ("2.2.5", "Kaggle's client is a newer one"),
     "220": ("270", "a kernel's script has grown to so many kB"),
 }
 """A word or number of 0.1.0 -> what stands in its place, and why."""
@@ -26,6 +27,10 @@ RENAMED = {
 GONE = {
     "0.628": "the demo's output is of a newer run, and shortened",
     "31.8": "the demo's output is of a newer run, and shortened",
+    **dict.fromkeys(
+        ["03", "032", "03:29", "20,032", "22", "22%", "██▏"],
+        "a progress bar among a kernel's output, which is one line that moves now",
+    ),
     "or": "it stood between two options of a synopsis",
     **dict.fromkeys(
         ["ADDRESS", "FILE.gif", "FILE.png", "FILE.zip", "PIXELS", "SHARE", "ZIP"],

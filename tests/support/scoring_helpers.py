@@ -64,6 +64,15 @@ class QuadrantMeans:
         return Outputs(torch.stack(means), None)
 
 
+class WavesOfMeans(QuadrantMeans):
+    """Waves of the means: they point in all directions, so that alike images are no copies."""
+
+    def outputs(self, pixels: torch.Tensor) -> Outputs:
+        means = super().outputs(pixels).features.double()
+        mixed = means @ torch.from_numpy(np.random.default_rng(0).normal(size=(12, 12)))
+        return Outputs(torch.sin(10 * mixed).float(), None)
+
+
 def quadrant_means(pixels: np.ndarray | torch.Tensor) -> np.ndarray:
     """Return the features that `QuadrantMeans` gives one (H, W, 3) image."""
     array = np.asarray(pixels)

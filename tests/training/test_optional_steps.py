@@ -49,6 +49,7 @@ TINY = factories.TINY | {
     "precision": "float32",
     "score_every": 8,
     "score_images": 50,
+    "score_time_share": 1e9,
 }
 DATA = data_about(6)
 
@@ -56,7 +57,6 @@ DATA = data_about(6)
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_warnings, "_shown", set())
-    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", 1e9)
 
 
 def train(run: Path, validation_score: Any = None, **changes: Any) -> int:

@@ -9,17 +9,18 @@ import torch
 from torch import nn
 
 from pipeline.cli import run_command
-from pipeline.config import apply_settings
+from pipeline.config import Config, apply_settings
 from pipeline.core.errors import RunError
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import build_generator
+from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import EfficientNetLite0
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.scores import MAX_TIME_SHARE, ScoreTracker
+from pipeline.training.scores import ScoreTracker
 from pipeline.training.validation_score import ValidationScore, make_validation_score
 from tests.support import factories
 from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
@@ -27,8 +28,9 @@ from tests.support.helpers import TINY_RUN, encoded, fill, painting
 from tests.support.scoring_helpers import QuadrantMeans
 
 CONFIG = tiny_config(
-    images=48, precision="float32", score_every=8, score_images=50, output_size=32, sample_count=4
-)
+    images=48, precision="float32", score_every=8, score_images=50, output_size=32, sample_count=4,
+    score_time_share=1e9,  # scores cost what they will: these runs take milliseconds
+)  # fmt: skip
 DATA = data_about(6)
 
 
@@ -68,12 +70,6 @@ def train(run: Path, validation_score: Any, **changes: Any) -> None:
     loop.train(config, pixels, DATA, run, CPU, validation_score)
 
 
-@pytest.fixture(autouse=True)
-def any_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let scores cost what they will: these runs take milliseconds."""
-    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", 1e9)
-
-
 # --- The score itself
 
 
@@ -94,6 +90,17 @@ def test_held_out_paintings_are_the_yardstick_if_there_are_any() -> None:
     assert {"holdout_kid", "holdout_fid"} <= set(score)
     same = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), image_set(6))(generator(), CPU)
     assert same["holdout_fid"] == same["fid"]
+
+
+def test_an_upscaler_enlarges_what_is_scored() -> None:
+    settings = {"family": "upscaler", "upscale_factor": 2, "latent_size": 4, "residual_blocks": 0}
+    config = apply_settings(Config(), settings | {"generator_channels": 4})
+    torch.manual_seed(1)
+    upscaler = Snapshot(build_generator(config).eval(), config, 0)
+    plain = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None)
+    enlarged = ValidationScore(CONFIG, QuadrantMeans(), image_set(6), None, upscaler=upscaler)
+    scores = [scorer(generator(), CPU)["fid"] for scorer in (plain, enlarged, enlarged)]
+    assert scores[0] != scores[1] == scores[2]
 
 
 def test_what_a_score_costs_is_measured() -> None:
@@ -177,22 +184,18 @@ def test_a_score_is_due_when_enough_images_were_seen(tmp_path: Path) -> None:
     assert [n for n in range(0, 400, 40) if found.due(n, 1e9)] == list(range(120, 400, 40))
 
 
-def test_no_score_costs_more_than_its_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", MAX_TIME_SHARE)
-    found = scores(tmp_path, Scripted(1.0, expected=3.0), score_every=100)
-    assert not found.due(200, 59.9)
-    assert found.due(200, 60.1)
+@pytest.mark.parametrize(("share", "seconds"), [(0.05, 60), (0.5, 6)])
+def test_no_score_costs_more_than_its_share(tmp_path: Path, share: float, seconds: float) -> None:
+    scorer = Scripted(1.0, expected=3.0)
+    found = scores(tmp_path, scorer, score_every=100, score_time_share=share)
+    assert not found.due(200, seconds - 0.1)
+    assert found.due(200, seconds + 0.1)
 
 
-def test_time_spent_on_scores_counts_over_all_sittings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.training.scores.MAX_TIME_SHARE", MAX_TIME_SHARE)
+def test_time_spent_on_scores_counts_over_all_sittings(tmp_path: Path) -> None:
     line = {"step": 1, "images_seen": 100, "score_seconds": 5.0, "mifid": 1.0}
     (tmp_path / "scores.jsonl").write_text(json.dumps(line) + "\n")
-    found = scores(tmp_path, Scripted(1.0, expected=5.0))
+    found = scores(tmp_path, Scripted(1.0, expected=5.0), score_time_share=0.05)
     assert not found.due(1000, 199.0)
     assert found.due(1000, 201.0)
 
@@ -215,7 +218,7 @@ def test_train_generate_and_score_use_the_best_and_the_held_out(
 ) -> None:
     fill(tmp_path / "data", 10)
     monkeypatch.chdir(tmp_path)
-    small = ("--set", "score_every=8", "--set", "score_images=50")
+    small = ("--set", "score_every=8", "--set", "score_images=50", "--set", "score_time_share=1e9")
     command = ["train", "--data", "data", "--preset", "demo", "--run", "run", *TINY_RUN, *small]
     assert run_command([*command, "--holdout", "0.3", "--holdout-seed", "2"]) == 0
     assert "snapshot: the best, at" in capsys.readouterr().out

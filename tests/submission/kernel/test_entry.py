@@ -18,16 +18,22 @@ from pipeline.core.errors import ConfigError, DataError, PainterError, RunError,
 from pipeline.data.formats import open_header
 from pipeline.data.images import load_images, open_images
 from pipeline.data.jpeg_coding import JpegCoding, coding_of
+from pipeline.families.registry import make_sampler
+from pipeline.models.jpeg import encode_jpeg
+from pipeline.models.snapshots import load_snapshot
+from pipeline.runs.choices import read_choice, recorded_choice
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.layers import Layered
 from pipeline.stages.train import TrainingPlan, open_data
+from pipeline.system.storage import file_sha256
 from pipeline.training import loop
 from pipeline.training.checkpoints import load_state
 from submission import archive, image_faults
 from submission.archive import check_archive
+from submission.kernel import choosing, machine, scoring
 from submission.kernel import entry as kernel_entry
 from submission.kernel import inputs as kernel_inputs
-from submission.kernel import machine, scoring
 from submission.kernel.inputs import find_source
 from submission.kernel.machine import check_gpu_supported
 from submission.kernel.scoring import find_features, find_torch_fidelity, find_weights
@@ -35,7 +41,7 @@ from submission.kernel.settings import KernelSettings, reserve_seconds
 from tests.support import factories
 from tests.support.factories import CPU
 from tests.support.helpers import fill, pack
-from tests.support.scoring_helpers import QuadrantMeans
+from tests.support.scoring_helpers import QuadrantMeans, WavesOfMeans
 
 TINY = factories.TINY | {"images": 8, "sample_count": 4, "precision": "float32"}
 NEWER = "competitions/gan-getting-started"
@@ -118,6 +124,12 @@ def test_settings_survive_a_round_trip() -> None:
         ({"minutes": "5"}, "minutes is '5'; expected int or float"),
         ({"train_minutes": -1.0}, "train_minutes is -1.0"),
         ({"seed": -1}, "seed is -1"),
+        ({"choose_from": 4}, "choose_from is 4; expected at least the 5 images that are kept"),
+        ({"choose_from": 5.0}, "choose_from is 5.0; expected int or None"),
+        (
+            {"task": "generate", "config": None, "attached": "a/b", "choose_from": 9},
+            "choose_from is 9; expected None with task 'generate'",
+        ),
         ({"count": 4}, "count is 4; a submission has 5 to 10,000"),
         ({"count": True}, "count is True; expected int"),
         ({"task": "generate"}, "config is .* expected None with task 'generate'"),
@@ -419,7 +431,64 @@ def test_generating_without_a_snapshot_fails(inputs: Path, working: Path) -> Non
     assert not working.exists()
 
 
-# --- Scoring
+# --- Choosing and scoring
+
+
+def test_without_an_extractor_images_are_as_they_come_and_the_log_says_so(
+    inputs: Path, working: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(inputs, working, choose_from=9)
+    log = capsys.readouterr().out
+    assert "choice: none, images as they come (no Inception weights in" in log
+    assert names(working) == LEFT
+    assert "choice" not in read_json(run.generation_record)
+
+
+def test_with_weights_the_best_of_the_candidates_are_kept_and_all_records_say_so(
+    inputs: Path,
+    working: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[Any] = []
+
+    def make(*arguments: Any) -> Layered:
+        asked.append(arguments)
+        return Layered(WavesOfMeans(), 6)
+
+    monkeypatch.setattr(choosing, "make_layered_extractor", make)
+    monkeypatch.setattr(scoring, "make_extractor", lambda *_: WavesOfMeans())
+    run = train(inputs, working, choose_from=9)
+    assert asked == [("inception", weights, (CPU,))]
+    assert names(working) == LEFT | {"choice.json", "score.json"}
+    said = "5 chosen of 9 by kernel herding to 4 images in quadrant-means"
+    choice = read_choice(run.choice)
+    assert (choice.candidates, len(set(choice.indices))) == (9, 5)
+    log = capsys.readouterr().out
+    assert f"choice: {said}" in log
+    assert "KID x 1000 to the reference images" in log
+    assert "images.zip: 5 images" in log
+    assert read_json(run.score)["chosen"].startswith(said)
+    assert (recorded_choice(run) or {})["sha256"] == file_sha256(run.choice)
+    # They are the very images of these numbers.
+    snapshot = load_snapshot(run.best_or_last)
+    third = make_sampler(snapshot, 0, CPU)([choice.indices[2]])[0]
+    made = open_images(run.images).read_bytes("3.jpg")
+    assert made == encode_jpeg(third, snapshot.config.output)
+
+
+def test_a_choice_that_would_come_too_late_is_skipped(
+    inputs: Path,
+    working: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(choosing, "make_layered_extractor", lambda *_: Layered(WavesOfMeans(), 6))
+    train(inputs, working, choose_from=9, minutes=0.3)
+    assert "seconds are left, and choosing may take 2" in capsys.readouterr().out
+    assert names(working) == LEFT
 
 
 @pytest.fixture
