@@ -39,7 +39,9 @@ def test_every_preset_loads_and_has_a_budget(name: str) -> None:
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match=r"no preset 'monet'.*dcgan64, demo, faces64, monet64"):
+    with pytest.raises(
+        ConfigError, match=r"no preset 'monet'.*dcgan64, demo, faces64, monet-dcgan, monet64"
+    ):
         load_preset("monet")
 
 
