@@ -61,13 +61,15 @@ download: $(VENV)/.ready  ## SOURCE -> DATA: paintings, with a manifest
 explore: $(VENV)/.ready  ## DATA -> DATA.explore: what the images hold, on one page
 	$(PAINTER) explore --data $(DATA) $(ARGS)
 
-KERNEL = $(PAINTER) kernel push --source $(SOURCE) --preset $(PRESET) --run $(RUN) --count $(COUNT)
+# Without COUNT painter decides: 7,000, or of a translator an image of each photo.
+GIVEN_COUNT = $(if $(filter command environment,$(firstword $(origin COUNT))),--count $(COUNT))
+KERNEL = $(PAINTER) kernel push --source $(SOURCE) --preset $(PRESET) --run $(RUN) $(GIVEN_COUNT)
 
 train: $(VENV)/.ready  ## DATA, PRESET -> RUN: train, or take it up again; ON=kaggle: push, wait, pull
 	$(if $(filter kaggle,$(ON)),$(KERNEL) --wait $(ARGS) && $(PAINTER) kernel pull --run $(RUN),$(PAINTER) train --data $(DATA) --preset $(PRESET) --run $(RUN) $(ARGS))
 
 generate: $(VENV)/.ready  ## RUN -> RUN/images.zip: COUNT images of 256x256
-	$(PAINTER) generate --run $(RUN) --count $(COUNT) $(ARGS)
+	$(PAINTER) generate --run $(RUN) $(GIVEN_COUNT) $(ARGS)
 
 # These two choose into a folder of their own, unless RUN says where.
 CHOSEN = $(if $(filter command environment,$(firstword $(origin RUN))),$(RUN),runs/$@)

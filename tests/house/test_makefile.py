@@ -40,3 +40,9 @@ def test_a_study_on_kaggle_takes_its_paintings_from_the_source() -> None:
     there = options(make_dry("study", "ON=kaggle", "SOURCE=dataset:alice/monet")[0])
     assert there["--source"] == "dataset:alice/monet"
     assert "--source" not in options(make_dry("study")[0])
+
+
+@pytest.mark.parametrize("target", [("generate",), ("train", "ON=kaggle")])
+def test_a_count_is_passed_on_if_it_is_given(target: tuple[str, ...]) -> None:
+    assert "--count" not in options(make_dry(*target)[0])
+    assert options(make_dry(*target, "COUNT=9000")[0])["--count"] == "9000"
