@@ -176,24 +176,26 @@ def open_sources(
     elif last or not files:
         snapshot_file(None, None, last)  # says what is missing
     changes = assignments if size is None else (*assignments, f"output_size={size}")
-    start = open_photos_once(run, photos, photo_domain)
-    sources = [open_source(name, path, changes, start) for name, path in files]
+    start = open_photos_once(photos, photo_domain)
+    sources = [open_source(name, path, changes, start, photo_domain) for name, path in files]
     check_photos_used(sources, photos is not None or photo_domain is not None)
     return with_common_output(sources)
 
 
-def open_photos_once(run: RunFolder | None, path: Path | None, domain: str | None) -> list[Photos]:
+def open_photos_once(path: Path | None, domain: str | None) -> list[Photos]:
     """Return the photos that translators start from, if they are given; checked once for all."""
     from pipeline.data.photos import open_photos
     from pipeline.stages.photos import Photos
 
-    if path is None or run is not None:
+    if path is None:
         return []
     return [Photos.of(open_photos(path, domain), path)]
 
 
-def open_source(name: str, path: Path, changes: tuple[str, ...], start: list[Photos]) -> Source:
-    """Return a model whose images are candidates."""
+def open_source(
+    name: str, path: Path, changes: tuple[str, ...], start: list[Photos], domain: str | None = None
+) -> Source:
+    """Return a model whose images are candidates; without photos it takes those of its run."""
     from pipeline.config import change_output
     from pipeline.families.registry import check_makes_images, check_photos_fit, takes_photos
     from pipeline.models.snapshots import load_snapshot
@@ -208,7 +210,7 @@ def open_source(name: str, path: Path, changes: tuple[str, ...], start: list[Pho
     if takes_photos(snapshot.config):
         run = RunFolder(path.parent)
         if not start and run.config.exists():
-            start.append(photos_of_run(run))
+            start.append(photos_of_run(run, None, domain))
         check_photos_fit(snapshot.config, bool(start))
         photos = start[0]
     output = change_output(snapshot.config, changes)

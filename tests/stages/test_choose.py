@@ -37,7 +37,7 @@ from pipeline.stages.choose import Choosing, Wanted, Yardstick, describe_judgeme
 from pipeline.stages.chosen import choice_of_images
 from pipeline.stages.generate import generate, read_generation_record
 from pipeline.stages.translations import translated_photos
-from pipeline.system.storage import file_sha256
+from pipeline.system.storage import file_sha256, write_json
 from submission import archive
 from submission.kernel import entry as kernel_entry
 from submission.running_check import RunningCheck, has_passed
@@ -372,6 +372,22 @@ def test_without_an_extractor_images_are_taken_as_they_come_which_is_said(
     assert run_command(told) == 0
     assert "taken as they come" in capsys.readouterr().err
     assert not wants_more.choice.exists()
+
+
+def test_photos_that_are_given_are_taken_in_place_of_the_runs(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = fill(tmp_path / "others", 6, (64, 72))
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    shutil.copy(place / "photos.safetensors", run.snapshot)
+    write_json(run.config, load_snapshot(run.snapshot).config.to_dict())
+    told = ["--choose-from", "12", "--count", "5", "--reference", str(place / "monet_jpg")]
+    assert run_command(["generate", "--run", str(run.path), "--photos", str(photos), *told]) == 0
+    assert "5 chosen of 12" in capsys.readouterr().out
+    record = read_choice(run.choice).sources[0].photos
+    assert record is not None
+    assert record["count"] == 6
 
 
 def test_a_dry_run_estimates_and_makes_nothing(
