@@ -80,8 +80,8 @@ class RunLogger:
 
     @property
     def reserve(self) -> float:
-        """Seconds of a budget to keep for saving."""
-        return self._state.reserve
+        """Seconds of a budget to keep for the score of the end and for saving."""
+        return self._state.reserve + self._scores.seconds_at_end(self.images_seen)
 
     @property
     def images_per_second(self) -> float:
@@ -141,6 +141,7 @@ class RunLogger:
             return
         if not interrupted:
             self._write_statistics()
+            self._score_end()
         self._save(sample=not interrupted)
         verb = "Stopped" if interrupted else "Trained"
         minutes = self.clock() / 60
@@ -237,6 +238,17 @@ class RunLogger:
         self._check_losses_finite()
         self._check_weights_finite()
         self._scores.take(self._recalibrated_generator(), self._state, self.images_seen, self.clock)
+
+    def _score_end(self) -> None:
+        """Score what the budget ends with, if that is to be compared with an earlier snapshot.
+
+        Time that was kept for it and not needed stays kept: the run counts as finished.
+        """
+        kept = self._scores.seconds_at_end(self.images_seen)
+        if kept:
+            end = self.clock() + kept
+            self._score()
+            self._state.reserve += max(0.0, end - self.clock())
 
     def _recalibrated_generator(self) -> nn.Module:
         return recalibrated_generator(self._state, self._batches, self._config)

@@ -116,6 +116,14 @@ class ScoreTracker:
             return False
         return self._spent + self._expected <= self._config.logging.score_time_share * seconds
 
+    def seconds_at_end(self, images_seen: int) -> float:
+        """Return what a score of the run's end will take; 0 if none is to be taken.
+
+        It is, where earlier scores have chosen a best snapshot, which the end may be better than.
+        """
+        chosen = self._validation_score is not None and self._best < math.inf
+        return self._expected if chosen and images_seen != self._last else 0.0
+
     def take(
         self,
         generator: nn.Module,

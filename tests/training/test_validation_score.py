@@ -1,6 +1,7 @@
 """Scores taken while a run trains: what they cost and change, and which snapshot they keep."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,35 @@ def test_no_score_costs_more_than_its_share(tmp_path: Path, share: float, second
     found = scores(tmp_path, scorer, score_every=100, score_time_share=share)
     assert not found.due(200, seconds - 0.1)
     assert found.due(200, seconds + 0.1)
+
+
+@pytest.mark.parametrize(("values", "best"), [((3.0, 2.0, 1.0), 48), ((1.0, 2.0, 3.0), 20)])
+def test_the_end_is_scored_where_an_earlier_score_has_chosen_a_best(
+    tmp_path: Path, values: tuple[float, ...], best: int
+) -> None:
+    train(tmp_path / "run", Scripted(*values), score_every=20)
+    run = RunFolder(tmp_path / "run")
+    assert [line["images_seen"] for line in read_scores(run.scores)] == [20, 40, 48]
+    assert load_snapshot(run.best).images_seen == best
+
+
+def test_without_a_best_the_end_is_the_best_and_is_not_scored(tmp_path: Path) -> None:
+    scorer = Scripted(1.0)
+    train(tmp_path / "run", scorer, score_every=100)
+    assert scorer.asked == 0
+
+
+def test_time_kept_for_the_score_of_the_end_and_not_needed_does_not_go_on(tmp_path: Path) -> None:
+    class SlowAtFirst(Scripted):
+        def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+            time.sleep(0.0 if self.asked else 0.4)
+            return super().__call__(generator, device)
+
+    scorer, found = SlowAtFirst(2.0, 1.0), []
+    for _ in range(2):
+        train(tmp_path / "run", scorer, images=None, minutes=0.02, score_time_share=0.5)
+        found.append((scorer.asked, load_state(RunFolder(tmp_path / "run").state)["step"]))
+    assert found[0] == found[1]
 
 
 def test_time_spent_on_scores_counts_over_all_sittings(tmp_path: Path) -> None:
