@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import bz2
 import hashlib
-import io
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -26,7 +24,7 @@ from pipeline.config import family_settings, plugins
 from pipeline.config.schema import BUILT_IN
 from pipeline.core.errors import PainterError
 from pipeline.runs.provenance import git_revision
-from pipeline.system.image_writers import zip_entry
+from pipeline.system.image_writers import stored_zip
 from submission.kernel.settings import BENCH, KernelSettings
 
 SOURCES = ("**/*.py", "config/presets/*.toml", "templates/*", "py.typed")
@@ -35,7 +33,6 @@ EXCLUDED = ("cli", "reports", "service")
 """Folders of a package that never run in a kernel."""
 MAX_SCRIPT_SIZE = 1_000_000
 """Bytes that Kaggle takes as a kernel's source."""
-_UNIX = 3
 
 
 @dataclass(frozen=True)
@@ -123,13 +120,7 @@ def pack(packages: Iterable[Path], modules: Iterable[str] = ()) -> bytes:
     }
     for module in modules:
         files |= plugins.sources(module)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
-            entry = zip_entry(name)
-            entry.create_system = _UNIX
-            archive.writestr(entry, files[name])
-    return buffer.getvalue()
+    return stored_zip(dict(sorted(files.items())))
 
 
 def _sources(package: Path) -> Iterable[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from kernels.record import RECORD, read_record
 from pipeline.core.errors import RunError
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.errors import KaggleRefusedError
+from pipeline.kaggle.errors import KaggleRefusedError, kernel_page
 from pipeline.kaggle.records import ListedKernel, Quota
 
 WORD = "painter"
@@ -56,9 +56,10 @@ def _line(
         if refusal.status not in (403, 404):
             raise
         state = "gone"  # deleted since it was listed
+    page = kernel_page(kernel.name)
     under_way = state in ("QUEUED", "RUNNING")
     age = None if kernel.last_run is None else now - kernel.last_run
-    return Line(kernel.name, state, age, under_way, folders.get(kernel.name, ""), kernel.page)
+    return Line(kernel.name, state, age, under_way, folders.get(kernel.name, ""), page)
 
 
 def pushed_folders(runs: Path) -> dict[str, str]:

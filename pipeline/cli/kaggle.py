@@ -21,6 +21,7 @@ from pipeline.cli.options import (
     replace_option,
     run_option,
     runs_folder_option,
+    warn,
 )
 from pipeline.cli.scorer import scorer, with_ready_scorer
 from pipeline.core.advice import counted, quoted
@@ -147,7 +148,7 @@ def list_(top: int, folder: Path) -> None:
     except KeyboardInterrupt:
         raise Interrupted(
             "The kernels go on. Kaggle lets nobody cancel them from here: do that on "
-            f"https://www.kaggle.com/{client.user}/code"
+            f"{client.kernels_page}"
         ) from None
     none = "No painter kernel on Kaggle yet. `painter kernel push` makes one."
     click.echo(listing.table(lines) if lines else none)
@@ -256,14 +257,14 @@ def choose_first(run: RunFolder, dry_run: bool) -> None:
     A kernel makes the first of a snapshot by itself, and chosen ones by their numbers alone.
     """
     from pipeline.cli.generate import generate
-    from pipeline.models.snapshots import load_snapshot
+    from pipeline.models.snapshots import load_config
 
     if run.images.exists() or not run.best_or_last.exists():
         return
-    share = load_snapshot(run.best_or_last).config.output.candidates_per_image
+    share = load_config(run.best_or_last).output.candidates_per_image
     if share == 1:
         return
-    click.echo(f"{run.path} has no images yet: of {share:g} made one is kept", err=True)
+    click.echo(f"{run.path} has no images yet: {share:g} are made for each that is kept", err=True)
     context = click.get_current_context()
     if not dry_run:
         context.invoke(generate, run_path=run.path)
@@ -348,8 +349,3 @@ def print_upscaler_hint(run: RunFolder) -> None:
                 "An upscaler makes no images, so there is none to submit. Give it to a generator: "
                 f"painter generate --run RUN --upscaler {quoted(run.path)}"
             )
-
-
-def warn(line: str) -> None:
-    """Print a line on standard error."""
-    click.echo(line, err=True)

@@ -41,7 +41,7 @@ kernel_options = [
         type=click.IntRange(1),
         metavar="N",
         help="Make N images after training, and keep those whose set comes nearest to the training "
-        "images, if Inception weights are attached.",
+        "images, if it can score (docs/kaggle.md).",
     ),
     *run_seed_options,
     click.option(

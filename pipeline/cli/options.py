@@ -197,3 +197,8 @@ def at_a_terminal() -> bool:
 def options(many: list[Callable[..., Any]]) -> Callable[..., Any]:
     """Apply several click options as one decorator."""
     return lambda command: functools.reduce(lambda c, option: option(c), reversed(many), command)
+
+
+def warn(line: str) -> None:
+    """Print a line on standard error."""
+    click.echo(line, err=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.options import warn
+
 if TYPE_CHECKING:
     from kernels.metadata import KernelPlan
     from pipeline.kaggle.api import KaggleClient
@@ -21,26 +23,22 @@ if TYPE_CHECKING:
 )
 def scorer(features: str) -> None:
     """Make the private dataset with which this account's kernels score themselves."""
-    from functools import partial
-
     from kernels.scorer import READY, scorer_of
     from pipeline.kaggle.api import KaggleClient
-    from pipeline.kaggle.errors import SITE
+    from pipeline.kaggle.errors import dataset
 
     made = scorer_of(KaggleClient(), features)
     there = made.state == READY
-    made.make(partial(click.echo, err=True), anew=True)
+    made.make(warn, anew=True)
     click.echo(
-        f"{made.name} is {'there' if there else 'ready'}, private to you: {SITE}/datasets/"
-        f"{made.name}. `painter kernel push` attaches it from now on."
+        f"{made.name} is {'there' if there else 'ready'}, private to you: "
+        f"{dataset(made.name).page}. `painter kernel push` attaches it from now on."
     )
 
 
 def with_ready_scorer(client: KaggleClient, plan: KernelPlan) -> KernelPlan:
     """Return a plan with the account's scorer, if there is one; else say what is lost."""
-    from functools import partial
-
     from kernels.scorer import scorer_to_attach
 
-    name = scorer_to_attach(client, partial(click.echo, err=True), make=False)
+    name = scorer_to_attach(client, warn, make=False)
     return plan if name is None else plan.with_dataset(name)

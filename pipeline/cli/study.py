@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     photo_options,
     replace_option,
     threads_option,
+    warn,
 )
 from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, WorkFailed
@@ -263,7 +264,6 @@ def kaggle_executor(
         config = run_settings(plan.preset, None, assignments, {})
         return plan_training(client.user, local.run_folder(point).path, config, request)
 
-    say = partial(click.echo, err=True)
-    find_scorer = cache(partial(scorer_to_attach, client, say, make=False))
+    find_scorer = cache(partial(scorer_to_attach, client, warn, make=False))
     # Points are pushed by several threads, which cannot ask.
     return KaggleExecutor(client, local, plan_of, lambda found: replace, find_scorer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from pipeline.core.errors import ConfigError
@@ -222,6 +223,11 @@ class OutputConfig:
         fits = quality == AS_DATA if isinstance(quality, str) else 1 <= quality <= 100
         require(fits, "jpeg_quality", quality, f"from 1 to 100, or {AS_DATA}")
         require_one_of(CHROMA_SUBSAMPLINGS, "chroma_subsampling", self.chroma_subsampling)
+
+    def candidates(self, count: int) -> int | None:
+        """Return how many images are made to choose so many of; None if they are as they come."""
+        share = self.candidates_per_image
+        return None if share == 1 else math.ceil(share * count)
 
     def coded_as(self, known: OutputConfig) -> OutputConfig:
         """Return these settings with the coding of others where this is to be that of the data."""

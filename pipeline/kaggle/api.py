@@ -267,6 +267,11 @@ class KaggleClient:
         found = self._connection.send_or_none(kernel(name), KERNELS + "get_kernel", request)
         return found if found is not None and found.metadata is not None else None
 
+    @property
+    def kernels_page(self) -> str:
+        """Return the address of the page with all kernels of the account."""
+        return f"{SITE}/{self.user}/code"
+
     def kernels(self, search: str) -> Iterator[ListedKernel]:
         """Yield the account's kernels that a search finds, the one that ran last first."""
         from kagglesdk.kernels.types import kernels_api_service as types
@@ -277,7 +282,7 @@ class KaggleClient:
         request.sort_by = enums.KernelsListSortType.DATE_RUN
         request.language = request.kernel_type = request.output_type = "all"
         request.search = search
-        subject = Subject("your kernels", f"{SITE}/{self.user}/code", f"Log in: {TOKEN_PAGE}")
+        subject = Subject("your kernels", self.kernels_page, f"Log in: {TOKEN_PAGE}")
         for page in self._connection.pages(subject, KERNELS + "list_kernels", request):
             yield from map(responses.listed_kernel, page.kernels or [])
 

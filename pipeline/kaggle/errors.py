@@ -54,9 +54,14 @@ def dataset(name: str) -> Subject:
     return Subject(f"the dataset {name!r}", page, f"Ask its owner for access: {page}")
 
 
+def kernel_page(name: str) -> str:
+    """Return the address of a kernel's page, where its versions are, and can be cancelled."""
+    return f"{SITE}/code/{name}"
+
+
 def kernel(name: str) -> Subject:
     """Return the subject of calls about a kernel."""
-    page = f"{SITE}/code/{name}"
+    page = kernel_page(name)
     advice = f"Is it yours? {page} A GPU needs a verified phone number: {TOKEN_PAGE}"
     return Subject(f"the kernel {name!r}", page, advice)
 

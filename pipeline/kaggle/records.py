@@ -74,11 +74,6 @@ class ListedKernel:
     """OWNER/SLUG."""
     last_run: datetime | None
 
-    @property
-    def page(self) -> str:
-        """Return the address of its page, where its versions are, and can be cancelled."""
-        return f"https://www.kaggle.com/code/{self.name}"
-
 
 @dataclass(frozen=True)
 class KernelStatus:

@@ -184,20 +184,11 @@ def load_snapshot(path: Path) -> Snapshot:
         RunError: if the file is missing, damaged, or something else (a pickle, say).
         LaterVersion: if a later version wrote it.
     """
-    if not path.is_file():
-        raise RunError(f"There is no snapshot {path}. `painter train` makes one.")
-    try:
-        with _open_tensors(path) as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (safetensors.SafetensorError, OSError) as error:
-        raise RunError(
-            f"{path} is not a safetensors snapshot ({error}). Pickled weights (.pt, .pth, .ckpt) "
-            "are not loaded, since they can run code. `painter train` writes snapshots."
-        ) from None
-    try:
-        metadata = json.loads(header.get("about", "{}"))
-        _check_format(path, metadata)
+    with _opened(path) as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    with _fitting(path):
+        metadata = _checked_metadata(path, header)
         tensors = _checked(path, metadata, tensors)
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
         snapshot = replace(_build_snapshot(metadata, own), score=metadata.get("score"))
@@ -205,10 +196,51 @@ def load_snapshot(path: Path) -> Snapshot:
             return snapshot
         rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
         return replace(snapshot, upscaler=_build_snapshot(metadata["upscaler"], rest))
+
+
+def load_config(path: Path) -> Config:
+    """Read the settings of a snapshot, and not its weights.
+
+    Raises:
+        RunError, LaterVersion: as `load_snapshot`, but for damage to the weights.
+    """
+    with _opened(path) as file:
+        header = file.metadata() or {}
+    with _fitting(path):
+        return Config.from_saved(_checked_metadata(path, header)["config"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a snapshot's file; raise RunError if it is missing or is something else."""
+    if not path.is_file():
+        raise RunError(f"There is no snapshot {path}. `painter train` makes one.")
+    try:
+        with _open_tensors(path) as file:
+            yield file
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path} is not a safetensors snapshot ({error}). Pickled weights (.pt, .pth, .ckpt) "
+            "are not loaded, since they can run code. `painter train` writes snapshots."
+        ) from None
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Raise RunError where the content of a snapshot is not what this version expects."""
+    try:
+        yield
     except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
+
+
+def _checked_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a snapshot's header says of it, of a format that this version knows."""
+    metadata: dict[str, Any] = json.loads(header.get("about", "{}"))
+    _check_format(path, metadata)
+    return metadata
 
 
 def _checked(

@@ -27,12 +27,12 @@ from pipeline.service.render import (
     ENDINGS,
     MEDIA_TYPES,
     encode,
-    encode_zip,
     make_grid,
     resize_each,
     video,
 )
 from pipeline.stages.video import VIDEO_EXTRA, can_write_mp4
+from pipeline.system.image_writers import stored_zip
 
 GRID_CELL = 128
 """Side of an image in a grid in pixels at most, unless asked for."""
@@ -114,7 +114,7 @@ def images_job(model: NoiseModel, query: ImagesQuery) -> Job:
 
     def several(images: Iterator[np.ndarray]) -> bytes:
         named = zip(numbers, images, strict=True)
-        return encode_zip({f"{number}.{ending}": encode(i, kind, output) for number, i in named})
+        return stored_zip({f"{number}.{ending}": encode(i, kind, output) for number, i in named})
 
     z = _latents(model, query, numbers)
     if len(numbers) == 1:

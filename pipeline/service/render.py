@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +16,6 @@ from pipeline.config import OutputConfig
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import resize_images
 from pipeline.stages.video import write_video
-from pipeline.system.image_writers import zip_entry
 
 PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """Paintings hardly repeat: no larger than at zlib's defaults, in a quarter of the time."""
@@ -57,15 +55,6 @@ def encode(image: np.ndarray, kind: str, output: OutputConfig) -> bytes:
         Image.fromarray(image).save(buffer, "PNG", **PNG)
     else:
         Image.fromarray(image).save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
-    return buffer.getvalue()
-
-
-def encode_zip(files: Mapping[str, bytes]) -> bytes:
-    """Return a stored zip of files in the given order, with fixed dates."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files.items():
-            archive.writestr(zip_entry(name), content)
     return buffer.getvalue()
 
 

@@ -163,14 +163,14 @@ def prepare(
         ConfigError: if the ranks cannot share a batch, or the generator does not fit.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
-    check_before_loading(plan.config, distributed)
+    distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
+    upscaler = load_upscaler(plan)  # the same
     opened = open_data(plan)
     config, about, data = opened.config, opened.about, opened.config.data
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
-    begun_with = threads_begun_with(plan) if distributed.world_size == 1 else None
-    threads = set_threads(plan.threads, begun_with)
+    threads = set_threads(plan.threads, threads_begun_with(plan, distributed))
     training, held_out = split_holdout(opened.images, data)
     loaded = load_images(training, data.image_size, about.content_hash, data.channels)
     return PreparedTraining(
@@ -183,21 +183,11 @@ def prepare(
         training=training,
         held_out=held_out,
         photos=opened.photos,
-        upscaler=load_upscaler(plan),
+        upscaler=upscaler,
         earlier=plan.earlier,
         threads=threads,
         device=plan.device,
     )
-
-
-def check_before_loading(config: Config, distributed: DistributedContext) -> None:
-    """Check what can be refused before anything is loaded.
-
-    Raises:
-        ConfigError: if the ranks cannot share a batch, or a shipped upscaler does not fit.
-    """
-    distributed.rows(config.training.batch_size)
-    shipped_upscaler(config)
 
 
 def load_upscaler(plan: TrainingPlan) -> Snapshot | None:
@@ -291,8 +281,10 @@ def make_ready(
     run.check_same_run(config, about)
 
 
-def threads_begun_with(plan: TrainingPlan) -> int | None:
-    """Return the processor threads of the run that is resumed, or of the one that is continued."""
+def threads_begun_with(plan: TrainingPlan, distributed: DistributedContext) -> int | None:
+    """Return the processor threads of the run that one process resumes, or that it continues."""
+    if distributed.world_size > 1:
+        return None
     begun = plan.run.read_threads()
     return begun if begun is not None or plan.earlier is None else plan.earlier.read_threads()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,6 +17,9 @@ from pipeline.system.filesystem import (
     resolve_target,
 )
 from pipeline.system.storage import atomic_file, atomic_folder
+
+_UNIX = 3
+"""As a zip's entry names the system that has made it."""
 
 
 class ImageWriter(Protocol):
@@ -77,8 +81,18 @@ class ZipImageWriter:
 def zip_entry(name: str) -> zipfile.ZipInfo:
     """Return a zip's entry of fixed date and mode, so that the same files make the same zip."""
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.create_system = _UNIX  # whatever system packs it
     entry.external_attr = 0o644 << 16
     return entry
+
+
+def stored_zip(files: Mapping[str, bytes]) -> bytes:
+    """Return an uncompressed zip of files, in their order, that depends on nothing else."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(zip_entry(name), content)
+    return buffer.getvalue()
 
 
 class FolderImageWriter:

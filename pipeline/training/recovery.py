@@ -116,9 +116,9 @@ def repair_snapshots(
         return
     generator = recalibrated_generator(state, batches, config)
     images_seen = state.step * config.training.batch_size
-    config = run.read_config()
-    upscaler = upscaler_of(run.best) or shipped_upscaler(config)
-    save_snapshot(run.snapshot, generator, config, images_seen, upscaler=upscaler)
+    stored = run.read_config()
+    upscaler = upscaler_of(run.best) or shipped_upscaler(stored)
+    save_snapshot(run.snapshot, generator, stored, images_seen, upscaler=upscaler)
     warn_once(f"{run.snapshot} was missing or damaged and has been written again from the state.")
 
 

@@ -22,7 +22,12 @@ from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import with_upscaler
 from pipeline.scoring import metrics
-from pipeline.scoring.extractors import Extractor, make_extractor, preferred_features
+from pipeline.scoring.extractors import (
+    Extractor,
+    Inception,
+    make_extractor,
+    preferred_features,
+)
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.kernel_distance import kernel_distance
 from pipeline.scoring.memorization import count_nearer
@@ -162,6 +167,6 @@ def _extractor(name: str, device: torch.device, weights: Path | None) -> Extract
     try:
         # The offline extractor brings its own weights, and takes no others.
         local = weights or cached_weights()
-        return make_extractor(name, local if name == "inception" else None, device)
+        return make_extractor(name, local if name == Inception.name else None, device)
     except ScoringError as error:
         return str(error)

@@ -103,7 +103,7 @@ def show_scores(job: Job) -> None:
     score = read_score(job.run)
     if score is None:
         show_text(
-            "No score: scoring needs torch-fidelity and the Inception weights, and the log above "
+            "No score: that needs the scorer that `painter kernel scorer` makes, and the log above "
             "says what is missing. The images are made and can be submitted all the same."
         )
         return

