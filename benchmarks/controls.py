@@ -25,8 +25,8 @@ from pipeline.data.images import ImageSet, open_images, spread_evenly
 from pipeline.data.photos import open_photos, usable_photos
 from pipeline.families.registry import make_sampler, takes_photos
 from pipeline.models.precision import all_devices, default_device
-from pipeline.models.pretrained import model_file, model_names
 from pipeline.models.samplers import Sampler
+from pipeline.models.shipped import model_file, model_names
 from pipeline.models.snapshots import load_snapshot
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.metric_table import METRIC

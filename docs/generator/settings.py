@@ -12,8 +12,8 @@ from docs.generator import studies
 from docs.generator.markdown import block, code, document, link, plain, table
 from docs.generator.sources import field_docs, first_sentence, module_sentence, top_comment
 from pipeline.config import IDENTITY_SECTIONS, load_preset, settings_of
+from pipeline.config.about import shipped_presets
 from pipeline.config.aliases import RENAMED
-from pipeline.config.presets import shipped_presets
 from pipeline.config.schema import BUILT_IN, DEFAULT_FAMILY, Setting, sections_of
 from pipeline.core.errors import ConfigError
 from pipeline.core.records import union_members

@@ -11,7 +11,8 @@ from docs.generator.markdown import block, code, plain, table
 from docs.generator.sources import field_docs
 from pipeline.scoring.metric_table import METRIC
 from pipeline.study import evaluation, plan
-from pipeline.study.reading import load_study, study_names
+from pipeline.study.reading import load_study
+from pipeline.study.shipped import study_names
 
 
 def part() -> str:

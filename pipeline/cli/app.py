@@ -16,12 +16,15 @@ import click
 from pipeline import __version__
 from pipeline.cli.data import download, explore
 from pipeline.cli.demo import demo
+from pipeline.cli.doctor import doctor
 from pipeline.cli.export import export, mix
 from pipeline.cli.failures import disk_message, fail, is_out_of_memory
 from pipeline.cli.generate import generate
-from pipeline.cli.kaggle import doctor, kernel, leaderboard, submit
+from pipeline.cli.help import Group
+from pipeline.cli.kaggle import kernel, leaderboard, submit
 from pipeline.cli.latents import arithmetic, video
 from pipeline.cli.package import check, package
+from pipeline.cli.presets import presets
 from pipeline.cli.runs import report, runs
 from pipeline.cli.score import score
 from pipeline.cli.service import serve
@@ -35,24 +38,36 @@ from pipeline.system.console import discard_unwritten, ignore_closed_streams
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
+    example="painter generate --model monet-dcgan --count 100 --out monets",
+)
 @click.version_option(__version__, prog_name="painter")
 def cli() -> None:
     """From paintings to a scored, valid images.zip, and on to the leaderboard.
 
     The stages, in order: download, explore, train, generate, score, package, report, submit,
-    leaderboard. `kernel` trains on Kaggle's GPUs instead.
+    leaderboard. `kernel` trains on Kaggle's GPUs instead. `painter COMMAND --help` has an example,
+    the defaults and what is written.
     """
 
 
-COMMANDS = (
-    download, explore, train, generate, score, package, check, report, runs, study, mix, export,
-    video, arithmetic, serve, kernel, submit, leaderboard, doctor, demo,
-)  # fmt: skip
-"""All commands, in the order of the stages."""
+COMMANDS = {
+    "Set up": (doctor, demo, presets, download, explore),
+    "Make images": (train, generate),
+    "Judge them": (score, package, check, report, runs),
+    "Kaggle": (kernel, submit, leaderboard),
+    "More": (study, mix, export, video, arithmetic, serve),
+}
+"""All commands under the headings of the help, in the order of the stages."""
 
-for command in COMMANDS:
-    cli.add_command(command)
+for heading, commands in COMMANDS.items():
+    cli.add_under(heading, commands)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     data_option,
@@ -14,7 +15,10 @@ from pipeline.cli.options import (
 from pipeline.core.advice import counted
 
 
-@click.command()
+@command(
+    example="painter download --source competition --data data/monet",
+    writes="the images and manifest.json, with counts, sizes, duplicates and a hash, to DATA.",
+)
 @click.option(
     "--source", required=True, help="competition, dataset:OWNER/SLUG, sample, or a folder or zip."
 )
@@ -33,12 +37,18 @@ def download(source: str, data: Path) -> None:
         click.echo(f"left out: {problem}", err=True)
 
 
-@click.command()
+@command(
+    example="painter explore --data data/monet",
+    writes="explore.html, its numbers and pictures to DATA.explore.",
+)
 @data_option
 @domain_option
 @click.option("--out", type=PathOption, help="Folder to write to [default: DATA.explore].")
 def explore(data: Path, domain: str | None, out: Path | None) -> None:
-    """Look at the images: statistics of each pixel, file sizes, round canvases, near-duplicates."""
+    """Look at the images: what they hold, on one page.
+
+    Statistics of each pixel, file sizes, round canvases, near-duplicates.
+    """
     from pipeline.data.images import open_images
     from pipeline.stages.explore import explore
     from pipeline.system.storage import check_writable

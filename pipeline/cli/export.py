@@ -6,10 +6,15 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.completion import complete_runs
+from pipeline.cli.help import command
 from pipeline.cli.options import PathOption, last_option, run_option
 
 
-@click.command()
+@command(
+    example="painter export --run runs/first --name my-monets",
+    writes="the weights, their settings and a model card to OUT/NAME.",
+)
 @run_option
 @click.option("--name", required=True, help="Name of the model: its folder, and --model NAME.")
 @click.option(
@@ -34,7 +39,7 @@ from pipeline.cli.options import PathOption, last_option, run_option
 @last_option
 def export(run_path: Path, name: str, out: Path, weights: str, reverse: bool, last: bool) -> None:
     """Write a run's generator in 16 or 8 bits, with a model card."""
-    from pipeline.models.pretrained import FILE
+    from pipeline.models.shipped import FILE
     from pipeline.models.weights import WeightPrecision
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.export import export
@@ -45,12 +50,18 @@ def export(run_path: Path, name: str, out: Path, weights: str, reverse: bool, la
     click.echo(f"{folder}: {size / 1e6:.1f} MB")
 
 
-@click.command()
-@click.argument("runs", type=PathOption, nargs=-1, required=True)
+@command(
+    example="painter mix runs/first runs/second --run runs/mixed",
+    writes="a run folder, RUN, with one snapshot of all generators.",
+)
+@click.argument("runs", type=PathOption, nargs=-1, required=True, shell_complete=complete_runs)
 @run_option
 @last_option
 def mix(runs: tuple[Path, ...], run_path: Path, last: bool) -> None:
-    """Make a run of several RUNS, whose generators share the images among them."""
+    """Make one run of several, which share the images.
+
+    The generators of RUNS take turns, in one space of noise.
+    """
     from pipeline.models.ensemble import members
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.mix import mix

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.completion import (
+    complete_models,
+    complete_runs,
+    complete_runs_and_snapshots,
+    complete_snapshots,
+)
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     choosing_options,
@@ -28,11 +35,16 @@ if TYPE_CHECKING:
     from pipeline.stages.photos import Photos
 
 
-@click.command()
+@command(
+    example="painter generate --run runs/first --count 7000\n"
+    "painter generate --model monet-dcgan --count 100 --out monets",
+    writes="JPEGs 1.jpg, 2.jpg and so on to RUN/images.zip with images.json, or to --out.",
+)
 @click.option(
     "--run",
     "run_path",
     type=PathOption,
+    shell_complete=complete_runs,
     help="Run folder: its best snapshot; beside models, the folder of a mixture.",
 )
 @click.option(
@@ -40,11 +52,17 @@ if TYPE_CHECKING:
     "snapshots",
     type=PathOption,
     multiple=True,
+    shell_complete=complete_snapshots,
     help="A snapshot file instead of a run.",
 )
 @last_option
 @click.option(
-    "--model", "models", metavar="NAME", multiple=True, help="A model that comes with painter."
+    "--model",
+    "models",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_models,
+    help="A model that comes with painter (`painter presets --models` lists them).",
 )
 @options(photo_options)
 @options(choosing_options)
@@ -56,12 +74,20 @@ if TYPE_CHECKING:
     type=int,
     help="Side of the images in pixels [default: the snapshot's; with photos and --out, theirs].",
 )
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One of [output].")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One setting of [output], such as truncation=0.8: noise nearer to its mean, for images "
+    "that are surer and more alike.",
+)
 @click.option("--class", "wanted_class", help="Images of this class alone.")
 @click.option("--upscale", help="learned, lanczos, bicubic or bilinear [default: the snapshot's].")
 @click.option(
     "--upscaler",
     type=PathOption,
+    shell_complete=complete_runs_and_snapshots,
     help="Run or snapshot of an upscaler: put into this snapshot, where it stays.",
 )
 @click.option(
@@ -76,7 +102,11 @@ def generate(
     threads: int | None,
     **wanted: Any,
 ) -> None:
-    """Generate images as JPEGs in a zip or folder, of one model, or the best of one or several."""
+    """Generate images of one model, or the best of several.
+
+    A model is the snapshot of a run, a file, or one that comes with painter; those that translate
+    start from photos. With --choose-from the images are candidates, of which a set is kept.
+    """
     from pipeline.cli.choose import choose_and_write, pop_choosing
     from pipeline.system.threads import set_threads
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.completion import complete_runs
+from pipeline.cli.help import Group, command
 from pipeline.cli.kernel_plans import kernel_options, make_plan, upscaler_options
 from pipeline.cli.options import (
     PathOption,
@@ -25,7 +27,7 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.scorer import scorer, with_ready_scorer
 from pipeline.core.advice import counted, quoted
-from pipeline.core.errors import Interrupted, KaggleError, PainterError, RunError
+from pipeline.core.errors import Interrupted, PainterError, RunError
 
 if TYPE_CHECKING:
     from kernels.push import Confirmation
@@ -34,16 +36,35 @@ if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
     from submission.ledger import Ledger, Row
 
+pushed_run_option = click.option(
+    "--run",
+    "run_path",
+    type=PathOption,
+    shell_complete=complete_runs,
+    help="Run folder [default: pushed last].",
+)
 
-@click.group()
+
+@click.group(
+    cls=Group,
+    example="painter kernel push --preset monet64aug --run runs/first --minutes 120\n"
+    "painter kernel watch\n"
+    "painter kernel pull",
+)
 def kernel() -> None:
-    """Train on Kaggle's GPUs: build, push, watch, pull; and let kernels score themselves."""
+    """Train on Kaggle's GPUs: build, push, watch, pull.
+
+    A kernel is a script or notebook that Kaggle runs on its machines.
+    """
 
 
 kernel.add_command(scorer)
 
 
-@kernel.command()
+@kernel.command(
+    example="painter kernel build --preset monet64aug --minutes 120 --out kernel",
+    writes="the script or notebook and kernel-metadata.json to OUT; nothing is sent.",
+)
 @options(kernel_options)
 @click.option("--out", type=PathOption, required=True, help="Folder for the kernel's files.")
 def build(out: Path, **choices: Any) -> None:
@@ -67,14 +88,20 @@ def build(out: Path, **choices: Any) -> None:
     click.echo(out / "kernel-metadata.json")
 
 
-@kernel.command()
+@kernel.command(
+    example="painter kernel push --preset monet64aug --run runs/first --minutes 120",
+    writes="a private kernel on Kaggle, which runs, and a note of it to RUN.",
+)
 @options(kernel_options)
 @run_option
 @replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be pushed; send nothing.")
 @click.option("--wait", is_flag=True, help="Watch the kernel until it ends.")
 def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: Any) -> None:
-    """Push a kernel that trains, generates, scores and packs, or measures; Kaggle starts it."""
+    """Push a kernel that trains, generates and scores on Kaggle.
+
+    Kaggle starts it. With --task bench it measures the machine instead.
+    """
     from kernels import push as pushing
     from kernels.planning import describe_plan
     from kernels.scorer import scorer_to_attach
@@ -109,8 +136,11 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
         click.echo(f"painter kernel watch --run {quoted(run_path)} shows how far it is")
 
 
-@kernel.command()
-@click.option("--run", "run_path", type=PathOption, help="Run folder [default: pushed last].")
+@kernel.command(
+    example="painter kernel watch --run runs/first",
+    writes="nothing.",
+)
+@pushed_run_option
 @click.option(
     "--open", "page", is_flag=True, help="Print the address of its page, where it can be cancelled."
 )
@@ -131,13 +161,17 @@ def watch(run_path: Path | None, page: bool) -> None:
     click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
 
 
-@kernel.command(name="list")
+@kernel.command(
+    name="list",
+    example="painter kernel list",
+    writes="nothing.",
+)
 @click.option(
     "--top", type=click.IntRange(1), default=10, show_default=True, help="Kernels to show."
 )
 @runs_folder_option
 def list_(top: int, folder: Path) -> None:
-    """Show this account's painter kernels, with state and age, and the week's GPU quota."""
+    """Show this account's kernels, and what is left of the quota."""
     from kernels import listing
     from pipeline.kaggle.api import KaggleClient
 
@@ -159,8 +193,11 @@ def list_(top: int, folder: Path) -> None:
             click.echo(f"{line.name} is {line.state}; it can be cancelled on {line.page}")
 
 
-@kernel.command()
-@click.option("--run", "run_path", type=PathOption, help="Run folder [default: pushed last].")
+@kernel.command(
+    example="painter kernel pull --run runs/first",
+    writes="the kernel's output, a whole run folder, to RUN.",
+)
+@pushed_run_option
 def pull(run_path: Path | None) -> None:
     """Bring a kernel's output into its run folder."""
     from kernels.pull import pull as pull_output
@@ -177,14 +214,21 @@ def pull(run_path: Path | None) -> None:
     print_upscaler_hint(RunFolder(run_path))
 
 
-@click.command()
+@command(
+    example='painter submit --run runs/first --message "first try" --wait',
+    writes="a submission on Kaggle, and a line of ledger.json here.",
+)
 @run_option
 @click.option("--message", default="", help="Description on Kaggle [default: the run's name].")
 @replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
 def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
-    """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
+    """Submit a run to the competition, wherever it was trained.
+
+    Kaggle takes the output of a kernel alone: for a run that was trained here, one makes the same
+    images there.
+    """
     from kernels import candidates
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
@@ -270,15 +314,19 @@ def choose_first(run: RunFolder, dry_run: bool) -> None:
         context.invoke(generate, run_path=run.path)
 
 
-@click.command()
+@command(
+    example="painter leaderboard",
+    writes="ledger.json, and the files that --html and --csv name.",
+)
 @click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
 @click.option("--csv", "sheet", type=PathOption, help="Write runs and submissions to a CSV FILE.")
 @runs_folder_option
 def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -> None:
-    """Show local scores beside public ones, ranks, ages, the leaderboard's top, what to try next.
+    """Show local scores beside public ones, and what to try next.
 
-    Where Kaggle cannot be asked, it shows what was known before, and then fails.
+    With ranks, ages and the leaderboard's top. Where Kaggle cannot be asked, it shows what was
+    known before, and then fails.
     """
     from pipeline.reports.listing import list_runs
     from submission import leaderboard as boards
@@ -311,19 +359,6 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
             err=True,
         )
         raise known.problem
-
-
-@click.command()
-def doctor() -> None:
-    """Look at credentials, rules, quota, submissions left, client, disk and device."""
-    from submission.doctor import run_checks
-
-    problems = 0
-    for result in run_checks():
-        problems += not result.ready
-        click.echo(f"{'ok ' if result.ready else 'NO '} {result.name:14} {result.text}")
-    if problems:
-        raise KaggleError(f"{problems} of these need your attention.")
 
 
 def check_wait_useful(dry_run: bool, wait: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from pipeline.cli.completion import complete_presets, complete_runs, complete_runs_and_snapshots
 from pipeline.cli.options import (
     PathOption,
     config_options,
@@ -29,7 +30,12 @@ kernel_options = [
         show_default=True,
         help="train, generate, score and pack; or measure the machine, which needs no data.",
     ),
-    click.option("--preset", help="Named settings (docs/training.md); needed to train."),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        shell_complete=complete_presets,
+        help="All settings of a run under one name, listed below; needed to train.",
+    ),
     *config_options[1:],
     click.option(
         "--count",
@@ -84,7 +90,12 @@ kernel_options = [
         show_default=True,
         help="Kaggle's name, or a short one: t4, cpu.",
     ),
-    click.option("--continue-from", type=PathOption, help="Run whose training is continued."),
+    click.option(
+        "--continue-from",
+        type=PathOption,
+        shell_complete=complete_runs,
+        help="Run whose training is continued.",
+    ),
     click.option(
         "--attach",
         multiple=True,
@@ -100,11 +111,13 @@ kernel_options = [
         "--generator",
         "generator_path",
         type=PathOption,
+        shell_complete=complete_runs_and_snapshots,
         help="Run or snapshot whose images an upscaler learns to enlarge too.",
     ),
     click.option(
         "--upscaler-preset",
         metavar="NAME",
+        shell_complete=complete_presets,
         help="Train an upscaler after the generator, and for it.",
     ),
     click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     configure_threads,
@@ -30,7 +31,10 @@ size_option = click.option(
 )
 
 
-@click.command()
+@command(
+    example="painter video --run runs/first --images 1,2,3 --out walk.gif",
+    writes="OUT, a GIF or an MP4.",
+)
 @options(snapshot_options)
 @click.option(
     "--images",
@@ -70,7 +74,10 @@ def video(
     size: int | None,
     threads: int | None,
 ) -> None:
-    """Walk through latent space from image to image, as a GIF or MP4."""
+    """Walk through latent space from image to image, as a video.
+
+    Latent space is that of the noise that a generator makes images from.
+    """
     from pipeline.stages.video import make_video
     from pipeline.system.storage import check_writable
 
@@ -81,7 +88,10 @@ def video(
     click.echo(f"{counted(count, 'frame')}, {count / fps:.1f} seconds in {out}")
 
 
-@click.command()
+@command(
+    example="painter arithmetic --run runs/first --plus 1,2,3 --minus 4,5 --out sum.png",
+    writes="OUT, one picture.",
+)
 @options(snapshot_options)
 @click.option(
     "--plus",
@@ -112,7 +122,10 @@ def arithmetic(
     size: int | None,
     threads: int | None,
 ) -> None:
-    """Add and subtract averages of latents, and draw what comes out."""
+    """Add and subtract images by the noise they are made from.
+
+    The noise of each list of images is averaged first.
+    """
     from pipeline.stages.arithmetic import Term, formula, write_arithmetic
     from pipeline.system.storage import check_writable
 

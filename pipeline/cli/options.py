@@ -11,6 +11,13 @@ from typing import Any
 
 import click
 
+from pipeline.cli.completion import (
+    complete_models,
+    complete_presets,
+    complete_runs,
+    complete_snapshots,
+)
+
 
 class ExpandedPath(click.Path):
     """A path with ~ expanded where no shell does it: `--data=~/paintings`."""
@@ -29,7 +36,8 @@ data_option = click.option(
 )
 domain_option = click.option(
     "--domain",
-    help="Folder of the data to use, by name or path [default: monet_jpg among several].",
+    help="The domain: which folder of the data to use, where there are several kinds of images, by "
+    "name or path [default: monet_jpg among several].",
 )
 photo_options = [
     click.option(
@@ -42,7 +50,14 @@ photo_options = [
 replace_option = click.option(
     "--replace", is_flag=True, help="Push over a kernel that was pushed from elsewhere."
 )
-run_option = click.option("--run", "run_path", type=PathOption, required=True, help="Run folder.")
+run_option = click.option(
+    "--run",
+    "run_path",
+    type=PathOption,
+    required=True,
+    shell_complete=complete_runs,
+    help="Run folder: all files of one training.",
+)
 runs_folder_option = click.option(
     "--folder",
     type=PathOption,
@@ -51,16 +66,40 @@ runs_folder_option = click.option(
     help="Folder in which runs are looked for.",
 )
 last_option = click.option(
-    "--last", is_flag=True, help="Take the run's last snapshot, not its best."
+    "--last",
+    is_flag=True,
+    help="Take the run's last snapshot (saved generator), not its best by validation scores.",
 )
 snapshot_options = [
-    click.option("--run", "run_path", type=PathOption, help="Run folder: its best snapshot."),
-    click.option("--snapshot", type=PathOption, help="A snapshot file instead of a run."),
+    click.option(
+        "--run",
+        "run_path",
+        type=PathOption,
+        shell_complete=complete_runs,
+        help="Run folder: its best snapshot, a saved generator.",
+    ),
+    click.option(
+        "--snapshot",
+        type=PathOption,
+        shell_complete=complete_snapshots,
+        help="A snapshot file instead of a run.",
+    ),
     last_option,
-    click.option("--model", metavar="NAME", help="A model that comes with painter."),
+    click.option(
+        "--model",
+        metavar="NAME",
+        shell_complete=complete_models,
+        help="A model that comes with painter (`painter presets --models` lists them).",
+    ),
 ]
 config_options = [
-    click.option("--preset", required=True, help="Named settings (docs/training.md)."),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        required=True,
+        shell_complete=complete_presets,
+        help="All settings of a run under one name, listed below.",
+    ),
     click.option("--config", "config_file", type=PathOption, help="TOML file over the preset."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
 ]
@@ -68,7 +107,11 @@ seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
 )
 run_seed_options = [
-    click.option("--holdout", type=float, help="Share of the images to hold out for scoring."),
+    click.option(
+        "--holdout",
+        type=float,
+        help="Share of the images to hold out: not trained on, scored against.",
+    ),
     click.option(
         "--holdout-seed",
         type=click.IntRange(0, 2**63 - 1),
@@ -103,7 +146,8 @@ choosing_options = [
         "--choose-from",
         type=click.IntRange(1),
         metavar="N",
-        help="Make N images, and keep those whose set comes nearest to the --reference.",
+        help="Make N images, the candidates, and keep those whose set comes nearest to the "
+        "--reference.",
     ),
     click.option(
         "--share",
@@ -142,7 +186,7 @@ def snapshot_file(
     """
     from pipeline.core.advice import quoted
     from pipeline.core.errors import RunError
-    from pipeline.models.pretrained import model_file
+    from pipeline.models.shipped import model_file
     from pipeline.runs.folder import RunFolder
 
     if sum(given is not None for given in (run_path, snapshot, model)) != 1:

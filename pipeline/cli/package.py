@@ -7,16 +7,20 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     run_option,
 )
 
 
-@click.command()
+@command(
+    example="painter package --run runs/first",
+    writes="RUN/images.zip anew, checked image by image.",
+)
 @run_option
 def package(run_path: Path) -> None:
-    """Check the run's images and write images.zip in the submission's form."""
+    """Check a run's images, and pack them to be submitted."""
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
     from submission.archive import package
@@ -29,10 +33,13 @@ def package(run_path: Path) -> None:
     click.echo(f"{run.images}: {count:,} images, ready to submit")
 
 
-@click.command()
+@command(
+    example="painter check images.zip",
+    writes="nothing; it exits with 2 if a rule is broken.",
+)
 @click.argument("archive", metavar="ZIP", type=PathOption)
 def check(archive: Path) -> None:
-    """Check any zip, or folder, against the competition's rules; exit 2 if it breaks one."""
+    """Check a zip or folder against the competition's rules."""
     from submission.archive import check_archive, check_no_violations
 
     check_no_violations(archive, check_archive(archive))

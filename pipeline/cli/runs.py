@@ -6,14 +6,18 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.help import command
 from pipeline.cli.options import run_option, runs_folder_option
 from pipeline.core.errors import PainterError, RunError
 
 
-@click.command()
+@command(
+    example="painter report --run runs/first",
+    writes="RUN/report.html, one file with all in it.",
+)
 @run_option
 def report(run_path: Path) -> None:
-    """Write the run's report.html: samples, curves, neighbours, score, settings."""
+    """Show a run on one page: samples, curves, neighbours, score."""
     from pipeline.data.images import open_images
     from pipeline.reports.report import write_report
     from pipeline.runs.folder import RunFolder
@@ -36,7 +40,10 @@ def report(run_path: Path) -> None:
     click.echo(str(write_report(run_path, real_images, photos, places)))
 
 
-@click.command()
+@command(
+    example="painter runs",
+    writes="nothing.",
+)
 @runs_folder_option
 def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.completion import complete_runs
 from pipeline.cli.failures import disk_message
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     ExpandedPath,
     PathOption,
@@ -26,9 +28,19 @@ if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
 
 
-@click.command()
+@command(
+    example="painter score --run runs/first --features efficientnet-lite0\n"
+    "painter score A.zip B.zip --reference data/monet",
+    writes="RUN/score.json, or the file that --json names.",
+)
 @click.argument("images", type=PathOption, nargs=-1)
-@click.option("--run", "run_path", type=PathOption, help="Score this run's images.")
+@click.option(
+    "--run",
+    "run_path",
+    type=PathOption,
+    shell_complete=complete_runs,
+    help="Score this run's images.",
+)
 @click.option("--reference", type=PathOption, help="Real images: the reference.")
 @click.option(
     "--training", type=PathOption, help="Training images, for memorization [default: reference]."
@@ -53,9 +65,11 @@ def score(
     threads: int | None,
     **extractor: Any,
 ) -> None:
-    """Score IMAGES (folders or zips), or a run: MiFID as Kaggle computes it, and more.
+    """Score images or a run: MiFID as Kaggle computes it.
 
-    Several are compared: which differences are larger than the noise?
+    IMAGES are folders or zips. MiFID is the distance of their statistics to those of the real
+    images (FID), punished for copies; lower is better. KID, precision, recall and more come with
+    it. Several are compared: which differences are larger than the noise?
     """
     from pipeline.data.images import open_images
     from pipeline.runs.folder import RunFolder

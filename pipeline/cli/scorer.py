@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.help import command
 from pipeline.cli.options import warn
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from pipeline.kaggle.api import KaggleClient
 
 
-@click.command()
+@command(
+    example="painter kernel scorer",
+    writes="a dataset on Kaggle, private to you; nothing here.",
+)
 @click.option(
     "--features",
     type=click.Choice(["inception", "efficientnet-lite0"]),
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     help="The leaderboard's, or those that need no download.",
 )
 def scorer(features: str) -> None:
-    """Make the private dataset with which this account's kernels score themselves."""
+    """Make the private dataset with which kernels score images."""
     from kernels.scorer import READY, scorer_of
     from pipeline.kaggle.api import KaggleClient
     from pipeline.kaggle.errors import dataset

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     configure_threads,
     options,
@@ -22,7 +23,10 @@ SERVE_EXTRA = "pip install fastapi uvicorn"
 """What the service needs: the extra `serve`."""
 
 
-@click.command()
+@command(
+    example="painter serve --model monet-dcgan",
+    writes="nothing.",
+)
 @options(snapshot_options)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines.")
 @click.option(

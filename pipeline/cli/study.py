@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.completion import complete_studies
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     data_option,
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
     from pipeline.study.search import Executor, Outcome
 
 
-@click.command()
-@click.argument("study", metavar="FILE|NAME")
+@command(
+    example="painter study noise --data data/monet --features efficientnet-lite0",
+    writes="a run folder for each point and seed, study.db, comparison.html and more to OUT.",
+)
+@click.argument("study", metavar="FILE|NAME", shell_complete=complete_studies)
 @data_option
 @domain_option
 @options(photo_options)
@@ -58,9 +63,10 @@ if TYPE_CHECKING:
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting of all points."
 )
 def study(study: str, data: Path, domain: str | None, out: Path | None, **where: Any) -> None:
-    """Run the points of a study that are not finished, and compare all.
+    """Run the points of a study, several seeds each, and compare.
 
-    The same command again resumes, or only writes the comparison anew.
+    A point is one choice of settings. The same command again resumes, or only writes the comparison
+    anew.
     """
     from pipeline.data.images import content_hash, open_images
     from pipeline.study.executor import LocalExecutor

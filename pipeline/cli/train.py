@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.completion import complete_runs, complete_runs_and_snapshots
+from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     config_options,
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
     from pipeline.training.validation_score import ValidationScore
 
 
-@click.command()
+@command(
+    example="painter train --data data/monet --run runs/first --preset monet64 --minutes 60",
+    writes="the run folder RUN: settings, log and curves, grids of samples, state.pt to resume "
+    "from, and snapshots (generators with averaged weights): the last, and the best if scored.",
+)
 @data_option
 @domain_option
 @options(photo_options)
@@ -38,27 +44,31 @@ if TYPE_CHECKING:
     "--continue-from",
     "earlier_path",
     type=PathOption,
+    shell_complete=complete_runs,
     help="Run whose networks and history the new run takes over.",
 )
 @click.option(
     "--generator",
     "generator_path",
     type=PathOption,
+    shell_complete=complete_runs_and_snapshots,
     help="Run or snapshot whose images an upscaler learns to enlarge too.",
 )
 @click.option(
     "--upscaler",
     "upscaler_path",
     type=PathOption,
+    shell_complete=complete_runs_and_snapshots,
     help="Run or snapshot of an upscaler that enlarges the images of validation scores.",
 )
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context
 def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: Any) -> None:
-    """Train a GAN. The same command again resumes, or does nothing if it is finished.
+    """Train a GAN, or go on with a run that was interrupted.
 
-    Under torchrun, several devices share each batch.
+    The same command again resumes, or does nothing if the run is finished. Under torchrun, several
+    devices share each batch.
     """
     from pipeline.stages import train as stage
     from pipeline.stages.estimate import describe

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import plugins
+from pipeline.config.about import (
+    PresetAbout,
+    about_shipped,
+    describe_preset,
+    read_preset,
+    shipped_presets,
+    without_about,
+)
 from pipeline.config.aliases import current_name
 from pipeline.config.config import Config, apply_settings, without_foreign_defaults
 from pipeline.config.schema import all_settings, family_presets, flatten, settings_of
 from pipeline.config.sections import OutputConfig
+from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
 
 
@@ -41,40 +50,72 @@ def preset_names() -> list[str]:
     return sorted({*shipped_presets(), *family_presets()})
 
 
-def shipped_presets() -> list[str]:
-    """Return the names of the presets that come with painter."""
-    folder = resources.files("pipeline.config") / "presets"
-    names = (p.name for p in folder.iterdir())
-    return sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml"))
+def all_about() -> list[PresetAbout]:
+    """Return what each preset says of itself, in the order of their names.
+
+    Families from outside are imported if there are any; painter's own are not.
+    """
+    shipped = [about_shipped(name) for name in shipped_presets()]
+    if not plugins.modules():
+        return shipped
+    others = [
+        describe_preset(name, settings, f"family {settings['family']}")
+        for name, settings in family_presets().items()
+        if name not in shipped_presets()
+    ]
+    return sorted([*shipped, *others], key=lambda about: about.name)
+
+
+def preset_about(name: str) -> PresetAbout:
+    """Return what the preset `name` says of itself.
+
+    Raises:
+        ConfigError: if there is none; the message names near ones and lists those that exist.
+    """
+    found = {about.name: about for about in all_about()}
+    if name not in found:
+        raise _unknown_preset(name, found)
+    return found[name]
 
 
 def load_preset(name: str) -> Config:
     """Return the preset `name`.
 
     Raises:
-        ConfigError: if there is none; the message lists those that exist.
+        ConfigError: if there is none; the message names near ones and lists those that exist.
     """
-    if name not in shipped_presets():
-        return _preset_of_family(name)
-    text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text()
-    return Config.from_dict(tomllib.loads(text))
+    return apply_settings(Config(), preset_settings(name))
 
 
-def _preset_of_family(name: str) -> Config:
+def preset_settings(name: str) -> dict[str, Any]:
+    """Return the settings that the preset `name` names, flat; the others stand at their defaults.
+
+    Raises:
+        ConfigError: as `load_preset`.
+    """
+    if name in shipped_presets():
+        return flatten(without_about(read_preset(name)))
     presets = family_presets()
     if name not in presets:
-        raise ConfigError(f"There is no preset {name!r}. Presets: {', '.join(preset_names())}.")
-    return Config.from_dict(presets[name])
+        raise _unknown_preset(name, preset_names())
+    return flatten(without_about(presets[name]))
+
+
+def _unknown_preset(name: str, known: Iterable[str]) -> ConfigError:
+    return ConfigError(
+        f"There is no preset {name!r}.{nearest(name, known)} Presets: {', '.join(known)}. What "
+        "each is: painter presets"
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the settings in a TOML file, flat.
+    """Return the settings in a TOML file, flat; the [about] of a preset's file sets nothing.
 
     Raises:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        return flatten(tomllib.loads(path.read_text()))
+        return flatten(without_about(tomllib.loads(path.read_text())))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

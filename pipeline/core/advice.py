@@ -1,8 +1,10 @@
-"""Names and numbers in messages: quoted for a shell, and with the noun in the right number."""
+"""Names and numbers in messages: quoted for a shell, the noun in the right number, near names."""
 
 from __future__ import annotations
 
+import difflib
 import shlex
+from collections.abc import Iterable
 
 
 def quoted(word: object) -> str:
@@ -13,3 +15,12 @@ def quoted(word: object) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 image`, `2 images`, `1,000 images`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a question that names up to three near ones of the known words, or nothing.
+
+    It begins with a space, to stand after a sentence.
+    """
+    near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -1,36 +1,15 @@
-"""The models that come with painter: where they lie, and an upscaler that runs may take of one."""
+"""A model that comes with painter and has an upscaler, which runs may take."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError
+from pipeline.models.shipped import model_file
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 
-FILE = "snapshot.safetensors"
-PRETRAINED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
 DEMO_MODEL = "monet-dcgan"
 """The model whose images the demo starts with."""
-
-
-def model_names(folder: Path | None = None) -> list[str]:
-    """Return the names of the models in a folder; by default of those that come with painter."""
-    return sorted(path.parent.name for path in (folder or PRETRAINED_FOLDER).glob(f"*/{FILE}"))
-
-
-def model_file(name: str, folder: Path | None = None) -> Path:
-    """Return the snapshot of a model.
-
-    Raises:
-        ConfigError: if there is none; the message lists those that exist.
-    """
-    names = model_names(folder)
-    if name not in names:
-        known = ", ".join(names) or "none come with this version"
-        raise ConfigError(f"There is no model {name!r}. Models: {known}.")
-    return (folder or PRETRAINED_FOLDER) / name / FILE
 
 
 def shipped_upscaler(config: Config) -> Snapshot | None:

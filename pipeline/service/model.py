@@ -25,8 +25,8 @@ from pipeline.families.noise.latents import truncate
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import latents_of, takes_photos
 from pipeline.families.translation.sampler import Translator
-from pipeline.models.pretrained import FILE
 from pipeline.models.samplers import class_index
+from pipeline.models.shipped import FILE
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import build_reverse, check_makes_images
-from pipeline.models.pretrained import FILE
+from pipeline.models.shipped import FILE
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.models.weights import WeightPrecision

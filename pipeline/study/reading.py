@@ -11,10 +11,12 @@ from importlib import resources
 from typing import Any
 
 from pipeline.config import Config, all_settings, apply_settings
+from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user
 from pipeline.study.evaluation import MEASURES, NEED_HELD_OUT, VALIDATION_SCORES, Evaluation
 from pipeline.study.plan import Dimension, Point, Question, Settings, StudyPlan
+from pipeline.study.shipped import study_names
 from pipeline.study.upscalers import factor_of, upscaler_config
 from pipeline.training.continuation import incompatible_settings
 
@@ -32,8 +34,11 @@ def load_study(name: str) -> StudyPlan:
     elif path.is_file():
         text = path.read_text()
     else:
-        known = ", ".join(study_names())
-        raise ConfigError(f"There is no study {name}: neither a file nor one of {known}.")
+        known = study_names()
+        raise ConfigError(
+            f"There is no study {name}: neither a file nor one of {', '.join(known)}."
+            f"{nearest(name, known)}"
+        )
     try:
         return read_plan(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
@@ -75,14 +80,6 @@ def with_changes(
 
 def _budget(settings: Settings) -> Settings:
     return {name: value for name, value in settings.items() if name == "minutes"}
-
-
-def study_names() -> list[str]:
-    """Return the names of the studies that come with painter."""
-    folder = resources.files("pipeline") / "studies"
-    return sorted(
-        p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")
-    )
 
 
 def read_plan(content: Mapping[str, Any]) -> StudyPlan:

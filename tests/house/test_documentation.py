@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.cli import cli
 from pipeline.config import all_settings, preset_names
-from pipeline.study.reading import load_study, study_names
+from pipeline.study.reading import load_study
+from pipeline.study.shipped import study_names
 from tests.support.documents import (
     FENCE,
     anchors,

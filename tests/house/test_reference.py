@@ -22,9 +22,9 @@ from docs.generator.sources import ROOT
 from pipeline import __version__
 from pipeline.cli import cli
 from pipeline.config import settings_of
-from pipeline.config.presets import shipped_presets
+from pipeline.config.about import shipped_presets
 from pipeline.config.schema import BUILT_IN
-from pipeline.study.reading import study_names
+from pipeline.study.shipped import study_names
 from tests.support import forks
 from tests.support.module_graph import closure, modules, tree_of
 

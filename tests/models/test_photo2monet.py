@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.data.synthetic_landscapes import draw_landscape
-from pipeline.models.pretrained import model_file
+from pipeline.models.shipped import model_file
 from pipeline.models.snapshots import load_snapshot
 
 MODEL = "photo2monet"

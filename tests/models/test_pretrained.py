@@ -9,7 +9,7 @@ import torch
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import build_generator
-from pipeline.models import pretrained
+from pipeline.models import shipped
 from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, with_upscaler, write_snapshot
@@ -36,8 +36,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     upscaler = snapshot_of(apply_settings(Config(), UPSCALER))
     for name, snapshot in (("large", with_upscaler(generator, upscaler)), ("small", generator)):
         (tmp_path / "models" / name).mkdir(parents=True)
-        write_snapshot(tmp_path / "models" / name / pretrained.FILE, snapshot)
-    monkeypatch.setattr(pretrained, "PRETRAINED_FOLDER", tmp_path / "models")
+        write_snapshot(tmp_path / "models" / name / shipped.FILE, snapshot)
+    monkeypatch.setattr(shipped, "PRETRAINED_FOLDER", tmp_path / "models")
     return tmp_path / "models"
 
 

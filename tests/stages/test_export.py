@@ -15,8 +15,8 @@ from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
-from pipeline.models import pretrained
-from pipeline.models.pretrained import model_file, model_names
+from pipeline.models import shipped
+from pipeline.models.shipped import model_file, model_names
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.models.weights import WeightPrecision
@@ -200,7 +200,7 @@ def test_by_the_command_line(
     arguments = ["export", "--run", str(run.path), "--name", "tiny"]
     assert run_command([*arguments, "--out", str(models)]) == 0
     assert "tiny: 0.0 MB" in capsys.readouterr().out
-    monkeypatch.setattr(pretrained, "PRETRAINED_FOLDER", models)
+    monkeypatch.setattr(shipped, "PRETRAINED_FOLDER", models)
     out = tmp_path / "images.zip"
     assert run_command(["generate", "--model", "tiny", "--count", "3", "--out", str(out)]) == 0
     assert len(zipfile.ZipFile(out).namelist()) == 3

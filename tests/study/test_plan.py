@@ -9,8 +9,9 @@ from pipeline.core.errors import ConfigError
 from pipeline.families.noise.settings import NormedNetwork
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.study.plan import Dimension
-from pipeline.study.reading import load_study, read_plan, study_names, with_changes
+from pipeline.study.reading import load_study, read_plan, with_changes
 from pipeline.study.search import search_point
+from pipeline.study.shipped import study_names
 from pipeline.study.upscalers import factor_of, upscaler_config, upscaler_folder
 
 UPSCALER = {"preset": "upscaler64to256", "minutes": 7}
