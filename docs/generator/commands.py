@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from docs.generator.markdown import block, code, document, link, plain, table
-from docs.generator.sources import one_line
 from pipeline.cli import cli
+from pipeline.cli.help import Command, short_help
 
 ENDLESS = 2**63 - 1
 """The end of a range that is only there because the number must fit somewhere."""
@@ -49,12 +49,14 @@ def _help(command: click.Command) -> str:
 
 
 def _summary(command: click.Command) -> str:
-    return one_line(_help(command).split("\n\n")[0])
+    return short_help(command)
 
 
 def _section(name: str, command: click.Command) -> str:
     rows = [_row(option) for option in command.params if isinstance(option, click.Option)]
     parts = [f"## {name}", plain(_help(command)), block(usage(name, command))]
+    if isinstance(command, Command):
+        parts.append(f"Writes {plain(command.writes)} For example:\n\n{block(command.example)}")
     if isinstance(command, click.Group):
         parts.append("Its commands: " + ", ".join(link(f"{name} {c}") for c in command.commands))
     if rows:

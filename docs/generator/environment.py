@@ -42,6 +42,7 @@ OTHERS = {
     "KAGGLE_KERNEL_RUN_TYPE": "Set in Kaggle's notebooks, by which one is recognised.",
     "KAGGLE_DATA_PROXY_URL": "The same.",
     "KAGGLE_API_V1_TOKEN": "Set in Kaggle's notebooks: file of the token there.",
+    "_PAINTER_COMPLETE": "Set by a shell that [completes names](../command-line.md#completion).",
     "PYTHONPATH": "Handed on to the processes that painter starts, after its own folder.",
     "TQDM_MININTERVAL": "Set in a kernel: seconds between lines of progress in its log.",
     "TQDM_MAXINTERVAL": "The same, at most.",

@@ -12,7 +12,7 @@ from docs.generator import studies
 from docs.generator.markdown import block, code, document, link, plain, table
 from docs.generator.sources import field_docs, first_sentence, module_sentence, top_comment
 from pipeline.config import IDENTITY_SECTIONS, load_preset, settings_of
-from pipeline.config.about import shipped_presets
+from pipeline.config.about import about_shipped, shipped_presets
 from pipeline.config.aliases import RENAMED
 from pipeline.config.schema import BUILT_IN, DEFAULT_FAMILY, Setting, sections_of
 from pipeline.core.errors import ConfigError
@@ -198,5 +198,8 @@ def _preset(name: str) -> str:
         changed = {k: v for k, v in values.items() if v != known[k].default or k == "family"}
         if changed:
             lines += ["", f"[{section}]", *(f"{k} = {written(v)}" for k, v in changed.items())]
-    about = top_comment("pipeline.config", "presets", f"{name}.toml")
-    return f"### {name}\n\n{plain(about)}\n\n{block(chr(10).join(lines), 'toml')}"
+    comment = top_comment("pipeline.config", "presets", f"{name}.toml")
+    measured = [f"Measured: {plain(m.describe())}" for m in about_shipped(name).measured]
+    return "\n\n".join(
+        [f"### {name}", plain(comment), *measured, block("\n".join(lines), "toml")]
+    )

@@ -37,6 +37,9 @@ from pipeline.system.console import discard_unwritten, ignore_closed_streams
 
 _WRONG_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOENT)
 
+COMPLETION = "_PAINTER_COMPLETE"
+"""Variable by which a shell asks click what may follow, or for the script that asks so."""
+
 
 @click.group(
     cls=Group,
@@ -72,6 +75,9 @@ for heading, commands in COMMANDS.items():
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
+    if os.environ.get(COMPLETION):
+        # click writes bytes, which no redacted stream takes; they are names alone. It exits.
+        cli.main(prog_name="painter")
     ignore_closed_streams()
     escape_output()
     standard_output = sys.stdout

@@ -21,7 +21,8 @@ from pipeline.core.errors import KaggleError
 def doctor(report: bool) -> None:
     """Look whether everything is ready, and what to do if not.
 
-    At credentials, rules, quota, submissions left, client, disk and device.
+    It asks Kaggle for credentials, rules, quota and submissions left, and looks at client, disk and
+    device here.
     """
     if report:
         from submission.machine_report import machine_report

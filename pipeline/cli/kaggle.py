@@ -1,4 +1,4 @@
-"""The commands that talk to Kaggle: kernel (build, push, watch, pull), submit, leaderboard, doctor.
+"""The commands that talk to Kaggle: kernel (build, push, watch, pull), submit, leaderboard.
 
 Builds a plan, calls the stage, prints.
 """
@@ -219,7 +219,12 @@ def pull(run_path: Path | None) -> None:
     writes="a submission on Kaggle, and a line of ledger.json here.",
 )
 @run_option
-@click.option("--message", default="", help="Description on Kaggle [default: the run's name].")
+@click.option(
+    "--message",
+    default="",
+    show_default=False,
+    help="Description on Kaggle [default: the run's name].",
+)
 @replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the public score.")

@@ -1,8 +1,6 @@
 """The pages, the command line and the Makefile name the same things."""
 
-import contextlib
 import re
-import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from tests.support.documents import (
     labels,
     links,
     pages,
+    parse_command,
 )
 from tests.support.module_graph import ROOT
 
@@ -96,12 +95,7 @@ def options_of(command: click.Command) -> set[str]:
     sorted({line for text in WRITTEN_BY_HAND for line in command_lines(text, "painter")}),
 )
 def test_documented_commands_are_understood_as_they_stand(line: str) -> None:
-    words = shlex.split(line)[1:]
-    command: click.Command = cli
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        command = command.commands[words.pop(0)]
-    with contextlib.suppress(click.exceptions.Exit):  # after --help or --version
-        command.make_context("painter", words)
+    parse_command(line)
     for preset in re.findall(r"--(?:upscaler-)?preset (\S+)", line):
         assert preset in preset_names()
     for setting in re.findall(r"--set ([a-z0-9_]+)=", line):

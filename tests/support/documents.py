@@ -2,8 +2,13 @@
 
 import os
 import re
+import shlex
 import subprocess
+from typing import Any
 
+import click
+
+from pipeline.cli import cli
 from tests.support.module_graph import ROOT
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -44,6 +49,22 @@ def command_lines(text: str, program: str) -> list[str]:
         prompted = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         found += [re.split(r"\s+#", line)[0].strip() for line in prompted or lines]
     return [line for line in found if re.match(rf"{program}\b", line) and "..." not in line]
+
+
+def parse_command(line: str) -> dict[str, Any]:
+    """Return what painter makes of a command line, without running it.
+
+    Raises:
+        click.UsageError: for options that are missing or do not exist.
+    """
+    words = shlex.split(line)[1:]
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    try:
+        return command.make_context("painter", words).params
+    except click.exceptions.Exit:  # after --help or --version
+        return {}
 
 
 def anchors(text: str) -> set[str]:
