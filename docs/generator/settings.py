@@ -200,6 +200,4 @@ def _preset(name: str) -> str:
             lines += ["", f"[{section}]", *(f"{k} = {written(v)}" for k, v in changed.items())]
     comment = top_comment("pipeline.config", "presets", f"{name}.toml")
     measured = [f"Measured: {plain(m.describe())}" for m in about_shipped(name).measured]
-    return "\n\n".join(
-        [f"### {name}", plain(comment), *measured, block("\n".join(lines), "toml")]
-    )
+    return "\n\n".join([f"### {name}", plain(comment), *measured, block("\n".join(lines), "toml")])

@@ -63,9 +63,10 @@ def complete_studies(_: Context, __: Parameter, word: str) -> list[CompletionIte
 
 
 def run_folders(word: str) -> list[Path]:
-    """Return the run folders in the folder that a word names the beginning of, else in `runs`."""
+    """Return the run folders in the folder that a word begins with, itself too; else in `runs`."""
     folder = Path(word if word.endswith("/") else Path(word).parent) if "/" in word else Path(RUNS)
-    return sorted(_runs_below(folder, MAX_DEPTH))
+    itself = [folder] if _is_run(folder) else []
+    return sorted([*itself, *_runs_below(folder, MAX_DEPTH)])
 
 
 def _runs_below(folder: Path, depth: int) -> Iterable[Path]:
@@ -75,10 +76,14 @@ def _runs_below(folder: Path, depth: int) -> Iterable[Path]:
     except OSError:
         return
     for path in inner:
-        if (path / "config.json").is_file():
+        if _is_run(path):
             yield path
         elif depth > 1 and not path.name.startswith("."):
             yield from _runs_below(path, depth - 1)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
 def _snapshots_of(run: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from pipeline.config import (
     resolve,
     settings_of,
 )
+from pipeline.config.about import without_about
 from pipeline.config.sections import DataConfig, NetworkConfig
 from pipeline.core.errors import ConfigError
 from pipeline.families.dcgan import DcganNetwork
@@ -230,7 +231,7 @@ def test_config_json_gives_the_same_config_back(
 def test_presets_hold_only_settings() -> None:
     folder = Path(__file__).parents[2] / "pipeline" / "config" / "presets"
     for path in folder.glob("*.toml"):
-        for section, values in tomllib.loads(path.read_text()).items():
+        for section, values in without_about(tomllib.loads(path.read_text())).items():
             known = settings_of(load_preset(path.stem).family)
             assert all(known[name].section == section for name in values), path
 
