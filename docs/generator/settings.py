@@ -12,7 +12,7 @@ from docs.generator import studies
 from docs.generator.markdown import block, code, document, link, plain, table
 from docs.generator.sources import field_docs, first_sentence, module_sentence, top_comment
 from pipeline.config import IDENTITY_SECTIONS, load_preset, settings_of
-from pipeline.config.about import about_shipped, shipped_presets
+from pipeline.config.about import Measurement, about_shipped, shipped_presets
 from pipeline.config.aliases import RENAMED
 from pipeline.config.schema import BUILT_IN, DEFAULT_FAMILY, Setting, sections_of
 from pipeline.core.errors import ConfigError
@@ -199,5 +199,14 @@ def _preset(name: str) -> str:
         if changed:
             lines += ["", f"[{section}]", *(f"{k} = {written(v)}" for k, v in changed.items())]
     comment = top_comment("pipeline.config", "presets", f"{name}.toml")
-    measured = [f"Measured: {plain(m.describe())}" for m in about_shipped(name).measured]
-    return "\n\n".join([f"### {name}", plain(comment), *measured, block("\n".join(lines), "toml")])
+    parts = [f"### {name}", plain(comment), _measured(about_shipped(name).measured)]
+    return "\n\n".join([*filter(None, parts), block("\n".join(lines), "toml")])
+
+
+def _measured(scores: Iterable[Measurement]) -> str:
+    """Return a table of what was measured of a preset; nothing if nothing was."""
+    rows = [
+        [m.score + m.interval_text, f"{m.n:,}", m.cost, plain(m.how), code(m.page)] for m in scores
+    ]
+    heads = ["measured, in offline features", "n", "cost", "what", "from"]
+    return table(heads, rows) if rows else ""

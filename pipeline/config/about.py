@@ -50,12 +50,16 @@ class Measurement:
         """Return the metric and its value."""
         return f"{self.metric} {self.value:.1f}"
 
+    @property
+    def interval_text(self) -> str:
+        """Return the interval in parentheses, after a space; nothing if none is known."""
+        return "" if self.interval is None else " ({:.1f} to {:.1f})".format(*self.interval)
+
     def describe(self) -> str:
         """Return the number with all that belongs to it, as a sentence or two."""
-        interval = "" if self.interval is None else " ({:.1f} to {:.1f})".format(*self.interval)
         cost = "" if self.minutes is None else f", {self.minutes:g} minutes"
         return (
-            f"{self.score}{interval} of {self.n:,} images in offline features{cost} on "
+            f"{self.score}{self.interval_text} of {self.n:,} images in offline features{cost} on "
             f"{self.machine}. {self.how}"
         )
 

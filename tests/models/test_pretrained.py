@@ -49,7 +49,7 @@ def test_none_is_taken_unless_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"upscaler": "larg"}, r"no model 'larg'. Models: large, small"),
+        ({"upscaler": "larg"}, r"no model 'larg'. Did you mean large[?] Models: large, small"),
         ({"upscaler": "small"}, "a model without an upscaler"),
         ({"upscaler": "large", "image_size": 64}, r"images of 32 pixels; .* image_size 64"),
     ],
