@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     help="One setting of [output], such as truncation=0.8: noise nearer to its mean, for images "
     "that are surer and more alike.",
 )
-@click.option("--class", "wanted_class", help="Images of this class alone.")
+@click.option("--class", "wanted_class", help="Images of this class alone [default: of all].")
 @click.option("--upscale", help="learned, lanczos, bicubic or bilinear [default: the snapshot's].")
 @click.option(
     "--upscaler",

@@ -58,9 +58,6 @@ def kernel() -> None:
     """
 
 
-kernel.add_command(scorer)
-
-
 @kernel.command(
     example="painter kernel build --preset monet64aug --minutes 120 --out kernel",
     writes="the script or notebook and kernel-metadata.json to OUT; nothing is sent.",
@@ -212,6 +209,9 @@ def pull(run_path: Path | None) -> None:
     files = counted(len(sizes), "file")
     click.echo(f"{run_path}: {files}, {sum(sizes) / 1e6:.1f} MB, {pulled.label}")
     print_upscaler_hint(RunFolder(run_path))
+
+
+kernel.add_command(scorer)
 
 
 @command(

@@ -110,7 +110,8 @@ run_seed_options = [
     click.option(
         "--holdout",
         type=float,
-        help="Share of the images to hold out: not trained on, scored against.",
+        help="Share of the images to hold out: not trained on, scored against [default: the "
+        "preset's].",
     ),
     click.option(
         "--holdout-seed",
@@ -134,12 +135,16 @@ features_option = click.option(
     show_default=True,
     help="inception, as on the leaderboard, or efficientnet-lite0, which needs no network.",
 )
-weights_option = click.option("--weights", type=PathOption, help="Local file of Inception weights.")
+weights_option = click.option(
+    "--weights", type=PathOption, help="File of Inception weights [default: cached]."
+)
 extractor_options = [
     features_option,
     weights_option,
     click.option("--exact", is_flag=True, help="Features in float32 throughout; slower."),
-    click.option("--max-images", type=click.IntRange(2), help="Score only the first N images."),
+    click.option(
+        "--max-images", type=click.IntRange(2), help="Score only the first N [default: all]."
+    ),
 ]
 choosing_options = [
     click.option(

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     shell_complete=complete_runs,
     help="Score this run's images.",
 )
-@click.option("--reference", type=PathOption, help="Real images: the reference.")
+@click.option(
+    "--reference", type=PathOption, help="Real images to compare with [default: the run's]."
+)
 @click.option(
     "--training", type=PathOption, help="Training images, for memorization [default: reference]."
 )
@@ -68,8 +70,9 @@ def score(
     """Score images or a run: MiFID as Kaggle computes it.
 
     IMAGES are folders or zips. MiFID is the distance of their statistics to those of the real
-    images (FID), punished for copies; lower is better. KID, precision, recall and more come with
-    it. Several are compared: which differences are larger than the noise?
+    images (FID), punished for copies; lower is better. With it come KID, which asks the same and
+    suits few images, precision, recall and more. Several are compared: which differences are larger
+    than the noise?
     """
     from pipeline.data.images import open_images
     from pipeline.runs.folder import RunFolder

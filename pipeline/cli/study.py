@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--source", help="The images on Kaggle, as in kernel push [default: competition].")
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
-@click.option("--weights", type=PathOption, help="Local file of Inception weights.")
+@click.option("--weights", type=PathOption, help="File of Inception weights [default: cached].")
 @threads_option
 @click.option("--points", type=click.IntRange(1), help="Points of a search, in place of its own.")
 @click.option("--minutes", type=float, help="Longest training of a point, or of an upscaler.")

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @options(photo_options)
 @run_option
 @options(config_options)
-@click.option("--minutes", type=float, help="Training time over all sessions; fractions allowed.")
+@click.option(
+    "--minutes", type=float, help="Training time over all sessions [default: the preset's]."
+)
 @options(run_seed_options)
 @click.option(
     "--continue-from",

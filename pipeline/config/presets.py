@@ -59,7 +59,7 @@ def all_about() -> list[PresetAbout]:
     if not plugins.modules():
         return shipped
     others = [
-        describe_preset(name, settings, f"family {settings['family']}")
+        describe_preset(name, settings, "the module of its family")
         for name, settings in family_presets().items()
         if name not in shipped_presets()
     ]
