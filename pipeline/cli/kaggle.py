@@ -178,22 +178,31 @@ def pull(run_path: Path | None) -> None:
 
 
 @click.command()
-@run_option
+@click.option(
+    "--run",
+    "run_path",
+    type=PathOption,
+    help="Run folder [default, of a model: runs/NAME-as-shipped].",
+)
+@click.option(
+    "--model", metavar="NAME", help="A model that comes with painter, in place of a trained run."
+)
 @click.option("--message", default="", help="Description on Kaggle [default: the run's name].")
 @replace_option
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the public score.")
-def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
+def submit(
+    run_path: Path | None, model: str | None, message: str, replace: bool, dry_run: bool, wait: bool
+) -> None:
     """Submit a run, wherever it was trained: Kaggle takes a kernel's output alone."""
     from kernels import candidates
     from pipeline.kaggle.api import KaggleClient
-    from pipeline.runs.folder import RunFolder
     from submission import submit as submitting
     from submission.ledger import Ledger
 
     check_wait_useful(dry_run, wait)
-    run = RunFolder(run_path)
     client = KaggleClient()
+    run = run_to_submit(run_path, model)
     ledger = Ledger()
     row = None if dry_run else submitting.reconcile(client, ledger, run)
     if row is None:
@@ -217,6 +226,19 @@ def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: boo
         click.echo(submitting.summary(row))
     if (place := submitting.place(client, row)) is not None:
         click.echo(place)
+
+
+def run_to_submit(run_path: Path | None, model: str | None) -> RunFolder:
+    """Return the run that is submitted: one that is there, or one that is made of a model."""
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.model_run import run_of_model
+
+    if model is not None:
+        # A run that was trained with the preset of the same name is another one.
+        return run_of_model(model, run_path or Path("runs") / f"{model}-as-shipped")
+    if run_path is None:
+        raise click.UsageError("Give either --run DIR or --model NAME.")
+    return RunFolder(run_path)
 
 
 def submit_anew(
