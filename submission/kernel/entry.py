@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, OutputConfig
-from pipeline.core.errors import PainterError, RankLost
+from pipeline.core.errors import Interrupted, PainterError, RankLost
 from pipeline.families.registry import makes_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot
@@ -144,7 +144,7 @@ def generate_trained(job: Job) -> None:
     path = job.run.best_or_last
     snapshot = load_snapshot(path)
     output = job.settings.training_config().output.coded_as(snapshot.config.output)
-    if job.settings.upscales_by_network:
+    if job.settings.upscales_by_network and snapshot.upscaler is not None:
         output = replace(output, upscale="learned")
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
     if generate_chosen_if_possible(job, path, snapshot, output):
@@ -176,8 +176,17 @@ def training_request(job: Job) -> TrainingRequest:
 
 
 def provide_upscaler(job: Job) -> None:
-    """Put an upscaler into the snapshots of what was trained: one trained for it, or attached."""
-    path = attached_upscaler(job) if job.settings.upscaler is None else train_upscaler(job)
+    """Put an upscaler into the snapshots of what was trained: one trained for it, or attached.
+
+    Where none can be trained, the images of what was trained are enlarged by a filter.
+    """
+    try:
+        path = attached_upscaler(job) if job.settings.upscaler is None else train_upscaler(job)
+    except Interrupted:
+        raise
+    except PainterError as error:
+        log(f"upscaler: none, a filter enlarges the images ({error})")
+        return
     for snapshot in (job.run.best, job.run.snapshot):
         if snapshot.exists():
             attach_upscaler(snapshot, path)

@@ -338,6 +338,18 @@ def test_a_generator_is_pushed_with_the_upscaler_that_comes_after_it(desk: Desk)
     assert "'family': 'upscaler'" in text
 
 
+def test_without_time_for_the_upscaler_a_filter_enlarges(
+    inputs: Path, working: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernel_entry.run(chain(upscaler_minutes=1e-6), inputs, working)
+    run = RunFolder(working)
+    assert load_snapshot(run.best_or_last).upscaler is None
+    made = read_generation_record(run)
+    assert made is not None
+    assert made.output["upscale"] == "bicubic"
+    assert "upscaler: none, a filter enlarges the images (The time" in capsys.readouterr().out
+
+
 def test_an_attached_upscaler_enlarges_as_it_is(
     inputs: Path, tmp_path: Path, working: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
