@@ -9,6 +9,7 @@
 #   FROM      images that best and best-photos choose from
 #   PHOTOS    photos that best-photos translates [default: DATA, which has the competition's]
 #   FEATURES  whose features images are scored by: inception or efficientnet-lite0
+#   MODEL     a model that comes with painter, to submit without training
 #   STUDY     a study: its file, or the name of one that comes with painter
 #   ON        where it is trained: here or kaggle
 #   IMAGES    images that bench-score scores
@@ -33,6 +34,7 @@ FEATURES ?= inception
 STUDY    ?= noise
 IMAGES   ?= 2000
 REF      ?= HEAD
+MODEL    ?=
 ON       ?= here
 ARGS     ?=
 
@@ -108,8 +110,8 @@ watch: $(VENV)/.ready  ## the kernel of RUN: status, time, log, until it ends
 pull: $(VENV)/.ready  ## the kernel's output -> RUN
 	$(PAINTER) kernel pull --run $(RUN)
 
-submit: $(VENV)/.ready  ## RUN -> the competition, wherever it was trained
-	$(PAINTER) submit --run $(RUN) $(ARGS)
+submit: $(VENV)/.ready  ## RUN, or a shipped MODEL -> the competition, wherever it was trained
+	$(PAINTER) submit $(if $(MODEL),--model $(MODEL),--run $(RUN)) $(ARGS)
 
 leaderboard: $(VENV)/.ready  ## local scores beside public ones, ranks and ages
 	$(PAINTER) leaderboard $(ARGS)

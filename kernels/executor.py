@@ -1,23 +1,28 @@
 """Points of a study on Kaggle's kernels: pushed, watched, pulled, and scored here.
 
-Kaggle runs two GPU kernels of a user at a time, so two workers are what a study wants.
+Kaggle runs two GPU kernels of a user at a time, so two workers are what a study wants. An upscaler
+of the study is trained by a kernel of its own, and attached to those of the points.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kernels.metadata import KernelPlan
 from kernels.pull import pull
-from kernels.push import Confirmation, FindScorer, push
-from kernels.record import KernelRecord
+from kernels.push import Attachment, Confirmation, FindScorer, push
+from kernels.record import KernelRecord, read_record
+from kernels.study_plans import StudyKernels
 from kernels.watch import POLL_SECONDS
 from pipeline.core.errors import Interrupted, RemoteFailed
 from pipeline.core.polling import MAX_FAILURES, poll
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
+from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, require_score
 from pipeline.study.executor import LocalExecutor, OnScore
 from pipeline.study.plan import Point
@@ -33,14 +38,18 @@ class KaggleExecutor:
     client: KaggleClient
     local: LocalExecutor
     """Where run folders lie; scores what Kaggle has not scored with the study's features."""
-    plan_of: Callable[[Point], KernelPlan]
-    """What to push for a point."""
+    kernels: StudyKernels
+    """What to push for a point, and for its upscaler."""
     confirm_replace: Confirmation = lambda question: False
     """Asked before a push over a version from another folder."""
     find_scorer: FindScorer = lambda: None
     """As a push takes it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """The client serves one thread at a time."""
+    training: defaultdict[Path, threading.Lock] = field(
+        default_factory=lambda: defaultdict(threading.Lock)
+    )
+    """By run folder: held while an upscaler is trained, which other points may wait for."""
 
     @property
     def stopping(self) -> threading.Event:
@@ -49,6 +58,8 @@ class KaggleExecutor:
 
     def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Push a point, wait for it, pull and score it; calling it again pushes nothing twice.
+
+        Its upscaler, if it has one, comes first.
 
         Raises:
             RemoteFailed: if the kernel ends with an error.
@@ -59,25 +70,57 @@ class KaggleExecutor:
         run = self.local.run_folder(point)
         if self.is_done(point):
             return require_score(run)
+        upscaler = self._upscaler(point)
+        plan, attachments = self.kernels.plan_of(point, upscaler)
+        self._run_kernel(plan, run, run.images, attachments)
+        return self.local.score(point)
+
+    def _upscaler(self, point: Point) -> RunFolder | None:
+        """Return the upscaler of a point, trained if need be; None for a filter."""
+        found = self.kernels.upscaler_of(point)
+        if found is None:
+            return None
+        run, plan = found
         with self.lock:
-            plan = self.plan_of(point)
+            training = self.training[run.path]
+        with training:
+            if run.config.exists() and read_record(run.path) is None:
+                self.local.train_upscaler(point)  # begun here: at once if it is done
+            else:
+                self._run_kernel(plan, run, run.snapshot)
+        return run
+
+    def _run_kernel(
+        self,
+        plan: KernelPlan,
+        run: RunFolder,
+        wanted: Path,
+        attachments: Sequence[Attachment] = (),
+    ) -> None:
+        """Push a kernel, wait for it, and pull its output, of which one file is wanted.
+
+        Raises:
+            RemoteFailed: if the kernel ends with an error.
+        """
+        with self.lock:
             record, _ = push(
                 self.client,
                 plan,
                 run.path,
+                attachments,
                 confirm_replace=self.confirm_replace,
                 find_scorer=self.find_scorer,
             )
-        if record.pulled is None or not run.images.exists():  # pulled once, and deleted since
-            status = self._wait(record)
-            if status.state != "COMPLETE":
-                raise RemoteFailed(
-                    f"{record.label} ended as {status.state}: {status.failure or 'no message'}. "
-                    f"See {record.url}"
-                )
-            with self.lock:
-                pull(self.client, record, run.path)
-        return self.local.score(point)
+        if record.pulled is not None and wanted.exists():
+            return  # else it was pulled once, and deleted since
+        status = self._wait(record)
+        if status.state != "COMPLETE":
+            raise RemoteFailed(
+                f"{record.label} ended as {status.state}: {status.failure or 'no message'}. "
+                f"See {record.url}"
+            )
+        with self.lock:
+            pull(self.client, record, run.path)
 
     def is_done(self, point: Point) -> bool:
         """Tell whether a point's folder holds its score, whatever images Kaggle has."""

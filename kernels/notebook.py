@@ -108,8 +108,16 @@ The generator's images are small, and the competition's are 256 pixels wide. Thi
 to enlarge them with a painting's detail: from real images, and from what this generator makes.""",
         """\
 with pictures.samples_shown(job):
-    notebook.train_upscaler(job)""",
+    notebook.provide_upscaler(job)""",
         lambda settings: settings.upscaler is not None,
+    ),
+    Stage(
+        "An upscaler",
+        """\
+The generator's images are small, and the competition's are 256 pixels wide. The attached network
+enlarges them with a painting's detail, as it has learned before.""",
+        "notebook.provide_upscaler(job)",
+        lambda settings: settings.upscaler is None and settings.upscales_by_network,
     ),
     Stage(
         "What the training did",

@@ -61,6 +61,8 @@ class Attachment:
     notes: str
     sha256: str
     """Of the file that matters: the state, or the snapshot."""
+    immutable: bool = False
+    """Whether the name stands for this very content: what is there is not uploaded again."""
 
 
 def push(
@@ -378,7 +380,9 @@ def upload(client: KaggleClient, attachment: Attachment) -> None:
     Raises:
         KaggleUnreachable: if Kaggle takes longer than 20 minutes.
     """
-    client.upload_dataset(attachment.name, list(attachment.files), attachment.notes)
+    if not attachment.immutable or client.dataset_state(attachment.name) in (None, "FAILED"):
+        files, immutable = list(attachment.files), attachment.immutable
+        client.upload_dataset(attachment.name, files, attachment.notes, immutable)
 
     def ready() -> bool | None:
         return client.dataset_ready(attachment.name) or None

@@ -1,4 +1,6 @@
-"""Upscalers on Kaggle: alone, with the images of a generator, or after a generator and for it.
+"""Upscalers on Kaggle: alone, with the images of a generator, or for a generator.
+
+For a generator one is trained after it, or a trained one is attached.
 
 Turns the options of `painter kernel push` into settings of the kernel and into what is uploaded.
 """
@@ -14,7 +16,7 @@ from kernels.push import Attachment, state_attachment
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError
 from pipeline.families.upscaler.generated_inputs import check_generator_fits
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import check_upscales, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256
 from submission.kernel.settings import UPSCALER
@@ -33,6 +35,8 @@ class UpscalerOptions:
     """Of the upscaler that is trained after the generator."""
     minutes: float | None = None
     """Training minutes of that; None for those of its preset."""
+    trained: Path | None = None
+    """Snapshot of an upscaler that enlarges the generator's images as it is."""
 
     def instead_of_shipped(self, config: Config) -> tuple[UpscalerOptions, Config]:
         """Return options and settings of a kernel for a run that takes a shipped upscaler here.
@@ -42,8 +46,8 @@ class UpscalerOptions:
         if config.output.upscaler is None:
             return self, config
         own = apply_settings(config, {"upscaler": None})
-        trained = self if self.preset is not None else replace(self, preset=DEFAULT_PRESET)
-        return trained, own
+        other = self.preset is not None or self.trained is not None
+        return self if other else replace(self, preset=DEFAULT_PRESET), own
 
     def config_for(self, generator: Config) -> Config | None:
         """Return the settings of the upscaler that is trained after a generator, if there is one.
@@ -87,10 +91,12 @@ class UpscalerOptions:
 
         Raises:
             ConfigError: if upscaler and generator do not fit.
-            RunError: if the generator's snapshot is missing or damaged.
+            RunError: if a snapshot is missing or damaged.
         """
         if self.generator is not None:
             check_generator_fits(config, load_snapshot(self.generator).config)
+        if self.trained is not None:
+            return self._settings_of_trained(self.trained, config, owner)
         upscaler = self.config_for(config)
         resumes = upscaler is not None and _earlier(continue_from) is not None
         return {
@@ -98,6 +104,21 @@ class UpscalerOptions:
             "upscaler": None if upscaler is None else upscaler.to_dict(),
             "upscaler_minutes": self.minutes_of(upscaler),
             "attached_upscaler": f"{owner}/{slug_of(run, UPSCALER)}" if resumes else None,
+        }
+
+    def _settings_of_trained(self, path: Path, config: Config, owner: str) -> dict[str, Any]:
+        """Return what `settings` does where a trained upscaler enlarges the images."""
+        if self.preset is not None or self.minutes is not None:
+            raise ConfigError(
+                "--upscaler names an upscaler that is trained; leave out --upscaler-preset and "
+                "--upscaler-minutes, which train one."
+            )
+        check_upscales(load_snapshot(path).config, config)
+        return {
+            "generator": None,
+            "upscaler": None,
+            "upscaler_minutes": None,
+            "attached_upscaler": f"{owner}/{_slug_of_trained(path)}",
         }
 
     def attachments(self, plan: KernelPlan, continue_from: Path | None) -> tuple[Attachment, ...]:
@@ -110,8 +131,12 @@ class UpscalerOptions:
         if continue_from is not None and settings.attached is not None:
             found.append(state_attachment(RunFolder(continue_from), settings.attached))
         earlier = _earlier(continue_from)
-        if earlier is not None and settings.attached_upscaler is not None:
-            found.append(state_attachment(earlier, settings.attached_upscaler))
+        if settings.attached_upscaler is not None:
+            if self.trained is not None:
+                trained = snapshot_attachment(self.trained, settings.attached_upscaler)
+                found.append(replace(trained, immutable=True))
+            elif earlier is not None:
+                found.append(state_attachment(earlier, settings.attached_upscaler))
         if self.generator is not None and settings.generator is not None:
             found.append(snapshot_attachment(self.generator, settings.generator))
         return tuple(found)
@@ -123,6 +148,11 @@ def _earlier(run: Path | None) -> RunFolder | None:
     return upscaler if upscaler is not None and upscaler.state.exists() else None
 
 
+def _slug_of_trained(path: Path) -> str:
+    """Return the name of the dataset of a trained upscaler: that of its content, uploaded once."""
+    return f"painter-upscaler-{file_sha256(path)[:12]}"
+
+
 def snapshot_attachment(path: Path, name: str) -> Attachment:
     """Return a snapshot as a dataset of its own.
 
@@ -130,7 +160,7 @@ def snapshot_attachment(path: Path, name: str) -> Attachment:
         ConfigError: if its file has another ending, by which the kernel finds it.
     """
     if path.suffix != SUFFIX:
-        raise ConfigError(f"--generator is {path}; expected a name that ends in {SUFFIX}.")
+        raise ConfigError(f"{path} is no snapshot: expected a name that ends in {SUFFIX}.")
     sha256 = file_sha256(path)
     return Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
 

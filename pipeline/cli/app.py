@@ -21,7 +21,7 @@ from pipeline.cli.export import export, mix
 from pipeline.cli.failures import disk_message, fail, is_out_of_memory
 from pipeline.cli.generate import generate
 from pipeline.cli.help import Group
-from pipeline.cli.kaggle import kernel, leaderboard, submit
+from pipeline.cli.kaggle import kernel, leaderboard
 from pipeline.cli.latents import arithmetic, video
 from pipeline.cli.package import check, package
 from pipeline.cli.presets import presets
@@ -29,6 +29,7 @@ from pipeline.cli.runs import report, runs
 from pipeline.cli.score import score
 from pipeline.cli.service import serve
 from pipeline.cli.study import study
+from pipeline.cli.submit import submit
 from pipeline.cli.train import train
 from pipeline.core import interrupts, redaction
 from pipeline.core.errors import PainterError

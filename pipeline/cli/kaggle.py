@@ -1,4 +1,4 @@
-"""The commands that talk to Kaggle: kernel (build, push, watch, pull), submit, leaderboard.
+"""The commands that talk to Kaggle: kernel (build, push, watch, pull), leaderboard.
 
 Builds a plan, calls the stage, prints.
 """
@@ -26,15 +26,12 @@ from pipeline.cli.options import (
     warn,
 )
 from pipeline.cli.scorer import scorer, with_ready_scorer
+from pipeline.cli.submit import check_wait_useful
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import Interrupted, PainterError, RunError
 
 if TYPE_CHECKING:
-    from kernels.push import Confirmation
-    from kernels.record import KernelRecord
-    from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
-    from submission.ledger import Ledger, Row
 
 pushed_run_option = click.option(
     "--run",
@@ -215,111 +212,6 @@ kernel.add_command(scorer)
 
 
 @command(
-    example='painter submit --run runs/first --message "first try" --wait',
-    writes="a submission on Kaggle, and a line of ledger.json here.",
-)
-@run_option
-@click.option(
-    "--message",
-    default="",
-    show_default=False,
-    help="Description on Kaggle [default: the run's name].",
-)
-@replace_option
-@click.option("--dry-run", is_flag=True, help="Show what would be submitted; send nothing.")
-@click.option("--wait", is_flag=True, help="Wait for the public score.")
-def submit(run_path: Path, message: str, replace: bool, dry_run: bool, wait: bool) -> None:
-    """Submit a run to the competition, wherever it was trained.
-
-    Kaggle takes the output of a kernel alone: for a run that was trained here, one makes the same
-    images there.
-    """
-    from kernels import candidates
-    from pipeline.kaggle.api import KaggleClient
-    from pipeline.runs.folder import RunFolder
-    from submission import submit as submitting
-    from submission.ledger import Ledger
-
-    check_wait_useful(dry_run, wait)
-    run = RunFolder(run_path)
-    client = KaggleClient()
-    ledger = Ledger()
-    row = None if dry_run else submitting.reconcile(client, ledger, run)
-    if row is None:
-        record = candidates.trained_on_kaggle(client, run)
-        if wait and not dry_run:
-            row = candidates.pending_submission(client, run, record, ledger)
-    if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
-        click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
-    if row is None:
-        row = submit_anew(
-            client, ledger, run, record, message, replace_confirmation(replace), dry_run
-        )
-        if row is None:
-            return
-    click.echo(submitting.summary(row))
-    if wait and row.status == "PENDING":
-        click.echo(
-            "Waiting for the public score; `painter leaderboard` shows it later, too.", err=True
-        )
-        row = submitting.wait_until_scored(client, ledger, row)
-        click.echo(submitting.summary(row))
-    if (place := submitting.place(client, row)) is not None:
-        click.echo(place)
-
-
-def submit_anew(
-    client: KaggleClient,
-    ledger: Ledger,
-    run: RunFolder,
-    record: KernelRecord | None,
-    message: str,
-    confirm_replace: Confirmation,
-    dry_run: bool,
-) -> Row | None:
-    """Submit a run's images; with `dry_run` print what would be sent and return None."""
-    from kernels import candidates
-    from submission import submit as submitting
-
-    if record is None:
-        choose_first(run, dry_run)
-    left = submitting.check_submissions_left(client).allowed_now
-    if dry_run and record is None:
-        click.echo(candidates.describe_regeneration(client, run, left, message))
-        return None
-    candidate = candidates.make_candidate(
-        client, run, record, ledger, confirm_replace, click.echo, warn
-    )
-    row = submitting.prepare(candidate, message)
-    local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-    click.echo(f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today")
-    if dry_run:
-        version = f"{candidate.kernel} version {candidate.version}"
-        click.echo(f"Would submit images.zip of {version}: {row.description}")
-        return None
-    return submitting.submit(client, ledger, row)
-
-
-def choose_first(run: RunFolder, dry_run: bool) -> None:
-    """Make the images of a run that has none yet, if its settings want them chosen of more.
-
-    A kernel makes the first of a snapshot by itself, and chosen ones by their numbers alone.
-    """
-    from pipeline.cli.generate import generate
-    from pipeline.models.snapshots import load_config
-
-    if run.images.exists() or not run.best_or_last.exists():
-        return
-    share = load_config(run.best_or_last).output.candidates_per_image
-    if share == 1:
-        return
-    click.echo(f"{run.path} has no images yet: {share:g} are made for each that is kept", err=True)
-    context = click.get_current_context()
-    if not dry_run:
-        context.invoke(generate, run_path=run.path)
-
-
-@command(
     example="painter leaderboard",
     writes="ledger.json, and the files that --html and --csv name.",
 )
@@ -364,12 +256,6 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
             err=True,
         )
         raise known.problem
-
-
-def check_wait_useful(dry_run: bool, wait: bool) -> None:
-    """Raise UsageError if a command is to wait for what it is not to send."""
-    if dry_run and wait:
-        raise click.UsageError("--dry-run sends nothing, so there is nothing to --wait for.")
 
 
 def pushed_last() -> Path:

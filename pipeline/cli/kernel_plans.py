@@ -125,6 +125,13 @@ kernel_options = [
         type=float,
         help="Training time of that upscaler [default: its preset's].",
     ),
+    click.option(
+        "--upscaler",
+        "upscaler_path",
+        type=PathOption,
+        shell_complete=complete_runs_and_snapshots,
+        help="Run or snapshot of a trained upscaler that enlarges the images as it is.",
+    ),
     click.option("--notebook", is_flag=True, help="As an .ipynb, to read and fork."),
 ]
 
@@ -183,10 +190,12 @@ def upscaler_options(
     generator_path: Path | None = None,
     upscaler_preset: str | None = None,
     upscaler_minutes: float | None = None,
+    upscaler_path: Path | None = None,
     **_: Any,
 ) -> UpscalerOptions:
     """Return the options of `kernel build` and `kernel push` that are about upscalers."""
     from kernels.upscalers import UpscalerOptions
 
     generator = None if generator_path is None else run_or_file(generator_path)
-    return UpscalerOptions(generator, upscaler_preset, upscaler_minutes)
+    trained = None if upscaler_path is None else run_or_file(upscaler_path)
+    return UpscalerOptions(generator, upscaler_preset, upscaler_minutes, trained)

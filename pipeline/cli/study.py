@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -26,10 +25,9 @@ from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, WorkFailed
 
 if TYPE_CHECKING:
-    from kernels.metadata import KernelPlan
     from pipeline.runs.folder import RunFolder
     from pipeline.study.executor import LocalExecutor
-    from pipeline.study.plan import Point, StudyPlan
+    from pipeline.study.plan import StudyPlan
     from pipeline.study.search import Executor, Outcome
 
 
@@ -242,34 +240,18 @@ def kaggle_executor(
     """Return an executor that runs the points of a study in Kaggle's kernels.
 
     Raises:
-        ConfigError: for a search or for points that continue others.
+        ConfigError: for points that continue others.
     """
     from kernels.executor import KaggleExecutor
-    from kernels.planning import KernelRequest, plan_training
     from kernels.scorer import scorer_to_attach
-    from pipeline.cli.settings import run_settings
+    from kernels.study_plans import StudyKernels, check_runs_on_kaggle
     from pipeline.kaggle.api import KaggleClient
-    from submission.kernel.settings import SHARED
-    from submission.rules import MINIMUM_IMAGES
 
-    plan = local.plan
-    if plan.search and plan.pruning:
-        raise ConfigError("Kernels report no scores during training: set pruning = false.")
-    if any(point.continues for point in plan.grid):
-        raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")
-    if plan.upscaler:
-        raise ConfigError("Studies that train upscalers run here alone: leave out --on kaggle.")
+    check_runs_on_kaggle(local.plan)
+    if local.plan.search and local.plan.pruning:
+        warn("Kernels report no scores during training, so no point is pruned.")
     client = KaggleClient()
-    count = max(plan.evaluation.count, MINIMUM_IMAGES)
-    # A point is one seed: of several in a kernel another one might be kept.
-    request = KernelRequest(count, source=source, domain=domain, gpus=SHARED)
-
-    def plan_of(point: Point) -> KernelPlan:
-        chosen = {**plan.settings, **point.settings}
-        assignments = tuple(f"{name}={json.dumps(value)}" for name, value in chosen.items())
-        config = run_settings(plan.preset, None, assignments, {})
-        return plan_training(client.user, local.run_folder(point).path, config, request)
-
+    kernels = StudyKernels(client.user, local, source, domain)
     find_scorer = cache(partial(scorer_to_attach, client, warn, make=False))
     # Points are pushed by several threads, which cannot ask.
-    return KaggleExecutor(client, local, plan_of, lambda found: replace, find_scorer)
+    return KaggleExecutor(client, local, kernels, lambda found: replace, find_scorer)

@@ -184,10 +184,16 @@ class RunFolder:
         write_json(self.config, config.to_dict())
 
     def _check_differences(self, config: Config, data: TrainingData) -> None:
-        if "mixed" in self.read_provenance():
+        about = self.read_provenance()
+        if "mixed" in about:
             raise RunError(
                 f"{self.path} holds a mixture of runs, which is not trained itself. Train one of "
                 "its runs on, or choose another --run."
+            )
+        if "model" in about:
+            raise RunError(
+                f"{self.path} holds the model {about['model']}, which is not trained further. "
+                "Choose another --run."
             )
         changed = differences(self.read_config(), config)
         old = self.read_data()

@@ -168,15 +168,31 @@ class LocalExecutor:
 
     def _upscaler_options(self, point: Point) -> list[object]:
         """Return the option that names a point's upscaler, trained if need be; [] for a filter."""
+        run = self.train_upscaler(point)
+        return [] if run is None else ["--upscaler", run.path]
+
+    def upscaler_run(self, point: Point) -> RunFolder | None:
+        """Return the run folder of a point's upscaler; None for a filter."""
         factor = factor_of(self.plan, point)
         if factor is None:
-            return []
-        run = RunFolder(self.folder / upscaler_folder(self.plan, factor))
+            return None
+        return RunFolder(self.folder / upscaler_folder(self.plan, factor))
+
+    def train_upscaler(self, point: Point) -> RunFolder | None:
+        """Train the upscaler of a point, at once if that is done; return its run folder.
+
+        Raises:
+            WorkFailed: if the command fails, with its message.
+            Interrupted: after Ctrl+C; the training has saved its state.
+        """
+        run, factor = self.upscaler_run(point), factor_of(self.plan, point)
+        if run is None or factor is None:
+            return None
         preset, settings = upscaler_settings(self.plan, factor)
         with self.training_upscaler:
             self._wait_for_orphan(run)
-            self._call(point, self._train_command(run, preset, settings))  # at once if it is done
-        return ["--upscaler", run.path]
+            self._call(point, self._train_command(run, preset, settings))
+        return run
 
     def _train_command(self, run: RunFolder, preset: str, settings: Settings) -> list[object]:
         """Return the command that trains a run on the study's images."""

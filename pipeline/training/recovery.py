@@ -58,7 +58,7 @@ def repair_records(run: RunFolder, data: TrainingData) -> None:
         _replace(run.config, stored_config(run).to_dict())
     try:
         earlier = run.read_provenance()
-        if "mixed" in earlier or run.read_data():
+        if "mixed" in earlier or "model" in earlier or run.read_data():
             return
     except RunError:
         _replace(run.provenance, {"data": data.to_dict()})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, OutputConfig
-from pipeline.core.errors import PainterError, RankLost
+from pipeline.core.errors import Interrupted, PainterError, RankLost
 from pipeline.families.registry import makes_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot
@@ -121,8 +121,8 @@ def train_and_generate(job: Job) -> None:
     if not makes_images(config):
         log("images.zip: none, as an upscaler makes no images of its own. Give it to a generator")
         return
-    if job.settings.upscaler is not None:
-        train_upscaler(job)
+    if job.settings.upscales_by_network:
+        provide_upscaler(job)
     generate_trained(job)
     score_if_possible(job)
 
@@ -144,7 +144,7 @@ def generate_trained(job: Job) -> None:
     path = job.run.best_or_last
     snapshot = load_snapshot(path)
     output = job.settings.training_config().output.coded_as(snapshot.config.output)
-    if job.settings.upscaler is not None:
+    if job.settings.upscales_by_network and snapshot.upscaler is not None:
         output = replace(output, upscale="learned")
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
     if generate_chosen_if_possible(job, path, snapshot, output):
@@ -175,8 +175,32 @@ def training_request(job: Job) -> TrainingRequest:
     )
 
 
-def train_upscaler(job: Job) -> None:
-    """Train the upscaler of what has just been trained, and put it into the snapshots."""
+def provide_upscaler(job: Job) -> None:
+    """Put an upscaler into the snapshots of what was trained: one trained for it, or attached.
+
+    Where none can be trained, the images of what was trained are enlarged by a filter.
+    """
+    try:
+        path = attached_upscaler(job) if job.settings.upscaler is None else train_upscaler(job)
+    except Interrupted:
+        raise
+    except PainterError as error:
+        log(f"upscaler: none, a filter enlarges the images ({error})")
+        return
+    for snapshot in (job.run.best, job.run.snapshot):
+        if snapshot.exists():
+            attach_upscaler(snapshot, path)
+
+
+def attached_upscaler(job: Job) -> Path:
+    """Return the snapshot of the upscaler that is attached as it is."""
+    path = attached_snapshot(job.inputs, job.settings.attached_upscaler or "", job.scratch)
+    log(f"upscaler: {path}, as it is attached")
+    return path
+
+
+def train_upscaler(job: Job) -> Path:
+    """Train an upscaler for what has just been trained; return its snapshot."""
     settings, folder = job.settings, upscaler_run(job.run)
     log("upscaler: trains on real images and on generated ones")
     request = replace(
@@ -190,9 +214,7 @@ def train_upscaler(job: Job) -> None:
     if settings.attached_upscaler is not None:
         request = resume_upscaler(job, request, settings.attached_upscaler)
     train_and_log(request, job.scratch)
-    for path in (job.run.best, job.run.snapshot):
-        if path.exists():
-            attach_upscaler(path, folder.best_or_last)
+    return folder.best_or_last
 
 
 def resume_upscaler(job: Job, request: TrainingRequest, dataset: str) -> TrainingRequest:

@@ -66,7 +66,7 @@ def _guarded(stage: Stage) -> Stage:
 
 
 train = _guarded(entry.train_model)
-train_upscaler = _guarded(entry.train_upscaler)
+provide_upscaler = _guarded(entry.provide_upscaler)
 generate = _guarded(entry.generate_trained)
 score = _guarded(score_if_possible)
 

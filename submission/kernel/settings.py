@@ -80,7 +80,8 @@ class KernelSettings:
     upscaler_minutes: float | None = None
     """Training minutes of that upscaler."""
     attached_upscaler: str | None = None
-    """Dataset OWNER/SLUG with the earlier run of that upscaler to resume."""
+    """Dataset OWNER/SLUG with the earlier run of that upscaler to resume; without `upscaler`, with
+    the snapshot of one that enlarges the images as it is."""
     benchmark: dict[str, Any] | None = None
     """What `bench` measures, as `BenchmarkSettings.from_dict` takes it; None: all. Its minutes are
     half of the kernel's, if it does not say otherwise."""
@@ -158,9 +159,10 @@ class KernelSettings:
         fits = self.generator is None or is_upscaler(config)
         _require(fits, "generator", self.generator, "None unless an upscaler is trained")
         if self.upscaler is None:
-            for name in ("upscaler_minutes", "attached_upscaler"):
-                value = getattr(self, name)
-                _require(value is None, name, value, "None without upscaler")
+            minutes, attached = self.upscaler_minutes, self.attached_upscaler
+            _require(minutes is None, "upscaler_minutes", minutes, "None without upscaler")
+            fits = attached is None or makes_images(config)
+            _require(fits, "attached_upscaler", attached, "None unless images are made")
             return
         _require(self.upscaler_minutes is not None, "upscaler_minutes", None, "a number")
         check_generator_fits(Config.from_saved(self.upscaler), config, "The generator")
@@ -224,6 +226,11 @@ class KernelSettings:
         slow = not gpu and config is not None and takes_photos(config)
         an_image = CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
         return reserve_seconds(most if makes else 0, self.minutes, an_image)
+
+    @property
+    def upscales_by_network(self) -> bool:
+        """Tell whether an upscaler enlarges the images: one trained here, or one attached."""
+        return self.upscaler is not None or self.attached_upscaler is not None
 
     @property
     def upscaler_seconds(self) -> float:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runs.folder import RunFolder
+from pipeline.study.reading import load_study
+from pipeline.study.upscalers import upscaler_folder
+from tests.families.test_upscaler import snapshots
 from tests.support import stand_in_painter
 from tests.support.helpers import TINY_RUN, fill
-from tests.support.kaggle_desk import Desk, output
+from tests.support.kaggle_desk import Desk, output, train_here
 from tests.support.kaggle_server import KaggleServer
 from tests.support.kaggle_state import Scripted
 from tests.support.painter_process import PainterProcess
@@ -122,12 +126,70 @@ def test_a_kernel_that_fails_is_a_point_that_failed(desk: Desk) -> None:
 def test_what_kernels_cannot_do_is_refused(desk: Desk) -> None:
     for text, message in (
         ('[[points]]\nlabel = "a"\n[[points]]\nlabel = "b"\ncontinues = "a"', "run here alone"),
-        ("[search]\nbatch_size = [8, 16]", "set pruning = false"),
+        ('[grid]\nbatch_size = [8]\n[upscaler]\npreset = "demo"', "which is no upscaler's"),
     ):
         (desk.folder / "other.toml").write_text(f'name = "o"\npreset = "demo"\n{text}\n')
         words = ("study", "other.toml", "--data", "paintings", "--out", "o", "--on", "kaggle")
         assert message in desk.fails(2, *words)
     assert not desk.server.kernels
+
+
+UPSCALED = """
+[upscaler]
+preset = "upscaler64to256"
+images = 8
+minutes = "none"
+"""
+
+
+def study_with_upscaler(desk: Desk) -> None:
+    """Make a study of two points whose images an upscaler enlarges."""
+    two_points(desk)
+    file = desk.folder / "laws.toml"
+    text = file.read_text().replace("image_size = 32", "image_size = 64")
+    file.write_text(text + UPSCALED)
+    _, upscaler = snapshots(desk.folder)
+    made = output() | {"snapshot.safetensors": upscaler.read_bytes()}
+    desk.server.runner = Scripted(files=made, polls=0)
+
+
+def test_the_upscaler_is_trained_by_one_kernel_and_attached_to_those_of_all_points(
+    desk: Desk,
+) -> None:
+    study_with_upscaler(desk)
+    assert "| `2000` | 1 |" in desk.works(*STUDY_COMMAND)
+    trained, *points = sorted(desk.server.kernels.values(), key=lambda k: "-x4-" not in k.name)
+    assert len(points) == 2
+    (dataset,) = desk.server.datasets
+    assert dataset.startswith("alice/painter-upscaler-")
+    assert "datasetDataSources" not in trained.versions[0].request
+    for point in points:
+        assert point.versions[0].request["datasetDataSources"] == [dataset]
+    assert desk.server.datasets[dataset].version == 1  # the second point uploads nothing
+    assert len([n for n in desk.server.mutating() if n.startswith("blobs/")]) == 1
+    pushed = len(desk.server.mutating())
+    desk.works(*STUDY_COMMAND)
+    assert len(desk.server.mutating()) == pushed
+
+
+def test_an_upscaler_that_was_begun_here_is_finished_here(desk: Desk) -> None:
+    study_with_upscaler(desk)
+    plan = load_study(str(desk.folder / "laws.toml"))
+    run = RunFolder(desk.folder / "laws" / upscaler_folder(plan, 4))
+    shutil.copytree(train_here(desk.folder, "runs/other"), run.path)
+    shutil.copy(desk.folder / "u.safetensors", run.snapshot)
+    desk.works(*STUDY_COMMAND)
+    assert all("-x4-" not in name for name in desk.server.kernels)
+    calls = (run.path.parent / "calls.txt").read_text()
+    assert calls.count('"train"') == 2  # asked for by each point, and done
+
+
+def test_a_search_goes_without_pruning(desk: Desk) -> None:
+    file = desk.folder / "laws.toml"
+    text = file.read_text().replace("[grid]", "[search]")
+    file.write_text("trials = 1\n" + text.replace("[settings]", "[settings]", 1))
+    done = desk.painter(*STUDY_COMMAND)
+    assert (done.code, "so no point is pruned" in done.err) == (0, True)
 
 
 @pytest.mark.slow  # a new interpreter; that painter's commands make a point, test_point.py shows

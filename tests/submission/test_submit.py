@@ -12,7 +12,10 @@ from pipeline.cli import run_command
 from pipeline.core.errors import KaggleUnreachable
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import LeaderboardRow, Submission
+from pipeline.models.shipped import model_file
+from pipeline.models.snapshots import load_config
 from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import file_sha256
 from submission.ledger import Ledger, Row
 from submission.submit import local_score, place
 from tests.support.helpers import pack
@@ -263,6 +266,27 @@ def test_a_local_run_is_made_again_on_kaggle_and_submitted(trained_here: Desk) -
     assert "local MiFID 88.50 (efficientnet-lite0)" in shown
     assert "public score 78.10" in shown
     assert (trained_here.run / "kaggle" / "images.zip").read_bytes() == images()
+
+
+def test_a_model_that_comes_with_painter_is_submitted_without_training(desk: Desk) -> None:
+    folder = "runs/paint256-as-shipped"
+    words = ("submit", "--model", "paint256")
+    said = desk.works(*words, "--dry-run")
+    assert "to generate 7,000 images (seed 0) on Kaggle's CPU" in said
+    model = model_file("paint256")
+    made = {"count": 7000, "seed": 0, "snapshot_sha256": file_sha256(model)}
+    made["output"] = load_config(model).to_dict()["output"]
+    files = {"images.zip": images(), "images.json": json.dumps(made).encode()}
+    desk.server.runner = Scripted(files=files, polls=0)
+    assert "public score 78.10" in desk.works(*words, "--wait")
+    dataset = desk.server.datasets["alice/painter-paint256-as-shipped-snapshot"]
+    assert dataset.files == {"snapshot.safetensors": model.read_bytes()}
+    assert (desk.folder / folder / "kaggle" / "images.zip").exists()
+    assert "was submitted already" in desk.fails(2, *words)
+
+
+def test_what_is_submitted_has_to_be_said(desk: Desk) -> None:
+    assert "Give either --run DIR or --model NAME." in desk.painter("submit").err
 
 
 def test_a_local_run_is_neither_pushed_nor_submitted_twice(trained_here: Desk) -> None:

@@ -49,7 +49,8 @@ def train(run: Path, scores: int) -> None:
         with (run / "scores.jsonl").open("a") as file:
             file.write(json.dumps({"mifid": 100.0 + number}) + "\n")
         time.sleep(0.05)
-    (run / "snapshot.safetensors").write_text("s")
+    if not (run / "snapshot.safetensors").exists():
+        (run / "snapshot.safetensors").write_text("s")
     data = {"path": "", "domain": None, "count": 1, "content_hash": "abc"}
     (run / "provenance.json").write_text(json.dumps({"data": data}))
     (run / "config.json").write_text("{}")

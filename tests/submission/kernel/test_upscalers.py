@@ -249,7 +249,7 @@ def test_the_minutes_are_shared_out(inputs: Path, working: Path) -> None:
         (chain(config=apply_settings(GENERATOR, {"image_size": 64}).to_dict()), "of 64 pixels"),
         (chain(generator="a/b"), "generator is 'a/b'; expected None unless"),
         (alone(upscaler_minutes=1.0), "expected None without upscaler"),
-        (alone(attached_upscaler="a/b"), "expected None without upscaler"),
+        (alone(attached_upscaler="a/b"), "expected None unless images are made"),
         (alone(generator="b"), "generator is 'b'; expected OWNER/SLUG"),
     ],
 )
@@ -338,9 +338,55 @@ def test_a_generator_is_pushed_with_the_upscaler_that_comes_after_it(desk: Desk)
     assert "'family': 'upscaler'" in text
 
 
+def test_without_time_for_the_upscaler_a_filter_enlarges(
+    inputs: Path, working: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernel_entry.run(chain(upscaler_minutes=1e-6), inputs, working)
+    run = RunFolder(working)
+    assert load_snapshot(run.best_or_last).upscaler is None
+    made = read_generation_record(run)
+    assert made is not None
+    assert made.output["upscale"] == "bicubic"
+    assert "upscaler: none, a filter enlarges the images (The time" in capsys.readouterr().out
+
+
+def test_an_attached_upscaler_enlarges_as_it_is(
+    inputs: Path, tmp_path: Path, working: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trained = snapshots(tmp_path)
+    (inputs / "datasets" / "alice" / "u").mkdir(parents=True)
+    shutil.copy(trained, inputs / "datasets" / "alice" / "u")
+    settings = alone(config=GENERATOR.to_dict(), attached_upscaler="alice/u")
+    kernel_entry.run(settings, inputs, working)
+    run = RunFolder(working)
+    kept = load_snapshot(run.best_or_last).upscaler
+    assert kept is not None
+    wanted = load_snapshot(trained).generator.state_dict()
+    for name, tensor in kept.generator.state_dict().items():
+        torch.testing.assert_close(tensor, wanted[name], rtol=0, atol=0)
+    made = read_generation_record(run)
+    assert made is not None
+    assert made.output["upscale"] == "learned"
+    assert "as it is attached" in capsys.readouterr().out
+    assert not (working / "upscaler").exists()
+
+
+def test_a_trained_upscaler_is_uploaded_once_for_all_runs(desk: Desk) -> None:
+    snapshots(desk.folder)
+    options = ("--preset", "demo", "--set", "image_size=64", "--upscaler", "u.safetensors")
+    for run in ("runs/a", "runs/b"):
+        desk.works("kernel", "push", *options, "--run", run, "--no-scorer")
+    (dataset,) = desk.server.datasets
+    assert desk.server.datasets[dataset].version == 1
+    for kernel in desk.server.kernels.values():
+        assert kernel.versions[0].request["datasetDataSources"] == [dataset]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--upscaler", "g.safetensors", "--preset", "demo"), "expected an upscaler"),
+        (("--upscaler", "u.safetensors", "--upscaler-minutes", "5"), "leave out"),
         (("--generator", "missing.safetensors"), "There is no snapshot missing.safetensors"),
         (("--upscaler-minutes", "5"), "goes with --upscaler-preset"),
         (("--upscaler-preset", "upscaler64to256"), "The generator is an upscaler"),
@@ -351,6 +397,8 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_sent(
     desk: Desk, options: tuple[str, ...], message: str
 ) -> None:
     snapshot_at(desk)
+    (desk.folder / "others").mkdir()
+    shutil.copy(snapshots(desk.folder / "others")[1], desk.folder)
     assert message in desk.fails(2, *PUSH, *options)
     assert desk.server.mutating() == []
 

@@ -1,0 +1,47 @@
+"""A model that comes with painter, as a run folder."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import run_command
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.models.shipped import model_file
+from pipeline.models.snapshots import load_config
+from pipeline.runs.folder import RunFolder
+from pipeline.stages.model_run import run_of_model
+from pipeline.system.storage import file_sha256
+from tests.support.helpers import TINY_RUN, fill
+
+MODEL = "paint256"
+
+
+def test_it_holds_the_models_snapshot_and_settings(tmp_path: Path) -> None:
+    run = run_of_model(MODEL, tmp_path / "runs" / "shipped")
+    assert file_sha256(run.best_or_last) == file_sha256(model_file(MODEL))
+    assert run.read_config() == load_config(model_file(MODEL))
+    run.score.write_text("{}")
+    assert run_of_model(MODEL, run.path).score.exists()  # the same call leaves it alone
+
+
+def test_a_folder_with_anything_else_is_left_alone(tmp_path: Path) -> None:
+    other = RunFolder(tmp_path / "mine")
+    other.path.mkdir()
+    other.snapshot.write_text("mine")
+    with pytest.raises(RunError, match="does not hold the model paint256"):
+        run_of_model(MODEL, other.path)
+    assert other.snapshot.read_text() == "mine"
+
+
+def test_an_unknown_model_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="There is no model 'monet'"):
+        run_of_model("monet", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_trained_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of_model(MODEL, tmp_path / "run")
+    fill(tmp_path / "paintings", 3)
+    words = ["train", "--data", str(tmp_path / "paintings"), "--run", str(run.path)]
+    assert run_command([*words, "--preset", "demo", *TINY_RUN]) == 2
+    assert "holds the model paint256, which is not trained further" in capsys.readouterr().err
