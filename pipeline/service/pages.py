@@ -17,6 +17,8 @@ NOISE_PAGES = {
     **_COMMON,
     "/page/page.js": "page.js",
     "/page/walk.js": "walk.js",
+    "/page/large.js": "large.js",
+    "/page/save.js": "save.js",
 }
 """Path to file, of a generator from noise."""
 TRANSLATOR_PAGES = {

@@ -132,7 +132,14 @@ def test_a_walk_has_its_frames_and_begins_with_its_first_key(
 
 def test_a_sheet_has_all_frames_eight_a_row(model: NoiseModel) -> None:
     query = InterpolationQuery(format="sheet", frames_per_step=11, loop=False, size=16)
-    assert decoded(made(model, interpolation_job(model, query))).shape == (32, 128, 3)
+    whole = decoded(made(model, interpolation_job(model, query)))
+    assert whole.shape == (32, 128, 3)
+    part = query.model_copy(update={"first_frame": 9, "frames": 3})
+    latents = interpolation_job(model, query).z[8:11]
+    assert torch.equal(interpolation_job(model, part).z, latents)
+    assert decoded(made(model, interpolation_job(model, part))).shape == (16, 48, 3)
+    with pytest.raises(ConfigError, match="this walk has 12 frames"):
+        interpolation_job(model, query.model_copy(update={"first_frame": 13}))
 
 
 def test_what_cannot_be_made_is_refused_before_it_is(
