@@ -48,6 +48,7 @@ class RunFolder:
         self.images = path / "images.zip"
         self.generation_record = path / "images.json"
         self.choice = path / "choice.json"
+        self.tracker = path / "tracker.json"
         self.models = path / "models"
         self.score = path / "score.json"
         self.report = path / "report.html"

@@ -123,6 +123,9 @@ class KernelSettings:
             _require(self.output is None, "output", self.output, "None: it stands in config")
             _require(self.choice is None, "choice", self.choice, "None with task 'train'")
             config = self.training_config()
+            tracker = config.logging.tracker
+            fits = tracker in ("auto", "none")
+            _require(fits, "tracker", tracker, "none: a kernel has no internet", _WATCHED)
             if makes_images(config):
                 check_output_size(config.output)
             self._check_upscaler(config)
@@ -292,6 +295,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "choose_from": (int, type(None)),
 }
 _UPSCALER_KEYS = ("generator", "upscaler", "upscaler_minutes", "attached_upscaler")
+_WATCHED = " `painter kernel watch` shows how far it is."
 _LATER_KEYS = (
     *_UPSCALER_KEYS, "photos", "photo_domain", "expected_photos", "gpus", "benchmark", "choice",
     "choose_from",
