@@ -24,7 +24,7 @@ from pipeline.cli.latents import arithmetic, video
 from pipeline.cli.package import check, package
 from pipeline.cli.runs import report, runs
 from pipeline.cli.score import score
-from pipeline.cli.service import serve
+from pipeline.cli.service import serve, watch
 from pipeline.cli.study import study
 from pipeline.cli.train import train
 from pipeline.core import interrupts, redaction
@@ -46,8 +46,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    download, explore, train, generate, score, package, check, report, runs, study, mix, export,
-    video, arithmetic, serve, kernel, submit, leaderboard, doctor, demo,
+    download, explore, train, watch, generate, score, package, check, report, runs, study, mix,
+    export, video, arithmetic, serve, kernel, submit, leaderboard, doctor, demo,
 )  # fmt: skip
 """All commands, in the order of the stages."""
 

@@ -1,19 +1,20 @@
 """Trackers: what a run sends to TensorBoard, wandb and trackio, and that none ever stops it."""
 
+import importlib.util
 import json
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pipeline.config import Config, apply_settings
 from pipeline.core import user_warnings
 from pipeline.core.errors import ConfigError
 from pipeline.runs.folder import RunFolder
-from pipeline.training import loop, tracker_clients
+from pipeline.training import loop
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.tracker_clients import check_tracker
 from pipeline.training.tracking import RunTracker
@@ -68,12 +69,10 @@ def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["wandb", "trackio"])
-def tracker(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[str, Keeper]]:
+def tracker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Keeper]:
     keeper = Keeper()
     monkeypatch.setitem(sys.modules, request.param, keeper.module(request.param))
-    yield request.param, keeper
+    return request.param, keeper
 
 
 def config(**settings: Any) -> Config:
@@ -95,7 +94,9 @@ def test_a_resumed_run_goes_on_as_the_same_one_and_sends_no_step_twice(
     with monkeypatch.context() as patch:
         patch.setattr(RunLogger, "after_step", killed)
         with pytest.raises(MemoryError):
-            loop.train(config(images=40, tracker=name), noise_paintings(), data_about(10), path, CPU)
+            loop.train(
+                config(images=40, tracker=name), noise_paintings(), data_about(10), path, CPU
+            )
     loop.train(config(images=40, tracker=name), noise_paintings(), data_about(10), path, CPU)
     ((known_as, rows),) = keeper.runs.items()
     stats = [json.loads(line) for line in (path / "stats.jsonl").read_text().splitlines()]
@@ -155,7 +156,7 @@ def _with(run: Any, name: str, method: Any) -> Any:
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tracker_clients.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install wandb"):
         check_tracker("wandb")
     for name in ("auto", "none"):
@@ -192,7 +193,7 @@ def test_tensorboard_gets_scores_and_with_its_name_grids(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
     grid = tmp_path / "000000024.png"
     noise = noise_paintings(1)[0].permute(1, 2, 0).numpy()
-    tracker_clients.Image.fromarray(noise).save(grid)
+    Image.fromarray(noise).save(grid)
     for name in ("auto", "tensorboard"):
         tracked = RunTracker(RunFolder(tmp_path), config(tracker=name), 5)
         tracked.score(SCORE)
