@@ -33,6 +33,14 @@ KAGGLES = {
     "KAGGLE_PROXY": "The same for Kaggle's client.",
 }
 """Variables by which Kaggle is reached."""
+TRACKERS = {
+    "WANDB_PROJECT": "Project of [Weights & Biases](../watching.md#trackers-the-setting-tracker); "
+    "by default `painter`.",
+    "TRACKIO_PROJECT": "The same of trackio.",
+    "WANDB_API_KEY": "Read by its own program; painter strikes it out of what it prints.",
+    "HF_TOKEN": "The same of trackio, where it sends to a Space.",
+}
+"""Variables of trackers; their programs have more."""
 OTHERS = {
     "RANK": "Set by torchrun: number of this process.",
     "LOCAL_RANK": "Set by torchrun: its number on this machine, by which it takes a GPU.",
@@ -74,6 +82,8 @@ def page() -> str:
         _environment(PAINTERS),
         "Kaggle's account and the way to it:",
         _environment(KAGGLES),
+        "Trackers:",
+        _environment(TRACKERS),
         "Set by others, or for tests:",
         _environment(OTHERS),
     )

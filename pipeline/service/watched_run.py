@@ -138,7 +138,7 @@ class WatchedRun:
             return GONE, f"{where} is not there any more, or holds no run. This page waits for it."
         if where.is_dir() or not where.exists():
             command = f"painter train --run {quoted(where)} …"
-            return WAITING, f"No run has begun in {where} yet: `{command}` begins one."
+            return WAITING, f"No run has begun here yet. What begins it: {command}"
         return WAITING, f"{where} is a file; a run is a folder."
 
     def _state(
@@ -159,10 +159,11 @@ class WatchedRun:
                 RUNNING,
                 "It is training." if stats else "It has begun, and logs its first steps.",
             )
-        ago = tqdm.format_interval(silent)
+        ago = f"{silent / 60:,.0f} minutes" if silent < 7200 else f"{silent / 3600:,.0f} hours"
         return SILENT, (
             f"Nothing was written for {ago}, and the log does not say that it ended: its process "
-            f"was killed, has crashed, or sleeps. What it printed last says why.{_RESUMES}"
+            f"has crashed, was killed, or sleeps. Its last words, where it was started, say why."
+            f"{_RESUMES}"
         )
 
     def _newest(self) -> float:
@@ -218,7 +219,7 @@ class WatchedRun:
             return None
 
 
-_RESUMES = " The same `painter train` goes on from its last checkpoint."
+_RESUMES = " The same painter train goes on from its last checkpoint."
 
 
 def _address(path: Path) -> str:

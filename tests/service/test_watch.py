@@ -103,7 +103,7 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
     assert state() == "running"
     now.seconds = BEGAN + 3600  # 3,600 pauses of a second
     assert state() == "silent"
-    assert "1:00:00" in seen.progress().sentence
+    assert "60 minutes" in seen.progress().sentence
     with file_lock(run.lock, wait=False):  # one that trains holds it, and may be at a long score
         assert state() == ("running" if is_held(run.lock) else "silent")
     for text, expected in (
@@ -190,7 +190,7 @@ def test_the_page_follows_a_run_from_before_it_begins_to_its_end(
         page.set_viewport_size({"width": 390, "height": 800})
         page.goto(url)
         state: Any = page.get_by_role("status")
-        expect(state).to_contain_text("No run has begun")
+        expect(state).to_contain_text("No run has begun here")
         begin(run)
         add_grid(run, 0)
         expect(state).to_contain_text("It has begun")
