@@ -37,8 +37,6 @@ TRACKERS = {
     "WANDB_PROJECT": "Project of [Weights & Biases](../watching.md#trackers-the-setting-tracker); "
     "by default `painter`.",
     "TRACKIO_PROJECT": "The same of trackio.",
-    "WANDB_API_KEY": "Read by its own program; painter strikes it out of what it prints.",
-    "HF_TOKEN": "The same of trackio, where it sends to a Space.",
 }
 """Variables of trackers; their programs have more."""
 OTHERS = {

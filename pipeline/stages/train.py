@@ -161,14 +161,12 @@ def prepare(
 
     Raises:
         RunError: if the folder holds another run.
-        ConfigError: if the ranks cannot share a batch, the generator does not fit, or a tracker
-            is not installed.
+        ConfigError: for ranks that share no batch, a generator that fits not, a missing tracker.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
     distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
     check_tracker(plan.config.logging.tracker)
-    upscaler = load_upscaler(plan)  # the same
-    opened = open_data(plan)
+    upscaler, opened = load_upscaler(plan), open_data(plan)
     config, about, data = opened.config, opened.about, opened.config.data
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:

@@ -157,14 +157,9 @@ class ScoreTracker:
         self._expected = time.perf_counter() - began
         self._spent += self._expected
         self._last = images_seen
-        line = {
-            "step": state.step,
-            "images_seen": images_seen,
-            "seconds": round(clock(), 3),
-            "score_seconds": round(self._expected, 3),
-            **score,
-            "best": value == self._best,
-        }
+        about = {"step": state.step, "images_seen": images_seen, "seconds": round(clock(), 3)}
+        timed = {"score_seconds": round(self._expected, 3)}
+        line = about | timed | score | {"best": value == self._best}
         self._log.score(line)
         return line
 
