@@ -21,6 +21,7 @@ from pipeline.core.errors import ConfigError, LaterVersion, RunError
 from pipeline.reports.report import Chart, charts_so_far
 from pipeline.runs.curves import read_scores, read_stats_so_far
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
+from pipeline.scoring.record import read_score
 from pipeline.system.locks import is_held
 from pipeline.training.budget import Budget
 
@@ -120,7 +121,7 @@ class WatchedRun:
         share = self._share(stats)
         return Progress(
             name, state, sentence, 1.0 if state == ENDED else share,
-            numbers=_numbers(stats, scores, share if state == RUNNING else None),
+            numbers=[*_numbers(stats, scores, share if state == RUNNING else None), *self._final()],
             scores=[_score_row(line) for line in scores],
             grids=self._grids(),
             inputs=None if inputs is None else _address(inputs),
@@ -204,6 +205,19 @@ class WatchedRun:
         found = [path for path in self._run.samples.glob("*.png") if _GRID.fullmatch(path.name)]
         found.sort(key=lambda path: int(path.stem))
         return [{"seen": int(path.stem), "address": _address(path)} for path in found]
+
+    def _final(self) -> list[tuple[str, str]]:
+        """Return the score of the images that were generated since, if there is one."""
+        run = self._run
+        try:
+            score = read_score(run) or {}
+            if run.images.exists() and run.images.stat().st_mtime > run.score.stat().st_mtime:
+                return []  # of other images than those that are there now
+        except (RunError, LaterVersion, OSError):
+            return []
+        if not isinstance(score.get("mifid"), float):
+            return []
+        return [(f"MiFID of {score.get('n_generated', 0):,} images", f"{score['mifid']:.1f}")]
 
     def _share(self, stats: Mapping[str, Sequence[float]]) -> float | None:
         """Return which share of the budget is used; None where the records do not say."""

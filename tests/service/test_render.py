@@ -20,6 +20,7 @@ from pipeline.service.model import NoiseModel, load_model
 from pipeline.service.pages import NOISE_PAGES, TRANSLATOR_PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
 from pipeline.service.render import encode, make_grid
+from pipeline.service.watch_app import PAGES
 from pipeline.system.image_writers import stored_zip
 from pipeline.system.storage import file_sha256, write_json
 from tests.support.factories import CPU
@@ -217,7 +218,7 @@ def test_no_file_is_larger_than_its_place(model: NoiseModel) -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    pages = read_pages(NOISE_PAGES) | read_pages(TRANSLATOR_PAGES)
+    pages = read_pages(NOISE_PAGES) | read_pages(TRANSLATOR_PAGES) | read_pages(PAGES)
     for name, (content, _) in pages.items():
         text = content.decode().replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text, name

@@ -118,6 +118,8 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
         log(run, text)
         assert state() == expected
     assert seen.progress().share == 1
+    write_json(run.score, {"mifid": 99.94, "n_generated": 7000})
+    assert seen.progress().numbers[-1] == ("MiFID of 7,000 images", "99.9")
     shutil.rmtree(run.path)
     assert seen.progress().state == "gone"
 
