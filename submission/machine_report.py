@@ -31,6 +31,8 @@ EXTRAS = {
     "video": ("imageio-ffmpeg",),
     "serve": ("fastapi", "pydantic", "uvicorn"),
     "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
 }
 """Optional libraries of pyproject.toml that change what painter does."""
 LIBRARIES = (*RECORDED_LIBRARIES, "kaggle", "click")

@@ -33,6 +33,12 @@ KAGGLES = {
     "KAGGLE_PROXY": "The same for Kaggle's client.",
 }
 """Variables by which Kaggle is reached."""
+TRACKERS = {
+    "WANDB_PROJECT": "Project of [Weights & Biases](../watching.md#trackers-the-setting-tracker); "
+    "by default `painter`.",
+    "TRACKIO_PROJECT": "The same of trackio.",
+}
+"""Variables of trackers; their programs have more."""
 OTHERS = {
     "RANK": "Set by torchrun: number of this process.",
     "LOCAL_RANK": "Set by torchrun: its number on this machine, by which it takes a GPU.",
@@ -75,6 +81,8 @@ def page() -> str:
         _environment(PAINTERS),
         "Kaggle's account and the way to it:",
         _environment(KAGGLES),
+        "Trackers:",
+        _environment(TRACKERS),
         "Set by others, or for tests:",
         _environment(OTHERS),
     )

@@ -27,7 +27,7 @@ from pipeline.cli.package import check, package
 from pipeline.cli.presets import presets
 from pipeline.cli.runs import report, runs
 from pipeline.cli.score import score
-from pipeline.cli.service import serve
+from pipeline.cli.service import serve, watch
 from pipeline.cli.study import study
 from pipeline.cli.submit import submit
 from pipeline.cli.train import train
@@ -63,7 +63,7 @@ def cli() -> None:
 
 COMMANDS = {
     "Set up": (doctor, demo, presets, download, explore),
-    "Make images": (train, generate),
+    "Make images": (train, watch, generate),
     "Judge them": (score, package, check, report, runs),
     "Kaggle": (kernel, submit, leaderboard),
     "More": (study, mix, export, video, arithmetic, serve),

@@ -1,11 +1,13 @@
-"""The command serve: a generator behind HTTP.
+"""The commands serve and watch: a generator behind HTTP, and a page on a run as it trains.
 
-Finds the snapshot, starts the service, prints where it is.
+Each starts a server, and prints where it is.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -13,14 +15,33 @@ from pipeline.cli.help import command
 from pipeline.cli.options import (
     configure_threads,
     options,
+    run_option,
     snapshot_file,
     snapshot_options,
     threads_option,
 )
 from pipeline.core.errors import ConfigError
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 SERVE_EXTRA = "pip install fastapi uvicorn"
 """What the service needs: the extra `serve`."""
+
+
+host_option = click.option(
+    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines."
+)
+
+
+def port_option(default: int) -> Callable[[Command], Command]:
+    """Return the option --port, of a server that listens at `default`."""
+    return click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=default,
+        show_default=True,
+        help="0 takes a free one.",
+    )
 
 
 @command(
@@ -28,14 +49,8 @@ SERVE_EXTRA = "pip install fastapi uvicorn"
     writes="nothing.",
 )
 @options(snapshot_options)
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="0 takes a free one.",
-)
+@host_option
+@port_option(8000)
 @threads_option
 def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """Serve a generator: a web page, and an HTTP API.
@@ -44,7 +59,7 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)
-    check_extra_installed()
+    check_extra_installed("serve")
     from pipeline.models.precision import default_device
     from pipeline.service.app import create_app
     from pipeline.service.inference import InferenceService
@@ -59,13 +74,40 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
         run(app, listener)
 
 
-def check_extra_installed() -> None:
+@command(
+    example="painter watch --run runs/first --open",
+    writes="nothing.",
+)
+@run_option
+@host_option
+@port_option(8001)
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+def watch(run_path: Path, host: str, port: int, open_page: bool) -> None:
+    """Watch a run as it trains: a web page with its curves, samples and scores.
+
+    It reads the run's files and changes none. The run may be finished, or not begun yet. Ctrl+C
+    ends the page, not the run.
+    """
+    check_extra_installed("watch")
+    from pipeline.service.server import listen, run, url_of
+    from pipeline.service.watch_app import create_watch_app
+    from pipeline.service.watched_run import WatchedRun
+
+    with listen(host, port) as listener:
+        app = create_watch_app(WatchedRun(run_path))
+        click.echo(f"{run_path} at {url_of(listener)}  (Ctrl+C ends the page, not the run)")
+        if open_page:
+            click.launch(url_of(listener))
+        run(app, listener)
+
+
+def check_extra_installed(command: str) -> None:
     """Raise ConfigError unless the web framework is installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"`painter serve` needs {' and '.join(missing)}, not installed here. Install the extra "
-            f"`serve`: {SERVE_EXTRA}"
+            f"`painter {command}` needs {' and '.join(missing)}, not installed here. Install the "
+            f"extra `serve`: {SERVE_EXTRA}"
         )

@@ -10,6 +10,7 @@ from pipeline.core.errors import ConfigError
 IMAGE_SIZES = (32, 64, 128, 256)
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCORE_FEATURES = ("auto", "inception", "efficientnet-lite0")
+TRACKERS = ("auto", "none", "tensorboard", "wandb", "trackio")
 UPSCALE_FILTERS = ("lanczos", "bicubic", "bilinear")
 UPSCALES = ("learned", *UPSCALE_FILTERS)
 LEARNING_RATE_SCHEDULES = ("constant", "linear", "cosine")
@@ -175,6 +176,11 @@ class LoggingConfig:
     """Share of the training time that validation scores may take; more are put off (1: none)."""
     score_features: str = "auto"
     """Feature extractor; `auto`: inception if its weights are here, else efficientnet-lite0."""
+    tracker: str = "auto"
+    """Where settings, curves, scores and sample grids go too: `tensorboard`, `wandb` or `trackio`;
+    `auto`: the curves and scores to TensorBoard where it is installed; `none`: nowhere."""
+    tracker_grids: bool = True
+    """Send sample grids to the tracker; with `auto` none are."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -186,6 +192,7 @@ class LoggingConfig:
         require(share > 0, "score_time_share", share, "above 0")
         require_one_of(SCORE_FEATURES, "score_features", self.score_features)
         require(1 <= self.sample_count <= 1024, "sample_count", self.sample_count, "from 1 to 1024")
+        require_one_of(TRACKERS, "tracker", self.tracker)
 
 
 @dataclass(frozen=True)

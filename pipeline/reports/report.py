@@ -35,7 +35,7 @@ from pipeline.reports.run_pictures import (
     wall_picture,
 )
 from pipeline.runs.choices import describe_choice, recorded_choice
-from pipeline.runs.curves import groups_in, losses, read_scores, read_stats
+from pipeline.runs.curves import groups_in, losses, read_scores, read_stats, read_stats_so_far
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
@@ -284,6 +284,16 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
         limits = (0.0, 1.0) if group.outputs and _are_probabilities(curves) else None
         charts.append(_chart(group.name, group.title, seen, curves, limits))
     return charts
+
+
+def charts_so_far(files: RunFolder) -> list[Chart]:
+    """Return the curves and validation scores of a run that may still train; none before a line.
+
+    Raises:
+        RunError: if `stats.jsonl` or `scores.jsonl` is broken before its last line.
+    """
+    stats = read_stats_so_far(files.stats) if files.stats.exists() else {"step": []}
+    return [*(_charts(stats) if stats["step"] else []), *_score_charts(read_scores(files.scores))]
 
 
 def _are_probabilities(curves: Mapping[str, Sequence[float]]) -> bool:

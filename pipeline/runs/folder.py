@@ -48,9 +48,11 @@ class RunFolder:
         self.images = path / "images.zip"
         self.generation_record = path / "images.json"
         self.choice = path / "choice.json"
+        self.tracker = path / "tracker.json"
         self.models = path / "models"
         self.score = path / "score.json"
         self.report = path / "report.html"
+        self.lock = path / LOCK_NAME
 
     @property
     def best_or_last(self) -> Path:
@@ -158,7 +160,7 @@ class RunFolder:
             RunError: if another process holds the lock.
         """
         make_folder(self.path)
-        with file_lock(self.path / LOCK_NAME, wait=False) as held:
+        with file_lock(self.lock, wait=False) as held:
             if not held:
                 raise RunError(
                     f"Another process is at work in {self.path}. Wait for it, stop it, or choose "

@@ -5,31 +5,26 @@ Nothing here computes. It has the routes of what its model can do, and no others
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__
 from pipeline.service.image_routes import ABSENT_OF_TRANSLATORS, add_images
 from pipeline.service.inference import InferenceService
 from pipeline.service.model import NoiseModel, TranslatorModel
-from pipeline.service.pages import NOISE_PAGES, TRANSLATOR_PAGES, read_pages
+from pipeline.service.pages import (
+    NOISE_PAGES,
+    TRANSLATOR_PAGES,
+    SecurityHeaders,
+    add_pages,
+    read_pages,
+)
 from pipeline.service.problems import add_errors
 from pipeline.service.responses import HeadAsGet
 from pipeline.service.translation_routes import ABSENT_OF_NOISE_MODELS, add_translations
-
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 def create_app(service: InferenceService) -> FastAPI:
@@ -61,12 +56,12 @@ def _add_routes(app: FastAPI, service: InferenceService) -> None:
     if isinstance(model, TranslatorModel):
         add_errors(app, ABSENT_OF_TRANSLATORS)
         add_translations(app, service, model)
-        _add_pages(app, TRANSLATOR_PAGES)
+        add_pages(app, TRANSLATOR_PAGES, read_pages(TRANSLATOR_PAGES))
     else:
         assert isinstance(model, NoiseModel)
         add_errors(app, ABSENT_OF_NOISE_MODELS)
         add_images(app, service, model)
-        _add_pages(app, NOISE_PAGES)
+        add_pages(app, NOISE_PAGES, read_pages(NOISE_PAGES))
 
 
 async def check_no_repeats(request: Request) -> None:
@@ -77,38 +72,3 @@ async def check_no_repeats(request: Request) -> None:
         raise RequestValidationError(
             [{"loc": ("query", name), "msg": "is given more than once"} for name in repeated]
         )
-
-
-def _add_pages(app: FastAPI, pages: Mapping[str, str]) -> None:
-    contents = read_pages(pages)
-
-    def route(path: str, name: str) -> None:
-        content, media_type = contents[name]
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-
-        @app.get(path, include_in_schema=False)
-        async def page(request: Request) -> Response:
-            headers = {"ETag": tag, "Cache-Control": "no-cache"}
-            if tag in request.headers.get("if-none-match", ""):
-                return Response(status_code=304, headers=headers)
-            return Response(content, 200, headers, media_type)
-
-    for path, name in pages.items():
-        route(path, name)
-
-
-class SecurityHeaders:
-    """Puts `HEADERS` on every response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and the response back with the headers."""
-
-        async def send_more(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, send_more)

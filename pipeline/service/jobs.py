@@ -155,10 +155,11 @@ def interpolation_job(model: NoiseModel, query: InterpolationQuery) -> Job:
     z = walk(
         _distribution(model, query), keys, query.frames_per_step, query.loop, len(model.classes)
     )
+    z = _wanted_frames(z, query)
     _check_size(len(z), size)
 
     def sheet(images: Iterator[np.ndarray]) -> bytes:
-        return encode(make_grid(list(images), SHEET_COLUMNS), "jpeg", output)
+        return encode(make_grid(list(images), min(SHEET_COLUMNS, len(z))), "jpeg", output)
 
     def moving(images: Iterator[np.ndarray]) -> bytes:
         return video(images, query.format, query.fps, query.loop)
@@ -167,6 +168,20 @@ def interpolation_job(model: NoiseModel, query: InterpolationQuery) -> Job:
     ending = "jpg" if is_sheet else query.format
     name = f"{model.slug}-seed{query.seed}-{query.images.replace(',', '-')}.{ending}"
     return Job(z, output, sheet if is_sheet else moving, MEDIA_TYPES[query.format], name)
+
+
+def _wanted_frames(z: torch.Tensor, query: InterpolationQuery) -> torch.Tensor:
+    """Return those of a walk's latents (N, D) that are asked for: a page shows them as they come.
+
+    Raises:
+        ConfigError: if the walk is over before the first of them.
+    """
+    first = query.first_frame
+    if first > len(z):
+        raise ConfigError(
+            f"first_frame is {first}; this walk has {len(z)} frames. Ask for one of them."
+        )
+    return z[first - 1 :][: query.frames]
 
 
 def _check_mp4(size: int) -> None:

@@ -146,6 +146,12 @@ class InterpolationQuery(ImageQuery):
     size: Annotated[int, Field(ge=8, le=512)] | _Optional = Field(
         default=None, description="Side of a frame in pixels [default: the model's]."
     )
+    first_frame: int = Field(
+        default=1, ge=1, le=MAX_FRAMES, description="Of the walk's frames, the first one wanted."
+    )
+    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] | _Optional = Field(
+        default=None, description="How many from there on, at most [default: all]."
+    )
     format: Literal["gif", "mp4", "sheet"] = Field(
         default="gif",
         description=f"sheet is one JPEG with all frames, {SHEET_COLUMNS} a row. mp4 needs an even "

@@ -40,6 +40,7 @@ from pipeline.training import loop
 from pipeline.training.continuation import check_continuation, continue_from
 from pipeline.training.distributed.context import SINGLE_PROCESS, DistributedContext
 from pipeline.training.recovery import repair_records, stored_config
+from pipeline.training.tracker_clients import check_tracker
 from pipeline.training.validation_score import ValidationScore, make_validation_score
 
 
@@ -160,12 +161,12 @@ def prepare(
 
     Raises:
         RunError: if the folder holds another run.
-        ConfigError: if the ranks cannot share a batch, or the generator does not fit.
+        ConfigError: for ranks that share no batch, a generator that fits not, a missing tracker.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
     distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
-    upscaler = load_upscaler(plan)  # the same
-    opened = open_data(plan)
+    check_tracker(plan.config.logging.tracker)
+    upscaler, opened = load_upscaler(plan), open_data(plan)
     config, about, data = opened.config, opened.about, opened.config.data
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:

@@ -34,7 +34,7 @@ from pipeline.training.ema import (
 from pipeline.training.schedule import Schedule
 from pipeline.training.scores import ScoreTracker
 from pipeline.training.state import TrainingState
-from pipeline.training.tensorboard import TensorBoardWriter
+from pipeline.training.tracking import RunTracker
 from pipeline.training.validation_score import ValidationScore
 
 MAX_TIME_SHARE = 0.05
@@ -57,8 +57,8 @@ class RunLogger:
         self._run, self._config, self._state, self._batches = run, config, state, batches
         self._earlier_seconds, self._first_step = state.seconds, state.step
         self._now, self._started = now, now()
+        self._tracker = RunTracker(run, config, state.step)
         self._log = RunLog(run, state.log_sizes)
-        self._curves = TensorBoardWriter(run.path / "tensorboard", state.step)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=state.device)
         self._last: Metrics = {}
         self._last_line = (state.step, self.clock())  # its step, and when it was written
@@ -150,7 +150,7 @@ class RunLogger:
     def close(self) -> None:
         """Close the logs."""
         self._log.close()
-        self._curves.close()
+        self._tracker.close()
 
     def _checkpoint_due(self) -> bool:
         """Tell whether a timed checkpoint is due; they take at most one twentieth of the time."""
@@ -178,7 +178,7 @@ class RunLogger:
             "images_per_second": round(self.images_per_second, 1),
         }
         self._log.statistics(line)
-        self._curves.add(line)
+        self._tracker.statistics(line)
         self._last_line = (self._state.step, self.clock())
 
     def _learning_rate(self) -> dict[str, float]:
@@ -237,7 +237,10 @@ class RunLogger:
         """Score the averaged generator; the best so far is kept."""
         self._check_losses_finite()
         self._check_weights_finite()
-        self._scores.take(self._recalibrated_generator(), self._state, self.images_seen, self.clock)
+        generator = self._recalibrated_generator()
+        line = self._scores.take(generator, self._state, self.images_seen, self.clock)
+        if line is not None:
+            self._tracker.score(line)
 
     def _score_end(self) -> None:
         """Score what the budget ends with, if that is to be compared with an earlier snapshot.
@@ -258,7 +261,9 @@ class RunLogger:
         inputs = self._batches.fixed_inputs("samples", self._config.logging.sample_count)
         images = generator(inputs)
         with self._ignore_grid_errors():
-            self._write_grid(f"{self.images_seen:09d}.png", images)
+            name = f"{self.images_seen:09d}.png"
+            self._write_grid(name, images)
+            self._tracker.grid(self._run.samples / name, self._state.step)
             if inputs.shape == images.shape:  # images of another domain
                 self._write_grid(INPUTS_GRID, inputs)
 

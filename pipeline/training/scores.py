@@ -130,13 +130,16 @@ class ScoreTracker:
         state: TrainingState,
         images_seen: int,
         clock: Callable[[], float],
-    ) -> None:
+    ) -> dict[str, Any] | None:
         """Score a generator in evaluation mode, log it, and save it if it is the best so far.
 
         A score that fails ends the scores of this session, and nothing else.
+
+        Returns:
+            The line of `scores.jsonl`; None without a score.
         """
         if self._validation_score is None:
-            return
+            return None
         began = time.perf_counter()
         try:
             score = self._validation_score(generator, state.device)
@@ -148,22 +151,17 @@ class ScoreTracker:
                 self._best = value
         except Exception as error:
             self._disable(error)
-            return
+            return None
         self._note(self._validation_score.criterion, score)
         self._warn_of_memorization(float(score.get("memorized_share", 0.0)))
         self._expected = time.perf_counter() - began
         self._spent += self._expected
         self._last = images_seen
-        self._log.score(
-            {
-                "step": state.step,
-                "images_seen": images_seen,
-                "seconds": round(clock(), 3),
-                "score_seconds": round(self._expected, 3),
-                **score,
-                "best": value == self._best,
-            }
-        )
+        about = {"step": state.step, "images_seen": images_seen, "seconds": round(clock(), 3)}
+        timed = {"score_seconds": round(self._expected, 3)}
+        line = about | timed | score | {"best": value == self._best}
+        self._log.score(line)
+        return line
 
     def _warn_of_memorization(self, share: float) -> None:
         """Warn when more images than ever before lie very close to a training image."""

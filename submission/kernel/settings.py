@@ -124,6 +124,7 @@ class KernelSettings:
             _require(self.output is None, "output", self.output, "None: it stands in config")
             _require(self.choice is None, "choice", self.choice, "None with task 'train'")
             config = self.training_config()
+            _check_tracker(config)
             if makes_images(config):
                 check_output_size(config.output)
             self._check_upscaler(config)
@@ -165,7 +166,9 @@ class KernelSettings:
             _require(fits, "attached_upscaler", attached, "None unless images are made")
             return
         _require(self.upscaler_minutes is not None, "upscaler_minutes", None, "a number")
-        check_generator_fits(Config.from_saved(self.upscaler), config, "The generator")
+        upscaler = Config.from_saved(self.upscaler)
+        _check_tracker(upscaler)
+        check_generator_fits(upscaler, config, "The generator")
         spent = (self.reserved_seconds + self.upscaler_seconds) / 60
         if spent >= self.minutes:
             raise ConfigError(
@@ -321,6 +324,13 @@ def _check_types(settings: KernelSettings) -> None:
 def _require(holds: bool, name: str, found: object, expected: str, hint: str = "") -> None:
     if not holds:
         raise ConfigError(f"{name} is {found!r}; expected {expected}.{hint}")
+
+
+def _check_tracker(config: Config) -> None:
+    """Refuse a tracker, which a kernel without internet does not reach."""
+    tracker, advice = config.logging.tracker, " `painter kernel watch` shows how far it is."
+    expected = "none: a kernel has no internet"
+    _require(tracker in ("auto", "none"), "tracker", tracker, expected, advice)
 
 
 def _hint(source: str) -> str:

@@ -37,6 +37,7 @@ OF_OTHERS = {
     "--data-binary",
     "--durations",
     "--help",
+    "--logdir",
 }
 TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^([A-Z]+) +\?=", MAKEFILE, re.MULTILINE))

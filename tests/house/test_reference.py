@@ -225,7 +225,7 @@ def key_of_environment(node: ast.AST) -> str | None:
 
 def test_the_page_has_the_environment_variables_that_the_code_reads() -> None:
     of_tests = {"PAINTER_REAL_DATA"}
-    told = [*environment.PAINTERS, *environment.KAGGLES, *environment.OTHERS]
+    told = [*environment.PAINTERS, *environment.KAGGLES, *environment.TRACKERS, *environment.OTHERS]
     assert len(told) == len(set(told))
     assert set(told) - of_tests == names_read()
     for name in of_tests:

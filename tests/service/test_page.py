@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from pipeline.service.inference import InferenceService
-from tests.support.service_helpers import serving, tiny_model
+from tests.support.service_helpers import DROP, serving, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -72,22 +72,53 @@ def test_the_wall_follows_seed_truncation_and_noise_and_a_link_restores_it(
     expect(page.get_by_label("Noise")).to_have_value("uniform(-1, 1)")
 
 
+def test_a_click_shows_a_painting_large_and_the_hint_goes(page: Page, url: str) -> None:
+    open_wall(page, f"{url}#seed=8")
+    hint = page.get_by_text("Open a painting to see it large")
+    expect(hint).to_be_visible()
+    page.get_by_role("button", name="Painting 2", exact=True).click()
+    large = page.get_by_role("dialog", name="No. 2")
+    image = large.get_by_role("img", name="Painting 2")
+    assert image.evaluate("i => i.naturalWidth") > 256  # what the wall shows
+    assert "large=2" in page.url
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("dialog", name="No. 3").get_by_role("img")).to_be_visible()
+    page.get_by_role("button", name="Next painting").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Painting 4", exact=True)).to_be_focused()
+    expect(page).not_to_have_url(re.compile("large"))
+    expect(hint).to_be_hidden()
+    page.reload()
+    wait_for_count(page, ".sight img.shown", 24)
+    expect(hint).to_be_hidden()  # it is said once
+
+
 def test_two_paintings_are_walked_between_and_escape_ends_it(page: Page, url: str) -> None:
     open_wall(page, url)
     page.get_by_role("button", name="Painting 2", exact=True).click()
+    page.get_by_role("button", name="Walk from here").click()
     expect(page.locator("#hint")).to_contain_text("From No. 2")
+    page.evaluate(
+        """() => {
+          window.told = [];
+          new MutationObserver(() => told.push(document.getElementById("walk-status").textContent))
+            .observe(document.getElementById("walk-status"), { childList: true });
+        }"""
+    )
     page.get_by_role("button", name="Painting 5", exact=True).click()
     dialog = page.get_by_role("dialog", name="From No. 2 to No. 5")
     expect(dialog).to_be_visible()
     expect(page.locator("#walk:not(.waiting)")).to_be_visible()
     expect(page.get_by_role("button", name="Play")).to_be_enabled()  # motion is not wanted
+    assert page.evaluate("told.filter(text => / [1-9][0-9]* %$/.test(text)).length") > 1
     canvas = page.locator("#walk-canvas")
     first = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_role("slider", name="Place on the walk").fill("1")
     assert canvas.evaluate("canvas => canvas.toDataURL()") != first
     assert "walk=2%2C5" in page.url
-    gif = page.request.get(url.rstrip("/") + str(page.locator("#walk-gif").get_attribute("href")))
-    assert gif.headers["content-type"] == "image/gif"
+    with page.expect_download() as download:
+        page.locator("#walk-gif").click()
+    assert download.value.suggested_filename == "tiny-seed0-2-5.gif"
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(page).not_to_have_url(re.compile("walk"))  # the browser tells of the closing later
@@ -97,7 +128,7 @@ def test_two_paintings_are_walked_between_and_escape_ends_it(page: Page, url: st
     expect(page.locator("#walk:not(.waiting)")).to_be_visible()
 
 
-def test_the_arrow_keys_go_over_the_wall_and_enter_picks(page: Page, url: str) -> None:
+def test_the_arrow_keys_go_over_the_wall_and_w_picks(page: Page, url: str) -> None:
     open_wall(page, url)
     page.get_by_role("button", name="New wall").focus()
     page.keyboard.press("Tab")
@@ -109,10 +140,13 @@ def test_the_arrow_keys_go_over_the_wall_and_enter_picks(page: Page, url: str) -
     page.keyboard.press("ArrowRight")
     target = page.get_by_role("button", name=f"Painting {columns + 2}", exact=True)
     expect(target).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(target).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("w")
+    sign = page.get_by_role("button", name=f"Walk from painting {columns + 2}", exact=True)
+    expect(sign).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Escape")
-    expect(target).to_have_attribute("aria-pressed", "false")
+    expect(sign).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("Tab")
+    expect(sign).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label(f"Download painting {columns + 2}", exact=True)).to_be_focused()
     page.keyboard.press("End")
@@ -170,6 +204,10 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(browser: Browser, url: s
     page.goto("about:blank")
     page.goto(f"{url}#noise=salt(1,2)")
     expect(page.get_by_role("alert")).to_contain_text("normal(mean, deviation)")
+    page.get_by_label("Seed", exact=True).fill("-3")
+    expect(page.get_by_role("alert")).to_contain_text("A seed is a whole number from 0")
+    page.evaluate(DROP, [[0], "beach.png", "image/png"])
+    expect(page.get_by_role("alert")).to_contain_text("takes no photos")
     page.close()
 
 

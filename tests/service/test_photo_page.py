@@ -11,15 +11,9 @@ from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from pipeline.service.inference import InferenceService
 from tests.support.helpers import encoded, painting
-from tests.support.service_helpers import serving, tiny_translator
+from tests.support.service_helpers import DROP, serving, tiny_translator
 
 PNG = "image/png"
-DROP = """([bytes, name, type]) => {
-  const transfer = new DataTransfer();
-  if (name) transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
-  else transfer.setData("text/plain", "a link");
-  dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +101,17 @@ def test_a_finger_that_is_held_shows_the_photo(browser: Browser, url: str) -> No
 
 def test_a_photo_can_be_dropped_and_one_more_takes_its_place(page: Page, url: str) -> None:
     page.goto(url)
-    expect(page.get_by_role("heading", name="tiny")).to_be_visible()
+    expect(page.get_by_text("Up to 16.8 million pixels and 33.6 MB")).to_be_visible()
     for size, name in (((80, 100), "one.png"), ((140, 70), "two.png")):
         file = photo_file(size, name)
         page.evaluate(DROP, [list(file["buffer"]), name, PNG])
         expect(page.locator("#photo-name")).to_have_text(name)
         expect(page.get_by_role("status")).to_contain_text(f"{size[0]} × {size[1]} pixels")
         assert size_of(page, "#painting") == list(size)
+    file = photo_file((70, 70), "pasted.png")
+    page.evaluate(DROP.replace('"drop", { dataTransfer', '"paste", { clipboardData').replace(
+        "DragEvent", "ClipboardEvent"), [list(file["buffer"]), "pasted.png", PNG])  # fmt: skip
+    expect(page.locator("#photo-name")).to_have_text("pasted.png")
     page.evaluate(DROP, [[], "", ""])
     expect(page.get_by_role("alert")).to_contain_text("That was no file")
 

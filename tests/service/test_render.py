@@ -20,6 +20,7 @@ from pipeline.service.model import NoiseModel, load_model
 from pipeline.service.pages import NOISE_PAGES, TRANSLATOR_PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
 from pipeline.service.render import encode, make_grid
+from pipeline.service.watch_app import PAGES
 from pipeline.system.image_writers import stored_zip
 from pipeline.system.storage import file_sha256, write_json
 from tests.support.factories import CPU
@@ -132,7 +133,14 @@ def test_a_walk_has_its_frames_and_begins_with_its_first_key(
 
 def test_a_sheet_has_all_frames_eight_a_row(model: NoiseModel) -> None:
     query = InterpolationQuery(format="sheet", frames_per_step=11, loop=False, size=16)
-    assert decoded(made(model, interpolation_job(model, query))).shape == (32, 128, 3)
+    whole = decoded(made(model, interpolation_job(model, query)))
+    assert whole.shape == (32, 128, 3)
+    part = query.model_copy(update={"first_frame": 9, "frames": 3})
+    latents = interpolation_job(model, query).z[8:11]
+    assert torch.equal(interpolation_job(model, part).z, latents)
+    assert decoded(made(model, interpolation_job(model, part))).shape == (16, 48, 3)
+    with pytest.raises(ConfigError, match="this walk has 12 frames"):
+        interpolation_job(model, query.model_copy(update={"first_frame": 13}))
 
 
 def test_what_cannot_be_made_is_refused_before_it_is(
@@ -210,7 +218,7 @@ def test_no_file_is_larger_than_its_place(model: NoiseModel) -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    pages = read_pages(NOISE_PAGES) | read_pages(TRANSLATOR_PAGES)
+    pages = read_pages(NOISE_PAGES) | read_pages(TRANSLATOR_PAGES) | read_pages(PAGES)
     for name, (content, _) in pages.items():
         text = content.decode().replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text, name

@@ -21,8 +21,8 @@ from PIL import Image
 from pipeline.cli import run_command
 from pipeline.models.snapshots import save_snapshot
 from pipeline.service.admission import Capacity
-from pipeline.service.app import HEADERS
 from pipeline.service.inference import InferenceService
+from pipeline.service.pages import HEADERS
 from pipeline.service.server import listen, url_of
 from tests.support import forks
 from tests.support.module_graph import ROOT

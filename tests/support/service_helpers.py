@@ -70,6 +70,15 @@ def serving(service: InferenceService, client_timeout: float = CLIENT_TIMEOUT) -
         thread.join()
 
 
+DROP = """([bytes, name, type]) => {
+  const transfer = new DataTransfer();
+  if (name) transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+  else transfer.setData("text/plain", "a link");
+  dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, cancelable: true }));
+}"""
+"""Drops a file of these bytes, name and type on the page; a link without a name."""
+
+
 class Held:
     """A gatherer that computes nothing until it is told to."""
 

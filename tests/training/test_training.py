@@ -33,7 +33,7 @@ from pipeline.training.interruption import StopRequest
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
 from pipeline.training.step import StepSettings, train_step
-from pipeline.training.tensorboard import TensorBoardWriter
+from pipeline.training.tracking import RunTracker
 from tests.support import factories, forks
 from tests.support.clock import StandingTime
 from tests.support.factories import CPU, batches_of, data_about, noise_paintings, tiny_config
@@ -376,8 +376,8 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
 
 def test_training_needs_no_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    curves = TensorBoardWriter(tmp_path, 0)
-    curves.add({"step": 1, "loss_d": 0.5})
+    curves = RunTracker(RunFolder(tmp_path), tiny(), 0)
+    curves.statistics({"step": 1, "loss_d": 0.5})
     curves.close()
     assert not list(tmp_path.iterdir())
 

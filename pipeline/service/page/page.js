@@ -1,15 +1,19 @@
 // The wall: what is painted follows from the state, and the state from the address.
+import { closeLarge, openLarge } from "./large.js";
+import { saveFile } from "./save.js";
 import { ask, facts } from "./server.js";
 import { closeWalk, openWalk } from "./walk.js";
 
 const HANG = 24, MOST = 240, SIZE = 256;
 const LAWS = ["normal(0, 1)", "uniform(-1, 1)", "gamma(2, 1)"];
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
+const HINT = "Open a painting to see it large. The sign below it starts a walk.";
+const HINT_SECONDS = 12;
 const $ = (id) => document.getElementById(id);
 const wall = $("wall");
 
 // truncation: null is the model's own.
-const state = { seed: 0, truncation: null, noise: "", class: "", count: HANG, walk: null };
+const state = { seed: 0, truncation: null, noise: "", class: "", count: HANG, walk: null, large: null };
 let model = null;
 let picked = null; // the number of the painting from which a walk will start
 let painting = new AbortController();
@@ -41,6 +45,7 @@ function readAddress() {
   state.count = Math.trunc(within("count", 1, MOST, HANG));
   const ends = given.get("walk")?.match(/^([1-9]\d{0,8}),([1-9]\d{0,8})$/);
   state.walk = ends ? [Number(ends[1]), Number(ends[2])] : null;
+  state.large = state.walk ? null : Math.trunc(within("large", 1, state.count, 0)) || null;
 }
 
 function writeAddress() {
@@ -50,6 +55,7 @@ function writeAddress() {
   if (state.class) parts.set("class", state.class);
   if (state.count !== HANG) parts.set("count", state.count);
   if (state.walk) parts.set("walk", state.walk.join(","));
+  if (state.large) parts.set("large", state.large);
   history.replaceState(null, "", `#${parts}`);
 }
 
@@ -59,13 +65,18 @@ function makePiece(number) {
   const item = document.createElement("li");
   item.className = "piece";
   item.innerHTML =
-    '<button type="button" class="painting frame" aria-pressed="false"><span class="sight"></span></button>' +
-    '<div class="label"><span class="number"></span><a class="download" download>' +
+    '<button type="button" class="painting frame"><span class="sight"></span></button>' +
+    '<div class="label"><span class="number"></span><button type="button" class="walk" aria-pressed="false">' +
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="5" cy="18" r="2"/><circle cx="19" cy="6" r="2"/>' +
+    '<path d="M7.2 18C15 18 9 6 16.8 6"/></svg></button><a class="download" download>' +
     '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 4v11m0 0l-4.5-4.5M12 15l4.5-4.5M5 19.5h14"/></svg></a></div>';
   item.dataset.number = number;
   item.querySelector(".painting").setAttribute("aria-label", `Painting ${number}`);
   item.querySelector(".number").textContent = `No. ${number}`;
   const download = item.querySelector(".download");
+  const walk = item.querySelector(".walk");
+  walk.setAttribute("aria-label", `Walk from painting ${number}`);
+  walk.title = "Walk from here to another (W)";
   download.setAttribute("aria-label", `Download painting ${number}`);
   download.title = "Download as PNG";
   return item;
@@ -95,10 +106,15 @@ async function reveal(sight, blob, signal) {
   else setTimeout(clear, 700);
 }
 
+/** Let a place on the wall say what will hang there. */
+function announce(item) {
+  const { number, painted } = item.dataset;
+  item.querySelector(".download").href = address("images", { images: number, format: "png" });
+  item.classList.toggle("waiting", painted !== address("images", {}));
+}
+
 async function paintPiece(item, signal) {
   const number = item.dataset.number, wanted = address("images", {});
-  item.querySelector(".download").href = address("images", { images: number, format: "png" });
-  item.classList.toggle("waiting", item.dataset.painted !== wanted);
   if (item.dataset.painted === wanted) return;
   const answer = await ask(address("images", { images: number, size: SIZE, format: "jpeg" }), signal);
   await reveal(item.querySelector(".sight"), await answer.blob(), signal);
@@ -114,18 +130,26 @@ async function paint() {
   hang();
   showControls();
   wall.setAttribute("aria-busy", "true");
+  for (const item of wall.children) announce(item);
   try {
-    await Promise.all([...wall.children].map((item) => paintPiece(item, signal)));
-    $("problem").hidden = true;
+    const [first, ...others] = [...wall.children];
+    await paintPiece(first, signal); // alone, so that there is something to see at once
+    await Promise.all(others.map((item) => paintPiece(item, signal)));
+    showProblem("");
     wall.removeAttribute("aria-busy");
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     painting.abort();
     for (const item of wall.children) item.classList.remove("waiting");
     wall.removeAttribute("aria-busy");
-    $("problem-text").textContent = error.message;
-    $("problem").hidden = false;
+    showProblem(error.message);
   }
+}
+
+function showProblem(text) {
+  $("problem-text").textContent = text;
+  $("again").hidden = false;
+  $("problem").hidden = text === "";
 }
 
 let soon = 0;
@@ -134,8 +158,30 @@ function paintSoon() {
   soon = setTimeout(paint, 140);
 }
 
+// --- One painting, large
+
+const preview = (number) => wall.querySelector(`[data-number="${number}"] .sight img:last-child`);
+
+function showLarge(number) {
+  const last = (now) => wall.querySelector(`[data-number="${now}"] .painting`);
+  openLarge(number, {
+    address, preview, own: model.output_size, count: () => state.count,
+    changed: (now) => {
+      state.large = now;
+      writeAddress();
+    },
+    walk: pick,
+    closed: (now) => {
+      state.large = null;
+      writeAddress();
+      if (last(now)) rove(last(now));
+    },
+  });
+}
+
 // --- Choosing two
 
+/** A first painting is picked with its sign, or W; then any click on another one walks to it. */
 function pick(number) {
   if (picked === number) picked = null;
   else if (picked === null) picked = number;
@@ -150,19 +196,31 @@ function showPicked() {
   for (const item of wall.children) {
     const chosen = Number(item.dataset.number) === picked;
     item.classList.toggle("picked", chosen);
-    item.querySelector(".painting").setAttribute("aria-pressed", String(chosen));
+    item.querySelector(".walk").setAttribute("aria-pressed", String(chosen));
   }
-  $("hint").textContent = picked === null
-    ? "Pick two paintings, and walk between them."
-    : `From No. ${picked} to …? Pick another.`;
-  $("unpick").hidden = picked === null;
+  document.body.classList.toggle("picking", picked !== null);
+  $("hint").textContent = picked === null ? "" : `From No. ${picked} to …? Pick another.`;
+  $("unpick").textContent = "Cancel";
+  $("tray").hidden = picked === null;
   $("tray").classList.toggle("raised", picked !== null);
+}
+
+/** Say once what can be done here; it goes away by itself, or with the first thing that is done. */
+function hintOnce() {
+  try {
+    if (localStorage.getItem("painter-hint")) return;
+    localStorage.setItem("painter-hint", "seen");
+  } catch { /* a private window: it is said again */ }
+  $("hint").textContent = HINT;
+  $("unpick").textContent = "Got it";
+  $("tray").hidden = false;
+  setTimeout(() => { if (picked === null) $("tray").hidden = true; }, 1000 * HINT_SECONDS);
 }
 
 function startWalk(from, to) {
   state.walk = [from, to];
   writeAddress();
-  openWalk({ from, to, size: SIZE, formats: model.formats, address, ask, closed: () => {
+  openWalk({ from, to, size: SIZE, start: preview(from), formats: model.formats, address, closed: () => {
     state.walk = null;
     writeAddress();
     wall.querySelector(`[data-number="${to}"] .painting`)?.focus();
@@ -173,9 +231,8 @@ function startWalk(from, to) {
 
 function rove(target, focus = true) {
   if (!target) return;
-  for (const other of wall.querySelectorAll(".painting, .download")) other.tabIndex = -1;
-  target.tabIndex = 0;
-  target.closest(".piece").querySelector(".download").tabIndex = 0;
+  for (const other of wall.querySelectorAll(".painting, .walk, .download")) other.tabIndex = -1;
+  for (const own of target.closest(".piece").querySelectorAll(".painting, .walk, .download")) own.tabIndex = 0;
   if (focus) target.focus();
 }
 
@@ -191,6 +248,7 @@ function neighbour(place, key) {
 wall.addEventListener("keydown", (event) => {
   const current = event.target.closest(".piece");
   if (!current || event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.key === "w") pick(Number(current.dataset.number));
   const next = neighbour([...wall.children].indexOf(current), event.key);
   if (next) {
     event.preventDefault();
@@ -202,13 +260,24 @@ wall.addEventListener("focusin", (event) => {
   if (target && target.tabIndex !== 0) rove(target, false);
 });
 wall.addEventListener("click", (event) => {
-  const button = event.target.closest(".painting");
-  if (button) pick(Number(button.closest(".piece").dataset.number));
+  const piece = event.target.closest(".piece"), number = Number(piece?.dataset.number);
+  const download = event.target.closest(".download");
+  if (download) {
+    event.preventDefault();
+    saveFile(download, "", showProblem, undefined);
+  } else if (event.target.closest(".walk") || (picked !== null && event.target.closest(".painting"))) pick(number);
+  else if (event.target.closest(".painting") && model) {
+    $("tray").hidden = true;
+    showLarge(number);
+  }
 });
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && picked !== null) pick(picked);
 });
-$("unpick").addEventListener("click", () => pick(picked));
+$("unpick").addEventListener("click", () => {
+  if (picked !== null) pick(picked);
+  $("tray").hidden = true;
+});
 
 // --- Controls
 
@@ -229,7 +298,11 @@ function setSeed(seed) {
 
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("seed").addEventListener("input", () => {
-  if ($("seed").value !== "" && $("seed").validity.valid) setSeed(Number($("seed").value));
+  const { value, validity } = $("seed");
+  if (value !== "" && validity.valid) setSeed(Number(value));
+  const wrong = validity.badInput || (value !== "" && !validity.valid);
+  if (wrong) showProblem(`A seed is a whole number from 0 to ${LARGEST_SEED.toLocaleString("en")}.`);
+  $("again").hidden = wrong;
 });
 $("seed").addEventListener("change", () => setSeed(Number($("seed").value)));
 $("previous").addEventListener("click", () => setSeed(state.seed - 1));
@@ -269,9 +342,16 @@ addEventListener("hashchange", () => {
   keepKnown();
   fillNoise();
   paint();
-  if (state.walk) startWalk(...state.walk);
-  else closeWalk();
+  show();
 });
+
+/** Open or close what the address says is open. */
+function show() {
+  if (!state.walk) closeWalk();
+  if (!state.large) closeLarge();
+  if (state.walk) startWalk(...state.walk);
+  else if (state.large) showLarge(state.large);
+}
 
 // --- The model
 
@@ -301,11 +381,10 @@ async function start() {
   try {
     model = await (await ask("/v1/model")).json();
   } catch (error) {
-    $("problem-text").textContent = error.message;
-    $("problem").hidden = false;
+    showProblem(error.message);
     return;
   }
-  $("problem").hidden = true;
+  showProblem("");
   document.title = `${model.name} · painter`;
   $("name").textContent = model.name;
   $("facts").textContent = facts(model);
@@ -314,7 +393,21 @@ async function start() {
   $("class-field").hidden = model.classes.length === 0;
   $("class").replaceChildren(option("", "any"), ...model.classes.map((name) => option(name, name)));
   paint();
-  if (state.walk) startWalk(...state.walk);
+  show();
+  if (!state.walk && !state.large) hintOnce();
 }
+
+// --- A photo is for a model of another kind
+
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault(); // else the browser leaves the page for the file
+  if (!event.dataTransfer.files.length) return;
+  showProblem(
+    `${model?.name ?? "This model"} paints from noise and takes no photos. A model that translates does: ` +
+    "painter serve --model photo2monet",
+  );
+  $("again").hidden = true;
+});
 
 start();

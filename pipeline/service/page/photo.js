@@ -22,6 +22,7 @@ function showProblem(text) {
   $("problem-text").textContent = text;
   $("problem").hidden = text === "";
   $("again").hidden = model !== null && file === null;
+  if (text) $("problem").scrollIntoView({ block: "nearest" });
 }
 
 function showWork(working) {
@@ -120,6 +121,15 @@ async function paint() {
   showWork(false);
 }
 
+/** Return which photos are taken; larger ones are shrunk here, if this browser can show them. */
+function limitsInWords({ shortest_side: shortest, pixels, upload_bytes: bytes }) {
+  const millions = (count) => (count / 1e6).toFixed(1).replace(/\.0$/, "");
+  return (
+    `JPEG, PNG, WebP and more, of ${shortest} pixels a side at least. Up to ${millions(pixels)} million pixels ` +
+    `and ${millions(bytes)} MB; what is larger is shrunk first.`
+  );
+}
+
 /** Take a photo in place of the one that is shown. */
 async function take(files) {
   const [first] = files;
@@ -127,6 +137,7 @@ async function take(files) {
     showProblem("That was no file. Drop a photo from a folder, or save it first.");
     return;
   }
+  const others = files.length - 1;
   work.abort();
   file = first;
   forgetPainting();
@@ -137,7 +148,8 @@ async function take(files) {
   $("stage").hidden = $("tools").hidden = false;
   $("stage").classList.toggle("hidden-photo", !shown);
   if (shown) shape(photo);
-  $("photo-name").textContent = shown ? first.name : `${first.name}, which this browser cannot show`;
+  const name = shown ? first.name : `${first.name}, which this browser cannot show`;
+  $("photo-name").textContent = others ? `${name} (the first of ${others + 1}; one at a time)` : name;
   paint();
 }
 
@@ -164,6 +176,7 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) take(event.clipboardData.files);
+  else showProblem("There is no picture to paste. Copy the photo itself, not its address or name.");
 });
 holdToCompare([$("sight"), $("compare")], showPhoto);
 
@@ -180,7 +193,7 @@ async function start() {
   document.title = `${model.name} · painter`;
   $("name").textContent = model.name;
   $("facts").textContent = facts(model);
-  $("limits").textContent = `JPEG, PNG, WebP and more, with sides of ${model.limits.shortest_side} pixels and more`;
+  $("limits").textContent = limitsInWords(model.limits);
   paint(); // a photo that came before the model was known
 }
 

@@ -19,7 +19,9 @@ export async function ask(url, signal, request = {}) {
       continue;
     }
     const body = await answer.json().catch(() => ({}));
-    throw new Error(body.error ?? `The server answered ${answer.status}.`);
+    throw new Error(
+      body.error ?? `The server answered ${answer.status} and does not say why; the terminal of painter serve may.`,
+    );
   }
 }
 

@@ -1,0 +1,205 @@
+"""The clients of trackers: programs that keep and show the curves of many runs.
+
+One class a client, all with the methods of `TrackerClient`, and nothing else of painter knows what
+they are called. Each is imported when it is asked for. They read their credentials themselves,
+from where their own login has put them; none passes through here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.runs.files import read_json
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import write_json
+
+PROJECT = "painter"
+"""In which runs are kept, where the tracker's own variable names no other."""
+GRID = "samples"
+"""Name of the sample grids."""
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
+"""Trackers, and what each needs; the extras are called the same."""
+TITLES = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "trackio": "trackio"}
+
+
+class TrackerClient(Protocol):
+    """What a run needs of a tracker. Any method may raise anything."""
+
+    keeps_what_it_has: bool
+    """What a resumed run has sent before must not be sent again; else it is replaced."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add values by their names, of one step."""
+
+    def grid(self, path: Path, step: int) -> None:
+        """Add a sample grid."""
+
+    def close(self) -> None:
+        """Write or send what is pending."""
+
+
+def check_tracker(name: str) -> None:
+    """Check, before anything is loaded, that what a tracker needs is installed.
+
+    Raises:
+        ConfigError: naming the package.
+    """
+    package = PACKAGES.get(name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"tracker is {name!r}, and {package} is not installed here. Install it (pip install "
+            f"{package}), or leave the setting tracker out."
+        )
+
+
+def open_client(
+    name: str, run: RunFolder, settings: Mapping[str, Any], step: int
+) -> TrackerClient | None:
+    """Return the client of a tracker, with the run begun there or taken up again.
+
+    Args:
+        name: a value of the setting `tracker`; `auto` is TensorBoard where it is installed.
+        run: whose `tracker.json` has the run's id there.
+        settings: all settings, by section.
+        step: steps taken so far.
+    """
+    if name == "auto":
+        try:
+            return TensorBoardClient(run, step)
+        except ImportError:
+            return None
+    if name == "tensorboard":
+        return TensorBoardClient(run, step)
+    if name == "wandb":
+        return WandbClient(run, settings)
+    return TrackioClient(run, settings) if name == "trackio" else None
+
+
+class TensorBoardClient:
+    """Event files in `RUN/tensorboard`."""
+
+    keeps_what_it_has = False
+
+    def __init__(self, run: RunFolder, step: int) -> None:
+        """Start after `step`; what an earlier session wrote after it is purged."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add values by their names, of one step."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def grid(self, path: Path, step: int) -> None:
+        """Add a sample grid."""
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        self._writer.add_image(GRID, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is pending."""
+        self._writer.close()
+
+
+class WandbClient:
+    """A run of Weights & Biases; `WANDB_MODE=offline` keeps it in `RUN/wandb` to be sent later."""
+
+    keeps_what_it_has = True
+
+    def __init__(self, run: RunFolder, settings: Mapping[str, Any]) -> None:
+        """Begin the run, or take it up again.
+
+        Nothing is sent but what is given here: not what the process prints, nor its sources, its
+        commit, its command line or how busy the machine is.
+        """
+        import wandb
+
+        self._wandb: Any = wandb
+        self._run: Any = wandb.init(
+            project=None if os.environ.get("WANDB_PROJECT") else PROJECT,
+            name=_name(run),
+            id=_id_of("wandb", run),
+            resume="allow",
+            dir=str(run.path),
+            config=dict(settings),
+            settings=wandb.Settings(
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_meta=True,
+                x_disable_machine_info=True,
+            ),
+        )
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add values by their names, of one step."""
+        self._run.log(dict(values), step=step)
+
+    def grid(self, path: Path, step: int) -> None:
+        """Add a sample grid."""
+        self._run.log({GRID: self._wandb.Image(str(path))}, step=step)
+
+    def close(self) -> None:
+        """Send what is pending."""
+        self._run.finish()
+
+
+class TrackioClient:
+    """A run of trackio: a database on this machine, unless its own variables name a Space."""
+
+    keeps_what_it_has = True
+
+    def __init__(self, run: RunFolder, settings: Mapping[str, Any]) -> None:
+        """Begin the run, or take it up again: trackio knows runs by their names."""
+        import trackio
+
+        self._trackio: Any = trackio
+        self._run: Any = trackio.init(
+            project=os.environ.get("TRACKIO_PROJECT") or PROJECT,
+            name=f"{_name(run)}-{_id_of('trackio', run)}",
+            resume="allow",
+            config=dict(settings),
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add values by their names, of one step."""
+        self._run.log(dict(values), step=step)
+
+    def grid(self, path: Path, step: int) -> None:
+        """Add a sample grid."""
+        self._run.log({GRID: self._trackio.Image(str(path))}, step=step)
+
+    def close(self) -> None:
+        """Write or send what is pending."""
+        self._run.finish()
+
+
+def _name(run: RunFolder) -> str:
+    return run.path.resolve().name
+
+
+def _id_of(tracker: str, run: RunFolder) -> str:
+    """Return the run's id at a tracker, made up where `tracker.json` has none; it is no secret."""
+    try:
+        known = read_json(run.tracker)
+    except RunError:
+        known = {}
+    if isinstance(known.get(tracker), str):
+        return str(known[tracker])
+    made = uuid.uuid4().hex[:8]
+    write_json(run.tracker, known | {tracker: made})
+    return made

@@ -1,0 +1,216 @@
+"""Watching a run: what its files say of it, and the page that follows them in a real browser."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from pipeline.runs.folder import RunFolder
+from pipeline.service.server import listen, make_server, url_of
+from pipeline.service.watch_app import create_watch_app
+from pipeline.service.watched_run import WatchedRun
+from pipeline.system.locks import file_lock, is_held
+from pipeline.system.storage import write_json
+from tests.support.factories import data_about, tiny_config
+from tests.support.helpers import encoded, painting
+
+BEGAN = 1_000_000.0
+LINE = {"images_per_second": 8.0, "loss_d": 0.5, "loss_g": 1.5, "d_real": 0.6}
+SCORE = {"seconds": 9.0, "score_seconds": 2.0, "n_generated": 50, "features": "means"}
+
+
+def begin(run: RunFolder) -> None:
+    """Leave what a training leaves before its first step."""
+    run.samples.mkdir(parents=True)
+    write_json(run.provenance, {"data": data_about(10).to_dict(), "sittings": []})
+    write_json(run.config, tiny_config({"images": 160, "batch_size": 8}).to_dict())
+    log(run, "Training in float32.")
+
+
+def log(run: RunFolder, text: str) -> None:
+    with run.log.open("a") as file:
+        file.write(f"2026-01-01T00:00:00+00:00 {text}\n")
+
+
+def add_step(run: RunFolder, step: int) -> None:
+    line = {"step": step, "images_seen": 8 * step, "seconds": float(step), **LINE}
+    with run.stats.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def add_score(run: RunFolder, step: int, mifid: float) -> None:
+    with run.scores.open("a") as file:
+        file.write(
+            json.dumps({"step": step, "images_seen": 8 * step, "mifid": mifid, **SCORE}) + "\n"
+        )
+
+
+def add_grid(run: RunFolder, images: int) -> None:
+    (run.samples / f"{images:09d}.png").write_bytes(encoded(painting((40, 40)), "PNG"))
+
+
+def age(run: RunFolder) -> None:
+    """Let all files be of one time, by which the silence is told."""
+    for path in [run.path, *run.path.rglob("*")]:
+        os.utime(path, (BEGAN, BEGAN))
+
+
+class Now:
+    seconds = BEGAN
+
+
+def watched(run: RunFolder) -> tuple[WatchedRun, Now]:
+    now = Now()
+    return WatchedRun(run.path, lambda: now.seconds, lambda: 0.0), now
+
+
+@contextmanager
+def watching(run: RunFolder) -> Iterator[str]:
+    listener = listen("127.0.0.1", 0)
+    server = make_server(create_watch_app(WatchedRun(run.path)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield url_of(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    seen, now = watched(run)
+
+    def state() -> str:
+        age(run)
+        return seen.progress().state
+
+    assert seen.progress().state == "waiting"
+    assert f"painter train --run {run.path}" in seen.progress().sentence
+    begin(run)
+    assert state() == "running"
+    for step in range(1, 6):
+        add_step(run, step)
+    now.seconds = BEGAN + 50
+    assert state() == "running"
+    now.seconds = BEGAN + 3600  # 3,600 pauses of a second
+    assert state() == "silent"
+    assert "60 minutes" in seen.progress().sentence
+    with file_lock(run.lock, wait=False):  # one that trains holds it, and may be at a long score
+        assert state() == ("running" if is_held(run.lock) else "silent")
+    for text, expected in (
+        ("Stopped after 40 images and 1.0 minutes.", "stopped"),
+        ("Resuming at 40 images, in float32.", "silent"),
+        (
+            "A loss was not finite by step 5 (loss_d nan). The checkpoint before it is kept.",
+            "failed",
+        ),
+        ("Trained after 160 images and 2.0 minutes.", "ended"),
+    ):
+        log(run, text)
+        assert state() == expected
+    assert seen.progress().share == 1
+    write_json(run.score, {"mifid": 99.94, "n_generated": 7000})
+    assert seen.progress().numbers[-1] == ("MiFID of 7,000 images", "99.9")
+    shutil.rmtree(run.path)
+    assert seen.progress().state == "gone"
+
+
+def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    seen, _ = watched(run)
+    assert seen.progress().numbers == []
+    assert seen.charts() == []
+    for step in (1, 2):
+        add_step(run, step)
+    with run.stats.open("a") as file:
+        file.write('{"step": 3, "images')  # in the middle of being written
+    add_score(run, 2, 140.0)
+    add_grid(run, 0)
+    add_grid(run, 16)
+    (run.samples / ".000000032.png.part").touch()
+    age(run)
+    progress = seen.progress()
+    assert dict(progress.numbers) == {
+        "images seen": "16", "training time": "00:02", "images a second": "8",
+        "time left, about": "00:18", "best MiFID so far": "140.0",
+    }  # fmt: skip
+    assert progress.share == pytest.approx(16 / 160)
+    assert [grid["seen"] for grid in progress.grids] == [0, 16]
+    assert [chart.title.split(" (")[0] for chart in seen.charts()] == [
+        "Losses", "Discriminator outputs", "Validation scores"
+    ]  # fmt: skip
+    drawn = progress.charts
+    assert seen.progress().charts == drawn  # nothing is new
+    run.stats.write_text("{broken\n{broken too\n")
+    assert "is not a line of statistics" in seen.progress().problem
+
+
+def test_drawing_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    now, spent = Now(), iter(range(100))
+    seen = WatchedRun(run.path, lambda: now.seconds, lambda: float(next(spent)))  # a second each
+    for later, drawn in ((0, 1), (19, 1), (21, 2)):
+        add_step(run, 1 + later)
+        now.seconds = BEGAN + later
+        assert seen.progress().charts == drawn
+
+
+def test_only_sample_grids_are_handed_out_and_nothing_is_written(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    add_step(run, 1)
+    add_grid(run, 0)
+    before = {path: path.stat().st_mtime_ns for path in [run.path, *run.path.rglob("*")]}
+    with watching(run) as url, httpx.Client(base_url=url) as client:
+        assert client.get("/samples/000000000.png").headers["content-type"] == "image/png"
+        for name in ("1.png", "..%2Fconfig.json", "config.json", "inputs.jpg"):
+            assert client.get(f"/samples/{name}").status_code == 404
+        for route in ("/", "/v1/progress", "/v1/charts", "/page/report.css", "/page/watch.js"):
+            assert client.get(route).status_code == 200
+    assert before == {path: path.stat().st_mtime_ns for path in [run.path, *run.path.rglob("*")]}
+
+
+def test_the_page_follows_a_run_from_before_it_begins_to_its_end(
+    tmp_path: Path, page: Page
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    page.add_init_script(
+        "setTimeout = ((later) => (f, ms) => later(f, Math.min(ms, 50)))(setTimeout)"
+    )
+    with watching(run) as url:
+        page.set_viewport_size({"width": 390, "height": 800})
+        page.goto(url)
+        state: Any = page.get_by_role("status")
+        expect(state).to_contain_text("No run has begun here")
+        begin(run)
+        add_grid(run, 0)
+        expect(state).to_contain_text("It has begun")
+        for step in range(1, 4):
+            add_step(run, step)
+        add_score(run, 3, 123.4)
+        expect(page.get_by_text("15 % of the budget")).to_be_visible()
+        expect(page.get_by_role("img", name="Losses over 24 images seen")).to_be_visible()
+        expect(page.get_by_role("cell", name="123.4")).to_be_visible()
+        add_grid(run, 24)
+        expect(page.get_by_role("img", name="Samples after 24 images")).to_be_visible()
+        page.get_by_role("slider", name="Which sample grid").fill("0")
+        expect(page.get_by_role("img", name="Samples after 0 images")).to_be_visible()
+        page.get_by_role("button", name="Newest").click()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        log(run, "Trained after 160 images and 2.0 minutes.")
+        expect(state).to_contain_text("Trained after 160 images")
+        shutil.rmtree(run.path)
+        expect(state).to_contain_text("is not there any more")
+        expect(page.get_by_role("img", name="Samples after 24 images")).to_be_visible()
+        page.goto("about:blank")
