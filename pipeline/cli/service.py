@@ -83,7 +83,7 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
 @port_option(8001)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def watch(run_path: Path, host: str, port: int, open_page: bool) -> None:
-    """Watch a run as it trains: a web page with its curves, samples and scores.
+    """Watch a run as it trains: curves, samples, scores on a page.
 
     It reads the run's files and changes none. The run may be finished, or not begun yet. Ctrl+C
     ends the page, not the run.
