@@ -186,7 +186,7 @@ def compare(
     remarks: Sequence[str] = (),
 ) -> str:
     """Write the comparison of the points whose files are there, and return it as text."""
-    from pipeline.study.comparison import columns, markdown, write_comparison
+    from pipeline.study.comparison import columns, terminal, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
     from pipeline.study.storage import importance
 
@@ -200,7 +200,8 @@ def compare(
     answers = verdicts(plan, finished)
     complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
     shares = importance(optuna_study, complete)
-    text = "\n".join([markdown(rows, answers, columns(plan)), *remarks])
+    told = [*remarks, shares.missing] if shares.missing else remarks
+    text = "\n".join([terminal(rows, answers, columns(plan)), *told])
     notes = [*outcome.failed, *remarks]
     try:
         page = write_comparison(local.folder, plan, rows, answers, shares, notes)

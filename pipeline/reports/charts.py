@@ -11,6 +11,7 @@ import html
 import io
 import math
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ def line_chart(
     description: str,
     x_label: str,
     limits: tuple[float, float] | None = None,
+    x_limits: tuple[float, float] | None = None,
 ) -> str:
     """Draw up to three series, each as a faint raw line under a smoothed one.
 
@@ -103,6 +105,7 @@ def line_chart(
         x: ascending position of each value.
         description: alternative text for screen readers.
         limits: the y axis; by default it covers the smoothed lines and all but the highest peaks.
+        x_limits: the x axis; by default it covers `x`.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -111,6 +114,8 @@ def line_chart(
     def draw(axes: Axes) -> None:
         _draw(axes, np.asarray(x, dtype=np.float64), series)
         axes.set_ylim(*(limits or _limits(series)))
+        if x_limits is not None:
+            axes.set_xlim(*x_limits)
 
     return _svg(name, description, x_label, draw)
 
@@ -266,6 +271,23 @@ def _limits(series: Sequence[Series]) -> tuple[float, float]:
     low, high = float(min(seen)), float(max(seen))
     margin = 0.05 * (high - low) or 0.5
     return low - margin, high + margin
+
+
+def shared_limits(charts: Sequence[Sequence[Series]]) -> tuple[float, float]:
+    """Return one y axis for several charts, so that their lines can be compared.
+
+    It covers what each chart would show by itself, but no more than twice the median span beyond
+    the median chart (of two, the calmer): one training that diverges would flatten all others.
+    """
+    drawn = [_limits(series) for series in charts if series]
+    if not drawn:
+        return 0.0, 1.0
+    lows, highs = zip(*drawn, strict=True)
+    reach = 2 * statistics.median_low(high - low for low, high in drawn)
+    return (
+        max(min(lows), statistics.median_high(lows) - reach),
+        min(max(highs), statistics.median_low(highs) + reach),
+    )
 
 
 def short_number(value: float) -> str:

@@ -15,6 +15,7 @@ from pipeline.reports.charts import (
     histogram_chart,
     line_chart,
     scatter_chart,
+    shared_limits,
     short_number,
     smooth,
     smoothing_window,
@@ -187,3 +188,24 @@ def test_a_histogram_has_a_bar_for_each_range_and_a_line_at_the_median() -> None
 )
 def test_histogram_bins(values: list[float], bins: int, covered: tuple[float, float]) -> None:
     assert histogram_bins(values) == (bins, covered)
+
+
+def test_several_charts_share_a_scale_that_one_of_them_does_not_spoil() -> None:
+    charts = [[Series("a", [low, low + 1.0])] for low in (0.0, 0.5, 1.0)]
+    # Each reaches 5 % beyond its values; the medians then lie 0.5 from the outer two.
+    assert shared_limits(charts) == pytest.approx((-0.05, 2.05))
+    wild = [Series("b", [0.0, 500.0])]
+    assert shared_limits([*charts, wild])[1] == pytest.approx(1.55 + 2 * 1.1)
+    assert shared_limits([charts[0], wild])[1] == pytest.approx(1.05 + 2 * 1.1)
+    assert shared_limits([[]]) == (0.0, 1.0)
+
+
+def test_the_axes_can_be_set() -> None:
+    texts = [
+        re.findall(r"<text[^>]*>([^<]*)</text>", line_chart(
+            "x", x, [Series("a", [0.5, 0.6])], description="", x_label="n",
+            limits=(0, 1), x_limits=(0, 10),
+        ))
+        for x in ([1, 2], [5, 9])
+    ]  # fmt: skip
+    assert texts[0] == texts[1]
