@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Sequence
-from itertools import zip_longest
 
 GAP = 2
 """Spaces between two columns."""
@@ -51,7 +50,8 @@ def terminal_table(
     kept = len(widths)
     sides = ["<", *("<" if title in left else ">" for title in head[1:kept])]
     lines = _lines([[head[0]], *map(str.split, head[1:kept])], widths, sides)
-    for (name, *cells), note in zip_longest(rows, notes, fillvalue=""):
+    below = [*notes, *[""] * (len(rows) - len(notes))]
+    for (name, *cells), note in zip(rows, below, strict=True):
         above = len(name) > widths[0]
         if above:
             lines += textwrap.wrap(name, width, break_on_hyphens=False, subsequent_indent="  ")

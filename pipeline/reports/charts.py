@@ -131,7 +131,13 @@ class Points:
 
 
 def scatter_chart(
-    name: str, groups: Sequence[Points], *, description: str, x_label: str, y_label: str
+    name: str,
+    groups: Sequence[Points],
+    *,
+    description: str,
+    x_label: str,
+    y_label: str,
+    equality: bool = True,
 ) -> str:
     """Draw up to three groups of named points, with the line on which x and y are equal.
 
@@ -141,6 +147,7 @@ def scatter_chart(
         description: alternative text for screen readers.
         x_label: label of the x axis.
         y_label: label of the y axis.
+        equality: draw that line; it means nothing where x and y have scales of their own.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -158,7 +165,38 @@ def scatter_chart(
                 )  # fmt: skip
         axes.margins(x=0.18, y=0.15)
         axes.autoscale_view()
-        _draw_equality(axes)
+        if equality:
+            _draw_equality(axes)
+
+    return _svg(name, description, x_label, draw)
+
+
+def place_chart(
+    name: str, scores: Sequence[float], place: int, *, description: str, x_label: str, y_label: str
+) -> str:
+    """Draw the scores of all teams by place, and a point at one of them.
+
+    Args:
+        name: as for `line_chart`.
+        scores: ascending; one or more.
+        place: of the point, from 1.
+        description: alternative text for screen readers.
+        x_label: label of the places.
+        y_label: label of the scores, which covers nine tenths of them and the point: a few scores
+            of the last teams would else flatten all others.
+
+    Returns:
+        An `<svg>` element without width and height: it fills its container.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.set_ylabel(y_label, color=_INK)
+        places = np.arange(1, len(scores) + 1)
+        axes.plot(places, scores, color=_SERIES[1], linewidth=1.6, drawstyle="steps-mid")
+        axes.scatter([place], [scores[place - 1]], color=_SERIES[0], s=52, zorder=3)
+        low, high = scores[0], max(float(np.quantile(scores, 0.9)), scores[place - 1])
+        margin = 0.08 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin)
 
     return _svg(name, description, x_label, draw)
 
@@ -276,14 +314,15 @@ def _limits(series: Sequence[Series]) -> tuple[float, float]:
 def shared_limits(charts: Sequence[Sequence[Series]]) -> tuple[float, float]:
     """Return one y axis for several charts, so that their lines can be compared.
 
-    It covers what each chart would show by itself, but no more than twice the median span beyond
-    the median chart (of two, the calmer): one training that diverges would flatten all others.
+    It covers what each chart would show by itself, but no more than five times the median span
+    beyond the median chart (of two, the calmer): one training that diverges would flatten all
+    others.
     """
     drawn = [_limits(series) for series in charts if series]
     if not drawn:
         return 0.0, 1.0
     lows, highs = zip(*drawn, strict=True)
-    reach = 2 * statistics.median_low(high - low for low, high in drawn)
+    reach = 5 * statistics.median_low(high - low for low, high in drawn)
     return (
         max(min(lows), statistics.median_high(lows) - reach),
         min(max(highs), statistics.median_low(highs) + reach),

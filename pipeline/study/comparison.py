@@ -93,6 +93,7 @@ def write_comparison(
         "name": plan.name,
         "description": plan.description,
         "criterion": MEASURES[plan.evaluation.criterion],
+        "point": _what_varies(plan),
         "best": "no point has all seeds" if rows[0].missing else rows[0].label,
         "numbers": _numbers(plan, rows),
         "head": [(MEASURES[name], WAYS.get(METRIC[name].better or "", "")) for name in names],
@@ -120,6 +121,12 @@ def write_comparison(
     write_bytes(folder / "comparison.png", sheet(shown, plan.evaluation.criterion))
     write_text(page, render("study.html", content))
     return page
+
+
+def _what_varies(plan: StudyPlan) -> str:
+    """Return what the points are points of: the setting, if labels are its values alone."""
+    varied = {name for point in plan.grid for name in point.parameters} - {"seed", "point"}
+    return f"point: {varied.pop()}" if len(varied) == 1 else "point"
 
 
 def cell(row: Row, name: str) -> str:
@@ -245,7 +252,7 @@ def _scale(rows: Sequence[Row]) -> Scale | None:
         return None
     seen = [x for one in drawn for x in one.stats["images_seen"]]
     first, last = min(seen), max(seen)
-    margin = 0.01 * (last - first) or 0.5
+    margin = 0.01 * (last - first) or 0.1 * last
     return Scale((first - margin, last + margin), shared_limits([_losses(one) for one in drawn]))
 
 

@@ -127,7 +127,7 @@ def test_an_incomplete_point_is_never_the_best(tmp_path: Path) -> None:
     write_comparison(tmp_path, plan, rows, verdicts(plan, found), Importance(2, 1))
     page = Page(tmp_path / "comparison.html")
     numbers = page.text[: page.text.index("Scores")]
-    assert re.search(r"best\s*uniform", numbers)
+    assert re.search(r"best point: noise\s*uniform", numbers)
     for text in ("normal(0, 1) (1 of 2 seeds)", "come last", "undecided", "1 run is missing"):
         assert text in page.text, text
     lines = (tmp_path / "comparison.md").read_text().splitlines()
