@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -87,9 +88,26 @@ def write_comparison(
         importance: of each setting for the score.
         notes: what the reader should know, such as points that failed.
     """
+    content = {
+        **_content(plan, rows),
+        "verdicts": verdicts,
+        "importance": sorted(importance.shares.items(), key=lambda item: -item[1]),
+        "importance_missing": importance.missing,
+        "importance_runs": importance.runs,
+        "notes": list(notes),
+    }
+    page, shown = folder / "comparison.html", rows[:SHOWN]
+    write_text(folder / "comparison.md", markdown(rows, verdicts, columns(plan)))
+    write_bytes(folder / "comparison.png", sheet(shown, plan.evaluation.criterion))
+    write_text(page, render("study.html", content))
+    return page
+
+
+def _content(plan: StudyPlan, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the page says of the points."""
     shown, names = rows[:SHOWN], columns(plan)
     scale = _scale(shown)
-    content = {
+    return {
         "name": plan.name,
         "description": plan.description,
         "criterion": MEASURES[plan.evaluation.criterion],
@@ -102,13 +120,8 @@ def write_comparison(
         "nested": len({row.seeds for row in rows if not row.missing}) > 1,
         "seeds": len({one.point.seed for row in rows for one in row.runs}),
         "evaluation": plan.evaluation,
-        "verdicts": verdicts,
-        "importance": sorted(importance.shares.items(), key=lambda item: -item[1]),
-        "importance_missing": importance.missing,
-        "importance_runs": importance.runs,
         "articles": [_article(i, row, plan, scale) for i, row in enumerate(shown)],
         "hidden": max(0, len(rows) - SHOWN),
-        "notes": list(notes),
         "lacking": any(row.missing for row in rows),
         "folders": [
             (f"{row.label}, seed {one.point.seed}", one.run.path.name)
@@ -116,11 +129,6 @@ def write_comparison(
             for one in row.runs
         ],
     }
-    page = folder / "comparison.html"
-    write_text(folder / "comparison.md", markdown(rows, verdicts, names))
-    write_bytes(folder / "comparison.png", sheet(shown, plan.evaluation.criterion))
-    write_text(page, render("study.html", content))
-    return page
 
 
 def _what_varies(plan: StudyPlan) -> str:
