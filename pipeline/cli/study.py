@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -186,7 +187,7 @@ def compare(
     remarks: Sequence[str] = (),
 ) -> str:
     """Write the comparison of the points whose files are there, and return it as text."""
-    from pipeline.study.comparison import columns, terminal, write_comparison
+    from pipeline.study.comparison import columns, markdown, terminal, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
     from pipeline.study.storage import importance
 
@@ -201,7 +202,9 @@ def compare(
     complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
     shares = importance(optuna_study, complete)
     told = [*remarks, shares.missing] if shares.missing else remarks
-    text = "\n".join([terminal(rows, answers, columns(plan)), *told])
+    # A file or another program gets the whole table, whatever its width.
+    as_text = terminal if sys.stdout.isatty() else markdown
+    text = "\n".join([as_text(rows, answers, columns(plan)), *told])
     notes = [*outcome.failed, *remarks]
     try:
         page = write_comparison(local.folder, plan, rows, answers, shares, notes)

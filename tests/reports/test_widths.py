@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, ViewportSize
 
 from pipeline.runs.folder import RunFolder
 from pipeline.study.comparison import write_comparison
@@ -20,7 +20,7 @@ from tests.submission.test_leaderboard import BOARD, NOW, row
 
 __all__ = ["browser"]  # a fixture
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 NAMES = ["a", "words-" * 11, "one_word_" * 10, "x" * 90]
 
 
