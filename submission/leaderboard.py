@@ -1,7 +1,7 @@
 """Local scores beside public ones: `painter leaderboard`.
 
 Reads the site's submissions and public leaderboard, the ledger and the run folders; writes the
-ledger, a table and, if asked, one self-contained HTML page with local against public.
+ledger, and returns a table. The page is made by `submission/leaderboard_page.py`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pipeline.core.advice import counted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, PainterError, WorkFailed
+from pipeline.core.tables import terminal_table
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import LeaderboardRow, Submission, SubmissionLimits
 from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
-from pipeline.system.storage import write_text
 from submission.ledger import Ledger, LedgerTransaction, Row
-from submission.ranks import rank_of
+from submission.ranks import TeamPlace, rank_of, team_place
 from submission.submit import update
 
 WINDOW_DAYS = 60
@@ -70,8 +69,7 @@ class Standing:
         if self.days_left <= 0:
             return "has dropped off the leaderboard"
         if self.days_left <= REMINDER_DAYS:
-            days = counted(max(1, round(self.days_left)), "day")
-            return f"drops off in {days}: submit again"
+            return f"drops off in {counted(max(1, round(self.days_left)), 'day')}"
         return ""
 
 
@@ -223,6 +221,9 @@ def standings(
         lines,
         key=lambda s: (
             infinity if s.public is None else s.public,
+            # Scores in different features cannot be put in one order.
+            s.features != COMPARABLE,
+            s.features or "",
             infinity if s.local is None else s.local,
         ),
     )
@@ -291,81 +292,38 @@ def _agreement(features: str, pairs: list[tuple[float, float]]) -> Agreement:
 
 
 def table(lines: Sequence[Standing]) -> str:
-    """Return the lines as a table for a terminal."""
-    width = max([len(line.run) for line in lines] + [12])
-    head = (
-        f"{'run':{width}} {'local':>8} {'public':>8} {'rank':>5} {'days':>5}  {'features':18}  note"
-    )
+    """Return the lines as a table that fits the terminal, with each note below its line."""
+    head = ["run", "local", "public", "rank", "days", "features"]
     rows = [
-        f"{line.run:{width}} {_score(line.local):>8} {_score(line.public):>8} "
-        f"{line.rank or '-':>5} {_days(line.age_days):>5}  {line.features or '-':18}  {line.note}"
+        [
+            line.run, score_text(line.local), score_text(line.public), str(line.rank or "-"),
+            days_text(line.age_days), line.features or "-",
+        ]
         for line in lines
-    ]
-    return "\n".join(row.rstrip() for row in [head, *rows])
+    ]  # fmt: skip
+    return terminal_table(head, rows, notes=[s.note for s in lines], left=["features"])[0]
 
 
-def _score(value: float | None) -> str:
+def best_that_counts(lines: Sequence[Standing]) -> Standing | None:
+    """Return the first of these, the best first, whose score has not dropped off; None if none."""
+    scored = [line for line in lines if line.public is not None]
+    return next((s for s in scored if s.days_left is None or s.days_left > 0), None)
+
+
+def own_place(lines: Sequence[Standing], known: LeaderboardData) -> TeamPlace | None:
+    """Return the own team's place by the best score that counts; None if it has none."""
+    if known.board is None:
+        return None
+    best = best_that_counts(lines)
+    score, run = (None, "") if best is None else (best.public, best.run)
+    return team_place(score, run, known.board, known.team)
+
+
+def score_text(value: float | None) -> str:
+    """Return a score with two digits, or a dash."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def _days(value: float | None) -> str:
+def days_text(value: float | None) -> str:
+    """Return days without a fraction, or a dash."""
     return "-" if value is None else f"{value:.0f}"
-
-
-def write_page(
-    path: Path,
-    lines: Sequence[Standing],
-    board: Sequence[LeaderboardRow] | None,
-    as_of: str = "an earlier time",
-    steps: Sequence[str] = (),
-) -> None:
-    """Write the table and local against public as one HTML file that loads nothing.
-
-    Without a leaderboard the page says so, and since when the public scores are (`as_of`).
-    `steps` are what to try next, in words.
-    """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("submission"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found = agreements(lines)
-    page = environment.get_template("leaderboard.html").render(
-        lines=lines,
-        agreements=found,
-        chart=_chart(lines, [a.features for a in found]),
-        teams=None if board is None else len(board),
-        best=board[0].score if board else None,
-        as_of=as_of,
-        steps=steps,
-        score=_score,
-        days=_days,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-    )
-    write_text(path, page)
-
-
-def _chart(lines: Sequence[Standing], features: Sequence[str]) -> str | None:
-    from pipeline.reports.charts import Points, scatter_chart
-
-    groups = []
-    for name in features[:3]:
-        both = [
-            (s.local, s.public, s.run)
-            for s in lines
-            if s.local is not None and s.public is not None and (s.features or "") == name
-        ]
-        groups.append(Points(name, *zip(*both, strict=True)))
-    if not groups:
-        return None
-    return scatter_chart(
-        "scores",
-        groups,
-        description="Local MiFID of each submission against its public score",
-        x_label="local MiFID",
-        y_label="public score",
-    )

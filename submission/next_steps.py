@@ -19,6 +19,7 @@ from pipeline.kaggle.records import SubmissionLimits
 from pipeline.runs.folder import RunFolder
 from submission.leaderboard import COMPARABLE, REMINDER_DAYS, Standing
 from submission.ledger import Row
+from submission.other_images import ways_to_other_images
 from submission.submit import settings_of
 
 SECTIONS = ("data", "network", "training", "budget", "output")
@@ -64,12 +65,30 @@ def _expiring(scored: Sequence[Standing], folder: Path) -> list[str]:
     when = "has dropped off the leaderboard"
     if best.days_left > 0:
         when = f"drops off the leaderboard in {counted(max(1, round(best.days_left)), 'day')}"
-    run = quoted(folder / best.run)
     return [
-        f"{_named(best)}, your best score, {when}. The same file cannot be submitted again, "
-        f"other images of the run can: `painter generate --run {run} --seed 1`, then `painter "
-        f"submit --run {run}`."
+        f"{_named(best)}, your best score, {when}. The same file cannot be submitted again. "
+        f"{ways_to_other_images(folder / best.run)}"
     ]
+
+
+def what_to_do(line: Standing, folder: Path, best: bool = False) -> str:
+    """Return a standing's note with the command that helps, code between backticks.
+
+    Args:
+        line: what `standings` returns.
+        folder: where run folders lie.
+        best: whether it has the team's best score that counts: that of others may drop off.
+    """
+    run = quoted(folder / line.run)
+    if line.status == "ERROR":
+        return f"{line.note}: `painter package --run {run}` checks the images"
+    if line.status == "INTENDED":
+        return f"interrupted: `painter submit --run {run}` looks it up"
+    if line.status == "PENDING" and line.public is None:
+        return f"{line.note}: `painter leaderboard` asks again"
+    if best and line.note:
+        return f"{line.note}. {ways_to_other_images(folder / line.run)}"
+    return line.note
 
 
 def _unsubmitted(lines: Sequence[Standing], scored: Sequence[Standing], folder: Path) -> list[str]:

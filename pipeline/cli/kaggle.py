@@ -227,6 +227,7 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
     """
     from pipeline.reports.listing import list_runs
     from submission import leaderboard as boards
+    from submission.leaderboard_page import write_page
     from submission.ledger import Ledger
     from submission.next_steps import next_steps
     from submission.standings_csv import write_csv
@@ -238,6 +239,8 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
     click.echo(boards.table(lines) if lines else "No run and no submission yet.")
     for agreement in boards.agreements(lines):
         click.echo(str(agreement))
+    if (own := boards.own_place(lines, known)) is not None:
+        click.echo(str(own))
     for place, row in enumerate((known.board or [])[:top], 1):
         click.echo(f"{place:>5}. {row.score:8.2f}  {row.team}")
     if steps:
@@ -246,7 +249,7 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
         write_csv(sheet, lines)
         click.echo(sheet)
     if page is not None:
-        boards.write_page(page, lines, known.board, known.as_of, steps)
+        write_page(page, lines, known, folder, steps)
         click.echo(page)
     if known.problem is not None:
         source = f"public ones are from {ledger.path}, as of {known.as_of}; ranks are"

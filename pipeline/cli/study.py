@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -190,7 +191,7 @@ def compare(
     remarks: Sequence[str] = (),
 ) -> str:
     """Write the comparison of the points whose files are there, and return it as text."""
-    from pipeline.study.comparison import columns, markdown, write_comparison
+    from pipeline.study.comparison import columns, markdown, terminal, write_comparison
     from pipeline.study.results import read_finished, table, verdicts
     from pipeline.study.storage import importance
 
@@ -204,7 +205,10 @@ def compare(
     answers = verdicts(plan, finished)
     complete = {one.run.path.name for row in rows if not row.missing for one in row.runs}
     shares = importance(optuna_study, complete)
-    text = "\n".join([markdown(rows, answers, columns(plan)), *remarks])
+    told = [*remarks, shares.missing] if shares.missing else remarks
+    # A file or another program gets the whole table, whatever its width.
+    as_text = terminal if sys.stdout.isatty() else markdown
+    text = "\n".join([as_text(rows, answers, columns(plan)), *told])
     notes = [*outcome.failed, *remarks]
     try:
         page = write_comparison(local.folder, plan, rows, answers, shares, notes)

@@ -11,6 +11,7 @@ import html
 import io
 import math
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ def line_chart(
     description: str,
     x_label: str,
     limits: tuple[float, float] | None = None,
+    x_limits: tuple[float, float] | None = None,
 ) -> str:
     """Draw up to three series, each as a faint raw line under a smoothed one.
 
@@ -103,6 +105,7 @@ def line_chart(
         x: ascending position of each value.
         description: alternative text for screen readers.
         limits: the y axis; by default it covers the smoothed lines and all but the highest peaks.
+        x_limits: the x axis; by default it covers `x`.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -111,6 +114,8 @@ def line_chart(
     def draw(axes: Axes) -> None:
         _draw(axes, np.asarray(x, dtype=np.float64), series)
         axes.set_ylim(*(limits or _limits(series)))
+        if x_limits is not None:
+            axes.set_xlim(*x_limits)
 
     return _svg(name, description, x_label, draw)
 
@@ -126,7 +131,13 @@ class Points:
 
 
 def scatter_chart(
-    name: str, groups: Sequence[Points], *, description: str, x_label: str, y_label: str
+    name: str,
+    groups: Sequence[Points],
+    *,
+    description: str,
+    x_label: str,
+    y_label: str,
+    equality: bool = True,
 ) -> str:
     """Draw up to three groups of named points, with the line on which x and y are equal.
 
@@ -136,6 +147,7 @@ def scatter_chart(
         description: alternative text for screen readers.
         x_label: label of the x axis.
         y_label: label of the y axis.
+        equality: draw that line; it means nothing where x and y have scales of their own.
 
     Returns:
         An `<svg>` element without width and height: it fills its container.
@@ -153,7 +165,38 @@ def scatter_chart(
                 )  # fmt: skip
         axes.margins(x=0.18, y=0.15)
         axes.autoscale_view()
-        _draw_equality(axes)
+        if equality:
+            _draw_equality(axes)
+
+    return _svg(name, description, x_label, draw)
+
+
+def place_chart(
+    name: str, scores: Sequence[float], place: int, *, description: str, x_label: str, y_label: str
+) -> str:
+    """Draw the scores of all teams by place, and a point at one of them.
+
+    Args:
+        name: as for `line_chart`.
+        scores: ascending; one or more.
+        place: of the point, from 1.
+        description: alternative text for screen readers.
+        x_label: label of the places.
+        y_label: label of the scores, which covers nine tenths of them and the point: a few scores
+            of the last teams would else flatten all others.
+
+    Returns:
+        An `<svg>` element without width and height: it fills its container.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.set_ylabel(y_label, color=_INK)
+        places = np.arange(1, len(scores) + 1)
+        axes.plot(places, scores, color=_SERIES[1], linewidth=1.6, drawstyle="steps-mid")
+        axes.scatter([place], [scores[place - 1]], color=_SERIES[0], s=52, zorder=3)
+        low, high = scores[0], max(float(np.quantile(scores, 0.9)), scores[place - 1])
+        margin = 0.08 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin)
 
     return _svg(name, description, x_label, draw)
 
@@ -266,6 +309,24 @@ def _limits(series: Sequence[Series]) -> tuple[float, float]:
     low, high = float(min(seen)), float(max(seen))
     margin = 0.05 * (high - low) or 0.5
     return low - margin, high + margin
+
+
+def shared_limits(charts: Sequence[Sequence[Series]]) -> tuple[float, float]:
+    """Return one y axis for several charts, so that their lines can be compared.
+
+    It covers what each chart would show by itself, but no more than five times the median span
+    beyond the median chart (of two, the calmer): one training that diverges would flatten all
+    others.
+    """
+    drawn = [_limits(series) for series in charts if series]
+    if not drawn:
+        return 0.0, 1.0
+    lows, highs = zip(*drawn, strict=True)
+    reach = 5 * statistics.median_low(high - low for low, high in drawn)
+    return (
+        max(min(lows), statistics.median_high(lows) - reach),
+        min(max(highs), statistics.median_low(highs) + reach),
+    )
 
 
 def short_number(value: float) -> str:

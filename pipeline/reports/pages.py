@@ -47,12 +47,18 @@ def jpeg_uri(image: Image.Image) -> str:
     return data_uri(buffer.getvalue(), "jpeg")
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """Render a template of `reports/templates`; text is escaped, a missing name is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def render(template: str, content: Mapping[str, Any], package: str = "pipeline.reports") -> str:
+    """Render a template; text is escaped, a missing name is an error.
+
+    Args:
+        template: its file name.
+        content: the names in it.
+        package: whose folder `templates` has it. What it includes may lie in that of the reports.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("pipeline.reports"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("pipeline.reports")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

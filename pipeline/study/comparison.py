@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.core.advice import counted
+from pipeline.core.tables import LONG_NAME, terminal_table
 from pipeline.data.images import open_images
-from pipeline.reports.charts import MAX_SERIES, Series, line_chart, smooth, smoothing_window
+from pipeline.reports.charts import (
+    MAX_SERIES,
+    Series,
+    line_chart,
+    shared_limits,
+    short_number,
+    smooth,
+    smoothing_window,
+)
 from pipeline.reports.pages import Picture, gallery, render
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.evaluation import MEASURES
 from pipeline.study.plan import StudyPlan
 from pipeline.study.results import Row, ScoredRun, Verdict
+from pipeline.study.storage import Importance
 from pipeline.system.storage import write_bytes, write_text
 
 SHOWN = 24
@@ -30,8 +43,8 @@ IMAGES = 12
 """Images shown of a point, over all its seeds."""
 SHEET_IMAGES, TILE, GAP, TEXT = 9, 112, 6, 15
 """Images a row of the sheet; pixels of an image, between two, and of the letters."""
-LONG_LABEL = 40
-"""Letters of a label that fit among the numbers at the top of the page."""
+WAYS = {"lower": "↓", "higher": "↑"}
+"""How the page says which way a number is better."""
 COLUMNS = keys_in(Place.STUDY_TABLE)
 
 
@@ -41,10 +54,20 @@ class Article:
 
     label: str
     score: str
+    training: str
     pictures: list[Picture]
     chart: str | None
     legend: list[str]
-    runs: str
+    beyond: str
+    """How far the losses go, if that is beyond the scale."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The axes that all charts of losses share."""
+
+    images_seen: tuple[float, float]
+    losses: tuple[float, float]
 
 
 def write_comparison(
@@ -52,7 +75,7 @@ def write_comparison(
     plan: StudyPlan,
     rows: Sequence[Row],
     verdicts: Sequence[Verdict],
-    importance: Mapping[str, float],
+    importance: Importance,
     notes: Sequence[str] = (),
 ) -> Path:
     """Write page, table and sheet into a folder; return the page's path.
@@ -62,31 +85,56 @@ def write_comparison(
         plan: what was run.
         rows: its points, the best first, and last those that lack a seed; at least one.
         verdicts: on the questions of the plan.
-        importance: of each setting for the score, from 0 to 1.
+        importance: of each setting for the score.
         notes: what the reader should know, such as points that failed.
     """
     content = {
+        **_content(plan, rows),
+        "verdicts": verdicts,
+        "importance": sorted(importance.shares.items(), key=lambda item: -item[1]),
+        "importance_missing": importance.missing,
+        "importance_runs": importance.runs,
+        "notes": list(notes),
+    }
+    page, shown = folder / "comparison.html", rows[:SHOWN]
+    write_text(folder / "comparison.md", markdown(rows, verdicts, columns(plan)))
+    write_bytes(folder / "comparison.png", sheet(shown, plan.evaluation.criterion))
+    write_text(page, render("study.html", content))
+    return page
+
+
+def _content(plan: StudyPlan, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the page says of the points."""
+    shown, names = rows[:SHOWN], columns(plan)
+    scale = _scale(shown)
+    return {
         "name": plan.name,
         "description": plan.description,
         "criterion": MEASURES[plan.evaluation.criterion],
+        "point": _what_varies(plan),
+        "best": "no point has all seeds" if rows[0].missing else rows[0].label,
         "numbers": _numbers(plan, rows),
-        "head": [MEASURES[name] for name in columns(plan)],
-        "rows": [(row, [cell(row, name) for name in columns(plan)]) for row in rows],
+        "head": [(MEASURES[name], WAYS.get(METRIC[name].better or "", "")) for name in names],
+        "rows": _cells(rows, names),
+        "long_name": LONG_NAME,
         "nested": len({row.seeds for row in rows if not row.missing}) > 1,
         "seeds": len({one.point.seed for row in rows for one in row.runs}),
         "evaluation": plan.evaluation,
-        "verdicts": verdicts,
-        "importance": sorted(importance.items(), key=lambda item: -item[1]),
-        "articles": [_article(i, row, plan) for i, row in enumerate(rows[:SHOWN])],
+        "articles": [_article(i, row, plan, scale) for i, row in enumerate(shown)],
         "hidden": max(0, len(rows) - SHOWN),
-        "notes": list(notes),
         "lacking": any(row.missing for row in rows),
+        "folders": [
+            (f"{row.label}, seed {one.point.seed}", one.run.path.name)
+            for row in rows
+            for one in row.runs
+        ],
     }
-    page = folder / "comparison.html"
-    write_text(folder / "comparison.md", markdown(rows, verdicts, columns(plan)))
-    write_bytes(folder / "comparison.png", sheet(rows[:SHOWN], plan.evaluation.criterion))
-    write_text(page, render("study.html", content))
-    return page
+
+
+def _what_varies(plan: StudyPlan) -> str:
+    """Return what the points are points of: the setting, if labels are its values alone."""
+    varied = {name for point in plan.grid for name in point.parameters} - {"seed", "point"}
+    return f"point: {varied.pop()}" if len(varied) == 1 else "point"
 
 
 def cell(row: Row, name: str) -> str:
@@ -98,10 +146,35 @@ def cell(row: Row, name: str) -> str:
     return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
 
 
+def _cells(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[Row, list[tuple[str, bool]]]]:
+    """Return each row with its cells, and whether a cell has the best number of its column."""
+    complete = [row for row in rows if not row.missing] if len(rows) > 1 else []
+    best = {}
+    for name in names:
+        found = [m for row in complete if not math.isnan(m := row.means[name])]
+        if found and min(found) < max(found) and METRIC[name].better is not None:
+            best[name] = min(found) if METRIC[name].better == "lower" else max(found)
+    return [
+        (row, [(cell(row, n), not row.missing and row.means[n] == best.get(n)) for n in names])
+        for row in rows
+    ]
+
+
 def columns(plan: StudyPlan) -> tuple[str, ...]:
-    """Return the numbers in the table: those of every study, and the criterion if it is another."""
-    criterion = plan.evaluation.criterion
-    return COLUMNS if criterion in COLUMNS else (criterion, *COLUMNS)
+    """Return the numbers in the table: the criterion, what is asked about, and those of all."""
+    asked = [question.measure for question in plan.questions]
+    return tuple(dict.fromkeys([plan.evaluation.criterion, *asked, *COLUMNS]))
+
+
+def terminal(rows: Sequence[Row], verdicts: Sequence[Verdict], names: Sequence[str]) -> str:
+    """Return the table and the verdicts for a terminal; what does not fit is in the Markdown."""
+    head = ["point", "seeds", *(MEASURES[name] for name in names)]
+    cells = [[row.label, row.seeds, *(cell(row, name) for name in names)] for row in rows]
+    text, left_out = terminal_table(head, cells)
+    lines = [text]
+    if left_out:
+        lines.append(f"In comparison.md besides: {', '.join(left_out)}.")
+    return "\n".join([*lines, "", *_answers(verdicts)]).rstrip() + "\n"
 
 
 def markdown(
@@ -113,8 +186,11 @@ def markdown(
     lines += [
         _line([f"`{row.label}`", row.seeds, *(cell(row, name) for name in names)]) for row in rows
     ]
-    lines += ["", *(f"- {v.question.claim}: **{v.answer}**. {v.reason()}" for v in verdicts)]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, "", *_answers(verdicts)]).rstrip() + "\n"
+
+
+def _answers(verdicts: Sequence[Verdict]) -> list[str]:
+    return [f"- {v.question.claim}: **{v.answer}**. {v.reason()}" for v in verdicts]
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -123,19 +199,22 @@ def _line(cells: Sequence[str]) -> str:
 
 def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
     runs = [one for row in rows for one in row.runs]
-    minutes = sum(map(_training_seconds, runs)) / 60
     criterion = plan.evaluation.criterion
-    best = None if rows[0].missing else rows[0]
-    title = "no point has all seeds" if best is None else best.label
-    if len(title) > LONG_LABEL:
-        title = "the first in the table"
     return [
+        (f"its {MEASURES[criterion]}", "–" if rows[0].missing else cell(rows[0], criterion)),
         ("points", f"{len(rows):,}"),
         ("runs", f"{len(runs):,}"),
-        ("training", f"{minutes:,.0f} minutes"),
-        ("best", title),
-        (f"its {MEASURES[criterion]}", "–" if best is None else cell(best, criterion)),
+        ("training", duration(sum(map(_training_seconds, runs)))),
     ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit of which there are two or more."""
+    if seconds < 119.5:
+        return counted(round(seconds), "second")
+    if seconds < 7170:
+        return counted(round(seconds / 60), "minute")
+    return f"{seconds / 3600:,.1f} hours"
 
 
 def _training_seconds(one: ScoredRun) -> float:
@@ -146,17 +225,54 @@ def _training_seconds(one: ScoredRun) -> float:
     return one.stats["seconds"][-1] - float(origin.get("seconds", 0.0))
 
 
-def _article(number: int, row: Row, plan: StudyPlan) -> Article:
+def _article(number: int, row: Row, plan: StudyPlan, scale: Scale | None) -> Article:
     share = max(1, IMAGES // len(row.runs))
     pictures = [p for one in row.runs for p in _pictures(one, share)]
     return Article(
         row.title,
         f"{MEASURES[plan.evaluation.criterion]} {cell(row, plan.evaluation.criterion)}",
+        _training(row),
         pictures,
-        _curves(number, row.runs[0]),
+        None if scale is None else _curves(number, row.runs[0], scale),
         [f"{line.label} loss" for line in _losses(row.runs[0])],
-        ", ".join(one.run.path.name for one in row.runs),
+        "" if scale is None else _beyond(row.runs[0], scale),
     )
+
+
+def _training(row: Row) -> str:
+    """Return with which seeds a point was trained, how far and how long, in words."""
+    seeds = sorted(one.point.seed for one in row.runs)
+    noun = "seed" if len(seeds) == 1 else "seeds"
+    words = [f"{noun} {', '.join(map(str, seeds))}"]
+    seen = [one.stats["images_seen"][-1] for one in row.runs if one.stats]
+    if seen:
+        least, most = f"{min(seen):,.0f}", f"{max(seen):,.0f}"
+        words.append(f"{least if least == most else f'{least} to {most}'} training images")
+        time = duration(sum(map(_training_seconds, row.runs)))
+        words.append(time if len(seeds) == 1 else f"{time} in all")
+    return " · ".join(words)
+
+
+def _scale(rows: Sequence[Row]) -> Scale | None:
+    """Return the axes for the losses of these points, each of its first seed; None without any."""
+    drawn = [row.runs[0] for row in rows if _losses(row.runs[0])]
+    if not drawn:
+        return None
+    seen = [x for one in drawn for x in one.stats["images_seen"]]
+    first, last = min(seen), max(seen)
+    margin = 0.01 * (last - first) or 0.1 * last
+    return Scale((first - margin, last + margin), shared_limits([_losses(one) for one in drawn]))
+
+
+def _beyond(one: ScoredRun, scale: Scale) -> str:
+    """Return how far the losses of a run leave the scale, in words, if their averages do."""
+    averages = [smooth(s.values, smoothing_window(len(s.values))) for s in _losses(one)]
+    values = [float(v) for line in averages for v in line if math.isfinite(v)]
+    low, high = scale.losses
+    ends = [f(values) for f in (min, max) if values and not low <= f(values) <= high]
+    if not ends:
+        return ""
+    return f"beyond the scale, to {' and '.join(map(short_number, ends))}"
 
 
 def _pictures(one: ScoredRun, count: int) -> list[Picture]:
@@ -173,8 +289,8 @@ def _losses(one: ScoredRun) -> list[Series]:
     return lines[:MAX_SERIES]
 
 
-def _curves(number: int, one: ScoredRun) -> str | None:
-    """Return the losses of a run as a chart."""
+def _curves(number: int, one: ScoredRun, scale: Scale) -> str | None:
+    """Return the losses of a run as a chart, on the scale of all."""
     lines = _losses(one)
     if not lines:
         return None
@@ -186,21 +302,29 @@ def _curves(number: int, one: ScoredRun) -> str | None:
         lines,
         description=f"Losses of {one.point.label}: {', '.join(ends)}.",
         x_label="training images",
+        limits=scale.losses,
+        x_limits=scale.images_seen,
     )
 
 
 def sheet(rows: Sequence[Row], criterion: str) -> bytes:
     """Return a PNG with a row of images a point, of all its seeds in turn, and its score."""
     width = GAP + SHEET_IMAGES * (TILE + GAP)
-    height = TEXT + 3 * GAP + TILE
-    picture = Image.new("RGB", (width, GAP + height * len(rows)), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(TEXT)
-    for line, row in enumerate(rows):
-        top = GAP + line * height
-        words = f"{row.title}   {MEASURES[criterion]} {cell(row, criterion)}"
-        draw.text((GAP, top), words, "#333333", font)
+    font = ImageFont.load_default(TEXT)
+    letters = int((width - 2 * GAP) / font.getlength("0"))
+    titles = [
+        textwrap.wrap(f"{row.title}   {MEASURES[criterion]} {cell(row, criterion)}", letters)
+        for row in rows
+    ]
+    heights = [len(title) * (TEXT + GAP) + 2 * GAP + TILE for title in titles]
+    picture = Image.new("RGB", (width, GAP + sum(heights)), "white")
+    draw, top = ImageDraw.Draw(picture), GAP
+    for row, title, height in zip(rows, titles, heights, strict=True):
+        for line, words in enumerate(title):
+            draw.text((GAP, top + line * (TEXT + GAP)), words, "#333333", font)
         for column, tile in enumerate(_tiles(row)):
-            picture.paste(tile, (GAP + column * (TILE + GAP), top + TEXT + 2 * GAP))
+            picture.paste(tile, (GAP + column * (TILE + GAP), top + height - TILE - GAP))
+        top += height
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -7,8 +7,9 @@ it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,10 @@ _ENVIRONMENT_ERRORS = {
     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
 """SQLite errors whose cause lies outside the database file: permissions, locks, disks."""
-MIN_FOR_IMPORTANCE = 8
-"""Finished points from which parameter importances are computed."""
+MIN_FOR_IMPORTANCE = 30
+"""Finished runs from which parameter importances are computed. In simulations (60 studies each,
+three settings of which one shifts the score by two standard deviations of the seeds) it came first
+in 60 % of the studies of 8 runs, in 65 % or fewer with 20, in 80 % with 30, in 95 % with 60."""
 
 
 def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) -> optuna.Study:
@@ -142,8 +145,34 @@ def valid_trials(trials: Sequence[Any]) -> list[Any]:
     return [trial for trial in trials if trial.number not in reruns]
 
 
-def importance(study: optuna.Study, folders: Collection[str] | None = None) -> dict[str, float]:
-    """Return how much the score depends on each setting, adding up to 1; none for too few points.
+@dataclass(frozen=True)
+class Importance:
+    """How much the score of a study depends on each setting, or why that is not known."""
+
+    runs: int
+    """Finished ones that count."""
+    varied: int
+    """Settings that differ between them."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of each setting, adding up to 1; none from too few runs."""
+
+    @property
+    def missing(self) -> str:
+        """Return how many runs are needed and how many there are, as a sentence.
+
+        Empty if there are enough, or if no two settings vary.
+        """
+        if self.shares or self.varied < 2 or self.runs >= MIN_FOR_IMPORTANCE:
+            return ""
+        verb = "is" if self.runs == 1 else "are"
+        return (
+            f"What the score depends on can be told from {MIN_FOR_IMPORTANCE} finished runs, and "
+            f"there {verb} {self.runs}: from fewer, chance decides which setting comes first."
+        )
+
+
+def importance(study: optuna.Study, folders: Collection[str] | None = None) -> Importance:
+    """Return how much the score depends on each setting.
 
     Args:
         study: the Optuna study.
@@ -160,12 +189,18 @@ def importance(study: optuna.Study, folders: Collection[str] | None = None) -> d
         if t.state == optuna.trial.TrialState.COMPLETE
         and (folders is None or t.user_attrs.get(FOLDER) in folders)
     ]
-    varied = {name for t in finished for name in t.params} - {"seed"}
+    values: dict[str, set[str]] = {}
+    for trial in finished:
+        for name, value in trial.params.items():
+            values.setdefault(name, set()).add(repr(value))
+    varied = {name for name, found in values.items() if len(found) > 1} - {"seed"}
+    found = Importance(len(finished), len(varied))
     if len(varied) < 2 or len(finished) < MIN_FOR_IMPORTANCE:
-        return {}
+        return found
     counted = optuna.create_study()
     counted.add_trials(finished)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(counted, evaluator=evaluator)
     whole = sum(share for name, share in shares.items() if name in varied) or 1.0
-    return {name: float(share / whole) for name, share in shares.items() if name in varied}
+    known = {name: float(share / whole) for name, share in shares.items() if name in varied}
+    return replace(found, shares=known)

@@ -14,7 +14,9 @@ from pipeline.reports.charts import (
     histogram_bins,
     histogram_chart,
     line_chart,
+    place_chart,
     scatter_chart,
+    shared_limits,
     short_number,
     smooth,
     smoothing_window,
@@ -187,3 +189,43 @@ def test_a_histogram_has_a_bar_for_each_range_and_a_line_at_the_median() -> None
 )
 def test_histogram_bins(values: list[float], bins: int, covered: tuple[float, float]) -> None:
     assert histogram_bins(values) == (bins, covered)
+
+
+def test_several_charts_share_a_scale_that_one_of_them_does_not_spoil() -> None:
+    charts = [[Series("a", [low, low + 1.0])] for low in (0.0, 0.5, 1.0)]
+    # Each reaches 5 % beyond its values; the medians then lie 0.5 from the outer two.
+    assert shared_limits(charts) == pytest.approx((-0.05, 2.05))
+    wild = [Series("b", [0.0, 500.0])]
+    assert shared_limits([*charts, wild])[1] == pytest.approx(1.55 + 5 * 1.1)
+    assert shared_limits([charts[0], wild])[1] == pytest.approx(1.05 + 5 * 1.1)
+    assert shared_limits([[]]) == (0.0, 1.0)
+
+
+def test_the_axes_can_be_set() -> None:
+    texts = [
+        re.findall(r"<text[^>]*>([^<]*)</text>", line_chart(
+            "x", x, [Series("a", [0.5, 0.6])], description="", x_label="n",
+            limits=(0, 1), x_limits=(0, 10),
+        ))
+        for x in ([1, 2], [5, 9])
+    ]  # fmt: skip
+    assert texts[0] == texts[1]
+
+
+def test_a_place_is_a_point_on_the_scores_of_all() -> None:
+    scores = [40.0, *(50.0 + n for n in range(19)), 400.0]
+    svg = place_chart("p", scores, 1, description="d", x_label="place", y_label="score")
+    texts = [float(t) for t in re.findall(r"<text[^>]*>([\d.]+)</text>", svg)]
+    assert max(texts) < 100  # the last team is beyond the chart
+    last = place_chart("p", scores, 21, description="d", x_label="place", y_label="score")
+    assert max(float(t) for t in re.findall(r"<text[^>]*>([\d.]+)</text>", last)) >= 400
+
+
+def test_what_has_scales_of_its_own_has_no_line_of_equality() -> None:
+    groups = [Points("a", [1.0, 2.0], [1.0, 2.0], ["x", "y"])]
+    dashed = [
+        "stroke-dasharray"
+        in scatter_chart("s", groups, description="", x_label="", y_label="", equality=equality)
+        for equality in (True, False)
+    ]
+    assert dashed == [True, False]

@@ -1,6 +1,7 @@
 """The books of a study, lost or damaged: what the message advises loses nothing."""
 
 import sqlite3
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_damaged_books_are_deleted_as_advised_and_nothing_is_lost(
 
 
 def test_a_run_folder_that_is_gone_is_made_again(
-    desk: Desk, capsys: pytest.CaptureFixture[str]
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = desk.begin(GRID)
     assert desk.run() == 0
@@ -149,6 +150,12 @@ def test_a_run_folder_that_is_gone_is_made_again(
     assert desk.run() == 0
     assert desk.calls() == ["train", "generate", "score"]
     assert "| `normal(0, 1)` | 2 |" in capsys.readouterr().out
+    # A terminal gets what fits it, in place of the whole.
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    assert desk.run() == 0
+    assert "In comparison.md besides: " in (shown := capsys.readouterr().out)
+    assert "|" not in shown
 
 
 def test_a_lost_point_that_fails_is_not_ranked(

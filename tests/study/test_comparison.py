@@ -1,9 +1,11 @@
 """The page, the table and the sheet of a study."""
 
+import io
 import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,19 @@ from PIL import Image
 
 from pipeline.runs.curves import STAT_KEYS
 from pipeline.runs.folder import RunFolder
-from pipeline.study.comparison import cell, markdown, write_comparison
+from pipeline.study.comparison import (
+    cell,
+    columns,
+    duration,
+    markdown,
+    sheet,
+    terminal,
+    write_comparison,
+)
 from pipeline.study.plan import StudyPlan
 from pipeline.study.reading import read_plan
 from pipeline.study.results import Row, read_finished, table, verdicts
+from pipeline.study.storage import Importance
 from tests.reports.test_report import Page
 from tests.support.helpers import encoded, pack, painting
 
@@ -58,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyPlan, Path]:
         make_run(RunFolder(folder / plan.folder(point)).path, number)
     found = read_finished(folder, plan, plan.grid)
     rows = table(found, "mifid")
-    shares = {"noise": 0.75, "batch_size": 0.25}
+    shares = Importance(30, 2, {"noise": 0.75, "batch_size": 0.25})
     write_comparison(folder, plan, rows, verdicts(plan, found), shares, ["a note"])
     return plan, folder
 
@@ -71,7 +82,8 @@ def page(made: tuple[StudyPlan, Path]) -> Page:
 def test_the_page_says_what_was_found(page: Page) -> None:
     for text in (
         "laws", "Which <law>?", "normal(0, 1)", "101.0 ± 1.4", "25.0% ± 0.0%", "a note", "75 %",
-        "Uniform noise is worse", "holds", "4 minutes", "mean", "generator loss",
+        "Uniform noise is worse", "holds", "4 minutes", "mean",
+        "seeds 0, 1 · 120 training images · 2 minutes in all", "generator loss",
     ):  # fmt: skip
         assert text in page.text, text
 
@@ -112,17 +124,17 @@ def test_an_incomplete_point_is_never_the_best(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / plan.folder(plan.grid[2]))  # the better one, with seed 1
     found = read_finished(tmp_path, plan, plan.grid)
     rows = table(found, "mifid", plan.grid)
-    write_comparison(tmp_path, plan, rows, verdicts(plan, found), {})
+    write_comparison(tmp_path, plan, rows, verdicts(plan, found), Importance(2, 1))
     page = Page(tmp_path / "comparison.html")
     numbers = page.text[: page.text.index("Scores")]
-    assert re.search(r"best\s*uniform", numbers)
+    assert re.search(r"best point: noise\s*uniform", numbers)
     for text in ("normal(0, 1) (1 of 2 seeds)", "come last", "undecided", "1 run is missing"):
         assert text in page.text, text
     lines = (tmp_path / "comparison.md").read_text().splitlines()
     assert lines[2].startswith("| `uniform(-1, 1)` | 2 |")
     assert lines[3].startswith("| `normal(0, 1)` | 1 of 2 |")
     alone = table(found[:1], "mifid", plan.grid)
-    write_comparison(tmp_path, plan, alone, [], {})
+    write_comparison(tmp_path, plan, alone, [], Importance(1, 0))
     assert "no point has all seeds" in Page(tmp_path / "comparison.html").text
 
 
@@ -131,3 +143,77 @@ def test_missing_numbers_are_dashes_and_one_seed_has_no_deviation() -> None:
     assert cell(row, "mifid") == "3.1"
     assert cell(row, "kid") == "–"
     assert markdown([], []).startswith("| point")
+
+
+def test_the_numbers_of_the_questions_come_first() -> None:
+    question = PLAN["questions"][0] | {"measure": "coverage"}  # type: ignore[index]  # a mapping
+    plan = read_plan(PLAN | {"evaluation": {"criterion": "kid"}, "questions": [question]})
+    assert columns(plan)[:4] == ("kid", "coverage", "mifid", "precision")
+
+
+def test_the_best_number_of_each_column_is_marked_where_one_is_better(page: Page) -> None:
+    row = page.source[page.source.index("<tbody>") :]
+    first, second = re.findall(r"<tr>.*?</tr>", row, re.DOTALL)[:2]
+    assert re.findall(r'<td class="best">([^<]*)</td>', first) == ["101.0 ± 1.4"]
+    assert "best" not in second  # and where all are equal, none is
+
+
+def test_all_charts_of_losses_have_one_scale(tmp_path: Path) -> None:
+    plan = read_plan(PLAN)
+    for number, point in enumerate(plan.grid):
+        run = RunFolder(tmp_path / plan.folder(point))
+        make_run(run.path, number)
+        if number == 1:
+            lines = [json.loads(line) for line in run.stats.read_text().splitlines()]
+            run.stats.write_text("".join(json.dumps(x | {"loss_g": 900.0}) + "\n" for x in lines))
+    found = read_finished(tmp_path, plan, plan.grid)
+    write_comparison(tmp_path, plan, table(found, "mifid"), [], Importance(4, 1))
+    page = Page(tmp_path / "comparison.html")
+    first, second = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
+    scales = [re.findall(r"<text[^>]*>([^<]*)</text>", svg) for svg in (first, second)]
+    assert scales[0] == scales[1]
+    assert page.text.count("beyond the scale, to 900") == 1
+
+
+def test_long_names_stand_above_their_numbers(made: tuple[StudyPlan, Path], tmp_path: Path) -> None:
+    plan, folder = made
+    found = read_finished(folder, plan, plan.grid)
+    rows = [replace(row, label=f"{row.label} {'and so on ' * 9}") for row in table(found, "mifid")]
+    write_comparison(tmp_path, plan, rows, [], Importance(4, 2))
+    page = Page(tmp_path / "comparison.html")
+    assert len([t for t, a in page.tags if t == "th" and a.get("scope") == "rowgroup"]) == 2
+    assert "and there are 4: from fewer" in page.text
+
+
+def test_a_terminal_shows_what_fits_and_says_what_does_not(
+    made: tuple[StudyPlan, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, folder = made
+    found = read_finished(folder, plan, plan.grid)
+    monkeypatch.setenv("COLUMNS", "60")
+    text = terminal(table(found, "mifid"), verdicts(plan, found), columns(plan))
+    head, first, *_ = text.splitlines()
+    assert head.split()[:4] == ["point", "seeds", "MiFID", "KID"]
+    assert first.startswith("normal(0, 1)        2  101.0 ± 1.4")
+    assert "In comparison.md besides: coverage" in text
+    assert "**holds**" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (120, "2 minutes"),
+     (7140, "119 minutes"), (7200, "2.0 hours")],
+)  # fmt: skip
+def test_a_time_is_in_the_largest_unit_of_which_there_are_two(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_sheet_has_room_for_a_long_name(made: tuple[StudyPlan, Path]) -> None:
+    plan, folder = made
+    rows = table(read_finished(folder, plan, plan.grid), "mifid")
+    usual, long = (
+        Image.open(io.BytesIO(sheet([replace(rows[0], label=rows[0].label * n)], "mifid")))
+        for n in (1, 40)
+    )
+    assert long.width == usual.width
+    assert long.height > usual.height + 2 * 15

@@ -16,7 +16,14 @@ from pipeline.study.executor import OnScore, PointPruned
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.study.reading import read_plan
 from pipeline.study.search import MAX_FAILURES, TrialQueue, run_study
-from pipeline.study.storage import FOLDER, PROCESS, importance, open_study, valid_trials
+from pipeline.study.storage import (
+    FOLDER,
+    MIN_FOR_IMPORTANCE,
+    PROCESS,
+    importance,
+    open_study,
+    valid_trials,
+)
 
 GRID = {"name": "a", "preset": "demo", "grid": {"batch_size": [8, 16, 32], "beta1": [0.0, 0.5]}}
 SEARCH = {
@@ -245,21 +252,32 @@ def test_a_search_does_again_what_is_gone_and_draws_no_more(tmp_path: Path) -> N
     assert len(outcome.points) == 12
 
 
-def test_importance_counts_what_is_there(tmp_path: Path) -> None:
-    plan = read_plan(SEARCH | {"trials": 20, "pruning": False})
-    study = run(plan, tmp_path, Fake())
-    folders = [t.user_attrs[FOLDER] for t in study.trials]
-    assert importance(study, set(folders)) == importance(study)
-    assert importance(study, folders[:12]) != importance(study)
-    assert importance(study, folders[:5]) == {}
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> optuna.Study:
+    """Return the books of a search with some more runs than importances are computed from."""
+    plan = read_plan(SEARCH | {"trials": MIN_FOR_IMPORTANCE + 2, "pruning": False})
+    return run(plan, tmp_path_factory.mktemp("large"), Fake())
 
 
-def test_importance_adds_up_and_names_what_matters(tmp_path: Path) -> None:
-    plan = read_plan(SEARCH | {"trials": 20, "pruning": False})
-    shares = importance(run(plan, tmp_path, Fake()))
+def test_importance_counts_what_is_there(large: optuna.Study) -> None:
+    folders = [t.user_attrs[FOLDER] for t in large.trials]
+    assert importance(large, set(folders)) == importance(large)
+    assert importance(large, folders[:-2]).shares != importance(large).shares
+    assert importance(large, folders[:-2]).missing == ""
+
+
+def test_importance_is_not_told_from_few_runs(large: optuna.Study) -> None:
+    few = importance(large, [t.user_attrs[FOLDER] for t in large.trials[:5]])
+    assert few.shares == {}
+    assert f"from {MIN_FOR_IMPORTANCE} finished runs, and there are 5" in few.missing
+
+
+def test_importance_adds_up_and_names_what_matters(large: optuna.Study, tmp_path: Path) -> None:
+    shares = importance(large).shares
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["batch_size"] > shares["learning_rate"]
-    assert importance(open_study(read_plan(GRID), url(tmp_path))) == {}
+    nothing = importance(open_study(read_plan(GRID), url(tmp_path)))
+    assert (nothing.shares, nothing.missing) == ({}, "")
 
 
 def test_points_that_continue_others_are_run_one_after_the_other(tmp_path: Path) -> None:

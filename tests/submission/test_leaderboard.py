@@ -1,13 +1,14 @@
 """Local beside public scores: the join, the ages, the statistics, and the page."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from pipeline.kaggle.records import LeaderboardRow, Submission
+from pipeline.kaggle.records import LeaderboardRow, Submission, SubmissionLimits
 from pipeline.reports.listing import ListedRun
 from pipeline.scoring.record import Score
 from submission.leaderboard import (
@@ -19,8 +20,8 @@ from submission.leaderboard import (
     refresh,
     standings,
     table,
-    write_page,
 )
+from submission.leaderboard_page import write_page
 from submission.ledger import Ledger, Row
 from tests.support.kaggle_desk import PUSH, RUN, Desk, desk, output, painter_process
 from tests.support.kaggle_server import COMPETITIONS, Unheard
@@ -91,9 +92,9 @@ def test_a_score_that_came_after_the_submission_is_joined() -> None:
     [
         (1, ""),
         (WINDOW_DAYS - 11, ""),
-        (WINDOW_DAYS - 4, "drops off in 4 days: submit again"),
-        (WINDOW_DAYS - 1, "drops off in 1 day: submit again"),
-        (WINDOW_DAYS - 0.1, "drops off in 1 day: submit again"),
+        (WINDOW_DAYS - 4, "drops off in 4 days"),
+        (WINDOW_DAYS - 1, "drops off in 1 day"),
+        (WINDOW_DAYS - 0.1, "drops off in 1 day"),
         (WINDOW_DAYS + 1, "has dropped off the leaderboard"),
     ],
 )
@@ -180,9 +181,12 @@ def test_scores_that_are_all_equal_have_no_rank_correlation() -> None:
 class Text(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
+        self.source = page
         self.text = ""
+        self.words = ""
         self.tags: list[str] = []
         self.feed(page)
+        self.words = re.sub(r"\s+", " ", self.words)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -190,30 +194,95 @@ class Text(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        self.words += f" {data}"
+
+
+def written(
+    folder: Path,
+    lines: list[Standing],
+    board: list[LeaderboardRow] | None = BOARD,
+    limits: SubmissionLimits | None = None,
+) -> Text:
+    known = LeaderboardData([], board, "Me", limits=limits)
+    write_page(folder / "board.html", lines, known, folder / "runs", ["Do `this` & that."])
+    return Text((folder / "board.html").read_text())
 
 
 def test_the_page_shows_every_line_and_loads_nothing(tmp_path: Path) -> None:
     lines = lines_of(row("<b>bold</b> a$b_$", 40, 50), row("second", 45, 52, 55))
-    write_page(tmp_path / "board.html", lines, BOARD)
-    page = Text((tmp_path / "board.html").read_text())
+    page = written(tmp_path, lines, limits=SubmissionLimits(1, 2, 4))
     for words in ("<b>bold</b>", "50.00", "drops off in 5 days", "public minus local", "40.00"):
         assert words in page.text
-    assert page.tags.count("svg") == 1
+    assert "submissions left today 4" in page.words
+    assert "Do this & that." in page.text
+    assert page.tags.count("svg") == 2  # the teams, and local against public
     assert "b" not in page.tags
 
 
+def test_the_page_begins_with_the_place_among_the_teams(tmp_path: Path) -> None:
+    page = written(tmp_path, lines_of(row("a", 40, 50), row("gone", 30, 39, 61)))
+    assert "2 place among 3 teams, lower" in page.words
+    assert "50.00 by a, 10.00 behind the best." in page.words
+    assert "1 A 40.00 2 Me 50.00 3 B 60.00" in page.words
+    assert "is no place" in written(tmp_path, lines_of(row("a", 40, None)), BOARD[:2]).words
+    assert "Kaggle could not be asked" in written(tmp_path, [], None).text
+
+
+def test_scores_in_features_of_different_kinds_share_no_axis(tmp_path: Path) -> None:
+    offline = [row(n, 200.0, p, features="efficientnet-lite0") for n, p in (("c", 51), ("d", 52))]
+    page = written(tmp_path, lines_of(row("a", 40, 50), row("b", 44, 53), *offline))
+    _, first, second = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
+    assert "local MiFID, inception" in first
+    assert "local MiFID, efficientnet-lite0" in second
+    numbers = [re.findall(r"<text[^>]*>([^<]*)</text>", svg) for svg in (first, second)]
+    assert {"1", "4"} < set(numbers[0])
+    assert {"2", "3"} < set(numbers[1])
+    assert page.text.count("both are equal") == 1
+    assert "2 c 51.00 2 - 200.00 1" in page.words  # in a column of its own
+
+
+def test_what_helps_stands_under_the_name_of_the_run(tmp_path: Path) -> None:
+    lines = lines_of(
+        row("best", 40, 50, 55),
+        row("second", 41, 51, 55),
+        row("waits", 1, None),
+        row("broken", 2, None, status="ERROR", error="too few images"),
+        row("cut off", 3, None, status="INTENDED", submitted=None, ref=None),
+    )
+    page = written(tmp_path, lines)
+    runs = tmp_path / "runs"
+    for words in (
+        f"best drops off in 5 days. Its snapshot is not in {runs}/best: another run has to",
+        "second drops off in 5 days 51.00",
+        "waits waiting for its score: painter leaderboard asks again",
+        f"broken too few images: painter package --run {runs}/broken checks the images",
+        f"cut off interrupted: painter submit --run '{runs}/cut off' looks it up",
+    ):
+        assert words in page.words, words
+
+
 def test_without_submissions_the_page_says_so(tmp_path: Path) -> None:
-    write_page(tmp_path / "board.html", [], [])
-    page = Text((tmp_path / "board.html").read_text())
+    page = written(tmp_path, [], [])
     assert "No submission has both" in page.text
+    assert "No run and no submission yet. painter kernel push" in page.words
     assert "svg" not in page.tags
 
 
-def test_the_table_has_one_aligned_line_each() -> None:
-    head, *rest = table(lines_of(row("a", 40.5, 50), row("b" * 30, None, None))).splitlines()
-    assert len(rest) == 2
-    assert head.index("features") == rest[0].index("inception")
-    assert rest[1].startswith("b" * 30)
+def test_local_scores_of_different_features_are_in_no_common_order() -> None:
+    runs = [
+        ListedRun(name, score={"mifid": mifid, "features": features})
+        for name, mifid, features in (
+            ("a", 100.0, "efficientnet-lite0"), ("b", 150.0, "inception"), ("c", 200.0, "inception")
+        )
+    ]  # fmt: skip
+    assert [s.run for s in standings([], runs, BOARD, "Me", NOW)] == ["b", "c", "a"]
+
+
+def test_the_table_is_aligned_and_long_names_stand_above() -> None:
+    head, *rest = table(lines_of(row("a", 40.5, 50), row("b" * 60, 30, None))).splitlines()
+    assert rest[1] == "b" * 60
+    assert {head.index("features")} == {line.index("inception") for line in (rest[0], rest[2])}
+    assert rest[3] == "  waiting for its score"
 
 
 def test_the_leaderboard_of_a_desk(desk: Desk) -> None:
@@ -225,12 +294,13 @@ def test_the_leaderboard_of_a_desk(desk: Desk) -> None:
     lines = shown.splitlines()
     assert lines[1].split()[:4] == ["first", "91.25", "78.10", "3"]
     assert "inception, n = 1: public minus local -13.2" in shown
-    assert lines[3].split() == ["1.", "41.50", "Claude"]
-    assert lines[4].split() == ["2.", "63.25", "Camille"]
-    assert lines[5] == "What next:"
-    assert lines[6].startswith("- first (78.10, place 3) is the only scored submission.")
-    assert lines[7].startswith("- 4 submissions are left today, 1 made;")
-    assert lines[8:] == ["board.csv", "board.html"]
+    assert lines[3].startswith("Place 3 of 3 teams with 78.10 (first), 14.85 behind place 2 and")
+    assert lines[4].split() == ["1.", "41.50", "Claude"]
+    assert lines[5].split() == ["2.", "63.25", "Camille"]
+    assert lines[6] == "What next:"
+    assert lines[7].startswith("- first (78.10, place 3) is the only scored submission.")
+    assert lines[8].startswith("- 4 submissions are left today, 1 made;")
+    assert lines[9:] == ["board.csv", "board.html"]
     assert (desk.folder / "board.csv").read_text().splitlines()[1].startswith("first,91.25,")
     assert "the only scored submission" in (desk.folder / "board.html").read_text()
     (kept,) = desk.read("ledger.json")["submissions"]
@@ -278,8 +348,8 @@ def test_without_a_network_what_is_known_is_shown(desk: Desk, call: str) -> None
     assert f"public ones are from ledger.json, as of {as_of[:10]}" in done.err
     assert done.message.startswith("painter: Kaggle cannot be reached")
     page = (desk.folder / "board.html").read_text()
-    assert "Kaggle could not be asked: public scores as of" in page
-    assert "teams on the leaderboard" not in page
+    assert "Kaggle could not be asked.</strong> Public scores as of" in page
+    assert "place among" not in page
 
 
 def test_without_an_account_local_scores_are_shown(desk: Desk) -> None:

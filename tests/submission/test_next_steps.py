@@ -175,9 +175,8 @@ def test_one_submission_asks_for_a_second() -> None:
 def test_a_best_score_that_soon_counts_no_more_comes_first(days: float, when: str) -> None:
     first, _ = steps(row("a b", 55, days), row("c", 60, 70))
     assert first == (
-        f"a b (55.00, place 2), your best score, {when}. The same file cannot be submitted "
-        "again, other images of the run can: `painter generate --run 'runs/a b' --seed 1`, then "
-        "`painter submit --run 'runs/a b'`."
+        f"a b (55.00, place 2), your best score, {when}. The same file cannot be submitted again. "
+        "Its snapshot is not in 'runs/a b': another run has to take its place."
     )
 
 
