@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from pipeline.cli.help import command
 from pipeline.cli.options import (
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
     from pipeline.families.noise.sampler import NoiseSampler
 
 
+OF_WALKS = ("run_path", "snapshot", "last", "model", "images", "seed", "frames_per_step", "threads")
+"""Options of `video` by which a walk is made, and not the timelapse of a training."""
 size_option = click.option(
     "--size", type=int, help="Side of an image in pixels [default: as the run generates]."
 )
 
 
 @command(
-    example="painter video --run runs/first --images 1,2,3 --out walk.gif",
+    example="painter video --run runs/first --images 1,2,3 --out walk.gif\n"
+    "painter video --training runs/first --out training.gif",
     writes="OUT, a GIF or an MP4.",
 )
 @options(snapshot_options)
@@ -53,14 +57,37 @@ size_option = click.option(
     help="Frames from one key frame to the next.",
 )
 @click.option(
-    "--fps", type=click.FloatRange(0.1, 240), default=25, show_default=True, help="Frames a second."
+    "--fps",
+    type=click.FloatRange(0.1, 240),
+    help="Frames a second [default: 25; of a training 8].",
 )
 @click.option(
-    "--loop/--no-loop", default=True, show_default=True, help="Walk back to the first key frame."
+    "--loop/--no-loop",
+    default=True,
+    show_default=True,
+    help="Walk back to the first key frame; a GIF repeats for ever.",
 )
-@size_option
+@click.option(
+    "--size",
+    type=int,
+    help="Side of an image in pixels [default: as the run generates]; of a training the width of "
+    "a frame [default: as its last grid, at most 1024].",
+)
+@click.option(
+    "--training",
+    type=PathOption,
+    metavar="RUN",
+    help="Show how a run's training went instead: its sample grids, a frame each.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 3600),
+    help="With --training: what the whole takes, in place of --fps.",
+)
 @threads_option
+@click.pass_context
 def video(
+    context: click.Context,
     run_path: Path | None,
     snapshot: Path | None,
     last: bool,
@@ -69,23 +96,68 @@ def video(
     seed: int,
     out: Path,
     frames_per_step: int,
-    fps: float,
+    fps: float | None,
     loop: bool,
     size: int | None,
+    training: Path | None,
+    seconds: float | None,
     threads: int | None,
 ) -> None:
-    """Walk through latent space from image to image, as a video.
+    """Walk through latent space, or show a training, as a video.
 
-    Latent space is that of the noise that a generator makes images from.
+    Latent space is that of the noise that a generator makes images from. With --training, the
+    sample grids of a run follow one another.
     """
-    from pipeline.stages.video import make_video
+    from pipeline.stages.video import DEFAULT_FPS, make_video
     from pipeline.system.storage import check_writable
 
+    check_walk_or_training(context)
+    if training is not None:
+        show_training(training, out, fps, seconds, size, loop)
+        return
     indices = image_indices(images)
     check_writable(out)
     sampler = make_sampler(snapshot_file(run_path, snapshot, last, model), seed, size, threads)
+    fps = DEFAULT_FPS if fps is None else fps
     count = make_video(sampler, indices, out, frames_per_step, fps, loop)
     click.echo(f"{counted(count, 'frame')}, {count / fps:.1f} seconds in {out}")
+
+
+def check_walk_or_training(context: click.Context) -> None:
+    """Raise click.UsageError for options of a walk beside --training, or the reverse."""
+    given = {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    }
+    if "seconds" in given and "training" not in given:
+        raise click.UsageError("--seconds goes with --training RUN; a walk takes --fps.")
+    if {"fps", "seconds"} <= set(given):
+        raise click.UsageError("Give either --fps or --seconds: each follows from the other.")
+    of_walks = [option for name, option in given.items() if name in OF_WALKS]
+    if "training" in given and of_walks:
+        raise click.UsageError(
+            f"{', '.join(of_walks)} cannot go with --training, which shows the sample grids as "
+            "training left them."
+        )
+
+
+def show_training(
+    run_path: Path,
+    out: Path,
+    fps: float | None,
+    seconds: float | None,
+    width: int | None,
+    loop: bool,
+) -> None:
+    """Write the timelapse of a run's training, and say of what it was made."""
+    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.timelapse import make_timelapse
+    from pipeline.system.storage import check_writable
+
+    check_writable(out)
+    made = make_timelapse(RunFolder(run_path), out, fps, seconds, width, loop)
+    click.echo(f"{made.summary()} in {out}")
 
 
 @command(

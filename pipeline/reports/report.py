@@ -107,7 +107,7 @@ def _content(
         "chosen": None if chosen is None else describe_choice(chosen),
         "no_photos": photos if isinstance(photos, str) else None,
         "translations": translation_pairs(images, photos, places),
-        **training_pictures(files.samples, config),
+        **training_pictures(files, config),
         "members": members,
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],

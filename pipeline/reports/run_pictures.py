@@ -18,7 +18,7 @@ from pipeline.core.user_warnings import warn_once
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, thumbnail
-from pipeline.runs.folder import INPUTS_GRID
+from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.scoring.record import Score
 
 GALLERY = 16
@@ -140,12 +140,6 @@ def _face(images: ImageSet | None, name: str) -> Face:
     return Face(name, thumbnail(images, name))
 
 
-def _sample_grids(folder: Path) -> list[tuple[int, Path]]:
-    """Return images seen and file of each sample grid, in the order of training."""
-    files = folder.glob("*.png")
-    return sorted((int(path.stem), path) for path in files if path.stem.isdecimal())
-
-
 def _corner(path: Path, tile: int) -> Image.Image | None:
     """Return whole tiles from a sample grid's upper left corner, about CROP_SIZE pixels wide.
 
@@ -165,16 +159,16 @@ def _corner(path: Path, tile: int) -> Image.Image | None:
     return grid
 
 
-def training_pictures(samples: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def training_pictures(run: RunFolder, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the strip of sample grids, the time-lapse if there are two grids or more, and inputs.
 
     The latter are a grid of the images that the generator starts from, if it starts from any.
     """
-    grids = spread_evenly(_sample_grids(samples), MAX_FRAMES)
+    grids = spread_evenly(run.sample_grids(), MAX_FRAMES)
     size = _image_size(config)
     corners = [(seen, _corner(path, size)) for seen, path in grids]
     frames = [(seen, corner) for seen, corner in corners if corner is not None]
-    path = samples / INPUTS_GRID
+    path = run.samples / INPUTS_GRID
     inputs = _corner(path, size) if path.exists() else None
     strip = [
         Picture(jpeg_uri(frame), f"Samples after {seen:,} images", f"{seen:,}")

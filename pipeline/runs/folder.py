@@ -59,6 +59,11 @@ class RunFolder:
         """Return the snapshot to use: the best by validation scores, else the last."""
         return self.best if self.best.exists() else self.snapshot
 
+    def sample_grids(self) -> list[tuple[int, Path]]:
+        """Return images seen and file of each grid of samples, in the order of training."""
+        files = self.samples.glob("*.png")
+        return sorted((int(path.stem), path) for path in files if path.stem.isdecimal())
+
     def read_config(self) -> Config:
         """Return the run's config.
 

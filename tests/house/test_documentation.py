@@ -180,7 +180,8 @@ def test_the_front_page_is_short_and_leads_to_every_guide() -> None:
     front = PAGES["README.md"]
     assert len(front.splitlines()) <= 150
     measured = {"docs/benchmarks.md", "docs/systems.md"}
-    assert set(GUIDES) - measured <= {link.partition("#")[0] for link in links(front)}
+    chapters = {path for path in GUIDES if path.startswith("docs/tutorial/")}  # the index has them
+    assert set(GUIDES) - measured - chapters <= {link.partition("#")[0] for link in links(front)}
 
 
 @pytest.mark.parametrize("path", GUIDES)
