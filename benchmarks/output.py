@@ -29,10 +29,11 @@ from pipeline.bench.generating import (
 )
 from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
-from pipeline.models.precision import choose_precision, default_device
+from pipeline.models.precision import choose_precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import DEFAULT_BATCH
+from pipeline.system.devices import default_device
 from submission.kernel.benchmark import check_zip, running_check
 
 

@@ -32,10 +32,10 @@ from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.bench.scoring import write_random_inception
 from pipeline.data.images import open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
-from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
+from pipeline.system.devices import default_device
 
 REFERENCE = 300
 THEIR_BATCH = 50

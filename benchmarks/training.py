@@ -19,7 +19,7 @@ from pipeline.bench.programs import draw
 from pipeline.bench.settings import RECIPES, BenchmarkSettings
 from pipeline.bench.training import as_plain, measure_training, training_tables
 from pipeline.config import load_preset
-from pipeline.models.precision import default_device
+from pipeline.system.devices import default_device
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from pipeline.bench.measure import seconds
-from pipeline.models.precision import all_devices
 from pipeline.runs.provenance import device_name
+from pipeline.system.devices import all_devices
 from pipeline.system.parallel import usable_cores
 from pipeline.system.threads import other_load
 

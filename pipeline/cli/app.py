@@ -57,6 +57,8 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; turn every known failure into one message and an exit code."""
+    # Read when torch is loaded: what an Apple GPU lacks runs on the processor, and torch says so.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     ignore_closed_streams()
     escape_output()
     standard_output = sys.stdout

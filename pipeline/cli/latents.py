@@ -13,6 +13,7 @@ import click
 from pipeline.cli.options import (
     PathOption,
     configure_threads,
+    device_option,
     options,
     seed_option,
     snapshot_file,
@@ -55,6 +56,7 @@ size_option = click.option(
     "--loop/--no-loop", default=True, show_default=True, help="Walk back to the first key frame."
 )
 @size_option
+@device_option
 @threads_option
 def video(
     run_path: Path | None,
@@ -99,6 +101,7 @@ def video(
 @seed_option
 @click.option("--out", type=PathOption, required=True, help="FILE.png.")
 @size_option
+@device_option
 @threads_option
 def arithmetic(
     run_path: Path | None,
@@ -143,8 +146,8 @@ def make_sampler(snapshot: Path, seed: int, size: int | None, threads: int | Non
     """Return a sampler of images of the given side, by default of the snapshot's; set threads."""
     from pipeline.config import change_output
     from pipeline.families.noise.sampler import NoiseSampler
-    from pipeline.models.precision import default_device
     from pipeline.models.snapshots import load_snapshot
+    from pipeline.system.devices import default_device
 
     loaded = load_snapshot(snapshot)
     configure_threads(threads)

@@ -11,6 +11,7 @@ import click
 
 from pipeline.cli.options import (
     configure_threads,
+    device_option,
     options,
     snapshot_file,
     snapshot_options,
@@ -32,6 +33,7 @@ SERVE_EXTRA = "pip install fastapi uvicorn"
     show_default=True,
     help="0 takes a free one.",
 )
+@device_option
 @threads_option
 def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """Serve a generator: a web page, and an HTTP API.
@@ -41,11 +43,11 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)
     check_extra_installed()
-    from pipeline.models.precision import default_device
     from pipeline.service.app import create_app
     from pipeline.service.inference import InferenceService
     from pipeline.service.model import load_model
     from pipeline.service.server import listen, run, url_of
+    from pipeline.system.devices import default_device
 
     with listen(host, port) as listener:
         configure_threads(threads)

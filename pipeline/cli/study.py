@@ -13,6 +13,7 @@ import click
 from pipeline.cli.options import (
     PathOption,
     data_option,
+    device_option,
     domain_option,
     options,
     photo_options,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="Local file of Inception weights.")
+@device_option
 @threads_option
 @click.option("--points", type=click.IntRange(1), help="Points of a search, in place of its own.")
 @click.option("--minutes", type=float, help="Longest training of a point, or of an upscaler.")

@@ -11,6 +11,7 @@ from pipeline.cli.options import (
     PathOption,
     config_options,
     data_option,
+    device_option,
     domain_option,
     options,
     photo_options,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     type=PathOption,
     help="Run or snapshot of an upscaler that enlarges the images of validation scores.",
 )
+@device_option
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context

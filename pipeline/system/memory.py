@@ -52,7 +52,13 @@ def _available_elsewhere() -> int:
 
 
 def free_device_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU; 0 for the CPU, which has none of its own."""
+    """Return the bytes that are free on a GPU; 0 for the CPU, which has none of its own.
+
+    An Apple GPU shares the processor's: what torch says that it may take, as far as it is free.
+    """
+    if device.type == "mps":
+        left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return max(0, min(left, free_host_memory()))
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
@@ -92,8 +98,9 @@ def peak_rss() -> int:
 class PeakMemory:
     """The memory that the work in a `with` block takes at its peak.
 
-    On a GPU: all that torch holds there. On the CPU: how far the process grows, as far as the
-    system says; where its peak cannot be set back, growth below an earlier peak is not seen.
+    On a GPU: all that torch holds there; on Apple's, what it has taken since and keeps. On the CPU:
+    how far the process grows, as far as the system says; where its peak cannot be set back, growth
+    below an earlier peak is not seen.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -105,6 +112,10 @@ class PeakMemory:
         if self._device.type == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting does not do it itself
             torch.cuda.reset_peak_memory_stats(self._device)
+            return self
+        if self._device.type == "mps":
+            torch.mps.empty_cache()
+            self._before = torch.mps.driver_allocated_memory()
             return self
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
@@ -124,6 +135,8 @@ class PeakMemory:
         """Return the bytes so far."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
+        if self._device.type == "mps":  # it gives nothing back of its own accord
+            return max(0, torch.mps.driver_allocated_memory() - self._before)
         return max(0, peak_rss() - self._before)
 
 
