@@ -50,7 +50,9 @@ def main() -> None:
     print(Machine.here())
     print(training_tables(found))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps([as_plain(one) for one in found], indent=1))
+        arguments.out.write_text(
+            json.dumps([as_plain(one) for one in found], indent=1), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

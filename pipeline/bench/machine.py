@@ -76,7 +76,9 @@ class Machine:
 def processor_name() -> str:
     """Return the processor's name, and which of its extensions multiply in bfloat16."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", CPU_INFO.read_text(), re.MULTILINE)
+        found = re.search(
+            r"^model name\s*:\s*(.+)$", CPU_INFO.read_text(encoding="utf-8"), re.MULTILINE
+        )
     except OSError:  # no Linux
         found = None
     name = found[1].strip() if found else platform.processor() or platform.machine()

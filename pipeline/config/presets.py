@@ -56,7 +56,9 @@ def load_preset(name: str) -> Config:
     """
     if name not in shipped_presets():
         return _preset_of_family(name)
-    text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text()
+    text = (resources.files("pipeline.config") / "presets" / f"{name}.toml").read_text(
+        encoding="utf-8"
+    )
     return Config.from_dict(tomllib.loads(text))
 
 
@@ -74,7 +76,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        return flatten(tomllib.loads(path.read_text()))
+        return flatten(tomllib.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

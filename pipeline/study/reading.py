@@ -28,9 +28,9 @@ def load_study(name: str) -> StudyPlan:
     path = expand_user(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
-        text = shipped.read_text()
+        text = shipped.read_text(encoding="utf-8")
     elif path.is_file():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     else:
         known = ", ".join(study_names())
         raise ConfigError(f"There is no study {name}: neither a file nor one of {known}.")
