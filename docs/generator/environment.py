@@ -13,7 +13,7 @@ PAINTERS = {
     "of reference images, decoded images. By default where the platform keeps caches.",
     "PAINTER_FAMILIES": "Modules with [families of your own](../add-a-family.md), with commas "
     "between them.",
-    "PAINTER_DEVICE": "The device to compute on, unless `--device` says: auto, cpu, cuda, cuda:1 or "
+    "PAINTER_DEVICE": "What to compute on, unless `--device` says: auto, cpu, cuda, cuda:1 or "
     "mps. See [machines](../machines.md).",
     "OMP_NUM_THREADS": "Processor threads to compute with, unless `--threads` says. By default as "
     "many as there are free cores.",
