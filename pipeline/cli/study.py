@@ -112,6 +112,9 @@ def check_options_for_kaggle(
     on: str, replace: bool, source: str | None, photos: Path | None
 ) -> None:
     """Refuse options that mean something on Kaggle alone, or here alone."""
+    source_of_device = click.get_current_context().get_parameter_source("device")
+    if source_of_device is click.core.ParameterSource.COMMANDLINE and on == "kaggle":
+        raise click.UsageError("--device names one of this machine: leave it out there.")
     if photos is not None and on == "kaggle":
         raise click.UsageError("--photos names photos on this machine: leave it out there.")
     if replace and on == "here":

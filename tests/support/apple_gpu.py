@@ -20,7 +20,6 @@ from typing import Any, Self
 
 import pytest
 import torch
-import torchgen
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -70,7 +69,7 @@ class AppleTensor(torch.Tensor):
         return copy
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _plain(self).detach().clone().__reduce_ex__(protocol)
+        return _plain(self).detach().clone().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -144,11 +143,11 @@ def _moved(to: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     return move
 
 
-class Operators(TorchDispatchMode):
+class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Notes the names of ATen's operators that run in a block."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # the same
         self.names: set[str] = set()
 
     def __torch_dispatch__(
@@ -162,7 +161,7 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def __enter__(self) -> Self:
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]  # the same
         return self
 
 
@@ -171,7 +170,8 @@ def operators_without_kernels(names: set[str]) -> set[str]:
 
     Those are what falls back to the processor on an Apple GPU.
     """
-    table = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
+    sources = Path(torch.__file__).parents[1] / "torchgen" / "packaged" / "ATen" / "native"
+    table = sources / "native_functions.yaml"
     entries = re.split(r"^- func: ", table.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     texts = {entry.split("(", 1)[0]: entry for entry in entries}
     missing = set()
@@ -199,7 +199,8 @@ def apple_gpu() -> Iterator[None]:
         patch.setattr(torch.mps, "driver_allocated_memory", lambda: 2**20)
         patch.setattr(torch.mps, "empty_cache", lambda: None)
         patch.setattr(torch.accelerator, "synchronize", lambda *_: None)
-        for make in _device_constructors():
+        constructors: Any = _device_constructors()
+        for make in constructors:
             for place in (torch, torch.fft):
                 if getattr(place, make.__name__, None) is make:
                     patch.setattr(place, make.__name__, _factory(make))

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from pipeline.system import memory, processes
+from pipeline.system import memory, processes, storage
 from pipeline.system.processes import ask_to_end, is_running, out_of_reach_of_ctrl_c
 from tests.support import forks, like_windows
 from tests.support.module_graph import ROOT
@@ -85,13 +86,37 @@ def test_a_training_of_a_study_is_asked_to_end_by_what_the_system_has(
     assert out_of_reach_of_ctrl_c() == {"creationflags": 512}
 
 
+def test_a_file_that_is_being_read_is_replaced_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, old, pauses = tmp_path / "new", tmp_path / "old", list[float]()
+    new.write_bytes(b"new")
+    replace = Path.replace
+
+    def read_for_a_second(self: Path, target: Path) -> Path:
+        if sum(pauses) < 1:
+            raise PermissionError(13, "The process cannot access the file", str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(Path, "replace", read_for_a_second)
+    with pytest.raises(PermissionError):
+        storage._replace(new, old)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        storage._replace(new, old)
+    assert old.read_bytes() == b"new"
+    assert 1 < sum(pauses) < 2
+
+
 def test_memory_is_what_psutil_says_or_a_guess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MEMORY_INFO", "OWN_STATUS", "CONTROL_GROUP"):
         monkeypatch.setattr(memory, name, tmp_path / "none")
+    held = psutil.Process().memory_info().rss
     monkeypatch.setitem(sys.modules, "resource", None)  # its import fails
-    assert memory.peak_rss() > 2**20
+    assert memory.peak_rss() > held / 2
     monkeypatch.setitem(sys.modules, "psutil", None)
     with monkeypatch.context() as patch:
         patch.delattr(os, "sysconf")

@@ -208,7 +208,7 @@ def _set_device() -> str:
     device = default_device()
     if device.type == "cpu":
         return "gloo"
-    if device.type != "cuda" or device.index is not None:
+    if str(device) != "cuda":
         raise ConfigError(
             f"The device is {device}, which is one, and each process of torchrun takes its own. "
             "Leave out --device, or choose cuda or cpu; or train in one process."
