@@ -199,11 +199,11 @@ def apple_gpu() -> Iterator[None]:
         patch.setattr(torch.mps, "driver_allocated_memory", lambda: 2**20)
         patch.setattr(torch.mps, "empty_cache", lambda: None)
         patch.setattr(torch.accelerator, "synchronize", lambda *_: None)
-        constructors: Any = _device_constructors()
-        for make in constructors:
+        for make in _device_constructors():
+            name = getattr(make, "__name__", "")
             for place in (torch, torch.fft):
-                if getattr(place, make.__name__, None) is make:
-                    patch.setattr(place, make.__name__, _factory(make))
+                if make is not None and getattr(place, name, None) is make:
+                    patch.setattr(place, name, _factory(make))
         patch.setattr(torch.Tensor, "to", _moved(torch.Tensor.to))
         patch.setattr(torch.Tensor, "cpu", lambda self: self.to("cpu"))
         before = torch.__future__.get_overwrite_module_params_on_conversion()
