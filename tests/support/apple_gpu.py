@@ -203,7 +203,7 @@ def apple_gpu() -> Iterator[None]:
             name = getattr(make, "__name__", "")
             for place in (torch, torch.fft):
                 if make is not None and getattr(place, name, None) is make:
-                    patch.setattr(place, name, _factory(make))
+                    patch.setattr(place, name, _factory(getattr(place, name)))
         patch.setattr(torch.Tensor, "to", _moved(torch.Tensor.to))
         patch.setattr(torch.Tensor, "cpu", lambda self: self.to("cpu"))
         before = torch.__future__.get_overwrite_module_params_on_conversion()

@@ -50,7 +50,7 @@ def test_the_stand_in_refuses_what_an_apple_gpu_refuses(apple: None) -> None:
     assert operators_without_kernels({"_upsample_lanczos2d_aa.default"})  # torch 2.14 has it not
 
 
-@pytest.mark.parametrize("name", ["augmented", "classes", "spectral", "upscaler"])
+@pytest.mark.parametrize("name", ["augmented", "spectral", "upscaler"])
 def test_a_step_needs_nothing_that_an_apple_gpu_lacks(apple: None, name: str) -> None:
     state, batches, precision = set_up(config_of(name), MPS)
     with Operators() as found:
