@@ -25,11 +25,11 @@ from torch import nn
 from benchmarks.scoring import draw, scipy_distance
 from pipeline.bench.scoring import write_random_inception
 from pipeline.data.images import ImageSet, open_images
-from pipeline.models.precision import default_device
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.kernel_distance import kernel_distance
+from pipeline.system.devices import default_device
 
 Array = np.ndarray
 Distance = Callable[[Array, Array], float]

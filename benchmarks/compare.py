@@ -233,7 +233,7 @@ def contents(path: Path) -> Any:
     import torch
 
     if path.name == "stats.jsonl":
-        lines = map(json.loads, path.read_text().splitlines())
+        lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
         return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
     if path.suffix == ".safetensors":
         tensors = safetensors.torch.load_file(path)

@@ -24,7 +24,6 @@ from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, open_images, spread_evenly
 from pipeline.data.photos import open_photos, usable_photos
 from pipeline.families.registry import make_sampler, takes_photos
-from pipeline.models.precision import all_devices, default_device
 from pipeline.models.samplers import Sampler
 from pipeline.models.shipped import model_file, model_names
 from pipeline.models.snapshots import load_snapshot
@@ -33,6 +32,7 @@ from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, format_metric, metric_value
 from pipeline.scoring.score import ReferenceFeatures, extract_references, score
 from pipeline.stages.generate import generate
+from pipeline.system.devices import all_devices, default_device
 
 OUTPUT = OutputConfig(jpeg_quality=75)
 HELD_OUT = DataConfig(holdout=0.2)

@@ -25,7 +25,7 @@ def main() -> None:
     settings = BenchmarkSettings(arguments.minutes, arguments.rounds, tuple(arguments.parts))
     arguments.out.mkdir(parents=True, exist_ok=True)
     measure(settings, arguments.out, arguments.out)
-    print((arguments.out / MARKDOWN).read_text())
+    print((arguments.out / MARKDOWN).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ package: the check of a zip, against unpacking it and opening each file.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,10 +28,12 @@ from pipeline.bench.generating import (
 )
 from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
-from pipeline.models.precision import choose_precision, default_device
+from pipeline.models.precision import choose_precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import DEFAULT_BATCH
+from pipeline.system.devices import default_device
+from pipeline.system.memory import peak_rss
 from submission.kernel.benchmark import check_zip, running_check
 
 
@@ -117,7 +118,7 @@ def main() -> None:
             compare_checking(snapshot, arguments.count, arguments.rounds, folder)
         else:
             painters_zip(snapshot, arguments.count, folder / "images.zip")
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(peak_rss() / 1024)
 
 
 if __name__ == "__main__":

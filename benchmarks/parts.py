@@ -27,7 +27,6 @@ from pipeline.data.images import ImageSet, open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import make_sampler
-from pipeline.models.precision import all_devices, default_device
 from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.scoring import extractors
@@ -36,6 +35,7 @@ from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
 from pipeline.stages.encoding import MAX_HELPERS, encoded_images, helper_count, thread_count
 from pipeline.stages.generate import DEFAULT_BATCH, generate
+from pipeline.system.devices import all_devices, default_device
 from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import map_in_order, prefetch, usable_cores
 from submission.archive import check_archive

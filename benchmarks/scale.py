@@ -54,8 +54,8 @@ def measure_loading(folder: Path, size: int, on_disk: bool) -> dict[str, Any]:
     """
     from pipeline.config import apply_settings, load_preset
     from pipeline.data.images import content_hash, load_images, open_images
-    from pipeline.models.precision import default_device
     from pipeline.stages.estimate import measure
+    from pipeline.system.devices import default_device
     from pipeline.system.memory import peak_rss
 
     images, before = open_images(folder), peak_rss()
@@ -85,8 +85,8 @@ def measure_training(size: int, batch: int) -> dict[str, Any]:
     import torch
 
     from pipeline.config import apply_settings, load_preset
-    from pipeline.models.precision import default_device
     from pipeline.stages.estimate import measure
+    from pipeline.system.devices import default_device
     from pipeline.system.memory import peak_rss
 
     device = default_device()

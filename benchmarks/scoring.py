@@ -13,8 +13,6 @@ import argparse
 import importlib.util
 import io
 import json
-import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,10 +30,12 @@ from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.bench.scoring import write_random_inception
 from pipeline.data.images import open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
-from pipeline.models.precision import default_device
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
+from pipeline.system.devices import default_device
+from pipeline.system.memory import peak_rss
+from pipeline.system.parallel import allowed_cores
 
 REFERENCE = 300
 THEIR_BATCH = 50
@@ -119,7 +119,7 @@ def Batches(folder: Path) -> Iterable[torch.Tensor]:  # noqa: N802 - reads like 
 
 def workers() -> int:
     """Return pytorch-fid's own choice of processes that decode."""
-    return min(len(os.sched_getaffinity(0)), 8)
+    return min(allowed_cores(), 8)
 
 
 PROGRAMS: dict[str, Program] = {
@@ -142,7 +142,7 @@ def measure_one(program: str, folder: Path) -> dict[str, float]:
     features = time.perf_counter() - began
     fid = statistic()
     seconds = time.perf_counter() - began
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_rss() / 1024
     return {"features": features, "seconds": seconds, "fid": fid, "memory": memory}
 
 

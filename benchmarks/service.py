@@ -28,8 +28,8 @@ import torch
 
 from benchmarks.output import load_or_build_snapshot
 from pipeline.bench.measure import Values, machine, number, spread
-from pipeline.models.precision import default_device
 from pipeline.service.model import NoiseModel
+from pipeline.system.devices import default_device
 
 CLIENTS = (1, 8, 32)
 PAINTER = "painter"

@@ -19,7 +19,7 @@ from pipeline.bench.programs import draw
 from pipeline.bench.settings import RECIPES, BenchmarkSettings
 from pipeline.bench.training import as_plain, measure_training, training_tables
 from pipeline.config import load_preset
-from pipeline.models.precision import default_device
+from pipeline.system.devices import default_device
 
 
 def main() -> None:
@@ -50,7 +50,9 @@ def main() -> None:
     print(Machine.here())
     print(training_tables(found))
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps([as_plain(one) for one in found], indent=1))
+        arguments.out.write_text(
+            json.dumps([as_plain(one) for one in found], indent=1), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ from pipeline.bench.programs import draw
 from pipeline.config import load_preset
 from pipeline.data.photos import open_photos
 from pipeline.families.registry import make_sampler
-from pipeline.models.precision import all_devices, choose_precision, default_device
+from pipeline.models.precision import choose_precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.stages.generate import generate
 from pipeline.stages.photos import BATCH_SIZE
+from pipeline.system.devices import all_devices, default_device
 
 PAINTER, BASELINE = "painter", "plain loop, float32"
 

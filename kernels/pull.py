@@ -81,7 +81,7 @@ def check_not_failed(record: KernelRecord, folder: Path) -> None:
 
 def _said_of_failure(log: Path) -> str:
     """Return what painter itself said last of its failure in a kernel's log; empty if nothing."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     said = [line for line in lines if line.startswith(FAILED)]
     return f"{said[-1]} " if said else ""
 
@@ -127,7 +127,7 @@ def damage(path: Path) -> str | None:
         if path.suffix in ZIPS:
             return zip_damage(path)
         if path.suffix == ".json":
-            json.loads(path.read_text())
+            json.loads(path.read_text(encoding="utf-8"))
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="np"):
                 pass

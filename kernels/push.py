@@ -128,7 +128,7 @@ def _write(
         version_before=0,
         task=plan.settings.task,
         minutes=plan.settings.minutes,
-        source_sha256=digest((scratch / code_file(plan)).read_text()),
+        source_sha256=digest((scratch / code_file(plan)).read_text(encoding="utf-8")),
         work_sha256=work_digest(plan, owner, kernel.bundle_hash, attachments),
         bundle_hash=kernel.bundle_hash,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -13,8 +13,9 @@ from pipeline.data.sources import COMPETITION
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.connection import check_version
 from pipeline.kaggle.errors import INSTALL, SITE
-from pipeline.models.precision import choose_precision, default_device
+from pipeline.models.precision import choose_precision
 from pipeline.runs.provenance import device_name, library_version
+from pipeline.system.devices import choose_devices
 
 ENOUGH_DISK = 2 * 2**30
 """Bytes that a run with its images and a download need."""
@@ -31,8 +32,7 @@ class CheckResult:
 
 def run_checks() -> Iterator[CheckResult]:
     """Run all checks, yielding one result at a time; a failed check does not stop the others."""
-    device = default_device()
-    yield CheckResult("device", True, f"{device_name(device)}, {choose_precision('auto', device)}")
+    yield device()
     yield CheckResult("torch", True, library_version("torch") or "unknown version")
     yield disk(Path.cwd())
     yield kaggle_client(library_version("kaggle"))
@@ -46,6 +46,18 @@ def run_checks() -> Iterator[CheckResult]:
     )
     for name, question in (("rules", rules), ("submissions", submissions), ("GPU quota", quota)):
         yield _run_check(name, question, client)
+
+
+def device() -> CheckResult:
+    """Tell which device is computed on, and why."""
+    try:
+        choice = choose_devices()
+    except PainterError as error:
+        return CheckResult("device", False, str(error))
+    first = choice.devices[0]
+    several = f"{len(choice.devices)} x " if len(choice.devices) > 1 else ""
+    text = f"{several}{device_name(first)}, {choose_precision('auto', first)}"
+    return CheckResult("device", True, f"{text}: {first.type}, {choice.reason}")
 
 
 def _run_check(

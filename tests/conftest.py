@@ -50,6 +50,7 @@ def apart_from_the_user(monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     monkeypatch.setenv("PAINTER_CACHE", tempfile.mkdtemp(prefix="cache-", dir=places))
     monkeypatch.setenv("HOME", tempfile.mkdtemp(prefix="home-", dir=places))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # commands may set it to what their options say
+    monkeypatch.setenv("PAINTER_DEVICE", os.environ.get("PAINTER_DEVICE", "auto"))  # the same
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)
 

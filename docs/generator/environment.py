@@ -13,6 +13,8 @@ PAINTERS = {
     "of reference images, decoded images. By default where the platform keeps caches.",
     "PAINTER_FAMILIES": "Modules with [families of your own](../add-a-family.md), with commas "
     "between them.",
+    "PAINTER_DEVICE": "What to compute on, unless `--device` says: auto, cpu, cuda, cuda:1 or "
+    "mps. See [machines](../machines.md).",
     "OMP_NUM_THREADS": "Processor threads to compute with, unless `--threads` says. By default as "
     "many as there are free cores.",
 }
@@ -45,6 +47,8 @@ OTHERS = {
     "WORLD_SIZE": "Set by torchrun: number of processes that share each batch.",
     "CUDA_VISIBLE_DEVICES": "The GPUs that CUDA shows to a process, with commas between them: in a "
     "kernel, each seed's process is shown one.",
+    "PYTORCH_ENABLE_MPS_FALLBACK": "For torch: let what an Apple GPU lacks run on the processor. "
+    "painter sets it to 1 unless it is set.",
     "KAGGLE_KERNEL_RUN_TYPE": "Set in Kaggle's notebooks, by which one is recognised.",
     "KAGGLE_DATA_PROXY_URL": "The same.",
     "KAGGLE_API_V1_TOKEN": "Set in Kaggle's notebooks: file of the token there.",
@@ -63,7 +67,7 @@ _VALUE = re.compile(r"^([A-Z]+) +\?= *(.*)$", re.MULTILINE)
 
 def page() -> str:
     """Return the text of the page."""
-    makefile = MAKEFILE.read_text()
+    makefile = MAKEFILE.read_text(encoding="utf-8")
     return document(
         "# make targets and environment variables",
         "## make targets",

@@ -90,7 +90,9 @@ def pairs(arrows: Graph) -> Iterator[tuple[str, str]]:
 
 def jobs() -> dict[str, str]:
     """Return what each room is for, in the first words of the table in docs/architecture.md."""
-    lines = re.findall(r"^\| `([\w/.]+)` \| (.*) \|$", ARCHITECTURE.read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^\| `([\w/.]+)` \| (.*) \|$", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     return {path: re.split(r"[:;,.] |, ", said)[0].replace("`", "") for path, said in lines}
 
 

@@ -55,7 +55,7 @@ def _docs_in(source: str) -> dict[str, str]:
 
 def top_comment(package: str, *place: str) -> str:
     """Return the comment with which a TOML file of a package begins."""
-    lines = resources.files(package).joinpath(*place).read_text().splitlines()
+    lines = resources.files(package).joinpath(*place).read_text(encoding="utf-8").splitlines()
     comment = []
     for line in lines:
         if not line.startswith("#"):

@@ -24,11 +24,12 @@ from pipeline.bench.measure import Comparison, rates_within, ratios
 from pipeline.config import Config, OutputConfig
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
-from pipeline.models.precision import Precision, all_devices, choose_precision, default_device
+from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
 from pipeline.stages.encoding import FileCheck, encoded_images, thread_count
 from pipeline.stages.generate import DEFAULT_BATCH, DEFAULT_COUNT, generate
+from pipeline.system.devices import all_devices, default_device
 from pipeline.system.parallel import map_in_order
 
 PAINTER = "painter"

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from pipeline.bench.measure import seconds
-from pipeline.models.precision import all_devices
 from pipeline.runs.provenance import device_name
+from pipeline.system.devices import all_devices
 from pipeline.system.parallel import usable_cores
 from pipeline.system.threads import other_load
 
@@ -76,7 +76,9 @@ class Machine:
 def processor_name() -> str:
     """Return the processor's name, and which of its extensions multiply in bfloat16."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", CPU_INFO.read_text(), re.MULTILINE)
+        found = re.search(
+            r"^model name\s*:\s*(.+)$", CPU_INFO.read_text(encoding="utf-8"), re.MULTILINE
+        )
     except OSError:  # no Linux
         found = None
     name = found[1].strip() if found else platform.processor() or platform.machine()

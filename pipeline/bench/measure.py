@@ -15,6 +15,7 @@ from functools import partial
 import torch
 
 from pipeline.runs.provenance import device_name
+from pipeline.system.devices import synchronize
 from pipeline.system.parallel import usable_cores
 
 Values = Mapping[str, Sequence[float]]
@@ -50,13 +51,10 @@ def machine(device: torch.device, *more: str) -> str:
 
 def seconds(work: Callable[[], object], device: torch.device | None = None) -> float:
     """Return how long some work takes; a GPU is synchronised before and after it."""
-    gpu = device is not None and device.type == "cuda"
-    if gpu:
-        torch.cuda.synchronize(device)
+    synchronize(device)
     began = time.perf_counter()
     work()
-    if gpu:
-        torch.cuda.synchronize(device)
+    synchronize(device)
     return time.perf_counter() - began
 
 

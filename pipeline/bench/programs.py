@@ -32,7 +32,8 @@ from pipeline.data.images import load_images, open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.families.family import Batch
 from pipeline.families.registry import family_of, takes_photos
-from pipeline.models.precision import Precision, choose_precision, default_device
+from pipeline.models.precision import Precision, choose_precision
+from pipeline.system.devices import default_device
 from pipeline.system.memory import peak_rss
 from pipeline.system.parallel import map_in_order, usable_cores
 from pipeline.training.setup import set_up

@@ -26,6 +26,7 @@ from pipeline.scoring.extractors import Extractor, Outputs, make_extractor
 from pipeline.scoring.fast import INCEPTION_SIZE, resize_like_tensorflow1
 from pipeline.scoring.features import extract
 from pipeline.scoring.metrics import frechet_distance
+from pipeline.system.devices import memory_format
 
 FAST, EXACT = "painter", "painter --exact"
 STAND_IN = "torchvision's Inception v3 in place of torch-fidelity's"
@@ -82,7 +83,7 @@ class StandInInception:
         network = inception_v3(weights=None, init_weights=False).eval().requires_grad_(False)
         network.fc = nn.Identity()
         how = Precision(precision, device)
-        self._network = network.to(device, how.dtype, memory_format=torch.channels_last)
+        self._network = network.to(device, how.dtype, memory_format=memory_format(device))
         self._device, self._dtype = device, how.dtype
         self.precision = precision
         self.identity = f"{self.name}:{precision}"
@@ -95,7 +96,7 @@ class StandInInception:
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, H, W) into features (N, 2048)."""
         x = resize_like_tensorflow1(pixels.to(self._device).float(), INCEPTION_SIZE)
-        x = ((x - 128) / 128).to(self._dtype, memory_format=torch.channels_last)
+        x = ((x - 128) / 128).to(self._dtype, memory_format=memory_format(self._device))
         return Outputs(self._network(x).float().cpu(), None)
 
 

@@ -27,7 +27,7 @@ from pipeline.core.errors import WorkFailed
 from pipeline.families.registry import takes_photos
 from pipeline.models.precision import choose_precision
 
-WARM_UP = {"cuda": 12, "cpu": 1}
+WARM_UP = {"cuda": 12, "mps": 2, "cpu": 1}
 """Steps of each program before any is timed: they choose algorithms, allocate and record."""
 PROFILED_STEPS = 5
 MOST_STEPS = 500

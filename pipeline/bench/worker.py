@@ -51,7 +51,7 @@ class Worker:
             env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def call(self, method: str, *arguments: Any, limit: float = LIMIT) -> Any:
@@ -125,7 +125,7 @@ def reply_to(served: Any, line: str) -> str:
 
 def serve(target: str) -> None:
     """Reply to calls until the input ends. What is printed meanwhile goes to standard error."""
-    replies = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     served = resolve(target)
     with suppress(BrokenPipeError):  # who called has ended

@@ -79,6 +79,8 @@ def main() -> None:
     if os.environ.get(COMPLETION):
         # click writes bytes, which no redacted stream takes; they are names alone. It exits.
         cli.main(prog_name="painter")
+    # Read when torch is loaded: what an Apple GPU lacks runs on the processor, and torch says so.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     ignore_closed_streams()
     escape_output()
     standard_output = sys.stdout

@@ -87,9 +87,9 @@ def choose_and_write(
 ) -> None:
     """Choose images of one or several models, or mix them as they come, and write them."""
     from pipeline.core.advice import counted
-    from pipeline.models.precision import all_devices
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.chosen import begin_mixture, generate_chosen, generate_chosen_for_run
+    from pipeline.system.devices import all_devices
 
     run = None if run_path is None else RunFolder(run_path)
     mixes = run is not None and bool(snapshots or models)
@@ -281,10 +281,10 @@ def choose(
     choosing: dict[str, Any],
 ) -> ChoiceRecord | None:
     """Return the choice, estimated before it is made; None if it is only to be estimated."""
-    from pipeline.models.precision import all_devices
     from pipeline.runs.choices import describe_choice
     from pipeline.scoring.layers import make_layered_extractor
     from pipeline.stages.choose import Choosing, describe_judgement, mixed_as_they_come
+    from pipeline.system.devices import all_devices
 
     if choosing["choose_from"] is None or yardstick is None:
         return mixed_as_they_come(sources, wanted)

@@ -15,6 +15,7 @@ from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     configure_threads,
+    device_option,
     threads_option,
 )
 from pipeline.cli.package import package
@@ -42,6 +43,7 @@ from pipeline.cli.train import train
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
 @click.option("--count", type=int, default=7000, show_default=True, help="Images to generate.")
+@device_option
 @threads_option
 @click.pass_context
 def demo(
@@ -83,15 +85,16 @@ def demo(
 
 @click.command()
 @click.option("--out", type=PathOption, required=True)
+@device_option
 @threads_option
 def wall(out: Path, threads: int | None) -> None:
     """Show images of the model that comes with painter, as one picture: a stage of the demo."""
     from pipeline.families.registry import make_sampler
-    from pipeline.models.precision import default_device
     from pipeline.models.pretrained import DEMO_MODEL
     from pipeline.models.shipped import model_file
     from pipeline.models.snapshots import load_snapshot
     from pipeline.stages.wall import write_wall
+    from pipeline.system.devices import default_device
 
     configure_threads(threads)
     write_wall(make_sampler(load_snapshot(model_file(DEMO_MODEL)), 0, default_device()), out)

@@ -17,6 +17,7 @@ from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     choosing_options,
+    device_option,
     last_option,
     options,
     photo_options,
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
 @click.option(
     "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
 )
+@device_option
 @threads_option
 def generate(
     run_path: Path | None,
@@ -243,8 +245,8 @@ def write_images(
 ) -> None:
     """Generate the images; for a run, write its generation record too."""
     from pipeline.families.registry import make_sampler
-    from pipeline.models.precision import all_devices
     from pipeline.stages.generate import generate, generate_for_run
+    from pipeline.system.devices import all_devices
 
     devices = all_devices()
     keep_size = photos is not None and run is None and not is_sized(size, assignments)

@@ -15,6 +15,7 @@ from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     configure_threads,
+    device_option,
     options,
     seed_option,
     snapshot_file,
@@ -84,6 +85,7 @@ size_option = click.option(
     type=click.FloatRange(0.1, 3600),
     help="With --training: what the whole takes, in place of --fps.",
 )
+@device_option
 @threads_option
 @click.pass_context
 def video(
@@ -181,6 +183,7 @@ def show_training(
 @seed_option
 @click.option("--out", type=PathOption, required=True, help="FILE.png.")
 @size_option
+@device_option
 @threads_option
 def arithmetic(
     run_path: Path | None,
@@ -228,8 +231,8 @@ def make_sampler(snapshot: Path, seed: int, size: int | None, threads: int | Non
     """Return a sampler of images of the given side, by default of the snapshot's; set threads."""
     from pipeline.config import change_output
     from pipeline.families.noise.sampler import NoiseSampler
-    from pipeline.models.precision import default_device
     from pipeline.models.snapshots import load_snapshot
+    from pipeline.system.devices import default_device
 
     loaded = load_snapshot(snapshot)
     configure_threads(threads)

@@ -129,6 +129,23 @@ threads_option = click.option(
     type=click.IntRange(1, 1024),
     help="Processor threads [default: OMP_NUM_THREADS, or as many as there are free cores].",
 )
+
+
+def _use_device(context: click.Context, _: click.Parameter, wanted: str | None) -> None:
+    if wanted is not None and not context.resilient_parsing:
+        from pipeline.system.devices import use_device
+
+        use_device(wanted)
+
+
+device_option = click.option(
+    "--device",
+    metavar="DEVICE",
+    expose_value=False,
+    callback=_use_device,
+    help="auto, cpu, cuda, cuda:1 or mps [default: PAINTER_DEVICE, or the best that is here].",
+)
+"""Says it to this process and those that it starts; commands need not hand it on."""
 features_option = click.option(
     "--features",
     default="inception",

@@ -16,6 +16,7 @@ from pipeline.cli.options import (
     ExpandedPath,
     PathOption,
     configure_threads,
+    device_option,
     domain_option,
     extractor_options,
     options,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     type=ExpandedPath(allow_dash=True),
     help="Write the result to FILE, or - for standard output.",
 )
+@device_option
 @threads_option
 def score(
     images: tuple[Path, ...],
@@ -155,10 +157,10 @@ def compute_scores(
     exact: bool,
 ) -> tuple[dict[str, Any], str]:
     """Return the score of one set, or the scores of several and their differences; also as text."""
-    from pipeline.models.precision import all_devices
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import extract_references, score, score_several, summary
     from pipeline.stages.score import score_run
+    from pipeline.system.devices import all_devices
 
     extractor = make_extractor(features, weights, all_devices(), exact)
     reference_features = extract_references(reference_set, training_set, held_out, extractor)

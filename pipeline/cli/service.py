@@ -14,6 +14,7 @@ import click
 from pipeline.cli.help import command
 from pipeline.cli.options import (
     configure_threads,
+    device_option,
     options,
     run_option,
     snapshot_file,
@@ -51,6 +52,7 @@ def port_option(default: int) -> Callable[[Command], Command]:
 @options(snapshot_options)
 @host_option
 @port_option(8000)
+@device_option
 @threads_option
 def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """Serve a generator: a web page, and an HTTP API.
@@ -60,11 +62,11 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)
     check_extra_installed("serve")
-    from pipeline.models.precision import default_device
     from pipeline.service.app import create_app
     from pipeline.service.inference import InferenceService
     from pipeline.service.model import load_model
     from pipeline.service.server import listen, run, url_of
+    from pipeline.system.devices import default_device
 
     with listen(host, port) as listener:
         configure_threads(threads)

@@ -15,6 +15,7 @@ from pipeline.cli.help import command
 from pipeline.cli.options import (
     PathOption,
     data_option,
+    device_option,
     domain_option,
     options,
     photo_options,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @replace_option
 @click.option("--features", help="Instead of the study's: inception or efficientnet-lite0.")
 @click.option("--weights", type=PathOption, help="File of Inception weights [default: cached].")
+@device_option
 @threads_option
 @click.option("--points", type=click.IntRange(1), help="Points of a search, in place of its own.")
 @click.option("--minutes", type=float, help="Longest training of a point, or of an upscaler.")
@@ -115,6 +117,9 @@ def check_options_for_kaggle(
     on: str, replace: bool, source: str | None, photos: Path | None
 ) -> None:
     """Refuse options that mean something on Kaggle alone, or here alone."""
+    source_of_device = click.get_current_context().get_parameter_source("device")
+    if source_of_device is click.core.ParameterSource.COMMANDLINE and on == "kaggle":
+        raise click.UsageError("--device names one of this machine: leave it out there.")
     if photos is not None and on == "kaggle":
         raise click.UsageError("--photos names photos on this machine: leave it out there.")
     if replace and on == "here":

@@ -13,6 +13,7 @@ from pipeline.cli.options import (
     PathOption,
     config_options,
     data_option,
+    device_option,
     domain_option,
     options,
     photo_options,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     shell_complete=complete_runs_and_snapshots,
     help="Run or snapshot of an upscaler that enlarges the images of validation scores.",
 )
+@device_option
 @threads_option
 @click.option("--dry-run", is_flag=True, help="Measure what it would take; train nothing.")
 @click.pass_context

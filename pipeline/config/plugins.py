@@ -53,7 +53,7 @@ def sources(module: str) -> dict[str, bytes]:
     if spec.submodule_search_locations is None:
         return around | {f"{place}.py": Path(origin).read_bytes()}
     folder = Path(origin).parent
-    own = {str(place / p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.py")}
+    own = {(place / p.relative_to(folder)).as_posix(): p.read_bytes() for p in folder.rglob("*.py")}
     return around | own
 
 

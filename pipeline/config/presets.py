@@ -115,7 +115,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        return flatten(without_about(tomllib.loads(path.read_text())))
+        return flatten(without_about(tomllib.loads(path.read_text(encoding="utf-8"))))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

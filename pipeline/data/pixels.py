@@ -87,7 +87,7 @@ def read_pixel_cache(key: str) -> LoadedImages | None:
     """Return what an earlier call has cached under a key, memory-mapped; None on a miss."""
     folder = _folder(key)
     try:
-        about = json.loads((folder / METADATA).read_text())
+        about = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         shape = tuple(about["shape"])
         names, unreadable = tuple(about["names"]), tuple(about["unreadable"])
         if (folder / PIXELS).stat().st_size != math.prod(shape):

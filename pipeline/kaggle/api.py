@@ -240,7 +240,7 @@ class KaggleClient:
             KaggleError: if Kaggle refuses, also in a response with status 200.
             KaggleUnsure: if there is no telling whether it was taken.
         """
-        name = json.loads((folder / "kernel-metadata.json").read_text())["id"]
+        name = json.loads((folder / "kernel-metadata.json").read_text(encoding="utf-8"))["id"]
         push = self._connection.api.kernels_push
         response = self._connection.call_with_retries(
             kernel(name), lambda: push(str(folder), timeout=str(seconds)), idempotent=False

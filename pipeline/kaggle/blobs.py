@@ -179,7 +179,7 @@ def _read(record: Path) -> _Session | None:
     if not record.exists():
         return None
     try:
-        session = from_json(_Session, json.loads(record.read_text()))
+        session = from_json(_Session, json.loads(record.read_text(encoding="utf-8")))
     except (TypeError, ValueError, OSError):
         return None
     return session if 0 <= time.time() - session.started < LIFETIME else None

@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pipeline.models.ensemble import members
 from pipeline.models.precision import Precision
 from pipeline.system.device_copies import to_device
+from pipeline.system.devices import memory_format
 
 _MAX_CHANNELS = 16
 """Up to here a transposed convolution gains from being written as an ordinary one."""
@@ -46,7 +47,7 @@ class FastGenerator(nn.Module):
             _reduce_weights(network, precision.dtype)
         self._precision = precision
         self._network = network.to(precision.device)
-        self._network.to(memory_format=torch.channels_last)
+        self._network.to(memory_format=memory_format(precision.device))
 
     @torch.inference_mode()
     def forward(self, z: torch.Tensor) -> torch.Tensor:

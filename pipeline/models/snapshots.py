@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -166,7 +167,10 @@ def _open_tensors(path: Path) -> Iterator[Any]:
         return
     with TemporaryDirectory() as folder:
         link = Path(folder) / "link.safetensors"
-        link.symlink_to(path.resolve())
+        try:
+            link.symlink_to(path.resolve())
+        except OSError:  # Windows asks for a right that few have
+            shutil.copyfile(path, link)
         with safetensors.safe_open(link, framework="pt") as file:
             yield file
 

@@ -48,7 +48,9 @@ def _listed(run: RunFolder) -> ListedRun:
 def _images_of_snapshot(run: RunFolder) -> float:
     """Return the training images that the last snapshot has seen; 0 if unknown."""
     try:
-        found = json.loads(run.snapshot.with_suffix(".json").read_text())["images_seen"]
+        found = json.loads(run.snapshot.with_suffix(".json").read_text(encoding="utf-8"))[
+            "images_seen"
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
     return float(found) if isinstance(found, int) else 0.0

@@ -29,7 +29,7 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
         LaterVersion: if it is in a later format.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         how = (
             _how_to_make(path) if path.name in MADE_BY else "The command that makes it was not run."

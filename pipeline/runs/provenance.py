@@ -80,4 +80,6 @@ def device_name(device: torch.device) -> str:
     """Return the device's name for people."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"{torch.backends.mps.get_name()} GPU"
     return f"CPU ({os.cpu_count()} cores)"

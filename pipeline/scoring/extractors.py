@@ -32,6 +32,7 @@ from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, cached_weights, inception_weights
 from pipeline.system.device_copies import to_device, to_host
+from pipeline.system.devices import memory_format, one_thread_at_a_time
 from pipeline.system.memory import keep_freed_memory
 
 OFFLINE_EXTRA = "pip install 'painter[offline]'"
@@ -141,9 +142,9 @@ class Inception:
     @torch.inference_mode()
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, H, W) into features (N, 2048) and logits (N, 1008)."""
-        with _float32_on(self._device):
+        with one_thread_at_a_time(self._device), _float32_on(self._device):
             features, logits = self._network(to_device(pixels, self._device))
-        features, logits = _to_memory(features.float(), logits.float())
+            features, logits = _to_memory(features.float(), logits.float())
         return Outputs(features, logits)
 
 
@@ -194,10 +195,11 @@ class EfficientNetLite0:
     @torch.inference_mode()
     def outputs(self, pixels: torch.Tensor) -> Outputs:
         """Turn uint8 (N, 3, 224, 224) into features (N, 1280): the mean over space."""
-        x = (to_device(pixels, self._device).float() - self._mean) / self._std
-        with _float32_on(self._device):
-            maps = self._network.extract_features(x.contiguous(memory_format=torch.channels_last))
-        return Outputs(_to_memory(maps.mean((2, 3)))[0], None)
+        with one_thread_at_a_time(self._device), _float32_on(self._device):
+            x = (to_device(pixels, self._device).float() - self._mean) / self._std
+            x = x.contiguous(memory_format=memory_format(self._device))
+            maps = self._network.extract_features(x)
+            return Outputs(_to_memory(maps.mean((2, 3)))[0], None)
 
 
 class MultiDeviceExtractor:
@@ -226,10 +228,10 @@ class MultiDeviceExtractor:
 
 
 def _to_device(network: nn.Module, device: torch.device) -> Any:
-    """Move a network to its device in channels_last, in which convolutions are fastest."""
+    """Move a network to its device, in the order of memory in which convolutions are fastest."""
     if device.type == "cpu":
         keep_freed_memory()
-    return network.to(device).to(memory_format=torch.channels_last)
+    return network.to(device).to(memory_format=memory_format(device))
 
 
 def _batches_on(device: torch.device) -> tuple[int, int]:

@@ -14,6 +14,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.system.devices import memory_format
+
 INCEPTION_SIZE = 299
 
 
@@ -59,7 +61,7 @@ class FastInception(nn.Module):
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn uint8 (N, 3, H, W) into features (N, 2048) and unbiased logits (N, 1008)."""
         x = resize_like_tensorflow1(pixels.float(), INCEPTION_SIZE)
-        x = ((x - 128) / 128).contiguous(memory_format=torch.channels_last)
+        x = ((x - 128) / 128).contiguous(memory_format=memory_format(x.device))
         x = self._reduced(self._full(x).to(self._dtype))
         features = x.float().mean((2, 3))
         return features, F.linear(features, self._fc.weight)

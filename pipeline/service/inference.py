@@ -23,6 +23,7 @@ from pipeline.service.admission import Capacity
 from pipeline.service.batching import Batcher, deterministic_sizes
 from pipeline.service.model import Model, NoiseModel, TranslatorModel
 from pipeline.service.photos import PhotoQueue
+from pipeline.system.devices import one_thread_at_a_time
 from pipeline.system.parallel import usable_cores
 
 CPU_BATCH, GPU_BATCH = 8, 32
@@ -152,5 +153,10 @@ def make_queue(model: Model) -> WorkQueue:
     assert isinstance(model, NoiseModel)
     examples = model.examples(CPU_BATCH if on_cpu else GPU_BATCH)
     with ThreadPoolExecutor(1, initializer=prepare) as thread:  # as the workers compute
-        sizes = thread.submit(deterministic_sizes, model.tensors, examples).result()
+        sizes = thread.submit(_sizes, model, examples).result()
     return Batcher(model.pixels, sizes, workers, prepare)
+
+
+def _sizes(model: NoiseModel, examples: torch.Tensor) -> list[int]:
+    with one_thread_at_a_time(model.device):
+        return deterministic_sizes(model.tensors, examples)

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from pipeline.config import OutputConfig
 from pipeline.models.jpeg import EncodedImage, encode_jpegs
 from pipeline.models.samplers import Sampler
+from pipeline.system.devices import default_device
 from pipeline.system.helper_processes import in_helpers
 from pipeline.system.parallel import map_in_order, usable_cores
 
@@ -85,7 +84,7 @@ def encoded_images(
 
 def thread_count() -> int:
     """Return how many threads generate and encode: where one waits for a GPU, another has work."""
-    return usable_cores() + torch.cuda.is_available()
+    return usable_cores() + int(default_device().type != "cpu")
 
 
 def helper_count(count: int, batch_size: int) -> int:

@@ -21,6 +21,7 @@ from pipeline.families.registry import parameter_count
 from pipeline.models.precision import choose_precision
 from pipeline.runs.provenance import device_name
 from pipeline.stages.train import PreparedTraining
+from pipeline.system.devices import synchronize
 from pipeline.system.memory import PeakMemory, free_device_memory
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state
@@ -114,8 +115,7 @@ def measure_steps(
     while len(times) < count and clock() - began < MAX_SECONDS:
         before = clock()
         step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         times.append(clock() - before)
     return times
 
@@ -174,7 +174,7 @@ def describe(prepared: PreparedTraining) -> str:
         f"{estimate.seconds_per_step:.3g} s a step (median of {estimate.steps})",
         "takes": describe_duration(estimate, budget, len(images.names), step, seconds),
         "memory": f"{megabytes(estimate.memory)} to train"
-        + ("" if device.type == "cuda" else ", besides the images"),
+        + (", besides the images" if device.type == "cpu" else ""),
         "disk": f"state.pt {megabytes(estimate.state)}, "
         f"a snapshot {megabytes(estimate.snapshot)}; the last and the best are kept",
     }

@@ -27,13 +27,13 @@ from pipeline.families.upscaler.generated_inputs import (
     generate_inputs,
     generator_hash,
 )
-from pipeline.models.precision import default_device
 from pipeline.models.pretrained import shipped_upscaler
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import check_upscales, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.stages.photos import open_training_photos
+from pipeline.system.devices import default_device
 from pipeline.system.storage import check_writable
 from pipeline.system.threads import Threads, set_threads
 from pipeline.training import loop

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from pipeline.study.plan import Point, Settings, StudyPlan
 from pipeline.study.upscalers import factor_of, upscaler_folder, upscaler_settings
 from pipeline.system.filesystem import make_folder
 from pipeline.system.parallel import THREADS_VARIABLE
+from pipeline.system.processes import ask_to_end, out_of_reach_of_ctrl_c
 from pipeline.system.storage import file_sha256
 
 PAINTER = (sys.executable, "-m", "pipeline")
@@ -271,7 +271,7 @@ class LocalExecutor:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                start_new_session=True,  # Ctrl+C reaches it through us alone
+                **out_of_reach_of_ctrl_c(),  # it reaches it through us alone
             )
 
     def _log(self, point: Point) -> Path:
@@ -283,7 +283,12 @@ class LocalExecutor:
         if code == Interrupted.exit_code:  # somebody stopped it from outside
             raise Interrupted(f"{point.label} was stopped; the same command resumes it.")
         log = self._log(point)
-        last = log.read_text(errors="replace").replace("\r", "\n").strip().splitlines()[-1:]
+        last = (
+            log.read_text(encoding="utf-8", errors="replace")
+            .replace("\r", "\n")
+            .strip()
+            .splitlines()[-1:]
+        )
         raise WorkFailed(
             f"`painter {command}` of {point.label}, seed {point.seed}, ended with code {code}: "
             f"{' '.join(last)} The whole is in {log}."
@@ -293,5 +298,5 @@ class LocalExecutor:
 def terminate(process: subprocess.Popen[bytes]) -> None:
     """Ask a training to save and end, and wait for it."""
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        ask_to_end(process)
         process.wait()

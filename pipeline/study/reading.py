@@ -30,9 +30,9 @@ def load_study(name: str) -> StudyPlan:
     path = expand_user(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
-        text = shipped.read_text()
+        text = shipped.read_text(encoding="utf-8")
     elif path.is_file():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     else:
         known = study_names()
         raise ConfigError(

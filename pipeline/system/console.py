@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_CLOSED_ERRNOS = (errno.EPIPE, errno.EBADF, errno.EIO)
-"""Errors of writing to a stream whose reader is gone."""
+_CLOSED_ERRNOS = (errno.EPIPE, errno.EBADF, errno.EIO, *([errno.EINVAL] if os.name == "nt" else []))
+"""Errors of writing to a stream whose reader is gone; Windows has one of its own for pipes."""
 
 
 class _LossyFile(io.FileIO):
@@ -71,7 +71,7 @@ def _open_devnull(number: int) -> TextIO:
         os.dup2(nothing, number)
         os.close(nothing)
         nothing = number
-    return open(nothing, "r" if number == 0 else "w", closefd=False)
+    return open(nothing, "r" if number == 0 else "w", closefd=False, encoding="utf-8")
 
 
 def _is_open(number: int) -> bool:
@@ -84,6 +84,8 @@ def _is_open(number: int) -> bool:
 
 def _lossy(stream: TextIO, ignore_all_errors: bool) -> TextIO:
     """Return a stream that writes as `stream` does, and drops what cannot be written."""
+    if os.name == "nt" and stream.isatty():  # Python writes Unicode there; bytes would be garbled
+        return stream
     try:
         number = stream.fileno()
     except OSError:  # somebody else's, such as a notebook's

@@ -135,7 +135,7 @@ def describe_disk(path: Path) -> str:
             place = place.parent
         place = place.resolve()
         total, _, free = shutil.disk_usage(place)
-        while not place.is_mount() and place != place.parent:
+        while not os.path.ismount(place) and place != place.parent:
             place = place.parent
     except OSError:
         return ""

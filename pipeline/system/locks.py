@@ -22,7 +22,7 @@ def is_held(path: Path) -> bool:
     """
     try:
         inode = path.stat().st_ino
-        lines = Path("/proc/locks").read_text().splitlines()
+        lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
     # 1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF; those who wait have an arrow more

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,8 @@ _LIMITS = (
     ),
 )
 """Limit, use and statistics of a container: the second version of control groups, the first."""
+GUESSED_MEMORY = 2**31
+"""Bytes that count as available where nothing says it."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """glibc's numbers for what can be set, from malloc.h."""
 
@@ -43,16 +44,27 @@ def free_host_memory() -> int:
 
 
 def _available_elsewhere() -> int:
-    """Return what psutil calls available where Linux does not say it; half of all without it."""
+    """Return what psutil calls available where Linux does not say it.
+
+    Without it, half of all there is, or where that is not known either a guess.
+    """
     try:
         import psutil
     except ImportError:
+        if not hasattr(os, "sysconf"):  # Windows
+            return GUESSED_MEMORY
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return int(psutil.virtual_memory().available)
 
 
 def free_device_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU; 0 for the CPU, which has none of its own."""
+    """Return the bytes that are free on a GPU; 0 for the CPU, which has none of its own.
+
+    An Apple GPU shares the processor's: what torch says that it may take, as far as it is free.
+    """
+    if device.type == "mps":
+        left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return max(0, min(left, free_host_memory()))
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
@@ -60,9 +72,9 @@ def _left_in_container() -> int | None:
     """Return the bytes between a container's use and its limit, or None without a limit."""
     for limit, used, statistics in _LIMITS:
         try:
-            maximum = int((CONTROL_GROUP / limit).read_text())
-            now = int((CONTROL_GROUP / used).read_text())
-            lines = (CONTROL_GROUP / statistics).read_text().splitlines()
+            maximum = int((CONTROL_GROUP / limit).read_text(encoding="utf-8"))
+            now = int((CONTROL_GROUP / used).read_text(encoding="utf-8"))
+            lines = (CONTROL_GROUP / statistics).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):  # no such file, or "max": no limit
             continue
         cache = dict(line.split()[:2] for line in lines if line.strip())
@@ -73,7 +85,7 @@ def _left_in_container() -> int | None:
 def _fields(path: Path) -> dict[str, int]:
     """Return the sizes in one of Linux's tables in bytes; none where there is no such table."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     rows = [line.split() for line in lines]
@@ -85,15 +97,29 @@ def peak_rss() -> int:
     peak = _fields(OWN_STATUS).get("VmHWM")
     if peak is not None:
         return peak
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _peak_by_psutil()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _peak_by_psutil() -> int:
+    try:
+        import psutil
+    except ImportError:
+        return 0
+    held = psutil.Process().memory_info()
+    return int(getattr(held, "peak_wset", held.rss))  # what Windows calls the working set
 
 
 class PeakMemory:
     """The memory that the work in a `with` block takes at its peak.
 
-    On a GPU: all that torch holds there. On the CPU: how far the process grows, as far as the
-    system says; where its peak cannot be set back, growth below an earlier peak is not seen.
+    On a GPU: all that torch holds there; on Apple's, what it has taken since and keeps. On the CPU:
+    how far the process grows, as far as the system says; where its peak cannot be set back, growth
+    below an earlier peak is not seen.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -106,8 +132,12 @@ class PeakMemory:
             torch.cuda.init()  # type: ignore[no-untyped-call]  # resetting does not do it itself
             torch.cuda.reset_peak_memory_stats(self._device)
             return self
+        if self._device.type == "mps":
+            torch.mps.empty_cache()
+            self._before = torch.mps.driver_allocated_memory()
+            return self
         with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+            Path("/proc/self/clear_refs").write_bytes(b"5")  # the peak starts anew from here
         self._before = peak_rss()
         return self
 
@@ -124,6 +154,8 @@ class PeakMemory:
         """Return the bytes so far."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
+        if self._device.type == "mps":  # it gives nothing back of its own accord
+            return max(0, torch.mps.driver_allocated_memory() - self._before)
         return max(0, peak_rss() - self._before)
 
 

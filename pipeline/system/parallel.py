@@ -53,12 +53,14 @@ def _quotas(groups: Path) -> Iterator[float]:
     """Yield the cores that control groups allow this process, in either of two versions."""
     for folder in {groups, groups / _own_group()}:
         with suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text().split()
+            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
             if quota != "max":
                 yield int(quota) / int(period)
     with suppress(OSError, ValueError):
         old = groups / "cpu"
-        quota, period = ((old / f"cpu.cfs_{n}_us").read_text() for n in ("quota", "period"))
+        quota, period = (
+            (old / f"cpu.cfs_{n}_us").read_text(encoding="utf-8") for n in ("quota", "period")
+        )
         if int(quota) > 0:
             yield int(quota) / int(period)
 
@@ -66,7 +68,7 @@ def _quotas(groups: Path) -> Iterator[float]:
 def _own_group() -> str:
     """Return where this process's group lies, below all groups; nothing if that is not said."""
     with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             if line.startswith("0::/"):
                 return line.removeprefix("0::/")
     return ""

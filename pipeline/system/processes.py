@@ -1,8 +1,18 @@
-"""Which processes run on this machine."""
+"""Processes of this machine: which run, and how those are ended that painter started.
+
+Windows knows no signals between processes. What comes nearest is Ctrl+Break, which can be sent to a
+process that was started as the first of a group.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+from typing import Any
+
+BREAK: signal.Signals | None = getattr(signal, "SIGBREAK", None)
+"""What Ctrl+Break is in the process that it is sent to; on Windows alone."""
 
 
 def is_running(process: int) -> bool:
@@ -22,6 +32,8 @@ def _pid_exists(process: int) -> bool:
 
 
 def _accepts_signals(process: int) -> bool:
+    if os.name != "posix":  # Windows would end it
+        return True  # nothing of it is taken for left over
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -29,3 +41,18 @@ def _accepts_signals(process: int) -> bool:
     except OSError:
         return True  # somebody else's
     return True
+
+
+def out_of_reach_of_ctrl_c() -> dict[str, Any]:
+    """Return the arguments by which `subprocess.Popen` starts a process that Ctrl+C passes by."""
+    if BREAK is None:
+        return {"start_new_session": True}
+    return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]  # Windows alone
+
+
+def ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process that was started with `out_of_reach_of_ctrl_c` to save and end."""
+    if BREAK is None:
+        process.send_signal(signal.SIGTERM)
+    else:
+        process.send_signal(signal.CTRL_BREAK_EVENT)  # type: ignore[attr-defined]  # Windows alone

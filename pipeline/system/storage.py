@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ PARTIAL_SUFFIX = ".partial"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk, a used-up quota, or a file system with a maximum file size."""
 _PROBE_BYTES = 4096
+_READERS_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds to wait for a reader of a file on Windows, before each further try to replace it."""
 
 
 def temporary_name(path: Path) -> Path:
@@ -84,12 +87,24 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         with explain_mount_errors(path):
-            temporary.replace(path)
+            _replace(temporary, path)
     except BaseException as error:
         _set_filename(error, path)
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Put a file in another's place. While anybody reads that, Windows refuses: wait a little."""
+    for pause in _READERS_PAUSES if os.name == "nt" else ():
+        try:
+            new.replace(path)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    new.replace(path)
 
 
 def _set_filename(error: BaseException, path: Path) -> None:

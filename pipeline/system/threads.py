@@ -108,6 +108,6 @@ def _running_now() -> float:
     """Return how many other threads run or wait for a core: the mean of some samples."""
     counts = []
     for _ in range(SAMPLES):
-        counts.append(int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
+        counts.append(int(_LOAD.read_text(encoding="utf-8").split()[3].split("/")[0]) - 1)
         time.sleep(SAMPLE_SECONDS)
     return max(0.0, sum(counts) / len(counts))

@@ -63,7 +63,7 @@ def download(send: Send, body: Path, version: Path, label: str, keep_bar: bool =
     offset = body.stat().st_size if body.exists() and version.exists() else 0
     headers = {"Accept-Encoding": "identity"}  # compressed, it could not go on
     if offset:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": version.read_text()}
+        headers |= {"Range": f"bytes={offset}-", "If-Range": version.read_text(encoding="utf-8")}
     with send(headers) as response:
         past_end = response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         if not past_end:
@@ -96,7 +96,7 @@ def _note_version(etag: str | None, version: Path) -> None:
     if not etag or etag.startswith("W/"):  # weak: the bytes may differ all the same
         version.unlink(missing_ok=True)
     else:
-        version.write_text(etag)
+        version.write_text(etag, encoding="utf-8")
 
 
 def _copy(response: Response, file: BinaryIO, size: int | None, bar: Any) -> None:

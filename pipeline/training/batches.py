@@ -15,6 +15,7 @@ from pipeline.data.pixels import choose_storage
 from pipeline.families.family import Batch, TrainingImages
 from pipeline.families.registry import family_of
 from pipeline.system.device_copies import to_device
+from pipeline.system.devices import memory_format
 from pipeline.system.memory import free_device_memory
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.prefetch import FetchBatch, PrefetchBatches, direct_fetch
@@ -137,7 +138,7 @@ class Batches:
         real = self._images(step).float() / 127.5 - 1
         real = self._augment(real, step, self._batch_size, self._rows, self._on_device)
         real = self._inputs.real(real, step, self._rows)
-        real = real.contiguous(memory_format=torch.channels_last)
+        real = real.contiguous(memory_format=memory_format(self._device))
         inputs = self._inputs.batch(real, step, self._rows)
         return Batch(real, inputs, self._labels_of(step), self._random_numbers(step), step)
 

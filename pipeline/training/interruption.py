@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a stop request that the loop checks between two steps."""
+"""SIGINT, SIGTERM and Windows' Ctrl+Break as a stop request that the loop checks between steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from pipeline.system.processes import BREAK
+
 
 class StopRequest:
     """True once SIGINT or SIGTERM has come; a second signal acts at once, as usual."""
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if BREAK is None else [BREAK]))
 
     def __init__(self) -> None:
         """Install handlers only inside a `with` block, and only in the main thread."""

@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from pipeline.config import Config, differences
 from pipeline.core.errors import ConfigError, Interrupted
-from pipeline.models.precision import Precision, choose_precision, default_device
+from pipeline.models.precision import Precision, choose_precision
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.runs.training_data import TrainingData
+from pipeline.system.devices import default_device
 from pipeline.training.batches import Batches
 from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import load_state

@@ -58,7 +58,7 @@ class PrefetchBatches:
             current.wait_stream(self._copy_stream)
             rows.record_stream(current)
         self._prefetched = (step + 1, self._thread.submit(self._fetch, step + 1))
-        return rows
+        return rows.to(self._device)
 
     def _fetch(self, step: int) -> torch.Tensor:
         index = torch.from_numpy(self._indices(step))
@@ -67,6 +67,6 @@ class PrefetchBatches:
         )
         torch.index_select(self._pixels, 0, index, out=rows)
         if self._copy_stream is None:
-            return rows
+            return rows  # other devices are not used by two threads at a time
         with torch.cuda.stream(self._copy_stream):
             return rows.to(self._device, non_blocking=True)

@@ -14,6 +14,7 @@ from pipeline.core.errors import RunError
 from pipeline.families.family import Metrics, Objective, Phase
 from pipeline.families.registry import family_of
 from pipeline.models.precision import Precision
+from pipeline.system.devices import memory_format
 from pipeline.training.ema import GeneratorEma
 
 Optimizers = dict[str, torch.optim.Optimizer]
@@ -52,7 +53,7 @@ class TrainingState:
             torch.default_generator.manual_seed(config.training.seed)
             networks = family.networks(config)
         for network in networks.values():
-            network.to(precision.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+            network.to(precision.device, memory_format=memory_format(precision.device))  # type: ignore[call-overload]  # torch's stubs lack this form
         objective = family.objective(config, precision.device)
         return TrainingState(
             networks,

@@ -40,10 +40,10 @@ from pipeline.bench.worker import Caller, Worker
 from pipeline.config import Config
 from pipeline.core.errors import ScoringError, WorkFailed
 from pipeline.families.registry import takes_photos
-from pipeline.models.precision import all_devices, default_device
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_BATCH
+from pipeline.system.devices import all_devices, default_device
 from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state
 from submission.archive import check_archive

@@ -131,7 +131,9 @@ def _stream_output(
 
 def _failure(scratch: Path, count: int, code: int) -> PainterError:
     """Return the error of the process that failed by itself, not for want of another."""
-    failures = [json.loads(p.read_text()) for p in sorted(scratch.glob("failure-*.json"))]
+    failures = [
+        json.loads(p.read_text(encoding="utf-8")) for p in sorted(scratch.glob("failure-*.json"))
+    ]
     failures.sort(key=lambda failure: failure["error"] == RankLost.__name__)
     if not failures or failures[0]["error"] == RankLost.__name__:
         processes = f" in {count} processes" if count > 1 else ""
@@ -149,7 +151,9 @@ def run_rank(request: Path) -> None:
     with isolated(request.parent):
         try:
             with init_distributed() as distributed:
-                train_rank(TrainingRequest(**json.loads(request.read_text())), distributed)
+                train_rank(
+                    TrainingRequest(**json.loads(request.read_text(encoding="utf-8"))), distributed
+                )
         except PainterError as error:
             _write_failure(request.parent, error)
             sys.exit(error.exit_code)

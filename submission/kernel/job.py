@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from pipeline.models.precision import all_devices
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
 from pipeline.stages.photos import Photos
+from pipeline.system.devices import all_devices
 from submission.kernel.settings import KernelSettings
 
 

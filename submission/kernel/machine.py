@@ -17,9 +17,9 @@ from pipeline.core.errors import (
     RunError,
 )
 from pipeline.core.redaction import redact
-from pipeline.models.precision import default_device
 from pipeline.runs.folder import LOCK_NAME, RunFolder
 from pipeline.runs.provenance import device_name
+from pipeline.system.devices import default_device
 from pipeline.system.storage import PARTIAL_SUFFIX
 
 

@@ -21,7 +21,8 @@ from pipeline.bench.settings import BenchmarkSettings
 from pipeline.bench.steps import Step, plain_step
 from pipeline.config import Config
 from pipeline.families.noise.sampler import NoiseSampler
-from pipeline.models.precision import Precision, all_devices, default_device
+from pipeline.models.precision import Precision
+from pipeline.system.devices import all_devices, default_device
 from pipeline.training.batches import Batches
 from pipeline.training.state import TrainingState
 from submission.kernel.benchmark import check_shared

@@ -67,6 +67,6 @@ def test_processes_are_started_where_they_are_worth_while(monkeypatch: pytest.Mo
 
 def test_a_gpu_gets_a_thread_more_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "usable_cores", lambda: 4)
-    for there, threads in ((False, 4), (True, 5)):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+    for kind, threads in (("cpu", 4), ("cuda", 5), ("mps", 5)):
+        monkeypatch.setattr(encoding, "default_device", lambda kind=kind: torch.device(kind))
         assert thread_count() == threads

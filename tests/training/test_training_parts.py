@@ -12,7 +12,8 @@ from pipeline.families.adversarial.losses import CrossEntropy
 from pipeline.families.adversarial.objective import AdversarialObjective, discriminate
 from pipeline.families.dcgan import Generator
 from pipeline.families.family import Batch
-from pipeline.models.precision import Precision, all_devices, choose_precision
+from pipeline.models.precision import Precision, choose_precision
+from pipeline.system.devices import all_devices
 from pipeline.training.budget import Budget
 from pipeline.training.ema import (
     RECALIBRATION_IMAGES,

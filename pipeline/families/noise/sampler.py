@@ -15,6 +15,7 @@ from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import class_index, resize_images, to_pixels
 from pipeline.models.snapshot import Snapshot
+from pipeline.system.devices import one_thread_at_a_time
 
 
 class NoiseSampler:
@@ -44,6 +45,7 @@ class NoiseSampler:
         """
         self._output = output or snapshot.config.output
         devices = [devices] if isinstance(devices, torch.device) else list(devices)
+        self._devices = devices
         wanted = "float32" if snapshot.config.training.precision == "float32" else "auto"
         self._replicas = [
             FastGenerator(snapshot.generator, Precision(choose_precision(wanted, device), device))
@@ -93,7 +95,8 @@ class NoiseSampler:
     @torch.inference_mode()
     def pixels_of(self, z: torch.Tensor, turn: int = 0) -> np.ndarray:
         """Return the images of z before a filter resizes them: uint8 (N, s, s, 3), 0 to 255."""
-        return to_pixels(self.tensors_of(z, turn))
+        with one_thread_at_a_time(self._devices[turn % len(self._devices)]):
+            return to_pixels(self.tensors_of(z, turn))
 
     def tensors_of(self, z: torch.Tensor, turn: int = 0) -> torch.Tensor:
         """Return the networks' output for z: float32 (N, C, s, s) in [-1, 1], on their device."""

@@ -6,6 +6,7 @@ import torch
 
 from pipeline.config import Config
 from pipeline.families.family import TrainingImages
+from pipeline.system.devices import memory_format
 
 
 class TranslationInputs:
@@ -24,7 +25,7 @@ class TranslationInputs:
 
     def batch(self, real: torch.Tensor, step: int, rows: slice) -> torch.Tensor:
         """Return the source images of a step, (n, 3, S, S) in [-1, 1]."""
-        return self._batch(step).contiguous(memory_format=torch.channels_last)
+        return self._batch(step).contiguous(memory_format=memory_format(self._device))
 
     def fixed_inputs(self, purpose: str, count: int) -> torch.Tensor:
         """Return the first source images, again from the start if there are fewer."""

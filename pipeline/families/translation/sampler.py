@@ -20,6 +20,7 @@ from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import to_pixels
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.device_copies import to_device
+from pipeline.system.devices import one_thread_at_a_time
 
 CPU_BATCH, GPU_BATCH = 8, 32
 """Photos of 256 pixels that go through the network at once."""
@@ -44,6 +45,10 @@ class Translator:
     @torch.inference_mode()
     def __call__(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Translate photos, uint8 (H, W, 3), 0 to 255; a translation has the size of its photo."""
+        with one_thread_at_a_time(self._device):
+            return self._translations(photos)
+
+    def _translations(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         if self._fits(photos):
             size = self._batch_size(photos[0])
             parts = (np.stack(photos[i : i + size]) for i in range(0, len(photos), size))

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.data.photos import ENLARGED_BELOW
+from pipeline.system.devices import memory_format
 
 MAX_PIXELS = 2**20
 """Up to here a photo goes through the network as a whole: about 0.4 GB of memory in float32."""
@@ -71,7 +72,7 @@ class KeptInstanceNorm(nn.Module):
         norm = self.norm
         if x.device.type != "cpu" or x.shape[2] * x.shape[3] < MIN_GROUP_NORM_PIXELS:
             normed: torch.Tensor = norm(x)
-            return normed.contiguous(memory_format=torch.channels_last)
+            return normed.contiguous(memory_format=memory_format(x.device))
         with torch.autocast(x.device.type, enabled=False):
             weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
             return F.group_norm(x, norm.num_features, weight, bias, norm.eps)

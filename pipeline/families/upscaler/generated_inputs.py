@@ -16,8 +16,8 @@ from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError
 from pipeline.families.registry import is_upscaler, make_sampler, takes_photos
 from pipeline.families.upscaler.settings import UpscalerNetwork
-from pipeline.models.precision import default_device
 from pipeline.models.snapshot import Snapshot
+from pipeline.system.devices import default_device
 
 IMAGE_COUNT = 4096
 """Generated images: more than an upscaler can memorise in an hour."""

@@ -21,6 +21,7 @@ import torch
 from torch import distributed as dist
 
 from pipeline.core.errors import ConfigError, PainterError, RankLost
+from pipeline.system.devices import default_device
 
 CONTROL_TIMEOUT = timedelta(hours=2)
 """Timeout between two steps: ranks wait while the main process saves and scores."""
@@ -199,9 +200,19 @@ def init_distributed() -> Iterator[DistributedContext]:
 
 
 def _set_device() -> str:
-    """Set this rank's GPU as the current one; return the backend, nccl or gloo."""
-    if not torch.cuda.is_available():
+    """Set this rank's GPU as the current one; return the backend, nccl or gloo.
+
+    Raises:
+        ConfigError: if there are fewer GPUs than processes, or a single device is asked for.
+    """
+    device = default_device()
+    if device.type == "cpu":
         return "gloo"
+    if str(device) != "cuda":
+        raise ConfigError(
+            f"The device is {device}, which is one, and each process of torchrun takes its own. "
+            "Leave out --device, or choose cuda or cpu; or train in one process."
+        )
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if local >= gpus:
         raise ConfigError(
