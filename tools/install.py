@@ -96,51 +96,56 @@ def cpu_wheels(index: str, lock: str) -> list[str]:
         OSError: The index gives no answer.
         LookupError: It has no such wheel for this Python and processor.
     """
-    return [_wheel(index, name, lock) for name in TORCH]
+    return [_wheel(index, name, _locked(name, lock)) for name in TORCH]
 
 
-def _wheel(index: str, name: str, lock: str) -> str:
-    found = re.search(rf"^{name}==([\w.]+)", lock, re.MULTILINE)
-    if found is None:
-        raise LookupError(f"the lock has no {name}")
+def _locked(name: str, lock: str) -> str:
+    (version,) = re.findall(rf"^{name}==([\w.]+)", lock, re.MULTILINE)
+    return str(version)
+
+
+def _wheel(index: str, name: str, version: str) -> str:
     address = f"{index.rstrip('/')}/{name}/"
     with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:
         page = answer.read().decode()
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     wheel = re.search(
-        rf"\b{name}-{re.escape(found[1])}((?:\+|%2B)[\w.]+)?-(?:{python}|py3)-"
+        rf"\b{name}-{re.escape(version)}((?:\+|%2B)[\w.]+)?-(?:{python}|py3)-"
         rf"[\w.-]*(?:{platform.machine()}|any)\.whl",
         page,
     )
     if wheel is None:
-        wanted = f"{name} {found[1]} for {python} and {platform.machine()}"
-        raise LookupError(f"{address} has no {wanted}")
-    return f"{name}=={found[1]}{(wheel[1] or '').replace('%2B', '+')}"
+        raise LookupError(f"{address} has no {name} {version} for {python}, {platform.machine()}")
+    return f"{name}=={version}{(wheel[1] or '').replace('%2B', '+')}"
 
 
 def choose_wheels(torch: str, index: str, lock: str, installed: dict[str, str]) -> list[str]:
     """Return which wheels of torch come from the index of those without CUDA: none, or all.
 
-    `torch` is cpu, cuda or auto: what is installed already, or else what suits the machine. Only
+    `torch` is cpu, cuda or auto: the kind that is installed, or else what suits the machine. Only
     for Linux do the two differ.
 
     Raises:
-        SystemExit: They were asked for by name, and the index has none.
+        SystemExit: They were asked for, or are installed, and the index has none.
     """
+    if torch == "auto" and "torch" in installed:
+        torch = "cpu" if "+cpu" in installed["torch"] else "cuda"
     if platform.system() != "Linux" or torch == "cuda":
         return []
-    if torch == "auto" and "torch" in installed and "+cpu" not in installed["torch"]:
-        return []
-    if torch == "auto" and "torch" not in installed and has_nvidia_card():
+    if torch == "auto" and has_nvidia_card():
         print("An NVIDIA card was found: torch with CUDA.", flush=True)
         return []
+    kept = {name: f"{_locked(name, lock)}+cpu" for name in TORCH}
+    if kept.items() <= installed.items():
+        return [f"{name}=={version}" for name, version in kept.items()]
     try:
         wheels = cpu_wheels(index, lock)
     except (OSError, LookupError) as error:
         reason = error if isinstance(error, LookupError) else f"{index}: {_cause(error)}"
         if torch == "cpu":
             sys.exit(
-                f"No torch without CUDA: {reason}. WHEELS=URL names another index of such wheels."
+                f"No torch without CUDA: {reason}. WHEELS=URL names another index of such "
+                "wheels, and TORCH=cuda takes the other kind."
             )
         print(f"No torch without CUDA ({reason}), so the one with it.", flush=True)
         return []

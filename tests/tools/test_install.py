@@ -126,7 +126,12 @@ def test_without_a_card_torch_is_the_one_without_cuda_and_one_kind_replaces_the_
     assert set_up(target, indexes, "cuda") == LOCKED
     assert set_up(target, indexes) == LOCKED, "what is there stays, unless another is asked for"
     assert set_up(target, indexes, "cpu") == WITHOUT
-    assert set_up(target, indexes) == WITHOUT
+    offline = choose_wheels("auto", UNREACHABLE, indexes.lock, WITHOUT)
+    assert offline == ["torch==9.1+cpu", "torchvision==0.9+cpu"]
+    with pytest.raises(SystemExit, match="TORCH=cuda takes the other kind"):
+        choose_wheels(
+            "auto", UNREACHABLE, indexes.lock.replace("torch==9.1", "torch==9.2"), WITHOUT
+        )
 
 
 def test_pip_installs_what_is_locked_where_there_is_no_uv(target: Target, indexes: Indexes) -> None:
