@@ -52,18 +52,17 @@ help:  ## print this list
 # A torch that is asked for by name is installed over the other.
 ASKED = $(if $(filter command,$(firstword $(origin TORCH))),ASKED)
 INSTALL = $(PYTHON) -m tools.install --venv $(VENV) --torch $(TORCH) --wheels $(WHEELS) --uv "$(UV)"
+NEWENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 .PHONY: ASKED
 
 $(VENV)/.ready: requirements.lock pyproject.toml $(ASKED)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@rm -f $@
+	@$(NEWENOUGH)
 	$(INSTALL) requirements.lock
 	@touch $@
 
 # The same versions and what tests, lint and types need, in one go where nothing is installed yet.
 $(VENV)/.dev-ready: requirements-dev.lock requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@rm -f $@
+	@$(NEWENOUGH)
 	$(INSTALL) requirements-dev.lock
 	@touch $(VENV)/.ready $@
 

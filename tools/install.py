@@ -220,6 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         make_environment(target)
         wheels = choose_wheels(given.torch, given.wheels, lock, target.installed())
+        for stamp in given.venv.glob(".*ready"):  # make's, which do not hold until all is installed
+            stamp.unlink()
         install_locked(target, lock, wheels, given.wheels)
         target.install("--editable", ".")
     except KeyboardInterrupt:
