@@ -26,7 +26,7 @@ CARDS = Path("/proc/driver/nvidia/gpus")
 """Where the driver of an NVIDIA card lists those that it found."""
 ANSWER_SECONDS = 5
 """How long an index may take to say what it has."""
-WITH_CUDA = "3.2 GB to download and 6.2 GB on disk"
+WITH_CUDA = "3.2 GB to download and 6 GB on disk"
 WITHOUT_CUDA = "0.4 GB to download and 1.6 GB on disk"
 
 
@@ -104,6 +104,11 @@ def _locked(name: str, lock: str) -> str:
     return str(version)
 
 
+def _has_locked(installed: dict[str, str], lock: str) -> bool:
+    public = {name: version.partition("+")[0] for name, version in installed.items()}
+    return all(public.get(name) == _locked(name, lock) for name in TORCH)
+
+
 def _wheel(index: str, name: str, version: str) -> str:
     address = f"{index.rstrip('/')}/{name}/"
     with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:
@@ -135,9 +140,8 @@ def choose_wheels(torch: str, index: str, lock: str, installed: dict[str, str]) 
     if torch == "auto" and has_nvidia_card():
         print("An NVIDIA card was found: torch with CUDA.", flush=True)
         return []
-    kept = {name: f"{_locked(name, lock)}+cpu" for name in TORCH}
-    if kept.items() <= installed.items():
-        return [f"{name}=={version}" for name, version in kept.items()]
+    if "+cpu" in installed.get("torch", "") and _has_locked(installed, lock):
+        return [f"{name}=={installed[name]}" for name in TORCH]
     try:
         wheels = cpu_wheels(index, lock)
     except (OSError, LookupError) as error:
@@ -182,11 +186,9 @@ def superseded(installed: dict[str, str], without_cuda: bool) -> list[str]:
 
     To an installer 2.14.1+cpu is a 2.14.1, and so would stay where 2.14.1 is asked for.
     """
-    other = [name for name in TORCH if name in installed]
-    if not without_cuda:
-        return [name for name in other if "+cpu" in installed[name]]
-    other = [name for name in other if "+cpu" not in installed[name]]
-    return other + sorted(name for name in installed if CUDA.match(name))
+    differs = ("+cpu" in installed.get("torch", "")) != without_cuda
+    other = [name for name in TORCH if name in installed and differs]
+    return other + sorted(name for name in installed if without_cuda and CUDA.match(name))
 
 
 def make_environment(target: Target) -> None:

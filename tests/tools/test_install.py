@@ -185,6 +185,8 @@ def test_beyond_linux_there_is_one_torch_and_no_index_is_asked(
 
 def test_the_locks_are_split_in_torch_with_its_cuda_and_the_rest(indexes: Indexes) -> None:
     assert [name for name, _ in install.requirements(without_torch(indexes.lock))] == ["brush"]
-    installed = {"torch": "9.1", "torchvision": "0.9+cpu", "triton": "3.8", "brush": "1.0"}
-    assert superseded(installed, without_cuda=True) == ["torch", "triton"]
-    assert superseded(installed, without_cuda=False) == ["torchvision"]
+    installed = {"torch": "9.1", "torchvision": "0.9", "triton": "3.8", "brush": "1.0"}
+    assert superseded(installed, without_cuda=True) == ["torch", "torchvision", "triton"]
+    assert superseded(installed, without_cuda=False) == []
+    assert superseded(WITHOUT, without_cuda=False) == ["torch", "torchvision"]
+    assert superseded(WITHOUT | {"torchvision": "0.9"}, without_cuda=True) == []
