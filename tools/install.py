@@ -27,7 +27,7 @@ CARDS = Path("/proc/driver/nvidia/gpus")
 ANSWER_SECONDS = 5
 """How long an index may take to say what it has."""
 WITH_CUDA = "3.2 GB to download and 6 GB on disk"
-WITHOUT_CUDA = "0.4 GB to download and 1.6 GB on disk"
+WITHOUT_CUDA = "0.4 GB to download and 1.3 GB on disk"
 
 
 class Target(NamedTuple):
