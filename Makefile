@@ -16,6 +16,9 @@
 #   REF       the commit that compare compares with
 #   ARGS      any further options of the command
 #   PYTHON    the Python that .venv is made with
+#   TORCH     which torch: cpu (without CUDA), cuda, or auto: by what is installed, then by the card
+#   WHEELS    the index of torch's wheels without CUDA
+#   UV        the uv that installs, if it is there; empty for pip
 
 PYTHON   ?= python3
 VENV     := .venv
@@ -37,6 +40,9 @@ REF      ?= HEAD
 MODEL    ?=
 ON       ?= here
 ARGS     ?=
+TORCH    ?= auto
+WHEELS   ?= https://download.pytorch.org/whl/cpu
+UV       ?= uv
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -45,14 +51,28 @@ ARGS     ?=
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $@
+# A torch that is asked for by name is installed over the other.
+ASKED = $(if $(filter command,$(firstword $(origin TORCH))),ASKED)
+INSTALL = $(PYTHON) -m tools.install --venv $(VENV) --torch $(TORCH) --wheels $(WHEELS) --uv "$(UV)"
+NEWENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "painter needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+.PHONY: ASKED
+
+$(VENV)/.ready: requirements.lock pyproject.toml $(ASKED)
+	@$(NEWENOUGH)
+	$(INSTALL) requirements.lock
+	@touch $@
+
+# The same versions and what tests, lint and types need, in one go where nothing is installed yet.
+$(VENV)/.dev-ready: requirements-dev.lock requirements.lock pyproject.toml
+	@$(NEWENOUGH)
+	$(INSTALL) requirements-dev.lock
+	@touch $(VENV)/.ready $@
 
 setup: $(VENV)/.ready  ## make .venv with painter and the offline extractor in it
+	@echo
+	@echo 'painter is in $(VENV). To go on:'
+	@echo '  source $(VENV)/bin/activate'
+	@echo '  painter generate --model monet-dcgan --count 100 --out monets'
 
 demo: $(VENV)/.ready  ## a wall of paintings, then every stage on drawn landscapes, on the CPU, without an account
 	$(PAINTER) demo $(ARGS)
@@ -123,13 +143,13 @@ doctor: $(VENV)/.ready  ## credentials, rules, quota, submissions left, disk, de
 # Compiled sources are kept even where the environment forbids it: the tests start interpreters.
 TESTERS = $(shell $(VENV)/bin/python -c "import os; print((os.cpu_count() or 1) + 1)")
 
-test: $(VENV)/.ready  ## the tests
+test: $(VENV)/.dev-ready  ## the tests
 	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses $(TESTERS) --dist worksteal --durations 15 $(ARGS)
 
-coverage: $(VENV)/.ready  ## the tests, and which lines of the program they do not run
+coverage: $(VENV)/.dev-ready  ## the tests, and which lines of the program they do not run
 	PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest --numprocesses $(TESTERS) --dist worksteal --cov --cov-report term $(ARGS)
 
-lint: $(VENV)/.ready  ## formatting, lint and types
+lint: $(VENV)/.dev-ready  ## formatting, lint and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -138,48 +158,52 @@ check: lint test  ## lint and test: what CI runs
 
 bench: bench-train bench-generate bench-translate bench-package bench-score bench-service  ## all speeds, as ratios to plain baselines in the same run
 
-bench-train: $(VENV)/.ready  ## images a second while training
+bench-train: $(VENV)/.dev-ready  ## images a second while training
 	$(VENV)/bin/python -m benchmarks.training $(ARGS)
 
-bench-generate: $(VENV)/.ready  ## from noise to a checked zip of COUNT images, and the memory it takes
+bench-generate: $(VENV)/.dev-ready  ## from noise to a checked zip of COUNT images, and the memory it takes
 	$(VENV)/bin/python -m benchmarks.output generate --count $(COUNT) $(ARGS)
 
-bench-translate: $(VENV)/.ready  ## from photos to a zip
+bench-translate: $(VENV)/.dev-ready  ## from photos to a zip
 	$(VENV)/bin/python -m benchmarks.translation $(ARGS)
 
-bench-package: $(VENV)/.ready  ## the check of a zip of COUNT images
+bench-package: $(VENV)/.dev-ready  ## the check of a zip of COUNT images
 	$(VENV)/bin/python -m benchmarks.output package --count $(COUNT) $(ARGS)
 
-bench-score: $(VENV)/.ready  ## from IMAGES JPEG files to a FID, beside other programs
+bench-score: $(VENV)/.dev-ready  ## from IMAGES JPEG files to a FID, beside other programs
 	$(VENV)/bin/python -m benchmarks.scoring --images $(IMAGES) $(ARGS)
 
-bench-parts: $(VENV)/.ready  ## which part of generating COUNT and scoring IMAGES is the slowest here
+bench-parts: $(VENV)/.dev-ready  ## which part of generating COUNT and scoring IMAGES is the slowest here
 	$(VENV)/bin/python -m benchmarks.parts --count $(COUNT) --images $(IMAGES) $(ARGS)
 
-bench-service: $(VENV)/.ready  ## images a second over HTTP at 1, 8 and 32 clients, and the memory
+bench-service: $(VENV)/.dev-ready  ## images a second over HTTP at 1, 8 and 32 clients, and the memory
 	$(VENV)/bin/python -m benchmarks.service $(ARGS)
 
-bench-machine: $(VENV)/.ready  ## what a kernel of task bench measures, here: runs/bench/bench.md and bench.json
+bench-machine: $(VENV)/.dev-ready  ## what a kernel of task bench measures, here: runs/bench/bench.md and bench.json
 	$(VENV)/bin/python -m benchmarks.machine $(ARGS)
 
-scale: $(VENV)/.ready  ## what size costs: time and memory by images, resolution and batch
+scale: $(VENV)/.dev-ready  ## what size costs: time and memory by images, resolution and batch
 	$(VENV)/bin/python -m benchmarks.scale $(ARGS)
 
-controls: $(VENV)/.ready  ## photos, shipped models and more, scored under one protocol, on DATA
+controls: $(VENV)/.dev-ready  ## photos, shipped models and more, scored under one protocol, on DATA
 	$(VENV)/bin/python -m benchmarks.controls --data $(DATA) $(ARGS)
 
-agreement: $(VENV)/.ready  ## the same features and images through painter and four other programs
+agreement: $(VENV)/.dev-ready  ## the same features and images through painter and four other programs
 	$(VENV)/bin/python -m benchmarks.agreement $(ARGS)
 
-compare: $(VENV)/.ready  ## does this tree compute, byte for byte, what the commit REF computed?
+compare: $(VENV)/.dev-ready  ## does this tree compute, byte for byte, what the commit REF computed?
 	$(VENV)/bin/python -m benchmarks.compare $(REF)
 
-reference: $(VENV)/.ready  ## the code -> docs/reference, and the picture of the house
+reference: $(VENV)/.dev-ready  ## the code -> docs/reference, and the picture of the house
 	$(VENV)/bin/python -m docs.generator
 
-format: $(VENV)/.ready  ## rewrite the sources in the common format
+format: $(VENV)/.dev-ready  ## rewrite the sources in the common format
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-lock: $(VENV)/.ready  ## resolve the declared ranges into requirements.lock, for every platform
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra study --extra video --extra serve --extra offline --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml > /dev/null
+LOCK = $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+EXTRAS = --extra study --extra video --extra serve --extra offline
+
+lock: $(VENV)/.dev-ready  ## resolve the declared ranges into requirements.lock and requirements-dev.lock
+	$(LOCK) $(EXTRAS) --output-file requirements.lock > /dev/null
+	$(LOCK) $(EXTRAS) --extra dev --constraint requirements.lock --output-file requirements-dev.lock > /dev/null

@@ -3,7 +3,7 @@
 Prints tables in Markdown. Features are drawn from a seed, and Inception's weights too; with
 --reference and --generated your own images are used instead of synthetic landscapes.
 
-All programs must be installed: pip install 'painter[bench]'.
+All programs must be installed: pip install 'painter-gan[bench]'.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import nn
 
 from benchmarks.scoring import draw, scipy_distance
 from pipeline.bench.scoring import write_random_inception
+from pipeline.core.extras import install_extra
 from pipeline.data.images import ImageSet, open_images
 from pipeline.scoring import metrics
 from pipeline.scoring.extractors import EXTRACTORS, Extractor, make_extractor
@@ -241,7 +242,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="Inception's [default: drawn from a seed]")
     arguments = parser.parse_args()
     if missing := [n for n in ("pytorch_fid", "torchmetrics") if not importlib.util.find_spec(n)]:
-        sys.exit(f"{' and '.join(missing)} not installed: pip install 'painter[bench]'")
+        sys.exit(f"{' and '.join(missing)} not installed: {install_extra('bench')}")
     warnings.filterwarnings("ignore")  # the other programs' own
     same_features(arguments.width)
     memorization_example()

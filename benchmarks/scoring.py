@@ -4,7 +4,7 @@ From JPEG files to a FID, with one file of random Inception weights for all. Eac
 a process of its own: painter's settings of the C library would speed the others up too. Time is
 taken without imports and without the reading of weights. Then the final statistic alone.
 
-The other programs are measured if they are installed: pip install 'painter[bench]'.
+The other programs are measured if they are installed: pip install 'painter-gan[bench]'.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from PIL import Image
 
 from pipeline.bench.measure import alternating, machine, ratios, seconds, table
 from pipeline.bench.scoring import write_random_inception
+from pipeline.core.extras import install_extra
 from pipeline.data.images import open_images
 from pipeline.data.synthetic_landscapes import draw_landscape
 from pipeline.scoring.extractors import make_extractor
@@ -183,7 +184,7 @@ def compare_programs(folder: Path, images: int, rounds: int) -> None:
         memory = max(r["memory"] for r in rounds_of_one)
         print(f"- {program}: FID {rounds_of_one[0]['fid']:.3f}, at most {memory:,.0f} MB of memory")
     for program in PROGRAMS.keys() - set(programs):
-        print(f"{program} is not installed and was left out: pip install 'painter[bench]'")
+        print(f"{program} is not installed and was left out: {install_extra('bench')}")
 
 
 def print_rates(results: dict[str, list[dict[str, float]]], until: str, title: str) -> None:

@@ -28,6 +28,7 @@ from PIL import Image
 from torch import nn
 
 from pipeline.core.errors import ScoringError
+from pipeline.core.extras import install_extra
 from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
 from pipeline.scoring.weights import RELEASED_HASH_PREFIX, cached_weights, inception_weights
@@ -35,7 +36,7 @@ from pipeline.system.device_copies import to_device, to_host
 from pipeline.system.devices import memory_format, one_thread_at_a_time
 from pipeline.system.memory import keep_freed_memory
 
-OFFLINE_EXTRA = "pip install 'painter[offline]'"
+OFFLINE_EXTRA = install_extra("offline")
 
 
 EXACT = "float32"

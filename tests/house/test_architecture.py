@@ -196,7 +196,9 @@ def folder_of(room: str) -> Path:
 def test_tests_lie_in_folders_as_the_packages_do() -> None:
     rooms = {room(module) for module in modules()} - {"pipeline", "pipeline.__main__"}
     folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
-    others = {ROOT / "tests" / name for name in ("benchmarks", "house", "submission/kernel")}
+    others = {
+        ROOT / "tests" / name for name in ("benchmarks", "house", "submission/kernel", "tools")
+    }
     assert folders == {folder_of(room) for room in rooms} | others
     for name in rooms:
         needed_there = {n for path in folder_of(name).rglob("*.py") for n in needed(path)}

@@ -1,4 +1,4 @@
-"""requirements.lock fits every platform and what pyproject.toml declares."""
+"""The locks fit every platform and what pyproject.toml declares; one is part of the other."""
 
 import itertools
 import os
@@ -14,10 +14,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.module_graph import ROOT
+from tools.install import CUDA, requirements
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MAKEFILE = (ROOT / "Makefile").read_text()
-LOCK = (ROOT / "requirements.lock").read_text()
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+TEXTS = {name: (ROOT / name).read_text() for name in LOCKS}
 PYTHONS = ("3.11", "3.13", "3.14")
 PLATFORMS = {
     "x86_64-manylinux_2_28": ("linux", "Linux", "x86_64"),
@@ -39,13 +41,14 @@ EVERYWHERE = [
 UNREACHABLE = ("error sending request", "Failed to fetch", "timed out", "dns error")
 
 
-def pins() -> list[Requirement]:
-    """Return the lines of the lock."""
-    return [Requirement(line) for line in LOCK.splitlines() if re.match(r"\w", line)]
+def pins(lock: str) -> list[Requirement]:
+    """Return the requirements of a lock, without their hashes."""
+    lines = (line.removesuffix(" \\") for line in TEXTS[lock].splitlines())
+    return [Requirement(line) for line in lines if re.match(r"\w", line)]
 
 
-def pins_on(platform: str, python: str) -> dict[str, str]:
-    """Return the version of each package that the lock gives a platform."""
+def pins_on(platform: str, python: str, lock: str) -> dict[str, str]:
+    """Return the version of each package that a lock gives a platform."""
     sys_platform, system, machine = PLATFORMS[platform]
     environment = {name: str(value) for name, value in default_environment().items()} | {
         "sys_platform": sys_platform,
@@ -55,38 +58,55 @@ def pins_on(platform: str, python: str) -> dict[str, str]:
         "python_version": python,
         "python_full_version": f"{python}.0",
     }
-    chosen = [p for p in pins() if p.marker is None or p.marker.evaluate(environment)]
+    chosen = [p for p in pins(lock) if p.marker is None or p.marker.evaluate(environment)]
     found = {str(canonicalize_name(pin.name)): str(pin.specifier)[2:] for pin in chosen}
     assert len(found) == len(chosen)
     return found
 
 
-def declared() -> list[Requirement]:
-    """Return what pyproject.toml asks for, with the extras that the lock holds."""
-    extras = re.findall(r"--extra (\w+)", MAKEFILE)
+def declared(lock: str) -> list[Requirement]:
+    """Return what pyproject.toml asks for, with the extras that a lock holds."""
+    extras = re.findall(r"--extra (\w+)", re.sub(r"--extra dev", "", MAKEFILE))
     assert extras
+    extras += ["dev"] if lock == "requirements-dev.lock" else []
     lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][e] for e in extras)]
     return [Requirement(text) for texts in lists for text in texts]
 
 
+@pytest.mark.parametrize("lock", LOCKS)
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_the_lock_keeps_the_declared_ranges_everywhere(platform: str, python: str) -> None:
-    versions = pins_on(platform, python)
-    for requirement in declared():
+def test_a_lock_keeps_the_declared_ranges_everywhere(platform: str, python: str, lock: str) -> None:
+    versions = pins_on(platform, python, lock)
+    for requirement in declared(lock):
         version = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{requirement}, {version} locked"
 
 
-def test_the_lock_pins_everything_and_names_no_index() -> None:
-    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins())
-    assert not re.search(r"://|^-", LOCK, re.MULTILINE)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_everything_with_hashes_and_names_no_index(lock: str) -> None:
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins(lock))
+    assert not re.search(r"://|^-", TEXTS[lock], re.MULTILINE)
+    blocks = [text for _, text in requirements(TEXTS[lock])]
+    assert len(blocks) == len(pins(lock))
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_developers_have_what_users_have_and_users_nothing_of_theirs() -> None:
+    users, developers = (dict(requirements(text)) for text in TEXTS.values())
+    bare = {name: re.sub(r" +#.*\n", "", text) for name, text in developers.items()}
+    assert {
+        name: re.sub(r" +#.*\n", "", text) for name, text in users.items()
+    }.items() <= bare.items()
+    tools = {Requirement(text).name for text in PROJECT["optional-dependencies"]["dev"]}
+    assert not tools & set(users)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_cuda_is_for_linux_alone(platform: str, python: str) -> None:
-    cuda = {name for name in pins_on(platform, python) if re.match("cuda|nvidia|triton", name)}
+    locked = pins_on(platform, python, "requirements-dev.lock")
+    cuda = {name for name in locked if CUDA.match(name)}
     assert bool(cuda) == ("linux" in platform), cuda
 
 
@@ -127,8 +147,8 @@ def test_every_platform_has_wheels_of_all_that_is_locked(
 ) -> None:
     done = dry_run(
         folder, "--python-platform", platform, "--python-version", python,
-        "-r", "requirements.lock",
+        "-r", "requirements-dev.lock",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     would = dict(re.findall(r"^ \+ ([\w-]+)==(\S+)$", done.stderr, re.MULTILINE))
-    assert would == pins_on(platform, python)
+    assert would == pins_on(platform, python, "requirements-dev.lock")

@@ -1,10 +1,12 @@
 """What `make` would do: each source of images has folders of its own."""
 
+import re
 from itertools import pairwise
 
 import pytest
 
 from tests.support.documents import make_dry
+from tests.support.module_graph import ROOT
 
 
 def options(command: str) -> dict[str, str]:
@@ -46,3 +48,14 @@ def test_a_study_on_kaggle_takes_its_paintings_from_the_source() -> None:
 def test_a_count_is_passed_on_if_it_is_given(target: tuple[str, ...]) -> None:
     assert "--count" not in options(make_dry(*target)[0])
     assert options(make_dry(*target, "COUNT=9000")[0])["--count"] == "9000"
+
+
+def test_what_only_developers_need_is_installed_by_their_targets_alone() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(
+        r"^([a-z-]+): \$\(VENV\)/\.([a-z-]+) .*\n((?:\t.*\n)+)", makefile, re.MULTILINE
+    )
+    assert len(targets) > 30
+    for name, stamp, recipe in targets:
+        tools = re.search(r"pytest|ruff|mypy|benchmarks|docs\.generator|\$\(LOCK\)", recipe)
+        assert stamp == ("dev-ready" if tools else "ready"), name

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import painter
 from tests.support.module_graph import ROOT
 
 PARTS = ("pipeline", "submission", "kernels", "pretrained")
-BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('built'))"
+BUILD = (
+    "from setuptools import build_meta\n"
+    "for build in (build_meta.build_sdist, build_meta.build_wheel): build('built')"
+)
 RUN = (
     "import sys, painter; sys.argv = ['painter', '--version']\n"
     "try: painter.main()\nexcept SystemExit: import kernels; print(kernels.__path__[0])"
@@ -20,21 +24,27 @@ RUN = (
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built of a copy of what git would commit."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sdist and wheel, built of a copy of what git would commit."""
     pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path_factory.mktemp("tree")
     leave = shutil.ignore_patterns("__pycache__")
     for name in (*PARTS, "painter"):
         shutil.copytree(ROOT / name, folder / name, ignore=leave)
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
     done = subprocess.run(
         [sys.executable, "-c", BUILD], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    (built,) = (folder / "built").glob("*.whl")
-    return built
+    return folder / "built"
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    """The wheel."""
+    (wheel,) = built.glob("painter_gan-*.whl")
+    return wheel
 
 
 def test_it_takes_one_name_and_leaves_nothing_out(wheel: Path) -> None:
@@ -47,6 +57,15 @@ def test_it_takes_one_name_and_leaves_nothing_out(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert names == expected | {"painter/__init__.py", "painter/__main__.py"}
+
+
+def test_the_sources_for_the_index_hold_all_that_the_wheel_holds(built: Path, wheel: Path) -> None:
+    (sources,) = built.glob("painter_gan-*.tar.gz")
+    with tarfile.open(sources) as archive, zipfile.ZipFile(wheel) as packed:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+        program = {name.removeprefix("painter/program/") for name in packed.namelist()}
+    wanted = {name for name in program if ".dist-info/" not in name}
+    assert wanted | {"pyproject.toml", "setup.py", "LICENSE", "painter/README.md"} <= held
 
 
 def test_it_runs_where_there_is_no_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -347,7 +347,7 @@ def test_a_missing_extra_is_answered_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ScoringError, match=r"pip install 'painter\[offline\]'"):
+    with pytest.raises(ScoringError, match=r"pip install 'painter-gan\[offline\]'"):
         make_extractor("efficientnet-lite0", None, CPU)
 
 

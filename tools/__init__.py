@@ -1,0 +1,1 @@
+"""What works on a checkout before anything is installed in it: the standard library alone."""
