@@ -56,7 +56,8 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "device", doctor.device().text
     if torch.cuda.is_available():
         yield "CUDA", f"{torch.version.cuda}, {torch.cuda.device_count()} GPUs"
-        yield "memory of the GPU", f"{_gigabytes(free_device_memory(torch.device("cuda")))} free"
+        free = free_device_memory(torch.device("cuda"))
+        yield "memory of the GPU", f"{_gigabytes(free)} free"
     yield "memory", f"{_gigabytes(free_host_memory())} free"
     yield "disk", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} free in the working folder"
     for name in LIBRARIES:
