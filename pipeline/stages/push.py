@@ -52,7 +52,7 @@ def push(folder: Path, repository: str, public: bool, say: Callable[[str], None]
         ConfigError: if there is no token.
         WorkFailed: if the hub refuses, or cannot be reached.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     token = _token()
     api = HfApi(token=token, library_name="painter", library_version=__version__)
@@ -62,19 +62,28 @@ def push(folder: Path, repository: str, public: bool, say: Callable[[str], None]
         say(f"  {path.relative_to(folder).as_posix()}  {path.stat().st_size / 1e6:.2f} MB")
     try:
         made = api.create_repo(repository, private=not public, exist_ok=True)
-        api.upload_folder(
-            repo_id=made.repo_id,
-            folder_path=folder,
+        api.create_commit(
+            made.repo_id,
+            [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files],
             commit_message=f"{folder.name}, exported by painter {__version__}",
         )
     except Exception as error:
         # The client lets the errors of its HTTP library through, and has changed that library.
-        reason = redact(" ".join(str(error).replace(token, PLACEHOLDER).split()))
         raise WorkFailed(
-            f"The hub did not take {repository} ({type(error).__name__}: {reason}). {folder} is "
+            f"The hub did not take {repository} ({_reason(error, token)}). {folder} is "
             f"whole: the same command under another --name exports it again. {LOGIN}."
         ) from None
     return str(made)
+
+
+def _reason(error: BaseException, token: str) -> str:
+    """Return what went wrong and because of what, on one line and without the token."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        parts.append(f"{type(cause).__name__}: {' '.join(str(cause).split())}")
+        cause = cause.__cause__
+    return redact("; ".join(parts).replace(token, PLACEHOLDER))
 
 
 def _token() -> str:
