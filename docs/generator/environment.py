@@ -33,6 +33,12 @@ KAGGLES = {
     "KAGGLE_PROXY": "The same for Kaggle's client.",
 }
 """Variables by which Kaggle is reached."""
+HUBS = {
+    "HF_TOKEN": "The hub's token for `painter export --push`. By default what `hf auth login` "
+    "keeps.",
+    "HF_ENDPOINT": "Another hub than https://huggingface.co.",
+}
+"""Variables by which the hub's own client reaches the Hugging Face hub."""
 OTHERS = {
     "RANK": "Set by torchrun: number of this process.",
     "LOCAL_RANK": "Set by torchrun: its number on this machine, by which it takes a GPU.",
@@ -74,6 +80,8 @@ def page() -> str:
         _environment(PAINTERS),
         "Kaggle's account and the way to it:",
         _environment(KAGGLES),
+        "The Hugging Face hub, by its own client:",
+        _environment(HUBS),
         "Set by others, or for tests:",
         _environment(OTHERS),
     )

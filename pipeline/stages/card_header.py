@@ -73,7 +73,7 @@ def _metrics(score: Mapping[str, Any]) -> list[dict[str, Any]]:
     of = f"features {score.get('features')}, {score.get('n_generated')} generated images"
     values = {key: metric_value(score, METRIC[key]) for key in keys_in(Place.SNAPSHOT)}
     return [
-        {"type": key, "name": f"{METRIC[key].label} ({of})", "value": value}
+        {"type": key, "name": f"{METRIC[key].label} ({of})", "value": round(value, 4)}
         for key, value in values.items()
         if value is not None
     ]
