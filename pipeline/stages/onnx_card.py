@@ -72,8 +72,7 @@ def onnx_card(
         "first; any number of them at once.",
         "## Files",
         _table_of(files),
-        "`NAME.npz` beside each `NAME.onnx` holds the arrays of its inputs, and the images that "
-        "torch makes of them. The last column is the largest difference to these in onnxruntime.",
+        EXAMPLES,
         "## Inputs and outputs",
         _tensors(files),
         "## Use",
@@ -88,6 +87,10 @@ def onnx_card(
     return "\n\n".join(sections) + "\n"
 
 
+EXAMPLES = (
+    "`NAME.npz` beside each `NAME.onnx` holds the arrays of its inputs, and the images that torch "
+    "makes of them. The last column is the largest difference to these in onnxruntime."
+)
 SAME_IMAGES = (
     "`seed` and `numbers` count as `painter generate --seed` does: these are painter's first "
     "images, but for JPEG, and for the 16 bits that painter computes in where a processor has them."

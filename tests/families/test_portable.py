@@ -14,6 +14,7 @@ from pipeline.config import Config, apply_settings, family_names
 from pipeline.core.errors import ConfigError
 from pipeline.data.synthetic_landscapes import draw_photo
 from pipeline.families import registry
+from pipeline.families.family import NOT_PORTABLE
 from pipeline.families.noise.distributions import parse_noise
 from pipeline.families.noise.portable import drawing
 from pipeline.families.registry import (
@@ -26,6 +27,8 @@ from pipeline.families.registry import (
     portable_upscaler,
     takes_photos,
 )
+from pipeline.families.translation.portable import portable
+from pipeline.families.upscaler import portable as upscaling
 from pipeline.families.upscaler import sampler
 from pipeline.models.ensemble import GeneratorEnsemble
 from pipeline.models.onnx_file import TOLERANCE, write_onnx
@@ -64,7 +67,7 @@ def tiny(family: str, **changes: Any) -> Snapshot:
     torch.manual_seed(0)
     network = build_generator(config)
     for parameter in network.parameters():  # as first drawn, many a network paints one grey
-        if parameter.ndim > 1:
+        if parameter.ndim > 1 and family != "upscaler":  # which shows what it enlarges
             torch.nn.init.normal_(parameter, 0, 4 * parameter[0].numel() ** -0.5)
     return Snapshot(network.eval(), config, 0)
 
@@ -140,6 +143,23 @@ def test_a_class_is_an_input_of_its_own() -> None:
             )
 
 
+@pytest.mark.parametrize(("family", "multiple"), [("cyclegan", 64), ("cut", 4)])
+def test_a_translator_takes_photos_that_its_stride_divides(family: str, multiple: int) -> None:
+    network = portable(tiny(family))
+    (photos,) = network.inputs
+    assert photos.axes == network.output.axes == ("batch", 3, "height", "width")
+    assert photos.multiple == multiple
+    assert f"multiples of {multiple}" in photos.meaning
+    assert 0.5 < network.examples[0].abs().max() <= 1
+
+
+@pytest.mark.parametrize(("side", "larger"), [(None, 64), (16, 32)])
+def test_an_upscaler_takes_images_of_a_side(side: int | None, larger: int) -> None:
+    network = upscaling.portable(tiny("upscaler"), side)
+    assert network.output.axes == ("batch", 3, larger, larger)
+    assert network.images().shape == (EXAMPLE_COUNT, 3, larger, larger)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_joined_network_makes_the_upscaled_images(channels: int) -> None:
     upscaler = tiny("upscaler")
@@ -186,7 +206,7 @@ def test_the_expression_of_an_input_draws_painters_numbers(noise: str, truncatio
 
 def test_a_family_without_such_a_form_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = tiny("fully-connected")
-    for why in ("its images are drawn by hand", family_of(snapshot.config).__class__.portable):
+    for why in ("its images are drawn by hand", NOT_PORTABLE):
         other = replace(family_of(snapshot.config), portable=why)
         monkeypatch.setitem(registry._FAMILIES, "fully-connected", other)
         with pytest.raises(ConfigError, match=f"'fully-connected' cannot be exported .*{why[:20]}"):

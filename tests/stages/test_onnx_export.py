@@ -1,5 +1,6 @@
 """Models for other programs: what `painter export --format onnx` writes, and that it runs."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -241,7 +242,7 @@ def test_a_file_that_makes_other_images_is_not_kept(
 def test_a_missing_package_is_named_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(onnx_file.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install onnx onnxscript onnxruntime"):
         check_packages()
 

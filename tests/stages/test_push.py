@@ -1,5 +1,6 @@
 """Pushing a model to a hub: the hub's own client against a small hub on this machine."""
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import pytest
 
 from pipeline.cli import run_command
 from pipeline.core.errors import ConfigError, WorkFailed
-from pipeline.stages import push as stage
 from pipeline.stages.push import check_push, push
 from tests.support.hub_server import LARGE, TOKEN, Hub
 
@@ -103,6 +103,6 @@ def test_a_repository_is_named_as_the_hub_does(name: str) -> None:
 def test_a_missing_client_is_named_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stage.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install huggingface_hub"):
         check_push(REPOSITORY)
