@@ -140,7 +140,7 @@ def _saving(files: Sequence[OnnxFile], config: Config) -> list[str]:
         side, method = output.output_size, output.upscale.upper()
         larger = f".resize(({side}, {side}), Image.Resampling.{method})"
     return [
-        f"for number, image in enumerate({last.output.name}):",
+        f"for number, image in enumerate({last.output.name}, 1):",
         f"    pixels = ((image{grey} + 1) * 127.5).round().astype(np.uint8).transpose(1, 2, 0)",
         f'    Image.fromarray(pixels){larger}.save(f"{{number}}.png")',
     ]

@@ -28,8 +28,8 @@ from pipeline.families.registry import (
     takes_photos,
 )
 from pipeline.families.translation.portable import portable
-from pipeline.families.upscaler import portable as upscaling
 from pipeline.families.upscaler import sampler
+from pipeline.families.upscaler.portable import portable as enlarging
 from pipeline.models.ensemble import GeneratorEnsemble
 from pipeline.models.onnx_file import TOLERANCE, write_onnx
 from pipeline.models.portable import EXAMPLE_COUNT, chained, joined
@@ -155,7 +155,7 @@ def test_a_translator_takes_photos_that_its_stride_divides(family: str, multiple
 
 @pytest.mark.parametrize(("side", "larger"), [(None, 64), (16, 32)])
 def test_an_upscaler_takes_images_of_a_side(side: int | None, larger: int) -> None:
-    network = upscaling.portable(tiny("upscaler"), side)
+    network = enlarging(tiny("upscaler"), side)
     assert network.output.axes == ("batch", 3, larger, larger)
     assert network.images().shape == (EXAMPLE_COUNT, 3, larger, larger)
 
