@@ -31,6 +31,7 @@ EXTRAS = {
     "video": ("imageio-ffmpeg",),
     "serve": ("fastapi", "pydantic", "uvicorn"),
     "tensorboard": ("tensorboard",),
+    "export": ("onnx", "onnxscript", "onnxruntime", "huggingface_hub"),
     "wandb": ("wandb",),
     "trackio": ("trackio",),
 }

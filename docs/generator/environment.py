@@ -41,6 +41,12 @@ TRACKERS = {
     "TRACKIO_PROJECT": "The same of trackio.",
 }
 """Variables of trackers; their programs have more."""
+HUBS = {
+    "HF_TOKEN": "The hub's token for `painter export --push`. By default what `hf auth login` "
+    "keeps.",
+    "HF_ENDPOINT": "Another hub than https://huggingface.co.",
+}
+"""Variables by which the hub's own client reaches the Hugging Face hub."""
 OTHERS = {
     "RANK": "Set by torchrun: number of this process.",
     "LOCAL_RANK": "Set by torchrun: its number on this machine, by which it takes a GPU.",
@@ -87,6 +93,8 @@ def page() -> str:
         _environment(KAGGLES),
         "Trackers:",
         _environment(TRACKERS),
+        "The Hugging Face hub, by its own client:",
+        _environment(HUBS),
         "Set by others, or for tests:",
         _environment(OTHERS),
     )

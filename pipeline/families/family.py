@@ -15,6 +15,7 @@ from torch import nn
 
 from pipeline.config import Config, FamilySettings
 from pipeline.families.noise.distributions import LatentDistribution
+from pipeline.models.portable import PortableNetwork
 from pipeline.models.samplers import Sampler
 
 Networks = Mapping[str, nn.Module]
@@ -155,6 +156,12 @@ class TrainingImages:
     as the real ones are: float32 (n, 3, S, S) in [-1, 1]."""
 
 
+NOT_PORTABLE = (
+    "it does not say which inputs its generator has for other programs (Family.portable; see "
+    "docs/add-a-family.md)"
+)
+"""Why a family that says nothing else cannot be exported."""
+
 Upscaler = Callable[[torch.Tensor], torch.Tensor]
 """Images (N, C, s, s) in [-1, 1] to larger ones (N, 3, S, S)."""
 
@@ -185,6 +192,9 @@ class Family:
     latents: Callable[[Config], LatentDistribution] | None = None
     """Returns the distribution of the latents, which latent walks need; None if images are not
     generated from noise."""
+    portable: Callable[..., PortableNetwork] | str = NOT_PORTABLE
+    """Takes a snapshot, an upscaler's the side of the small images too, and returns its generator
+    as other programs run it; or why there is no such form, in words."""
     extra_networks: Callable[[Config], Mapping[str, nn.Module]] = lambda _: {}
     """Builds the other networks that are trained, under any names."""
 

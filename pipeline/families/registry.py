@@ -15,6 +15,7 @@ from pipeline.families.noise.distributions import LatentDistribution
 from pipeline.models.builders import Builder, register_builder
 from pipeline.models.builders import build_generator as build_generator  # noqa: PLC0414 - also known here
 from pipeline.models.builders import is_upscaler as is_upscaler  # noqa: PLC0414 - the same
+from pipeline.models.portable import PortableNetwork
 from pipeline.models.samplers import Sampler, class_index
 from pipeline.models.snapshot import Snapshot
 
@@ -98,6 +99,35 @@ def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
     assert make is not None  # refused when the snapshot was given it
     side = snapshot.config.data.image_size
     return [make(snapshot.upscaler, device, side) for device in devices]
+
+
+def portable_network(snapshot: Snapshot) -> PortableNetwork:
+    """Return a snapshot's generator as other programs run it, without its upscaler.
+
+    Raises:
+        ConfigError: if the family has no such form.
+    """
+    return _portable(snapshot)
+
+
+def portable_upscaler(snapshot: Snapshot) -> PortableNetwork | None:
+    """Return the upscaler of a snapshot as other programs run it; None if images need none.
+
+    Raises:
+        ConfigError: if its family has no such form.
+    """
+    if snapshot.upscaler is None or snapshot.config.output.upscale != "learned":
+        return None
+    return _portable(snapshot.upscaler, snapshot.config.data.image_size)
+
+
+def _portable(snapshot: Snapshot, *more: int) -> PortableNetwork:
+    portable = family_of(snapshot.config).portable
+    if isinstance(portable, str):
+        raise ConfigError(
+            f"Family {snapshot.config.family!r} cannot be exported for other programs: {portable}."
+        )
+    return portable(snapshot, *more)
 
 
 def makes_images(config: Config) -> bool:

@@ -39,7 +39,7 @@ class GeneratorEnsemble(nn.Module):
         """
         images = torch.stack([generator(z) for generator in self.generators])
         chosen = z[:, : len(images)].argmax(1)
-        return images[chosen, torch.arange(len(z), device=z.device)]
+        return images[chosen, torch.arange(z.shape[0], device=z.device)]
 
 
 def members(network: nn.Module) -> list[nn.Module]:

@@ -21,6 +21,7 @@ from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
 from pipeline.scoring.record import read_score
+from pipeline.stages.card_header import UNPUBLISHED, Publication
 from pipeline.stages.model_card import Export, model_card
 from pipeline.system.storage import atomic_folder, check_writable, write_text
 from pipeline.training.checkpoints import load_state
@@ -37,6 +38,7 @@ def export(
     last: bool = False,
     weights: WeightPrecision = WeightPrecision.FLOAT16,
     reverse: bool = False,
+    publication: Publication = UNPUBLISHED,
 ) -> Path:
     """Write a model's folder and return it.
 
@@ -47,11 +49,28 @@ def export(
         last: export the last snapshot, not the best.
         weights: their precision in the file.
         reverse: export the generator of the other direction, as it was after the last step.
+        publication: what the card says beside what the run knows.
 
     Raises:
         RunError: if the run has no snapshot, or for `reverse` no state.
         ConfigError: if the name is no plain file name, or taken, or the run is an upscaler's, or
             has no generator of the other direction.
+    """
+    target = check_target(name, folder)
+    snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(run, last)
+    with atomic_folder(target) as unfinished:
+        write_snapshot(unfinished / FILE, snapshot, weights)
+        size = (unfinished / FILE).stat().st_size
+        about = Export(name, snapshot, weights, size, reverse, publication)
+        write_text(unfinished / CARD, model_card(about, run))
+    return target
+
+
+def check_target(name: str, folder: Path) -> Path:
+    """Return the folder of a model that is to be written.
+
+    Raises:
+        ConfigError: if the name is no plain file name, or taken.
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise ConfigError(f"--name is {name!r}; expected a plain file name.")
@@ -59,12 +78,6 @@ def export(
     if target.exists():
         raise ConfigError(f"{target} exists. Choose another --name, or move it away first.")
     check_writable(target)
-    snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(run, last)
-    with atomic_folder(target) as unfinished:
-        write_snapshot(unfinished / FILE, snapshot, weights)
-        size = (unfinished / FILE).stat().st_size
-        about = Export(name, snapshot, weights, size, reverse)
-        write_text(unfinished / CARD, model_card(about, run))
     return target
 
 

@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.core.advice import quoted
 from pipeline.families.registry import family_of, parameter_count, takes_photos
 from pipeline.models.ensemble import members
+from pipeline.models.portable import IMAGE_TO_IMAGE, UNCONDITIONAL
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.choices import describe_choice, recorded_choice
@@ -20,6 +21,7 @@ from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.scoring.record import metric_interval, metric_value, read_score
+from pipeline.stages.card_header import UNPUBLISHED, Publication, card_header
 
 GENERATES = (
     "It generates, from noise, what its training images have in common, and knows nothing else."
@@ -48,6 +50,7 @@ class Export:
     """Bytes of the file."""
     reverse: bool = False
     """Whether it translates from the domain that the run learned to paint like to the photos'."""
+    publication: Publication = UNPUBLISHED
 
 
 def model_card(export: Export, run: RunFolder) -> str:
@@ -56,6 +59,7 @@ def model_card(export: Export, run: RunFolder) -> str:
     translates = takes_photos(snapshot.config)
     takes = "--photos FOLDER_OR_ZIP --out FOLDER" if translates else "--count 7000 --out images.zip"
     sections = [
+        _header(export, run),
         f"# {export.name}",
         f"`painter generate --model {quoted(export.name)} {takes}`",
         "## What it is",
@@ -75,6 +79,16 @@ def model_card(export: Export, run: RunFolder) -> str:
         f"{TRANSLATES if translates else GENERATES} {RIGHTS}",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _header(export: Export, run: RunFolder) -> str:
+    """Return what model hubs read."""
+    config = export.snapshot.config
+    task = IMAGE_TO_IMAGE if takes_photos(config) else UNCONDITIONAL
+    score = None if export.reverse else read_score(run)
+    return card_header(
+        export.name, export.publication, task, "painter", score, ["safetensors", config.family]
+    )
 
 
 def _networks(export: Export) -> str:

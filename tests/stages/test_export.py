@@ -1,6 +1,7 @@
 """Models for others: what export writes, and that it is used."""
 
 import json
+import shutil
 import tomllib
 import zipfile
 from dataclasses import replace
@@ -38,14 +39,20 @@ SCORE = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     pixels = (torch.rand(10, 3, 32, 32) * 255).byte()
-    train(TINY, pixels, DATA, tmp_path / "run", CPU)
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path_factory.mktemp("trained") / "run")
+    train(TINY, pixels, DATA, folder.path, CPU)
     write_json(folder.score, SCORE)
-    return folder
+    return folder.path
+
+
+@pytest.fixture
+def run(trained_run: Path, tmp_path: Path) -> RunFolder:
+    """Return a run of one's own to change."""
+    return RunFolder(shutil.copytree(trained_run, tmp_path / "run"))
 
 
 def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) -> None:
@@ -83,8 +90,9 @@ def test_weights_of_8_bits_take_fewer_bytes(run: RunFolder, tmp_path: Path) -> N
 # --- Translators
 
 
-@pytest.fixture
-def translator(tmp_path: Path) -> RunFolder:
+@pytest.fixture(scope="module")
+def trained_translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "translator"
     settings = {
         "family": "cyclegan", "image_size": 64, "generator_channels": 4, "batch_size": 2,
         "discriminator_channels": 4, "images": 4, "output_size": 64,
@@ -93,10 +101,16 @@ def translator(tmp_path: Path) -> RunFolder:
     config = apply_settings(Config(), settings)
     source_images = noise_paintings(5, seed=1, side=64)
     train(
-        config, noise_paintings(side=64), replace(DATA, photos=record), tmp_path / "translator",
-        CPU, source_images=source_images,
+        config, noise_paintings(side=64), replace(DATA, photos=record), folder, CPU,
+        source_images=source_images,
     )  # fmt: skip
-    return RunFolder(tmp_path / "translator")
+    return folder
+
+
+@pytest.fixture
+def translator(trained_translator: Path, tmp_path: Path) -> RunFolder:
+    """Return a run of one's own to change."""
+    return RunFolder(shutil.copytree(trained_translator, tmp_path / "translator"))
 
 
 def test_the_card_of_a_translator_speaks_of_photos(translator: RunFolder, tmp_path: Path) -> None:
@@ -216,4 +230,6 @@ def test_every_shipped_model_is_whole() -> None:
         assert path.stat().st_size <= 22e6
         about = json.loads(path.with_suffix(".json").read_text())
         assert Config.from_saved(about["config"]) == load_snapshot(path).config
-        assert (path.parent / "README.md").read_text().startswith(f"# {name}\n")
+        header, _, card = (path.parent / "README.md").read_text().partition("\n---\n\n")
+        assert header.startswith('---\nlicense: "mit"\n')
+        assert card.startswith(f"# {name}\n")

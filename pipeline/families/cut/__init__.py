@@ -12,6 +12,7 @@ from pipeline.families.family import Family
 from pipeline.families.registry import register
 from pipeline.families.translation.inputs import TranslationInputs
 from pipeline.families.translation.networks import make_generator, make_target_discriminator
+from pipeline.families.translation.portable import portable
 from pipeline.families.translation.sampler import PhotoSampler
 from pipeline.families.translation.settings import TranslationData, check_output
 
@@ -30,6 +31,7 @@ CUT = register(
         PatchContrast.from_config,
         TranslationInputs,
         translator=PhotoSampler,
+        portable=portable,
         extra_networks=extra_networks,
     )
 )

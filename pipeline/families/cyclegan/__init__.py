@@ -19,6 +19,7 @@ from pipeline.families.translation.networks import (
     make_generator,
     make_target_discriminator,
 )
+from pipeline.families.translation.portable import portable
 from pipeline.families.translation.sampler import PhotoSampler
 from pipeline.families.translation.settings import TranslationData
 
@@ -41,6 +42,7 @@ CYCLEGAN = register(
         TranslationInputs,
         translator=PhotoSampler,
         reverse=BACK_GENERATOR,
+        portable=portable,
         extra_networks=extra_networks,
     )
 )

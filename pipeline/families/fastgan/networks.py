@@ -61,8 +61,9 @@ class NoiseInjection(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (N, C, S, S) with noise: new in training, from torch's seeded generator."""
-        shape = (len(x), 1, *x.shape[2:])
-        noise = torch.randn(shape, device=x.device) if self.training else self.get_buffer("fixed")
+        noise = self.get_buffer("fixed")
+        if self.training:
+            noise = torch.randn((len(x), 1, *x.shape[2:]), device=x.device)
         return x + (self.loudness * noise).to(x.dtype)
 
 

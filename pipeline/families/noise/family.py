@@ -11,6 +11,7 @@ from pipeline.config import Config, FamilySettings
 from pipeline.families.adversarial.objective import AdversarialObjective
 from pipeline.families.family import Family, Objective
 from pipeline.families.noise.inputs import NoiseInputs, latents_of
+from pipeline.families.noise.portable import portable
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import register
 
@@ -41,5 +42,6 @@ def register_noise_family(
             NoiseInputs,
             NoiseSampler,
             latents=latents_of,
+            portable=portable,
         )
     )

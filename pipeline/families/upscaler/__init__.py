@@ -6,6 +6,7 @@ from pipeline.families.registry import register
 from pipeline.families.upscaler.inputs import UpscalerInputs
 from pipeline.families.upscaler.networks import Discriminator, Generator
 from pipeline.families.upscaler.objective import UpscalerObjective
+from pipeline.families.upscaler.portable import portable
 from pipeline.families.upscaler.sampler import LearnedUpscaler
 from pipeline.families.upscaler.settings import (
     UpscalerData,
@@ -23,5 +24,6 @@ UPSCALER = register(
         UpscalerObjective.from_config,
         UpscalerInputs,
         upscaler=LearnedUpscaler,
+        portable=portable,
     )
 )

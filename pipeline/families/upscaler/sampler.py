@@ -14,6 +14,13 @@ UPSCALER_BATCH = 8
 """Batch size of upscaling: its large layers then stay in a CPU's cache."""
 
 
+def texture_noise(snapshot: Snapshot, side: int) -> torch.Tensor:
+    """Return the noise that an upscaler sees beside each image, float32 (1, K, side, side)."""
+    assert isinstance(snapshot.config.network, UpscalerNetwork)
+    shape = (1, snapshot.config.network.noise_channels, side, side)
+    return noise_map(0, "generate: grain", 0, shape)
+
+
 class LearnedUpscaler:
     """A snapshot's upscaler on one device.
 
@@ -29,11 +36,9 @@ class LearnedUpscaler:
             device: where it runs.
             side: of the images to enlarge, in pixels.
         """
-        assert isinstance(snapshot.config.network, UpscalerNetwork)
         precision = Precision(choose_precision("auto", device), device)
         self._network = FastGenerator(snapshot.generator, precision)
-        shape = (1, snapshot.config.network.noise_channels, side, side)
-        self._noise = noise_map(0, "generate: grain", 0, shape).to(device)
+        self._noise = texture_noise(snapshot, side).to(device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Upscale images (N, 3, s, s), or grey ones, in [-1, 1]."""
