@@ -83,8 +83,8 @@ def violations_of(faults: Iterable[tuple[str, str]]) -> list[Violation]:
 def package(source: Path, target: Path, has_passed: Callable[[str], bool] | None = None) -> int:
     """Check every image of a zip and write it in the submission's form; return the count.
 
-    `source` may be `target`. Nothing is written unless every image passes. A set of fewer images than
-    a submission has is written as well, as its images are in order: see `missing_images`.
+    `source` may be `target`. Nothing is written unless every image passes. A set of fewer images
+    than a submission has is written as well, as its images are in order: see `missing_images`.
 
     Args:
         source: a zip.

@@ -32,7 +32,7 @@ def package(run_path: Path) -> None:
     count = package(run.images, run.images, has_passed)
     if missing := missing_images(count):
         click.echo(
-            f"{run.images}: {counted(count, 'image')}, each as a submission has them. It is not one "
+            f"{run.images}: {counted(count, 'image')}, each as a submission has them. It is none "
             f"yet: {missing:,} more are missing. {quoted_generate(run_path, count + missing)}"
         )
         return
