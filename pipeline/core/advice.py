@@ -13,3 +13,8 @@ def quoted(word: object) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 image`, `2 images`, `1,000 images`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def per_cent(share: float) -> str:
+    """Return a share in per cent with three digits: 0.0549 as `5.49%`, 0.672 as `67.2%`."""
+    return f"{100 * share:.3g}%"
