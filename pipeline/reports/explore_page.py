@@ -184,11 +184,7 @@ def _pair(images: ImageSet, pair: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-ONE_VALUE = {
-    "sizes": "All are {} pixels large.",
-    "formats": "All are {} files.",
-    "modes": "All are stored as {}.",
-}
+ONE_VALUE = {"sizes": "{} pixels large", "formats": "{} files", "modes": "stored as {}"}
 """What is said where the images do not differ."""
 
 
@@ -205,7 +201,7 @@ def _sentences(statistics: Mapping[str, Any]) -> str:
         f"{_kilobytes(size['median'])} or less, {_kilobytes(size['mean'])} on average: "
         f"{_megabytes(size['total'])} in all."
     )
-    return " ".join([*alike, files])
+    return f"All are {', '.join(alike)}. {files}" if alike else files
 
 
 @dataclass(frozen=True)

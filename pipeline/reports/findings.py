@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.core.advice import per_cent
+from pipeline.reports.charts import FEW_POINTS
 from pipeline.runs.curves import losses
 from pipeline.scoring.diversity import ALIKE, COPIES, PENALISED, REPEATS
 from pipeline.scoring.evaluation import score_warnings
@@ -28,8 +29,6 @@ FEW_IMAGES = 1_000
 (docs/report.md)."""
 RECENT = 0.2
 """Share of the curves that says how the training ended."""
-MIN_POINTS = 20
-"""Points of a curve from which anything is concluded."""
 SURE, UNSURE = 0.8, 0.05
 """D(real) - D(generated), as probabilities. In the run of preset monet-dcgan it is 0.45 to 0.58."""
 WORSE = 1.05
@@ -219,7 +218,7 @@ def _of_nearest(score: Score) -> Iterator[Finding]:
 
 def _of_losses(stats: Mapping[str, Sequence[float]]) -> Iterator[Finding]:
     for name, values in losses(stats).items():
-        tail = values[-MIN_POINTS:]
+        tail = values[-FEW_POINTS:]
         if len(values) > 1 and not any(map(math.isfinite, tail)):
             first = next(i for i in range(len(values)) if not any(map(math.isfinite, values[i:])))
             seen = stats["images_seen"][first]
@@ -234,7 +233,7 @@ def _of_outputs(stats: Mapping[str, Sequence[float]]) -> Iterator[Finding]:
         return
     both = list(zip(stats["d_real"], stats["d_fake_before"], strict=True))
     recent = [pair for pair in both[-round(RECENT * len(both)) :] if all(map(math.isfinite, pair))]
-    if len(both) < MIN_POINTS or not recent or not _are_shares(recent):
+    if len(both) < FEW_POINTS or not recent or not _are_shares(recent):
         return
     real, fake = (sum(values) / len(recent) for values in zip(*recent, strict=True))
     ends = f"In the last fifth it gave real images {real:.2f} and generated ones {fake:.2f}"

@@ -109,7 +109,6 @@ def _content(
     chosen = None if images is None else recorded_choice(files)
     members = members_of(files, provenance, chosen)
     scores = read_scores(files.scores)
-    pairs = nearest_pairs(score, images, training_images)
     return {
         "name": files.path.resolve().name,
         "run": shlex.quote(str(files.path)),
@@ -129,13 +128,20 @@ def _content(
         "members": members,
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(scores)],
-        "shown_of_group": MAX_OF_GROUP,
-        "groups": None if pairs is None else group_pairs(pairs),
+        **_nearest(score, images, training_images),
         "score_rows": None if score is None else score_rows(score),
         "difference": None if members else difference_to_preset(config, provenance),
         "config": _member_settings(members) or _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
     }
+
+
+def _nearest(
+    score: Score | None, images: ImageSet | None, training_images: ImageSet | None
+) -> dict[str, Any]:
+    pairs = nearest_pairs(score, images, training_images)
+    groups = None if pairs is None else group_pairs(pairs)
+    return {"groups": groups, "shown_of_group": MAX_OF_GROUP}
 
 
 def _top(

@@ -53,6 +53,7 @@ MEASURED: Mapping[str, tuple[Landmark, ...]] = {
         Landmark(MONET_DCGAN, 105.22, (104.65, 105.79), 7000),
         Landmark(PHOTOS, 136.25, (132.67, 139.83), 500),
         Landmark(PHOTOS, 130.14, (128.02, 132.26), 1500),
+        Landmark(PHOTOS, 128.78, (127.96, 129.60), 6000),
         Landmark(UNTRAINED, 369.17, (368.37, 369.96), 500),
         Landmark(UNTRAINED, 369.02, (368.72, 369.32), 1500),
         Landmark(UNTRAINED, 368.96, (368.80, 369.12), 7000),
