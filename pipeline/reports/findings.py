@@ -184,6 +184,8 @@ def next_steps(
     advice = [one for finding in found for one in finding.advice if one.fits(settings)]
     if any(finding.title == BEGUN for finding in found):  # the rest may pass by itself
         advice = [one for one in advice if one in (*LONGER, COLLAPSED[0])]
+    elif any(finding.advice is COLLAPSED for finding in found):
+        advice = [one for one in advice if one not in LONGER]
     steps = [one.text for one in advice]
     if scored and not any(finding.serious for finding in found):
         steps += [*(() if chosen else (CHOOSE,)), *COMPARE]

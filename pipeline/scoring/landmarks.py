@@ -38,7 +38,7 @@ PHOTO2MONET = "photo2monet, shipped"
 PAINT256 = "paint256, shipped"
 MONET_DCGAN = "monet-dcgan, shipped"
 PHOTOS = "photos as they are"
-UNTRAINED = "untrained, after one step"
+UNTRAINED = "untrained, one step"
 
 MEASURED: Mapping[str, tuple[Landmark, ...]] = {
     "efficientnet-lite0": (

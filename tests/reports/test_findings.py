@@ -154,6 +154,8 @@ def test_what_the_settings_already_do_is_not_advised() -> None:
         "diffaugment" in s or "real_label" in s for s in next_steps(strong, augmented, True, False)
     )
     collapsed = found({"near_duplicates": 1.0})
+    longer = found({"near_duplicates": 1.0}, curves(60_000))
+    assert not any("--minutes" in step for step in next_steps(longer, DEMO, True, False))
     moved = next_steps(collapsed, DEMO | {"noise": "gamma(2, 1)"}, True, False)
     assert "gamma law" in moved[0]
     assert not any("gamma law" in step for step in next_steps(collapsed, DEMO, True, False))

@@ -18,8 +18,9 @@ from PIL import Image
 from pipeline.config import Config, resolve
 from pipeline.core.errors import DataError, RunError
 from pipeline.data.images import ImageSet
-from pipeline.reports.report import duration, write_report
+from pipeline.reports.report import write_report
 from pipeline.reports.run_pictures import time_lapse
+from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_stats
 from pipeline.scoring.landmarks import PAINTINGS_HASHES
 
