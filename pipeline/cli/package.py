@@ -12,6 +12,7 @@ from pipeline.cli.options import (
     PathOption,
     run_option,
 )
+from pipeline.core.advice import counted
 
 
 @command(
@@ -20,17 +21,32 @@ from pipeline.cli.options import (
 )
 @run_option
 def package(run_path: Path) -> None:
-    """Check a run's images, and pack them to be submitted."""
+    """Check a run's images, and pack them to be submitted.
+
+    Of fewer than 7,000 images it says how many a submission lacks, and is done.
+    """
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
-    from submission.archive import package
+    from submission.archive import missing_images, package
     from submission.running_check import has_passed
 
     run = RunFolder(run_path)
     run.require(run.images, "generate")
     check_writable(run.images)
     count = package(run.images, run.images, has_passed)
+    if missing := missing_images(count):
+        click.echo(
+            f"{run.images}: {counted(count, 'image')}, each as a submission has them. It is none "
+            f"yet: {missing:,} more are missing. {quoted_generate(run_path, count + missing)}"
+        )
+        return
     click.echo(f"{run.images}: {count:,} images, ready to submit")
+
+
+def quoted_generate(run_path: Path, count: int) -> str:
+    """Return the sentence that names the command which makes the images again, and enough."""
+    command = ["painter", "generate", "--run", str(run_path), "--count", str(count)]
+    return f"`{shlex.join(command)}` makes enough."
 
 
 @command(

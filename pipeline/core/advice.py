@@ -24,3 +24,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(word, sorted(known), n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def per_cent(share: float) -> str:
+    """Return a share in per cent with three digits: 0.0549 as `5.49%`, 0.672 as `67.2%`."""
+    return f"{100 * share:.3g}%"

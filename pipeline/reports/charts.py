@@ -34,6 +34,8 @@ WIDTH, HEIGHT = 5.0, 3.1
 """Inches of 72 SVG units; small, so that the text stays legible on a phone."""
 BUCKET_COUNT = 200
 """The faint raw line is reduced to the minimum and maximum of each of so many buckets."""
+FEW_POINTS = 20
+"""Fewer points are marked, each by itself."""
 SMOOTH_POINTS = 300
 """Number of points of the smoothed line."""
 
@@ -285,7 +287,7 @@ def _empty_axes(figure: Figure, x_label: str) -> Axes:
 
 def _draw(axes: Axes, x: np.ndarray, series: Sequence[Series]) -> None:
     shown = np.unique(np.linspace(0, len(x) - 1, SMOOTH_POINTS).round().astype(int))
-    marker = "o" if len(x) == 1 else None
+    marker = "o" if len(x) < FEW_POINTS else None
     for one, colour, dashes in zip(series, _SERIES, DASHES, strict=False):
         y = np.asarray(one.values, dtype=np.float64)
         axes.plot(*extremes(x, y), color=colour, alpha=0.22, linewidth=0.7)

@@ -73,7 +73,8 @@ def write_page(
         "statistics": [_statistic(name, statistics["pixels"], pictures) for name in STATISTICS],
         "pixels": statistics["pixels"],
         "histogram": _histogram(file_bytes, statistics["file_bytes"]),
-        "file_bytes": _file_rows(statistics["file_bytes"]),
+        "sentences": _sentences(statistics),
+        "levels": _levels(statistics["rgb"]),
         "canvases": gallery(images, spread_evenly(found, MAX_CANVASES), "Round canvas"),
         "canvas_count": len(found),
         "pairs": [
@@ -117,17 +118,26 @@ def _kilobytes(count: float) -> str:
     return f"{count / 1e3:,.1f} kB"
 
 
+STRETCHED = ("minimum", "maximum")
+"""Shown from their lowest to their highest level: they lie at one end of the scale, where an eye
+sees nothing."""
+
+
 def _statistic(
     name: str, numbers: Mapping[str, Any], pictures: Mapping[str, Image.Image]
 ) -> Statistic:
     title, meaning = TITLES[name]
-    one = numbers[name]
+    one, picture = numbers[name], pictures[name]
+    lowest = min(one[channel]["lowest"] for channel in CHANNELS)
     highest = max(one[channel]["highest"] for channel in CHANNELS)
     scale = f"white is {highest:,.0f}" if name in ("variance", "std") else "black 0, white 255"
+    if name in STRETCHED and highest > lowest:
+        picture = _stretched(picture, lowest, highest)
+        scale = f"stretched: black {lowest:,.0f}, white {highest:,.0f}"
     return Statistic(
         title,
         meaning,
-        Picture(_small(pictures[name]), f"{title} of each pixel, in colour", scale),
+        Picture(_small(picture), f"{title} of each pixel, in colour", scale),
         tuple(
             Picture(
                 _small(pictures[f"{name}_{channel}"]),
@@ -137,6 +147,12 @@ def _statistic(
             for channel in CHANNELS
         ),
     )
+
+
+def _stretched(picture: Image.Image, lowest: float, highest: float) -> Image.Image:
+    """Return an RGB picture whose levels from `lowest` to `highest` go from black to white."""
+    levels = [round(255 * (level - lowest) / (highest - lowest)) for level in range(256)]
+    return picture.point([min(255, max(0, level)) for level in levels] * len(CHANNELS))
 
 
 def _small(picture: Image.Image) -> str:
@@ -158,11 +174,6 @@ def _histogram(file_bytes: Sequence[int], summary: Mapping[str, float]) -> str:
     )
 
 
-def _file_rows(summary: Mapping[str, float]) -> list[tuple[str, str]]:
-    rows = [(name, _kilobytes(summary[name])) for name in ("min", "median", "mean", "max")]
-    return [*rows, ("total", _megabytes(summary["total"]))]
-
-
 def _pair(images: ImageSet, pair: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": pair["name"],
@@ -173,15 +184,57 @@ def _pair(images: ImageSet, pair: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tables(statistics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    rgb = statistics["rgb"]
-    colours = [
-        (channel, f"{mean:.1f} ± {std:.1f}")
+ONE_VALUE = {"sizes": "{} pixels large", "formats": "{} files", "modes": "stored as {}"}
+"""What is said where the images do not differ."""
+
+
+def _sentences(statistics: Mapping[str, Any]) -> str:
+    """Return in words what would be a table of one row, and the file sizes."""
+    size = statistics["file_bytes"]
+    alike = [
+        sentence.format(next(iter(statistics[key])).replace("x", " × "))
+        for key, sentence in ONE_VALUE.items()
+        if len(statistics[key]) == 1
+    ]
+    files = (
+        f"A file has {_kilobytes(size['min'])} to {_kilobytes(size['max'])}, half of them "
+        f"{_kilobytes(size['median'])} or less, {_kilobytes(size['mean'])} on average: "
+        f"{_megabytes(size['total'])} in all."
+    )
+    return f"All are {', '.join(alike)}. {files}" if alike else files
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a channel over all pixels, of 0 to 255."""
+
+    channel: str
+    shown: str
+    """Mean and deviation."""
+    low: float
+    """The mean less the deviation, in per cent of the scale; and so on."""
+    mean: float
+    high: float
+
+
+def _levels(rgb: Mapping[str, Sequence[float]]) -> list[Levels]:
+    return [
+        Levels(
+            channel,
+            f"{mean:.1f} ± {std:.1f}",
+            100 * max(0.0, mean - std) / 255,
+            100 * mean / 255,
+            100 * min(255.0, mean + std) / 255,
+        )
         for channel, mean, std in zip(CHANNELS, rgb["mean"], rgb["std"], strict=True)
     ]
+
+
+def _tables(statistics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return a table of what differs among the images."""
     titles = {"sizes": "Size in pixels", "formats": "Format", "modes": "Kind of pixels"}
-    counts = [
+    return [
         (title, [(value, f"{count:,}") for value, count in statistics[key].items()][:MAX_LINES])
         for key, title in titles.items()
+        if len(statistics[key]) > 1
     ]
-    return [*counts, ("Levels over all pixels, mean ± deviation", colours)]

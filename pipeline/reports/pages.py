@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageOps
 
@@ -18,6 +19,9 @@ from pipeline.core.errors import DataError
 from pipeline.core.text import escape_surrogates
 from pipeline.data.decoding import resize_and_crop
 from pipeline.data.images import ImageSet
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 THUMBNAIL = 160
 """Side of a thumbnail in pixels: sharp on a phone, a few kilobytes."""
@@ -47,6 +51,16 @@ def jpeg_uri(image: Image.Image) -> str:
     return data_uri(buffer.getvalue(), "jpeg")
 
 
+_CODE = re.compile("`([^`]+)`")
+
+
+def with_code(text: str) -> Markup:
+    """Return text, escaped, with `words` between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
 def render(template: str, content: Mapping[str, Any], package: str = "pipeline.reports") -> str:
     """Render a template; text is escaped, a missing name is an error.
 
@@ -64,6 +78,7 @@ def render(template: str, content: Mapping[str, Any], package: str = "pipeline.r
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = with_code
     return environment.get_template(template).render(content)
 
 

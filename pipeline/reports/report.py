@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.advice import counted
 from pipeline.core.redaction import redact
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import (
+    FEW_POINTS,
     MAX_SERIES,
     Series,
     line_chart,
@@ -25,22 +27,32 @@ from pipeline.reports.charts import (
     smooth,
     smoothing_window,
 )
-from pipeline.reports.members import Member, members_of
+from pipeline.reports.findings import findings, next_steps
+from pipeline.reports.members import Member, gains_of, members_of
 from pipeline.reports.pages import render
 from pipeline.reports.run_pictures import (
+    MAX_OF_GROUP,
+    group_pairs,
     nearest_pairs,
     spread_gallery,
     training_pictures,
     translation_pairs,
     wall_picture,
 )
+from pipeline.reports.run_settings import difference_to_preset, settings_in
+from pipeline.reports.scale import scale_of
+from pipeline.reports.score_table import headline_of, is_flattered, score_rows
+from pipeline.reports.wording import duration, value_text
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import groups_in, losses, read_scores, read_stats, read_stats_so_far
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
-from pipeline.scoring.record import Score, format_metric, metric_value, read_score
+from pipeline.scoring.metric_table import METRIC
+from pipeline.scoring.record import Score, current_score, read_score
 from pipeline.system.storage import write_text
+
+MIN_POINTS = 3
+"""Points from which a curve is drawn: two are a line whatever they say."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,11 @@ class Chart:
 
     title: str
     svg: str
+    """Empty where there are too few points for a line."""
     legend: tuple[tuple[str, str], ...]
     """Name and last smoothed value of each line."""
+    note: str = ""
+    """What too few points do not tell."""
 
 
 def write_report(
@@ -93,11 +108,12 @@ def _content(
     images = open_images(files.images) if files.images.exists() else None
     chosen = None if images is None else recorded_choice(files)
     members = members_of(files, provenance, chosen)
+    scores = read_scores(files.scores)
     return {
         "name": files.path.resolve().name,
         "run": shlex.quote(str(files.path)),
-        "headline": _headline(score),
-        "numbers": _key_numbers(stats, score, images),
+        **_top(files, score, stats, scores, chosen, config, provenance),
+        "numbers": _key_numbers(stats, score, images, chosen),
         "wall": wall_picture(files.wall),
         "data_path": _data_path(provenance),
         "real": None
@@ -105,17 +121,47 @@ def _content(
         else spread_gallery(training_images, "Training image"),
         "generated": None if images is None else spread_gallery(images, "Generated image"),
         "chosen": None if chosen is None else describe_choice(chosen),
+        "gains": [] if chosen is None else gains_of(chosen),
         "no_photos": photos if isinstance(photos, str) else None,
         "translations": translation_pairs(images, photos, places),
         **training_pictures(files, config),
         "members": members,
         "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
-        "charts": [*(_charts(stats) if stats else []), *_score_charts(read_scores(files.scores))],
-        "warnings": [str(w) for w in score.get("warnings", [])] if score else [],
-        "pairs": nearest_pairs(score, images, training_images),
-        "score_rows": None if score is None else _score_rows(score),
+        "charts": [*(_charts(stats) if stats else []), *_score_charts(scores)],
+        **_nearest(score, images, training_images),
+        "score_rows": None if score is None else score_rows(score),
+        "difference": None if members else difference_to_preset(config, provenance),
         "config": _member_settings(members) or _sections(config),
         "provenance": None if provenance is None else _sections(provenance),
+    }
+
+
+def _nearest(
+    score: Score | None, images: ImageSet | None, training_images: ImageSet | None
+) -> dict[str, Any]:
+    pairs = nearest_pairs(score, images, training_images)
+    groups = None if pairs is None else group_pairs(pairs)
+    return {"groups": groups, "shown_of_group": MAX_OF_GROUP}
+
+
+def _top(
+    files: RunFolder,
+    score: Score | None,
+    stats: Mapping[str, Sequence[float]] | None,
+    scores: Sequence[Mapping[str, Any]],
+    chosen: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what stands on top: the score and its scale, what stands out, what to try."""
+    stale = score is not None and current_score(files, trust_dates=True) is None
+    found = findings(score, stats, scores, chosen, stale)
+    return {
+        "headline": headline_of(score),
+        "flattered": is_flattered(score, chosen),
+        "scale": None if score is None else scale_of(score, provenance),
+        "findings": found,
+        "steps": next_steps(found, settings_in(config), score is not None, chosen is not None),
     }
 
 
@@ -139,39 +185,11 @@ def _data_path(provenance: Mapping[str, Any] | None) -> str:
 # Numbers and tables ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Headline:
-    """The score on top of the page."""
-
-    value: str
-    comparable: bool
-    explanation: str
-
-
-def _headline(score: Score | None) -> Headline | None:
-    if score is None:
-        return None
-    metric, features = METRIC["mifid"], score.get("features", "unknown")
-    value = metric_value(score, metric)
-    shown = "–" if value is None else f"{value:{metric.format_spec}}"
-    if score.get(COMPARABLE) is True:
-        explanation = (
-            "Same features and formula as the leaderboard, whose hidden images leave an offset."
-        )
-        return Headline(shown, True, explanation)
-    other = (
-        "with other weights than the leaderboard's"
-        if features.startswith("inception")
-        else "and the leaderboard uses Inception v3"
-    )
-    explanation = f"It was computed from the features of {features}, {other}."
-    return Headline(shown, False, explanation)
-
-
 def _key_numbers(
     stats: Mapping[str, Sequence[float]] | None,
     score: Score | None,
     images: ImageSet | None,
+    chosen: Mapping[str, Any] | None,
 ) -> list[tuple[str, str]]:
     seen, seconds = math.nan, math.nan
     if stats is not None:
@@ -179,57 +197,17 @@ def _key_numbers(
     generated = None if images is None else len(images)
     if score is not None:
         generated = score.get("n_generated", generated)
-    return [
+    rows = [
         ("images seen", f"{seen:,.0f}" if math.isfinite(seen) else "–"),
         ("training time", duration(seconds)),
         ("images a second", f"{seen / seconds:,.0f}" if seconds > 0 else "–"),
-        ("images generated", "none yet" if generated is None else f"{generated:,}"),
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return 11520 as `3 h 12 min`, 250 as `4 min 10 s`, 12 as `12 s`."""
-    if not math.isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes_left} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_value, value))
-    return str(value)
-
-
-def _score_rows(score: Score) -> list[tuple[str, str, str]]:
-    rows = [
-        (metric.title, format_metric(score, metric), metric.meaning)
-        for metric in METRICS
-        if metric_value(score, metric) is not None
-    ]
-    facts: Mapping[str, object] = score
-    rows += [
-        (fact.label, _fact(fact, facts[fact.key]), fact.meaning)
-        for fact in FACTS
-        if facts.get(fact.key) is not None
-    ]
-    if unreadable := score.get("unreadable"):
-        shown = f"{len(unreadable):,}, first {unreadable[0]}"
-        rows.append(("Left out", shown, "images that could not be read"))
-    return rows
-
-
-def _fact(fact: Fact, value: object) -> str:
-    if fact.key == "seconds" and isinstance(value, int | float):
-        return duration(value)
-    return f"{value:,}" if type(value) is int else _value(value)
+    if chosen is not None:
+        sources = chosen["sources"]
+        rows = [row for row in rows if row[1] != "–"]
+        rows += [("models", f"{len(sources)}")] if len(sources) > 1 else []
+        rows.append(("chosen from", f"{chosen['candidates']:,}"))
+    return [*rows, ("images generated", "none yet" if generated is None else f"{generated:,}")]
 
 
 def _sections(content: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -257,7 +235,7 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         elif key == "command" and isinstance(value, list):
             yield f"{prefix}{key}", redact(shlex.join(map(str, value)))
         else:
-            yield f"{prefix}{key}", _value(value)
+            yield f"{prefix}{key}", value_text(value)
 
 
 def _member_settings(members: Sequence[Member]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -322,6 +300,9 @@ def _chart(
     limits: tuple[float, float] | None,
 ) -> Chart:
     legend = tuple((label, _last(values)) for label, values in lines.items())
+    note = _few(len(seen), seen[-1]) if len(seen) < FEW_POINTS else ""
+    if len(seen) < MIN_POINTS:
+        return Chart(title, "", legend, note)
     ends = "; ".join(f"{label} ends at {value}" for label, value in legend)
     svg = line_chart(
         name,
@@ -331,7 +312,15 @@ def _chart(
         x_label="images seen",
         limits=limits,
     )
-    return Chart(title, svg, legend)
+    return Chart(title, svg, legend, note)
+
+
+def _few(points: int, seen: float) -> str:
+    if points < MIN_POINTS:
+        return (
+            f"{counted(points, 'point')}, the last after {seen:,.0f} images: too few for a curve."
+        )
+    return f"Only {points} points: they show no trend yet."
 
 
 def _last(values: Sequence[float]) -> str:

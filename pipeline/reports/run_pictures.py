@@ -25,6 +25,8 @@ GALLERY = 16
 """Training images, and generated images, shown side by side."""
 NEAREST = 24
 """Generated images shown beside the nearest training image."""
+MAX_OF_GROUP = 8
+"""Of those that have the same nearest training image, so many are shown."""
 TRANSLATIONS = 24
 """Translations shown beside their photos."""
 STRIP_GRIDS = 8
@@ -60,6 +62,28 @@ class Pair:
     first: Face
     second: Face
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that have the same nearest training image."""
+
+    real: Face
+    pairs: tuple[Pair, ...]
+
+    @property
+    def alone(self) -> bool:
+        """Tell whether it is the pair of one image."""
+        return len(self.pairs) == 1
+
+
+def group_pairs(pairs: Sequence[Pair]) -> list[Group]:
+    """Return pairs by their second image, the largest groups first, otherwise in their order."""
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(pair.second.name, []).append(pair)
+    found = [Group(members[0].second, tuple(members)) for members in groups.values()]
+    return sorted(found, key=lambda group: -len(group.pairs))
 
 
 def _by_number(name: str) -> tuple[int, str]:

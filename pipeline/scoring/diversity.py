@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.core.advice import per_cent
 from pipeline.core.errors import ScoringError
 from pipeline.core.randomness import stream
 from pipeline.scoring.metrics import FloatArray, check_features
@@ -184,6 +185,16 @@ MAX_COPIES = 0.01
 """No Monet painting is a copy of another by this measure, so the expected share is 0."""
 
 
+QUALITY = (
+    "The generator repeats itself",
+    "The images vary little",
+    "The generator copies",
+    "MiFID is penalised",
+)
+REPEATS, ALIKE, COPIES, PENALISED = QUALITY
+"""What is wrong, and the beginning of the warning that says so."""
+
+
 def quality_warnings(
     *,
     near_duplicates: float,
@@ -203,22 +214,21 @@ def quality_warnings(
     found = []
     if near_duplicates > MAX_NEAR_DUPLICATES:
         found.append(
-            f"The generator repeats itself: {near_duplicates:.0%} of the images have a "
-            "near-duplicate among the generated ones."
+            f"{REPEATS}: {per_cent(near_duplicates)} of the images have a near-duplicate among the "
+            "generated ones."
         )
     if vendi_ratio < MIN_VENDI_RATIO:
         found.append(
-            f"The images vary little: they count as {vendi_ratio:.0%} as many different images as "
-            "an equal number of reference images (Vendi score)."
+            f"{ALIKE}: they count as {per_cent(vendi_ratio)} as many different images as an equal "
+            "number of reference images (Vendi score)."
         )
     if copies > MAX_COPIES:
         found.append(
-            f"The generator copies: {copies:.1%} of the images are nearly the same as a training "
-            "image."
+            f"{COPIES}: {per_cent(copies)} of the images are nearly the same as a training image."
         )
     if memorization_penalty < 1:
         found.append(
-            "MiFID is penalised: the mean distance to the nearest training image is "
+            f"{PENALISED}: the mean distance to the nearest training image is "
             f"{memorization_penalty:.3f}, so FID is divided by it."
         )
     return found

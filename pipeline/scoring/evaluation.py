@@ -27,6 +27,7 @@ from pipeline.core.errors import ScoringError
 from pipeline.scoring.diversity import (
     COPY_FRACTION,
     NEAR_DUPLICATE_FRACTION,
+    QUALITY,
     VENDI_IMAGES,
     NearestInSet,
     drop_duplicates,
@@ -74,6 +75,7 @@ from pipeline.scoring.record import (
     Memorization,
     MetricValues,
     PrecisionRecall,
+    Score,
 )
 
 CLOSEST_LISTED = 8
@@ -267,6 +269,18 @@ def _intervals(sets: _Sets, groups: list[Rows]) -> Intervals:
         "density_interval": None if inside is None else inside.density_interval().bounds(),
         "coverage_interval": None if inside is None else inside.coverage_interval().bounds(),
     }
+
+
+def score_warnings(score: Score) -> list[str]:
+    """Return the warnings of a score that was read from a file, in the words of this version.
+
+    Those of early versions, which wrote fewer numbers, are as they stand there.
+    """
+    written = [str(warning) for warning in score.get("warnings", [])]
+    if not {"mifid", "near_duplicates", "vendi_ratio", "copies"} <= set(score):
+        return written
+    others = [warning for warning in written if not warning.startswith(QUALITY)]
+    return [*_warnings(score), *others]
 
 
 def _warnings(found: MetricValues) -> list[str]:

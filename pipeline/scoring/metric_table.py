@@ -42,6 +42,8 @@ class Metric:
     mean_format_spec: str = ".3g"
     """How its mean and standard deviation over several trainings are formatted."""
     has_interval: bool = False
+    is_share: bool = False
+    """From 0 to 1: the report shows it in per cent."""
     places: tuple[Place, ...] = ()
     part: str | None = None
     """The part of score.json that it stands in, under its key without that part's name."""
@@ -103,6 +105,7 @@ METRICS = (
         ".3f",
         "higher",
         has_interval=True,
+        is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),
     Metric(
@@ -111,6 +114,7 @@ METRICS = (
         "share of real images among the generated ones; higher is better",
         ".3f",
         "higher",
+        is_share=True,
         places=(Place.STUDY, Place.CARD),
     ),
     Metric(
@@ -129,6 +133,7 @@ METRICS = (
         ".3f",
         "higher",
         has_interval=True,
+        is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),
     Metric(
@@ -153,6 +158,7 @@ METRICS = (
         ".1%",
         "lower",
         ".1%",
+        is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),
     Metric(

@@ -414,15 +414,19 @@ def test_the_same_paintings_are_found_under_data(
     assert run_command(["score", "--run", "run"]) == 0
 
 
-def test_a_zip_that_breaks_the_rules_is_listed_and_left_as_it_is(
+def test_fewer_images_than_a_submission_has_are_packaged_and_no_submission(
     refused: Refused, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["generate", "--run", "run", "--count", "2"]) == 0
     capsys.readouterr()
-    for command in (["package", "--run", "run"], ["check", "run/images.zip"]):
-        message = refused(*command)
-        assert "number of files is 2, not 7,000 to 10,000" in message
-        assert "painter generate --count 7000" in message
+    assert run_command(["package", "--run", "run"]) == 0
+    said = capsys.readouterr().out
+    assert "2 images" in said
+    assert "6,998 more are missing" in said
+    assert "painter generate --run run --count 7000" in said
+    message = refused("check", "run/images.zip")
+    assert "number of files is 2, not 7,000 to 10,000" in message
+    assert "painter generate --count 7000" in message
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 """The page of the explore stage: that it holds everything, loads nothing, and escapes names."""
 
+import base64
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data.images import ImageSet
 from pipeline.reports.explore_page import write_page
@@ -36,6 +40,23 @@ def test_numbers_and_names_are_there(page: Page) -> None:
         assert text in page.text, text
 
 
+def test_what_does_not_differ_is_a_sentence_and_what_does_a_table(page: Page) -> None:
+    assert "All are 64 × 64 pixels large, .png files, stored as RGB. A file has" in page.text
+    assert not page.named("table")
+
+
+def test_the_minimum_is_stretched_so_that_it_can_be_seen(tmp_path: Path) -> None:
+    dark = Image.new("RGB", (16, 16), (10, 10, 10))
+    dark.paste((40, 40, 40), (8, 0, 16, 16))
+    found = make_page(tmp_path, {"a.png": encoded(dark, "PNG")})
+    assert "stretched: black 10, white 40" in found.text
+    source = found.pictures("Minimum of each pixel, in colour")[0].partition(",")[2]
+    levels = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))).convert("L"))
+    # Within what JPEG of quality 84 changes in two plain halves.
+    assert np.abs(levels[:, :7].astype(int)).max() <= 3
+    assert np.abs(255 - levels[:, 9:].astype(int)).max() <= 3
+
+
 def test_pictures_of_every_statistic_and_of_what_was_found(page: Page) -> None:
     assert len(page.pictures("Minimum of each pixel")) == 4
     assert len(page.pictures("Standard deviation of each pixel")) == 4
@@ -63,7 +84,9 @@ def test_ids_are_unique(page: Page) -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     content = encoded(painting((16, 16)), "PNG")
-    found = make_page(tmp_path, {HOSTILE: content, HOSTILE + "2.png": content})
+    larger = encoded(painting((32, 16)), "PNG")
+    found = make_page(tmp_path, {HOSTILE: content, HOSTILE + "2.png": content, "3.png": larger})
+    assert "Size in pixels name value 16x16 2 32x16 1" in found.cells
     assert "onerror=alert(1)>" in found.text
     assert all((i["src"] or "").startswith("data:") for i in found.named("img"))
 

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import itertools
 import json
 import re
+import shutil
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,12 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import Config
+from pipeline.config import Config, resolve
 from pipeline.core.errors import DataError, RunError
 from pipeline.data.images import ImageSet
-from pipeline.reports.report import duration, write_report
+from pipeline.reports.report import write_report
 from pipeline.reports.run_pictures import time_lapse
+from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_stats
+from pipeline.scoring.landmarks import PAINTINGS_HASHES
 
 SCORE = {
     "mifid": 83.2719,
@@ -60,6 +64,11 @@ class Page(HTMLParser):
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def cells(self) -> str:
+        """The text with a space between any two elements, such as the cells of a table."""
+        return " ".join(re.sub("<[^>]*>", " ", self.source).split())
 
     def pictures(self, alt: str) -> list[str]:
         return [i["src"] or "" for i in self.named("img") if re.match(alt + r"\b", i["alt"] or "")]
@@ -142,6 +151,14 @@ def run(bare: Path) -> Path:
     return finish(bare)
 
 
+@pytest.fixture
+def quick(run: Path) -> Path:
+    """Return a finished run whose statistics are too few for charts, which take longest to draw."""
+    (run / "stats.jsonl").write_text(stats_line(1) + "\n")
+    shutil.rmtree(run / "samples")
+    return run
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Return the page of a finished run, for the tests that only look at it."""
@@ -199,6 +216,94 @@ def test_values_are_shown(page: Page) -> None:
         "distance 0.210",
     ):
         assert shown in text, shown
+
+
+def test_the_jump_list_leads_to_every_section(page: Page) -> None:
+    sections = [attributes["id"] for attributes in page.named("section")]
+    jumps = [(attributes["href"] or "").removeprefix("#") for attributes in page.named("a")]
+    assert jumps == sections
+    assert sections[0] == "stands-out"
+
+
+def test_headings_are_in_order(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_what_is_wrong_stands_above_the_pictures_with_what_to_try(quick: Path) -> None:
+    numbers = {"near_duplicates": 0.4, "vendi_ratio": 0.5, "copies": 0.0}
+    put_json(quick / "score.json", SCORE | numbers)
+    page = Page(write_report(quick, paintings_set()))
+    assert page.text.index("40% of the images") < page.text.index("Training images and generated")
+    assert page.text.index("What is wrong") < page.text.index("What to try next")
+    assert "<code>--minutes</code>" in page.source
+    put_json(quick / "score.json", SCORE | numbers | {"near_duplicates": 0.0})
+    assert "What is wrong" not in Page(write_report(quick, paintings_set())).text
+
+
+def test_a_score_of_the_competitions_paintings_has_a_scale(quick: Path) -> None:
+    put_json(quick / "provenance.json", {"data": {"content_hash": PAINTINGS_HASHES[0]}})
+    interval = {"mifid_interval": [82.9, 83.7]}
+    put_json(quick / "score.json", SCORE | interval)
+    page = Page(write_report(quick, paintings_set()))
+    assert "95 % interval 82.90 to 83.70. 7,038 images against 300." in page.text
+    assert "this run 83.3 7,038" in page.cells
+    assert "monet-dcgan, shipped 105.2 7,000" in page.cells
+    assert page.cells.index("the paintings themselves 0.0") < page.cells.index("this run 83.3")
+
+
+def test_images_with_the_same_nearest_one_stand_together(quick: Path) -> None:
+    nearest = [
+        {"image": f"{n}.jpg", "painting": f"monet/p{min(n, 10)}.png", "distance": 0.2}
+        for n in range(9, 21)
+    ]
+    put_json(quick / "score.json", SCORE | {"nearest": nearest})
+    page = Page(write_report(quick, paintings_set()))
+    assert "p10.png is nearest to 11 of them, of which 8 are shown" in page.text
+    names = [i["alt"] for i in page.named("img") if (i["alt"] or "").startswith("Training image")]
+    assert names[-2:] == ["Training image monet/p10.png", "Training image monet/p9.png"]
+    assert page.text.count("distance 0.200") == 1  # the one that stands alone
+
+
+@pytest.mark.parametrize(
+    ("points", "charts", "note"),
+    [
+        (2, 0, "2 points, the last after 128 images: too few"),
+        (19, 2, "Only 19 points"),
+    ],
+)
+def test_curves_of_few_points_say_so(bare: Path, points: int, charts: int, note: str) -> None:
+    lines = (bare / "stats.jsonl").read_text().splitlines()[:points]
+    (bare / "stats.jsonl").write_text("\n".join(lines) + "\n")
+    page = Page(write_report(bare, None))
+    assert len(page.named("svg")) == charts
+    assert note in page.text
+    assert ("Only" in page.text) == (charts > 0 and bool(note))
+
+
+def test_settings_that_differ_from_the_preset_stand_before_all_of_them(quick: Path) -> None:
+    put_json(quick / "config.json", resolve("demo", assignments=["batch_size=32"]).to_dict())
+    page = Page(write_report(quick, None))
+    assert "batch_size 32 64" in page.cells
+    assert page.cells.index("batch_size 32 64") < page.cells.index("All settings")
+    assert len(page.named("details")) == 2
+    put_json(quick / "config.json", resolve("demo").to_dict())
+    assert "Those of the preset demo, unchanged." in Page(write_report(quick, None)).text
+
+
+def test_a_chosen_set_says_where_it_comes_from_and_what_that_gained(quick: Path) -> None:
+    source = {"name": "demo", "snapshot": "snapshot.safetensors", "candidates": 90, "chosen": 40}
+    judged = {"reference": {"as_they_come": {"last": 0.068}, "chosen": {"last": 0.0456}}}
+    by = {"features": "efficientnet-lite0", "layers": ["last"], "reference": {"count": 300}}
+    choice = {"candidates": 90, "sources": [source | {"photos": None}], "criterion": by}
+    put_json(quick / "images.json", {"choice": choice | {"criterion": by | {"judged": judged}}})
+    page = Page(write_report(quick, None))
+    assert page.text.index("Where the images come from") < page.text.index("Training images and")
+    assert "40 chosen of 90" in page.text
+    assert "last layer, 68 as they come, 45.6 chosen." in page.text
+    assert "which flatters them" in page.text
 
 
 def test_pictures_are_shown(page: Page) -> None:
@@ -259,17 +364,17 @@ def test_foreign_features_are_called_not_comparable(page: Page) -> None:
     assert "features of efficientnet-lite0" in page.text
 
 
-def test_foreign_weights_are_called_not_comparable(run: Path) -> None:
-    put_json(run / "score.json", {**SCORE, "features": "inception"})
-    text = Page(write_report(run, paintings_set())).text
+def test_foreign_weights_are_called_not_comparable(quick: Path) -> None:
+    put_json(quick / "score.json", {**SCORE, "features": "inception"})
+    text = Page(write_report(quick, paintings_set())).text
     assert "Not comparable with the leaderboard." in text
     assert "other weights than the leaderboard's" in text
 
 
-def test_leaderboard_features_come_without_the_warning(run: Path) -> None:
+def test_leaderboard_features_come_without_the_warning(quick: Path) -> None:
     comparable = {"features": "inception", "comparable_with_leaderboard": True}
-    put_json(run / "score.json", {**SCORE, **comparable})
-    text = Page(write_report(run, paintings_set())).text
+    put_json(quick / "score.json", {**SCORE, **comparable})
+    text = Page(write_report(quick, paintings_set())).text
     assert "Not comparable" not in text
     assert "leave an offset" in text
 
@@ -292,38 +397,38 @@ def test_images_without_score_are_shown(bare: Path) -> None:
     assert "finds the training image nearest" in page.text
 
 
-def test_paintings_that_are_gone_are_said_to_be_gone(run: Path) -> None:
-    page = Page(write_report(run, None))
+def test_paintings_that_are_gone_are_said_to_be_gone(quick: Path) -> None:
+    page = Page(write_report(quick, None))
     assert "not there any more (data/monet.zip)" in page.text
     assert not page.pictures("Training image")
     assert page.text.count("not available") == 3
     assert "p1.png" in page.text
 
 
-def test_a_painting_that_cannot_be_read_leaves_the_others(run: Path) -> None:
+def test_a_painting_that_cannot_be_read_leaves_the_others(quick: Path) -> None:
     whole = paintings_set()
     broken = ImageSet(
         whole.names,
         lambda name: b"no image" if name == "monet/p1.png" else whole.read_bytes(name),
         "paintings",
     )
-    page = Page(write_report(run, broken))
+    page = Page(write_report(quick, broken))
     assert page.text.count("not available") == 1
 
 
-def test_names_and_settings_are_escaped(run: Path) -> None:
-    put_json(run / "config.json", {"data": {"image_size": 64, HOSTILE: HOSTILE}})
-    put_json(run / "provenance.json", {"data": {"path": HOSTILE}, "note": [HOSTILE]})
+def test_names_and_settings_are_escaped(quick: Path) -> None:
+    put_json(quick / "config.json", {"data": {"image_size": 64, HOSTILE: HOSTILE}})
+    put_json(quick / "provenance.json", {"data": {"path": HOSTILE}, "note": [HOSTILE]})
     nearest = [{"image": "1.jpg", "painting": HOSTILE, "distance": 0.1}]
-    put_json(run / "score.json", {**SCORE, "features": HOSTILE, "nearest": nearest})
+    put_json(quick / "score.json", {**SCORE, "features": HOSTILE, "nearest": nearest})
     for paintings in (paintings_set((HOSTILE, "other.png")), None):
-        page = Page(write_report(run, paintings))
+        page = Page(write_report(quick, paintings))
         assert HOSTILE not in page.source
         assert all((i["src"] or "").startswith("data:image/") for i in page.named("img"))
         assert not any("onerror" in attributes for _, attributes in page.tags)
         assert HOSTILE in page.text
     assert (
-        len(Page(write_report(run, paintings_set((HOSTILE, "b.png")))).pictures("Training image"))
+        len(Page(write_report(quick, paintings_set((HOSTILE, "b.png")))).pictures("Training image"))
         == 3
     )
 
@@ -431,9 +536,9 @@ def photo_set(count: int) -> ImageSet:
     return ImageSet(tuple(contents), contents.__getitem__, "photos")
 
 
-def test_photos_are_shown_beside_their_translations(run: Path) -> None:
+def test_photos_are_shown_beside_their_translations(quick: Path) -> None:
     photos = photo_set(30)  # of the 40 images the last 10 are of mirror images
-    page = Page(write_report(run, paintings_set(), photos))
+    page = Page(write_report(quick, paintings_set(), photos))
     sources = page.pictures("Photo")
     assert len(sources) == len(page.pictures("Translation")) == 24
     names = [i["alt"] for i in page.named("img") if (i["alt"] or "").startswith("Photo ")]
@@ -450,8 +555,8 @@ def test_photos_are_shown_beside_their_translations(run: Path) -> None:
     assert page.text.count("its mirror image") == len(mirrored)
 
 
-def test_photos_that_are_gone_are_said_to_be_gone_in_one_line(run: Path) -> None:
-    page = Page(write_report(run, paintings_set(), f"The photos are not there. {HOSTILE}"))
+def test_photos_that_are_gone_are_said_to_be_gone_in_one_line(quick: Path) -> None:
+    page = Page(write_report(quick, paintings_set(), f"The photos are not there. {HOSTILE}"))
     assert page.text.count("The photos are not there.") == 1
     assert HOSTILE in page.text
     assert HOSTILE not in page.source

@@ -179,7 +179,7 @@ def test_a_set_at_the_limits_gives_no_warning() -> None:
     [
         ("near_duplicates", 0.3, "repeats itself: 30%"),
         ("vendi_ratio", 0.1, "vary little: they count as 10%"),
-        ("copies", 0.02, "copies: 2.0%"),
+        ("copies", 0.02, "copies: 2%"),
         ("memorization_penalty", 0.09, "penalised.* 0.090"),
     ],
 )

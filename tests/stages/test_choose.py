@@ -18,6 +18,7 @@ from tqdm import tqdm
 from kernels.regenerate import regeneration_plan
 from pipeline.cli import run_command
 from pipeline.config import Config, DataConfig, OutputConfig, apply_settings
+from pipeline.core.advice import per_cent
 from pipeline.core.errors import ConfigError, DataError, RunError, ScoringError
 from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import ImageSet, open_images
@@ -414,7 +415,8 @@ def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
     for name, family, chosen in zip(
         ("first", "photos"), ("dcgan", "cyclegan"), (s.chosen for s in choice.sources), strict=True
     ):
-        assert f"{name} {family} {chosen / 6:.0%} {chosen} 6 " in shown  # of six candidates each
+        share = per_cent(chosen / 6)
+        assert re.search(rf"{name} {family} {chosen} 6 \S+ {share} ", shown)  # of six candidates
         assert f"{name} ({family})" in shown  # its settings
     assert "network.residual_blocks" in shown
     assert run.read_data().count == 8

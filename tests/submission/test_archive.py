@@ -16,7 +16,7 @@ from PIL import Image
 import submission.archive as module
 from pipeline.cli import run_command
 from pipeline.core.errors import DataError
-from submission.archive import Violation, check_archive, check_image_count, package
+from submission.archive import Violation, check_archive, check_image_count, missing_images, package
 from submission.rules import IMAGE_SIZE, MAXIMUM_IMAGES, MINIMUM_IMAGES
 from tests.support.helpers import encoded, pack, painting
 
@@ -169,6 +169,20 @@ def test_packaging_writes_one_form_whatever_the_order_and_the_compression(tmp_pa
         assert archive.namelist() == ["1.jpg", "9.jpg", "10.jpg"]
         assert all(e.compress_type == zipfile.ZIP_STORED for e in archive.infolist())
         assert {name: archive.read(name) for name in archive.namelist()} == files
+
+
+def test_a_set_of_fewer_images_is_packaged_if_they_are_in_order(tmp_path: Path) -> None:
+    few = pack(tmp_path / "a.zip", {"2.jpg": GOOD, "1.jpg": GOOD})
+    assert package(few, few) == 2
+    assert (missing_images(2), missing_images(3)) == (1, 0)
+    with zipfile.ZipFile(few) as archive:
+        assert archive.namelist() == ["1.jpg", "2.jpg"]
+    many = pack(tmp_path / "b.zip", {f"{n}.jpg": GOOD for n in range(6)})
+    with pytest.raises(DataError, match="number of files is 6"):
+        package(many, many)
+    empty = pack(tmp_path / "c.zip", {})
+    with pytest.raises(DataError, match="number of files is 0"):
+        package(empty, empty)
 
 
 def test_packaging_lists_all_violations_and_leaves_the_target_alone(tmp_path: Path) -> None:
