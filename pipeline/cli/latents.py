@@ -71,8 +71,8 @@ size_option = click.option(
 @click.option(
     "--size",
     type=int,
-    help="Side of an image in pixels [default: as the run generates]; of a training the width of "
-    "a frame [default: as its last grid, at most 1024].",
+    help="Side of an image in pixels, or the width of a training's frame [default: as the run "
+    "generates; as the last grid, at most 1024].",
 )
 @click.option(
     "--training",

@@ -81,5 +81,5 @@ HARD = re.compile(r"\b(?:snapshots?|held[ -]out|KID|MiFID|candidates?|herding|EM
 @pytest.mark.parametrize("path", sorted(set(GUIDES) - {"docs/glossary.md"}))
 def test_a_guide_with_hard_words_leads_to_the_glossary(path: str) -> None:
     prose = re.sub(r"`[^`\n]+`", "", FENCE.sub("", GUIDES[path]))
-    leads = any(link.startswith("glossary.md") for link in links(GUIDES[path]))
+    leads = any("glossary.md" in link for link in links(GUIDES[path]))
     assert leads or not HARD.search(prose), path

@@ -548,7 +548,9 @@ class Datasets:
         self.questions = questions
         self.uploaded: list[str] = []
 
-    def upload_dataset(self, name: str, files: list[Path], notes: str) -> None:
+    def upload_dataset(
+        self, name: str, files: list[Path], notes: str, immutable: bool = False
+    ) -> None:
         self.uploaded.append(name)
 
     def dataset_ready(self, name: str) -> bool:

@@ -13,7 +13,7 @@ import torch
 from pipeline import __version__
 from pipeline.cli import run_command
 from pipeline.runs import provenance
-from submission import machine_report
+from submission import doctor, machine_report
 from tests.support.module_graph import ROOT
 
 SECRETS = {
@@ -43,7 +43,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         provenance, "device_name", lambda _: f"GPU of claude-monet in {home}/gpus on giverny"
     )
-    monkeypatch.setattr(machine_report, "device_name", provenance.device_name)
+    monkeypatch.setattr(doctor, "device_name", provenance.device_name)
     monkeypatch.chdir(home / "work")
     values = [value for value in SECRETS.values() if value]
     found = [*values, *account.values(), "KGAT_file_secret_1234567890", "proxy-secret-123456"]
