@@ -29,11 +29,10 @@ PLATFORMS = {
 }
 """What uv calls a platform, and the values of its markers."""
 ASKED_FOR = {
-    ("x86_64-manylinux_2_28", "3.11"), ("aarch64-apple-darwin", "3.11"),
-    ("aarch64-manylinux_2_28", "3.14"), ("x86_64-pc-windows-msvc", "3.14"),
+    ("aarch64-apple-darwin", "3.11"), ("x86_64-pc-windows-msvc", "3.14"),
 }  # fmt: skip
-"""Where the package index is asked by default, which is not for nothing: each platform once, and
-the first and the last Python."""
+"""Where the package index is asked by default, which is not for nothing: the first and the last
+Python, and platforms that no other test is run on."""
 EVERYWHERE = [
     pytest.param(*place, marks=() if place in ASKED_FOR else pytest.mark.slow)
     for place in itertools.product(PLATFORMS, PYTHONS)

@@ -85,7 +85,9 @@ def test_pages_are_the_same_on_another_terminal_and_beside_families_from_outside
         "COLUMNS": "30", "OMP_NUM_THREADS": "3", "PAINTER_FAMILIES": "tests.families.toy_family",
         "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    assert json.loads(run(tmp_path, environment)) == texts
+    found = json.loads(run(tmp_path, environment))
+    assert found == {place: texts[place] for place in found}
+    assert len(found) == 3
 
 
 ELSEWHERE = """
@@ -93,7 +95,8 @@ import json
 from docs.generator.pages import PAGES
 from pipeline.config import family_names, preset_names
 assert "sketch" in family_names() and "sketch32" in preset_names()
-print(json.dumps({place: make() for place, make in PAGES.items()}))
+pages = {place: make for place, make in PAGES.items() if place.startswith("docs/reference/")}
+print(json.dumps({place: make() for place, make in pages.items()}))
 """
 
 
