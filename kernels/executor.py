@@ -59,7 +59,7 @@ class KaggleExecutor:
     def run_point(self, point: Point, on_score: OnScore | None = None) -> Score:
         """Push a point, wait for it, pull and score it; calling it again pushes nothing twice.
 
-        Its upscaler, if it has one, comes first.
+        What it continues and its upscaler, if it has one, come first.
 
         Raises:
             RemoteFailed: if the kernel ends with an error.
@@ -70,10 +70,24 @@ class KaggleExecutor:
         run = self.local.run_folder(point)
         if self.is_done(point):
             return require_score(run)
+        earlier = self._earlier(point)
         upscaler = self._upscaler(point)
-        plan, attachments = self.kernels.plan_of(point, upscaler)
+        plan, attachments = self.kernels.plan_of(point, upscaler, earlier)
         self._run_kernel(plan, run, run.images, attachments)
         return self.local.score(point)
+
+    def _earlier(self, point: Point) -> RunFolder | None:
+        """Return the run that a point continues, trained if need be; None if it continues none."""
+        if point.continues is None:
+            return None
+        before = self.local.predecessor(point)
+        run = self.local.run_folder(before)
+        if not run.state.exists():
+            with self.lock:
+                training = self.training[run.path]
+            with training:
+                self.run_point(before)
+        return run
 
     def _upscaler(self, point: Point) -> RunFolder | None:
         """Return the upscaler of a point, trained if need be; None for a filter."""

@@ -19,7 +19,6 @@ from kernels.metadata import (
     session_timeout,
     slug_of,
 )
-from kernels.push import check_same_settings
 from kernels.record import slug_in
 from kernels.scorer import describe_scorer
 from kernels.upscalers import UpscalerOptions, describe_minutes
@@ -29,6 +28,7 @@ from pipeline.families.registry import check_options_used, makes_images, takes_p
 from pipeline.kaggle.errors import split_name
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
+from pipeline.training.continuation import check_compatible
 from submission.kernel.seeds import with_first_seed
 from submission.kernel.settings import BENCH, SHARED, KernelSettings, reserve_seconds
 from submission.rules import MAXIMUM_IMAGES
@@ -76,7 +76,7 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
 
     Raises:
         KaggleError: for minutes, an accelerator or a dataset's name that Kaggle does not take.
-        RunError: if the run to continue from has other settings.
+        ConfigError: if the settings do not fit the networks of the run to continue from.
     """
     config = _with_seed(run_path, config, request)
     check_options_used(config, {"--image-seed": request.image_seed})
@@ -174,10 +174,10 @@ def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config
     work all the same.
 
     Raises:
-        RunError: if the run to continue from has other settings.
+        ConfigError: if the settings do not fit the networks of the run to continue from.
     """
     if request.continue_from is not None:
-        check_same_settings(RunFolder(request.continue_from), config)
+        check_compatible(RunFolder(request.continue_from), config)
         return config
     return config if request.gpus == SHARED else with_first_seed(RunFolder(run_path), config)
 

@@ -8,10 +8,9 @@ from kernels.metadata import KernelPlan
 from kernels.planning import KernelRequest, plan_training
 from kernels.push import Attachment
 from kernels.upscalers import UpscalerOptions
-from pipeline.core.errors import ConfigError
 from pipeline.runs.folder import RunFolder
 from pipeline.study.executor import LocalExecutor
-from pipeline.study.plan import Point, StudyPlan
+from pipeline.study.plan import Point
 from pipeline.study.upscalers import factor_of, upscaler_config
 from submission.kernel.settings import SHARED
 from submission.rules import MINIMUM_IMAGES
@@ -29,23 +28,25 @@ class StudyKernels:
     domain: str | None
 
     def plan_of(
-        self, point: Point, upscaler: RunFolder | None
+        self, point: Point, upscaler: RunFolder | None, earlier: RunFolder | None
     ) -> tuple[KernelPlan, tuple[Attachment, ...]]:
         """Return what to push for a point, and what to upload first.
 
         Args:
             point: one of the study's.
             upscaler: the trained one that enlarges its images; None: a filter does.
+            earlier: the run that it continues, if it continues one.
         """
         plan, path = self.local.plan, self.local.run_folder(point).path
         trained = None if upscaler is None else upscaler.best_or_last
         request = replace(
             self._request,
             count=max(plan.evaluation.count, MINIMUM_IMAGES),
+            continue_from=None if earlier is None else earlier.path,
             upscalers=UpscalerOptions(trained=trained),
         )
         kernel = plan_training(self.owner, path, plan.config(point), request)
-        return kernel, request.upscalers.attachments(kernel, None)
+        return kernel, request.upscalers.attachments(kernel, request.continue_from)
 
     def upscaler_of(self, point: Point) -> tuple[RunFolder, KernelPlan] | None:
         """Return the run folder of a point's upscaler, and what trains it; None for a filter."""
@@ -59,9 +60,3 @@ class StudyKernels:
     def _request(self) -> KernelRequest:
         # A point is one seed: of several in a kernel another one might be kept.
         return KernelRequest(source=self.source, domain=self.domain, gpus=SHARED)
-
-
-def check_runs_on_kaggle(plan: StudyPlan) -> None:
-    """Raise ConfigError for what kernels cannot do: points that continue others."""
-    if any(point.continues for point in plan.grid):
-        raise ConfigError("Points that continue others run here alone: leave out --on kaggle.")

@@ -79,7 +79,9 @@ def study(study: str, data: Path, domain: str | None, out: Path | None, **where:
     weights = where["weights"]
     check_weights_used(plan, weights)
     folder = out or Path("runs") / "studies" / plan.name
-    count, threads = workers_and_threads(where["on"], where["workers"], where["threads"])
+    count, threads = workers_and_threads(
+        where["on"], where["workers"], where["threads"], any(p.continues for p in plan.grid)
+    )
     content = content_hash(open_images(data, domain))
     photos = (where["photos"], where["photo_domain"])
     local = LocalExecutor(plan, folder, data, domain, content, threads, weights, *photos)
@@ -137,12 +139,15 @@ def check_weights_used(plan: StudyPlan, weights: Path | None) -> None:
 
 
 def workers_and_threads(
-    on: str, workers: int | None, threads: int | None
+    on: str, workers: int | None, threads: int | None, in_turn: bool
 ) -> tuple[int, int | None]:
-    """Return how many points are run at a time, and on how many processor threads each."""
+    """Return how many points are run at a time, and on how many processor threads each.
+
+    Those that continue others are run `in_turn`.
+    """
     from pipeline.system.threads import choose_threads
 
-    count = workers or (2 if on == "kaggle" else 1)
+    count = workers or (2 if on == "kaggle" and not in_turn else 1)
     if threads is None and count > 1 and on == "here":
         threads = max(1, choose_threads().count // count)
     return count, threads
@@ -246,17 +251,12 @@ def notes_for(outcome: Outcome, runs: Sequence[RunFolder]) -> list[str]:
 def kaggle_executor(
     local: LocalExecutor, source: str, domain: str | None, replace: bool
 ) -> Executor:
-    """Return an executor that runs the points of a study in Kaggle's kernels.
-
-    Raises:
-        ConfigError: for points that continue others.
-    """
+    """Return an executor that runs the points of a study in Kaggle's kernels."""
     from kernels.executor import KaggleExecutor
     from kernels.scorer import scorer_to_attach
-    from kernels.study_plans import StudyKernels, check_runs_on_kaggle
+    from kernels.study_plans import StudyKernels
     from pipeline.kaggle.api import KaggleClient
 
-    check_runs_on_kaggle(local.plan)
     if local.plan.search and local.plan.pruning:
         warn("Kernels report no scores during training, so no point is pruned.")
     client = KaggleClient()

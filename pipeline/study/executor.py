@@ -80,7 +80,7 @@ class LocalExecutor:
         """
         run, evaluation = self.run_folder(point), self.plan.evaluation
         if point.continues is not None:
-            self.run_point(self._predecessor(point))  # at once if that is done
+            self.run_point(self.predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
         if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
             upscaler = self._upscaler_options(point)
@@ -121,7 +121,7 @@ class LocalExecutor:
 
         poll(free, POLL_SECONDS, self.clock)
 
-    def _predecessor(self, point: Point) -> Point:
+    def predecessor(self, point: Point) -> Point:
         """Return the point that another one continues."""
         wanted = (point.continues, point.seed)
         return next(p for p in self.plan.grid if (p.label, p.seed) == wanted)
@@ -212,7 +212,7 @@ class LocalExecutor:
             command += [] if value is None else [option, value]
         command += upscaler
         if point.continues is not None:
-            command += ["--continue-from", self.run_folder(self._predecessor(point)).path]
+            command += ["--continue-from", self.run_folder(self.predecessor(point)).path]
         reported = 0
 
         def on_poll() -> None:

@@ -59,7 +59,7 @@ def check_continuation(
     target.check_same_run(config, data)
     if target.path.exists() and target.path.resolve() == source.path.resolve():
         raise RunError(f"{source.path} cannot continue itself; choose another --run.")
-    _check_compatible(source, config)
+    check_compatible(source, config)
 
 
 def _check_origin(source: RunFolder, target: RunFolder) -> None:
@@ -72,8 +72,8 @@ def _check_origin(source: RunFolder, target: RunFolder) -> None:
         )
 
 
-def _check_compatible(source: RunFolder, config: Config) -> None:
-    """Refuse settings that the saved networks or counters do not fit."""
+def check_compatible(source: RunFolder, config: Config) -> None:
+    """Raise ConfigError for settings that the saved networks or counters do not fit."""
     if changed := incompatible_settings(source.read_config(), config):
         raise ConfigError(
             f"A run that continues {source.path} has its networks, image size, batch size and "

@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, OutputConfig
+from pipeline.config import Config, OutputConfig, differences
 from pipeline.core.errors import Interrupted, PainterError, RankLost
 from pipeline.families.registry import makes_images
 from pipeline.models.snapshot import Snapshot
@@ -32,6 +32,7 @@ from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
     attached_snapshot,
     attached_state,
+    continue_attached,
     find_source,
     resume_attached,
 )
@@ -134,7 +135,11 @@ def train_model(job: Job) -> None:
     request = replace(training_request(job), config=config.to_dict())
     if job.settings.attached is not None:
         attached = attached_state(job.inputs, job.settings.attached, job.scratch)
-        resume_attached(attached, job.run, open_data(request.plan()))
+        opened = open_data(request.plan())
+        if differences(attached.read_config(), config):
+            continue_attached(attached, job.run, opened, job.scratch)
+        else:
+            resume_attached(attached, job.run, opened)
     train_and_log(request, job.scratch, seeds_to_train(job))
 
 

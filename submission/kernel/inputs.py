@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from pipeline.config import differences
 from pipeline.core.errors import (
     DataError,
     RunError,
@@ -14,6 +16,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import OpenedData
 from pipeline.system.storage import write_bytes
 from pipeline.training.checkpoints import load_state
+from pipeline.training.continuation import continue_from
 from submission.kernel.machine import log
 from submission.kernel.settings import DATASET
 
@@ -168,6 +171,33 @@ def resume_attached(attached: RunFolder, run: RunFolder, opened: OpenedData) -> 
             write_bytes(run.path / name, (attached.path / name).read_bytes())
     seen = steps * opened.config.training.batch_size
     log(f"resuming: {seen:,} images seen so far, {attached.path}")
+
+
+def continue_attached(
+    attached: RunFolder, run: RunFolder, opened: OpenedData, scratch: Path
+) -> None:
+    """Begin a run of other settings in the working folder where an attached run stands.
+
+    What this kernel has begun there before is left to go on.
+
+    Args:
+        attached: what `attached_state` returns.
+        run: the folder in the working folder.
+        opened: the data that is to be trained on, with the new settings.
+        scratch: a folder for files.
+
+    Raises:
+        ConfigError: if the settings do not fit the networks of the attached run.
+    """
+    if run.state.exists():
+        log("resuming: what is in the working folder has begun already")
+        return
+    changed = differences(attached.read_config(), opened.config)
+    log(f"continues {attached.path} with other settings: {'; '.join(changed)}")
+    begun = RunFolder(scratch / "begun")
+    continue_from(attached, begun, opened.config, opened.about)
+    # The working folder is a mount on Kaggle, which nothing can take the place of as a whole.
+    shutil.copytree(begun.path, run.path, dirs_exist_ok=True)
 
 
 def attached_snapshot(inputs: Path, dataset: str, scratch: Path) -> Path:

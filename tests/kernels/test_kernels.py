@@ -384,11 +384,17 @@ def test_without_quota_nothing_is_uploaded(desk: Desk) -> None:
     assert desk.server.mutating() == []
 
 
-def test_a_kernel_does_not_go_on_with_other_settings(desk: Desk) -> None:
+def test_a_kernel_continues_a_run_with_other_settings_but_not_with_other_networks(
+    desk: Desk,
+) -> None:
     train_here(desk.folder, "runs/earlier")
-    options = ("--continue-from", "runs/earlier", "--set", "beta1=0.4")
-    assert "beta1: 0.5 in the run, 0.4 now" in desk.fails(2, *PUSH, *options)
+    options = ("--continue-from", "runs/earlier", "--set")
+    assert "Different: latent_size: 4 in the run, 5 now" in desk.fails(
+        2, *PUSH, *options, "latent_size=5"
+    )
     assert desk.server.mutating() == []
+    desk.works(*PUSH, *options, "beta1=0.4")
+    assert desk.server.datasets["alice/painter-first-state"].version == 1
 
 
 def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:

@@ -125,7 +125,6 @@ def test_a_kernel_that_fails_is_a_point_that_failed(desk: Desk) -> None:
 
 def test_what_kernels_cannot_do_is_refused(desk: Desk) -> None:
     for text, message in (
-        ('[[points]]\nlabel = "a"\n[[points]]\nlabel = "b"\ncontinues = "a"', "run here alone"),
         ('[grid]\nbatch_size = [8]\n[upscaler]\npreset = "demo"', "which is no upscaler's"),
     ):
         (desk.folder / "other.toml").write_text(f'name = "o"\npreset = "demo"\n{text}\n')
@@ -182,6 +181,22 @@ def test_an_upscaler_that_was_begun_here_is_finished_here(desk: Desk) -> None:
     assert all("-x4-" not in name for name in desk.server.kernels)
     calls = (run.path.parent / "calls.txt").read_text()
     assert calls.count('"train"') == 2  # asked for by each point, and done
+
+
+def test_a_point_goes_on_from_the_run_of_the_one_that_it_continues(desk: Desk) -> None:
+    file = desk.folder / "laws.toml"
+    points = '[[points]]\nlabel = "a"\n[[points]]\nlabel = "b"\ncontinues = "a"\nbeta1 = 0.4\n'
+    before, after = file.read_text().split("[grid]")
+    file.write_text(before + points + after[after.index("[evaluation]") :])
+    state = (train_here(desk.folder, "runs/other") / "state.pt").read_bytes()
+    desk.server.runner = Scripted(files=output() | {"state.pt": state}, polls=0)
+    assert "| `b` | 1 |" in desk.works(*STUDY_COMMAND)
+    (dataset,) = desk.server.datasets
+    attached = {
+        name: kernel.versions[0].request.get("datasetDataSources")
+        for name, kernel in desk.server.kernels.items()
+    }
+    assert attached == {name: [dataset] if "-b-" in name else None for name in attached}
 
 
 def test_a_search_goes_without_pruning(desk: Desk) -> None:

@@ -277,12 +277,32 @@ def test_a_later_state_in_the_working_folder_is_kept(
     assert len(run.read_provenance()["sittings"]) == 3
 
 
-def test_an_attached_run_of_other_settings_or_paintings_is_refused(
+def test_with_other_settings_a_new_run_begins_where_the_attached_one_stands(
+    inputs: Path, tmp_path: Path, working: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = train(inputs, tmp_path / "first")
+    attach(first, inputs / "state")
+    steps = load_state(first.state)["step"]
+    working.mkdir()  # as Kaggle has it
+    other = config(learning_rate=1e-5)
+    run = train(inputs, working, attached="alice/state", config=other)
+    assert "with other settings: learning_rate: 0.0002 in the run, 1e-05 now" in (
+        capsys.readouterr().out
+    )
+    state = load_state(run.state)
+    assert (state["first_step"], state["step"]) == (steps, 2 * steps)  # a budget of its own
+    assert run.read_provenance()["continued_from"]["step"] == steps
+    assert run.read_config().training.learning_rate == 1e-5
+    train(inputs, working, attached="alice/state", config=other)
+    assert load_state(run.state)["step"] == 2 * steps  # done already
+
+
+def test_an_attached_run_of_other_networks_or_paintings_is_refused(
     inputs: Path, tmp_path: Path, working: Path
 ) -> None:
     attach(train(inputs, tmp_path / "first"), inputs / "state")
-    with pytest.raises(RunError, match=r"learning_rate: 0\.0002 in the run, 0\.1 now"):
-        train(inputs, working, attached="alice/state", config=config(learning_rate=0.1))
+    with pytest.raises(ConfigError, match="has its networks, image size"):
+        train(inputs, working, attached="alice/state", config=config(generator_channels=8))
     fill(inputs / NEWER / "monet_jpg", 5)
     with pytest.raises(RunError, match="4 images from"):
         train(inputs, working, attached="alice/state")
