@@ -81,6 +81,8 @@ def snapshot_plan(
             f"kernel does not make. `painter generate --run {quoted(run.path)}` makes one of all "
             "classes."
         )
+    if generation is not None and generation.photos is None:
+        check_enough(run, generation.count)
     path = run.best_or_last if generation is None else snapshot_source(run, generation)
     snapshot = load_snapshot(path)
     check_makes_images(snapshot.config)
@@ -96,6 +98,16 @@ def snapshot_plan(
         attached=name,
     )
     return settings, Attachment(name, (path,), f"snapshot {sha256[:12]}", sha256)
+
+
+def check_enough(run: RunFolder, count: int) -> None:
+    """Raise RunError unless a submission may have as many images as a run from noise has."""
+    if not may_be_submitted(count):
+        raise RunError(
+            f"{run.images} holds {counted(count, 'image')}; a submission has {MINIMUM_IMAGES:,} to "
+            f"{MAXIMUM_IMAGES:,}. `painter generate --run {quoted(run.path)} --count "
+            f"{MINIMUM_IMAGES}` makes enough."
+        )
 
 
 def chosen_plan(

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from pipeline.families.noise.sampler import NoiseSampler
 
 
-OF_WALKS = ("run_path", "snapshot", "last", "model", "images", "seed", "frames_per_step", "threads")
+OF_WALKS = (
+    "run_path", "snapshot", "last", "model", "images", "seed", "frames_per_step", "device",
+    "threads",
+)  # fmt: skip
 """Options of `video` by which a walk is made, and not the timelapse of a training."""
 size_option = click.option(
     "--size", type=int, help="Side of an image in pixels [default: as the run generates]."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from pipeline.cli.options import (
     run_option,
 )
 from pipeline.core.advice import counted
+
+if TYPE_CHECKING:
+    from pipeline.runs.folder import RunFolder
 
 
 @command(
@@ -37,16 +41,23 @@ def package(run_path: Path) -> None:
     if missing := missing_images(count):
         click.echo(
             f"{run.images}: {counted(count, 'image')}, each as a submission has them. It is none "
-            f"yet: {missing:,} more are missing. {quoted_generate(run_path, count + missing)}"
+            f"yet: {missing:,} more are missing. {how_to_make_enough(run, count + missing)}"
         )
         return
     click.echo(f"{run.images}: {count:,} images, ready to submit")
 
 
-def quoted_generate(run_path: Path, count: int) -> str:
+def how_to_make_enough(run: RunFolder, count: int) -> str:
     """Return the sentence that names the command which makes the images again, and enough."""
-    command = ["painter", "generate", "--run", str(run_path), "--count", str(count)]
-    return f"`{shlex.join(command)}` makes enough."
+    from pipeline.stages.generate import read_generation_record
+
+    if run.models.is_dir() and not run.snapshot.exists():
+        return f"`painter generate` with its models again, and --count {count}, makes enough."
+    command = shlex.join(["painter", "generate", "--run", str(run.path)])
+    made = read_generation_record(run)
+    if made is not None and made.photos is not None:  # each photo makes one, and its mirror image
+        return f"More photos make more: `{command} --photos FOLDER_OR_ZIP`."
+    return f"`{command} --count {count}` makes enough."
 
 
 @command(

@@ -59,7 +59,17 @@ AUGMENT = Advice(
     "diffaugment",
     lambda value: not value,
 )
-SLOWER = Advice("Learn more slowly: `--set learning_rate=1e-4` (docs/training.md).")
+SLOW = 1e-4
+"""The rate that is advised where a training is too fast, to those whose rate is above it."""
+
+
+def _is_faster(rate: object) -> bool:
+    return not isinstance(rate, int | float) or rate > SLOW
+
+
+SLOWER = Advice(
+    "Learn more slowly: `--set learning_rate=1e-4` (docs/training.md).", "learning_rate", _is_faster
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,9 @@ COLLAPSED = (
 MEMORISED = (
     Advice(
         "Hold paintings out, `--holdout 0.2`: a score against them tells learning from copying "
-        "(docs/scoring.md, Held-out images)."
+        "(docs/scoring.md, Held-out images).",
+        "holdout",
+        lambda value: not value,
     ),
     AUGMENT,
     Advice("Stop earlier: `--set images=N` in a new run."),
@@ -102,7 +114,11 @@ TOO_SURE = (
         "real_label",
         lambda value: value == 1,
     ),
-    Advice("Let it learn more slowly: `--set discriminator_learning_rate=1e-4`."),
+    Advice(
+        "Let it learn more slowly: `--set discriminator_learning_rate=1e-4`.",
+        "discriminator_learning_rate",
+        _is_faster,
+    ),
 )
 TOO_UNSURE = (
     Advice("Let the discriminator learn faster: `--set discriminator_learning_rate=4e-4`."),

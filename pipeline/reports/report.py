@@ -115,7 +115,7 @@ def _content(
         **_top(files, score, stats, scores, chosen, config, provenance),
         "numbers": _key_numbers(stats, score, images, chosen),
         "wall": wall_picture(files.wall),
-        "data_path": _data_path(provenance),
+        **_origin(provenance or {}),
         "real": None
         if training_images is None
         else spread_gallery(training_images, "Training image"),
@@ -126,7 +126,6 @@ def _content(
         "translations": translation_pairs(images, photos, places),
         **training_pictures(files, config),
         "members": members,
-        "mixed": [member["run"] for member in (provenance or {}).get("mixed", [])],
         "charts": [*(_charts(stats) if stats else []), *_score_charts(scores)],
         **_nearest(score, images, training_images),
         "score_rows": None if score is None else score_rows(score),
@@ -176,10 +175,15 @@ def _stats(files: RunFolder) -> Mapping[str, Sequence[float]] | None:
     return None
 
 
-def _data_path(provenance: Mapping[str, Any] | None) -> str:
-    data = (provenance or {}).get("data")
+def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where the data were, which shipped model it is, and of which runs it was mixed."""
+    data = provenance.get("data")
     path = data.get("path") if isinstance(data, dict) else None
-    return str(path) if path else "where they were during training"
+    return {
+        "data_path": str(path) if path else "where they were during training",
+        "shipped": provenance.get("model"),
+        "mixed": [member["run"] for member in provenance.get("mixed", [])],
+    }
 
 
 # Numbers and tables ----------------------------------------------------------------------------

@@ -85,12 +85,21 @@ class RunFolder:
         """Return the run's training data.
 
         Raises:
-            RunError: if provenance.json is missing or lacks it.
+            RunError: if provenance.json is missing or lacks it, as where a model that comes with
+                painter has been put into the folder.
         """
-        data = self.read_provenance().get("data")
+        about = self.read_provenance()
+        if "model" in about:
+            raise RunError(
+                f"{self.path} holds the model {about['model']}, which comes with painter and "
+                "without the images that it was trained on."
+            )
+        data = about.get("data")
         with suppress(TypeError):
             if isinstance(data, dict):
                 return TrainingData.from_dict(data)
+        if self.models.is_dir() and not self.snapshot.exists():
+            raise RunError(f"{self.path} is a mixture, in which nothing was trained.")
         raise RunError(
             f"{self.provenance} does not name the run's data. The same `painter train` "
             "writes it again."

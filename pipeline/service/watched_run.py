@@ -116,7 +116,7 @@ class WatchedRun:
         except (RunError, LaterVersion, OSError) as error:  # the latter: the folder goes away
             problem = str(error)
         log = self._log()
-        state, sentence = self._state(log, stats, scores)
+        state, sentence = self._untrained() or self._state(log, stats, scores)
         inputs = self.grid(INPUTS_GRID)
         share = self._share(stats)
         return Progress(
@@ -141,6 +141,16 @@ class WatchedRun:
             command = f"painter train --run {quoted(where)} …"
             return WAITING, f"No run has begun here yet. What begins it: {command}"
         return WAITING, f"{where} is a file; a run is a folder."
+
+    def _untrained(self) -> tuple[str, str] | None:
+        """Return state and sentence of a folder in which nothing is trained; None for a run."""
+        try:
+            about = self._run.read_provenance()
+        except (RunError, LaterVersion, OSError):
+            return None
+        if "model" in about:
+            return ENDED, f"It is the model {about['model']}, and nothing is trained in it."
+        return (ENDED, "It is a mix of runs: watch one of these.") if "mixed" in about else None
 
     def _state(
         self,

@@ -117,7 +117,10 @@ def photos_of_run(run: RunFolder, path: Path | None = None, domain: str | None =
         DataError: if none of the photos can be used.
     """
     if path is None:
-        recorded = run.read_data().photos
+        try:
+            recorded = run.read_data().photos
+        except RunError as error:
+            raise RunError(f"{error} {ADVICE}") from None
         if recorded is None:
             raise RunError(f"{run.provenance} names no photos. {ADVICE}")
         path = find_photos(run, recorded)

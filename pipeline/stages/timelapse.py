@@ -86,7 +86,7 @@ def make_timelapse(
     found = run.sample_grids()
     _require_grids(run, len(found))
     grids, fps, hold = _paced(found, fps, seconds)
-    layout = _Layout.of(grids[-1][1], run.samples / INPUTS_GRID, width)
+    layout = _Layout.of([path for _, path in grids], run.samples / INPUTS_GRID, width)
     check_video(out, layout.width, fps)
     shown: list[int] = []
 
@@ -145,11 +145,11 @@ class _Layout:
     inputs: Image.Image | None
 
     @staticmethod
-    def of(last: Path, inputs: Path, width: int | None) -> _Layout:
-        """Return the layout for a grid, and for what it is made from if that file is there."""
+    def of(paths: Sequence[Path], inputs: Path, width: int | None) -> _Layout:
+        """Return the layout for the last grid that can be read, and for its inputs if they can."""
         if width is not None and not 8 <= width <= MAX_SIZE:
             raise ConfigError(f"size is {width}; expected from 8 to {MAX_SIZE} pixels.")
-        grid = _decoded(last)
+        grid = next(filter(None, map(_decoded, reversed(paths))), None)
         photos = _decoded(inputs) if inputs.exists() else None
         columns, rows = grid.size if grid else (1, 1)
         columns *= 1 if photos is None else 2

@@ -205,6 +205,7 @@ def test_images_of_fewer_photos_than_kaggle_has_are_not_made_again(desk: Desk) -
     assert run_command([*generate, str(MINIMUM - 1)]) == 0
     refused = desk.fails(2, "submit", "--run", RUN)
     assert "holds 4 images of 4 photos; a submission has" in refused
+    assert f"painter generate --run {RUN} --photos" in desk.works("package", "--run", RUN)
     RunFolder(run).images.unlink()
     shown = desk.works("submit", "--run", RUN, "--dry-run")
     assert "to generate an image of each of the competition's photos" in shown

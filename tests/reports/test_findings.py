@@ -159,3 +159,6 @@ def test_what_the_settings_already_do_is_not_advised() -> None:
     moved = next_steps(collapsed, DEMO | {"noise": "gamma(2, 1)"}, True, False)
     assert "gamma law" in moved[0]
     assert not any("gamma law" in step for step in next_steps(collapsed, DEMO, True, False))
+    slow = DEMO | {"learning_rate": 1e-4}
+    assert any("learning_rate=1e-4" in step for step in next_steps(collapsed, DEMO, True, False))
+    assert not any("learning_rate" in step for step in next_steps(collapsed, slow, True, False))

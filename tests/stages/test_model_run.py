@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from kernels.regenerate import check_enough
 from pipeline.cli import run_command
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.models.shipped import model_file
 from pipeline.models.snapshots import load_config
 from pipeline.runs.folder import RunFolder
+from pipeline.service.watched_run import WatchedRun
 from pipeline.stages.model_run import run_of_model
 from pipeline.system.storage import file_sha256
 from tests.support.helpers import TINY_RUN, fill
@@ -45,3 +47,38 @@ def test_nothing_is_trained_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[
     words = ["train", "--data", str(tmp_path / "paintings"), "--run", str(run.path)]
     assert run_command([*words, "--preset", "demo", *TINY_RUN]) == 2
     assert "holds the model paint256, which is not trained further" in capsys.readouterr().err
+
+
+def test_its_missing_data_are_said_and_how_to_do_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of_model("photo2monet", tmp_path / "run")
+    assert run_command(["generate", "--run", str(run.path)]) == 2
+    message = capsys.readouterr().err
+    assert "holds the model photo2monet, which comes with painter and without" in message
+    assert message.rstrip().endswith("--photos FOLDER_OR_ZIP.")
+    assert "painter train" not in message
+
+
+def test_its_report_and_its_watcher_promise_no_training(tmp_path: Path) -> None:
+    run = run_of_model(MODEL, tmp_path / "run")
+    assert run_command(["report", "--run", str(run.path)]) == 0
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert f"This is the model {MODEL}" in page
+    assert "painter train --run" not in page
+    progress = WatchedRun(run.path).progress()
+    assert (progress.state, progress.sentence) == (
+        "ended",
+        f"It is the model {MODEL}, and nothing is trained in it.",
+    )
+
+
+def test_too_few_of_its_images_are_refused_with_the_command_that_makes_enough(
+    tmp_path: Path,
+) -> None:
+    run = run_of_model("monet-dcgan", tmp_path / "run")
+    with pytest.raises(
+        RunError, match=r"holds 8 images; .*`painter generate .* --count \d+` makes"
+    ):
+        check_enough(run, 8)
+    check_enough(run, 7000)

@@ -122,6 +122,13 @@ def test_a_damaged_grid_is_left_out_with_a_warning(
     assert "The timelapse comes without" in capsys.readouterr().err
 
 
+def test_a_damaged_last_grid_does_not_decide_the_size(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run({0: RED, 64: GREEN, 128: BLUE})
+    (run.samples / "000000128.png").write_bytes(b"cut short")
+    assert make_timelapse(run, tmp_path / "a.gif").last_seen == 64
+    assert frames_of(tmp_path / "a.gif")[0].shape == (200 + LABEL_LINE, 200, 3)
+
+
 @pytest.mark.parametrize("damaged", [(0, 64), (64,)])
 def test_too_few_readable_grids_leave_the_earlier_file(
     make_run: MakeRun, tmp_path: Path, damaged: Sequence[int]
@@ -157,6 +164,7 @@ def test_the_command_makes_an_mp4_and_says_of_what(
         ({}, [], r"samples has 0 sample grids that can be read; a timelapse needs at least 2"),
         ({0: RED}, [], r"samples has 1 sample grid that can be read.*sample_every"),
         ({0: RED, 1: RED}, ["--images", "1,2"], "--images cannot go with --training"),
+        ({0: RED, 1: RED}, ["--device", "cpu"], "--device cannot go with --training"),
         ({0: RED, 1: RED}, ["--fps", "2", "--seconds", "3"], "either --fps or --seconds"),
         ({0: RED, 1: RED}, ["--size", "3"], "size is 3; expected from 8 to 4096 pixels"),
         ({0: RED, 1: RED}, ["--fps", "60"], "a GIF shows at most 50 frames a second"),

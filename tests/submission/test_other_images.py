@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.cli import run_command
 from pipeline.config import resolve
+from pipeline.stages.model_run import run_of_model
 from submission.other_images import ways_to_other_images
 from tests.support.kaggle_desk import MINIMUM, train_here
 
@@ -39,3 +40,9 @@ def test_a_set_of_several_models_is_chosen_anew_and_what_is_gone_cannot_be(tmp_p
     assert "another run has to take its place" in ways_to_other_images(tmp_path)
     (tmp_path / "snapshot.safetensors").write_text("no snapshot")
     assert "cannot be read" in ways_to_other_images(tmp_path)
+
+
+def test_a_shipped_translator_is_not_told_to_train_further(tmp_path: Path) -> None:
+    words = ways_to_other_images(run_of_model("photo2monet", tmp_path / "run").path)
+    assert "is not trained further" in words
+    assert "--preset photo2monet" in words
