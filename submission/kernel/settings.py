@@ -162,8 +162,9 @@ class KernelSettings:
         if self.upscaler is None:
             minutes, attached = self.upscaler_minutes, self.attached_upscaler
             _require(minutes is None, "upscaler_minutes", minutes, "None without upscaler")
-            fits = attached is None or makes_images(config)
-            _require(fits, "attached_upscaler", attached, "None unless images are made")
+            enlarges = makes_images(config) and config.data.image_size < config.output.output_size
+            fits = attached is None or enlarges
+            _require(fits, "attached_upscaler", attached, "None unless images are enlarged")
             return
         _require(self.upscaler_minutes is not None, "upscaler_minutes", None, "a number")
         upscaler = Config.from_saved(self.upscaler)

@@ -249,7 +249,7 @@ def test_the_minutes_are_shared_out(inputs: Path, working: Path) -> None:
         (chain(config=apply_settings(GENERATOR, {"image_size": 64}).to_dict()), "of 64 pixels"),
         (chain(generator="a/b"), "generator is 'a/b'; expected None unless"),
         (alone(upscaler_minutes=1.0), "expected None without upscaler"),
-        (alone(attached_upscaler="a/b"), "expected None unless images are made"),
+        (alone(attached_upscaler="a/b"), "expected None unless images are enlarged"),
         (alone(generator="b"), "generator is 'b'; expected OWNER/SLUG"),
     ],
 )
