@@ -132,8 +132,8 @@ BROKEN = (
 )
 LONGER = (
     Advice(
-        "Train on: the same `painter train` with more `--minutes`, or an hour on Kaggle's GPU "
-        "(docs/kaggle.md)."
+        "Train on: the same `painter train` with more `--minutes`, and `--set images=N` if that "
+        "limit ended it; or an hour on Kaggle's GPU (docs/kaggle.md)."
     ),
 )
 MIRRORED = (
