@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -337,6 +337,12 @@ def test_head_is_get_without_a_body(path: str) -> None:
 # --- The parts
 
 
+def run_alone(work: Coroutine[Any, Any, Any]) -> None:
+    """Run to its end in a thread: in this one the loop of a browser's tests may be running."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
 def test_work_goes_on_while_its_client_sends_and_ends_when_it_leaves() -> None:
     done: list[str] = []
 
@@ -353,7 +359,7 @@ def test_work_goes_on_while_its_client_sends_and_ends_when_it_leaves() -> None:
         await asyncio.sleep(0)
         return messages.pop(0)
 
-    asyncio.run(until_disconnected(work(), receive))
+    run_alone(until_disconnected(work(), receive))
     assert done == ["cancelled"]
 
 
@@ -371,7 +377,7 @@ def test_only_bodies_of_head_are_left_out() -> None:
         return {"type": "http.disconnect"}
 
     for method in ("GET", "HEAD"):
-        asyncio.run(HeadAsGet(app)({"type": "http", "method": method}, receive, send))
+        run_alone(HeadAsGet(app)({"type": "http", "method": method}, receive, send))
     assert [m.get("body") for m in sent] == [None, b"GET", None, b""]
 
 
