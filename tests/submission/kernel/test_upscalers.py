@@ -153,6 +153,7 @@ def test_a_generator_and_its_upscaler_are_trained_in_one_kernel(
     assert capsys.readouterr().out.count("trained: 8 images seen") == 2
 
 
+@pytest.mark.slow  # a new interpreter; what the file may import, test_bundle.py shows
 def test_the_one_file_of_a_kernel_trains_both_with_kaggles_libraries_alone(
     inputs: Path, tmp_path: Path
 ) -> None:
