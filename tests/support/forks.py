@@ -57,6 +57,7 @@ _PRELOADED = [
     "matplotlib.figure",
     "tests.support.rank_processes",
     "tests.support.quick",
+    "tests.support.frozen",  # after all others
 ]
 CONTEXT.set_forkserver_preload(_PRELOADED)
 
