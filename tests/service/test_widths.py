@@ -15,10 +15,7 @@ from pipeline.study.storage import Importance
 from submission.leaderboard import LeaderboardData, standings
 from submission.leaderboard_page import write_page
 from submission.next_steps import next_steps
-from tests.service.conftest import browser
 from tests.submission.test_leaderboard import BOARD, NOW, row
-
-__all__ = ["browser"]  # a fixture
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 NAMES = ["a", "words-" * 11, "one_word_" * 10, "x" * 90]
