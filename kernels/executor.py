@@ -26,6 +26,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, require_score
 from pipeline.study.executor import LocalExecutor, OnScore
 from pipeline.study.plan import Point
+from pipeline.study.upscalers import factor_of
 
 AT_A_TIME = 2
 """GPU kernels that Kaggle runs of one user at the same time."""
@@ -83,25 +84,22 @@ class KaggleExecutor:
         before = self.local.predecessor(point)
         run = self.local.run_folder(before)
         if not run.state.exists():
-            with self.lock:
-                training = self.training[run.path]
-            with training:
-                self.run_point(before)
+            self.run_point(before)  # such points are run one after the other
         return run
 
     def _upscaler(self, point: Point) -> RunFolder | None:
         """Return the upscaler of a point, trained if need be; None for a filter."""
-        found = self.kernels.upscaler_of(point)
-        if found is None:
+        factor = factor_of(self.local.plan, point)
+        if factor is None:
             return None
-        run, plan = found
+        run = self.local.upscaler_run(factor)
         with self.lock:
             training = self.training[run.path]
         with training:
             if run.config.exists() and read_record(run.path) is None:
-                self.local.train_upscaler(point)  # begun here: at once if it is done
+                self.local.train_upscaler(point, factor)  # begun here: at once if it is done
             else:
-                self._run_kernel(plan, run, run.snapshot)
+                self._run_kernel(self.kernels.upscaler_plan(factor), run, run.snapshot)
         return run
 
     def _run_kernel(

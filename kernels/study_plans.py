@@ -11,7 +11,7 @@ from kernels.upscalers import UpscalerOptions
 from pipeline.runs.folder import RunFolder
 from pipeline.study.executor import LocalExecutor
 from pipeline.study.plan import Point
-from pipeline.study.upscalers import factor_of, upscaler_config
+from pipeline.study.upscalers import upscaler_config
 from submission.kernel.settings import SHARED
 from submission.rules import MINIMUM_IMAGES
 
@@ -48,13 +48,13 @@ class StudyKernels:
         kernel = plan_training(self.owner, path, plan.config(point), request)
         return kernel, request.upscalers.attachments(kernel, request.continue_from)
 
-    def upscaler_of(self, point: Point) -> tuple[RunFolder, KernelPlan] | None:
-        """Return the run folder of a point's upscaler, and what trains it; None for a filter."""
-        run, factor = self.local.upscaler_run(point), factor_of(self.local.plan, point)
-        if run is None or factor is None:
-            return None
-        config = upscaler_config(self.local.plan, factor)
-        return run, plan_training(self.owner, run.path, config, self._request)
+    def upscaler_plan(self, factor: int) -> KernelPlan:
+        """Return what to push for the upscaler that enlarges by a factor."""
+        path, config = (
+            self.local.upscaler_run(factor).path,
+            upscaler_config(self.local.plan, factor),
+        )
+        return plan_training(self.owner, path, config, self._request)
 
     @property
     def _request(self) -> KernelRequest:

@@ -168,31 +168,28 @@ class LocalExecutor:
 
     def _upscaler_options(self, point: Point) -> list[object]:
         """Return the option that names a point's upscaler, trained if need be; [] for a filter."""
-        run = self.train_upscaler(point)
-        return [] if run is None else ["--upscaler", run.path]
-
-    def upscaler_run(self, point: Point) -> RunFolder | None:
-        """Return the run folder of a point's upscaler; None for a filter."""
         factor = factor_of(self.plan, point)
         if factor is None:
-            return None
+            return []
+        self.train_upscaler(point, factor)
+        return ["--upscaler", self.upscaler_run(factor).path]
+
+    def upscaler_run(self, factor: int) -> RunFolder:
+        """Return the run folder of the upscaler that enlarges by a factor."""
         return RunFolder(self.folder / upscaler_folder(self.plan, factor))
 
-    def train_upscaler(self, point: Point) -> RunFolder | None:
-        """Train the upscaler of a point, at once if that is done; return its run folder.
+    def train_upscaler(self, point: Point, factor: int) -> None:
+        """Train the upscaler that enlarges a point by a factor, at once if that is done.
 
         Raises:
             WorkFailed: if the command fails, with its message.
             Interrupted: after Ctrl+C; the training has saved its state.
         """
-        run, factor = self.upscaler_run(point), factor_of(self.plan, point)
-        if run is None or factor is None:
-            return None
+        run = self.upscaler_run(factor)
         preset, settings = upscaler_settings(self.plan, factor)
         with self.training_upscaler:
             self._wait_for_orphan(run)
             self._call(point, self._train_command(run, preset, settings))
-        return run
 
     def _train_command(self, run: RunFolder, preset: str, settings: Settings) -> list[object]:
         """Return the command that trains a run on the study's images."""

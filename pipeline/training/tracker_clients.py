@@ -111,10 +111,31 @@ class TensorBoardClient:
         self._writer.close()
 
 
-class WandbClient:
-    """A run of Weights & Biases; `WANDB_MODE=offline` keeps it in `RUN/wandb` to be sent later."""
+class _LoggingClient:
+    """A run at a tracker whose library logs by step, as that of Weights & Biases does."""
 
     keeps_what_it_has = True
+
+    def __init__(self, library: Any, **options: Any) -> None:
+        """Begin the run, or take it up again, by the library's own `init`."""
+        self._library = library
+        self._run: Any = library.init(resume="allow", **options)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Add values by their names, of one step."""
+        self._run.log(dict(values), step=step)
+
+    def grid(self, path: Path, step: int) -> None:
+        """Add a sample grid."""
+        self._run.log({GRID: self._library.Image(str(path))}, step=step)
+
+    def close(self) -> None:
+        """Write or send what is pending."""
+        self._run.finish()
+
+
+class WandbClient(_LoggingClient):
+    """A run of Weights & Biases; `WANDB_MODE=offline` keeps it in `RUN/wandb` to be sent later."""
 
     def __init__(self, run: RunFolder, settings: Mapping[str, Any]) -> None:
         """Begin the run, or take it up again.
@@ -124,12 +145,11 @@ class WandbClient:
         """
         import wandb
 
-        self._wandb: Any = wandb
-        self._run: Any = wandb.init(
+        super().__init__(
+            wandb,
             project=None if os.environ.get("WANDB_PROJECT") else PROJECT,
             name=_name(run),
             id=_id_of("wandb", run),
-            resume="allow",
             dir=str(run.path),
             config=dict(settings),
             settings=wandb.Settings(
@@ -142,50 +162,23 @@ class WandbClient:
             ),
         )
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add values by their names, of one step."""
-        self._run.log(dict(values), step=step)
 
-    def grid(self, path: Path, step: int) -> None:
-        """Add a sample grid."""
-        self._run.log({GRID: self._wandb.Image(str(path))}, step=step)
-
-    def close(self) -> None:
-        """Send what is pending."""
-        self._run.finish()
-
-
-class TrackioClient:
+class TrackioClient(_LoggingClient):
     """A run of trackio: a database on this machine, unless its own variables name a Space."""
-
-    keeps_what_it_has = True
 
     def __init__(self, run: RunFolder, settings: Mapping[str, Any]) -> None:
         """Begin the run, or take it up again: trackio knows runs by their names."""
         import trackio
 
-        self._trackio: Any = trackio
-        self._run: Any = trackio.init(
+        super().__init__(
+            trackio,
             project=os.environ.get("TRACKIO_PROJECT") or PROJECT,
             name=f"{_name(run)}-{_id_of('trackio', run)}",
-            resume="allow",
             config=dict(settings),
             embed=False,
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add values by their names, of one step."""
-        self._run.log(dict(values), step=step)
-
-    def grid(self, path: Path, step: int) -> None:
-        """Add a sample grid."""
-        self._run.log({GRID: self._trackio.Image(str(path))}, step=step)
-
-    def close(self) -> None:
-        """Write or send what is pending."""
-        self._run.finish()
 
 
 def _name(run: RunFolder) -> str:

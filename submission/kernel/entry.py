@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config, OutputConfig, differences
+from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import Interrupted, PainterError, RankLost
 from pipeline.families.registry import makes_images
 from pipeline.models.snapshot import Snapshot
@@ -32,9 +32,9 @@ from submission.kernel.distributed import train_in_processes, usable_gpus
 from submission.kernel.inputs import (
     attached_snapshot,
     attached_state,
-    continue_attached,
     find_source,
     resume_attached,
+    take_up_attached,
 )
 from submission.kernel.job import Job
 from submission.kernel.machine import choose_device, clean_up, isolated, log
@@ -135,11 +135,7 @@ def train_model(job: Job) -> None:
     request = replace(training_request(job), config=config.to_dict())
     if job.settings.attached is not None:
         attached = attached_state(job.inputs, job.settings.attached, job.scratch)
-        opened = open_data(request.plan())
-        if differences(attached.read_config(), config):
-            continue_attached(attached, job.run, opened, job.scratch)
-        else:
-            resume_attached(attached, job.run, opened)
+        take_up_attached(attached, job.run, open_data(request.plan()), job.scratch)
     train_and_log(request, job.scratch, seeds_to_train(job))
 
 

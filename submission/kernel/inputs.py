@@ -173,12 +173,12 @@ def resume_attached(attached: RunFolder, run: RunFolder, opened: OpenedData) -> 
     log(f"resuming: {seen:,} images seen so far, {attached.path}")
 
 
-def continue_attached(
+def take_up_attached(
     attached: RunFolder, run: RunFolder, opened: OpenedData, scratch: Path
 ) -> None:
-    """Begin a run of other settings in the working folder where an attached run stands.
+    """Resume an attached run; with other settings begin a new one where it stands.
 
-    What this kernel has begun there before is left to go on.
+    What this kernel has begun in the working folder before is left to go on.
 
     Args:
         attached: what `attached_state` returns.
@@ -188,11 +188,15 @@ def continue_attached(
 
     Raises:
         ConfigError: if the settings do not fit the networks of the attached run.
+        RunError: if it has other training images, with the same settings.
     """
+    changed = differences(attached.read_config(), opened.config)
+    if not changed:
+        resume_attached(attached, run, opened)
+        return
     if run.state.exists():
         log("resuming: what is in the working folder has begun already")
         return
-    changed = differences(attached.read_config(), opened.config)
     log(f"continues {attached.path} with other settings: {'; '.join(changed)}")
     begun = RunFolder(scratch / "begun")
     continue_from(attached, begun, opened.config, opened.about)

@@ -3,9 +3,7 @@
 import json
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pipeline.runs.folder import RunFolder
-from pipeline.service.server import listen, make_server, url_of
 from pipeline.service.watch_app import create_watch_app
 from pipeline.service.watched_run import WatchedRun
 from pipeline.system.locks import file_lock, is_held
 from pipeline.system.storage import write_json
 from tests.support.factories import data_about, tiny_config
 from tests.support.helpers import encoded, painting
+from tests.support.service_helpers import serving_app
 
 BEGAN = 1_000_000.0
 LINE = {"images_per_second": 8.0, "loss_d": 0.5, "loss_g": 1.5, "d_real": 0.6}
@@ -72,17 +70,8 @@ def watched(run: RunFolder) -> tuple[WatchedRun, Now]:
     return WatchedRun(run.path, lambda: now.seconds, lambda: 0.0), now
 
 
-@contextmanager
-def watching(run: RunFolder) -> Iterator[str]:
-    listener = listen("127.0.0.1", 0)
-    server = make_server(create_watch_app(WatchedRun(run.path)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield url_of(listener)
-    finally:
-        server.should_exit = True
-        thread.join()
+def watching(run: RunFolder) -> AbstractContextManager[str]:
+    return serving_app(create_watch_app(WatchedRun(run.path)))
 
 
 def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:

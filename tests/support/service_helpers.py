@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from fastapi import FastAPI
 
 from pipeline.config import Config, apply_settings
 from pipeline.families.registry import build_generator
@@ -56,11 +57,18 @@ def tiny_translator() -> TranslatorModel:
     return TranslatorModel(tiny_translator_snapshot(), "tiny", "0" * 64, torch.device("cpu"))
 
 
+def serving(
+    service: InferenceService, client_timeout: float = CLIENT_TIMEOUT
+) -> AbstractContextManager[str]:
+    """Return what yields the address of a service that runs in a thread."""
+    return serving_app(create_app(service), client_timeout)
+
+
 @contextmanager
-def serving(service: InferenceService, client_timeout: float = CLIENT_TIMEOUT) -> Iterator[str]:
+def serving_app(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> Iterator[str]:
     """Yield the address of a server that runs in a thread."""
     listener = listen("127.0.0.1", 0)
-    server = make_server(create_app(service), client_timeout)
+    server = make_server(app, client_timeout)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
