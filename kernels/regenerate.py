@@ -28,6 +28,7 @@ from pipeline.stages.chosen import choice_of_images
 from pipeline.stages.generate import DEFAULT_COUNT, GenerationRecord, read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.archive import may_be_submitted
+from submission.enough_images import how_to_make_enough
 from submission.kernel.settings import EXPECTED_OF_PHOTOS, KernelSettings
 from submission.rules import MAXIMUM_IMAGES, MINIMUM_IMAGES
 
@@ -105,8 +106,7 @@ def check_enough(run: RunFolder, count: int) -> None:
     if not may_be_submitted(count):
         raise RunError(
             f"{run.images} holds {counted(count, 'image')}; a submission has {MINIMUM_IMAGES:,} to "
-            f"{MAXIMUM_IMAGES:,}. `painter generate --run {quoted(run.path)} --count "
-            f"{MINIMUM_IMAGES}` makes enough."
+            f"{MAXIMUM_IMAGES:,}. {how_to_make_enough(run, MINIMUM_IMAGES)}"
         )
 
 

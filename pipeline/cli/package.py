@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,6 @@ from pipeline.cli.options import (
     run_option,
 )
 from pipeline.core.advice import counted
-
-if TYPE_CHECKING:
-    from pipeline.runs.folder import RunFolder
 
 
 @command(
@@ -32,6 +28,7 @@ def package(run_path: Path) -> None:
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
     from submission.archive import missing_images, package
+    from submission.enough_images import how_to_make_enough
     from submission.running_check import has_passed
 
     run = RunFolder(run_path)
@@ -45,19 +42,6 @@ def package(run_path: Path) -> None:
         )
         return
     click.echo(f"{run.images}: {count:,} images, ready to submit")
-
-
-def how_to_make_enough(run: RunFolder, count: int) -> str:
-    """Return the sentence that names the command which makes the images again, and enough."""
-    from pipeline.stages.generate import read_generation_record
-
-    if run.models.is_dir() and not run.snapshot.exists():
-        return f"`painter generate` with its models again, and --count {count}, makes enough."
-    command = shlex.join(["painter", "generate", "--run", str(run.path)])
-    made = read_generation_record(run)
-    if made is not None and made.photos is not None:  # each photo makes one, and its mirror image
-        return f"More photos make more: `{command} --photos FOLDER_OR_ZIP`."
-    return f"`{command} --count {count}` makes enough."
 
 
 @command(
