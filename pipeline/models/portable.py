@@ -7,10 +7,12 @@ images that painter makes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 EXAMPLE_COUNT = 2
@@ -69,6 +71,12 @@ FROM_PHOTOS = {"photos": '["photo.jpg"]', "numbers": "range(len(photos))"}
 def image_axes(channels: int, side: int) -> tuple[int | str, ...]:
     """Return the axes of square images: (N, C, S, S)."""
     return (BATCH, channels, side, side)
+
+
+def pictures_as_input(pictures: Iterable[Image.Image]) -> torch.Tensor:
+    """Return RGB pictures of one size as networks take them: float32 (N, 3, S, S) in [-1, 1]."""
+    pixels = torch.from_numpy(np.stack([np.array(picture) for picture in pictures]))
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class Clamped(nn.Module):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
 from pipeline.data.synthetic_landscapes import draw_photo
 from pipeline.families.translation.networks import COLOURS, stride
 from pipeline.models.portable import (
@@ -18,6 +15,7 @@ from pipeline.models.portable import (
     Clamped,
     PortableNetwork,
     TensorSpec,
+    pictures_as_input,
 )
 from pipeline.models.snapshot import Snapshot
 
@@ -34,9 +32,7 @@ def portable(snapshot: Snapshot) -> PortableNetwork:
         multiple,
     )
     output = TensorSpec(IMAGES, axes, "their translations in [-1, 1]", multiple=multiple)
-    drawn = [np.array(draw_photo(index, size=side)) for index in range(EXAMPLE_COUNT)]
-    pixels = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2)
-    examples = (pixels.float() / 127.5 - 1,)
+    examples = (pictures_as_input(draw_photo(n, size=side) for n in range(EXAMPLE_COUNT)),)
     return PortableNetwork(
         Clamped(snapshot.generator),
         (photos,),

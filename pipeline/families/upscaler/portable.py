@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +18,7 @@ from pipeline.models.portable import (
     PortableNetwork,
     TensorSpec,
     image_axes,
+    pictures_as_input,
 )
 from pipeline.models.snapshot import Snapshot
 
@@ -61,14 +61,13 @@ def portable(snapshot: Snapshot, side: int | None = None) -> PortableNetwork:
         " * len(numbers))",
     )
     output = image_axes(IMAGE_CHANNELS, side * network.upscale_factor)
-    pictures = [np.array(draw_landscape(index, size=side)) for index in range(EXAMPLE_COUNT)]
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    pictures = pictures_as_input(draw_landscape(n, size=side) for n in range(EXAMPLE_COUNT))
     drawn = texture_noise(snapshot, side).expand(EXAMPLE_COUNT, -1, -1, -1)
     return PortableNetwork(
         WithNoise(Clamped(snapshot.generator)),
         (small, noise),
         TensorSpec(IMAGES, output, "larger images in [-1, 1]"),
-        (pixels.float() / 127.5 - 1, drawn.contiguous()),
+        (pictures, drawn.contiguous()),
         IMAGE_TO_IMAGE,
         FROM_PHOTOS,
     )
