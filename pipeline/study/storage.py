@@ -56,7 +56,6 @@ def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) 
     import optuna
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
-    sqlite = storage.startswith("sqlite:")
     try:
         if default_file is not None:
             _check_integrity(default_file)
@@ -64,7 +63,7 @@ def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) 
             study_name=f"{plan.name}-{plan.digest}",
             storage=optuna.storages.RDBStorage(
                 storage,
-                engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT}} if sqlite else {},
+                engine_kwargs=_engine_options(storage),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
             ),
@@ -77,6 +76,22 @@ def open_study(plan: StudyPlan, storage: str, default_file: Path | None = None) 
     except Exception as error:
         # Storages are of many kinds, and each raises its own errors.
         raise ConfigError(_advice(storage, default_file, error)) from None
+
+
+def _engine_options(storage: str) -> dict[str, Any]:
+    """Return what SQLAlchemy makes its engine of, beside the URL.
+
+    Connections to a file of SQLite are closed after each use: kept ones would stay open until
+    Python ends, and where another process has a file open, Windows does not delete it.
+    """
+    from sqlalchemy.engine import make_url  # what Optuna itself uses
+    from sqlalchemy.pool import NullPool
+
+    url = make_url(storage)
+    if url.get_backend_name() != "sqlite":
+        return {}
+    options: dict[str, Any] = {"connect_args": {"timeout": LOCK_TIMEOUT}}
+    return options if url.database in (None, "", ":memory:") else {**options, "poolclass": NullPool}
 
 
 def _advice(storage: str, default_file: Path | None, error: BaseException) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from optuna.exceptions import StorageInternalError
 from PIL import Image
@@ -245,6 +246,21 @@ def test_a_worker_waits_for_another_that_writes(
             study.enqueue_trial({})
         other.rollback()
     study.enqueue_trial({})
+    assert len(study.trials) == 1
+
+
+def test_no_file_stays_open_that_is_to_be_deleted(tmp_path: Path) -> None:
+    plan, file, url = books(tmp_path)
+    study = open_study(plan, url, file)
+    study.enqueue_trial({"batch_size": 8})
+    assert len(study.trials) == 1
+    assert str(file) not in {opened.path for opened in psutil.Process().open_files()}
+
+
+def test_a_storage_in_memory_keeps_what_it_is_told(tmp_path: Path) -> None:
+    plan, _, _ = books(tmp_path)
+    study = open_study(plan, "sqlite:///:memory:")
+    study.enqueue_trial({"batch_size": 8})
     assert len(study.trials) == 1
 
 
