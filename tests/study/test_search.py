@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy.pool import NullPool
 
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.scoring.record import Score
@@ -72,7 +73,8 @@ def url(folder: Path) -> str:
 def asking(plan: StudyPlan, folder: Path) -> optuna.Study:
     """Return the same books without the heartbeat that trials begun by hand lack."""
     name = open_study(plan, url(folder)).study_name
-    return optuna.load_study(study_name=name, storage=url(folder))
+    storage = optuna.storages.RDBStorage(url(folder), {"poolclass": NullPool})
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 def run(plan: StudyPlan, folder: Path, fake: Fake, workers: int = 1) -> optuna.Study:
