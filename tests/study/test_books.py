@@ -16,6 +16,7 @@ from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
 from pipeline.stages.generate import write_generation_record
+from pipeline.study import storage
 from pipeline.study.executor import LocalExecutor
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.study.reading import load_study, read_plan
@@ -257,11 +258,9 @@ def test_no_file_stays_open_that_is_to_be_deleted(tmp_path: Path) -> None:
     assert str(file) not in {opened.path for opened in psutil.Process().open_files()}
 
 
-def test_a_storage_in_memory_keeps_what_it_is_told(tmp_path: Path) -> None:
-    plan, _, _ = books(tmp_path)
-    study = open_study(plan, "sqlite:///:memory:")
-    study.enqueue_trial({"batch_size": 8})
-    assert len(study.trials) == 1
+def test_a_storage_in_memory_has_one_connection() -> None:
+    """A second one would see another database: the engine keeps its own pool."""
+    assert "poolclass" not in storage._engine_options("sqlite:///:memory:")
 
 
 def test_a_storage_that_was_named_is_not_said_to_be_worthless(tmp_path: Path) -> None:
