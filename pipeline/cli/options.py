@@ -216,6 +216,8 @@ def snapshot_file(
     if run_path is not None:
         run = RunFolder(run_path)
         path = run.snapshot if last else run.best_or_last
+        if run.on_kaggle is not None:
+            raise RunError(f"There is no {path}. {run.on_kaggle}")
         if run.models.is_dir() and not path.exists():
             raise RunError(
                 f"{run_path} is a mixture, in which nothing was trained. Name its models again, as "
@@ -237,9 +239,7 @@ def configure_threads(wanted: int | None) -> None:
 
 def run_or_file(path: Path) -> Path:
     """Return the chosen snapshot of a run folder, or the file itself."""
-    from pipeline.runs.folder import RunFolder
-
-    return RunFolder(path).best_or_last if path.is_dir() else path
+    return snapshot_file(path, None, last=False) if path.is_dir() else path
 
 
 def replace_confirmation(replace: bool) -> Callable[[str], bool]:
