@@ -169,6 +169,20 @@ def make_plan(
     return plan_training(owner, run_path, config, request)
 
 
+def plan_to_push(owner: str, run_path: Path, choices: dict[str, Any]) -> KernelPlan:
+    """Return the plan of a push, whose output may come into the run folder.
+
+    Raises:
+        RunError: if the folder holds a run that is in the way.
+    """
+    from kernels.push import check_same_run
+    from pipeline.runs.folder import RunFolder
+
+    plan = make_plan(owner, run_path, choices, resumes=run_path)
+    check_same_run(RunFolder(run_path), plan.settings, choices["continue_from"])
+    return plan
+
+
 def check_task(choices: dict[str, Any]) -> None:
     """Raise UsageError if the task lacks an option, or one is given that has no effect on it."""
     if choices["task"] == "train":

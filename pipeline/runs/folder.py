@@ -64,7 +64,7 @@ class RunFolder:
 
     @property
     def on_kaggle(self) -> str | None:
-        """Return what brings the run here if a kernel makes it, and it was not pulled; else None."""
+        """Return what brings a run here that a kernel makes, and that was not pulled; else None."""
         if self.config.exists() or not self.kernel.exists():
             return None
         with suppress(RunError, LaterVersion):  # damaged: whoever needs the rest of it says so
