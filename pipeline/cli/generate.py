@@ -26,6 +26,7 @@ from pipeline.cli.options import (
     snapshot_file,
     threads_option,
 )
+from pipeline.cli.ranges import WholeRange
 from pipeline.cli.submission_check import check_of_submission, remember_check
 from pipeline.core.advice import counted
 
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     help="Run or snapshot of an upscaler: put into this snapshot, where it stays.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
+    "--batch-size", type=WholeRange(1), default=64, show_default=True, help="Images at a time."
 )
 @device_option
 @threads_option

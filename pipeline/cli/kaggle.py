@@ -31,6 +31,7 @@ from pipeline.cli.options import (
     runs_folder_option,
     warn,
 )
+from pipeline.cli.ranges import WholeRange
 from pipeline.cli.scorer import scorer, with_ready_scorer
 from pipeline.cli.submit import check_wait_useful
 from pipeline.core.advice import counted, quoted
@@ -157,9 +158,7 @@ def watch(run_path: Path | None, page: bool) -> None:
     example="painter kernel list",
     writes="nothing.",
 )
-@click.option(
-    "--top", type=click.IntRange(1), default=10, show_default=True, help="Kernels to show."
-)
+@click.option("--top", type=WholeRange(1), default=10, show_default=True, help="Kernels to show.")
 @runs_folder_option
 def list_(top: int, folder: Path) -> None:
     """Show this account's kernels, and what is left of the quota."""
@@ -212,7 +211,7 @@ kernel.add_command(scorer)
     example="painter leaderboard",
     writes="ledger.json, and the files that --html and --csv name.",
 )
-@click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
+@click.option("--top", type=WholeRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
 @click.option("--csv", "sheet", type=PathOption, help="Write runs and submissions to a CSV FILE.")
 @runs_folder_option

@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     run_or_file,
     run_seed_options,
 )
+from pipeline.cli.ranges import ENDLESS, WholeRange
 
 if TYPE_CHECKING:
     from kernels.metadata import KernelPlan
@@ -44,7 +45,7 @@ kernel_options = [
     ),
     click.option(
         "--choose-from",
-        type=click.IntRange(1),
+        type=WholeRange(1),
         metavar="N",
         help="Make N images after training, and keep those whose set comes nearest to the training "
         "images, if it can score (docs/kaggle.md).",
@@ -52,7 +53,7 @@ kernel_options = [
     *run_seed_options,
     click.option(
         "--image-seed",
-        type=click.IntRange(0, 2**63 - 1),
+        type=WholeRange(0, ENDLESS),
         default=0,
         show_default=True,
         help="Which images are generated.",
