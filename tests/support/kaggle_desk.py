@@ -109,7 +109,7 @@ def images(count: int = MINIMUM) -> bytes:
     return buffer.getvalue()
 
 
-def output(count: int = MINIMUM) -> dict[str, bytes | Path]:
+def output() -> dict[str, bytes | Path]:
     """Return what a kernel that trained leaves in its working folder."""
     from pipeline.config import resolve
 
@@ -119,7 +119,7 @@ def output(count: int = MINIMUM) -> dict[str, bytes | Path]:
         "provenance.json": b'{"data": {}, "sittings": []}',
         "log.txt": b"trained\n",
         "samples/000008.png": encoded(painting(), "PNG"),
-        "images.zip": images(count),
+        "images.zip": images(),
         "score.json": json.dumps({"mifid": 91.25, "features": "inception"}).encode(),
         ".virtual_documents/x": b"Kaggle's own",
         "__notebook__.ipynb": b"{}",

@@ -15,7 +15,7 @@ import pytest
 from pipeline.system import memory, processes, storage
 from pipeline.system.processes import ask_to_end, is_running, out_of_reach_of_ctrl_c
 from tests.support import every_command, forks, like_windows
-from tests.support.kaggle_desk import output
+from tests.support.kaggle_desk import images, output
 from tests.support.kaggle_server import KaggleServer
 from tests.support.kaggle_state import Scripted
 from tests.support.module_graph import ROOT
@@ -26,7 +26,7 @@ def test_every_command_runs_without_what_windows_lacks(tmp_path: Path) -> None:
     work.mkdir()
     with KaggleServer() as server:
         server.minimum_images = int(every_command.COUNT)
-        server.runner = Scripted(files=output(int(every_command.COUNT)))
+        server.runner = Scripted(files=output() | {"images.zip": images(server.minimum_images)})
         environment = server.environment(tmp_path)
         done = forks.run(like_windows.every_command, cwd=work, env=environment)
     codes, known = every_command.codes_of(done.stdout)
