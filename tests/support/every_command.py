@@ -41,7 +41,7 @@ evaluation = {features = "efficientnet-lite0", count = 2}
 KERNEL = ("--preset", "demo", *TINY_RUN, "--count", COUNT, "--no-scorer")
 STEPS: tuple[tuple[str, ...], ...] = (
     ("doctor",),
-    ("presets",),
+    ("presets", "demo"),
     ("download", "--source", "files", "--data", "data"),
     ("explore", "--data", "data"),
     ("train", "--data", "data", "--run", "run", "--preset", "demo", *TINY_RUN),
@@ -59,7 +59,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("kernel", "list"),
     ("kernel", "pull", "--run", "pushed"),
     ("submit", "--run", "pushed", "--wait"),
-    ("leaderboard", "--folder", ".", "--html", "leaderboard.html"),
+    ("leaderboard", "--folder", "."),
     ("study", "tiny.toml", "--data", "data", "--out", "study", *TINY_RUN),
     ("mix", "run", "study/one*", "--run", "mixed"),
     ("export", "--run", "run", "--name", "tiny", "--out", "models"),
