@@ -6,6 +6,7 @@ A run that was trained on Kaggle has one; for any other, a kernel generates its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from kernels.chosen import names_of
 from kernels.pull import check_not_failed, pull
@@ -19,7 +20,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import read_generation_record
 from pipeline.system.storage import file_sha256
 from submission.ledger import Ledger, Row
-from submission.submit import Candidate, local_score
+from submission.submit import Candidate, local_score, prepare
 
 
 def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
@@ -32,6 +33,15 @@ def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | No
     record = require_record(run.path)
     if record.pulled is None:
         record = pull(client, record, run.path)
+    return if_of_kernel(run, record)
+
+
+def if_of_kernel(run: RunFolder, record: KernelRecord) -> KernelRecord | None:
+    """Return the record of a kernel that was pulled if the run holds its images, else None.
+
+    Raises:
+        RemoteFailed: if the kernel failed.
+    """
     if run.images.exists() and file_sha256(run.images) != record.images_sha256:
         return None
     check_not_failed(record, run.path)
@@ -77,7 +87,7 @@ def pending_submission(
 ) -> Row | None:
     """Return the submission of the run's images that is made and not yet scored."""
     if record is None:
-        plan, attachment = regeneration_plan(client, run)
+        plan, attachment = regeneration_plan(client.user, run)
         record = read_record(run.path / FOLDER)
         if record is None or record.work_sha256 != work_digest(
             plan, client.user, "", (attachment,)
@@ -90,21 +100,63 @@ def pending_submission(
     return None
 
 
-def describe_regeneration(client: KaggleClient, run: RunFolder, left: int, message: str) -> str:
-    """Return what `submit --dry-run` prints for a run that was trained here."""
-    plan, attachment = regeneration_plan(client, run)
+def describe_submission(
+    owner: str, run: RunFolder, left: int | None, message: str, path: Path
+) -> str:
+    """Return what `submit --dry-run` prints of a run; nothing is asked, pulled or written.
+
+    Args:
+        owner: the account that would submit.
+        run: the run.
+        left: submissions that are left today; None: nobody was asked.
+        message: the description on Kaggle.
+        path: what the run is called.
+
+    Raises:
+        DataError: if the images of its kernel break the rules.
+        RemoteFailed: if its kernel failed.
+        RunError: if it cannot be submitted.
+    """
+    record = None if read_record(run.path) is None else require_record(run.path)
+    today = "how many submissions are left today was not asked"
+    if left is not None:
+        today = f"{counted(left, 'submission')} left today"
+    if record is not None and record.pulled is None:
+        return (
+            f"{path}: not pulled yet; {today}\nWould pull the output of {record.label}, and submit "
+            "its images.zip if it is complete" + (f", as {message!r}" if message else "")
+        )
+    record = None if record is None else if_of_kernel(run, record)
+    if record is None:
+        return f"{path}: {_local(run)}; {today}\n{describe_regeneration(owner, run, message)}"
+    row = prepare(Candidate(record.name, record.version or 0, run.images, run), message)
+    return (
+        f"{path}: {_local(run)}; {today}\n"
+        f"Would submit images.zip of {record.label}: {row.description}"
+    )
+
+
+def _local(run: RunFolder) -> str:
     score = local_score(run)
-    mifid = score.get("mifid")
+    return describe_score(score.get("mifid"), score.get("features"))
+
+
+def describe_score(mifid: float | None, features: str | None) -> str:
+    """Return what is said of a run's local score."""
+    return f"local MiFID {'not scored here' if mifid is None else f'{mifid:.2f} ({features})'}"
+
+
+def describe_regeneration(owner: str, run: RunFolder, message: str) -> str:
+    """Return what a submission of a run does whose images no kernel has made yet."""
+    plan, attachment = regeneration_plan(owner, run)
     count, seed = plan.settings.count, plan.settings.seed
     described = "an image of each of the competition's photos"
     if count is not None:
         described = f"{count:,} images (seed {seed})"
     if (chosen := recorded_choice(run)) is not None:
         described = f"the images again ({describe_choice(chosen)})"
-    local = "not scored here" if mifid is None else f"{mifid:.2f}"
     return (
-        f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today\n"
         f"Would upload {names_of(attachment.files)} as the private dataset {attachment.name}, push "
-        f"{client.user}/{plan.slug} to generate {described} on Kaggle's CPU, and submit its "
+        f"{owner}/{plan.slug} to generate {described} on Kaggle's CPU, and submit its "
         "images.zip" + (f" as {message!r}" if message else "")
     )

@@ -23,6 +23,7 @@ from kernels.record import slug_in
 from kernels.scorer import describe_scorer
 from kernels.upscalers import UpscalerOptions, describe_minutes
 from pipeline.config import Config
+from pipeline.data.classes import with_classes_of
 from pipeline.data.domains import PHOTO_DOMAIN
 from pipeline.families.registry import check_options_used, makes_images, takes_photos
 from pipeline.kaggle.errors import split_name
@@ -177,7 +178,8 @@ def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config
         ConfigError: if the settings do not fit the networks of the run to continue from.
     """
     if request.continue_from is not None:
-        check_compatible(RunFolder(request.continue_from), config)
+        earlier = RunFolder(request.continue_from)
+        check_compatible(earlier, with_classes_of(config, earlier.read_config()))
         return config
     return config if request.gpus == SHARED else with_first_seed(RunFolder(run_path), config)
 

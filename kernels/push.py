@@ -32,6 +32,7 @@ from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
 from pipeline.core.polling import poll
+from pipeline.data.classes import with_classes_of
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
 from pipeline.kaggle.records import KernelSource, PushedKernel
@@ -353,7 +354,8 @@ def check_same_run(run: RunFolder, settings: KernelSettings, continue_from: Path
 
 def check_same_settings(run: RunFolder, config: Config) -> None:
     """Raise RunError unless a run has the same data, network and training settings."""
-    changed = differences(run.read_config(), config)
+    begun = run.read_config()
+    changed = differences(begun, with_classes_of(config, begun))
     if changed:
         raise RunError(
             f"{run.path} holds a run with other settings:\n  "

@@ -18,9 +18,10 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
 from pipeline.kaggle.records import KernelSource
 from pipeline.runs.files import read_json
+from pipeline.runs.folder import KERNEL_RECORD
 from pipeline.system.storage import write_json
 
-RECORD = "kernel.json"
+RECORD = KERNEL_RECORD
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ TRANSLATION_MINUTES = 240.0
 """The same for photos, each of which may take a second there."""
 
 
-def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan, Attachment]:
-    """Return what to push for a run, and its snapshot.
+def regeneration_plan(owner: str, run: RunFolder) -> tuple[KernelPlan, Attachment]:
+    """Return what an account pushes for a run, and its snapshot.
 
     The images are those of the run's images.zip, if that is there and its making is known;
     else the first 7,000 with the snapshot's own settings, or what a translator makes of the
@@ -52,12 +52,12 @@ def regeneration_plan(client: KaggleClient, run: RunFolder) -> tuple[KernelPlan,
         ConfigError: if it is an upscaler, which makes none.
     """
     generation = read_generation_record(run)
-    name = f"{client.user}/{slug_of(run.path, 'snapshot')}"
+    name = f"{owner}/{slug_of(run.path, 'snapshot')}"
     if generation is not None and generation.choice is not None:
         settings, attachment = chosen_plan(run, generation, name)
     else:
         settings, attachment = snapshot_plan(run, generation, name)
-    slug = slug_in(run.path / FOLDER, client.user) or slug_of(run.path, "images")
+    slug = slug_in(run.path / FOLDER, owner) or slug_of(run.path, "images")
     return KernelPlan(slug, settings, accelerator=CPU), attachment
 
 
@@ -184,7 +184,7 @@ def regenerate(
         KaggleError: if Kaggle refuses, or what it made is not what was asked for.
         RemoteFailed: if the kernel failed.
     """
-    plan, attachment = regeneration_plan(client, run)
+    plan, attachment = regeneration_plan(client.user, run)
     remote_run = RunFolder(run.path / FOLDER)
     known = read_record(remote_run.path)
     force = known is not None and (known.name, known.version) in rejected

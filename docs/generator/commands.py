@@ -12,10 +12,9 @@ import click
 from docs.generator.markdown import block, code, document, link, plain, table
 from pipeline.cli import cli
 from pipeline.cli.help import Command, short_help
+from pipeline.cli.ranges import in_words
 
-ENDLESS = 2**63 - 1
-"""The end of a range that is only there because the number must fit somewhere."""
-KINDS = {"integer": "N", "integer range": "N", "float": "NUMBER", "float range": "NUMBER"}
+KINDS = {"integer": "N", "float": "NUMBER"}
 """What stands for a value whose option has no word of its own for it."""
 _DEFAULT = re.compile(r"\s*\[default: (.*)\](?=\.?$)")
 
@@ -131,6 +130,5 @@ def _range(option: click.Option) -> str:
     kind = option.type
     if not isinstance(kind, click.IntRange | click.FloatRange):
         return ""
-    if kind.max is None or kind.max == ENDLESS:
-        return f" {kind.min} or more."
-    return f" From {kind.min} to {kind.max}."
+    words = in_words(kind)
+    return f" {words[0].upper()}{words[1:]}."

@@ -19,9 +19,11 @@ from pipeline.cli.options import (
     threads_option,
 )
 from pipeline.cli.package import package
+from pipeline.cli.ranges import WholeRange
 from pipeline.cli.runs import report
 from pipeline.cli.score import score
 from pipeline.cli.train import train
+from submission.rules import MAXIMUM_IMAGES
 
 
 @command(
@@ -42,7 +44,13 @@ from pipeline.cli.train import train
     "--data", type=PathOption, default=Path("data/sample"), show_default=True, help="Data folder."
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting.")
-@click.option("--count", type=int, default=7000, show_default=True, help="Images to generate.")
+@click.option(
+    "--count",
+    type=WholeRange(2, MAXIMUM_IMAGES),
+    default=7000,
+    show_default=True,
+    help="Images to generate; a submission has 7,000 or more.",
+)
 @device_option
 @threads_option
 @click.pass_context
@@ -60,9 +68,7 @@ def demo(
     comes with painter.
     """
     from pipeline.runs.folder import RunFolder
-    from submission.archive import check_image_count
 
-    check_image_count(count)
     run = RunFolder(out)
     run.check_no_other_files()
     here: dict[str, Any] = {"run_path": out}

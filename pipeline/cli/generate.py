@@ -25,7 +25,9 @@ from pipeline.cli.options import (
     seed_option,
     snapshot_file,
     threads_option,
+    warn,
 )
+from pipeline.cli.ranges import WholeRange
 from pipeline.cli.submission_check import check_of_submission, remember_check
 from pipeline.core.advice import counted
 
@@ -92,7 +94,7 @@ if TYPE_CHECKING:
     help="Run or snapshot of an upscaler: put into this snapshot, where it stays.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time."
+    "--batch-size", type=WholeRange(1), default=64, show_default=True, help="Images at a time."
 )
 @device_option
 @threads_option
@@ -218,6 +220,8 @@ def resolve_generation(
             check_given_once([name], assignments)
             assignments = (*assignments, f"{name}={value}")
     loaded = load_snapshot(source)
+    if not loaded.images_seen:  # written as a training began that was killed soon after
+        warn(f"No step has trained {source}: its images are noise.")
     for_noise = {"--seed": seed, "--class": wanted_class, "--upscale": upscale}
     check_options_used(loaded.config, for_noise | {"--upscaler": upscaler})
     if upscaler is not None:

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.account import account_or_placeholder
 from pipeline.cli.completion import complete_runs
 from pipeline.cli.help import Group, command
-from pipeline.cli.kernel_plans import kernel_options, make_plan, upscaler_options
+from pipeline.cli.kernel_plans import (
+    kernel_options,
+    make_plan,
+    plan_to_push,
+    upscaler_options,
+)
 from pipeline.cli.options import (
     PathOption,
     options,
@@ -25,10 +31,11 @@ from pipeline.cli.options import (
     runs_folder_option,
     warn,
 )
+from pipeline.cli.ranges import WholeRange
 from pipeline.cli.scorer import scorer, with_ready_scorer
 from pipeline.cli.submit import check_wait_useful
 from pipeline.core.advice import counted, quoted
-from pipeline.core.errors import Interrupted, PainterError, RunError
+from pipeline.core.errors import Interrupted, RunError
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
@@ -64,14 +71,8 @@ def kernel() -> None:
 def build(out: Path, **choices: Any) -> None:
     """Write what would be pushed, to read."""
     from kernels.metadata import code_file, write_kernel
-    from pipeline.kaggle.api import KaggleClient
 
-    client, owner = None, "YOUR-USER-NAME"
-    try:
-        client = KaggleClient()
-        owner = client.user
-    except PainterError as error:
-        click.echo(f"Without credentials the id says {owner}. {error}", err=True)
+    client, owner = account_or_placeholder()
     plan = make_plan(owner, Path(choices["preset"] or choices["task"]), choices)
     if client is not None and plan.scored:
         plan = with_ready_scorer(client, plan)
@@ -96,25 +97,22 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
 
     Kaggle starts it. With --task bench it measures the machine instead.
     """
-    from kernels import push as pushing
     from kernels.planning import describe_plan
+    from kernels.push import push as push_kernel
     from kernels.scorer import scorer_to_attach
     from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle.api import KaggleClient
-    from pipeline.runs.folder import RunFolder
 
     check_wait_useful(dry_run, wait)
-    client = KaggleClient()
-    plan = make_plan(client.user, run_path, choices, resumes=run_path)
-    run = RunFolder(run_path)
-    continue_from = choices["continue_from"]
-    pushing.check_same_run(run, plan.settings, continue_from)
     if dry_run:
-        click.echo(describe_plan(plan, client.user))
+        _, owner = account_or_placeholder()
+        click.echo(describe_plan(plan_to_push(owner, run_path, choices), owner))
         return
-    attachments = upscaler_options(**choices).attachments(plan, continue_from)
-    record, new = pushing.push(
+    client = KaggleClient()
+    plan = plan_to_push(client.user, run_path, choices)
+    attachments = upscaler_options(**choices).attachments(plan, choices["continue_from"])
+    record, new = push_kernel(
         client,
         plan,
         run_path,
@@ -160,9 +158,7 @@ def watch(run_path: Path | None, page: bool) -> None:
     example="painter kernel list",
     writes="nothing.",
 )
-@click.option(
-    "--top", type=click.IntRange(1), default=10, show_default=True, help="Kernels to show."
-)
+@click.option("--top", type=WholeRange(1), default=10, show_default=True, help="Kernels to show.")
 @runs_folder_option
 def list_(top: int, folder: Path) -> None:
     """Show this account's kernels, and what is left of the quota."""
@@ -215,7 +211,7 @@ kernel.add_command(scorer)
     example="painter leaderboard",
     writes="ledger.json, and the files that --html and --csv name.",
 )
-@click.option("--top", type=click.IntRange(0), default=5, show_default=True, help="Teams to show.")
+@click.option("--top", type=WholeRange(0), default=5, show_default=True, help="Teams to show.")
 @click.option("--html", "page", type=PathOption, help="Write one HTML page to FILE.")
 @click.option("--csv", "sheet", type=PathOption, help="Write runs and submissions to a CSV FILE.")
 @runs_folder_option

@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     run_or_file,
     run_seed_options,
 )
+from pipeline.cli.ranges import ENDLESS, WholeRange
 
 if TYPE_CHECKING:
     from kernels.metadata import KernelPlan
@@ -44,7 +45,7 @@ kernel_options = [
     ),
     click.option(
         "--choose-from",
-        type=click.IntRange(1),
+        type=WholeRange(1),
         metavar="N",
         help="Make N images after training, and keep those whose set comes nearest to the training "
         "images, if it can score (docs/kaggle.md).",
@@ -52,7 +53,7 @@ kernel_options = [
     *run_seed_options,
     click.option(
         "--image-seed",
-        type=click.IntRange(0, 2**63 - 1),
+        type=WholeRange(0, ENDLESS),
         default=0,
         show_default=True,
         help="Which images are generated.",
@@ -167,6 +168,20 @@ def make_plan(
     if request.minutes is not None:
         check_given_once(["minutes"], assignments)
     return plan_training(owner, run_path, config, request)
+
+
+def plan_to_push(owner: str, run_path: Path, choices: dict[str, Any]) -> KernelPlan:
+    """Return the plan of a push, whose output may come into the run folder.
+
+    Raises:
+        RunError: if the folder holds a run that is in the way.
+    """
+    from kernels.push import check_same_run
+    from pipeline.runs.folder import RunFolder
+
+    plan = make_plan(owner, run_path, choices, resumes=run_path)
+    check_same_run(RunFolder(run_path), plan.settings, choices["continue_from"])
+    return plan
 
 
 def check_task(choices: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from pipeline.cli.options import (
     snapshot_options,
     threads_option,
 )
+from pipeline.cli.ranges import NumberRange, WholeRange
 from pipeline.core.advice import counted
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ size_option = click.option(
 @click.option("--out", type=PathOption, required=True, help="FILE.gif or FILE.mp4.")
 @click.option(
     "--frames-per-step",
-    type=click.IntRange(1),
+    type=WholeRange(1),
     default=25,
     show_default=True,
     help="Frames from one key frame to the next.",
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0.1, 240),
+    type=NumberRange(0.1, 240),
     help="Frames a second [default: 25; of a training 8].",
 )
 @click.option(
@@ -85,7 +86,7 @@ size_option = click.option(
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 3600),
+    type=NumberRange(0.1, 3600),
     help="With --training: what the whole takes, in place of --fps.",
 )
 @device_option

@@ -17,6 +17,7 @@ from pipeline.cli.completion import (
     complete_runs,
     complete_snapshots,
 )
+from pipeline.cli.ranges import ENDLESS, NumberRange, WholeRange
 
 
 class ExpandedPath(click.Path):
@@ -104,7 +105,7 @@ config_options = [
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting."),
 ]
 seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Which images."
+    "--seed", type=WholeRange(0, ENDLESS), default=0, show_default=True, help="Which images."
 )
 run_seed_options = [
     click.option(
@@ -115,18 +116,18 @@ run_seed_options = [
     ),
     click.option(
         "--holdout-seed",
-        type=click.IntRange(0, 2**63 - 1),
+        type=WholeRange(0, ENDLESS),
         help="Which images these are [default: 0, or the run's if resumed].",
     ),
     click.option(
         "--seed",
-        type=click.IntRange(0, 2**63 - 1),
+        type=WholeRange(0, ENDLESS),
         help="The run's: everything random follows from it [default: 0, or the run's if resumed].",
     ),
 ]
 threads_option = click.option(
     "--threads",
-    type=click.IntRange(1, 1024),
+    type=WholeRange(1, 1024),
     help="Processor threads [default: OMP_NUM_THREADS, or as many as there are free cores].",
 )
 
@@ -159,14 +160,12 @@ extractor_options = [
     features_option,
     weights_option,
     click.option("--exact", is_flag=True, help="Features in float32 throughout; slower."),
-    click.option(
-        "--max-images", type=click.IntRange(2), help="Score only the first N [default: all]."
-    ),
+    click.option("--max-images", type=WholeRange(2), help="Score only the first N [default: all]."),
 ]
 choosing_options = [
     click.option(
         "--choose-from",
-        type=click.IntRange(1),
+        type=WholeRange(1),
         metavar="N",
         help="Make N images, the candidates, and keep those whose set comes nearest to the "
         "--reference.",
@@ -187,7 +186,7 @@ choosing_options = [
     domain_option,
     click.option(
         "--holdout",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=NumberRange(0, 1, min_open=True, max_open=True),
         help="Share of these that has no say, and only judges [default: what the run held out].",
     ),
     features_option,
@@ -216,6 +215,8 @@ def snapshot_file(
     if run_path is not None:
         run = RunFolder(run_path)
         path = run.snapshot if last else run.best_or_last
+        if run.on_kaggle is not None:
+            raise RunError(f"There is no {path}. {run.on_kaggle}")
         if run.models.is_dir() and not path.exists():
             raise RunError(
                 f"{run_path} is a mixture, in which nothing was trained. Name its models again, as "
@@ -237,9 +238,7 @@ def configure_threads(wanted: int | None) -> None:
 
 def run_or_file(path: Path) -> Path:
     """Return the chosen snapshot of a run folder, or the file itself."""
-    from pipeline.runs.folder import RunFolder
-
-    return RunFolder(path).best_or_last if path.is_dir() else path
+    return snapshot_file(path, None, last=False) if path.is_dir() else path
 
 
 def replace_confirmation(replace: bool) -> Callable[[str], bool]:

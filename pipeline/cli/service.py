@@ -21,6 +21,7 @@ from pipeline.cli.options import (
     snapshot_options,
     threads_option,
 )
+from pipeline.cli.ranges import WholeRange
 from pipeline.core.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,7 +39,7 @@ def port_option(default: int) -> Callable[[Command], Command]:
     """Return the option --port, of a server that listens at `default`."""
     return click.option(
         "--port",
-        type=click.IntRange(0, 65535),
+        type=WholeRange(0, 65535),
         default=default,
         show_default=True,
         help="0 takes a free one.",

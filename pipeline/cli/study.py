@@ -23,6 +23,7 @@ from pipeline.cli.options import (
     threads_option,
     warn,
 )
+from pipeline.cli.ranges import WholeRange
 from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, WorkFailed
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @domain_option
 @options(photo_options)
 @click.option("--out", type=PathOption, help="Folder of the study [default: runs/studies/NAME].")
-@click.option("--workers", type=click.IntRange(1), help="Points at a time [default: 1; Kaggle: 2].")
+@click.option("--workers", type=WholeRange(1), help="Points at a time [default: 1; Kaggle: 2].")
 @click.option("--storage", metavar="URL", help="Optuna storage [default: OUT/study.db].")
 @click.option(
     "--on",
@@ -57,9 +58,9 @@ if TYPE_CHECKING:
 @click.option("--weights", type=PathOption, help="File of Inception weights [default: cached].")
 @device_option
 @threads_option
-@click.option("--points", type=click.IntRange(1), help="Points of a search, in place of its own.")
+@click.option("--points", type=WholeRange(1), help="Points of a search, in place of its own.")
 @click.option("--minutes", type=float, help="Longest training of a point, or of an upscaler.")
-@click.option("--count", type=click.IntRange(2), help="Images scored of a point.")
+@click.option("--count", type=WholeRange(2), help="Images scored of a point.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting of all points."
 )

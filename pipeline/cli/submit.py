@@ -6,11 +6,14 @@ Looks up what was submitted, has a kernel make the images, prints.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.account import account_or_placeholder
 from pipeline.cli.completion import complete_models, complete_runs
+from pipeline.cli.generate import generate
 from pipeline.cli.help import command
 from pipeline.cli.options import PathOption, replace_confirmation, replace_option, warn
 from pipeline.core.advice import counted
@@ -64,22 +67,22 @@ def submit(
     from submission.ledger import Ledger
 
     check_wait_useful(dry_run, wait)
+    path = submitted_path(run_path, model)
+    if dry_run:
+        show_submission(path, model, message)
+        return
     client = KaggleClient()
-    run = run_to_submit(run_path, model)
+    run = run_to_submit(path, model)
     ledger = Ledger()
-    row = None if dry_run else submitting.reconcile(client, ledger, run)
+    row = submitting.reconcile(client, ledger, run)
     if row is None:
         record = candidates.trained_on_kaggle(client, run)
-        if wait and not dry_run:
+        if wait:
             row = candidates.pending_submission(client, run, record, ledger)
     if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
         click.echo(f"--message changes nothing: submitted as {row.description!r}.", err=True)
     if row is None:
-        row = submit_anew(
-            client, ledger, run, record, message, replace_confirmation(replace), dry_run
-        )
-        if row is None:
-            return
+        row = submit_anew(client, ledger, run, record, message, replace_confirmation(replace))
     click.echo(submitting.summary(row))
     if wait and row.status == "PENDING":
         click.echo(
@@ -91,17 +94,36 @@ def submit(
         click.echo(place)
 
 
-def run_to_submit(run_path: Path | None, model: str | None) -> RunFolder:
+def submitted_path(run_path: Path | None, model: str | None) -> Path:
+    """Return the run folder of what is submitted."""
+    if run_path is None and model is None:
+        raise click.UsageError("Give either --run DIR or --model NAME.")
+    # A run that was trained with the preset of the same name is another one.
+    return run_path or Path("runs") / f"{model}-as-shipped"
+
+
+def run_to_submit(path: Path, model: str | None) -> RunFolder:
     """Return the run that is submitted: one that is there, or one that is made of a model."""
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.model_run import run_of_model
 
-    if model is not None:
-        # A run that was trained with the preset of the same name is another one.
-        return run_of_model(model, run_path or Path("runs") / f"{model}-as-shipped")
-    if run_path is None:
-        raise click.UsageError("Give either --run DIR or --model NAME.")
-    return RunFolder(run_path)
+    return RunFolder(path) if model is None else run_of_model(model, path)
+
+
+def show_submission(path: Path, model: str | None, message: str) -> None:
+    """Print what would be submitted; what is left today is asked where there is an account."""
+    from kernels.candidates import describe_submission
+    from submission.submit import check_submissions_left
+
+    client, owner = account_or_placeholder()
+    with TemporaryDirectory(prefix="painter-submit-") as folder:
+        # Nothing is left behind: a model's run folder is made, and looked at, elsewhere.
+        elsewhere = model is not None and not path.exists()
+        run = run_to_submit(Path(folder) / path.name if elsewhere else path, model)
+        if (candidates := chosen_from(run)) is not None:
+            click.echo(candidates_line(path, candidates), err=True)
+        left = None if client is None else check_submissions_left(client).allowed_now
+        click.echo(describe_submission(owner, run, left, message, path))
 
 
 def submit_anew(
@@ -111,48 +133,41 @@ def submit_anew(
     record: KernelRecord | None,
     message: str,
     confirm_replace: Confirmation,
-    dry_run: bool,
-) -> Row | None:
-    """Submit a run's images; with `dry_run` print what would be sent and return None."""
+) -> Row:
+    """Submit a run's images, made on Kaggle first if need be."""
     from kernels import candidates
     from submission import submit as submitting
 
-    if record is None:
-        choose_first(run, dry_run)
+    if record is None and (share := chosen_from(run)) is not None:
+        # A kernel makes the first images of a snapshot by itself, and chosen ones by their numbers.
+        click.echo(candidates_line(run.path, share), err=True)
+        click.get_current_context().invoke(generate, run_path=run.path)
     left = submitting.check_submissions_left(client).allowed_now
-    if dry_run and record is None:
-        click.echo(candidates.describe_regeneration(client, run, left, message))
-        return None
     candidate = candidates.make_candidate(
         client, run, record, ledger, confirm_replace, click.echo, warn
     )
     row = submitting.prepare(candidate, message)
-    local = "not scored here" if row.mifid is None else f"{row.mifid:.2f} ({row.features})"
-    click.echo(f"{run.path}: local MiFID {local}; {counted(left, 'submission')} left today")
-    if dry_run:
-        version = f"{candidate.kernel} version {candidate.version}"
-        click.echo(f"Would submit images.zip of {version}: {row.description}")
-        return None
+    local = candidates.describe_score(row.mifid, row.features)
+    click.echo(f"{run.path}: {local}; {counted(left, 'submission')} left today")
     return submitting.submit(client, ledger, row)
 
 
-def choose_first(run: RunFolder, dry_run: bool) -> None:
-    """Make the images of a run that has none yet, if its settings want them chosen of more.
+def chosen_from(run: RunFolder) -> float | None:
+    """Return how many images are made for each that is kept, of a run that has none yet.
 
-    A kernel makes the first of a snapshot by itself, and chosen ones by their numbers alone.
+    None if it has images, or they are taken as they come.
     """
-    from pipeline.cli.generate import generate
     from pipeline.models.snapshots import load_config
 
     if run.images.exists() or not run.best_or_last.exists():
-        return
+        return None
     share = load_config(run.best_or_last).output.candidates_per_image
-    if share == 1:
-        return
-    click.echo(f"{run.path} has no images yet: {share:g} are made for each that is kept", err=True)
-    context = click.get_current_context()
-    if not dry_run:
-        context.invoke(generate, run_path=run.path)
+    return None if share == 1 else share
+
+
+def candidates_line(path: Path, share: float) -> str:
+    """Return the line that says so."""
+    return f"{path} has no images yet: {share:g} are made for each that is kept"
 
 
 def check_wait_useful(dry_run: bool, wait: bool) -> None:

@@ -22,11 +22,15 @@ from pipeline.cli.options import (
     run_seed_options,
     threads_option,
 )
+from pipeline.core.advice import quoted
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.train import PreparedTraining, TrainingPlan
     from pipeline.training.validation_score import ValidationScore
+
+GPU_MINUTES = 120.0
+"""Presets that train for so long or longer are for GPUs."""
 
 
 @command(
@@ -80,6 +84,8 @@ def train(context: click.Context, /, run_path: Path, dry_run: bool, **choices: A
 
     plan = plan_of(run_path, **choices)
     distributed = context.with_resource(init_distributed())
+    if distributed.is_main_process and not dry_run:
+        print_long_budget(plan, choices["preset"])
     prepared = stage.prepare(plan, distributed, dry_run)
     if distributed.is_main_process:
         print_loaded(prepared)
@@ -124,6 +130,24 @@ def plan_of(
         photo_domain=photo_domain,
         threads=threads,
     )
+
+
+def print_long_budget(plan: TrainingPlan, preset: str) -> None:
+    """Print that a preset trains for hours, which are a GPU's, where a new run has none."""
+    from pipeline.config import load_preset
+
+    minutes = load_preset(preset).budget.minutes
+    for_a_gpu = minutes is not None and minutes >= GPU_MINUTES
+    if not for_a_gpu or plan.config.budget.minutes != minutes:
+        return
+    if plan.device.type == "cpu" and not plan.run.config.exists():
+        run = quoted(plan.run.path)
+        click.echo(
+            f"{preset} trains for {minutes:g} minutes, meant for a GPU; a processor, as here, gets "
+            "less far. A shorter try: --minutes 30. On Kaggle's GPUs: "
+            f"`painter kernel push --preset {preset} --run {run}`.",
+            err=True,
+        )
 
 
 def print_trained(run: RunFolder, seen: int) -> None:

@@ -35,6 +35,16 @@ def with_class_names(config: Config, images: ImageSet) -> Config:
     return apply_settings(config, {"class_names": names})
 
 
+def with_classes_of(config: Config, run: Config) -> Config:
+    """Return a config with the classes that a run has, where the data that names them is elsewhere.
+
+    Only to compare the two: what is trained has the classes of its data.
+    """
+    if not config.data.conditional or config.data.class_names or not run.data.class_names:
+        return config
+    return apply_settings(config, {"class_names": list(run.data.class_names)})
+
+
 def class_labels(names: Sequence[str], config: Config) -> torch.Tensor | None:
     """Return the index of each image's class, int64 (N,); None without classes."""
     if not config.data.class_names:

@@ -50,7 +50,7 @@ def usable_photos(photos: ImageSet) -> ImageSet:
     ):
         warn_once(
             f"{photos.label}: {counted(small, 'photo')} with a side below {ENLARGED_BELOW} pixels, "
-            "enlarged to that for the network"
+            "enlarged for the network"
         )
     return usable
 

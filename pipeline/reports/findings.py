@@ -146,6 +146,11 @@ CHANGED = (
     "The images have been made anew since: number, warnings and neighbours are of the old ones."
 )
 AGAIN = Advice("Score the new images: `painter score`.")
+EARLIER = (
+    "The run was trained on since: images, number and neighbours are of a snapshot that is no "
+    "longer there."
+)
+ANEW = Advice("Make images of the snapshot that is there, and score them: `painter generate`.")
 MORE_IMAGES = (
     Advice("For a score to compare, and a submission: `--count 7000` (docs/scoring.md)."),
 )
@@ -167,6 +172,7 @@ def findings(
     scores: Sequence[Mapping[str, Any]],
     chosen: Mapping[str, Any] | None,
     stale: bool = False,
+    outdated: bool = False,
 ) -> list[Finding]:
     """Return what stands out, serious things first.
 
@@ -176,8 +182,10 @@ def findings(
         scores: the validation scores.
         chosen: how the images were chosen, if they were.
         stale: whether the score is of other images than those in the run now.
+        outdated: whether the images are of a snapshot that is not in the run now.
     """
     found = [] if not stale else [Finding("The score is of other images", CHANGED, (AGAIN,))]
+    found += [Finding("The images are of an earlier snapshot", EARLIER, (ANEW,))] * outdated
     found += [] if score is None else [*_of_score(score, chosen), *_of_nearest(score)]
     if stats is not None:
         found += [*_of_losses(stats), *_of_outputs(stats), *_of_length(stats)]

@@ -49,7 +49,7 @@ from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, current_score, read_score
-from pipeline.system.storage import write_text
+from pipeline.system.storage import file_sha256, write_text
 
 MIN_POINTS = 3
 """Points from which a curve is drawn: two are a line whatever they say."""
@@ -154,7 +154,7 @@ def _top(
 ) -> dict[str, Any]:
     """Return what stands on top: the score and its scale, what stands out, what to try."""
     stale = score is not None and current_score(files, trust_dates=True) is None
-    found = findings(score, stats, scores, chosen, stale)
+    found = findings(score, stats, scores, chosen, stale, is_outdated(files))
     return {
         "headline": headline_of(score),
         "flattered": is_flattered(score, chosen),
@@ -162,6 +162,16 @@ def _top(
         "findings": found,
         "steps": next_steps(found, settings_in(config), score is not None, chosen is not None),
     }
+
+
+def is_outdated(files: RunFolder) -> bool:
+    """Tell whether images.zip is known to be of a snapshot that is not there any more."""
+    if not files.images.exists() or not files.generation_record.exists():
+        return False
+    made = read_json(files.generation_record).get("snapshot_sha256")
+    snapshots = (files.best, files.snapshot, *files.models.glob("*.safetensors"))
+    there = [path for path in snapshots if path.exists()]
+    return bool(there) and made is not None and made not in map(file_sha256, there)
 
 
 # Files of the run ------------------------------------------------------------------------------

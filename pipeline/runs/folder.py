@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
-from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.errors import ConfigError, LaterVersion, RunError
 from pipeline.core.records import FORMAT, check_format
 from pipeline.runs.files import read_json
 from pipeline.runs.provenance import session_record
@@ -24,6 +24,8 @@ from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
 LOCK_NAME = ".lock"
+KERNEL_RECORD = "kernel.json"
+"""Which kernel on Kaggle belongs to the folder."""
 INPUTS_GRID = "inputs.jpg"
 """In `samples`: the images that all grids there are made from, where a generator starts from
 images."""
@@ -53,11 +55,26 @@ class RunFolder:
         self.score = path / "score.json"
         self.report = path / "report.html"
         self.lock = path / LOCK_NAME
+        self.kernel = path / KERNEL_RECORD
 
     @property
     def best_or_last(self) -> Path:
         """Return the snapshot to use: the best by validation scores, else the last."""
         return self.best if self.best.exists() else self.snapshot
+
+    @property
+    def on_kaggle(self) -> str | None:
+        """Return what brings a run here that a kernel makes, and that was not pulled; else None."""
+        if self.config.exists() or not self.kernel.exists():
+            return None
+        with suppress(RunError, LaterVersion):  # damaged: whoever needs the rest of it says so
+            if read_json(self.kernel).get("pulled") is not None:
+                return None  # it brought no run: the kernel failed, or measured a machine
+        words = f"--run {quoted(self.path)}"
+        return (
+            f"The run was pushed to Kaggle and is not here yet: `painter kernel watch {words}` "
+            f"shows how far it is, and `painter kernel pull {words}` brings it."
+        )
 
     def sample_grids(self) -> list[tuple[int, Path]]:
         """Return images seen and file of each grid of samples, in the order of training."""
@@ -239,9 +256,8 @@ class RunFolder:
     def require(self, file: Path, command: str) -> None:
         """Raise RunError unless `file` exists, naming the command that makes it."""
         if not file.exists():
-            raise RunError(
-                f"There is no {file}. `painter {command} --run {quoted(self.path)}` makes it."
-            )
+            makes = f"`painter {command} --run {quoted(self.path)}` makes it."
+            raise RunError(f"There is no {file}. {self.on_kaggle or makes}")
 
 
 def _domain_advice(begun: TrainingData, data: TrainingData) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict, cast
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict, cast
 
+from pipeline.core.errors import LaterVersion, RunError
 from pipeline.core.records import drop_wrong_types
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
@@ -183,6 +186,32 @@ def current_score(run: RunFolder, trust_dates: bool = False) -> Score | None:
     if trust_dates and run.images.stat().st_mtime <= run.score.stat().st_mtime:
         return score
     return score if file_sha256(run.images) == scored else None
+
+
+def score_of_snapshot(run: RunFolder, snapshot: Path, trust_dates: bool = False) -> Score | None:
+    """Return the score of a run, unless it is known to be of images that a snapshot did not make.
+
+    Args:
+        run: scored or not.
+        snapshot: the file of one of its generators.
+        trust_dates: as `current_score` takes it.
+
+    Raises:
+        RunError: if the score's file is damaged.
+        LaterVersion: if a later version wrote it.
+    """
+    score = current_score(run, trust_dates)
+    if score is None:
+        return None
+    made: dict[str, Any] = {}
+    with suppress(RunError, LaterVersion):  # missing, as in early versions: nothing is known
+        made = read_json(run.generation_record)
+    images, scored = made.get("images_sha256"), score.get("images_sha256")
+    if None not in (images, scored) and images != scored:
+        return None  # it is not known how the scored images were made
+    several = len((made.get("choice") or {}).get("sources") or ()) > 1
+    of = made.get("snapshot_sha256")
+    return None if several or of not in (None, file_sha256(snapshot)) else score
 
 
 def metric_value(score: Mapping[str, object], metric: Metric) -> float | None:

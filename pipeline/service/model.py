@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,11 +28,10 @@ from pipeline.models.samplers import class_index
 from pipeline.models.shipped import FILE
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
-from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
-from pipeline.scoring.record import Score, read_score
+from pipeline.scoring.record import Score, score_of_snapshot
 from pipeline.system.storage import file_sha256
 
 SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)
@@ -213,25 +211,17 @@ def load_model(path: Path, device: torch.device) -> Model:
         name=run.path.name if in_run or path.name == FILE else path.stem,
         sha256=sha256,
         device=device,
-        score=_own_score(run, sha256) if in_run else None,
+        score=_own_score(run, path) if in_run else None,
         trained_on=_training_data(run) if in_run else None,
     )
 
 
-def _own_score(run: RunFolder, sha256: str) -> Score | None:
+def _own_score(run: RunFolder, path: Path) -> Score | None:
     """Return the run's score, unless it is known to be that of another snapshot's images."""
-    made: dict[str, Any] = {}
-    with suppress(PainterError):  # missing or damaged: it only informs
-        made = read_json(run.generation_record)
     try:
-        score = read_score(run)
-    except PainterError:
+        return score_of_snapshot(run, path, trust_dates=True)
+    except PainterError:  # damaged: it only informs
         return None
-    if score is None:
-        return None
-    images = made.get("images_sha256")
-    own_images = images is None or score.get("images_sha256", images) == images
-    return score if own_images and made.get("snapshot_sha256", sha256) == sha256 else None
 
 
 def _training_data(run: RunFolder) -> dict[str, Any] | None:

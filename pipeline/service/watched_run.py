@@ -137,6 +137,8 @@ class WatchedRun:
         where = self._run.path
         if self._seen:
             return GONE, f"{where} is not there any more, or holds no run. This page waits for it."
+        if (elsewhere := self._run.on_kaggle) is not None:
+            return WAITING, elsewhere.replace("`", "")  # a page shows text as it is
         if where.is_dir() or not where.exists():
             command = f"painter train --run {quoted(where)} …"
             return WAITING, f"No run has begun here yet. What begins it: {command}"

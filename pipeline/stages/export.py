@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import build_reverse, check_makes_images
@@ -20,7 +19,7 @@ from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
-from pipeline.scoring.record import read_score
+from pipeline.scoring.record import Score, score_of_snapshot
 from pipeline.stages.card_header import UNPUBLISHED, Publication
 from pipeline.stages.model_card import Export, model_card
 from pipeline.system.storage import atomic_folder, check_writable, write_text
@@ -57,11 +56,13 @@ def export(
             has no generator of the other direction.
     """
     target = check_target(name, folder)
-    snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(run, last)
+    path = run.snapshot if last else run.best_or_last
+    score = None if reverse or not path.exists() else score_of_snapshot(run, path)
+    snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(path, score)
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, weights)
         size = (unfinished / FILE).stat().st_size
-        about = Export(name, snapshot, weights, size, reverse, publication)
+        about = Export(name, snapshot, weights, size, reverse, publication, score)
         write_text(unfinished / CARD, model_card(about, run))
     return target
 
@@ -110,17 +111,15 @@ def reverse_snapshot(run: RunFolder) -> Snapshot:
     return Snapshot(network.eval(), config, images_seen)
 
 
-def _averaged_snapshot(run: RunFolder, last: bool) -> Snapshot:
-    snapshot = load_snapshot(run.snapshot if last else run.best_or_last)
-    check_makes_images(snapshot.config)
-    return replace(snapshot, score=_score_to_export(snapshot, run))
+def _averaged_snapshot(path: Path, score: Score | None) -> Snapshot:
+    """Return a snapshot with the score that its model carries.
 
-
-def _score_to_export(snapshot: Snapshot, run: RunFolder) -> dict[str, Any] | None:
-    """Return the score that a model carries: the run's, else the training's validation score.
-
-    The latter was computed without an upscaler, so it says nothing about upscaled images.
+    That is the score of its images, else the training's validation score: which was computed
+    without an upscaler, so it says nothing about upscaled images.
     """
-    if score := read_score(run):
-        return {name: value for name, value in score.items() if name in SCORE_KEYS}
-    return snapshot.score if snapshot.upscaler is None else None
+    snapshot = load_snapshot(path)
+    check_makes_images(snapshot.config)
+    if score is not None:
+        kept = {name: value for name, value in score.items() if name in SCORE_KEYS}
+        return replace(snapshot, score=kept)
+    return snapshot if snapshot.upscaler is None else replace(snapshot, score=None)

@@ -20,7 +20,7 @@ from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
-from pipeline.scoring.record import metric_interval, metric_value, read_score
+from pipeline.scoring.record import Score, metric_interval, metric_value
 from pipeline.stages.card_header import UNPUBLISHED, Publication, card_header
 
 GENERATES = (
@@ -33,6 +33,11 @@ TRANSLATES = (
 RIGHTS = (
     "Scores are computed against the training images named above, which are not those of the "
     "leaderboard. The images' own rights apply to them; Monet's paintings are in the public domain."
+)
+NO_SCORE = "None: `painter score` has not been run on this run's images."
+SCORE_OF_OTHERS = (
+    "None: the run's score is of images that this generator is not known to have made. `painter "
+    "generate` and `painter score` make one."
 )
 OF_THE_OTHER_DIRECTION = "None: the scores of the run are those of the other direction."
 
@@ -51,6 +56,8 @@ class Export:
     reverse: bool = False
     """Whether it translates from the domain that the run learned to paint like to the photos'."""
     publication: Publication = UNPUBLISHED
+    score: Score | None = None
+    """Of images that this generator made."""
 
 
 def model_card(export: Export, run: RunFolder) -> str:
@@ -67,7 +74,7 @@ def model_card(export: Export, run: RunFolder) -> str:
         "## Data and cost",
         _training(snapshot, run),
         "## Scores",
-        OF_THE_OTHER_DIRECTION if export.reverse else _scores(run),
+        OF_THE_OTHER_DIRECTION if export.reverse else _scores(export.score, run),
         "## Recipe",
         "```toml\n" + recipe(snapshot.config) + "\n```",
         *(
@@ -85,10 +92,8 @@ def _header(export: Export, run: RunFolder) -> str:
     """Return what model hubs read."""
     config = export.snapshot.config
     task = IMAGE_TO_IMAGE if takes_photos(config) else UNCONDITIONAL
-    score = None if export.reverse else read_score(run)
-    return card_header(
-        export.name, export.publication, task, "painter", score, ["safetensors", config.family]
-    )
+    kinds = ["safetensors", config.family]
+    return card_header(export.name, export.publication, task, "painter", export.score, kinds)
 
 
 def _networks(export: Export) -> str:
@@ -151,11 +156,10 @@ def _training(snapshot: Snapshot, run: RunFolder) -> str:
     return text
 
 
-def _scores(run: RunFolder) -> str:
-    """Return the run's score as a table."""
-    score = read_score(run)
+def _scores(score: Score | None, run: RunFolder) -> str:
+    """Return a score as a table."""
     if score is None:
-        return "None: `painter score` has not been run on this run's images."
+        return SCORE_OF_OTHERS if run.score.exists() else NO_SCORE
     rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
     for metric in (METRIC[key] for key in keys_in(Place.CARD)):
         value, ends = metric_value(score, metric), metric_interval(score, metric)

@@ -7,10 +7,8 @@ network, `upscaler.onnx`, or both joined in `generator-upscaler.onnx`; beside ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline import __version__
 from pipeline.core.errors import ConfigError
@@ -20,12 +18,11 @@ from pipeline.models.portable import PortableNetwork, chained, joined
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.record import current_score
+from pipeline.scoring.record import score_of_snapshot
 from pipeline.stages.card_header import Publication
 from pipeline.stages.export import CARD, check_target, reverse_snapshot
-from pipeline.stages.generate import read_generation_record
 from pipeline.stages.onnx_card import OnnxFile, onnx_card
-from pipeline.system.storage import atomic_folder, file_sha256, write_text
+from pipeline.system.storage import atomic_folder, write_text
 
 GENERATOR, UPSCALER = "generator.onnx", "upscaler.onnx"
 JOINED = "generator-upscaler.onnx"
@@ -52,10 +49,7 @@ def run_snapshot(run: RunFolder, last: bool = False, reverse: bool = False) -> S
     if reverse:
         return reverse_snapshot(run)
     path = run.snapshot if last else run.best_or_last
-    snapshot, record = load_snapshot(path), read_generation_record(run)
-    score: Mapping[str, Any] | None = None
-    if record is not None and record.snapshot_sha256 == file_sha256(path):
-        score = current_score(run)
+    snapshot, score = load_snapshot(path), score_of_snapshot(run, path)
     if score is None and snapshot.upscaler is None:
         return snapshot
     return replace(snapshot, score=None if score is None else dict(score))

@@ -19,7 +19,7 @@ from pipeline.core.errors import RunError
 from pipeline.runs.curves import read_stats
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC
-from pipeline.scoring.record import Score, metric_value, read_score
+from pipeline.scoring.record import Score, current_score, metric_value
 from pipeline.study.evaluation import MEASURES
 from pipeline.study.plan import Point, Question, StudyPlan
 
@@ -104,7 +104,7 @@ def read_finished(folder: Path, plan: StudyPlan, points: Sequence[Point]) -> lis
     found = []
     for point in points:
         run = RunFolder(folder / plan.folder(point))
-        score = read_score(run)
+        score = current_score(run, trust_dates=True)
         if score is not None and score.get("features") == plan.evaluation.features:
             found.append(ScoredRun(point, run, score, _stats(run)))
     return found

@@ -124,6 +124,7 @@ def _train(
     reason = StopReason.BUDGET_USED if finished else StopReason.CONTINUE
     # All ranks have read the state before the main process replaces it.
     if distributed.all_reduce_stop_reason(reason) is StopReason.BUDGET_USED:
+        check_trained(state)
         if distributed.is_main_process:
             repair_snapshots(run, state, batches, config)
             log_finished(run, config)
@@ -171,12 +172,17 @@ def _train(
             f"Stopped after {logger.images_seen:,} images; the state is saved in {run.path}. "
             "The same command resumes from there."
         )
-    if state.step == 0:
+    check_trained(state)
+    return logger.images_seen
+
+
+def check_trained(state: TrainingState) -> None:
+    """Raise ConfigError if the run has ended without a step of its own."""
+    if state.step == state.first_step:
         raise ConfigError(
             "The time budget is over before the first step. Give more --minutes: saving alone "
             f"takes {state.reserve:.1f} seconds here."
         )
-    return logger.images_seen
 
 
 def decide(

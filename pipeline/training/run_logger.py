@@ -135,9 +135,12 @@ class RunLogger:
     def finish(self, interrupted: bool) -> None:
         """Save; a run that ends also gets its last line and grid.
 
-        An interrupted run gets neither, so that once resumed it equals an uninterrupted one.
+        An interrupted run gets neither, so that once resumed it equals an uninterrupted one. Where
+        no step was taken at all, the snapshot goes away: its networks are as they were drawn.
         """
         if not self._last:
+            if not self._state.step:
+                self._remove_untrained_snapshot()
             return
         if not interrupted:
             self._write_statistics()
@@ -146,6 +149,11 @@ class RunLogger:
         verb = "Stopped" if interrupted else "Trained"
         minutes = self.clock() / 60
         self._log.info(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
+
+    def _remove_untrained_snapshot(self) -> None:
+        for path in (self._run.snapshot, self._run.snapshot.with_suffix(".json")):
+            path.unlink(missing_ok=True)
+        self._log.info(f"Stopped after 0 images and {self.clock() / 60:.1f} minutes.")
 
     def close(self) -> None:
         """Close the logs."""

@@ -24,10 +24,12 @@ ASSIGNMENTS = [word for setting in SMALL for word in ("--set", setting)]
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the words of a demo with 8 paintings and 24 images, in the folders run and data."""
+    """Return the words of a demo with 8 paintings and 24 images, in the folders run and data.
+
+    They are fewer than a submission has, which ends the demo as well as it ends `package`.
+    """
     monkeypatch.setattr(sources, "SAMPLE_COUNT", 8)
     monkeypatch.setattr(sources, "SAMPLE_PHOTOS", 2)
-    monkeypatch.setattr(submission.archive, "MINIMUM_IMAGES", 24)
     folders = ["--out", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
     return ["demo", *folders, "--count", "24", *ASSIGNMENTS]
 
@@ -49,6 +51,7 @@ def test_the_demo_ends_with_the_score_and_three_files(
     assert np.asarray(picture).std() > 30  # paintings; grey noise has 6
     assert "Its own training saw 64 images in" in output
     assert "still noise" in output
+    assert "It is none yet: 6,976 more are missing." in output
     assert "cannot be compared with the leaderboard" in lines[-4]
 
     score = json.loads((run / "score.json").read_text())

@@ -57,6 +57,7 @@ def test_help_shows_example_and_what_is_written_whole(name: str) -> None:
     for line in examples(name):
         assert f"\n  {line}\n" in f"{shown}\n"
     assert max(map(len, shown.splitlines())) <= 80, name
+    assert not re.search(r"\d[<>]=?x|x[<>]=?\d", shown), "ranges of numbers are in words"
     command = COMMANDS[name]
     if isinstance(command, Command):
         assert command.writes.endswith("."), f"say what {name} writes"

@@ -5,14 +5,19 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.cli import run_command
-from pipeline.config import load_preset
+from pipeline.cli.train import print_long_budget
+from pipeline.config import apply_settings, load_preset
 from pipeline.config.about import Measurement, about_shipped, describe_preset, shipped_presets
 from pipeline.config.presets import preset_settings, read_toml
 from pipeline.models.shipped import about_models, model_names
+from pipeline.runs.folder import RunFolder
+from pipeline.stages.train import TrainingPlan
 from tests.support.module_graph import ROOT
 
 Shown = Callable[..., str]
@@ -73,6 +78,26 @@ def told_elsewhere(name: str) -> str:
     return (
         f"{ran_longer} {' '.join(f'{v:,}' for v in budget.values())} monet64 photo2monet paint256"
     )
+
+
+@pytest.mark.parametrize(
+    ("preset", "minutes", "device", "told"),
+    [
+        ("photo2monet", None, "cpu", True),
+        ("photo2monet", 30, "cpu", False),  # as was asked for
+        ("photo2monet", None, "cuda", False),
+        ("monet-dcgan", None, "cpu", False),  # made for a processor
+    ],
+)
+def test_a_training_of_hours_for_a_gpu_is_told_on_a_processor(
+    capsys: pytest.CaptureFixture[str], preset: str, minutes: int | None, device: str, told: bool
+) -> None:
+    given = {} if minutes is None else {"minutes": minutes}
+    config, run = apply_settings(load_preset(preset), given), RunFolder(Path("runs/new"))
+    print_long_budget(TrainingPlan(config, Path(), run, device=torch.device(device)), preset)
+    said = capsys.readouterr().err
+    assert ("270 minutes" in said and "painter kernel push --preset" in said) == told
+    assert told or not said
 
 
 def test_what_a_preset_says_of_itself_sets_nothing() -> None:

@@ -101,9 +101,10 @@ def test_statistics_are_forgotten_after_a_large_photo(monkeypatch: pytest.Monkey
     assert torch.equal(network(small), before)
 
 
+@pytest.mark.parametrize("trained_on", [64, 256])  # the U-Net of 256 pixels halves seven times
 @pytest.mark.parametrize("size", [(64, 64), (65, 200), (128, 128), (131, 257)])
-def test_a_translation_has_the_size_of_its_photo(size: tuple[int, int]) -> None:
-    snapshot = snapshot_of(config_of())
+def test_a_translation_has_the_size_of_its_photo(size: tuple[int, int], trained_on: int) -> None:
+    snapshot = snapshot_of(config_of(image_size=trained_on))
     photos = image_set({"a.png": encoded(painting(size), "PNG")})
     (image,) = make_sampler(snapshot, 0, CPU, photos=photos, keep_size=True)([0])
     assert image.dtype == np.uint8

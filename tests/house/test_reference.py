@@ -21,6 +21,7 @@ from docs.generator.pages import PAGES
 from docs.generator.sources import ROOT
 from pipeline import __version__
 from pipeline.cli import cli
+from pipeline.cli.ranges import WholeRange
 from pipeline.config import settings_of
 from pipeline.config.about import shipped_presets
 from pipeline.config.schema import BUILT_IN
@@ -129,11 +130,11 @@ def test_an_option_says_its_values_default_and_range() -> None:
     row = commands._row
     on = click.Option(["--on"], type=click.Choice(["here", "kaggle"]), default="here", help="W.")
     assert row(on) == ("`--on here|kaggle`", "`here`", "W.")
-    top = click.Option(["--top"], type=click.IntRange(1, 9), help="T [default: all].")
+    top = click.Option(["--top"], type=WholeRange(1, 9), help="T [default: all].")
     assert row(top) == ("`--top N`", "all", "T. From 1 to 9.")
     loop = click.Option(["--loop/--no-loop"], default=True, help="Back.")
     assert row(loop) == ("`--loop|--no-loop`", "`--loop`", "Back.")
-    seed = click.Option(["--seed"], type=click.IntRange(0, 2**63 - 1), required=True, help="S.")
+    seed = click.Option(["--seed"], type=WholeRange(0, 2**63 - 1), required=True, help="S.")
     assert row(seed) == ("`--seed N`", "required", "S. 0 or more.")
     run = click.Option(["--run", "--out"], default=Path("runs/a"), help="R.")
     assert row(run)[1:] == ("`runs/a`", "R. Also `--out`, as earlier versions have it.")

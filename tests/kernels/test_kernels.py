@@ -24,13 +24,17 @@ from kernels.metadata import (
     title_of,
 )
 from kernels.notebook import as_notebook
+from kernels.planning import KernelRequest, plan_training
 from kernels.pull import damage
-from kernels.push import Attachment, upload
+from kernels.push import Attachment, check_same_run, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
 from pipeline.cli.options import replace_confirmation
+from pipeline.config import apply_settings, load_preset
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
+from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import write_json
 from submission.kernel.settings import KernelSettings
 from tests.support.clock import StandingTime
 from tests.support.helpers import TINY_RUN, pack
@@ -271,10 +275,12 @@ def test_wrong_options_are_refused_before_anything_is_sent(
 
 
 def test_a_dry_run_sends_nothing(desk: Desk) -> None:
-    shown = desk.works(*PUSH, "--dry-run", "--notebook")
-    assert '"machine_shape": "NvidiaTeslaT4"' in shown
-    assert '"kernel_type": "notebook"' in shown
-    assert desk.server.mutating() == []
+    done = desk.painter(*PUSH, "--dry-run", "--notebook", credentials=False)
+    assert done.code == 0, done.err
+    assert '"id": "YOUR-USER-NAME/painter-first"' in done.out
+    assert '"machine_shape": "NvidiaTeslaT4"' in done.out
+    assert '"kernel_type": "notebook"' in done.out
+    assert desk.server.called() == []
     assert not desk.run.exists()
 
 
@@ -395,6 +401,16 @@ def test_a_kernel_continues_a_run_with_other_settings_but_not_with_other_network
     assert desk.server.mutating() == []
     desk.works(*PUSH, *options, "beta1=0.4")
     assert desk.server.datasets["alice/painter-first-state"].version == 1
+
+
+def test_a_run_with_classes_is_continued_and_pushed_again(tmp_path: Path) -> None:
+    """Which classes there are, the data says, and that is on Kaggle."""
+    config, run = load_preset("acgan"), RunFolder(tmp_path / "run")
+    write_json(run.config, apply_settings(config, {"class_names": ["a", "b"]}).to_dict())
+    request = KernelRequest(continue_from=run.path)
+    settings = plan_training("alice", tmp_path / "new", config, request).settings
+    assert not settings.training_config().data.class_names
+    check_same_run(run, settings, run.path)
 
 
 def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:

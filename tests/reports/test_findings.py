@@ -141,6 +141,7 @@ def test_validation_scores_tell_a_run_that_got_worse_from_one_that_could_go_on()
 def test_few_images_and_a_score_of_others_are_said() -> None:
     assert titles(found({"n_generated": 100})) == ["The score is of few images"]
     assert titles(found(stale=True)) == ["The score is of other images"]
+    assert titles(found(outdated=True)) == ["The images are of an earlier snapshot"]
 
 
 def test_what_the_settings_already_do_is_not_advised() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.reports.listing import ListedRun, list_runs
+from pipeline.reports.report import is_outdated
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import FACTS, HELD_OUT_METRICS, METRIC, METRICS, Place, keys_in
 from pipeline.scoring.record import (
@@ -18,7 +19,9 @@ from pipeline.scoring.record import (
     metric_value,
     read_score,
     require_score,
+    score_of_snapshot,
 )
+from pipeline.system.storage import file_sha256
 
 
 def scored(folder: Path, content: dict[str, Any]) -> RunFolder:
@@ -48,6 +51,37 @@ def test_metrics_of_held_out_images_stand_in_a_part_of_the_score() -> None:
 def test_every_place_has_mifid_first() -> None:
     for place in Place:
         assert keys_in(place)[0] == "mifid", place
+
+
+@pytest.mark.parametrize(
+    ("made", "fits"),
+    [
+        ({}, True),  # early versions wrote no images.json
+        ({"images_sha256": "scored", "snapshot_sha256": "OWN"}, True),
+        ({"images_sha256": "scored", "snapshot_sha256": "another"}, False),
+        ({"images_sha256": "other images", "snapshot_sha256": "OWN"}, False),
+        (
+            {
+                "images_sha256": "scored",
+                "snapshot_sha256": "OWN",
+                "choice": {"sources": [{"name": "own"}, {"name": "another"}]},
+            },
+            False,
+        ),
+    ],
+    ids=["unknown", "own", "another snapshot", "other images", "of several models"],
+)
+def test_a_score_counts_for_a_snapshot_if_its_images_are_of_it(
+    tmp_path: Path, made: dict[str, Any], fits: bool
+) -> None:
+    run = scored(tmp_path / "run", {"mifid": 80.0, "images_sha256": "scored"})
+    run.snapshot.write_bytes(b"weights")
+    own = json.dumps(made).replace("OWN", file_sha256(run.snapshot))
+    run.generation_record.write_text(own)
+    assert (score_of_snapshot(run, run.snapshot) is not None) == fits
+    # What made the images is gone where no snapshot of the run is the one.
+    run.images.write_bytes(b"images")
+    assert is_outdated(run) == (made.get("snapshot_sha256") == "another")
 
 
 def test_values_of_another_type_are_as_if_missing_and_unknown_ones_are_kept(tmp_path: Path) -> None:

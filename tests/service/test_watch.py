@@ -84,6 +84,13 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
 
     assert seen.progress().state == "waiting"
     assert f"painter train --run {run.path}" in seen.progress().sentence
+    run.path.mkdir()
+    write_json(run.kernel, {"pulled": None})  # pushed
+    assert seen.progress().state == "waiting"
+    assert f"painter kernel pull --run {run.path}" in seen.progress().sentence
+    write_json(run.kernel, {"pulled": {"kernel.log": 9}})  # of a kernel that failed
+    assert "painter train" in seen.progress().sentence
+    run.kernel.unlink()
     begin(run)
     assert state() == "running"
     for step in range(1, 6):

@@ -5,8 +5,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from unittest.mock import ANY
 
 import numpy as np
@@ -280,8 +279,7 @@ def test_a_kernel_makes_the_chosen_images_of_a_mixture_again(
     told = ["--run", str(tmp_path / "mix"), "--count", "6", "--reference", str(place / "monet_jpg")]
     assert run_command(command(place, *chooses, *told)) == 0
     run = RunFolder(tmp_path / "mix")
-    client = cast(Any, SimpleNamespace(user="alice"))
-    plan, attachment = regeneration_plan(client, run)
+    plan, attachment = regeneration_plan("alice", run)
     assert {path.name for path in attachment.files} == {
         "choice.json", "1-first.safetensors", "2-photos.safetensors",
     }  # fmt: skip
@@ -310,9 +308,7 @@ def test_a_kernel_refuses_another_choice_or_other_photos(
     place: Path, extractor: QuadrantMeans, tmp_path: Path
 ) -> None:
     assert run_command(command(place, "--run", str(tmp_path / "mix"), "--count", "6")) == 0
-    plan, attachment = regeneration_plan(
-        cast(Any, SimpleNamespace(user="alice")), RunFolder(tmp_path / "mix")
-    )
+    plan, attachment = regeneration_plan("alice", RunFolder(tmp_path / "mix"))
     dataset = tmp_path / "input" / "datasets" / attachment.name
     dataset.mkdir(parents=True)
     for path in attachment.files:
@@ -478,18 +474,17 @@ def test_a_choice_that_is_not_that_of_the_images_is_refused(
     generation = read_generation_record(run)
     assert generation is not None
     assert len(choice_of_images(run, generation).indices) == 6
-    client = cast(Any, SimpleNamespace(user="alice"))
     model = run.models / "1-first.safetensors"
     content = model.read_bytes()
     model.write_bytes(content[:-1])
     with pytest.raises(RunError, match=r"was made of an earlier .*1-first"):
-        regeneration_plan(client, run)
+        regeneration_plan("alice", run)
     model.write_bytes(content)
     changed = json.loads(run.choice.read_text())
     changed["indices"][0] = 1
     run.choice.write_text(json.dumps(changed))
     with pytest.raises(RunError, match="is not that of"):
-        regeneration_plan(client, run)
+        regeneration_plan("alice", run)
     changed["indices"][0] = 99
     run.choice.write_text(json.dumps(changed))
     with pytest.raises(RunError, match="an index is not that of a candidate"):

@@ -180,6 +180,17 @@ def test_the_recipe_makes_the_same_settings() -> None:
         assert getattr(again, section) == getattr(TINY, section)
 
 
+def test_the_score_of_images_that_another_snapshot_made_is_left_out(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    write_json(run.generation_record, {"images_sha256": "0", "snapshot_sha256": "of another"})
+    folder = export(run, "tiny", tmp_path / "models")
+    assert load_snapshot(folder / "snapshot.safetensors").score is None
+    assert "of images that this generator is not known to have made" in (
+        (folder / "README.md").read_text()
+    )
+
+
 def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     run.score.unlink()
     run.stats.unlink()

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings
 from pipeline.core.errors import ConfigError, DataError
 from pipeline.families.noise.distributions import LatentDistribution, parse_noise
@@ -361,6 +362,15 @@ def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
     assert (made.count, made.seed, made.output["output_size"]) == (3, 7, 64)
     assert made.snapshot_sha256 == file_sha256(run.snapshot)
     assert not run.score.exists()  # it belonged to other images
+
+
+def test_images_of_an_untrained_generator_are_said_to_be_noise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_snapshot(tmp_path / "new.safetensors", build_generator(TINY), TINY, 0)
+    words = ["--snapshot", str(tmp_path / "new.safetensors"), "--out", str(tmp_path / "images")]
+    assert run_command(["generate", *words, "--count", "1"]) == 0
+    assert "No step has trained" in capsys.readouterr().err
 
 
 def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:

@@ -220,6 +220,16 @@ def test_nothing_is_sent_when_no_submission_is_left(trained: Desk) -> None:
     assert trained.server.mutating() == []
 
 
+def test_a_dry_run_before_the_output_is_pulled_pulls_nothing(desk: Desk) -> None:
+    desk.works(*PUSH)
+    asked = len(desk.server.called())
+    done = desk.painter(*SUBMIT, "--dry-run", credentials=False)
+    assert f"Would pull the output of {NAME} version 1" in done.out
+    assert "not asked" in done.out
+    assert len(desk.server.called()) == asked
+    assert [path.name for path in desk.run.iterdir() if path.name[0] != "."] == ["kernel.json"]
+
+
 def test_a_dry_run_sends_nothing(trained: Desk) -> None:
     shown = trained.works(*SUBMIT, "--dry-run")
     assert f"Would submit images.zip of {NAME} version 1: [{NAME} v1] first" in shown
@@ -271,8 +281,10 @@ def test_a_local_run_is_made_again_on_kaggle_and_submitted(trained_here: Desk) -
 def test_a_model_that_comes_with_painter_is_submitted_without_training(desk: Desk) -> None:
     folder = "runs/paint256-as-shipped"
     words = ("submit", "--model", "paint256")
-    said = desk.works(*words, "--dry-run")
-    assert "to generate 7,000 images (seed 0) on Kaggle's CPU" in said
+    said = desk.painter(*words, "--dry-run", credentials=False)
+    assert f"{folder}: local MiFID not scored here; how many submissions are left" in said.out
+    assert "push YOUR-USER-NAME/painter-paint256-as-shipped-images to generate 7,000" in said.out
+    assert not list(desk.folder.iterdir())
     model = model_file("paint256")
     made = {"count": 7000, "seed": 0, "snapshot_sha256": file_sha256(model)}
     made["output"] = load_config(model).to_dict()["output"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from tests.support.helpers import TINY_RUN, fill
+from tests.support.every_command import walk
 
 MODULES = {"fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
 FUNCTIONS = ("fork", "forkpty", "sched_getaffinity", "sysconf", "getloadavg", "killpg", "getpgid",
@@ -65,31 +65,13 @@ def all_helps(command: click.Command, words: list[str]) -> int:
     return 1 + sum(all_helps(one, [*words, name]) for name, one in below.items())
 
 
-def main_path() -> None:
-    """Ask every command for help, and go the way from files to a report."""
+def every_command() -> None:
+    """Ask every command for help, and run it."""
     take_away()
-    from pipeline.cli import run_command
     from pipeline.cli.app import cli
-    from pipeline.scoring import extractors
-    from submission import rules
-    from tests.support.scoring_helpers import QuadrantMeans
 
-    extractors.make_extractor = lambda *_: QuadrantMeans()
-    rules.MINIMUM_IMAGES = 2
     print("answered:", all_helps(cli, []))
-    fill(Path("files"))
-    for words in (
-        ["download", "--source", "files", "--data", "data"],
-        ["train", "--data", "data", "--run", "run", "--preset", "demo", *TINY_RUN],
-        ["generate", "--run", "run", "--count", "2"],
-        ["score", "--run", "run", "--features", "tiny"],
-        ["package", "--run", "run"],
-        ["report", "--run", "run"],
-        ["video", "--run", "run", "--images", "1,2", "--frames-per-step", "1", "--out", "v.gif"],
-        ["explore", "--data", "data"],
-        ["runs", "--folder", "."],
-    ):
-        print(words[0], run_command(words))
+    walk()
 
 
 def hold_lock(path: Path, until_killed: bool) -> None:

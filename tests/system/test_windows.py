@@ -14,19 +14,26 @@ import pytest
 
 from pipeline.system import memory, processes, storage
 from pipeline.system.processes import ask_to_end, is_running, out_of_reach_of_ctrl_c
-from tests.support import forks, like_windows
+from tests.support import every_command, forks, like_windows
+from tests.support.kaggle_desk import images, output
+from tests.support.kaggle_server import KaggleServer
+from tests.support.kaggle_state import Scripted
 from tests.support.module_graph import ROOT
 
 
 def test_every_command_runs_without_what_windows_lacks(tmp_path: Path) -> None:
-    done = forks.run(like_windows.main_path, cwd=tmp_path, env=dict(os.environ))
-    lines = done.stdout.splitlines()
-    codes = dict(line.split() for line in lines if re.fullmatch(r"[a-z]+ \d+", line))
-    assert int(next(line for line in lines if "answered" in line).split()[1]) > 20
-    assert list(codes) == [
-        "download", "train", "generate", "score", "package", "report", "video", "explore", "runs"
-    ], done.stderr  # fmt: skip
-    assert set(codes.values()) == {"0"}, done.stderr
+    work = tmp_path / "work"
+    work.mkdir()
+    with KaggleServer() as server:
+        server.minimum_images = int(every_command.COUNT)
+        server.runner = Scripted(files=output() | {"images.zip": images(server.minimum_images)})
+        environment = server.environment(tmp_path)
+        done = forks.run(like_windows.every_command, cwd=work, env=environment)
+    codes, known = every_command.codes_of(done.stdout)
+    assert set(codes.values()) == {0}, (codes, done.stdout, done.stderr)
+    assert known == codes.keys() | every_command.LEFT_OUT.keys()
+    assert codes.keys().isdisjoint(every_command.LEFT_OUT)
+    assert int(next(li for li in done.stdout.splitlines() if "answered" in li).split()[1]) > 20
 
 
 def test_a_lock_without_unix_is_respected_while_held_and_taken_over_after_kill(

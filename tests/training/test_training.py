@@ -438,8 +438,14 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_budget_too_small_for_one_step_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="over before the first step"):
-        train(tmp_path / "run", images=None, minutes=1e-6)
+    run = RunFolder(tmp_path / "run")
+    for _ in range(2):  # when it is given again, nothing has been trained either
+        with pytest.raises(ConfigError, match="over before the first step"):
+            train(run.path, images=None, minutes=1e-6)
+        assert not run.snapshot.exists()
+    assert "Stopped after 0 images" in run.log.read_text()
+    assert train(run.path) == 48
+    assert run.snapshot.exists()
 
 
 def test_a_killed_start_does_not_block_the_folder(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError
 from pipeline.data.decoding import resize_and_crop
 from pipeline.data.images import ImageSet
-from pipeline.data.photos import ENLARGED_BELOW
 from pipeline.families.translation.networks import stride
-from pipeline.families.translation.tiles import MAX_PIXELS, keep_statistics, translate
+from pipeline.families.translation.tiles import MAX_PIXELS, is_small, keep_statistics, translate
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.samplers import to_pixels
@@ -62,7 +61,7 @@ class Translator:
         height, width = next(iter(sizes))
         return (
             len(sizes) == 1
-            and min(height, width) >= ENLARGED_BELOW
+            and not is_small(height, width, self._multiple)
             and height * width <= MAX_PIXELS
             and height % self._multiple == width % self._multiple == 0
         )

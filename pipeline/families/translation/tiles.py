@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.data.photos import ENLARGED_BELOW
+from pipeline.families.translation.networks import INNERMOST_SIDE
 from pipeline.system.devices import memory_format
 
 MAX_PIXELS = 2**20
@@ -110,8 +111,8 @@ def translate(
         multiple: the network's stride.
     """
     height, width = photo.shape[2:]
-    if min(height, width) < ENLARGED_BELOW:
-        larger = translate(network, statistics, enlarged(photo), multiple)
+    if is_small(height, width, multiple):
+        larger = translate(network, statistics, enlarged(photo, multiple), multiple)
         return F.interpolate(larger, (height, width), mode="bilinear", antialias=True)
     padded = pad_mirrored(photo, multiple)
     if padded.shape[2] * padded.shape[3] <= MAX_PIXELS:
@@ -122,11 +123,21 @@ def translate(
         return in_tiles(network, padded)[:, :, :height, :width]
 
 
-def enlarged(photo: torch.Tensor) -> torch.Tensor:
-    """Return a small photo with a shorter side of `ENLARGED_BELOW`."""
+def is_small(height: int, width: int, multiple: int) -> bool:
+    """Tell whether a photo is enlarged for a network of a stride.
+
+    It is where the innermost map would be one pixel high or wide: of a single pixel there is no
+    instance normalisation.
+    """
+    return min(height, width) < max(ENLARGED_BELOW, multiple + 1)
+
+
+def enlarged(photo: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Return a small photo with a shorter side that a network of a stride takes as it is."""
     height, width = photo.shape[2:]
-    factor = ENLARGED_BELOW / min(height, width)
-    size = (max(ENLARGED_BELOW, round(height * factor)), max(ENLARGED_BELOW, round(width * factor)))
+    side = max(ENLARGED_BELOW, INNERMOST_SIDE * multiple)
+    factor = side / min(height, width)
+    size = (max(side, round(height * factor)), max(side, round(width * factor)))
     return F.interpolate(photo, size, mode="bicubic").clamp(-1, 1)
 
 
