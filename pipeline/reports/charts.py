@@ -245,7 +245,7 @@ def histogram_chart(
         axes.hist(values, bins=bins, range=covered, color=_SERIES[1], rwidth=0.93)
         axes.axvline(float(np.median(values)), color=_SERIES[0], linewidth=1.8)
         axes.set_ylabel(y_label, color=_INK)
-        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
 
     return _svg(name, description, x_label, draw)
 

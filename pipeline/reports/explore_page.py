@@ -34,7 +34,7 @@ TITLES = {
     "maximum": ("Maximum", "the brightest; shows a plain background round a canvas"),
     "mean": ("Mean", "the average image; shows a horizon"),
     "variance": ("Variance", "where the images differ most"),
-    "std": ("Standard deviation", "its root, in levels"),
+    "std": ("Standard deviation", "the root of the variance, in levels of 0 to 255"),
 }
 
 

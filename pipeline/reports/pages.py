@@ -52,6 +52,10 @@ def jpeg_uri(image: Image.Image) -> str:
 
 
 _CODE = re.compile("`([^`]+)`")
+_CODE_ELEMENT = re.compile("(?<=<code>)[^<]+(?=</code>)")
+_WHOLE = r'<span class="whole">\g<0></span>'
+"""A browser would break the line after any hyphen of an option."""
+_OPTION = re.compile(r"--[\w-]+")
 
 
 def with_code(text: str) -> Markup:
@@ -79,7 +83,8 @@ def render(template: str, content: Mapping[str, Any], package: str = "pipeline.r
         lstrip_blocks=True,
     )
     environment.filters["code"] = with_code
-    return environment.get_template(template).render(content)
+    page = environment.get_template(template).render(content)
+    return _CODE_ELEMENT.sub(lambda code: _OPTION.sub(_WHOLE, code[0]), page)
 
 
 def thumbnail(images: ImageSet | None, name: str, mirrored: bool = False) -> str | None:
