@@ -32,4 +32,4 @@ def per_cent(share: float) -> str:
     All that painter prints or shows in per cent is written so, without a space.
     """
     value = 100 * share
-    return f"{value:,.0f}%" if value == 0 or abs(value) >= 99.95 else f"{value:#.3g}%"
+    return f"{value:#.3g}%" if 1e-4 <= abs(value) < 99.95 else f"{value:,.0f}%"

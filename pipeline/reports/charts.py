@@ -160,10 +160,13 @@ def scatter_chart(
         axes.grid(axis="x", color=_INK, alpha=0.15, linewidth=0.7)
         for group, colour, shape in zip(groups, _SERIES, MARKERS, strict=False):
             axes.scatter(group.x, group.y, color=colour, marker=shape, s=34)
-            for across, upward, label in zip(group.x, group.y, group.names, strict=True):
+            marked = sorted(zip(group.x, group.y, group.names, strict=True))
+            for number, (across, upward, label) in enumerate(marked):
+                # To either side in turn: points that rise together hide no neighbour's label.
+                side, place, way = ("right", "bottom", -1) if number % 2 else ("left", "top", 1)
                 axes.annotate(
-                    label, (across, upward), (5, 4), textcoords="offset points", color=_INK,
-                    fontsize=9, parse_math=False,
+                    label, (across, upward), (5 * way, -3 * way), textcoords="offset points",
+                    color=_INK, fontsize=9, parse_math=False, ha=side, va=place,
                 )  # fmt: skip
         axes.margins(x=0.18, y=0.15)
         axes.autoscale_view()

@@ -270,11 +270,11 @@ def _numbers(
 ) -> list[tuple[str, str]]:
     if not stats.get("step"):
         return []
-    seconds = stats["seconds"][-1]
+    seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
     found = [
-        ("images seen", f"{stats['images_seen'][-1]:,.0f}"),
+        ("images seen", f"{seen:,.0f}"),
         ("training time", duration(seconds)),
-        ("images a second, lately", f"{stats['images_per_second'][-1]:,.0f}"),
+        ("images a second", f"{seen / seconds:,.0f}" if seconds else "–"),
     ]
     if share:
         found.append(("time left, about", duration(seconds * (1 - share) / share)))

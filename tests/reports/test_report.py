@@ -286,8 +286,8 @@ def test_curves_of_few_points_say_so(bare: Path, points: int, charts: int, note:
 def test_settings_that_differ_from_the_preset_stand_before_all_of_them(quick: Path) -> None:
     put_json(quick / "config.json", resolve("demo", assignments=["batch_size=32"]).to_dict())
     page = Page(write_report(quick, None))
-    assert "batch_size 32 64" in page.cells
-    assert page.cells.index("batch_size 32 64") < page.cells.index("All settings")
+    assert "batch_ size 32 64" in page.cells
+    assert page.cells.index("batch_ size 32 64") < page.cells.index("All settings")
     assert len(page.named("details")) == 2
     put_json(quick / "config.json", resolve("demo").to_dict())
     assert "Those of the preset demo, unchanged." in Page(write_report(quick, None)).text
@@ -302,7 +302,7 @@ def test_a_chosen_set_says_where_it_comes_from_and_what_that_gained(quick: Path)
     page = Page(write_report(quick, None))
     assert page.text.index("Where the images come from") < page.text.index("Training images and")
     assert "40 chosen of 90" in page.text
-    assert "the images it was chosen by last 68 45.6" in page.cells
+    assert "those it was chosen by last 68 45.6" in page.cells
     assert "which flatters them" in page.text
 
 

@@ -20,7 +20,7 @@ SCORE = cast(
 
 def test_shares_are_in_per_cent_with_three_digits() -> None:
     shares = {0.0: "0%", 0.05486: "5.49%", 0.9: "90.0%", 1.0: "100%", 0.000123: "0.0123%"}
-    shares |= {0.99951: "100%", 12.5: "1,250%", -0.025: "-2.50%"}
+    shares |= {0.99951: "100%", 12.5: "1,250%", -0.025: "-2.50%", 1e-17: "0%"}
     assert {share: per_cent(share) for share in shares} == shares
     rows = {name: value for name, value, _ in score_rows(SCORE)}
     assert rows["Share of near-duplicates"] == "5.49%"

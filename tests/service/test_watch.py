@@ -130,7 +130,7 @@ def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path
     age(run)
     progress = seen.progress()
     assert dict(progress.numbers) == {
-        "images seen": "16", "training time": "2 s", "images a second, lately": "8",
+        "images seen": "16", "training time": "2 s", "images a second": "8",
         "time left, about": "18 s", "best MiFID so far": "140.0",
     }  # fmt: skip
     assert progress.share == pytest.approx(16 / 160)

@@ -3,7 +3,7 @@ const SECONDS = 3;
 const $ = (id) => document.getElementById(id);
 const number = (value) => value.toLocaleString("en");
 // A share as the reports write it: three digits, and no decimals of 0 and 100.
-const perCent = (share) => `${share === 0 || share >= 0.9995 ? Math.round(100 * share) : (100 * share).toPrecision(3)}%`;
+const perCent = (share) => `${share < 1e-6 || share >= 0.9995 ? Math.round(100 * share) : (100 * share).toPrecision(3)}%`;
 
 let grids = [], newest = true, drawn = -1, shown = "";
 
