@@ -196,6 +196,9 @@ def _sentences(statistics: Mapping[str, Any]) -> str:
         for key, sentence in ONE_VALUE.items()
         if len(statistics[key]) == 1
     ]
+    if size["min"] == size["max"]:
+        files = f"Each file has {_kilobytes(size['max'])}: {_megabytes(size['total'])} in all."
+        return f"All are {', '.join(alike)}. {files}" if alike else files
     files = (
         f"A file has {_kilobytes(size['min'])} to {_kilobytes(size['max'])}, half of them "
         f"{_kilobytes(size['median'])} or less, {_kilobytes(size['mean'])} on average: "
