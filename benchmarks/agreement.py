@@ -202,7 +202,7 @@ def fast_and_exact(generated: ImageSet, reference: ImageSet, weights: Path) -> N
             )
             for exact in (True, False)
         )
-        print(f"| {name} | {exact:.4f} | {fast:.4f} | {100 * (fast / exact - 1):+.3f} % |")
+        print(f"| {name} | {exact:.4f} | {fast:.4f} | {100 * (fast / exact - 1):+.3f}% |")
 
 
 def fid_of_images(generated: ImageSet, reference: ImageSet, extractor: Extractor) -> float:

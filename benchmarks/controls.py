@@ -1,9 +1,10 @@
 """What a translator's score means: controls under one protocol. `make controls DATA=...`.
 
 From the same photos: the photos themselves, photos that have taken over the colours of paintings
-and nothing else, and the shipped translator; then as many images of each shipped model that
-generates from noise. All are JPEGs of the same quality and size, scored with the same features
-against the same paintings. What no model has been trained on stands against held-out paintings too.
+and nothing else, and the shipped translator; then as many images of a generator that has
+learned nothing, and of each shipped model that generates from noise. All are JPEGs of the same
+quality and size, scored with the same features against the same paintings. What no model has been
+trained on stands against held-out paintings too.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipeline.bench.measure import machine
-from pipeline.config import DataConfig, OutputConfig
+from pipeline.config import DataConfig, OutputConfig, resolve
 from pipeline.core.randomness import stream
 from pipeline.data.decoding import resize_and_crop
 from pipeline.data.holdout import split_holdout
 from pipeline.data.images import ImageSet, open_images, spread_evenly
 from pipeline.data.photos import open_photos, usable_photos
 from pipeline.families.registry import make_sampler, takes_photos
+from pipeline.models.builders import build_generator
 from pipeline.models.samplers import Sampler
 from pipeline.models.shipped import model_file, model_names
+from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 from pipeline.scoring.extractors import make_extractor
 from pipeline.scoring.metric_table import METRIC
@@ -95,6 +99,15 @@ def model_sampler(path: Path, photos: ImageSet) -> Sampler:
     return make_sampler(snapshot, 0, all_devices(), photos=given)
 
 
+def untrained_sampler() -> Sampler:
+    """Return the sampler of preset demo's generator as it is before the first step."""
+    config = resolve("demo")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = build_generator(config).eval()
+    return make_sampler(Snapshot(generator, config, images_seen=0), 0, all_devices())
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -114,6 +127,7 @@ def main() -> None:
     controls: dict[str, tuple[Callable[[], Sampler], ReferenceFeatures]] = {
         "photos": (partial(RawPhotos, photos), unseen),
         "photos in the colours of paintings": (partial(ColourMatched, photos, training), unseen),
+        "preset `demo`, untrained": (untrained_sampler, unseen),
     }
     models = {name: model_file(name) for name in model_names()}
     for name, path in (models | {path.stem: path for path in arguments.snapshot}).items():

@@ -264,7 +264,7 @@ def distances(found: Mapping[str, float]) -> str:
     """Return a table of FIDs of the same images, and how far they are from the exact one."""
     lines = ["\n| the same images by | FID | off |", "|---|---|---|"]
     lines += [
-        f"| {n} | {v:.5f} | {100 * (v / found['exact'] - 1):+.4f} % |" for n, v in found.items()
+        f"| {n} | {v:.5f} | {100 * (v / found['exact'] - 1):+.4f}% |" for n, v in found.items()
     ]
     return "\n".join(lines)
 

@@ -23,6 +23,7 @@ from pipeline.bench.measure import alternating, number, ratios, spread
 from pipeline.bench.programs import BASELINE
 from pipeline.bench.worker import Caller, Worker
 from pipeline.config import Config
+from pipeline.core.advice import per_cent
 from pipeline.core.errors import WorkFailed
 from pipeline.families.registry import takes_photos
 from pipeline.models.precision import choose_precision
@@ -327,6 +328,6 @@ def _matrix_table(recipes: Sequence[RecipeSpeed]) -> str:
                 lines.append(
                     f"| {_label(recipe)} | {p.name} | {number(p.flops / 1e9)} "
                     f"| {p.matrix_rate / 1e9:,.0f} | {number(p.matrix_rate / p.flops)} "
-                    f"| **{100 * p.matrix_share:.3g} %** |"
+                    f"| **{per_cent(p.matrix_share)}** |"
                 )
     return "\n".join(lines)

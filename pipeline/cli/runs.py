@@ -61,7 +61,7 @@ def runs(folder: Path) -> None:
             click.echo(f"{row.run:24} {row.problem}")
             continue
         value = metric_value(row.score, shown)
-        text = "-" if value is None else f"{value:{shown.format_spec}}"
+        text = "-" if value is None else shown.text(value)
         click.echo(
             f"{row.run:24} {row.images_seen:>10,.0f} {row.minutes:>8.1f} {text:>8} "
             f"{row.score.get('n_generated') or '-':>7}  {row.score.get('features') or '-'}"

@@ -27,5 +27,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def per_cent(share: float) -> str:
-    """Return a share in per cent with three digits: 0.0549 as `5.49%`, 0.672 as `67.2%`."""
-    return f"{100 * share:.3g}%"
+    """Return a share in per cent with three digits: 0.0549 as `5.49%`, 0.9 as `90.0%`, 1 as `100%`.
+
+    All that painter prints or shows in per cent is written so, without a space.
+    """
+    value = 100 * share
+    return f"{value:#.3g}%" if 1e-4 <= abs(value) < 99.95 else f"{value:,.0f}%"

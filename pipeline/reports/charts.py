@@ -160,17 +160,24 @@ def scatter_chart(
         axes.grid(axis="x", color=_INK, alpha=0.15, linewidth=0.7)
         for group, colour, shape in zip(groups, _SERIES, MARKERS, strict=False):
             axes.scatter(group.x, group.y, color=colour, marker=shape, s=34)
-            for across, upward, label in zip(group.x, group.y, group.names, strict=True):
-                axes.annotate(
-                    label, (across, upward), (5, 4), textcoords="offset points", color=_INK,
-                    fontsize=9, parse_math=False,
-                )  # fmt: skip
+            _label(axes, group)
         axes.margins(x=0.18, y=0.15)
         axes.autoscale_view()
         if equality:
             _draw_equality(axes)
 
     return _svg(name, description, x_label, draw)
+
+
+def _label(axes: Axes, group: Points) -> None:
+    """Name the points, to either side in turn: of a rising row none hides a neighbour's name."""
+    marked = sorted(zip(group.x, group.y, group.names, strict=True))
+    for number, (across, upward, name) in enumerate(marked):
+        side, place, way = ("right", "bottom", -1) if number % 2 else ("left", "top", 1)
+        axes.annotate(
+            name, (across, upward), (5 * way, -3 * way), textcoords="offset points", color=_INK,
+            fontsize=9, parse_math=False, ha=side, va=place,
+        )  # fmt: skip
 
 
 def place_chart(
@@ -245,7 +252,7 @@ def histogram_chart(
         axes.hist(values, bins=bins, range=covered, color=_SERIES[1], rwidth=0.93)
         axes.axvline(float(np.median(values)), color=_SERIES[0], linewidth=1.8)
         axes.set_ylabel(y_label, color=_INK)
-        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
 
     return _svg(name, description, x_label, draw)
 

@@ -34,7 +34,7 @@ TITLES = {
     "maximum": ("Maximum", "the brightest; shows a plain background round a canvas"),
     "mean": ("Mean", "the average image; shows a horizon"),
     "variance": ("Variance", "where the images differ most"),
-    "std": ("Standard deviation", "its root, in levels"),
+    "std": ("Standard deviation", "the root of the variance, in levels of 0 to 255"),
 }
 
 
@@ -196,6 +196,9 @@ def _sentences(statistics: Mapping[str, Any]) -> str:
         for key, sentence in ONE_VALUE.items()
         if len(statistics[key]) == 1
     ]
+    if size["min"] == size["max"]:
+        files = f"Each file has {_kilobytes(size['max'])}: {_megabytes(size['total'])} in all."
+        return f"All are {', '.join(alike)}. {files}" if alike else files
     files = (
         f"A file has {_kilobytes(size['min'])} to {_kilobytes(size['max'])}, half of them "
         f"{_kilobytes(size['median'])} or less, {_kilobytes(size['mean'])} on average: "

@@ -159,9 +159,10 @@ CHOOSE = (
     "(docs/choosing.md)."
 )
 COMPARE = (
-    "Compare settings over several seeds, since two seeds differ by 19 in FID (docs/studies.md).",
-    "Submit it (docs/first-submission.md).",
+    "Compare settings over several seeds: two seeds of the same settings differ by 19 in FID "
+    "(docs/studies.md)."
 )
+SUBMIT = "Submit it (docs/first-submission.md)."
 BEGUN, SHORT = "The training has hardly begun", "The training was short"
 _ADVICE = {REPEATS: COLLAPSED, ALIKE: COLLAPSED, COPIES: MEMORISED, PENALISED: MEMORISED}
 
@@ -212,7 +213,9 @@ def next_steps(
         advice = [one for one in advice if one not in LONGER]
     steps = [one.text for one in advice]
     if scored and not any(finding.serious for finding in found):
-        steps += [*(() if chosen else (CHOOSE,)), *COMPARE]
+        short = any(finding.title == SHORT for finding in found)
+        steps += [] if short else [*(() if chosen else (CHOOSE,)), COMPARE]
+        steps.append(SUBMIT)
     return list(dict.fromkeys(steps))
 
 

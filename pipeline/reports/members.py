@@ -12,7 +12,7 @@ from pipeline.core.errors import PainterError
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 
-AGAINST = {"reference": "paintings that had a say", "held_out": "paintings held out"}
+AGAINST = {"reference": "those it was chosen by", "held_out": "those held out"}
 """Which reference images a choice was judged by, by their keys in choice.json."""
 
 

@@ -52,6 +52,11 @@ def jpeg_uri(image: Image.Image) -> str:
 
 
 _CODE = re.compile("`([^`]+)`")
+_BETWEEN_SETTINGS = re.compile(r", (?=\w+=|seed )")
+_CODE_ELEMENT = re.compile("(?<=<code>)[^<]+(?=</code>)")
+_WHOLE = r'<span class="whole">\g<0></span>'
+"""A browser would break the line after any hyphen of an option."""
+_OPTION = re.compile(r"--[\w-]+")
 
 
 def with_code(text: str) -> Markup:
@@ -59,6 +64,11 @@ def with_code(text: str) -> Markup:
     from markupsafe import Markup, escape
 
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def settings_in(label: str) -> list[str]:
+    """Return the settings of a label, `a=1, noise=normal(0, 1)`, one by one."""
+    return _BETWEEN_SETTINGS.split(label)
 
 
 def render(template: str, content: Mapping[str, Any], package: str = "pipeline.reports") -> str:
@@ -78,8 +88,9 @@ def render(template: str, content: Mapping[str, Any], package: str = "pipeline.r
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = with_code
-    return environment.get_template(template).render(content)
+    environment.filters |= {"code": with_code, "settings": settings_in}
+    page = environment.get_template(template).render(content)
+    return _CODE_ELEMENT.sub(lambda code: _OPTION.sub(_WHOLE, code[0]), page)
 
 
 def thumbnail(images: ImageSet | None, name: str, mirrored: bool = False) -> str | None:

@@ -331,9 +331,8 @@ def _chart(
 
 def _few(points: int, seen: float) -> str:
     if points < MIN_POINTS:
-        return (
-            f"{counted(points, 'point')}, the last after {seen:,.0f} images: too few for a curve."
-        )
+        last = "the last " if points > 1 else ""
+        return f"{counted(points, 'point')}, {last}after {seen:,.0f} images: too few for a curve."
     return f"Only {points} points: they show no trend yet."
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.scoring.landmarks import PAINTINGS, PAINTINGS_HASHES, landmarks_near
+from pipeline.scoring.landmarks import MEASURED, PAINTINGS, PAINTINGS_HASHES, landmarks_near
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, metric_interval, metric_value
 
@@ -74,9 +74,17 @@ def _why_not(score: Score, provenance: Mapping[str, Any] | None, near: bool) -> 
             "There is no scale for it: what other images score has been measured against all 300 "
             "of the competition's paintings alone."
         )
+    features, measured = score.get("features"), " and ".join(MEASURED)
+    if features not in MEASURED:
+        return (
+            f"There is no scale for it: what other images score is known in the features of "
+            f"{measured} alone, and these are of {features}. A score in those features, by "
+            f"`painter score` with `--features {measured}`, takes the place of this one and has a "
+            "scale. What this one means, the leaderboard says: `painter leaderboard`."
+        )
     if not near:
         return (
-            "There is no scale for it: what other images score has been measured in the features "
-            "of efficientnet-lite0, from 500 images on."
+            "There is no scale for it: what other images score has been measured of 500 to 7,000. "
+            "Score at least 250, and better 7,000: `painter generate` with `--count 7000`."
         )
     return ""

@@ -29,7 +29,7 @@ def headline_of(score: Score | None) -> Headline | None:
         return None
     metric, features = METRIC["mifid"], score.get("features", "unknown")
     value = metric_value(score, metric)
-    shown = "–" if value is None else f"{value:{metric.format_spec}}"
+    shown = "–" if value is None else metric.text(value)
     about = f"{_images_and_interval(score)} Features of {features}."
     if score.get(COMPARABLE) is True:
         explanation = (
@@ -51,7 +51,7 @@ def _images_and_interval(score: Score) -> str:
         score.get("n_generated"),
         score.get("n_reference"),
     )
-    interval = "" if bounds is None else f"95 % interval {bounds[0]:.2f} to {bounds[1]:.2f}. "
+    interval = "" if bounds is None else f"95% interval {bounds[0]:.2f} to {bounds[1]:.2f}. "
     images = "" if n is None else f"{n:,} images"
     return f"{interval}{images}{'' if m is None else f' against {m:,}'}."
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
+from pipeline.core.advice import per_cent
+
 
 class Place(Enum):
     """Where metrics are shown or saved, beside the report, which shows them all."""
@@ -37,7 +39,7 @@ class Metric:
     """Its name inside a sentence."""
     meaning: str
     format_spec: str
-    """How it is formatted, in Python's format specification."""
+    """How it is formatted, in Python's format specification; "%": as `per_cent` does."""
     better: Literal["lower", "higher"] | None = None
     mean_format_spec: str = ".3g"
     """How its mean and standard deviation over several trainings are formatted."""
@@ -57,6 +59,18 @@ class Metric:
     def title(self) -> str:
         """Return the label with a capital letter."""
         return self.label[0].upper() + self.label[1:]
+
+    def text(self, value: float) -> str:
+        """Return a value of it as text."""
+        return _formatted(value, self.format_spec)
+
+    def mean_text(self, value: float) -> str:
+        """Return a mean or standard deviation of it over several trainings as text."""
+        return _formatted(value, self.mean_format_spec)
+
+
+def _formatted(value: float, spec: str) -> str:
+    return per_cent(value) if spec == "%" else f"{value:{spec}}"
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,7 @@ METRICS = (
     Metric(
         "coverage",
         "coverage",
-        "share of real images with a generated one nearby; 1 is best",
+        "share of real images with a generated one nearby; higher is better",
         ".3f",
         "higher",
         has_interval=True,
@@ -155,9 +169,9 @@ METRICS = (
         "near_duplicates",
         "share of near-duplicates",
         "images with a near-duplicate among the generated",
-        ".1%",
+        "%",
         "lower",
-        ".1%",
+        "%",
         is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),

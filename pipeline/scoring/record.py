@@ -235,5 +235,4 @@ def format_metric(score: Mapping[str, object], metric: Metric) -> str:
     value, bounds = metric_value(score, metric), metric_interval(score, metric)
     if value is None:
         return "none"
-    spec = metric.format_spec
-    return f"{value:{spec}}" + (f" ({bounds[0]:{spec}} to {bounds[1]:{spec}})" if bounds else "")
+    return metric.text(value) + (f" ({' to '.join(map(metric.text, bounds))})" if bounds else "")

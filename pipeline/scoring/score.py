@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from pipeline.core.advice import per_cent
 from pipeline.core.errors import ScoringError
 from pipeline.core.text import escape_values
 from pipeline.data.images import ImageSet, spread_evenly
@@ -258,4 +259,4 @@ def _diversity(result: Score) -> str:
     values = [
         f"{metric.label} {metric_value(result, metric):{metric.format_spec}}" for metric in shown
     ]
-    return ", ".join([*values, f"near duplicates {result['near_duplicates']:.1%}"])
+    return ", ".join([*values, f"near duplicates {per_cent(result['near_duplicates'])}"])

@@ -14,11 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError, LaterVersion, RunError
 from pipeline.reports.report import Chart, charts_so_far
+from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_scores, read_stats_so_far
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.scoring.record import read_score
@@ -141,7 +140,7 @@ class WatchedRun:
             return WAITING, elsewhere.replace("`", "")  # a page shows text as it is
         if where.is_dir() or not where.exists():
             command = f"painter train --run {quoted(where)} …"
-            return WAITING, f"No run has begun here yet. What begins it: {command}"
+            return WAITING, f"No run has begun here yet. To begin one: {command}"
         return WAITING, f"{where} is a file; a run is a folder."
 
     def _untrained(self) -> tuple[str, str] | None:
@@ -273,14 +272,14 @@ def _numbers(
 ) -> list[tuple[str, str]]:
     if not stats.get("step"):
         return []
-    seconds = stats["seconds"][-1]
+    seen, seconds = stats["images_seen"][-1], stats["seconds"][-1]
     found = [
-        ("images seen", f"{stats['images_seen'][-1]:,.0f}"),
-        ("training time", tqdm.format_interval(seconds)),
-        ("images a second", f"{stats['images_per_second'][-1]:,.0f}"),
+        ("images seen", f"{seen:,.0f}"),
+        ("training time", duration(seconds)),
+        ("images a second", f"{seen / seconds:,.0f}" if seconds else "–"),
     ]
     if share:
-        found.append(("time left, about", tqdm.format_interval(seconds * (1 - share) / share)))
+        found.append(("time left, about", duration(seconds * (1 - share) / share)))
     if scores:
         best = min(scores, key=lambda line: float(line["mifid"]))
         found.append(("best MiFID so far", f"{float(best['mifid']):.1f}"))

@@ -164,8 +164,8 @@ def _scores(score: Score | None, run: RunFolder) -> str:
     for metric in (METRIC[key] for key in keys_in(Place.CARD)):
         value, ends = metric_value(score, metric), metric_interval(score, metric)
         if value is not None:
-            between = " to ".join(f"{end:{metric.format_spec}}" for end in ends or ())
-            rows.append(f"| {metric.label} | {value:{metric.format_spec}} | {between} |")
+            between = " to ".join(metric.text(end) for end in ends or ())
+            rows.append(f"| {metric.label} | {metric.text(value)} | {between} |")
     features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
     about = f"{features} against {score['n_reference']:,} real images; "
     chosen = recorded_choice(run)

@@ -179,7 +179,7 @@ def _scores(score: Mapping[str, Any] | None) -> str:
     for metric in (METRIC[key] for key in keys_in(Place.CARD)):
         value = metric_value(score, metric)
         if value is not None:
-            rows.append(f"| {metric.label} | {value:{metric.format_spec}} |")
+            rows.append(f"| {metric.label} | {metric.text(value)} |")
     count = score.get("n_generated")
     return "\n".join(rows) + (
         f"\n\nFeatures `{score.get('features')}`, "

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.core.advice import counted
+from pipeline.core.advice import per_cent
 from pipeline.core.tables import LONG_NAME, terminal_table
 from pipeline.data.images import open_images
 from pipeline.reports.charts import (
@@ -29,6 +29,7 @@ from pipeline.reports.charts import (
     smoothing_window,
 )
 from pipeline.reports.pages import Picture, gallery, render
+from pipeline.reports.wording import duration
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.evaluation import MEASURES
@@ -91,7 +92,10 @@ def write_comparison(
     content = {
         **_content(plan, rows),
         "verdicts": verdicts,
-        "importance": sorted(importance.shares.items(), key=lambda item: -item[1]),
+        "importance": [
+            (label, share, per_cent(share))
+            for label, share in sorted(importance.shares.items(), key=lambda item: -item[1])
+        ],
         "importance_missing": importance.missing,
         "importance_runs": importance.runs,
         "notes": list(notes),
@@ -142,8 +146,8 @@ def cell(row: Row, name: str) -> str:
     mean, deviation = row.means[name], row.deviations[name]
     if math.isnan(mean):
         return "–"
-    form = METRIC[name].mean_format_spec
-    return f"{mean:{form}}" if math.isnan(deviation) else f"{mean:{form}} ± {deviation:{form}}"
+    text = METRIC[name].mean_text
+    return text(mean) if math.isnan(deviation) else f"{text(mean)} ± {text(deviation)}"
 
 
 def _cells(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[Row, list[tuple[str, bool]]]]:
@@ -206,15 +210,6 @@ def _numbers(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("runs", f"{len(runs):,}"),
         ("training", duration(sum(map(_training_seconds, runs)))),
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the largest unit of which there are two or more."""
-    if seconds < 119.5:
-        return counted(round(seconds), "second")
-    if seconds < 7170:
-        return counted(round(seconds / 60), "minute")
-    return f"{seconds / 3600:,.1f} hours"
 
 
 def _training_seconds(one: ScoredRun) -> float:

@@ -88,7 +88,7 @@ class Verdict:
         between = (
             "one seed: no interval"
             if math.isnan(low)
-            else f"95 % interval {low:.3g} to {high:.3g}, {self.seeds} seeds"
+            else f"95% interval {low:.3g} to {high:.3g}, {self.seeds} seeds"
         )
         found = f"Difference in {name}: {self.difference:+.3g} ({between})."
         runs = "run is" if self.missing == 1 else "runs are"

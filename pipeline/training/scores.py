@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
+from pipeline.core.advice import per_cent
 from pipeline.core.errors import RunError
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
@@ -169,7 +170,7 @@ class ScoreTracker:
             return
         self._memorized = share
         self._log.info(
-            f"Warning: {share:.1%} of the generated images lie nearer than "
+            f"Warning: {per_cent(share)} of the generated images lie nearer than "
             f"{MEMORIZATION_THRESHOLD} to a training image, more than before: it begins to copy. "
             "A shorter training or stronger diffaugment may help; the best snapshot is kept."
         )

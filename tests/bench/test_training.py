@@ -84,7 +84,7 @@ def test_tables_show_the_rates_the_kernels_the_launches_and_the_share() -> None:
         f"{label}, images | painter, bfloat16 | 200 | 200 to 200 | 3 | **10 times** (10 to 10) "
         "| 100 |",
         f"{label} | painter, bfloat16 | 10 | 2 | 8 | 7 | 3 |",
-        f"{label} | painter, bfloat16 | 5e-07 | 0 | 2,000 | **10 %** |",
+        f"{label} | painter, bfloat16 | 5e-07 | 0 | 2,000 | **10.0%** |",
     ]
     widths = [line.count("|") for line in shown.splitlines() if line]
     assert sorted(set(widths)) == [7, 8]  # two tables of seven columns with edges, one of six

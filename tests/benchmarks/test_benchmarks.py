@@ -124,7 +124,7 @@ def test_each_part_of_scoring_is_measured_on_the_same_files(tmp_path: Path) -> N
     measured.decode(5)
     measured.network(10)
     assert extractor.batches[1:] == [(5, 3, 256, 256)] * 2
-    assert "| painter | 2.00000 | +100.0000 % |" in parts.distances({"painter": 2, "exact": 1})
+    assert "| painter | 2.00000 | +100.0000% |" in parts.distances({"painter": 2, "exact": 1})
 
 
 def test_tf32_is_allowed_in_a_measurement_alone() -> None:

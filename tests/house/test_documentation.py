@@ -210,6 +210,39 @@ def test_every_picture_says_what_it_shows() -> None:
         assert all(len(label.split()) >= 3 for label in labels(text)), page
 
 
+def written_files(text: str) -> Iterator[str]:
+    """Yield what the commands of a page write, and what stands in it to be kept as a file."""
+    for line in command_lines(text, "painter"):
+        yield from re.findall(r" --(?:run|out|json|html)[ =](\S+)", line)
+    for _, block in FENCE.findall(text):
+        yield from re.findall(r"(?:curl -o|^#) +(\S+\.\w+)\b", block, re.MULTILINE)
+        yield from re.findall(r'(?:save|show)\(.*"([\w.]+)"\)', block)
+
+
+def test_what_the_guides_write_leaves_a_checkout_clean() -> None:
+    written = {name for text in WRITTEN_BY_HAND for name in written_files(text)}
+    assert {"monets", "board.html", "good.gif", "small.toml", "checkers.jpg", "a.png"} <= written
+    inside = {name for name in written if not name.startswith("/") and not name.isupper()}
+    folders_end = "\n".join(name if "." in name else f"{name}/" for name in inside)
+    command = ["git", "check-ignore", "--no-index", "--stdin"]
+    listed = subprocess.run(
+        command, cwd=ROOT, text=True, input=folders_end, stdout=subprocess.PIPE, check=False
+    )
+    ignored = {line.rstrip("/") for line in listed.stdout.splitlines()}
+    assert inside == ignored
+
+
+def test_a_number_and_its_per_cent_sign_stand_together() -> None:
+    # As `per_cent` writes them; what pages say in templates and scripts too.
+    templates = [*ROOT.glob("pipeline/*/page/*"), *ROOT.glob("*/**/templates/*.html")]
+    texts = PAGES | {path.name: path.read_text() for path in templates if path.is_file()}
+    texts |= {str(path): path.read_text() for path in ROOT.glob("pretrained/*/*.md")}
+    apart = {
+        name: re.findall(r"[\d}]\s%(?!\}|[sd\d]).{0,40}", text) for name, text in texts.items()
+    }
+    assert not {name: lines for name, lines in apart.items() if lines}
+
+
 @pytest.mark.parametrize("path", ["README.md", *GUIDES])
 def test_fenced_blocks_fit_a_page(path: str) -> None:
     # A page of GitHub shows 97 characters of a block; what a program printed is as it is.

@@ -94,7 +94,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 def test_an_unremarkable_image_alone_makes_a_page(tmp_path: Path) -> None:
     found = make_page(tmp_path, {"a.png": encoded(painting((16, 16)), "PNG")})
     assert "None: no image has a plain background" in found.text
-    assert "None among 1 images" in found.text
+    assert "None among 1 image." in found.text
 
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -7,7 +7,15 @@ import jinja2
 import pytest
 from PIL import Image
 
-from pipeline.reports.pages import THUMBNAIL, data_uri, gallery, jpeg_uri, render, thumbnail
+from pipeline.reports.pages import (
+    THUMBNAIL,
+    data_uri,
+    gallery,
+    jpeg_uri,
+    render,
+    settings_in,
+    thumbnail,
+)
 from tests.support.factories import image_set
 from tests.support.helpers import encoded, painting
 
@@ -35,6 +43,11 @@ def test_thumbnails_are_squares_and_lost_images_have_none() -> None:
     assert thumbnail(images, "gone.jpg") is None
     assert thumbnail(None, "a.jpg") is None
     assert [p.alt for p in gallery(images, ["bad.jpg", "a.jpg"], "Image")] == ["Image a.jpg"]
+
+
+def test_a_label_breaks_between_settings_and_not_within_one() -> None:
+    parts = ["learning_rate=0.1", "noise=normal(0, 1)", "seed 2"]
+    assert settings_in(", ".join(parts)) == parts
 
 
 def test_a_template_that_lacks_a_value_is_an_error() -> None:

@@ -236,9 +236,9 @@ def test_what_is_wrong_stands_above_the_pictures_with_what_to_try(quick: Path) -
     numbers = {"near_duplicates": 0.4, "vendi_ratio": 0.5, "copies": 0.0}
     put_json(quick / "score.json", SCORE | numbers)
     page = Page(write_report(quick, paintings_set()))
-    assert page.text.index("40% of the images") < page.text.index("Training images and generated")
+    assert page.text.index("40.0% of the images") < page.text.index("Training images and generated")
     assert page.text.index("What is wrong") < page.text.index("What to try next")
-    assert "<code>--minutes</code>" in page.source
+    assert '<code><span class="whole">--minutes</span></code>' in page.source
     put_json(quick / "score.json", SCORE | numbers | {"near_duplicates": 0.0})
     assert "What is wrong" not in Page(write_report(quick, paintings_set())).text
 
@@ -248,7 +248,7 @@ def test_a_score_of_the_competitions_paintings_has_a_scale(quick: Path) -> None:
     interval = {"mifid_interval": [82.9, 83.7]}
     put_json(quick / "score.json", SCORE | interval)
     page = Page(write_report(quick, paintings_set()))
-    assert "95 % interval 82.90 to 83.70. 7,038 images against 300." in page.text
+    assert "95% interval 82.90 to 83.70. 7,038 images against 300." in page.text
     assert "this run 83.3 7,038" in page.cells
     assert "monet-dcgan, shipped 105.2 7,000" in page.cells
     assert page.cells.index("the paintings themselves 0.0") < page.cells.index("this run 83.3")
@@ -286,8 +286,8 @@ def test_curves_of_few_points_say_so(bare: Path, points: int, charts: int, note:
 def test_settings_that_differ_from_the_preset_stand_before_all_of_them(quick: Path) -> None:
     put_json(quick / "config.json", resolve("demo", assignments=["batch_size=32"]).to_dict())
     page = Page(write_report(quick, None))
-    assert "batch_size 32 64" in page.cells
-    assert page.cells.index("batch_size 32 64") < page.cells.index("All settings")
+    assert "batch_ size 32 64" in page.cells
+    assert page.cells.index("batch_ size 32 64") < page.cells.index("All settings")
     assert len(page.named("details")) == 2
     put_json(quick / "config.json", resolve("demo").to_dict())
     assert "Those of the preset demo, unchanged." in Page(write_report(quick, None)).text
@@ -302,7 +302,7 @@ def test_a_chosen_set_says_where_it_comes_from_and_what_that_gained(quick: Path)
     page = Page(write_report(quick, None))
     assert page.text.index("Where the images come from") < page.text.index("Training images and")
     assert "40 chosen of 90" in page.text
-    assert "last layer, 68 as they come, 45.6 chosen." in page.text
+    assert "those it was chosen by last 68 45.6" in page.cells
     assert "which flatters them" in page.text
 
 

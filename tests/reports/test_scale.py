@@ -33,8 +33,8 @@ def test_a_score_lies_among_the_others_and_the_widest_bar_is_full() -> None:
 
 
 def test_a_score_of_other_features_paintings_or_numbers_has_no_scale() -> None:
-    assert scale(features="inception").missing
-    assert scale(n_generated=100).missing
+    assert "`--features efficientnet-lite0`" in scale(features="inception").missing
+    assert "`--count 7000`" in scale(n_generated=100).missing
     assert scale(n_reference=240).missing
     assert scale({"data": {"content_hash": "of others"}}).missing
     assert scale(None).missing

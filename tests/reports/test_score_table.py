@@ -1,9 +1,11 @@
 """A score in words."""
 
+import math
 from typing import Any, cast
 
 from pipeline.core.advice import per_cent
 from pipeline.reports.score_table import headline_of, is_flattered, score_rows
+from pipeline.reports.wording import duration
 from pipeline.scoring.record import Score
 
 SCORE = cast(
@@ -17,7 +19,8 @@ SCORE = cast(
 
 
 def test_shares_are_in_per_cent_with_three_digits() -> None:
-    shares = {0.0: "0%", 0.05486: "5.49%", 0.6724: "67.2%", 1.0: "100%", 0.000123: "0.0123%"}
+    shares = {0.0: "0%", 0.05486: "5.49%", 0.9: "90.0%", 1.0: "100%", 0.000123: "0.0123%"}
+    shares |= {0.99951: "100%", 12.5: "1,250%", -0.025: "-2.50%", 1e-17: "0%"}
     assert {share: per_cent(share) for share in shares} == shares
     rows = {name: value for name, value, _ in score_rows(SCORE)}
     assert rows["Share of near-duplicates"] == "5.49%"
@@ -25,12 +28,17 @@ def test_shares_are_in_per_cent_with_three_digits() -> None:
     assert rows["Density"] == "0.870"
 
 
+def test_times_are_in_hours_minutes_and_seconds() -> None:
+    words = {0.4: "0 s", 59.6: "1 min 0 s", 250: "4 min 10 s", 11520: "3 h 12 min", math.nan: "–"}
+    assert [duration(seconds) for seconds in words] == list(words.values())
+
+
 def test_the_number_comes_with_its_interval_its_images_and_its_features() -> None:
     found = headline_of(SCORE)
     assert found is not None
     assert (found.value, found.comparable) == ("73.06", False)
     assert found.about == (
-        "95 % interval 72.60 to 73.52. 7,000 images against 300. Features of efficientnet-lite0."
+        "95% interval 72.60 to 73.52. 7,000 images against 300. Features of efficientnet-lite0."
     )
     bare = headline_of(cast(Score, {"mifid": 80.0, "features": "inception"}))
     assert bare is not None

@@ -177,9 +177,9 @@ def test_a_set_at_the_limits_gives_no_warning() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("near_duplicates", 0.3, "repeats itself: 30%"),
-        ("vendi_ratio", 0.1, "vary little: they count as 10%"),
-        ("copies", 0.02, "copies: 2%"),
+        ("near_duplicates", 0.3, "repeats itself: 30.0%"),
+        ("vendi_ratio", 0.1, "vary little: they count as 10.0%"),
+        ("copies", 0.02, "copies: 2.00%"),
         ("memorization_penalty", 0.09, "penalised.* 0.090"),
     ],
 )

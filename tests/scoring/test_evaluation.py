@@ -183,7 +183,7 @@ def test_a_few_copies_among_many_are_found() -> None:
     found = evaluate(mixed, PAINTINGS)
     assert found["copies"] == 12 / 300
     assert {pair[0] for pair in found["closest_copies"]} <= set(range(12))
-    assert "copies: 4%" in words(found)
+    assert "copies: 4.00%" in words(found)
     assert "penalised" not in words(found)
 
 

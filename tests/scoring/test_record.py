@@ -105,7 +105,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     ("key", "score", "text"),
     [
         ("mifid", {"mifid": 83.2719, "mifid_interval": [80, 85.06]}, "83.27 (80.00 to 85.06)"),
-        ("near_duplicates", {"near_duplicates": 0.0123}, "1.2%"),
+        ("near_duplicates", {"near_duplicates": 0.0123}, "1.23%"),
         ("memorized_count", {"memorized_count": 7038}, "7,038"),
         ("recall", {"recall": None}, "none"),
         ("kid", {"kid": 0.01, "kid_interval": [0.1]}, "0.0100"),

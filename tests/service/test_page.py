@@ -110,7 +110,7 @@ def test_two_paintings_are_walked_between_and_escape_ends_it(page: Page, url: st
     expect(dialog).to_be_visible()
     expect(page.locator("#walk:not(.waiting)")).to_be_visible()
     expect(page.get_by_role("button", name="Play")).to_be_enabled()  # motion is not wanted
-    assert page.evaluate("told.filter(text => / [1-9][0-9]* %$/.test(text)).length") > 1
+    assert page.evaluate("told.filter(text => / [1-9][0-9]*%$/.test(text)).length") > 1
     canvas = page.locator("#walk-canvas")
     first = canvas.evaluate("canvas => canvas.toDataURL()")
     page.get_by_role("slider", name="Place on the walk").fill("1")

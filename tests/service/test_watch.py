@@ -137,8 +137,8 @@ def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path
     age(run)
     progress = seen.progress()
     assert dict(progress.numbers) == {
-        "images seen": "16", "training time": "00:02", "images a second": "8",
-        "time left, about": "00:18", "best MiFID so far": "140.0",
+        "images seen": "16", "training time": "2 s", "images a second": "8",
+        "time left, about": "18 s", "best MiFID so far": "140.0",
     }  # fmt: skip
     assert progress.share == pytest.approx(16 / 160)
     assert [grid["seen"] for grid in progress.grids] == [0, 16]
@@ -195,7 +195,7 @@ def test_the_page_follows_a_run_from_before_it_begins_to_its_end(
         for step in range(1, 4):
             add_step(run, step)
         add_score(run, 3, 123.4)
-        expect(page.get_by_text("15 % of the budget")).to_be_visible()
+        expect(page.get_by_text("15% of the budget")).to_be_visible()
         expect(page.get_by_role("img", name="Losses over 24 images seen")).to_be_visible()
         expect(page.get_by_role("cell", name="123.4")).to_be_visible()
         add_grid(run, 24)

@@ -412,9 +412,9 @@ def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
         ("first", "photos"), ("dcgan", "cyclegan"), (s.chosen for s in choice.sources), strict=True
     ):
         share = per_cent(chosen / 6)
-        assert re.search(rf"{name} {family} {chosen} 6 \S+ {share} ", shown)  # of six candidates
+        assert re.search(rf"{name} {share} {chosen} 6 {family} \S+ ", shown)  # of six candidates
         assert f"{name} ({family})" in shown  # its settings
-    assert "network.residual_blocks" in shown
+    assert "network.residual_ blocks" in shown
     assert run.read_data().count == 8
     assert run_command(["generate", "--run", str(run.path)]) != 0
     assert "is a mixture, in which nothing was trained" in capsys.readouterr().err

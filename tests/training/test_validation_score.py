@@ -136,7 +136,7 @@ def test_growing_copying_is_warned_of_once_for_each_rise(tmp_path: Path) -> None
     train(tmp_path / "run", Copying(0.0, 3.0, 2.0, 5.0))
     text = (tmp_path / "run" / "log.txt").read_text()
     warnings = [line for line in text.splitlines() if "it begins to copy" in line]
-    assert ["3.0%" in warnings[0], "5.0%" in warnings[1], len(warnings)] == [True, True, 2]
+    assert ["3.00%" in warnings[0], "5.00%" in warnings[1], len(warnings)] == [True, True, 2]
 
 
 # --- When, and what is kept

@@ -31,7 +31,7 @@ export function facts(model) {
   const learnt = data?.count ? [`${data.count.toLocaleString("en")} images`] : [];
   if (data?.photos) learnt.push(`${data.photos.toLocaleString("en")} photos`);
   if (learnt.length) found.push(`learnt from ${learnt.join(" and ")}`);
-  found.push(`${model.images_seen.toLocaleString("en")} shown in training`);
+  found.push(`${model.images_seen.toLocaleString("en")} images seen in training`);
   if (model.score?.mifid != null) {
     const about = [model.score.features].filter(Boolean);
     if (!model.score.comparable_with_leaderboard) about.push("not comparable with the leaderboard");

@@ -106,7 +106,7 @@ export async function openWalk({ from, to, size, start, formats, address, closed
   $("walk-mp4").hidden = !formats.includes("mp4");
   dialog.classList.add("waiting");
   if (!dialog.open) dialog.showModal();
-  const per = (here) => busy(`Painting the way: ${Math.round((100 * here) / (FRAMES / PART))} %`);
+  const per = (here) => busy(`Painting the way: ${Math.round((100 * here) / (FRAMES / PART))}%`);
   per(0);
   try {
     const way = { images: numbers, frames_per_step: FRAMES - 1, loop: false, size, format: "sheet" };

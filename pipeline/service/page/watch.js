@@ -2,6 +2,8 @@
 const SECONDS = 3;
 const $ = (id) => document.getElementById(id);
 const number = (value) => value.toLocaleString("en");
+// A share as the reports write it: three digits, and no decimals of 0 and 100.
+const perCent = (share) => `${share < 1e-6 || share >= 0.9995 ? Math.round(100 * share) : (100 * share).toPrecision(3)}%`;
 
 let grids = [], newest = true, drawn = -1, shown = "";
 
@@ -18,13 +20,13 @@ function showProblem(text) {
 }
 
 function showState({ name, state, sentence, share, numbers, problem }) {
-  document.title = `${state === "running" && share !== null ? `${Math.floor(100 * share)} % · ` : ""}${name} · painter`;
+  document.title = `${state === "running" && share !== null ? `${Math.floor(100 * share)}% · ` : ""}${name} · painter`;
   $("name").textContent = name;
   $("state").dataset.state = state;
   if ($("state").textContent !== sentence) $("state").textContent = sentence;
   $("budget").hidden = share === null || state === "waiting" || state === "gone";
   $("share").value = share ?? 0;
-  $("share-text").textContent = `${Math.floor(100 * (share ?? 0))} % of the budget`;
+  $("share-text").textContent = `${Math.floor(100 * (share ?? 0))}% of the budget`;
   if (numbers.length || state === "waiting") {
     $("numbers").replaceChildren(...numbers.map(([label, value]) => {
       const pair = element("div");
@@ -81,14 +83,14 @@ async function showCharts(count) {
   const charts = await (await fetch("/v1/charts")).json();
   drawn = count;
   $("curves").hidden = charts.length === 0;
-  $("charts").replaceChildren(...charts.map(({ title, svg, legend }) => {
+  $("charts").replaceChildren(...charts.map(({ title, svg, legend, note }) => {
     const chart = element("div", undefined, { class: "chart" }), lines = element("ul", undefined, { class: "legend" });
     for (const [label, value] of legend) {
       const line = element("li", `${label} `);
       line.append(element("b", value));
       lines.append(line);
     }
-    chart.append(element("h3", title), lines);
+    chart.append(element("h3", title), lines, ...(note ? [element("p", note, { class: "few" })] : []));
     chart.insertAdjacentHTML("beforeend", svg); // drawn by the server from numbers
     return chart;
   }));
@@ -99,7 +101,7 @@ const COLUMNS = [
   ["mifid", "MiFID", (value) => value.toFixed(1)],
   ["fid", "FID", (value) => value.toFixed(1)],
   ["holdout_fid", "FID, held out", (value) => value.toFixed(1)],
-  ["memorized_share", "copies", (value) => `${(100 * value).toFixed(1)} %`],
+  ["memorized_share", "copies", perCent],
 ];
 
 function showScores(scores) {
