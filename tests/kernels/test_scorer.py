@@ -288,7 +288,7 @@ def test_a_dataset_that_kaggle_could_not_process_is_uploaded_again_on_demand(des
     name = only_dataset(desk)
     desk.server.datasets[name].outcome = "FAILED"
     line = line_of(pushed(desk, "runs/second"))
-    assert f"could not process {name}" in line
+    assert f"could not process the dataset {name}" in line
     assert "`painter kernel scorer` uploads it again" in line
     assert uploads(desk) == 2
     desk.server.after[f"{DATASETS}/CreateDatasetVersion"] = lambda _: setattr(
