@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kernels.datasets import FAILED, wait_until_ready
 from kernels.metadata import (
     METADATA,
     KernelPlan,
@@ -31,7 +32,6 @@ from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
-from pipeline.core.polling import poll
 from pipeline.data.classes import with_classes_of
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
@@ -42,7 +42,6 @@ from submission.kernel.inputs import RUN_FILES
 from submission.kernel.seeds import with_kept_seed
 from submission.kernel.settings import BENCH, GENERATE, KernelSettings
 
-POLL_SECONDS = 5.0
 DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
 
@@ -380,19 +379,16 @@ def upload(client: KaggleClient, attachment: Attachment) -> None:
     """Upload files as a private dataset, or a new version of it, and wait until it is ready.
 
     Raises:
+        KaggleError: if Kaggle could not process it.
         KaggleUnreachable: if Kaggle takes longer than 20 minutes.
     """
-    if not attachment.immutable or client.dataset_state(attachment.name) in (None, "FAILED"):
+    if not attachment.immutable or client.dataset_state(attachment.name) in (None, FAILED):
         files, immutable = list(attachment.files), attachment.immutable
         client.upload_dataset(attachment.name, files, attachment.notes, immutable)
-
-    def ready() -> bool | None:
-        return client.dataset_ready(attachment.name) or None
-
-    try:
-        poll(ready, POLL_SECONDS, client.clock, DATASET_SECONDS)
-    except TimeoutError:
-        raise KaggleUnreachable(
-            f"Kaggle has not made the dataset {attachment.name} ready within "
-            f"{DATASET_SECONDS / 60:.0f} minutes. Call again later."
-        ) from None
+    wait_until_ready(
+        client,
+        attachment.name,
+        DATASET_SECONDS,
+        if_failed="The same command uploads it again",
+        if_late="call again later.",
+    )

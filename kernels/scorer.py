@@ -14,32 +14,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernels.datasets import FAILED, READY, wait_until_ready
 from kernels.metadata import KernelPlan
 from kernels.scorer_files import INCEPTION, OFFLINE, ScorerFiles, scorer_files
 from pipeline.core.errors import (
     Interrupted,
-    KaggleError,
     KaggleUnreachable,
     PainterError,
     ScoringError,
     WorkFailed,
 )
-from pipeline.core.polling import poll
 from pipeline.kaggle import patience
 from pipeline.kaggle.api import KaggleClient
-from pipeline.kaggle.errors import dataset
 from pipeline.scoring.extractors import is_installed
 from pipeline.scoring.weights import INCEPTION_URL, cached_weights
 from pipeline.system.caches import cache_folder
 from pipeline.system.locks import file_lock
 from pipeline.system.transfers import answers
 
-READY, FAILED = "READY", "FAILED"
 FINDING_SECONDS = 8.0
 """How long a push looks for its scorer, or waits for an upload that does not move."""
 PROBE_SECONDS = 4.0
 """Of these, for the site of the weights to answer."""
-POLL_SECONDS = 5.0
 READY_SECONDS = 300.0
 """How long a push waits for Kaggle to make the dataset of what was uploaded."""
 
@@ -83,7 +79,13 @@ class Scorer:
             elif state not in (READY, FAILED):
                 log(f"Kaggle is still making {self.name} ready ...")
             if state != READY:
-                self._wait()
+                wait_until_ready(
+                    self.client,
+                    self.name,
+                    READY_SECONDS,
+                    if_failed="`painter kernel scorer` uploads it again",
+                    if_late="a later push attaches it",
+                )
         except KeyboardInterrupt:
             raise Interrupted(
                 f"Stopped before {self.name} was ready; no kernel was pushed. What has arrived is "
@@ -103,25 +105,6 @@ class Scorer:
             patience.renew()
             notes = f"features {self.files.features}"
             self.client.upload_dataset(self.name, paths, notes, immutable=True)
-
-    def _wait(self) -> None:
-        def ready() -> bool | None:
-            state = self.state
-            if state == FAILED:
-                raise KaggleError(
-                    f"Kaggle could not process {self.name}: {dataset(self.name).page}. "
-                    "`painter kernel scorer` uploads it again"
-                )
-            return state == READY or None
-
-        try:
-            with patience.limited(READY_SECONDS, self.client.clock):
-                poll(ready, POLL_SECONDS, self.client.clock, READY_SECONDS)
-        except TimeoutError:
-            raise KaggleUnreachable(
-                f"Kaggle has not made {self.name} ready within {READY_SECONDS / 60:.0f} minutes; a "
-                "later push attaches it"
-            ) from None
 
 
 def scorer_of(client: KaggleClient, features: str = INCEPTION) -> Scorer:

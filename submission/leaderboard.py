@@ -208,9 +208,9 @@ def standings(
     """
     others = None if board is None else [r.score for r in board if r.team != own_team]
     readable = [r for r in runs if not r.problem]
-    scores = {r.run: r.score for r in readable}
-    lines = [_standing(row, scores.get(row.run), others, now) for row in rows]
-    submitted = {row.run for row in rows}
+    sources = [_source(row, readable) for row in rows]
+    lines = [_standing(row, run, others, now) for row, run in zip(rows, sources, strict=True)]
+    submitted = {run.run for run in sources if run is not None}
     lines += [
         Standing(r.run, *_local(r.score), None, None, None, None, "")
         for r in readable
@@ -229,19 +229,29 @@ def standings(
     )
 
 
+def _source(row: Row, runs: Sequence[ListedRun]) -> ListedRun | None:
+    """Return the run that a submission was made of; None if it is not there any more."""
+    mine = [run for run in runs if row.comes_from(run.run, run.identity)]
+    # Of a run and its copies, or of a renamed one and what is called so now.
+    by_likeness = sorted(
+        mine, key=lambda run: (not row.has_images_of(run.identity), run.run != row.run)
+    )
+    return by_likeness[0] if by_likeness else None
+
+
 def _standing(
-    row: Row, score: Score | None, others: Sequence[float] | None, now: datetime
+    row: Row, run: ListedRun | None, others: Sequence[float] | None, now: datetime
 ) -> Standing:
     # A run that was scored after its submission has its number in the run folder.
     local: LocalScore = (row.mifid, row.features, row.n_generated)
-    if row.mifid is None and score is not None and _same_images(row, score):
-        local = _local(score)
+    if row.mifid is None and run is not None and _same_images(row, run.score):
+        local = _local(run.score)
     public = row.public_score
     age = None
     if row.submitted is not None:
         age = (now - datetime.fromisoformat(row.submitted)).total_seconds() / 86_400
     return Standing(
-        row.run,
+        row.run if run is None else run.run,
         *local,
         public,
         None if public is None or others is None else rank_of(public, others),

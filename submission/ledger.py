@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.core.errors import RunError
 from pipeline.core.records import from_json
 from pipeline.runs.files import read_json
+from pipeline.runs.identity import RunIdentity
 from pipeline.system.locks import file_lock
 from pipeline.system.storage import write_json
 
@@ -57,6 +58,8 @@ class Row:
     """When it was last fetched from Kaggle, with the zone."""
     settings: dict[str, Any] | None = None
     """Sections of the run's config, with the [output] that the images were made with."""
+    data_hash: str | None = None
+    """Content hash of the images that the run was trained on."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.
@@ -72,6 +75,21 @@ class Row:
     def tag(self) -> str:
         """Return what the description on Kaggle begins with: finds the submission again."""
         return tag_of(self.kernel, self.version)
+
+    def has_images_of(self, run: RunIdentity) -> bool:
+        """Tell whether it submitted, or was scored here as, the images of a run."""
+        return bool(run.images & ({self.images_sha256, self.local_sha256} - {""}))
+
+    def comes_from(self, name: str, run: RunIdentity) -> bool:
+        """Tell whether it was made of a run, whose folder has a name.
+
+        Its images tell, whatever the folder is called. Where they have been made anew since, it is
+        the run of the same name, unless that has other settings or data: those of earlier
+        versions' submissions are not known.
+        """
+        if self.has_images_of(run):
+            return True
+        return self.run == name and not run.differs(self.settings, self.data_hash)
 
 
 def tag_of(kernel: str, version: int) -> str:

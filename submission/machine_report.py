@@ -20,6 +20,7 @@ import torch
 from pipeline import __version__
 from pipeline.core import credentials
 from pipeline.core.errors import PainterError
+from pipeline.core.paths import shorten_home
 from pipeline.core.redaction import redact
 from pipeline.runs.provenance import RECORDED_LIBRARIES, git_revision, library_version
 from pipeline.system.memory import free_device_memory, free_host_memory
@@ -91,9 +92,7 @@ def credentials_kind() -> str:
 
 def anonymous(text: str) -> str:
     """Return text without credentials, and without the home folder, the user and the machine."""
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path raises where there is no home
-    text = redact(text)
-    text = text.replace(home, "~") if len(home) >= SHORTEST_NAME else text
+    text = shorten_home(redact(text))
     for name, word in ((_user(), "USER"), (platform.node(), "MACHINE")):
         if len(name) >= SHORTEST_NAME:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", word, text)

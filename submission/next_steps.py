@@ -115,7 +115,7 @@ def _compared(scored: Sequence[Standing], rows: Sequence[Row], folder: Path) -> 
         ]
     best, second = scored[:2]
     known = {row.ref: row for row in rows}
-    settings = [_settings(known.get(line.ref), folder) for line in (best, second)]
+    settings = [_settings(known.get(line.ref), folder / line.run) for line in (best, second)]
     if settings[0] is None or settings[1] is None:
         lost = best if settings[0] is None else second
         return [
@@ -129,7 +129,7 @@ def _compared(scored: Sequence[Standing], rows: Sequence[Row], folder: Path) -> 
 def _settings(row: Row | None, folder: Path) -> Mapping[str, Any] | None:
     if row is None:
         return None
-    return row.settings or settings_of(RunFolder(folder / row.run))
+    return row.settings or settings_of(RunFolder(folder))
 
 
 def _words(found: Sequence[Change], best: Mapping[str, Any]) -> str:

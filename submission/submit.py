@@ -29,6 +29,7 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import Submission, SubmissionLimits
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.identity import identity_of
 from pipeline.scoring.record import Score, current_score
 from pipeline.stages.generate import read_generation_record
 from pipeline.system.storage import file_sha256
@@ -81,6 +82,7 @@ def prepare(candidate: Candidate, message: str) -> Row:
         n_generated=score.get("n_generated"),
         chosen=how,
         settings=settings_of(candidate.run),
+        data_hash=identity_of(candidate.run).data_hash,
     )
 
 
@@ -111,11 +113,11 @@ def local_score(run: RunFolder) -> Score:
 
 def reconcile(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
     """Look up the run's submissions whose answer is missing; return one that has arrived."""
-    name = run.path.resolve().name
+    name, identity = run.path.resolve().name, identity_of(run)
     arrived = None
     with ledger.transaction() as transaction:
         for row in transaction.rows:
-            if row.run == name and row.ref is None:
+            if row.ref is None and row.comes_from(name, identity):
                 found = look_up(client, row)
                 if found is not None:
                     arrived = _update_and_save(transaction, row, found)

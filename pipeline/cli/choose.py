@@ -257,7 +257,7 @@ def open_yardstick(
     record = None
     if mixes:
         hashed = content_hash(images)
-        record = TrainingData(str(path.resolve()), images.domain, len(images), hashed)
+        record = TrainingData(str(path.absolute()), images.domain, len(images), hashed)
     return Yardstick(images, config.data), record
 
 

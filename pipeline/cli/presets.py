@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import textwrap
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -68,7 +67,9 @@ def presets(name: str | None, models: bool, as_json: bool) -> None:
 
 def width() -> int:
     """Return how many characters a line may have."""
-    return min(shutil.get_terminal_size().columns, MAX_WIDTH)
+    from pipeline.core.tables import terminal_width
+
+    return min(terminal_width(), MAX_WIDTH)
 
 
 def kernel_minutes(name: str) -> float | None:
@@ -95,7 +96,7 @@ def preset_lines(
 ) -> list[str]:
     """Return the table of presets, each with its summary below, and the legend."""
     rows = [(preset_row(about, minutes[about.name]), about.summary) for about in known]
-    return [*table(HEADS, rows, width), "", *textwrap.wrap(LEGEND, width)]
+    return table(HEADS, rows, LEGEND, width)
 
 
 def preset_row(about: PresetAbout, minutes: float | None) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ def preset_row(about: PresetAbout, minutes: float | None) -> tuple[str, ...]:
 def model_lines(known: Sequence[ModelAbout], width: int) -> list[str]:
     """Return the table of the models that come with painter, and the legend."""
     rows = [(model_row(model), model.what) for model in known]
-    return [*table(MODEL_HEADS, rows, width), "", *textwrap.wrap(MODEL_LEGEND, width)]
+    return table(MODEL_HEADS, rows, MODEL_LEGEND, width)
 
 
 def model_row(model: ModelAbout) -> tuple[str, ...]:
@@ -122,38 +123,24 @@ def model_row(model: ModelAbout) -> tuple[str, ...]:
     return (model.name, f"{model.images_seen:,}", f"{model.megabytes:.1f} MB", score, n)
 
 
-def table(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], width: int) -> list[str]:
-    """Return rows in columns, each with a sentence below; where they are too wide, in pieces.
+def table(
+    heads: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], legend: str, width: int
+) -> list[str]:
+    """Return the lines of a table with a sentence below each row, and of what is said of it all.
 
     Args:
         heads: of the columns.
         rows: cells, and what is said below them.
+        legend: what is said below the table.
         width: characters of a line.
     """
-    cells = [heads, *(row for row, _ in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    wide = sum(widths) + 2 * (len(heads) - 1) <= width
-    lines = [in_columns(heads, widths)] if wide else []
-    for row, said in rows:
-        if wide:
-            lines.append(in_columns(row, widths))
-        else:
-            told = zip(heads[1:], row[1:], strict=True)
-            pieces = ", ".join(f"{head} {cell}" for head, cell in told if cell != "-")
-            lines += [row[0], *indented(pieces, width)]
-        lines += indented(said, width)
-    return lines
+    from pipeline.core.tables import terminal_table
 
-
-def in_columns(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Return cells below each other, the last to the right."""
-    padded = [f"{cell:{size}}" for cell, size in zip(row[:-1], widths, strict=False)]
-    return "  ".join([*padded, f"{row[-1]:>{widths[-1]}}"])
-
-
-def indented(text: str, width: int) -> list[str]:
-    """Return text as lines of at most `width` characters, moved in by two."""
-    return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ")
+    cells, told = [row for row, _ in rows], [said for _, said in rows]
+    text, left_out = terminal_table(heads, cells, notes=told, left=heads[:-1], width=width)
+    if left_out:
+        legend = f"Without room here: {', '.join(left_out)}; --json has all. {legend}"
+    return [*text.splitlines(), "", *textwrap.wrap(legend, width)]
 
 
 # --- One preset

@@ -47,6 +47,7 @@ def report(run_path: Path) -> None:
 @runs_folder_option
 def runs(folder: Path) -> None:
     """Show a table of all run folders and their scores."""
+    from pipeline.core.tables import terminal_table
     from pipeline.reports.listing import list_runs
     from pipeline.scoring.metric_table import METRIC
     from pipeline.scoring.record import metric_value
@@ -55,14 +56,19 @@ def runs(folder: Path) -> None:
     if not rows:
         raise RunError(f"There are no runs in {folder}. `painter train` makes one.")
     shown = METRIC["mifid"]
-    click.echo(f"{'run':24} {'images':>10} {'minutes':>8} {shown.label:>8} {'n':>7}  features")
+    head = ["run", "images", "minutes", shown.label, "n", "features"]
+    lines, problems = [], []
     for row in rows:
-        if row.problem:
-            click.echo(f"{row.run:24} {row.problem}")
-            continue
         value = metric_value(row.score, shown)
-        text = "-" if value is None else shown.text(value)
-        click.echo(
-            f"{row.run:24} {row.images_seen:>10,.0f} {row.minutes:>8.1f} {text:>8} "
-            f"{row.score.get('n_generated') or '-':>7}  {row.score.get('features') or '-'}"
-        )
+        lines.append(
+            [
+                row.run, f"{row.images_seen:,.0f}", f"{row.minutes:.1f}",
+                "-" if value is None else shown.text(value),
+                str(row.score.get("n_generated") or "-"), row.score.get("features") or "-",
+            ]
+        )  # fmt: skip
+        problems.append(row.problem or "")
+    text, left_out = terminal_table(head, lines, notes=problems, left=["features"])
+    click.echo(text)
+    if left_out:
+        click.echo(f"Without room here: {', '.join(left_out)}.")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 )
 def scorer(features: str) -> None:
     """Make the private dataset with which kernels score images."""
-    from kernels.scorer import READY, scorer_of
+    from kernels.datasets import READY
+    from kernels.scorer import scorer_of
     from pipeline.kaggle.api import KaggleClient
     from pipeline.kaggle.errors import dataset
 

@@ -1,11 +1,59 @@
-"""Paths in which ~ stands for the home folder."""
+"""Paths as people type them, with ~, and as files that travel name them: without who has them."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def expand_user(name: str) -> Path:
     """Return the path of a name, with ~ or ~USER at its beginning replaced where there is one."""
     return Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises where there is no home
+
+
+def portable_path(path: Path, folder: Path) -> str:
+    """Return what a file in a folder calls a path, so that `located` finds it again.
+
+    A file may be published with its folder, and a home folder has somebody's name. What lies where
+    painter is used, as the folder does, is named from the folder on; what lies in the home folder
+    begins with ~. Anything else, such as another disk, keeps its whole path. Links are kept.
+
+    Args:
+        path: of data.
+        folder: in which the file is.
+    """
+    place, beside, here, home = map(_whole, (path, folder, Path(), expand_user("~")))
+    if here not in home.parents and all(here in p.parents for p in (place, beside)):
+        return Path(os.path.relpath(place, beside)).as_posix()
+    if home != Path(home.anchor) and place.is_relative_to(home):
+        return (Path("~") / place.relative_to(home)).as_posix()
+    return str(place)
+
+
+def located(name: str, folder: Path) -> Path:
+    """Return the path that `portable_path` named in a file of a folder; whole ones are kept."""
+    return _whole(folder / expand_user(name))
+
+
+def _whole(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path follows links, or keeps ".."
+
+
+def command_on_page(words: Iterable[str]) -> str:
+    """Return words quoted for a shell, for a page that others may see: ~ for the home folder."""
+    return " ".join(_quoted_after_home(shorten_home(word)) for word in words)
+
+
+def _quoted_after_home(word: str) -> str:
+    return "~/" + shlex.quote(word[2:]) if word.startswith("~/") else shlex.quote(word)
+
+
+def shorten_home(text: str) -> str:
+    """Return text in which ~ stands for the home folder."""
+    home = str(expand_user("~"))
+    if len(home) <= len(Path(home).anchor):
+        return text
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
+from pipeline.core.errors import KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.kaggle import downloads, responses, uploads
 from pipeline.kaggle.connection import COMPETITIONS, KERNELS, Connection
@@ -132,19 +132,6 @@ class KaggleClient:
         """Return what Kaggle is doing with a dataset, `READY` in the end; None if there is none."""
         state = uploads.dataset_state(self._connection, name)
         return None if state == "DELETED" else state
-
-    def dataset_ready(self, name: str) -> bool:
-        """Tell whether a dataset can be attached.
-
-        Raises:
-            KaggleError: if Kaggle could not process what was uploaded.
-        """
-        state = uploads.dataset_state(self._connection, name)
-        if state == "FAILED":
-            raise KaggleError(
-                f"Kaggle could not process the dataset {name}. See {dataset(name).page}"
-            )
-        return state == "READY"
 
     # --- The competition
 

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.advice import nearest
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.system.storage import file_sha256
 
 FILE = "snapshot.safetensors"
 CARD = "README.md"
+FILE_HASH = "file_sha256"
+"""Key in a model's snapshot.json of the hash of its whole file: of one that was written before
+snapshots had a hash in them, and that must stay as it is, since images are known by it."""
 PRETRAINED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
 _ABOUT = re.compile(r"^## What it is\n+(.+?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -48,12 +52,23 @@ def model_file(name: str, folder: Path | None = None) -> Path:
 
     Raises:
         ConfigError: if there is none; the message names near ones and lists those that exist.
+        RunError: if its file is damaged, as far as a hash beside it tells.
     """
     names = model_names(folder)
     if name not in names:
         known = ", ".join(names) or "none come with this version"
         raise ConfigError(f"There is no model {name!r}.{nearest(name, names)} Models: {known}.")
-    return (folder or PRETRAINED_FOLDER) / name / FILE
+    file = (folder or PRETRAINED_FOLDER) / name / FILE
+    about = file.with_suffix(".json")
+    expected = (
+        json.loads(about.read_text(encoding="utf-8")).get(FILE_HASH) if about.exists() else None
+    )
+    if expected is not None and file_sha256(file) != expected:
+        raise RunError(
+            f"{file} is damaged: it is not the file that came with painter, by the hash in "
+            f"{about.name}. Install painter again, or take {FILE} from there."
+        )
+    return file
 
 
 def about_models() -> list[ModelAbout]:

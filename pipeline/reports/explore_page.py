@@ -5,7 +5,6 @@ Writes `explore.html`, which is self-contained. Its numbers are those of `statis
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.core.paths import command_on_page
 from pipeline.data.images import ImageSet, spread_evenly
 from pipeline.data.pixel_statistics import CHANNELS, STATISTICS
 from pipeline.reports.charts import histogram_chart
@@ -94,7 +94,7 @@ def _name(images: ImageSet) -> str:
 
 def _command(images: ImageSet) -> str:
     words = ["painter", "explore", "--data", images.label]
-    return shlex.join([*words, "--domain", images.domain] if images.domain else words)
+    return command_on_page([*words, "--domain", images.domain] if images.domain else words)
 
 
 def _key_numbers(statistics: Mapping[str, Any]) -> list[tuple[str, str]]:

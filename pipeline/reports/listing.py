@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.core.errors import LaterVersion, RunError
 from pipeline.runs.curves import read_stats_so_far
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.identity import RunIdentity, identity_of
 from pipeline.scoring.record import Score, current_score
 
 
@@ -24,6 +25,8 @@ class ListedRun:
     """Of the current images; empty if there is none."""
     problem: str | None = None
     """Why the run cannot be read, if it cannot."""
+    identity: RunIdentity = field(default_factory=RunIdentity, compare=False)
+    """What it is, whatever its folder is called."""
 
 
 def list_runs(folder: Path) -> list[ListedRun]:
@@ -32,7 +35,7 @@ def list_runs(folder: Path) -> list[ListedRun]:
 
 
 def _listed(run: RunFolder) -> ListedRun:
-    row = ListedRun(run.path.name)
+    row = ListedRun(run.path.name, identity=identity_of(run))
     try:
         stats = read_stats_so_far(run.stats) if run.stats.exists() else {}
         if stats.get("step"):

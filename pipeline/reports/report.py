@@ -8,13 +8,13 @@ tables in a single self-contained file.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.core.advice import counted
+from pipeline.core.paths import command_on_page
 from pipeline.core.redaction import redact
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.images import ImageSet, open_images
@@ -53,6 +53,8 @@ from pipeline.system.storage import file_sha256, write_text
 
 MIN_POINTS = 3
 """Points from which a curve is drawn: two are a line whatever they say."""
+PLACES = ("path", "run")
+"""What provenance.json names by its path."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _content(
     scores = read_scores(files.scores)
     return {
         "name": files.path.resolve().name,
-        "run": shlex.quote(str(files.path)),
+        "run": command_on_page([str(files.path)]),
         **_top(files, score, stats, scores, chosen, config, provenance),
         "numbers": _key_numbers(stats, score, images, chosen),
         "wall": wall_picture(files.wall),
@@ -190,10 +192,16 @@ def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
     data = provenance.get("data")
     path = data.get("path") if isinstance(data, dict) else None
     return {
-        "data_path": str(path) if path else "where they were during training",
+        "data_path": _place(path) if path else "where they were during training",
         "shipped": provenance.get("model"),
-        "mixed": [member["run"] for member in provenance.get("mixed", [])],
+        "mixed": [PurePath(member["run"]).name for member in provenance.get("mixed", [])],
     }
+
+
+def _place(path: object) -> str:
+    """Return a path as a page that others may see has it: of a whole one the last part."""
+    place = PurePath(str(path))
+    return place.name if place.is_absolute() else str(path)
 
 
 # Numbers and tables ----------------------------------------------------------------------------
@@ -247,7 +255,9 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{key}.")
         elif key == "command" and isinstance(value, list):
-            yield f"{prefix}{key}", redact(shlex.join(map(str, value)))
+            yield f"{prefix}{key}", redact(command_on_page(map(str, value)))
+        elif key in PLACES and isinstance(value, str):
+            yield f"{prefix}{key}", _place(value)
         else:
             yield f"{prefix}{key}", value_text(value)
 

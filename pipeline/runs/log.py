@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
+from pipeline.core.paths import shorten_home
 from pipeline.core.redaction import redact
 from pipeline.core.text import escape_surrogates
 from pipeline.core.user_warnings import warn_once
@@ -45,7 +46,7 @@ class RunLog:
         """Append a dated line to log.txt and show it above the progress bar."""
         text = redact(text)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._append("log", f"{now} {text}\n")
+        self._append("log", f"{now} {shorten_home(text)}\n")
         tqdm.write(text, file=sys.stderr)
 
     def _append(self, name: str, text: str) -> None:

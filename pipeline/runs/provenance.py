@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from pipeline import __version__
+from pipeline.core.paths import shorten_home
 from pipeline.core.redaction import redact_argument
 from pipeline.runs.files import read_json
 
@@ -28,7 +29,7 @@ def session_record(precision: str, device: str) -> dict[str, Any]:
     """Return the record of one training session: versions, machine, command, time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *map(redact_argument, sys.argv[1:])],
+        "command": [Path(sys.argv[0]).name, *map(_recorded_word, sys.argv[1:])],
         "painter": __version__,
         "git_revision": git_revision(),
         "bundle": bundled().get("bundle_hash"),
@@ -39,6 +40,11 @@ def session_record(precision: str, device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
+
+
+def _recorded_word(word: str) -> str:
+    """Return a word of the command line without passwords and without whose home folder it was."""
+    return shorten_home(redact_argument(word))
 
 
 def library_version(name: str) -> str | None:

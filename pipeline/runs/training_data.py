@@ -1,11 +1,16 @@
-"""The training data of a run, as provenance.json has it under `data`."""
+"""The training data of a run, as provenance.json has it under `data`.
+
+Here all paths are whole. In files they are named as `pipeline.core.paths.portable_path` does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from pipeline.core.paths import located, portable_path
 from pipeline.core.records import from_json
 
 
@@ -28,6 +33,19 @@ class PhotosRecord:
     count: int
     content_hash: str
 
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any], folder: Path) -> PhotosRecord:
+        """Return the photos that a file in `folder` names; other keys are ignored.
+
+        Raises:
+            TypeError: if something is missing or of another type.
+        """
+        return from_json(cls, _with_paths(saved, folder))
+
+    def to_dict(self, folder: Path) -> dict[str, Any]:
+        """Return the object for a file in `folder`."""
+        return asdict(self) | {"path": portable_path(Path(self.path), folder)}
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -44,21 +62,36 @@ class TrainingData:
     """Of a translator."""
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> TrainingData:
-        """Return the data in provenance.json; other keys are ignored.
+    def from_dict(cls, saved: Mapping[str, Any], folder: Path) -> TrainingData:
+        """Return the data in the provenance.json of a run folder; other keys are ignored.
 
         Raises:
             TypeError: if something is missing or of another type.
         """
         records = {"generator": GeneratorRecord, "photos": PhotosRecord}
         inner: dict[str, Any] = {
-            name: from_json(record, saved[name])
+            name: from_json(record, _with_paths(saved[name], folder))
             for name, record in records.items()
             if isinstance(saved.get(name), Mapping)
         }
-        return from_json(cls, {**saved, **dict.fromkeys(records), **inner})
+        known = _with_paths(saved, folder)
+        return from_json(cls, {**known, **dict.fromkeys(records), **inner})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the object for provenance.json; `generator` and `photos` only if there are any."""
+    def to_dict(self, folder: Path) -> dict[str, Any]:
+        """Return the object for provenance.json; `generator` and `photos` only if there are any.
+
+        Args:
+            folder: the run folder.
+        """
+        saved = asdict(self)
+        for part in (saved, saved["generator"], saved["photos"]):
+            if part is not None:
+                part["path"] = portable_path(Path(part["path"]), folder)
         optional = ("generator", "photos")
-        return {k: v for k, v in asdict(self).items() if k not in optional or v is not None}
+        return {k: v for k, v in saved.items() if k not in optional or v is not None}
+
+
+def _with_paths(saved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a saved object with its path whole; what is no text is left for `from_json`."""
+    path = saved.get("path")
+    return {**saved, "path": str(located(path, folder))} if isinstance(path, str) else {**saved}

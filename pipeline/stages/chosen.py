@@ -7,7 +7,7 @@ folder. A mixture's run folder has copies of its models in `models/`, as nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +135,14 @@ def begin_mixture(
         RunError: if there is something else in the folder.
     """
     run.check_no_other_files()
-    members = [_member(source, place) for place, source in enumerate(sources, 1)]
+    members = [_member(run, source, place) for place, source in enumerate(sources, 1)]
     if run.config.exists():
         _check_same_mixture(run, members)
     for member, source in zip(members, sources, strict=True):
         target = run.path / member["snapshot"]
         if not target.exists() or file_sha256(target) != source.sha256:
             write_bytes(target, source.path.read_bytes())
-    about: dict[str, Any] = {} if data is None else {"data": data.to_dict()}
+    about: dict[str, Any] = {} if data is None else {"data": data.to_dict(run.path)}
     write_json(run.provenance, about | {"mixed": members})
     config = apply_settings(sources[0].snapshot.config, {"holdout": 0.0})
     write_json(run.config, config.to_dict())
@@ -161,10 +161,10 @@ def _check_same_mixture(run: RunFolder, members: Sequence[dict[str, Any]]) -> No
         )
 
 
-def _member(source: Source, place: int) -> dict[str, Any]:
+def _member(run: RunFolder, source: Source, place: int) -> dict[str, Any]:
     """Return the provenance of one model of a mixture, as `painter mix` has it, and its photos."""
     seen = source.snapshot.images_seen
-    photos = {} if source.photos is None else {"photos": asdict(source.photos.record)}
+    photos = {} if source.photos is None else {"photos": source.photos.record.to_dict(run.path)}
     return {
         "run": source.name,
         "snapshot": f"models/{place}-{source.name}.safetensors",

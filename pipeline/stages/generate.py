@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError, DataError, RunError
-from pipeline.core.records import from_json
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import make_sampler
 from pipeline.models.jpeg import encode_jpegs
@@ -173,7 +172,7 @@ def write_generation_record(
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    recorded = None if photos is None else asdict(photos.record)
+    recorded = None if photos is None else photos.record.to_dict(run.path)
     record = asdict(
         GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, recorded, choice)
     )
@@ -201,6 +200,6 @@ def photos_of_images(run: RunFolder) -> ImageSet | str | None:
     if record is None or record.photos is None:
         return None
     try:
-        return recorded_photos(from_json(PhotosRecord, record.photos))
+        return recorded_photos(PhotosRecord.from_dict(record.photos, run.path))
     except RunError as error:
         return str(error)

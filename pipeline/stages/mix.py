@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.config import Config, apply_settings, differences
 from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.paths import portable_path
 from pipeline.families.registry import latents_of
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
@@ -59,13 +60,13 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
     _check_compatible(sources, snapshots, data)
     mixture = mix_snapshots(snapshots)
     members = [
-        _member_record(source, file, snapshot)
+        _member_record(source, target, file, snapshot)
         for source, file, snapshot in zip(sources, files, snapshots, strict=True)
     ]
     with atomic_folder(target.path) as path:
         unfinished = RunFolder(path)
         write_snapshot(unfinished.snapshot, mixture)
-        write_json(unfinished.provenance, {"data": data[0].to_dict(), "mixed": members})
+        write_json(unfinished.provenance, {"data": data[0].to_dict(target.path), "mixed": members})
         write_json(unfinished.config, mixture.config.to_dict())
         write_text(unfinished.stats, _combined_stats(members))
     return mixture
@@ -132,10 +133,12 @@ def _combined_stats(members: Sequence[dict[str, Any]]) -> str:
     return json.dumps(line) + "\n"
 
 
-def _member_record(source: RunFolder, file: Path, snapshot: Snapshot) -> dict[str, Any]:
-    """Return the provenance of one run of an ensemble."""
+def _member_record(
+    source: RunFolder, target: RunFolder, file: Path, snapshot: Snapshot
+) -> dict[str, Any]:
+    """Return the provenance of one run of an ensemble, for the ensemble's folder."""
     return {
-        "run": str(source.path.resolve()),
+        "run": portable_path(source.path, target.path),
         "snapshot": file.name,
         "sha256": file_sha256(file),
         "images_seen": snapshot.images_seen,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.core.errors import RunError
 from pipeline.models.shipped import model_file
-from pipeline.models.snapshots import load_config
+from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import atomic_folder, file_sha256, write_json
 
@@ -25,14 +25,15 @@ def run_of_model(name: str, path: Path) -> RunFolder:
 
     Raises:
         ConfigError: if there is no such model.
-        RunError: if the folder holds anything else.
+        RunError: if the folder holds anything else, or the model is damaged.
     """
     model, run = model_file(name), RunFolder(path)
     if not path.exists():
+        config = load_snapshot(model).config  # its weights, too, are what was written
         with atomic_folder(path) as unfinished:
             made = RunFolder(unfinished)
             shutil.copyfile(model, made.snapshot)
-            write_json(made.config, load_config(model).to_dict())
+            write_json(made.config, config.to_dict())
             write_json(made.provenance, {"model": name})
     elif not run.snapshot.exists() or file_sha256(run.snapshot) != file_sha256(model):
         raise RunError(

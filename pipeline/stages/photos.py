@@ -98,7 +98,7 @@ def open_source_photos(
 
 def photos_record(path: Path, photos: ImageSet) -> PhotosRecord:
     """Return the record of a set of photos."""
-    return PhotosRecord(str(path.resolve()), photos.domain, len(photos), content_hash(photos))
+    return PhotosRecord(str(path.absolute()), photos.domain, len(photos), content_hash(photos))
 
 
 def photos_of_run(run: RunFolder, path: Path | None = None, domain: str | None = None) -> Photos:

@@ -123,14 +123,14 @@ def open_data(plan: TrainingPlan) -> OpenedData:
     images = open_images(plan.data, plan.domain)
     config = with_coding(with_class_names(plan.config, images), images, begun_output(plan.run))
     content = content_hash(images)
-    about = TrainingData(str(plan.data.resolve()), images.domain, len(images), content)
+    about = TrainingData(str(plan.data.absolute()), images.domain, len(images), content)
     opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
     if plan.generator is None:
         photos, record = opened or (None, None)
         return OpenedData(config, images, replace(about, photos=record), photos=photos)
     generator = load_snapshot(plan.generator)
     check_generator_fits(config, generator.config)
-    generator_record = GeneratorRecord(str(plan.generator.resolve()), generator_hash(generator))
+    generator_record = GeneratorRecord(str(plan.generator.absolute()), generator_hash(generator))
     return OpenedData(config, images, replace(about, generator=generator_record), generator)
 
 

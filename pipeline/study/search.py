@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
+from pipeline.core.paths import shorten_home
 from pipeline.core.redaction import redact
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, metric_value
@@ -211,7 +212,7 @@ class Worker:
             self.outcome.pruned += 1
             raise optuna.TrialPruned from None
         except WorkFailed as error:
-            trial.set_user_attr(ERROR, redact(str(error)))
+            trial.set_user_attr(ERROR, shorten_home(redact(str(error))))
             self.outcome.failed.append(str(error))
             self.queue.failures += 1
             raise

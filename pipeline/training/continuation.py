@@ -8,10 +8,11 @@ any interrupted run.
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from typing import Any
 
 from pipeline.config import IDENTITY_SECTIONS, Config, differences
 from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.paths import located, portable_path
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import atomic_folder, file_sha256, write_json
@@ -40,7 +41,12 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
         return
     same_data = _hashes(source.read_data()) == _hashes(data)
     with atomic_folder(target.path) as folder:
-        _copy(source, RunFolder(folder), config, data, same_data)
+        about = {
+            "data": data.to_dict(target.path),
+            "sittings": source.read_provenance().get("sittings", []),
+            "continued_from": {"run": portable_path(source.path, target.path)},
+        }
+        _copy(source, RunFolder(folder), config, about, same_data)
 
 
 def _hashes(data: TrainingData) -> tuple[str, str | None]:
@@ -64,7 +70,8 @@ def check_continuation(
 
 def _check_origin(source: RunFolder, target: RunFolder) -> None:
     origin = target.read_provenance().get("continued_from")
-    if origin is None or Path(origin["run"]) != source.path.resolve():
+    run = None if origin is None else located(origin["run"], target.path).resolve()
+    if run != source.path.resolve():
         begun = "was not begun from another" if origin is None else f"continues {origin['run']}"
         raise RunError(
             f"{target.path} holds a run that {begun}, and --continue-from is {source.path}. "
@@ -91,9 +98,9 @@ def incompatible_settings(before: Config, after: Config) -> list[str]:
 
 
 def _copy(
-    source: RunFolder, target: RunFolder, config: Config, data: TrainingData, same_data: bool
+    source: RunFolder, target: RunFolder, config: Config, about: dict[str, Any], same_data: bool
 ) -> None:
-    """Fill a folder; the state says how much of it is inherited."""
+    """Fill a folder; the state says how much of it is inherited, `about` whose data and run."""
     state = load_state(source.state)
     state |= {"first_step": state["step"], "first_seconds": state["seconds"]}
     if not same_data:  # scores against other images are no history of this run
@@ -106,15 +113,12 @@ def _copy(
             shutil.copyfile(file, target.path / file.name)
     if source.samples.exists():
         shutil.copytree(source.samples, target.samples)
-    origin = {
-        "run": str(source.path.resolve()),
+    origin = about["continued_from"] | {
         "step": state["step"],
         "seconds": state["seconds"],
         "state_sha256": file_sha256(source.state),
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }
-    sessions = source.read_provenance().get("sittings", [])
-    about = {"data": data.to_dict(), "sittings": sessions, "continued_from": origin}
-    write_json(target.provenance, about)
+    write_json(target.provenance, about | {"continued_from": origin})
     write_json(target.config, config.to_dict())
     save_state(target.state, {name: value for name, value in state.items() if name != "format"})

@@ -146,6 +146,7 @@ class RunLogger:
             self._write_statistics()
             self._score_end()
         self._save(sample=not interrupted)
+        self._tracker.flush()
         verb = "Stopped" if interrupted else "Trained"
         minutes = self.clock() / 60
         self._log.info(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")

@@ -12,7 +12,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,8 @@ from pipeline.system.storage import write_json
 
 PROJECT = "painter"
 """In which runs are kept, where the tracker's own variable names no other."""
+SENT = "sent"
+"""Key of `tracker.json`: by tracker the last step that it was given."""
 GRID = "samples"
 """Name of the sample grids."""
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
@@ -37,11 +39,11 @@ class TrackerClient(Protocol):
     keeps_what_it_has: bool
     """What a resumed run has sent before must not be sent again; else it is replaced."""
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add values by their names, of one step."""
+    def last_step(self) -> int | None:
+        """Return the last step that it has of the run, -1 for none; None if it cannot say."""
 
-    def grid(self, path: Path, step: int) -> None:
-        """Add a sample grid."""
+    def row(self, values: Mapping[str, float], step: int, grid: Path | None) -> None:
+        """Add values by their names and a sample grid, of one step; later steps come later."""
 
     def close(self) -> None:
         """Write or send what is pending."""
@@ -95,16 +97,18 @@ class TensorBoardClient:
 
         self._writer: Any = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add values by their names, of one step."""
+    def last_step(self) -> int | None:
+        """Return None: what is there is replaced, and not read."""
+        return None
+
+    def row(self, values: Mapping[str, float], step: int, grid: Path | None) -> None:
+        """Add values by their names and a sample grid, of one step."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-
-    def grid(self, path: Path, step: int) -> None:
-        """Add a sample grid."""
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        self._writer.add_image(GRID, pixels, step, dataformats="HWC")
+        if grid is not None:
+            with Image.open(grid) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            self._writer.add_image(GRID, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is pending."""
@@ -115,19 +119,18 @@ class _LoggingClient:
     """A run at a tracker whose library logs by step, as that of Weights & Biases does."""
 
     keeps_what_it_has = True
+    whole_row: ClassVar[Mapping[str, bool]] = {}
+    """Options of the library's `log` that say that nothing more comes of a step."""
 
     def __init__(self, library: Any, **options: Any) -> None:
         """Begin the run, or take it up again, by the library's own `init`."""
         self._library = library
         self._run: Any = library.init(resume="allow", **options)
 
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add values by their names, of one step."""
-        self._run.log(dict(values), step=step)
-
-    def grid(self, path: Path, step: int) -> None:
-        """Add a sample grid."""
-        self._run.log({GRID: self._library.Image(str(path))}, step=step)
+    def row(self, values: Mapping[str, float], step: int, grid: Path | None) -> None:
+        """Add values by their names and a sample grid, of one step: all of it or nothing."""
+        image = {} if grid is None else {GRID: self._library.Image(str(grid))}
+        self._run.log({**values, **image}, step=step, **self.whole_row)
 
     def close(self) -> None:
         """Write or send what is pending."""
@@ -136,6 +139,8 @@ class _LoggingClient:
 
 class WandbClient(_LoggingClient):
     """A run of Weights & Biases; `WANDB_MODE=offline` keeps it in `RUN/wandb` to be sent later."""
+
+    whole_row: ClassVar = {"commit": True}
 
     def __init__(self, run: RunFolder, settings: Mapping[str, Any]) -> None:
         """Begin the run, or take it up again.
@@ -162,6 +167,12 @@ class WandbClient(_LoggingClient):
             ),
         )
 
+    def last_step(self) -> int | None:
+        """Return what the site answered when the run was taken up; offline nobody answers."""
+        if self._run.offline:
+            return None
+        return int(self._run.starting_step) - 1 if self._run.resumed else -1
+
 
 class TrackioClient(_LoggingClient):
     """A run of trackio: a database on this machine, unless its own variables name a Space."""
@@ -179,6 +190,12 @@ class TrackioClient(_LoggingClient):
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
+        following = getattr(self._run, "_next_step", None)  # it has no public name
+        self._last_step = following - 1 if isinstance(following, int) else None
+
+    def last_step(self) -> int | None:
+        """Return the last step in its database when the run was taken up."""
+        return self._last_step
 
 
 def _name(run: RunFolder) -> str:
@@ -187,12 +204,29 @@ def _name(run: RunFolder) -> str:
 
 def _id_of(tracker: str, run: RunFolder) -> str:
     """Return the run's id at a tracker, made up where `tracker.json` has none; it is no secret."""
-    try:
-        known = read_json(run.tracker)
-    except RunError:
-        known = {}
+    known = _known(run)
     if isinstance(known.get(tracker), str):
         return str(known[tracker])
     made = uuid.uuid4().hex[:8]
     write_json(run.tracker, known | {tracker: made})
+    note_sent(tracker, run, -1)
     return made
+
+
+def sent_before(tracker: str, run: RunFolder) -> int | None:
+    """Return the last step that a tracker was given, -1 for none; None if that was not noted."""
+    step = _known(run).get(SENT, {}).get(tracker)
+    return step if isinstance(step, int) else None
+
+
+def note_sent(tracker: str, run: RunFolder, step: int | None) -> None:
+    """Note in `tracker.json` the last step that a tracker was given; None: not known."""
+    known = _known(run)
+    write_json(run.tracker, known | {SENT: known.get(SENT, {}) | {tracker: step}})
+
+
+def _known(run: RunFolder) -> dict[str, Any]:
+    try:
+        return read_json(run.tracker)
+    except RunError:
+        return {}

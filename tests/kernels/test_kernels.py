@@ -12,6 +12,7 @@ import pytest
 
 from kernels import push
 from kernels.bundle import build
+from kernels.datasets import POLL_SECONDS
 from kernels.metadata import (
     CPU,
     GPU,
@@ -575,9 +576,9 @@ class Datasets:
     ) -> None:
         self.uploaded.append(name)
 
-    def dataset_ready(self, name: str) -> bool:
+    def dataset_state(self, name: str) -> str:
         self.questions -= 1
-        return self.questions <= 0
+        return "READY" if self.questions <= 0 else "PENDING"
 
 
 STATE = Attachment("alice/state", (Path("training_state.pt"),), "state", "0" * 64)
@@ -587,7 +588,7 @@ def test_an_uploaded_dataset_is_waited_for() -> None:
     client = Datasets(questions=4)
     upload(client, STATE)  # type: ignore[arg-type]  # all it needs
     assert client.uploaded == ["alice/state"]
-    assert client.time.slept == [push.POLL_SECONDS] * 3
+    assert client.time.slept == [POLL_SECONDS] * 3
 
 
 def test_a_dataset_that_does_not_get_ready_is_told() -> None:

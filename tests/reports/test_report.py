@@ -22,6 +22,7 @@ from pipeline.reports.report import write_report
 from pipeline.reports.run_pictures import time_lapse
 from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_stats
+from pipeline.runs.files import read_json
 from pipeline.scoring.landmarks import PAINTINGS_HASHES
 
 SCORE = {
@@ -633,3 +634,19 @@ def test_null_statistics_leave_a_gap(bare: Path) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_page_says_nobodys_home_folder(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions noted whole paths, and whoever types them still does."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    about = read_json(quick / "provenance.json")
+    about["data"]["path"] = str(tmp_path / "data" / "monet")
+    about["sittings"][0]["command"] = ["painter", "train", "--data", str(tmp_path / "data")]
+    (quick / "provenance.json").write_text(json.dumps(about))
+    page = write_report(quick, None).read_text()
+    assert str(tmp_path) not in page
+    assert "painter train --data ~/data" in page
+    assert "not there any more (monet)" in page
+    assert "painter report --run ~/" in page

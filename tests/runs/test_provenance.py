@@ -9,6 +9,7 @@ from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.runs import provenance
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import RunLog
 from pipeline.runs.provenance import git_revision, session_record
 from tests.support.factories import data_about
 
@@ -48,3 +49,19 @@ def test_other_files_still_are(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(RunError, match="not empty"):
         RunFolder(tmp_path).check_same_run(Config(), DATA)
+
+
+def test_neither_commands_nor_the_log_name_a_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, run = tmp_path / "alice", RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.setattr("sys.argv", [f"{home}/.venv/bin/painter", "train", f"--data={home}/d"])
+    assert session_record("float32", "CPU")["command"] == ["painter", "train", "--data=~/d"]
+    log = RunLog(run, {})
+    log.info(f"{home}/d is not readable")
+    log.close()
+    assert run.log.read_text().endswith(" ~/d is not readable\n")
+    assert f"{home}/d is not readable" in capsys.readouterr().err  # there it can be copied

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from pipeline.service.inference import InferenceService
-from tests.support.service_helpers import DROP, serving, tiny_model
+from tests.support.service_helpers import DROP, BusyOnce, serving, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -213,19 +213,11 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(browser: Browser, url: s
 
 def test_a_busy_server_is_asked_again(browser: Browser, url: str) -> None:
     page = browser.new_page()
-    refused: list[str] = []
-
-    def once(route: Route) -> None:
-        if refused:
-            route.continue_()
-            return
-        refused.append("once")
-        route.fulfill(status=429, headers={"Retry-After": "0.01"}, json={"error": "busy"})
-
+    once = BusyOnce()
     page.route("**/v1/images?seed=0&images=4&**", once)
     page.goto(url)
     wait_for_count(page, ".sight img.shown", 24)
-    assert refused == ["once"]
+    assert once.refused
     page.close()
 
 

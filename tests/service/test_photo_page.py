@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from pipeline.service.inference import InferenceService
 from tests.support.helpers import encoded, painting
-from tests.support.service_helpers import DROP, serving, tiny_translator
+from tests.support.service_helpers import DROP, BusyOnce, serving, tiny_translator
 
 PNG = "image/png"
 
@@ -168,19 +168,11 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(browser: Browser, url: s
 
 def test_a_busy_server_is_asked_again(browser: Browser, url: str) -> None:
     page = browser.new_page()
-    refused: list[str] = []
-
-    def once(route: Route) -> None:
-        if refused:
-            route.continue_()
-            return
-        refused.append("once")
-        route.fulfill(status=429, headers={"Retry-After": "0.01"}, json={"error": "busy"})
-
+    once = BusyOnce()
     page.route("**/v1/translations", once)
     page.goto(url)
     choose(page, photo_file())
-    assert refused == ["once"]
+    assert once.refused
     page.close()
 
 

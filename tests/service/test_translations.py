@@ -4,9 +4,8 @@ import io
 import socket
 import struct
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -24,6 +23,7 @@ from pipeline.service.inference import InferenceService
 from pipeline.service.model import TranslatorModel, load_model
 from pipeline.service.photos import LARGE_PIXELS, Photo, PhotoQueue
 from pipeline.service.queries import MAX_PIXELS
+from tests.support.clock import WAIT, until
 from tests.support.factories import CPU, image_set
 from tests.support.helpers import encoded, painting
 from tests.support.service_helpers import (
@@ -33,8 +33,6 @@ from tests.support.service_helpers import (
     tiny_translator_snapshot,
 )
 
-WAIT = 60
-"""Seconds for what has to happen at some time; a busy machine is slow, not wrong."""
 PATH = "/v1/translations"
 
 
@@ -78,14 +76,6 @@ def png_of(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Return when something holds."""
-    deadline = time.monotonic() + WAIT
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def connect(url: str) -> socket.socket:

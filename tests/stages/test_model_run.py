@@ -1,5 +1,6 @@
 """A model that comes with painter, as a run folder."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from kernels.regenerate import check_enough
 from pipeline.cli import run_command
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.models.shipped import model_file
+from pipeline.models import shipped
+from pipeline.models.shipped import FILE, model_file, model_names
 from pipeline.models.snapshots import load_config
 from pipeline.runs.folder import RunFolder
 from pipeline.service.watched_run import WatchedRun
@@ -82,3 +84,18 @@ def test_too_few_of_its_images_are_refused_with_the_command_that_makes_enough(
     ):
         check_enough(run, 8)
     check_enough(run, 7000)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_damaged_model_is_refused_before_anything_is_made_of_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte of the weights is another: the images would be, and a submission spent on them."""
+    shutil.copytree(model_file(name).parent, tmp_path / name)
+    content = bytearray((tmp_path / name / FILE).read_bytes())
+    content[-1000] ^= 0x40
+    (tmp_path / name / FILE).write_bytes(content)
+    monkeypatch.setattr(shipped, "PRETRAINED_FOLDER", tmp_path)
+    with pytest.raises(RunError, match="damaged"):
+        run_of_model(name, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -22,6 +22,7 @@ from pipeline.study.executor import LocalExecutor, PointPruned
 from pipeline.study.reading import read_plan
 from pipeline.study.upscalers import upscaler_folder
 from tests.support import forks, stand_in_painter
+from tests.support.clock import WAIT, until
 from tests.support.helpers import fill
 
 PLAN = read_plan(
@@ -153,7 +154,7 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) ->
     found: list[BaseException] = []
     thread = threading.Thread(target=run_point, args=(found,))
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT
     children: list[str] = []
     while not children and time.monotonic() < deadline:
         if (shop.run_folder(POINT).path / "scores.jsonl").exists():
@@ -164,7 +165,7 @@ def test_a_training_stopped_from_outside_stops_the_study(shop: LocalExecutor) ->
             own = [p for p in children if "stand_in" in Path(f"/proc/{p}/cmdline").read_text()]
             for pid in own:
                 os.kill(int(pid), signal.SIGTERM)
-    thread.join(20)
+    thread.join(WAIT)
     assert len(found) == 1
 
 
@@ -174,20 +175,19 @@ def test_a_training_whose_study_was_killed_is_waited_for(shop: LocalExecutor) ->
 
     def orphan() -> None:
         with run.locked():
-            release.wait(20)
+            release.wait(WAIT)
 
     thread = threading.Thread(target=orphan)
     thread.start()
-    while not (run.path / ".lock").exists():
-        time.sleep(0.01)
+    until((run.path / ".lock").exists)
     done: list[Score] = []
     worker = threading.Thread(target=lambda: done.append(shop.run_point(POINT)))
     worker.start()
     time.sleep(0.3)
     assert not (shop.folder / "calls.txt").exists()
     release.set()
-    worker.join(20)
-    thread.join(20)
+    worker.join(WAIT)
+    thread.join(WAIT)
     assert done[0]["mifid"] == 80
 
 

@@ -5,11 +5,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.config import Config, apply_settings
 from pipeline.kaggle.records import LeaderboardRow, Submission, SubmissionLimits
 from pipeline.reports.listing import ListedRun
+from pipeline.runs.identity import RunIdentity
 from pipeline.scoring.record import Score
 from submission.leaderboard import (
     WINDOW_DAYS,
@@ -372,3 +375,54 @@ def test_a_ledger_that_was_never_told_the_time_has_none() -> None:
 def test_without_a_leaderboard_no_score_has_a_rank() -> None:
     (line,) = standings([row("a", 1, 50)], [], None, "Me", NOW)
     assert (line.public, line.rank) == (50, None)
+
+
+# --- Which run a submission was made of
+
+
+def listed(name: str, images: str = "", mifid: float = 1.0, **settings: Any) -> ListedRun:
+    config = apply_settings(Config(), settings).to_dict()
+    identity = RunIdentity(frozenset({images}), config, "paintings")
+    score: Score = {"mifid": mifid, "features": "inception", "images_sha256": images}
+    return ListedRun(name, score=score, identity=identity)
+
+
+def submitted(name: str, images: str = "zip", **fields: Any) -> Row:
+    known: dict[str, Any] = {"settings": Config().to_dict(), "data_hash": "paintings"}
+    return row(name, None, 60.0, **(known | {"local_sha256": images} | fields))
+
+
+def test_a_renamed_run_keeps_its_submission_and_gets_its_score() -> None:
+    (line,) = standings([submitted("old")], [listed("new", "zip", 50.0)], BOARD, "Me", NOW)
+    assert (line.run, line.local, line.public) == ("new", 50.0, 60.0)
+
+
+@pytest.mark.parametrize("changed", [{"seed": 7}, {"image_size": 32}])
+def test_another_run_of_the_same_name_is_one_that_was_not_submitted(
+    changed: dict[str, Any],
+) -> None:
+    lines = standings([submitted("a")], [listed("a", "other", 50.0, **changed)], None, "", NOW)
+    assert [(s.run, s.local, s.public) for s in lines] == [("a", None, 60.0), ("a", 50.0, None)]
+
+
+def test_a_run_of_the_same_name_on_other_images_was_not_submitted() -> None:
+    rows = [submitted("a", data_hash="photos")]
+    assert len(standings(rows, [listed("a", "other")], None, "", NOW)) == 2
+
+
+def test_a_run_whose_images_were_made_anew_or_that_was_trained_on_is_the_same() -> None:
+    run = listed("a", "newer", minutes=90)
+    (line,) = standings([submitted("a")], [run], None, "", NOW)
+    assert (line.run, line.local) == ("a", None)  # the score is that of the new images
+
+
+def test_a_copy_does_not_take_the_place_of_the_run_that_is_called_so() -> None:
+    runs = [listed("a", "zip", 50.0), listed("copy", "zip", 50.0)]
+    lines = standings([submitted("a")], runs, None, "", NOW)
+    assert [(s.run, s.public) for s in lines] == [("a", 60.0), ("copy", None)]
+
+
+def test_of_a_ledger_without_settings_the_name_tells() -> None:
+    rows = [submitted("a", settings=None, data_hash=None)]
+    (line,) = standings(rows, [listed("a", "other", seed=7)], None, "", NOW)
+    assert (line.run, line.local) == ("a", None)

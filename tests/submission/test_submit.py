@@ -3,21 +3,23 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kernels.record import read_record
 from pipeline.cli import run_command
+from pipeline.config import Config, apply_settings
 from pipeline.core.errors import KaggleUnreachable
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import LeaderboardRow, Submission
 from pipeline.models.shipped import model_file
 from pipeline.models.snapshots import load_config
 from pipeline.runs.folder import RunFolder
-from pipeline.system.storage import file_sha256
+from pipeline.system.storage import file_sha256, write_json
 from submission.ledger import Ledger, Row
-from submission.submit import local_score, place
+from submission.submit import local_score, place, reconcile
 from tests.support.helpers import pack
 from tests.support.kaggle_desk import (
     MINIMUM,
@@ -93,6 +95,31 @@ def test_the_place_of_a_score_comes_from_the_leaderboard(
     assert place(Site(board, away=True), row) is None
     row.public_score = None
     assert place(Site(board), row) is None
+
+
+class Listing(KaggleClient):
+    """A site that has taken one submission."""
+
+    def __init__(self) -> None: ...
+
+    def submissions(self, slug: str) -> Iterator[Submission]:
+        yield Submission(7, "PENDING", None, "", "[alice/x v1] first", None, "images.zip", "Me")
+
+
+@pytest.mark.parametrize(("seed", "arrives"), [(0, True), (1, False)])
+def test_what_another_run_of_the_same_name_has_submitted_is_not_taken_for_this_ones(
+    tmp_path: Path, seed: int, arrives: bool
+) -> None:
+    """Two folders have a run called first, and one ledger."""
+    ledger = Ledger(tmp_path / "ledger.json")
+    settings = apply_settings(Config(), {"seed": 0}).to_dict()
+    with ledger.transaction() as transaction:
+        transaction.rows.append(Row("alice/x", 1, "first", "first", "sha", settings=settings))
+        transaction.save()
+    run = RunFolder(tmp_path / "other" / "first")
+    write_json(run.config, apply_settings(Config(), {"seed": seed}).to_dict())
+    found = reconcile(Listing(), ledger, run)
+    assert (found is not None and found.ref == 7) == arrives
 
 
 @pytest.fixture

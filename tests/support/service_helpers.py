@@ -127,3 +127,17 @@ class Held:
                 continue
             future.set_result(np.zeros((count, self._side, self._side, 3), np.uint8))
         self._waiting.clear()
+
+
+class BusyOnce:
+    """A route of a page that refuses its first request, as a busy server does, and then none."""
+
+    def __init__(self) -> None:
+        self.refused = False
+
+    def __call__(self, route: Any) -> None:
+        if self.refused:
+            route.continue_()
+            return
+        self.refused = True
+        route.fulfill(status=429, headers={"Retry-After": "0.01"}, json={"error": "busy"})

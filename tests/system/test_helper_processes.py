@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,10 +13,8 @@ import pytest
 from pipeline.system import helper_processes as module
 from pipeline.system.helper_processes import Helper, in_helpers, serve
 from pipeline.system.parallel import map_in_order
+from tests.support.clock import until
 from tests.support.helper_functions import dies_outside, fails, process_and
-
-SECONDS = 60
-"""A process takes a tenth of a second to start where cores are free."""
 
 
 @contextmanager
@@ -31,18 +28,11 @@ def helper(function: Callable[[Any], Any]) -> Iterator[Helper[Any, Any]]:
         one.wait()
 
 
-def wait_until_ready(one: Helper[Any, Any]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not one._is_ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_until_a_process_has_started_the_thread_works_itself_and_then_the_process_does() -> None:
     with helper(process_and) as one:
         first, argument = one([1, "a", b"bytes"])
         assert argument == [1, "a", b"bytes"]
-        wait_until_ready(one)
+        until(one._is_ready)
         # Larger than a pipe holds.
         large = bytes(5 * module.PIPE_SIZE)
         later, returned = one(large)
@@ -54,7 +44,7 @@ def test_until_a_process_has_started_the_thread_works_itself_and_then_the_proces
 
 def test_what_the_function_raises_is_raised_to_the_caller_and_the_process_goes_on() -> None:
     with helper(fails) as one:
-        wait_until_ready(one)
+        until(one._is_ready)
         for argument in ("this", "that"):
             with pytest.raises(ValueError, match=f"cannot take {argument}"):
                 one(argument)
@@ -63,7 +53,7 @@ def test_what_the_function_raises_is_raised_to_the_caller_and_the_process_goes_o
 
 def test_a_process_that_dies_is_done_without() -> None:
     with helper(dies_outside) as one:
-        wait_until_ready(one)
+        until(one._is_ready)
         for _ in range(3):
             assert one(os.getpid()) == os.getpid()
         assert one._gone

@@ -15,6 +15,7 @@ import pytest
 from pipeline.system import memory, processes, storage
 from pipeline.system.processes import ask_to_end, is_running, out_of_reach_of_ctrl_c
 from tests.support import every_command, forks, like_windows
+from tests.support.clock import until
 from tests.support.kaggle_desk import images, output
 from tests.support.kaggle_server import KaggleServer
 from tests.support.kaggle_state import Scripted
@@ -47,9 +48,7 @@ def test_a_lock_without_unix_is_respected_while_held_and_taken_over_after_kill(
 
     holder = forks.Process(like_windows.hold_lock, lock, True, cwd=tmp_path, env=environment)
     try:
-        until = time.monotonic() + 60
-        while not lock.with_suffix(".taken").exists() and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lock.with_suffix(".taken").exists)
         assert another() == "another's"
         assert another() == "another's"  # asking has not loosened it
     finally:

@@ -30,12 +30,24 @@ SCORE = {"step": 3, "images_seen": 24, "n_generated": 50, "mifid": 7.0, "feature
 
 
 class Keeper:
-    """Keeps runs as wandb and trackio do: by id or name, and no step after a later one."""
+    """Keeps runs as wandb and trackio do: by id or name, a step once, and none before the last.
 
-    def __init__(self) -> None:
+    From step `down` on nobody is reached; if that is below 0, not even to begin.
+    """
+
+    def __init__(self, answers: bool = True) -> None:
         self.runs: dict[str, dict[int, dict[str, Any]]] = {}
         self.begun: list[dict[str, Any]] = []
         self.finished = 0
+        self.answers = answers
+        """Whether it can be asked for what it has, as wandb cannot be offline."""
+        self.down: int | None = None
+
+    def lose(self, held: int) -> None:
+        """Lose the last steps of the only run, as where they had not left the process."""
+        (rows,) = self.runs.values()
+        for step in sorted(rows)[-held:]:
+            del rows[step]
 
     def module(self, name: str) -> types.ModuleType:
         """Return a module that is called so and keeps its runs here."""
@@ -43,16 +55,25 @@ class Keeper:
 
         class Run:
             def __init__(self, known_as: str) -> None:
+                self.resumed, self.offline = known_as in keeper.runs, not keeper.answers
                 self.rows = keeper.runs.setdefault(known_as, {})
+                self.starting_step = max(self.rows, default=-1) + 1
+                if keeper.answers:
+                    self._next_step = self.starting_step
 
-            def log(self, values: dict[str, Any], step: int) -> None:
-                assert step >= max(self.rows, default=0), "an earlier step than the last"
-                self.rows.setdefault(step, {}).update(values)
+            def log(self, values: dict[str, Any], step: int, **whole: bool) -> None:
+                assert whole == ({"commit": True} if name == "wandb" else {})
+                if keeper.down is not None and step >= keeper.down:
+                    raise ConnectionError("nobody there")
+                assert step > max(self.rows, default=-1), "a step twice, or before the last"
+                self.rows[step] = dict(values)
 
             def finish(self) -> None:
                 keeper.finished += 1
 
         def init(**given: Any) -> Run:
+            if keeper.down is not None and keeper.down < 0:
+                raise ConnectionError("nobody there")
             assert given["resume"] == "allow"
             keeper.begun.append(given)
             return Run(given["id" if name == "wandb" else "name"])
@@ -112,6 +133,92 @@ def test_a_resumed_run_goes_on_as_the_same_one_and_sends_no_step_twice(
     assert keeper.finished == 2
 
 
+def line_of(step: int) -> dict[str, float]:
+    counters = {"images_seen": 8 * step, "seconds": 0.5 * step, "images_per_second": 16.0}
+    return {"step": step, **counters, "loss_d": 1 / step}
+
+
+def leave_logs(run: RunFolder) -> dict[int, dict[str, Any]]:
+    """Leave the files of steps 1 to 6, with a score and a grid of 4; return the rows of it all."""
+    (run.samples / "000000032.png").touch()
+    run.stats.write_text("".join(json.dumps(line_of(step)) + "\n" for step in range(1, 7)))
+    run.scores.write_text(json.dumps(SCORE | {"step": 4}) + "\n")
+    rows = {step: dict(line_of(step)) for step in range(1, 7)}
+    whole = {step: {k: v for k, v in row.items() if k != "step"} for step, row in rows.items()}
+    return whole | {4: whole[4] | {"score/mifid": 7.0, "samples": "000000032"}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "first")
+    run.samples.mkdir(parents=True)
+    return run
+
+
+def take_steps(run: RunFolder, tracker: str, after: int, killed: bool = False) -> None:
+    """Tell a tracker of the steps after a checkpoint up to the sixth, as a training does."""
+    tracked = RunTracker(run, config(tracker=tracker, batch_size=8), after)
+    for step in range(after + 1, 7):
+        tracked.statistics(line_of(step))
+        if step == 4:
+            (run.samples / "000000032.png").touch()
+            tracked.grid(run.samples / "000000032.png", 4)
+            tracked.score(SCORE | {"step": 4})
+    if not killed:
+        tracked.flush()
+        tracked.close()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("down", [-1, 1, 4, 5, 6])
+def test_what_did_not_arrive_is_sent_when_the_run_is_resumed(
+    run: RunFolder, tracker: tuple[str, Keeper], down: int, answers: bool
+) -> None:
+    name, keeper = tracker
+    keeper.answers, keeper.down = answers, down
+    take_steps(run, name, 0)
+    whole = leave_logs(run)
+    take_steps(run, name, 5)  # resumed, and nobody is reached yet
+    keeper.down = None
+    take_steps(run, name, 5)
+    assert list(keeper.runs.values()) == [whole]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_killed_session_lacks_nothing_once_the_run_is_resumed(
+    run: RunFolder, tracker: tuple[str, Keeper], answers: bool
+) -> None:
+    name, keeper = tracker
+    keeper.answers = answers
+    take_steps(run, name, 0, killed=True)
+    whole = leave_logs(run)
+    if answers:  # what the client had in its hands is lost with it
+        keeper.lose(2)
+    take_steps(run, name, 5)
+    assert list(keeper.runs.values()) == [whole]
+
+
+def test_a_tracker_that_is_chosen_later_gets_the_curves_from_the_beginning(
+    run: RunFolder, tracker: tuple[str, Keeper]
+) -> None:
+    name, keeper = tracker
+    whole = leave_logs(run)
+    take_steps(run, name, 5)
+    assert list(keeper.runs.values()) == [whole]
+
+
+def test_of_a_run_of_an_earlier_version_nothing_is_sent_again(
+    run: RunFolder, tracker: tuple[str, Keeper]
+) -> None:
+    """It noted its id alone, and sent what it logged."""
+    name, keeper = tracker
+    keeper.answers = False
+    leave_logs(run)
+    run.tracker.write_text(json.dumps({name: "12345678"}))
+    take_steps(run, name, 5)
+    assert list(keeper.runs.values()) == [{}]
+
+
 def test_scores_go_under_names_of_their_own_and_grids_can_be_left_out(
     tmp_path: Path, tracker: tuple[str, Keeper]
 ) -> None:
@@ -121,6 +228,7 @@ def test_scores_go_under_names_of_their_own_and_grids_can_be_left_out(
     tracked.statistics(LINE)
     tracked.score(SCORE)
     tracked.grid(tmp_path / "grid.png", 3)
+    tracked.flush()
     tracked.close()
     (rows,) = keeper.runs.values()
     assert rows == {3: {"images_seen": 24, "loss_d": 0.5, "score/mifid": 7.0}}

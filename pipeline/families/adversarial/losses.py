@@ -95,8 +95,25 @@ class LeastSquares:
         return logits.mean()
 
 
+class _MeanLogit:
+    """What losses share whose generator raises the mean logit."""
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Return minus the mean logit."""
+        return -fake.mean()
+
+    @property
+    def threshold(self) -> float:
+        """Return the logit above which an image counts as real."""
+        return 0.0
+
+    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the mean logit."""
+        return logits.mean()
+
+
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(_MeanLogit):
     """Lim and Ye 2017, "Geometric GAN"; Miyato et al. 2018, "Spectral normalization", section 4."""
 
     real_margin: float | torch.Tensor = 1
@@ -107,22 +124,9 @@ class Hinge:
         """Return how far logits fall short of their margins."""
         return F.relu(self.real_margin - real).mean() + F.relu(self.fake_margin + fake).mean()
 
-    def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return minus the mean logit."""
-        return -fake.mean()
-
-    @property
-    def threshold(self) -> float:
-        """Return the logit above which an image counts as real."""
-        return 0.0
-
-    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the mean logit."""
-        return logits.mean()
-
 
 @dataclass(frozen=True)
-class Wasserstein:
+class Wasserstein(_MeanLogit):
     """Difference of means: Arjovsky et al. 2017, "Wasserstein GAN", equation 2.
 
     Needs a discriminator with a bounded gradient: see `gradient_penalty`.
@@ -131,19 +135,6 @@ class Wasserstein:
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
         """Return minus the estimate of the distance."""
         return fake.mean() - real.mean()
-
-    def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return minus the mean logit."""
-        return -fake.mean()
-
-    @property
-    def threshold(self) -> float:
-        """Return the logit above which an image counts as real."""
-        return 0.0
-
-    def mean_output(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the mean logit."""
-        return logits.mean()
 
 
 def make_loss(config: AdversarialTraining) -> Loss:

@@ -1,7 +1,7 @@
 // The wall: what is painted follows from the state, and the state from the address.
 import { closeLarge, openLarge } from "./large.js";
 import { saveFile } from "./save.js";
-import { ask, facts } from "./server.js";
+import { ask, introduce } from "./server.js";
 import { closeWalk, openWalk } from "./walk.js";
 
 const HANG = 24, MOST = 240, SIZE = 256;
@@ -378,16 +378,9 @@ async function start() {
   readAddress();
   hang();
   showPicked();
-  try {
-    model = await (await ask("/v1/model")).json();
-  } catch (error) {
-    showProblem(error.message);
-    return;
-  }
+  model = await introduce(showProblem);
+  if (model === null) return;
   showProblem("");
-  document.title = `${model.name} · painter`;
-  $("name").textContent = model.name;
-  $("facts").textContent = facts(model);
   keepKnown();
   fillNoise();
   $("class-field").hidden = model.classes.length === 0;

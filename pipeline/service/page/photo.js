@@ -1,6 +1,6 @@
 // A photo and its painting: dropped, chosen or pasted; painted by the server; held to compare.
 import { holdToCompare } from "./compare.js";
-import { ask, facts } from "./server.js";
+import { ask, introduce } from "./server.js";
 
 const JPEG_QUALITY = 0.95; // of a photo that is shrunk before it is sent
 const $ = (id) => document.getElementById(id);
@@ -183,16 +183,9 @@ holdToCompare([$("sight"), $("compare")], showPhoto);
 // --- The model
 
 async function start() {
-  try {
-    model = await (await ask("/v1/model")).json();
-  } catch (error) {
-    showProblem(error.message);
-    return;
-  }
+  model = await introduce(showProblem);
+  if (model === null) return;
   showProblem("");
-  document.title = `${model.name} · painter`;
-  $("name").textContent = model.name;
-  $("facts").textContent = facts(model);
   $("limits").textContent = limitsInWords(model.limits);
   paint(); // a photo that came before the model was known
 }

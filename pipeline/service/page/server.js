@@ -25,8 +25,23 @@ export async function ask(url, signal, request = {}) {
   }
 }
 
+/** Return the server's model, with the page named after it; null, and the reason shown, if there is none. */
+export async function introduce(showProblem) {
+  let model;
+  try {
+    model = await (await ask("/v1/model")).json();
+  } catch (error) {
+    showProblem(error.message);
+    return null;
+  }
+  document.title = `${model.name} · painter`;
+  document.getElementById("name").textContent = model.name;
+  document.getElementById("facts").textContent = facts(model);
+  return model;
+}
+
 /** Return in one line how a model was trained, and its score. */
-export function facts(model) {
+function facts(model) {
   const found = [], data = model.trained_on;
   const learnt = data?.count ? [`${data.count.toLocaleString("en")} images`] : [];
   if (data?.photos) learnt.push(`${data.photos.toLocaleString("en")} photos`);

@@ -2,9 +2,7 @@
 
 import re
 import sys
-import time
 import types
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +17,7 @@ from submission.kernel.inputs import find_dataset, find_source
 from submission.kernel.line_chart import MAX_POINTS, line_chart, ticks
 from submission.kernel.notebook import ON_KAGGLE, begin, find_inputs
 from submission.kernel.settings import KernelSettings
+from tests.support.clock import until
 from tests.support.helpers import fill
 from tests.support.kernel_sandbox import tiny
 
@@ -126,13 +125,6 @@ def handle(monkeypatch: pytest.MonkeyPatch) -> Handle:
     return found
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def grid(run: Path, seen: int, colour: str) -> bytes:
     """Write a sample grid; return what is shown of it."""
     folder = run / "samples"
@@ -145,11 +137,11 @@ def grid(run: Path, seen: int, colour: str) -> bytes:
 def test_each_new_grid_takes_the_place_of_the_one_before(tmp_path: Path, handle: Handle) -> None:
     with display.newest_shown(pictures._newest_grid(tmp_path), seconds=0.001):
         expected = [grid(tmp_path / "seed-1", 0, "red")]
-        wait_for(lambda: len(handle.shown) == 1)
+        until(lambda: len(handle.shown) == 1)
         (tmp_path / "samples").mkdir()
         (tmp_path / "samples" / "000000004.png").write_bytes(b"not yet a picture")
         expected.append(grid(tmp_path, 8, "blue"))
-        wait_for(lambda: len(handle.shown) == 2)
+        until(lambda: len(handle.shown) == 2)
     assert handle.shown == expected
 
 
