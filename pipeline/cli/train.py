@@ -141,11 +141,10 @@ def print_long_budget(plan: TrainingPlan, preset: str) -> None:
     if not for_a_gpu or plan.config.budget.minutes != minutes:
         return
     if plan.device.type == "cpu" and not plan.run.config.exists():
-        run = quoted(plan.run.path)
         click.echo(
             f"{preset} trains for {minutes:g} minutes, meant for a GPU; a processor, as here, gets "
             "less far. A shorter try: --minutes 30. On Kaggle's GPUs: "
-            f"`painter kernel push --preset {preset} --run {run}`.",
+            f"`painter kernel push --preset {quoted(preset)} --run {quoted(plan.run.path)}`.",
             err=True,
         )
 

@@ -14,32 +14,22 @@ def expand_user(name: str) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises where there is no home
 
 
-def portable_path(path: Path, folder: Path) -> str:
-    """Return what a file in a folder calls a path, so that `located` finds it again.
+def portable_path(path: Path) -> str:
+    """Return what a file that may be published calls a path, so that `located` finds it again.
 
-    A file may be published with its folder, and a home folder has somebody's name. What lies where
-    painter is used, as the folder does, is named from the folder on; what lies in the home folder
-    begins with ~. Anything else, such as another disk, keeps its whole path. Links are kept.
-
-    Args:
-        path: of data.
-        folder: in which the file is.
+    A home folder has somebody's name: what lies in it begins with ~. Anything else, such as
+    another disk, keeps its whole path. Links are kept.
     """
-    place, beside, here, home = map(_whole, (path, folder, Path(), expand_user("~")))
-    if here not in home.parents and all(here in p.parents for p in (place, beside)):
-        return Path(os.path.relpath(place, beside)).as_posix()
-    if home != Path(home.anchor) and place.is_relative_to(home):
-        return (Path("~") / place.relative_to(home)).as_posix()
-    return str(place)
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - Path follows links, or keeps ".."
+    home = expand_user("~")
+    if home != Path(home.anchor) and whole.is_relative_to(home):
+        return (Path("~") / whole.relative_to(home)).as_posix()
+    return str(whole)
 
 
-def located(name: str, folder: Path) -> Path:
-    """Return the path that `portable_path` named in a file of a folder; whole ones are kept."""
-    return _whole(folder / expand_user(name))
-
-
-def _whole(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path follows links, or keeps ".."
+def located(name: str) -> Path:
+    """Return the path that `portable_path` named; whole ones are kept."""
+    return expand_user(name)
 
 
 def command_on_page(words: Iterable[str]) -> str:

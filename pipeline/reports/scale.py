@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.advice import quoted
 from pipeline.scoring.landmarks import MEASURED, PAINTINGS, PAINTINGS_HASHES, landmarks_near
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, metric_interval, metric_value
@@ -79,7 +80,7 @@ def _why_not(score: Score, provenance: Mapping[str, Any] | None, near: bool) -> 
         return (
             f"There is no scale for it: what other images score is known in the features of "
             f"{measured} alone, and these are of {features}. A score in those features, by "
-            f"`painter score` with `--features {measured}`, takes the place of this one and has a "
+            f"`painter score` with `--features {quoted(measured)}`, takes the place of this one and has a "
             "scale. What this one means, the leaderboard says: `painter leaderboard`."
         )
     if not near:

@@ -114,7 +114,7 @@ class RunFolder:
         data = about.get("data")
         with suppress(TypeError):
             if isinstance(data, dict):
-                return TrainingData.from_dict(data, self.path)
+                return TrainingData.from_dict(data)
         if self.models.is_dir() and not self.snapshot.exists():
             raise RunError(f"{self.path} is a mixture, in which nothing was trained.")
         raise RunError(
@@ -213,7 +213,7 @@ class RunFolder:
         earlier = self.read_provenance() if self.config.exists() else {}
         sessions = [*earlier.get("sittings", []), session_record(precision, device)]
         # The provenance comes first: a folder with config.json has both, even after kill -9.
-        about = {"data": data.to_dict(self.path), "sittings": sessions}
+        about = {"data": data.to_dict(), "sittings": sessions}
         write_json(self.provenance, earlier | about)
         write_json(self.config, config.to_dict())
 

@@ -34,17 +34,17 @@ class PhotosRecord:
     content_hash: str
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], folder: Path) -> PhotosRecord:
-        """Return the photos that a file in `folder` names; other keys are ignored.
+    def from_dict(cls, saved: Mapping[str, Any]) -> PhotosRecord:
+        """Return the photos that a file names; other keys are ignored.
 
         Raises:
             TypeError: if something is missing or of another type.
         """
-        return from_json(cls, _with_paths(saved, folder))
+        return from_json(cls, _with_path(saved))
 
-    def to_dict(self, folder: Path) -> dict[str, Any]:
-        """Return the object for a file in `folder`."""
-        return asdict(self) | {"path": portable_path(Path(self.path), folder)}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object for a file."""
+        return asdict(self) | {"path": portable_path(Path(self.path))}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TrainingData:
     """Of a translator."""
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], folder: Path) -> TrainingData:
+    def from_dict(cls, saved: Mapping[str, Any]) -> TrainingData:
         """Return the data in the provenance.json of a run folder; other keys are ignored.
 
         Raises:
@@ -70,28 +70,24 @@ class TrainingData:
         """
         records = {"generator": GeneratorRecord, "photos": PhotosRecord}
         inner: dict[str, Any] = {
-            name: from_json(record, _with_paths(saved[name], folder))
+            name: from_json(record, _with_path(saved[name]))
             for name, record in records.items()
             if isinstance(saved.get(name), Mapping)
         }
-        known = _with_paths(saved, folder)
+        known = _with_path(saved)
         return from_json(cls, {**known, **dict.fromkeys(records), **inner})
 
-    def to_dict(self, folder: Path) -> dict[str, Any]:
-        """Return the object for provenance.json; `generator` and `photos` only if there are any.
-
-        Args:
-            folder: the run folder.
-        """
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object for provenance.json; `generator` and `photos` only if there are any."""
         saved = asdict(self)
         for part in (saved, saved["generator"], saved["photos"]):
             if part is not None:
-                part["path"] = portable_path(Path(part["path"]), folder)
+                part["path"] = portable_path(Path(part["path"]))
         optional = ("generator", "photos")
         return {k: v for k, v in saved.items() if k not in optional or v is not None}
 
 
-def _with_paths(saved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _with_path(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return a saved object with its path whole; what is no text is left for `from_json`."""
     path = saved.get("path")
-    return {**saved, "path": str(located(path, folder))} if isinstance(path, str) else {**saved}
+    return {**saved, "path": str(located(path))} if isinstance(path, str) else {**saved}

@@ -142,7 +142,7 @@ def begin_mixture(
         target = run.path / member["snapshot"]
         if not target.exists() or file_sha256(target) != source.sha256:
             write_bytes(target, source.path.read_bytes())
-    about: dict[str, Any] = {} if data is None else {"data": data.to_dict(run.path)}
+    about: dict[str, Any] = {} if data is None else {"data": data.to_dict()}
     write_json(run.provenance, about | {"mixed": members})
     config = apply_settings(sources[0].snapshot.config, {"holdout": 0.0})
     write_json(run.config, config.to_dict())
@@ -164,7 +164,7 @@ def _check_same_mixture(run: RunFolder, members: Sequence[dict[str, Any]]) -> No
 def _member(run: RunFolder, source: Source, place: int) -> dict[str, Any]:
     """Return the provenance of one model of a mixture, as `painter mix` has it, and its photos."""
     seen = source.snapshot.images_seen
-    photos = {} if source.photos is None else {"photos": source.photos.record.to_dict(run.path)}
+    photos = {} if source.photos is None else {"photos": source.photos.record.to_dict()}
     return {
         "run": source.name,
         "snapshot": f"models/{place}-{source.name}.safetensors",

@@ -172,7 +172,7 @@ def write_generation_record(
 ) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
     hashes = (file_sha256(run.images), file_sha256(snapshot))
-    recorded = None if photos is None else photos.record.to_dict(run.path)
+    recorded = None if photos is None else photos.record.to_dict()
     record = asdict(
         GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, recorded, choice)
     )
@@ -200,6 +200,6 @@ def photos_of_images(run: RunFolder) -> ImageSet | str | None:
     if record is None or record.photos is None:
         return None
     try:
-        return recorded_photos(PhotosRecord.from_dict(record.photos, run.path))
+        return recorded_photos(PhotosRecord.from_dict(record.photos))
     except RunError as error:
         return str(error)

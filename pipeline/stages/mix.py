@@ -66,7 +66,7 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
     with atomic_folder(target.path) as path:
         unfinished = RunFolder(path)
         write_snapshot(unfinished.snapshot, mixture)
-        write_json(unfinished.provenance, {"data": data[0].to_dict(target.path), "mixed": members})
+        write_json(unfinished.provenance, {"data": data[0].to_dict(), "mixed": members})
         write_json(unfinished.config, mixture.config.to_dict())
         write_text(unfinished.stats, _combined_stats(members))
     return mixture
@@ -138,7 +138,7 @@ def _member_record(
 ) -> dict[str, Any]:
     """Return the provenance of one run of an ensemble, for the ensemble's folder."""
     return {
-        "run": portable_path(source.path, target.path),
+        "run": portable_path(source.path),
         "snapshot": file.name,
         "sha256": file_sha256(file),
         "images_seen": snapshot.images_seen,

@@ -46,7 +46,7 @@ def _path_of(run: RunFolder, photos: Mapping[str, Any]) -> str:
     owners = [*provenance.get("mixed", []), provenance.get("data", {})]
     recorded = [owner["photos"] for owner in owners if owner.get("photos")]
     same = (r["path"] for r in recorded if r["content_hash"] == photos["content_hash"])
-    return next((str(located(path, run.path)) for path in same), "data")
+    return next((str(located(path)) for path in same), "data")
 
 
 def _places(choice: ChoiceRecord, photos: Mapping[str, Any]) -> Iterator[tuple[int, int]]:

@@ -42,9 +42,9 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
     same_data = _hashes(source.read_data()) == _hashes(data)
     with atomic_folder(target.path) as folder:
         about = {
-            "data": data.to_dict(target.path),
+            "data": data.to_dict(),
             "sittings": source.read_provenance().get("sittings", []),
-            "continued_from": {"run": portable_path(source.path, target.path)},
+            "continued_from": {"run": portable_path(source.path)},
         }
         _copy(source, RunFolder(folder), config, about, same_data)
 
@@ -70,7 +70,7 @@ def check_continuation(
 
 def _check_origin(source: RunFolder, target: RunFolder) -> None:
     origin = target.read_provenance().get("continued_from")
-    run = None if origin is None else located(origin["run"], target.path).resolve()
+    run = None if origin is None else located(origin["run"]).resolve()
     if run != source.path.resolve():
         begun = "was not begun from another" if origin is None else f"continues {origin['run']}"
         raise RunError(

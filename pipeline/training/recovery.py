@@ -61,7 +61,7 @@ def repair_records(run: RunFolder, data: TrainingData) -> None:
         if "mixed" in earlier or "model" in earlier or run.read_data():
             return
     except RunError:
-        _replace(run.provenance, {"data": data.to_dict(run.path)})
+        _replace(run.provenance, {"data": data.to_dict()})
         warn_once(f"Whether {data.path} holds the images that the run was trained on is not known.")
 
 

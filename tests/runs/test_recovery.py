@@ -288,7 +288,7 @@ def test_without_any_snapshot_lost_settings_are_said_to_be_lost(
 @pytest.mark.parametrize("damage", ["missing", "{", '{"data": 3}'])
 def test_the_origin_is_noted_again(run: Path, painter: Painter, damage: str) -> None:
     path = run / "provenance.json"
-    data = json.loads(path.read_text())["data"] | {"path": "../data"}
+    data = json.loads(path.read_text())["data"] | {"path": str(run.parent / "data")}
     path.unlink() if damage == "missing" else path.write_text(damage)
     painter("generate", "--run", "run", "--count", "4")
     said = painter("score", "--run", "run", "--features", "efficientnet-lite0", code=2)

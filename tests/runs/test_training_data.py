@@ -7,25 +7,25 @@ import pytest
 
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
 
-SAVED: dict[str, Any] = {"path": "../p", "domain": None, "count": 3, "content_hash": "abc"}
-TAUGHT: dict[str, Any] = SAVED | {"generator": {"path": "../g", "sha256": "def"}}
+SAVED: dict[str, Any] = {"path": "~/p", "domain": None, "count": 3, "content_hash": "abc"}
+TAUGHT: dict[str, Any] = SAVED | {"generator": {"path": "~/g", "sha256": "def"}}
 
 
 @pytest.mark.parametrize("saved", [SAVED, TAUGHT])
 def test_it_is_written_in_the_form_in_which_it_was_read(
     saved: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    run = tmp_path / "run"
-    written = TrainingData.from_dict(saved, run).to_dict(run)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    written = TrainingData.from_dict(saved).to_dict()
     assert written == saved
     assert list(written) == list(saved)
 
 
 def test_what_later_versions_add_is_passed_over() -> None:
-    found = TrainingData.from_dict({**TAUGHT, "later": 1}, Path("/runs/first"))
-    taught_by = GeneratorRecord("/runs/g", "def")
-    assert found == TrainingData("/runs/p", None, 3, "abc", taught_by)
+    found = TrainingData.from_dict({**TAUGHT, "path": "/p", "later": 1})
+    taught_by = GeneratorRecord(str(Path.home() / "g"), "def")
+    assert found == TrainingData("/p", None, 3, "abc", taught_by)
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_what_later_versions_add_is_passed_over() -> None:
 )
 def test_what_is_missing_or_of_another_type_is_refused(saved: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
-        TrainingData.from_dict(saved, Path())
+        TrainingData.from_dict(saved)

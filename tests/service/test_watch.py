@@ -28,7 +28,7 @@ SCORE = {"seconds": 9.0, "score_seconds": 2.0, "n_generated": 50, "features": "m
 def begin(run: RunFolder) -> None:
     """Leave what a training leaves before its first step."""
     run.samples.mkdir(parents=True)
-    write_json(run.provenance, {"data": data_about(10).to_dict(run.path), "sittings": []})
+    write_json(run.provenance, {"data": data_about(10).to_dict(), "sittings": []})
     write_json(run.config, tiny_config({"images": 160, "batch_size": 8}).to_dict())
     log(run, "Training in float32.")
 

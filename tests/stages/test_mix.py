@@ -137,7 +137,7 @@ def test_a_mixed_run_is_used_like_any_other(two: list[RunFolder], tmp_path: Path
     assert run_command(arguments) == 0
     about = target.read_provenance()
     assert [member["seed"] for member in about["mixed"]] == [0, 1]
-    assert about["data"] == DATA.to_dict(target.path)
+    assert about["data"] == DATA.to_dict()
     assert run_command(["generate", "--run", str(target.path), "--count", "4"]) == 0
     assert target.images.exists()
     (row,) = list_runs(tmp_path)
@@ -215,6 +215,6 @@ def test_one_run_or_too_many_are_refused(two: list[RunFolder], tmp_path: Path) -
 def test_an_upscaler_is_not_mixed(two: list[RunFolder], tmp_path: Path) -> None:
     upscaler = RunFolder(tmp_path / "up")
     save_snapshot(upscaler.snapshot, fresh(0, **UPSCALER).generator, fresh(0, **UPSCALER).config, 1)
-    write_json(upscaler.provenance, {"data": DATA.to_dict(upscaler.path)})
+    write_json(upscaler.provenance, {"data": DATA.to_dict()})
     with pytest.raises(ConfigError, match="an upscaler"):
         mix([two[0], upscaler], RunFolder(tmp_path / "mixed"))

@@ -89,7 +89,7 @@ def desk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_by_default_there_is_one_image_of_each_photo(made: Path) -> None:
     record = read_json(made / "run" / "images.json")
     assert record["count"] == record["photos"]["count"] == PHOTOS
-    assert record["photos"]["path"] == "../data/sample"
+    assert record["photos"]["path"] == str(made / "data" / "sample")
     assert record["photos"]["domain"] == "photo_jpg"
     about = read_json(made / "run" / "provenance.json")["data"]
     assert (about["domain"], about["count"]) == ("monet_jpg", PAINTINGS)
@@ -193,7 +193,9 @@ def test_photos_that_were_moved_away_are_found_or_said_to_be_gone(
 ) -> None:
     shutil.move("data/sample", "data/elsewhere")
     works("generate", "--run", "run")
-    assert read_json(desk / "run" / "images.json")["photos"]["path"] == "../data/elsewhere"
+    assert read_json(desk / "run" / "images.json")["photos"]["path"] == str(
+        desk / "data" / "elsewhere"
+    )
     works("report", "--run", "run")
     assert 'alt="Photo photo_jpg/' in (desk / "run" / "report.html").read_text()
     shutil.move("data/elsewhere", "away")

@@ -127,7 +127,7 @@ def test_a_run_leaves_the_documented_files(tmp_path: Path) -> None:
         f"{n:09d}.png" for n in (0, 16, 32, 48)
     ]
     provenance = run.read_provenance()
-    assert provenance["data"] == DATA.to_dict(run.path)
+    assert provenance["data"] == DATA.to_dict()
     assert torch.__version__.startswith(provenance["sittings"][0]["libraries"]["torch"])
     assert "Trained after 48 images" in run.log.read_text()
     assert load_snapshot(run.snapshot).images_seen == 48
