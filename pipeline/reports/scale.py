@@ -80,8 +80,8 @@ def _why_not(score: Score, provenance: Mapping[str, Any] | None, near: bool) -> 
         return (
             f"There is no scale for it: what other images score is known in the features of "
             f"{measured} alone, and these are of {features}. A score in those features, by "
-            f"`painter score` with `--features {quoted(measured)}`, takes the place of this one and "
-            "has a scale. What this one means, the leaderboard says: `painter leaderboard`."
+            f"`painter score` with `--features {quoted(measured)}`, takes the place of this one "
+            "and has a scale. What this one means, the leaderboard says: `painter leaderboard`."
         )
     if not near:
         return (
