@@ -59,8 +59,8 @@ class LocalExecutor:
     photos: Path | None = None
     """Where a translator's photos are; None: among the data."""
     photo_domain: str | None = None
-    training_upscaler: threading.Lock = field(default_factory=threading.Lock)
-    """Held while an upscaler is trained, which other points may wait for."""
+    training_upscaler: dict[int, threading.Lock] = field(default_factory=dict)
+    """By factor; held while that upscaler is trained, which other points may wait for."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when all points are to save and end."""
     clock: Clock = SYSTEM_CLOCK
@@ -187,7 +187,7 @@ class LocalExecutor:
         """
         run = self.upscaler_run(factor)
         preset, settings = upscaler_settings(self.plan, factor)
-        with self.training_upscaler:
+        with self.training_upscaler.setdefault(factor, threading.Lock()):
             self._wait_for_orphan(run)
             self._call(point, self._train_command(run, preset, settings))
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -19,6 +21,7 @@ from pipeline.data.images import content_hash, open_images
 from pipeline.scoring.record import Score
 from pipeline.study import executor as module
 from pipeline.study.executor import LocalExecutor, PointPruned
+from pipeline.study.plan import Point
 from pipeline.study.reading import read_plan
 from pipeline.study.upscalers import upscaler_folder
 from tests.support import forks, stand_in_painter
@@ -34,6 +37,14 @@ PLAN = read_plan(
     }
 )
 POINT = PLAN.grid[0]
+SIZES = {
+    "name": "a",
+    "preset": "demo",
+    "settings": {"holdout": 0.2},
+    "grid": {"image_size": [64, 128, 256]},
+    "evaluation": {"count": 6, "features": "efficientnet-lite0"},
+    "upscaler": {"preset": "upscaler64to256", "images": 8},
+}
 
 
 @pytest.fixture
@@ -211,16 +222,7 @@ def test_a_point_that_continues_another_says_so(shop: LocalExecutor, tmp_path: P
 def test_points_are_enlarged_by_an_upscaler_of_their_size_that_comes_first(
     shop: LocalExecutor,
 ) -> None:
-    plan = read_plan(
-        {
-            "name": "a",
-            "preset": "demo",
-            "settings": {"holdout": 0.2},
-            "grid": {"image_size": [64, 128, 256]},
-            "evaluation": {"count": 6, "features": "efficientnet-lite0"},
-            "upscaler": {"preset": "upscaler64to256", "images": 8},
-        }
-    )
+    plan = read_plan(SIZES)
     own = replace(shop, plan=plan)
     for point in plan.grid:
         own.run_point(point)
@@ -236,6 +238,21 @@ def test_points_are_enlarged_by_an_upscaler_of_their_size_that_comes_first(
         train, generate = done[start : start + 2]
         assert train[-2:] == generate[-2:] == ["--upscaler", str(by_factor[factor])]
     assert not any("--upscaler" in words for words in done[6:])
+
+
+def test_upscalers_of_two_sizes_are_trained_at_the_same_time(shop: LocalExecutor) -> None:
+    both = threading.Barrier(2, timeout=WAIT)
+
+    class Meeting(LocalExecutor):
+        def _call(
+            self, point: Point, words: Sequence[object], on_poll: Callable[[], None] = lambda: None
+        ) -> None:
+            both.wait()  # comes back when the other is here
+
+    plan = read_plan(SIZES)
+    own = Meeting(plan, shop.folder, Path("data"), None)
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(own.train_upscaler, plan.grid[:2], (4, 2)))
 
 
 class Forked(forks.Process):
