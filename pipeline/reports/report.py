@@ -55,6 +55,8 @@ MIN_POINTS = 3
 """Points from which a curve is drawn: two are a line whatever they say."""
 PLACES = ("path", "run")
 """What provenance.json names by its path."""
+TITLES = {"sittings": "session", "mixed": "mixed from"}
+"""What lists of provenance.json are called on the page, before the number of each of their parts."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str
         if isinstance(value, dict):
             sections.append((key, list(_flatten(value))))
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            sections += [(f"{key} {n}", list(_flatten(item))) for n, item in enumerate(value, 1)]
+            sections += [(f"{TITLES.get(key, key)} {n}", list(_flatten(item))) for n, item in enumerate(value, 1)]
         else:
             loose[key] = value
     return [*sections, ("other", list(_flatten(loose)))] if loose else sections

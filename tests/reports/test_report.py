@@ -209,7 +209,7 @@ def test_values_are_shown(page: Page) -> None:
         "0.0002",
         "normal(0, 1)",
         "data/monet.zip",
-        "sittings 2",
+        "session 2",
         "painter train --run 'first try'",
         "discriminator 1.25",
         "generator 2.50",
