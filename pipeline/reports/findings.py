@@ -189,8 +189,9 @@ def findings(
     found += [Finding("The images are of an earlier snapshot", EARLIER, (ANEW,))] * outdated
     found += [] if score is None else [*_of_score(score, chosen), *_of_nearest(score)]
     if stats is not None:
-        found += [*_of_losses(stats), *_of_outputs(stats), *_of_length(stats)]
-        found = [*_of_beginning(stats, found), *found]
+        found += [*_of_losses(stats), *_of_outputs(stats)]
+        begun = list(_of_beginning(stats, found))
+        found = [*begun, *found, *(() if begun else _of_length(stats))]
     found += _of_validation(scores)
     return sorted(found, key=lambda finding: not finding.serious)
 

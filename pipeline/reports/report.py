@@ -245,7 +245,10 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str
         if isinstance(value, dict):
             sections.append((key, list(_flatten(value))))
         elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            sections += [(f"{TITLES.get(key, key)} {n}", list(_flatten(item))) for n, item in enumerate(value, 1)]
+            sections += [
+                (f"{TITLES.get(key, key)} {n}", list(_flatten(item)))
+                for n, item in enumerate(value, 1)
+            ]
         else:
             loose[key] = value
     return [*sections, ("other", list(_flatten(loose)))] if loose else sections
