@@ -56,7 +56,7 @@ MIN_POINTS = 3
 PLACES = ("path", "run")
 """What provenance.json names by its path."""
 TITLES = {"sittings": "session", "mixed": "mixed from"}
-"""What lists of provenance.json are called on the page, before the number of each of their parts."""
+"""What the page calls lists of provenance.json, before the number of each of their parts."""
 
 
 @dataclass(frozen=True)
