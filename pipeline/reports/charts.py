@@ -34,6 +34,8 @@ WIDTH, HEIGHT = 5.0, 3.1
 """Inches of 72 SVG units; small, so that the text stays legible on a phone."""
 BUCKET_COUNT = 200
 """The faint raw line is reduced to the minimum and maximum of each of so many buckets."""
+MIN_POINTS = 3
+"""Points from which a curve is drawn: two are a line whatever they say."""
 FEW_POINTS = 20
 """Fewer points are marked, each by itself."""
 SMOOTH_POINTS = 300

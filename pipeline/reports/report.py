@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from pipeline.core.advice import counted
 from pipeline.core.paths import command_on_page
 from pipeline.core.redaction import redact
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.images import ImageSet, open_images
 from pipeline.reports.charts import (
-    FEW_POINTS,
     MAX_SERIES,
+    MIN_POINTS,
     Series,
     line_chart,
     short_number,
@@ -42,7 +41,7 @@ from pipeline.reports.run_pictures import (
 from pipeline.reports.run_settings import difference_to_preset, settings_in
 from pipeline.reports.scale import scale_of
 from pipeline.reports.score_table import headline_of, is_flattered, score_rows
-from pipeline.reports.wording import duration, value_text
+from pipeline.reports.wording import curve_note, duration, value_text
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import groups_in, losses, read_scores, read_stats, read_stats_so_far
 from pipeline.runs.files import read_json
@@ -51,8 +50,6 @@ from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, current_score, read_score
 from pipeline.system.storage import file_sha256, write_text
 
-MIN_POINTS = 3
-"""Points from which a curve is drawn: two are a line whatever they say."""
 PLACES = ("path", "run")
 """What provenance.json names by its path."""
 TITLES = {"sittings": "session", "mixed": "mixed from"}
@@ -329,7 +326,7 @@ def _chart(
     limits: tuple[float, float] | None,
 ) -> Chart:
     legend = tuple((label, _last(values)) for label, values in lines.items())
-    note = _few(len(seen), seen[-1]) if len(seen) < FEW_POINTS else ""
+    note = curve_note(len(seen), seen[-1])
     if len(seen) < MIN_POINTS:
         return Chart(title, "", legend, note)
     ends = "; ".join(f"{label} ends at {value}" for label, value in legend)
@@ -342,13 +339,6 @@ def _chart(
         limits=limits,
     )
     return Chart(title, svg, legend, note)
-
-
-def _few(points: int, seen: float) -> str:
-    if points < MIN_POINTS:
-        last = "the last " if points > 1 else ""
-        return f"{counted(points, 'point')}, {last}after {seen:,.0f} images: too few for a curve."
-    return f"Only {points} points: they show no trend yet."
 
 
 def _last(values: Sequence[float]) -> str:

@@ -21,6 +21,7 @@ from pipeline.core.tables import LONG_NAME, terminal_table
 from pipeline.data.images import open_images
 from pipeline.reports.charts import (
     MAX_SERIES,
+    MIN_POINTS,
     Series,
     line_chart,
     shared_limits,
@@ -29,7 +30,7 @@ from pipeline.reports.charts import (
     smoothing_window,
 )
 from pipeline.reports.pages import Picture, gallery, render
-from pipeline.reports.wording import duration
+from pipeline.reports.wording import curve_note, duration
 from pipeline.runs.curves import losses
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.study.evaluation import MEASURES
@@ -59,8 +60,8 @@ class Article:
     pictures: list[Picture]
     chart: str | None
     legend: list[str]
-    beyond: str
-    """How far the losses go, if that is beyond the scale."""
+    note: str
+    """That the losses go beyond the scale, and how far, or that they have few points."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ def _article(number: int, row: Row, plan: StudyPlan, scale: Scale | None) -> Art
         pictures,
         None if scale is None else _curves(number, row.runs[0], scale),
         [f"{line.label} loss" for line in _losses(row.runs[0])],
-        "" if scale is None else _beyond(row.runs[0], scale),
+        "" if scale is None else _note(row.runs[0], scale),
     )
 
 
@@ -257,6 +258,13 @@ def _scale(rows: Sequence[Row]) -> Scale | None:
     first, last = min(seen), max(seen)
     margin = 0.01 * (last - first) or 0.1 * last
     return Scale((first - margin, last + margin), shared_limits([_losses(one) for one in drawn]))
+
+
+def _note(one: ScoredRun, scale: Scale) -> str:
+    """Return what to know of the chart of a run's losses."""
+    seen = one.stats["images_seen"] if one.stats else []
+    few = curve_note(len(seen), seen[-1]) if seen else ""
+    return few if len(seen) < MIN_POINTS else _beyond(one, scale) or few
 
 
 def _beyond(one: ScoredRun, scale: Scale) -> str:
@@ -287,7 +295,7 @@ def _losses(one: ScoredRun) -> list[Series]:
 def _curves(number: int, one: ScoredRun, scale: Scale) -> str | None:
     """Return the losses of a run as a chart, on the scale of all."""
     lines = _losses(one)
-    if not lines:
+    if not lines or len(one.stats["images_seen"]) < MIN_POINTS:
         return None
     last = [smooth(s.values, smoothing_window(len(s.values)))[-1] for s in lines]
     ends = [f"{line.label} ends at {end:.2f}" for line, end in zip(lines, last, strict=True)]

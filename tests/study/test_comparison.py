@@ -54,7 +54,8 @@ def make_run(folder: Path, number: int) -> None:
         "memorization_distance": 0.4, "features": "inception",
     }  # fmt: skip
     (folder / "score.json").write_text(json.dumps(values))
-    lines = [{**dict.fromkeys(STAT_KEYS, 1.0), "images_seen": n, "seconds": n} for n in (60, 120)]
+    seen = (60, 90, 120)
+    lines = [{**dict.fromkeys(STAT_KEYS, 1.0), "images_seen": n, "seconds": n} for n in seen]
     (folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "provenance.json").write_text('{"continued_from": {"seconds": 60}}')
     files = {f"{n}.jpg": encoded(painting((256, 256), n)) for n in range(1, 8)}
@@ -172,6 +173,18 @@ def test_all_charts_of_losses_have_one_scale(tmp_path: Path) -> None:
     scales = [re.findall(r"<text[^>]*>([^<]*)</text>", svg) for svg in (first, second)]
     assert scales[0] == scales[1]
     assert page.text.count("beyond the scale, to 900") == 1
+
+
+def test_losses_of_one_point_are_no_chart(made: tuple[StudyPlan, Path], tmp_path: Path) -> None:
+    plan, folder = made
+    found = [
+        replace(one, stats={key: values[:1] for key, values in one.stats.items()})
+        for one in read_finished(folder, plan, plan.grid)
+    ]
+    write_comparison(tmp_path, plan, table(found, "mifid"), [], Importance(4, 1))
+    page = Page(tmp_path / "comparison.html")
+    assert "<svg" not in page.source
+    assert page.text.count("1 point, after 60 images: too few for a curve.") == len(plan.grid)
 
 
 def test_long_names_stand_above_their_numbers(made: tuple[StudyPlan, Path], tmp_path: Path) -> None:
