@@ -7,7 +7,7 @@ ledger, and returns a table. The page is made by `submission/leaderboard_page.py
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -51,6 +51,8 @@ class Standing:
     ref: int | None
     status: str
     error: str = ""
+    replaced: bool = False
+    """Whether another run is in the folder of its run's name now."""
 
     @property
     def days_left(self) -> float | None:
@@ -209,7 +211,8 @@ def standings(
     others = None if board is None else [r.score for r in board if r.team != own_team]
     readable = [r for r in runs if not r.problem]
     sources = [_source(row, readable) for row in rows]
-    lines = [_standing(row, run, others, now) for row, run in zip(rows, sources, strict=True)]
+    names = {run.run for run in readable}
+    lines = [_standing(*pair, names, others, now) for pair in zip(rows, sources, strict=True)]
     submitted = {run.run for run in sources if run is not None}
     lines += [
         Standing(r.run, *_local(r.score), None, None, None, None, "")
@@ -240,7 +243,11 @@ def _source(row: Row, runs: Sequence[ListedRun]) -> ListedRun | None:
 
 
 def _standing(
-    row: Row, run: ListedRun | None, others: Sequence[float] | None, now: datetime
+    row: Row,
+    run: ListedRun | None,
+    names: Collection[str],
+    others: Sequence[float] | None,
+    now: datetime,
 ) -> Standing:
     # A run that was scored after its submission has its number in the run folder.
     local: LocalScore = (row.mifid, row.features, row.n_generated)
@@ -259,6 +266,7 @@ def _standing(
         row.ref,
         row.status,
         row.error,
+        run is None and row.run in names,
     )
 
 

@@ -27,6 +27,7 @@ SECTIONS = ("data", "network", "training", "budget", "output")
 CHANCE = "seed"
 LISTED = 4
 """Differing settings that are named, at most."""
+GONE = "Another run is in the folder of its run now"
 
 
 def next_steps(
@@ -65,9 +66,9 @@ def _expiring(scored: Sequence[Standing], folder: Path) -> list[str]:
     when = "has dropped off the leaderboard"
     if best.days_left > 0:
         when = f"drops off the leaderboard in {counted(max(1, round(best.days_left)), 'day')}"
+    again = f"{GONE}." if best.replaced else ways_to_other_images(folder / best.run)
     return [
-        f"{_named(best)}, your best score, {when}. The same file cannot be submitted again. "
-        f"{ways_to_other_images(folder / best.run)}"
+        f"{_named(best)}, your best score, {when}. The same file cannot be submitted again. {again}"
     ]
 
 
@@ -80,12 +81,15 @@ def what_to_do(line: Standing, folder: Path, best: bool = False) -> str:
         best: whether it has the team's best score that counts: that of others may drop off.
     """
     run = quoted(folder / line.run)
-    if line.status == "ERROR":
-        return f"{line.note}: `painter package --run {run}` checks the images"
     if line.status == "INTENDED":
-        return f"interrupted: `painter submit --run {run}` looks it up"
+        looks = GONE if line.replaced else f"`painter submit --run {run}` looks it up"
+        return f"interrupted: {looks[0].lower()}{looks[1:]}"
     if line.status == "PENDING" and line.public is None:
         return f"{line.note}: `painter leaderboard` asks again"
+    if line.replaced:
+        return ". ".join(filter(None, (line.note, GONE))) if best or line.error else line.note
+    if line.status == "ERROR":
+        return f"{line.note}: `painter package --run {run}` checks the images"
     if best and line.note:
         return f"{line.note}. {ways_to_other_images(folder / line.run)}"
     return line.note
@@ -115,7 +119,7 @@ def _compared(scored: Sequence[Standing], rows: Sequence[Row], folder: Path) -> 
         ]
     best, second = scored[:2]
     known = {row.ref: row for row in rows}
-    settings = [_settings(known.get(line.ref), folder / line.run) for line in (best, second)]
+    settings = [_settings(known.get(line.ref), line, folder) for line in (best, second)]
     if settings[0] is None or settings[1] is None:
         lost = best if settings[0] is None else second
         return [
@@ -126,10 +130,10 @@ def _compared(scored: Sequence[Standing], rows: Sequence[Row], folder: Path) -> 
     return [f"{_named(best)} and {_named(second)}, the two best, {_words(found, settings[0])}"]
 
 
-def _settings(row: Row | None, folder: Path) -> Mapping[str, Any] | None:
-    if row is None:
+def _settings(row: Row | None, line: Standing, folder: Path) -> Mapping[str, Any] | None:
+    if row is None or (row.settings is None and line.replaced):
         return None
-    return row.settings or settings_of(RunFolder(folder))
+    return row.settings or settings_of(RunFolder(folder / line.run))
 
 
 def _words(found: Sequence[Change], best: Mapping[str, Any]) -> str:

@@ -214,9 +214,7 @@ def snapshot_file(
         raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
     if run_path is not None:
         run = RunFolder(run_path)
-        path = run.snapshot if last else run.best_or_last
-        if run.on_kaggle is not None:
-            raise RunError(f"There is no {path}. {run.on_kaggle}")
+        path = run.chosen_snapshot(last)
         if run.models.is_dir() and not path.exists():
             raise RunError(
                 f"{run_path} is a mixture, in which nothing was trained. Name its models again, as "

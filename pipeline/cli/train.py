@@ -143,8 +143,8 @@ def print_long_budget(plan: TrainingPlan, preset: str) -> None:
     if plan.device.type == "cpu" and not plan.run.config.exists():
         click.echo(
             f"{preset} trains for {minutes:g} minutes, meant for a GPU; a processor, as here, gets "
-            "less far. A shorter try: --minutes 30. On Kaggle's GPUs: "
-            f"`painter kernel push --preset {quoted(preset)} --run {quoted(plan.run.path)}`.",
+            "less far. A shorter try: --minutes 30. On Kaggle's GPUs, with the same settings and "
+            f"another --run: `painter kernel push --preset {quoted(preset)}`.",
             err=True,
         )
 

@@ -46,4 +46,4 @@ def shorten_home(text: str) -> str:
     home = str(expand_user("~"))
     if len(home) <= len(Path(home).anchor):
         return text
-    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
+    return re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.advice import nearest
+from pipeline.core.advice import nearest, quoted
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.system.storage import file_sha256
 
@@ -66,14 +66,14 @@ def model_file(name: str, folder: Path | None = None) -> Path:
     if expected is not None and file_sha256(file) != expected:
         raise RunError(
             f"{file} is damaged: it is not the file that came with painter, by the hash in "
-            f"{about.name}. Install painter again, or take {FILE} from there."
+            f"{about.name}. Install painter again, or `git checkout {quoted(file)}` in a checkout."
         )
     return file
 
 
 def about_models() -> list[ModelAbout]:
     """Return what is known of each model that comes with painter, in the order of their names."""
-    return [_about(model_file(name)) for name in model_names()]
+    return [_about(PRETRAINED_FOLDER / name / FILE) for name in model_names()]
 
 
 def _about(snapshot: Path) -> ModelAbout:

@@ -209,7 +209,7 @@ def next_steps(
     """
     advice = [one for finding in found for one in finding.advice if one.fits(settings)]
     if any(finding.title == BEGUN for finding in found):  # the rest may pass by itself
-        advice = [one for one in advice if one in (*LONGER, COLLAPSED[0])]
+        advice = [one for one in advice if one in (*LONGER, COLLAPSED[0], AGAIN, ANEW)]
     elif any(finding.advice is COLLAPSED for finding in found):
         advice = [one for one in advice if one not in LONGER]
     steps = [one.text for one in advice]

@@ -67,14 +67,28 @@ class RunFolder:
         """Return what brings a run here that a kernel makes, and that was not pulled; else None."""
         if self.config.exists() or not self.kernel.exists():
             return None
+        words = f"--run {quoted(self.path)}"
         with suppress(RunError, LaterVersion):  # damaged: whoever needs the rest of it says so
             if read_json(self.kernel).get("pulled") is not None:
-                return None  # it brought no run: the kernel failed, or measured a machine
-        words = f"--run {quoted(self.path)}"
+                return (  # the kernel failed, or measured a machine
+                    f"The kernel that was pushed from {self.path} brought no run; its log is "
+                    f"there. `painter kernel push {words}` pushes again, or choose another --run."
+                )
         return (
             f"The run was pushed to Kaggle and is not here yet: `painter kernel watch {words}` "
             f"shows how far it is, and `painter kernel pull {words}` brings it."
         )
+
+    def chosen_snapshot(self, last: bool = False) -> Path:
+        """Return the last snapshot, or the one to use.
+
+        Raises:
+            RunError: if the run is on Kaggle, not here.
+        """
+        path = self.snapshot if last else self.best_or_last
+        if self.on_kaggle is not None:
+            raise RunError(f"There is no {path}. {self.on_kaggle}")
+        return path
 
     def sample_grids(self) -> list[tuple[int, Path]]:
         """Return images seen and file of each grid of samples, in the order of training."""
@@ -152,7 +166,8 @@ class RunFolder:
         """Raise RunError if the folder holds files, but no run."""
         if not self.config.exists() and self._foreign_files():
             raise RunError(
-                f"{self.path} is not empty and holds no run (no config.json). "
+                self.on_kaggle
+                or f"{self.path} is not empty and holds no run (no config.json). "
                 "Choose another --run, or move what is in it to another folder first."
             )
 

@@ -135,7 +135,7 @@ def begin_mixture(
         RunError: if there is something else in the folder.
     """
     run.check_no_other_files()
-    members = [_member(run, source, place) for place, source in enumerate(sources, 1)]
+    members = [_member(source, place) for place, source in enumerate(sources, 1)]
     if run.config.exists():
         _check_same_mixture(run, members)
     for member, source in zip(members, sources, strict=True):
@@ -161,7 +161,7 @@ def _check_same_mixture(run: RunFolder, members: Sequence[dict[str, Any]]) -> No
         )
 
 
-def _member(run: RunFolder, source: Source, place: int) -> dict[str, Any]:
+def _member(source: Source, place: int) -> dict[str, Any]:
     """Return the provenance of one model of a mixture, as `painter mix` has it, and its photos."""
     seen = source.snapshot.images_seen
     photos = {} if source.photos is None else {"photos": source.photos.record.to_dict()}

@@ -56,7 +56,7 @@ def export(
             has no generator of the other direction.
     """
     target = check_target(name, folder)
-    path = run.snapshot if last else run.best_or_last
+    path = run.chosen_snapshot(last)
     score = None if reverse or not path.exists() else score_of_snapshot(run, path)
     snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(path, score)
     with atomic_folder(target) as unfinished:

@@ -54,13 +54,13 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
     if target.path.exists():
         raise RunError(f"{target.path} exists. Choose another --run, or move it away first.")
     check_writable(target.path)
-    files = [source.snapshot if last else source.best_or_last for source in sources]
+    files = [source.chosen_snapshot(last) for source in sources]
     snapshots = [load_snapshot(file) for file in files]
     data = [source.read_data() for source in sources]
     _check_compatible(sources, snapshots, data)
     mixture = mix_snapshots(snapshots)
     members = [
-        _member_record(source, target, file, snapshot)
+        _member_record(source, file, snapshot)
         for source, file, snapshot in zip(sources, files, snapshots, strict=True)
     ]
     with atomic_folder(target.path) as path:
@@ -133,10 +133,8 @@ def _combined_stats(members: Sequence[dict[str, Any]]) -> str:
     return json.dumps(line) + "\n"
 
 
-def _member_record(
-    source: RunFolder, target: RunFolder, file: Path, snapshot: Snapshot
-) -> dict[str, Any]:
-    """Return the provenance of one run of an ensemble, for the ensemble's folder."""
+def _member_record(source: RunFolder, file: Path, snapshot: Snapshot) -> dict[str, Any]:
+    """Return the provenance of one run of an ensemble."""
     return {
         "run": portable_path(source.path),
         "snapshot": file.name,

@@ -160,7 +160,7 @@ def _scores(score: Score | None, run: RunFolder) -> str:
     """Return a score as a table."""
     if score is None:
         return SCORE_OF_OTHERS if run.score.exists() else NO_SCORE
-    rows = ["| metric | value | 95 % interval |", "|---|---|---|"]
+    rows = ["| metric | value | 95% interval |", "|---|---|---|"]
     for metric in (METRIC[key] for key in keys_in(Place.CARD)):
         value, ends = metric_value(score, metric), metric_interval(score, metric)
         if value is not None:

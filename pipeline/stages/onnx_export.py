@@ -48,7 +48,7 @@ def run_snapshot(run: RunFolder, last: bool = False, reverse: bool = False) -> S
     """
     if reverse:
         return reverse_snapshot(run)
-    path = run.snapshot if last else run.best_or_last
+    path = run.chosen_snapshot(last)
     snapshot, score = load_snapshot(path), score_of_snapshot(run, path)
     if score is None and snapshot.upscaler is None:
         return snapshot

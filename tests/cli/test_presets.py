@@ -96,7 +96,7 @@ def test_a_training_of_hours_for_a_gpu_is_told_on_a_processor(
     config, run = apply_settings(load_preset(preset), given), RunFolder(Path("runs/new"))
     print_long_budget(TrainingPlan(config, Path(), run, device=torch.device(device)), preset)
     said = capsys.readouterr().err
-    assert ("270 minutes" in said and "painter kernel push --preset" in said) == told
+    assert ("270 minutes" in said and "painter kernel push --preset photo2monet`" in said) == told
     assert told or not said
 
 

@@ -45,7 +45,8 @@ def test_what_earlier_versions_wrote_is_kept_whole(tmp_path: Path) -> None:
 
 
 def test_text_has_the_home_folder_shortened_and_no_other(home: Path) -> None:
-    assert shorten_home(f"--data={home}/d {home}-2/d") == f"--data=~/d {home}-2/d"
+    others = f"{home}-2/d /mnt/backup{home}/d"
+    assert shorten_home(f"--data={home}/d {others} '{home}'") == f"--data=~/d {others} '~'"
 
 
 def test_a_command_on_a_page_can_be_typed_again(home: Path) -> None:

@@ -140,6 +140,8 @@ def test_few_images_and_a_score_of_others_are_said() -> None:
     assert titles(found({"n_generated": 100})) == ["The score is of few images"]
     assert titles(found(stale=True)) == ["The score is of other images"]
     assert titles(found(outdated=True)) == ["The images are of an earlier snapshot"]
+    early = found({"near_duplicates": 1.0}, curves(5_888), outdated=True)
+    assert any("painter generate" in step for step in next_steps(early, DEMO, True, False))
 
 
 def test_what_the_settings_already_do_is_not_advised() -> None:

@@ -65,3 +65,18 @@ def test_neither_commands_nor_the_log_name_a_home_folder(
     log.close()
     assert run.log.read_text().endswith(" ~/d is not readable\n")
     assert f"{home}/d is not readable" in capsys.readouterr().err  # there it can be copied
+
+
+@pytest.mark.parametrize(
+    ("record", "command"),
+    [('{"pulled": null}', "kernel pull"), ('{"pulled": {"kernel.log": 9}}', "kernel push")],
+)
+def test_a_folder_whose_run_is_on_kaggle_says_so_to_whoever_needs_it(
+    tmp_path: Path, record: str, command: str
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.kernel.write_text(record)
+    for wanted in (run.chosen_snapshot, run.check_no_other_files):
+        with pytest.raises(RunError, match=f"`painter {command} --run {run.path}`"):
+            wanted()

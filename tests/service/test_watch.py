@@ -89,7 +89,8 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
     assert seen.progress().state == "waiting"
     assert f"painter kernel pull --run {run.path}" in seen.progress().sentence
     write_json(run.kernel, {"pulled": {"kernel.log": 9}})  # of a kernel that failed
-    assert "painter train" in seen.progress().sentence
+    assert "brought no run" in seen.progress().sentence
+    assert f"painter kernel push --run {run.path}" in seen.progress().sentence
     run.kernel.unlink()
     begin(run)
     assert state() == "running"

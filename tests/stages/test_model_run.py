@@ -99,3 +99,4 @@ def test_a_damaged_model_is_refused_before_anything_is_made_of_it(
     with pytest.raises(RunError, match="damaged"):
         run_of_model(name, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    assert [about.name for about in shipped.about_models()] == [name]  # the list stays

@@ -26,6 +26,7 @@ from submission.leaderboard import (
 )
 from submission.leaderboard_page import write_page
 from submission.ledger import Ledger, Row
+from submission.next_steps import next_steps, what_to_do
 from tests.support.kaggle_desk import PUSH, RUN, Desk, desk, output, painter_process
 from tests.support.kaggle_server import COMPETITIONS, Unheard
 from tests.support.kaggle_state import Scripted
@@ -426,3 +427,23 @@ def test_of_a_ledger_without_settings_the_name_tells() -> None:
     rows = [submitted("a", settings=None, data_hash=None)]
     (line,) = standings(rows, [listed("a", "other", seed=7)], None, "", NOW)
     assert (line.run, line.local) == ("a", None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"status": "INTENDED", "submitted": None, "ref": None},
+        {"status": "ERROR", "error": "too few images"},
+        {"public_score": 50, "status": "COMPLETE"},
+    ],
+)
+def test_no_advice_leads_into_the_folder_of_another_run_of_the_same_name(
+    more: dict[str, Any], tmp_path: Path
+) -> None:
+    earlier = (NOW - timedelta(days=WINDOW_DAYS - 1)).isoformat()
+    rows = [submitted("a", **({"public_score": None, "submitted": earlier} | more))]
+    lines = standings(rows, [listed("a", "others", seed=7)], BOARD, "Me", NOW)
+    line = next(line for line in lines if line.status)
+    words = [what_to_do(line, tmp_path, best=True), *next_steps([line], rows, tmp_path, None, NOW)]
+    assert not any(str(tmp_path / "a") in text for text in words)
+    assert "nother run is in the folder" in words[0]
