@@ -71,7 +71,8 @@ def test_a_model_is_a_small_snapshot_and_a_card(run: RunFolder, tmp_path: Path) 
     assert (shipped.score["mifid"], shipped.score["n_generated"]) == (120.5, 1500)
     text = (folder / "README.md").read_text()
     for wanted in (
-        "# tiny", "10 images", "8 training images", "| FID | 120.50 | 119.00 to 122.00 |",
+        "# tiny", "10 images", "8 training images", "| metric | value | 95% interval |",
+        "| FID | 120.50 | 119.00 to 122.00 |",
         "1,500 generated images against 300 real images; 2 of them", "`dcgan`", "16-bit weights.",
     ):  # fmt: skip
         assert wanted in text, wanted
