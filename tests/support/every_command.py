@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from _thread import interrupt_main
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from http.client import HTTPConnection
 from io import StringIO
@@ -22,10 +22,6 @@ import click
 from tests.support.helpers import TINY_RUN, fill
 from tests.support.scoring_helpers import QuadrantMeans
 
-LEFT_OUT: Mapping[str, str] = {
-    "demo": "it calls download, explore, train, generate, score, package and report, as here"
-}
-"""Commands that the walk does not run, and why."""
 MARK = "walked:"
 """Begins the line that says of a command its exit code."""
 COUNT = "2"
@@ -44,6 +40,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("presets", "demo"),
     ("download", "--source", "files", "--data", "data"),
     ("explore", "--data", "data"),
+    ("demo", "--data", "drawn", *TINY_RUN, "--count", COUNT),
     ("train", "--data", "data", "--run", "run", "--preset", "demo", *TINY_RUN),
     ("watch", "--run", "run", "--port", "0"),
     ("generate", "--run", "run", "--count", COUNT),
@@ -118,7 +115,9 @@ def codes_of(output: str) -> tuple[dict[str, int], set[str]]:
 
 def _be_tiny(run_command: Callable[[list[str]], int]) -> None:
     """Lay out what the commands find, and make small or local what is large or far away."""
+    from pipeline.data import sources
     from pipeline.scoring import extractors
+    from pipeline.stages import wall
     from pipeline.study import executor
     from submission import rules
     from tests.support.painter_process import hurry
@@ -126,6 +125,8 @@ def _be_tiny(run_command: Callable[[list[str]], int]) -> None:
     hurry()
     extractors.make_extractor = lambda name, *_: _means_named(name)
     rules.MINIMUM_IMAGES = int(COUNT)
+    sources.SAMPLE_COUNT, sources.SAMPLE_PHOTOS = 12, 2
+    wall.COLUMNS, wall.ROWS = 1, 1
     subprocess = SimpleNamespace(Popen=_Inside.running(run_command), DEVNULL=None)
     vars(executor)["subprocess"] = subprocess
     Path("tiny.toml").write_text(_TINY_STUDY, encoding="utf-8")
