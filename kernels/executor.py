@@ -7,7 +7,6 @@ of the study is trained by a kernel of its own, and attached to those of the poi
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +46,8 @@ class KaggleExecutor:
     """As a push takes it."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """The client serves one thread at a time."""
-    training: defaultdict[Path, threading.Lock] = field(
-        default_factory=lambda: defaultdict(threading.Lock)
-    )
-    """By run folder: held while an upscaler is trained, which other points may wait for."""
+    training_upscaler: dict[int, threading.Lock] = field(default_factory=dict)
+    """By factor; held while that upscaler is trained, which other points may wait for."""
 
     @property
     def stopping(self) -> threading.Event:
@@ -93,9 +90,7 @@ class KaggleExecutor:
         if factor is None:
             return None
         run = self.local.upscaler_run(factor)
-        with self.lock:
-            training = self.training[run.path]
-        with training:
+        with self.training_upscaler.setdefault(factor, threading.Lock()):
             if run.config.exists() and read_record(run.path) is None:
                 self.local.train_upscaler(point, factor)  # begun here: at once if it is done
             else:

@@ -50,10 +50,8 @@ class StudyKernels:
 
     def upscaler_plan(self, factor: int) -> KernelPlan:
         """Return what to push for the upscaler that enlarges by a factor."""
-        path, config = (
-            self.local.upscaler_run(factor).path,
-            upscaler_config(self.local.plan, factor),
-        )
+        config = upscaler_config(self.local.plan, factor)
+        path = self.local.upscaler_run(factor).path
         return plan_training(self.owner, path, config, self._request)
 
     @property

@@ -81,13 +81,15 @@ def what_to_do(line: Standing, folder: Path, best: bool = False) -> str:
         best: whether it has the team's best score that counts: that of others may drop off.
     """
     run = quoted(folder / line.run)
-    if line.status == "INTENDED":
-        looks = GONE if line.replaced else f"`painter submit --run {run}` looks it up"
-        return f"interrupted: {looks[0].lower()}{looks[1:]}"
     if line.status == "PENDING" and line.public is None:
         return f"{line.note}: `painter leaderboard` asks again"
+    interrupted = line.status == "INTENDED"
     if line.replaced:
-        return ". ".join(filter(None, (line.note, GONE))) if best or line.error else line.note
+        note = "interrupted" if interrupted else line.note
+        wants_help = best or interrupted or line.error
+        return ". ".join(filter(None, (note, GONE))) if wants_help else note
+    if interrupted:
+        return f"interrupted: `painter submit --run {run}` looks it up"
     if line.status == "ERROR":
         return f"{line.note}: `painter package --run {run}` checks the images"
     if best and line.note:

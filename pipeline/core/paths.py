@@ -15,7 +15,7 @@ def expand_user(name: str) -> Path:
 
 
 def portable_path(path: Path) -> str:
-    """Return what a file that may be published calls a path, so that `located` finds it again.
+    """Return what a file that may be published calls a path; `expand_user` finds it again.
 
     A home folder has somebody's name: what lies in it begins with ~. Anything else, such as
     another disk, keeps its whole path. Links are kept.
@@ -25,11 +25,6 @@ def portable_path(path: Path) -> str:
     if home != Path(home.anchor) and whole.is_relative_to(home):
         return (Path("~") / whole.relative_to(home)).as_posix()
     return str(whole)
-
-
-def located(name: str) -> Path:
-    """Return the path that `portable_path` named; whole ones are kept."""
-    return expand_user(name)
 
 
 def command_on_page(words: Iterable[str]) -> str:

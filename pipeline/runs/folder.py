@@ -64,7 +64,10 @@ class RunFolder:
 
     @property
     def on_kaggle(self) -> str | None:
-        """Return what brings a run here that a kernel makes, and that was not pulled; else None."""
+        """Return what to do about a run that a kernel was to bring and that is not here, or None.
+
+        The kernel's output was not pulled yet, or holds no run.
+        """
         if self.config.exists() or not self.kernel.exists():
             return None
         words = f"--run {quoted(self.path)}"
@@ -228,8 +231,7 @@ class RunFolder:
         earlier = self.read_provenance() if self.config.exists() else {}
         sessions = [*earlier.get("sittings", []), session_record(precision, device)]
         # The provenance comes first: a folder with config.json has both, even after kill -9.
-        about = {"data": data.to_dict(), "sittings": sessions}
-        write_json(self.provenance, earlier | about)
+        write_json(self.provenance, earlier | {"data": data.to_dict(), "sittings": sessions})
         write_json(self.config, config.to_dict())
 
     def _check_differences(self, config: Config, data: TrainingData) -> None:

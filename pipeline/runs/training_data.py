@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.paths import located, portable_path
+from pipeline.core.paths import expand_user, portable_path
 from pipeline.core.records import from_json
 
 
@@ -90,4 +90,4 @@ class TrainingData:
 def _with_path(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return a saved object with its path whole; what is no text is left for `from_json`."""
     path = saved.get("path")
-    return {**saved, "path": str(located(path))} if isinstance(path, str) else {**saved}
+    return {**saved, "path": str(expand_user(path))} if isinstance(path, str) else {**saved}

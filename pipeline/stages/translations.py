@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.core.errors import RunError
-from pipeline.core.paths import located
+from pipeline.core.paths import expand_user
 from pipeline.data.images import ImageSet
 from pipeline.runs.choices import ChoiceRecord
 from pipeline.runs.folder import RunFolder
@@ -46,7 +46,7 @@ def _path_of(run: RunFolder, photos: Mapping[str, Any]) -> str:
     owners = [*provenance.get("mixed", []), provenance.get("data", {})]
     recorded = [owner["photos"] for owner in owners if owner.get("photos")]
     same = (r["path"] for r in recorded if r["content_hash"] == photos["content_hash"])
-    return next((str(located(path)) for path in same), "data")
+    return next((str(expand_user(path)) for path in same), "data")
 
 
 def _places(choice: ChoiceRecord, photos: Mapping[str, Any]) -> Iterator[tuple[int, int]]:

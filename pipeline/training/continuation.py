@@ -8,11 +8,10 @@ any interrupted run.
 from __future__ import annotations
 
 import shutil
-from typing import Any
 
 from pipeline.config import IDENTITY_SECTIONS, Config, differences
 from pipeline.core.errors import ConfigError, RunError
-from pipeline.core.paths import located, portable_path
+from pipeline.core.paths import expand_user, portable_path
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.storage import atomic_folder, file_sha256, write_json
@@ -41,12 +40,7 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
         return
     same_data = _hashes(source.read_data()) == _hashes(data)
     with atomic_folder(target.path) as folder:
-        about = {
-            "data": data.to_dict(),
-            "sittings": source.read_provenance().get("sittings", []),
-            "continued_from": {"run": portable_path(source.path)},
-        }
-        _copy(source, RunFolder(folder), config, about, same_data)
+        _copy(source, RunFolder(folder), config, data, same_data)
 
 
 def _hashes(data: TrainingData) -> tuple[str, str | None]:
@@ -70,7 +64,7 @@ def check_continuation(
 
 def _check_origin(source: RunFolder, target: RunFolder) -> None:
     origin = target.read_provenance().get("continued_from")
-    run = None if origin is None else located(origin["run"]).resolve()
+    run = None if origin is None else expand_user(origin["run"]).resolve()
     if run != source.path.resolve():
         begun = "was not begun from another" if origin is None else f"continues {origin['run']}"
         raise RunError(
@@ -98,9 +92,9 @@ def incompatible_settings(before: Config, after: Config) -> list[str]:
 
 
 def _copy(
-    source: RunFolder, target: RunFolder, config: Config, about: dict[str, Any], same_data: bool
+    source: RunFolder, target: RunFolder, config: Config, data: TrainingData, same_data: bool
 ) -> None:
-    """Fill a folder; the state says how much of it is inherited, `about` whose data and run."""
+    """Fill a folder; the state says how much of it is inherited."""
     state = load_state(source.state)
     state |= {"first_step": state["step"], "first_seconds": state["seconds"]}
     if not same_data:  # scores against other images are no history of this run
@@ -113,12 +107,15 @@ def _copy(
             shutil.copyfile(file, target.path / file.name)
     if source.samples.exists():
         shutil.copytree(source.samples, target.samples)
-    origin = about["continued_from"] | {
+    origin = {
+        "run": portable_path(source.path),
         "step": state["step"],
         "seconds": state["seconds"],
         "state_sha256": file_sha256(source.state),
         "changed": differences(source.read_config(), config, IDENTITY_SECTIONS),
     }
-    write_json(target.provenance, about | {"continued_from": origin})
+    sessions = source.read_provenance().get("sittings", [])
+    about = {"data": data.to_dict(), "sittings": sessions, "continued_from": origin}
+    write_json(target.provenance, about)
     write_json(target.config, config.to_dict())
     save_state(target.state, {name: value for name, value in state.items() if name != "format"})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.paths import command_on_page, located, portable_path, shorten_home
+from pipeline.core.paths import command_on_page, expand_user, portable_path, shorten_home
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_path_is_named_so_that_it_is_found_again(
 ) -> None:
     written = portable_path(tmp_path / path)
     assert written == (name or str(tmp_path / path))
-    assert located(written) == tmp_path / path
+    assert expand_user(written) == tmp_path / path
 
 
 def test_a_path_is_whole_wherever_it_was_typed(home: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_path_is_whole_wherever_it_was_typed(home: Path) -> None:
 
 
 def test_what_earlier_versions_wrote_is_kept_whole(tmp_path: Path) -> None:
-    assert located(str(tmp_path / "data")) == tmp_path / "data"
+    assert expand_user(str(tmp_path / "data")) == tmp_path / "data"
 
 
 def test_text_has_the_home_folder_shortened_and_no_other(home: Path) -> None:
