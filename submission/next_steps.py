@@ -174,7 +174,7 @@ def _further(change: Change, best: Mapping[str, Any]) -> str:
     if value is None:
         return f"{chance}."
     try:
-        apply_settings(Config.from_saved(dict(best)), {change.name: value})
+        apply_settings(Config.from_saved(dict(best), quiet=True), {change.name: value})
     except ConfigError:  # out of its range, or of a family that is not here
         return f"{chance}."
     return f"{chance}, or go on in this direction: --set {change.name}={value:g}."

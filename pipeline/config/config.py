@@ -86,11 +86,15 @@ class Config:
         return apply_settings(Config(), flatten(sections))
 
     @staticmethod
-    def from_saved(sections: Mapping[str, Any]) -> Config:
+    def from_saved(sections: Mapping[str, Any], *, quiet: bool = False) -> Config:
         """Build a config from what painter itself has written, maybe an earlier version.
 
         Those wrote every setting of every family. What the family does not own is dropped, with
         a line on standard error where it does not stand at its default.
+
+        Args:
+            sections: the settings, by section.
+            quiet: say nothing of what is dropped, since no run comes of it.
 
         Raises:
             ConfigError: for an unknown key, a wrong type or a value out of range.
@@ -101,7 +105,7 @@ class Config:
         changed = [
             f"{name}={value!r}" for name, value in foreign.items() if not _is_default(name, value)
         ]
-        if changed:
+        if changed and not quiet:
             print(
                 f"Of another family than {family!r}, so without effect: {', '.join(changed)}",
                 file=sys.stderr,

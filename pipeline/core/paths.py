@@ -41,4 +41,5 @@ def shorten_home(text: str) -> str:
     home = str(expand_user("~"))
     if len(home) <= len(Path(home).anchor):
         return text
-    return re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?![\w.-])", "~", text)
+    name_goes_on = r"[\w@+~#%=-]|\.\w"  # a full stop after it ends a sentence
+    return re.sub(rf"(?<![\w.~/-]){re.escape(home)}(?!{name_goes_on})", "~", text)

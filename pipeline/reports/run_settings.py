@@ -47,7 +47,7 @@ def difference_to_preset(
         provenance: what provenance.json says, the first command among it.
     """
     try:
-        own = Config.from_saved(config)
+        own = Config.from_saved(config, quiet=True)
     except (PainterError, TypeError, ValueError):  # of a family that is not there: shown as it is
         return None
     named = _named_preset(provenance)

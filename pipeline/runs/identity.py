@@ -67,4 +67,4 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _filled(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with those that were added since, at what they were before."""
-    return Config.from_saved(dict(settings)).to_dict()
+    return Config.from_saved(dict(settings), quiet=True).to_dict()

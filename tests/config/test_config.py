@@ -105,6 +105,8 @@ def test_what_an_earlier_version_wrote_of_other_families_is_dropped(
     sections["network"]["residual_blocks"] = 7
     assert Config.from_saved(sections) == apply_settings(Config(), {"family": "fastgan"})
     assert "without effect: residual_blocks=7" in capsys.readouterr().err
+    assert Config.from_saved(sections, quiet=True).family == "fastgan"
+    assert capsys.readouterr().err == ""
     with pytest.raises(ConfigError, match="has no such thing"):
         Config.from_dict(sections)
     with pytest.raises(ConfigError, match="no setting 'blocks'"):

@@ -49,6 +49,16 @@ def test_text_has_the_home_folder_shortened_and_no_other(home: Path) -> None:
     assert shorten_home(f"--data={home}/d {others} '{home}'") == f"--data=~/d {others} '~'"
 
 
+@pytest.mark.parametrize("rest", ["@work", "+1", ".old", "~", "#1", "=x", "%20x", "-2", "2"])
+def test_a_longer_name_is_not_the_home_folder(home: Path, rest: str) -> None:
+    assert shorten_home(f"{home}{rest}/d") == f"{home}{rest}/d"
+
+
+@pytest.mark.parametrize("rest", [".", ". It", ":", ", and", ")", "/.cache", "/d@x", "\n"])
+def test_what_follows_a_name_does_not_belong_to_it(home: Path, rest: str) -> None:
+    assert shorten_home(f"There is no {home}{rest}") == f"There is no ~{rest}"
+
+
 def test_a_command_on_a_page_can_be_typed_again(home: Path) -> None:
     text = command_on_page(["painter", "--run", f"{home}/my runs/a", "it's"])
     assert text == "painter --run ~/'my runs/a' " + shlex.quote("it's")
