@@ -137,24 +137,24 @@ class RunLogger:
 
         An interrupted run gets neither, so that once resumed it equals an uninterrupted one. Where
         no step was taken at all, the snapshot goes away: its networks are as they were drawn.
+        Where none was taken in this session, all is saved, and the log gets its last line.
         """
-        if not self._last:
-            if not self._state.step:
-                self._remove_untrained_snapshot()
-            return
-        if not interrupted:
-            self._write_statistics()
-            self._score_end()
-        self._save(sample=not interrupted)
-        self._tracker.flush()
-        verb = "Stopped" if interrupted else "Trained"
+        if self._last:
+            if not interrupted:
+                self._write_statistics()
+                self._score_end()
+            self._save(sample=not interrupted)
+            self._tracker.flush()
+        elif not self._state.step:
+            self._remove_untrained_snapshot()
+        trained = self._state.step > self._state.first_step
+        verb = "Trained" if trained and not interrupted else "Stopped"
         minutes = self.clock() / 60
         self._log.info(f"{verb} after {self.images_seen:,} images and {minutes:.1f} minutes.")
 
     def _remove_untrained_snapshot(self) -> None:
         for path in (self._run.snapshot, self._run.snapshot.with_suffix(".json")):
             path.unlink(missing_ok=True)
-        self._log.info(f"Stopped after 0 images and {self.clock() / 60:.1f} minutes.")
 
     def close(self) -> None:
         """Close the logs."""

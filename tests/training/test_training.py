@@ -29,6 +29,7 @@ from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
 from pipeline.training import loop, run_logger
 from pipeline.training.checkpoints import load_state, save_state
+from pipeline.training.distributed.context import StopReason
 from pipeline.training.interruption import StopRequest
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.state import TrainingState
@@ -425,6 +426,27 @@ def test_an_interrupted_run_has_no_line_and_no_grid_that_the_whole_has_not(
             train(tmp_path / "parts")
     train(tmp_path / "parts")
     assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_session_that_ends_before_its_first_step_has_a_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the others have: without it `painter watch` would wait for a training that has ended."""
+    run = RunFolder(tmp_path / "run")
+    train(run.path, images=16)
+
+    def ends(reason: StopReason) -> None:
+        monkeypatch.setattr(loop, "stop_reason", lambda *_: reason)
+
+    ends(StopReason.INTERRUPTED)
+    with pytest.raises(Interrupted):
+        train(run.path)
+    assert "Stopped after 16 images" in run.log.read_text().splitlines()[-1]
+    ends(StopReason.BUDGET_USED)  # the time left was less than what saving takes
+    assert train(run.path) == 16
+    assert "Trained after 16 images" in run.log.read_text().splitlines()[-1]
+    monkeypatch.undo()
+    assert train(run.path) == 48
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
