@@ -15,6 +15,7 @@ from kernels.record import KernelRecord, read_record, require_record
 from kernels.regenerate import FOLDER, regenerate, regeneration_plan
 from pipeline.core.advice import counted
 from pipeline.kaggle.api import KaggleClient
+from pipeline.models.snapshots import load_config
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import read_generation_record
@@ -100,6 +101,17 @@ def pending_submission(
     return None
 
 
+def chosen_from(run: RunFolder) -> float | None:
+    """Return how many images are made for each that is kept, of a run that has none yet.
+
+    None if it has images, or they are taken as they come.
+    """
+    if run.images.exists() or not run.best_or_last.exists():
+        return None
+    share = load_config(run.best_or_last).output.candidates_per_image
+    return None if share == 1 else share
+
+
 def describe_submission(
     owner: str, run: RunFolder, left: int | None, message: str, path: Path
 ) -> str:
@@ -153,6 +165,9 @@ def describe_regeneration(owner: str, run: RunFolder, message: str) -> str:
     described = "an image of each of the competition's photos"
     if count is not None:
         described = f"{count:,} images (seed {seed})"
+        if chosen_from(run) is not None:
+            candidates = load_config(run.best_or_last).output.candidates(count)
+            described = f"the best {count:,} of {candidates:,} images (seed {seed})"
     if (chosen := recorded_choice(run)) is not None:
         described = f"the images again ({describe_choice(chosen)})"
     return (

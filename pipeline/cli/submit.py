@@ -112,7 +112,7 @@ def run_to_submit(path: Path, model: str | None) -> RunFolder:
 
 def show_submission(path: Path, model: str | None, message: str) -> None:
     """Print what would be submitted; what is left today is asked where there is an account."""
-    from kernels.candidates import describe_submission
+    from kernels.candidates import chosen_from, describe_submission
     from submission.submit import check_submissions_left
 
     client, owner = account_or_placeholder()
@@ -138,7 +138,7 @@ def submit_anew(
     from kernels import candidates
     from submission import submit as submitting
 
-    if record is None and (share := chosen_from(run)) is not None:
+    if record is None and (share := candidates.chosen_from(run)) is not None:
         # A kernel makes the first images of a snapshot by itself, and chosen ones by their numbers.
         click.echo(candidates_line(run.path, share), err=True)
         click.get_current_context().invoke(generate, run_path=run.path)
@@ -150,19 +150,6 @@ def submit_anew(
     local = candidates.describe_score(row.mifid, row.features)
     click.echo(f"{run.path}: {local}; {counted(left, 'submission')} left today")
     return submitting.submit(client, ledger, row)
-
-
-def chosen_from(run: RunFolder) -> float | None:
-    """Return how many images are made for each that is kept, of a run that has none yet.
-
-    None if it has images, or they are taken as they come.
-    """
-    from pipeline.models.snapshots import load_config
-
-    if run.images.exists() or not run.best_or_last.exists():
-        return None
-    share = load_config(run.best_or_last).output.candidates_per_image
-    return None if share == 1 else share
 
 
 def candidates_line(path: Path, share: float) -> str:

@@ -20,7 +20,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256, write_json
 from submission.ledger import Ledger, Row
 from submission.submit import local_score, place, reconcile
-from tests.support.helpers import pack
+from tests.support.helpers import TINY_RUN, fill, pack
 from tests.support.kaggle_desk import (
     MINIMUM,
     NAME,
@@ -399,6 +399,14 @@ def test_a_dry_run_of_a_local_run_sends_nothing(trained_here: Desk) -> None:
     assert "Would upload snapshot.safetensors" in shown
     assert f"generate {MINIMUM} images (seed 0)" in shown
     assert trained_here.server.mutating() == []
+
+
+def test_a_dry_run_says_that_images_would_be_chosen(desk: Desk) -> None:
+    data = fill(desk.folder / "paintings", 3)
+    train = ["train", "--data", str(data), "--preset", "demo", "--run", str(desk.run), *TINY_RUN]
+    assert run_command([*train, "--set", "candidates_per_image=2.5"]) == 0
+    shown = desk.works(*SUBMIT, "--dry-run")
+    assert "to generate the best 7,000 of 17,500 images (seed 0) on Kaggle's CPU" in shown
 
 
 def test_a_generating_kernel_that_fails_is_told(trained_here: Desk) -> None:
