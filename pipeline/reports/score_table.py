@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.core.advice import per_cent
 from pipeline.reports.wording import duration, value_text
-from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact, Metric
+from pipeline.scoring.metric_table import COMPARABLE, FACTS, METRIC, METRICS, Fact
 from pipeline.scoring.record import Score, format_metric, metric_interval, metric_value
 
 
@@ -65,7 +64,7 @@ def is_flattered(score: Score | None, chosen: Mapping[str, Any] | None) -> bool:
 def score_rows(score: Score) -> list[tuple[str, str, str]]:
     """Return name, value and meaning of each metric and fact that a score has."""
     rows = [
-        (metric.title, _metric(score, metric), metric.meaning)
+        (metric.title, format_metric(score, metric), metric.meaning)
         for metric in METRICS
         if metric_value(score, metric) is not None
     ]
@@ -79,14 +78,6 @@ def score_rows(score: Score) -> list[tuple[str, str, str]]:
         shown = f"{len(unreadable):,}, first {unreadable[0]}"
         rows.append(("Left out", shown, "images that could not be read"))
     return rows
-
-
-def _metric(score: Score, metric: Metric) -> str:
-    """Return a metric as `format_metric` does, and shares in per cent."""
-    value, bounds = metric_value(score, metric), metric_interval(score, metric)
-    if value is None or not metric.is_share:
-        return format_metric(score, metric)
-    return per_cent(value) + (f" ({' to '.join(map(per_cent, bounds))})" if bounds else "")
 
 
 def _fact(fact: Fact, value: object) -> str:

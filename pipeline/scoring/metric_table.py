@@ -44,8 +44,6 @@ class Metric:
     mean_format_spec: str = ".3g"
     """How its mean and standard deviation over several trainings are formatted."""
     has_interval: bool = False
-    is_share: bool = False
-    """From 0 to 1: the report shows it in per cent."""
     places: tuple[Place, ...] = ()
     part: str | None = None
     """The part of score.json that it stands in, under its key without that part's name."""
@@ -119,7 +117,6 @@ METRICS = (
         ".3f",
         "higher",
         has_interval=True,
-        is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),
     Metric(
@@ -128,7 +125,6 @@ METRICS = (
         "share of real images among the generated ones; higher is better",
         ".3f",
         "higher",
-        is_share=True,
         places=(Place.STUDY, Place.CARD),
     ),
     Metric(
@@ -147,7 +143,6 @@ METRICS = (
         ".3f",
         "higher",
         has_interval=True,
-        is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),
     Metric(
@@ -172,7 +167,6 @@ METRICS = (
         "%",
         "lower",
         "%",
-        is_share=True,
         places=(Place.STUDY, Place.STUDY_TABLE, Place.CARD),
     ),
     Metric(

@@ -18,13 +18,13 @@ SCORE = cast(
 )  # fmt: skip
 
 
-def test_shares_are_in_per_cent_with_three_digits() -> None:
+def test_near_duplicates_are_in_per_cent_and_precision_is_as_the_field_writes_it() -> None:
     shares = {0.0: "0%", 0.05486: "5.49%", 0.9: "90.0%", 1.0: "100%", 0.000123: "0.0123%"}
     shares |= {0.99951: "100%", 12.5: "1,250%", -0.025: "-2.50%", 1e-17: "0%"}
     assert {share: per_cent(share) for share in shares} == shares
     rows = {name: value for name, value, _ in score_rows(SCORE)}
     assert rows["Share of near-duplicates"] == "5.49%"
-    assert rows["Precision"] == "67.2% (66.1% to 68.3%)"
+    assert rows["Precision"] == "0.672 (0.661 to 0.683)"
     assert rows["Density"] == "0.870"
 
 
