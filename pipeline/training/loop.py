@@ -157,7 +157,7 @@ def _train(
                 with distributed.broadcast_errors():
                     logged = distributed.all_reduce_mean(logged)
                     state.objective.update(logged, config.training.batch_size)
-                    logger.after_step(logged)
+                    logger.after_step(logged, budget)
                 show_progress(bar, budget, logger)
 
         # --- Save, whether the budget is used or the user wants to stop.
@@ -198,10 +198,9 @@ def decide(
 
 def stop_reason(stop: StopRequest, budget: Budget, logger: RunLogger | NullLogger) -> StopReason:
     """Return why this rank stops before the next step, if it does."""
-    if stop:
-        return StopReason.INTERRUPTED
-    ended = budget.ended(logger.steps, logger.clock(), logger.reserve)
-    return StopReason.BUDGET_USED if ended else StopReason.CONTINUE
+    if budget.ended(logger.steps, logger.clock(), logger.reserve):
+        return StopReason.BUDGET_USED
+    return StopReason.INTERRUPTED if stop else StopReason.CONTINUE
 
 
 @contextmanager

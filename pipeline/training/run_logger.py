@@ -25,6 +25,7 @@ from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.system.storage import atomic_file
 from pipeline.training.batches import Batches
+from pipeline.training.budget import Budget
 from pipeline.training.checkpoints import save_state
 from pipeline.training.ema import (
     RECALIBRATION_IMAGES,
@@ -118,19 +119,24 @@ class RunLogger:
             self._save(sample=True)
         self._scores.begin(self._state.ema.network, self._state.device)
 
-    def after_step(self, values: Metrics) -> None:
-        """Log, write sample grids, save and score as often as the config says."""
+    def after_step(self, values: Metrics, budget: Budget) -> None:
+        """Log, score, write sample grids and save as often as the config says.
+
+        A state is saved only with all that belongs to its step: what is killed in a score takes the
+        same score again once resumed. That of the last step is saved by `finish`.
+        """
         self._last = values
         losses = [value for name, value in values.items() if name.startswith(LOSS)]
         self._not_finite |= ~torch.isfinite(sum(losses[1:], losses[0]))
         logging = self._config.logging
         if self._state.step % logging.log_every == 0:
             self._write_statistics()
-        sample = self._crossed(logging.sample_every)
-        if sample or self._checkpoint_due():
-            self._save(sample)
         if self._scores.due(self.images_seen, self.clock()):
             self._score()
+        sample = self._crossed(logging.sample_every)
+        ended = budget.ended(self.steps, self.clock(), self.reserve)
+        if not ended and (sample or self._checkpoint_due()):
+            self._save(sample)
 
     def finish(self, interrupted: bool) -> None:
         """Save; a run that ends also gets its last line and grid.
@@ -335,7 +341,7 @@ class NullLogger:
     def begin(self, resumed: bool, precision: str) -> None:
         """Do nothing: the main process writes."""
 
-    def after_step(self, values: Metrics) -> None:
+    def after_step(self, values: Metrics, budget: Budget) -> None:
         """Do nothing: the main process writes."""
 
     def finish(self, interrupted: bool) -> None:

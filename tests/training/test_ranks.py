@@ -163,7 +163,7 @@ def test_synchronised_batch_norm_keeps_bfloat16_and_counts_in_float32() -> None:
 
 
 def decisions(distributed: DistributedContext) -> list[Any]:
-    wishes = [[StopReason.CONTINUE] * 2, [StopReason.BUDGET_USED, StopReason.CONTINUE]]
+    wishes = [[StopReason.CONTINUE] * 2, [StopReason.INTERRUPTED, StopReason.CONTINUE]]
     wishes += [[StopReason.BUDGET_USED, StopReason.INTERRUPTED]]
     found: list[Any] = [
         distributed.all_reduce_stop_reason(stop_reason[distributed.rank]) for stop_reason in wishes
@@ -192,7 +192,7 @@ def test_an_overflow_in_one_rank_skips_the_step_in_all() -> None:
 
 
 def test_ranks_agree_on_the_highest_decision_and_average_what_is_logged() -> None:
-    expected = [StopReason.CONTINUE, StopReason.BUDGET_USED, StopReason.INTERRUPTED, 2.0, True]
+    expected = [StopReason.CONTINUE, StopReason.INTERRUPTED, StopReason.BUDGET_USED, 2.0, True]
     assert run_ranks(2, decisions) == [expected, expected]
 
 
@@ -384,8 +384,8 @@ def send_after_step(
     """Let this process get a signal after a step; it does not live on to another test."""
     original = logger.after_step
 
-    def after_step(self: Any, values: Any) -> None:
-        original(self, values)
+    def after_step(self: Any, *others: Any) -> None:
+        original(self, *others)
         if self.steps == step:
             os.kill(os.getpid(), number)
 

@@ -107,8 +107,8 @@ def test_a_resumed_run_goes_on_as_the_same_one_and_sends_no_step_twice(
     path = tmp_path / "first"
     original = RunLogger.after_step
 
-    def killed(self: RunLogger, values: Any) -> None:
-        original(self, values)
+    def killed(self: RunLogger, *others: Any) -> None:
+        original(self, *others)
         if self.images_seen == 24:
             raise MemoryError  # after the checkpoint of 16 images
 

@@ -92,8 +92,8 @@ def happens_after(patch: pytest.MonkeyPatch, images: int, event: Callable[[], No
     """Let `event` happen once a run has seen this many images, before its next step."""
     original = RunLogger.after_step
 
-    def after_step(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
-        original(self, values)
+    def after_step(self: RunLogger, *others: Any) -> None:
+        original(self, *others)
         if self.images_seen == images:
             event()
 
@@ -110,9 +110,9 @@ def every_step(patch: pytest.MonkeyPatch, event: Callable[[], None]) -> None:
     """Let `event` happen in every step of a run, before the step is logged."""
     original = RunLogger.after_step
 
-    def after_step(self: RunLogger, values: dict[str, torch.Tensor]) -> None:
+    def after_step(self: RunLogger, *others: Any) -> None:
         event()
-        original(self, values)
+        original(self, *others)
 
     patch.setattr(RunLogger, "after_step", after_step)
 

@@ -1,7 +1,10 @@
 """Scores taken while a run trains: what they cost and change, and which snapshot they keep."""
 
 import json
+import os
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +174,55 @@ def test_a_resumed_run_keeps_its_best(tmp_path: Path) -> None:
     train(tmp_path, Scripted(2.5), images=80)
     assert load_snapshot(RunFolder(tmp_path).best).images_seen == 72
     assert len(read_scores(RunFolder(tmp_path).scores)) == 10
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+class Ending(Scripted):
+    """Something happens in the score that is asked for the nth time."""
+
+    def __init__(self, event: Callable[[], None], number: int) -> None:
+        super().__init__(90.0, 80.0, 70.0)
+        self.event, self.number = event, number
+
+    def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+        score = super().__call__(generator, device)
+        if self.asked == self.number:
+            self.event()
+        return score
+
+
+def killed() -> None:
+    raise Killed
+
+
+def left_by(run: RunFolder) -> list[Any]:
+    """Return what scores, statistics, the best snapshot and the log's last line say."""
+    scored = [(line["images_seen"], line["mifid"]) for line in read_scores(run.scores)]
+    steps = [json.loads(line)["step"] for line in run.stats.read_text().splitlines()]
+    last = run.log.read_text().splitlines()[-1].split()[1:4]
+    return [scored, steps, load_snapshot(run.best).images_seen, last]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_run_that_is_killed_in_a_score_takes_it_once_resumed(tmp_path: Path, number: int) -> None:
+    """In the middle of a run, and in its last step, after which it would else count as finished."""
+    every = {"score_every": 16, "sample_every": 16, "log_every": 5}
+    train(tmp_path / "whole", Scripted(90.0, 80.0, 70.0), **every)
+    whole = left_by(RunFolder(tmp_path / "whole"))
+    assert whole == [[(16, 90), (32, 80), (48, 70)], [5, 10, 12], 48, ["Trained", "after", "48"]]
+    with pytest.raises(Killed):
+        train(tmp_path / "run", Ending(killed, number), **every)
+    rest = (90.0, 80.0, 70.0)[len(read_scores(RunFolder(tmp_path / "run").scores)) :]
+    train(tmp_path / "run", Scripted(*rest), **every)
+    assert left_by(RunFolder(tmp_path / "run")) == whole
+
+
+def test_who_stops_in_the_last_steps_score_has_a_finished_run(tmp_path: Path) -> None:
+    train(tmp_path, Ending(lambda: os.kill(os.getpid(), signal.SIGINT), 3), score_every=16)
+    assert left_by(RunFolder(tmp_path))[2:] == [48, ["Trained", "after", "48"]]
 
 
 def scores(run: Path, scorer: Scripted, **changes: Any) -> ScoreTracker:

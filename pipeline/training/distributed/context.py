@@ -34,10 +34,10 @@ class StopReason(IntEnum):
     """Why a rank stops before the next step, if it does; the highest of all ranks' counts."""
 
     CONTINUE = 0
-    BUDGET_USED = 1
-    """The budget is used."""
-    INTERRUPTED = 2
+    INTERRUPTED = 1
     """The user, or torchrun, asked to stop."""
+    BUDGET_USED = 2
+    """The budget is used: who asks to stop in the last step has a finished run."""
     FAILED = 3
     """The main process raised an error that all ranks raise."""
 
