@@ -125,7 +125,7 @@ def repair_snapshots(
 def back_up_previous(run: RunFolder, resumed: bool) -> None:
     """Back up what a training would overwrite: everything, if it starts from scratch."""
     back_up_damaged(run)
-    if resumed or not (_is_trained(run.snapshot) or _is_trained(run.best)):
+    if resumed or not _was_trained(run):
         return
     kept = back_up([
         *_with_json(run.snapshot), *_with_json(run.best),
@@ -137,8 +137,18 @@ def back_up_previous(run: RunFolder, resumed: bool) -> None:
     )
 
 
+def _was_trained(run: RunFolder) -> bool:
+    """Tell whether a step was ever logged, drawn or kept: a run killed at its start has files too.
+
+    Its large files may have been deleted since, or be damaged.
+    """
+    logged = any(path.exists() and path.stat().st_size for path in (run.stats, run.scores))
+    drawn = any(images_seen for images_seen, _ in run.sample_grids())
+    return logged or drawn or any(map(_is_trained, (run.snapshot, run.best)))
+
+
 def _is_trained(snapshot: Path) -> bool:
-    """Tell whether a snapshot has been trained at all: a run killed at its start leaves one too."""
+    """Tell whether a snapshot that can be read has been trained at all."""
     return snapshot.exists() and load_snapshot(snapshot).images_seen > 0
 
 

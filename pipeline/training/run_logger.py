@@ -109,8 +109,8 @@ class RunLogger:
         """Log the start; save at once, so that a full disk shows now and saving is timed."""
         with self._ignore_grid_errors():
             self._run.samples.mkdir(exist_ok=True)
-            for late in self._run.samples.glob("*.png"):
-                if late.stem.isdecimal() and int(late.stem) > self.images_seen:
+            for images_seen, late in self._run.sample_grids():
+                if images_seen > self.images_seen:
                     late.unlink()
         if resumed:
             self._log.info(f"Resuming at {self.images_seen:,} images, in {precision}.")

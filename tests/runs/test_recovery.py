@@ -1,6 +1,7 @@
 """Advice that messages give on files of runs, data, caches and ledgers: followed, it leads out."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -147,9 +148,26 @@ def test_a_start_that_was_killed_leaves_nothing_to_keep(run: Path, painter: Pain
     painter(*train("--set", "images=4"))
     first = load_snapshot(run / "snapshot.safetensors")
     write_snapshot(run / "snapshot.safetensors", replace(first, images_seen=0))
-    (run / "state.pt").unlink()
+    for later in ("state.pt", "stats.jsonl", "samples/000000004.png"):
+        (run / later).unlink()
     painter(*train())
     assert not list(run.glob("*.before.*"))
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut off"])
+def test_curves_and_grids_are_kept_though_the_large_files_are_gone(
+    run: Path, painter: Painter, damage: str
+) -> None:
+    before = contents(run)
+    (run / "state.pt").unlink()
+    if damage == "deleted":
+        (run / "snapshot.safetensors").unlink()
+    else:
+        os.truncate(run / "snapshot.safetensors", 2000)
+    assert "trained from the start" in painter(*train())
+    assert (run / "stats.before.1.jsonl").read_bytes() == before["stats.jsonl"]
+    kept = run / "samples.before.1" / "000000008.png"
+    assert kept.read_bytes() == before["samples/000000008.png"]
 
 
 # --- Snapshots
