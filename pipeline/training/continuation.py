@@ -8,13 +8,15 @@ any interrupted run.
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from pipeline.config import IDENTITY_SECTIONS, Config, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.paths import expand_user, portable_path
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.storage import atomic_folder, file_sha256, write_json
+from pipeline.system.locks import is_held
+from pipeline.system.storage import PARTIAL_SUFFIX, atomic_folder, file_sha256, write_json
 from pipeline.training.checkpoints import load_state, save_state
 
 FIXED_SETTINGS = ("image_size", "channels", "class_names", "batch_size", "holdout", "holdout_seed")
@@ -32,7 +34,8 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
         data: the training images.
 
     Raises:
-        RunError: if `source` has no state, or `target` is another run.
+        RunError: if `source` has no state or is being trained, or `target` is another run, or is
+            begun by another process at the same time.
         ConfigError: if the settings do not fit the networks of `source`.
     """
     check_continuation(source, target, config, data)
@@ -41,6 +44,36 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
     same_data = _hashes(source.read_data()) == _hashes(data)
     with atomic_folder(target.path) as folder:
         _copy(source, RunFolder(folder), config, data, same_data)
+        _check_idle(source)
+        _keep_others(target, folder)
+        if target.config.exists() or is_held(target.lock):
+            raise RunError(
+                f"Another process has begun a run in {target.path} meanwhile. Wait for it, or "
+                "choose another --run."
+            )
+
+
+def _check_idle(source: RunFolder) -> None:
+    """Raise RunError if a run is being trained: its files would be of several moments."""
+    if is_held(source.lock):
+        raise RunError(
+            f"{source.path} is being trained by another process. Wait for it, or stop it: the same "
+            "command then goes on from there."
+        )
+
+
+def _keep_others(target: RunFolder, folder: Path) -> None:
+    """Copy what else lies in a folder into the one that replaces it: `.git`, or hidden notes."""
+    if not target.path.is_dir():
+        return
+    for entry in target.path.iterdir():
+        copy = folder / entry.name
+        if copy.exists() or entry == target.lock or entry.name.endswith(PARTIAL_SUFFIX):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, copy, symlinks=True)
+        else:
+            shutil.copy2(entry, copy, follow_symlinks=False)
 
 
 def _hashes(data: TrainingData) -> tuple[str, str | None]:
@@ -56,6 +89,7 @@ def check_continuation(
     if target.config.exists():
         _check_origin(source, target)
         return
+    _check_idle(source)
     target.check_same_run(config, data)
     if target.path.exists() and target.path.resolve() == source.path.resolve():
         raise RunError(f"{source.path} cannot continue itself; choose another --run.")

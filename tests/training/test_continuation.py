@@ -1,6 +1,7 @@
 """A run that continues another: networks taken over, rates changed, history joined."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from pipeline.core.errors import ConfigError, RunError
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
-from pipeline.training import loop
+from pipeline.system.locks import is_held
+from pipeline.training import continuation, loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.continuation import continue_from
 from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
@@ -101,6 +103,45 @@ def test_again_it_goes_on_or_does_nothing(tmp_path: Path) -> None:
     assert continued(first, tmp_path / "second", tiny()).state.read_bytes() == before
     longer = continued(first, tmp_path / "second", tiny(images=24))
     assert load_state(longer.state)["step"] == 4 + 6  # 24 images more than the first run
+
+
+def test_what_else_lies_in_the_folder_stays(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    others = {".git/HEAD": "ref", ".notes.md": "mine", "__pycache__/x": "y"}
+    for name, text in others.items():
+        (tmp_path / "second" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "second" / name).write_text(text)
+    continued(first, tmp_path / "second", tiny())
+    assert {name: (tmp_path / "second" / name).read_text() for name in others} == others
+
+
+def test_a_run_that_is_being_trained_is_not_continued_in_the_middle(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    with first.locked():
+        if not is_held(first.lock):
+            pytest.skip("this system does not list who holds a lock")
+        with pytest.raises(RunError, match="is being trained by another process"):
+            continue_from(first, RunFolder(tmp_path / "second"), tiny(), DATA)
+    assert not (tmp_path / "second").exists()
+    continued(first, tmp_path / "second", tiny())
+
+
+def test_a_run_that_another_process_has_begun_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = train(tiny(), tmp_path / "first"), RunFolder(tmp_path / "second")
+    copy = continuation._copy
+
+    def slowly(*arguments: Any) -> None:
+        copy(*arguments)
+        shutil.copytree(first.path, second.path)
+        second.stats.write_text("of the other process")
+
+    monkeypatch.setattr(continuation, "_copy", slowly)
+    with pytest.raises(RunError, match="Another process has begun a run"):
+        continue_from(first, second, tiny(), DATA)
+    assert second.stats.read_text() == "of the other process"
+    assert [path.name for path in tmp_path.iterdir()] == ["first", "second"]
 
 
 def test_a_run_of_another_origin_is_refused(tmp_path: Path) -> None:
