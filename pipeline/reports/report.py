@@ -46,7 +46,7 @@ from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import groups_in, losses, read_scores, read_stats, read_stats_so_far
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.metric_table import METRIC
+from pipeline.scoring.metric_table import METRIC, is_comparable
 from pipeline.scoring.record import Score, current_score, read_score
 from pipeline.system.storage import file_sha256, write_text
 
@@ -307,7 +307,11 @@ def _are_probabilities(curves: Mapping[str, Sequence[float]]) -> bool:
 
 
 def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """Return the chart of the validation scores taken during training, if there are any."""
+    """Return the chart of the validation scores taken during training, if there are any.
+
+    Those that cannot be compared with the last are left out.
+    """
+    scores = [line for line in scores if is_comparable(line, scores[-1])]
     if not scores:
         return []
     seen = [float(line["images_seen"]) for line in scores]

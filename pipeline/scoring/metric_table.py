@@ -5,9 +5,10 @@ All that shows, compares or saves metrics reads this table; a new metric is an e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.core.advice import per_cent
 
@@ -219,6 +220,12 @@ FACTS = (
     Fact(COMPARABLE, "Comparable with the leaderboard", "same network and formula"),
     Fact("seconds", "Time to score", "reading and comparing all images"),
 )
+
+
+def is_comparable(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two scores can be compared; what an early version did not write is not asked."""
+    pairs = [(score.get(key), other.get(key)) for key in SCALE]
+    return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
 def keys_in(place: Place) -> tuple[str, ...]:

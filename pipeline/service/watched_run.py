@@ -20,6 +20,7 @@ from pipeline.reports.report import Chart, charts_so_far
 from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_scores, read_stats_so_far
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
+from pipeline.scoring.metric_table import is_comparable
 from pipeline.scoring.record import read_score
 from pipeline.system.locks import is_held
 from pipeline.training.budget import Budget
@@ -281,7 +282,8 @@ def _numbers(
     if share:
         found.append(("time left, about", duration(seconds * (1 - share) / share)))
     if scores:
-        best = min(scores, key=lambda line: float(line["mifid"]))
+        scale = [line for line in scores if is_comparable(line, scores[-1])]
+        best = min(scale, key=lambda line: float(line["mifid"]))
         found.append(("best MiFID so far", f"{float(best['mifid']):.1f}"))
     return found
 

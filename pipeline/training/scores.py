@@ -21,6 +21,7 @@ from pipeline.models.snapshots import load_snapshot, save_snapshot
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
+from pipeline.scoring.metric_table import is_comparable
 from pipeline.scoring.metrics import MEMORIZATION_THRESHOLD
 from pipeline.training.state import TrainingState
 from pipeline.training.validation_score import ValidationScore
@@ -59,9 +60,7 @@ class ScoreTracker:
         self._memorized = max(
             [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZATION_WARNING]
         )
-        self._best = (
-            math.inf if validation_score is None else self._read_best(validation_score.criterion)
-        )
+        self._best_score = {} if validation_score is None else self._read_best()
 
     def _read_earlier(self) -> list[dict[str, Any]]:
         try:
@@ -74,15 +73,25 @@ class ScoreTracker:
         if criterion in score:
             self.last_score = f", {criterion} {score[criterion]:.4g}"
 
-    def _read_best(self, criterion: str) -> float:
-        """Return the score of the best snapshot so far."""
+    def _read_best(self) -> dict[str, Any]:
+        """Return the score of the best snapshot so far; empty without one."""
         if not self._run.best.exists():
-            return math.inf
+            return {}
         try:
-            score = load_snapshot(self._run.best).score or {}
+            return load_snapshot(self._run.best).score or {}
         except RunError:  # damaged: the next score replaces it
-            return math.inf
-        return float(score.get(criterion, math.inf))
+            return {}
+
+    def _is_best(self, score: Mapping[str, Any], criterion: str) -> bool:
+        """Tell whether a score is the best so far: of those that can be compared with it."""
+        best = self._best_score
+        if criterion in best and not is_comparable(best, score):
+            self._log.info(
+                f"The best snapshot so far was chosen by {_scale(best)}, and scores are of "
+                f"{_scale(score)} now, which cannot be compared: the best is chosen anew."
+            )
+            return True
+        return float(score[criterion]) < float(best.get(criterion, math.inf))
 
     def begin(self, generator: nn.Module, device: torch.device) -> None:
         """Measure how long a score will take."""
@@ -122,7 +131,8 @@ class ScoreTracker:
 
         It is, where earlier scores have chosen a best snapshot, which the end may be better than.
         """
-        chosen = self._validation_score is not None and self._best < math.inf
+        scorer = self._validation_score
+        chosen = scorer is not None and scorer.criterion in self._best_score
         return self._expected if chosen and images_seen != self._last else 0.0
 
     def take(
@@ -144,12 +154,11 @@ class ScoreTracker:
         began = time.perf_counter()
         try:
             score = self._validation_score(generator, state.device)
-            value = float(score[self._validation_score.criterion])
-            if value < self._best:
+            if self._is_best(score, self._validation_score.criterion):
                 save_snapshot(
                     self._run.best, generator, self._config, images_seen, score, self._upscaler
                 )
-                self._best = value
+                self._best_score = score
         except Exception as error:
             self._disable(error)
             return None
@@ -160,7 +169,9 @@ class ScoreTracker:
         self._last = images_seen
         about = {"step": state.step, "images_seen": images_seen, "seconds": round(clock(), 3)}
         timed = {"score_seconds": round(self._expected, 3)}
-        line = about | timed | score | {"best": value == self._best}
+        criterion = self._validation_score.criterion
+        best = float(score[criterion]) == float(self._best_score.get(criterion, math.inf))
+        line = about | timed | score | {"best": best}
         self._log.score(line)
         return line
 
@@ -174,3 +185,8 @@ class ScoreTracker:
             f"{MEMORIZATION_THRESHOLD} to a training image, more than before: it begins to copy. "
             "A shorter training or stronger diffaugment may help; the best snapshot is kept."
         )
+
+
+def _scale(score: Mapping[str, Any]) -> str:
+    """Return of what a score is, in words."""
+    return f"{score.get('n_generated', '?')} images in {score.get('features', 'other')} features"

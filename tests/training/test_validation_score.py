@@ -19,6 +19,8 @@ from pipeline.data.images import ImageSet
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
+from pipeline.reports.report import _score_charts
+from pipeline.reports.wording import curve_note
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import EfficientNetLite0
@@ -174,6 +176,32 @@ def test_a_resumed_run_keeps_its_best(tmp_path: Path) -> None:
     train(tmp_path, Scripted(2.5), images=80)
     assert load_snapshot(RunFolder(tmp_path).best).images_seen == 72
     assert len(read_scores(RunFolder(tmp_path).scores)) == 10
+
+
+class InFeatures(Scripted):
+    """Gives scores in features of this name."""
+
+    def __init__(self, features: str, *values: float) -> None:
+        super().__init__(*values)
+        self.features = features
+
+    def __call__(self, generator: nn.Module, device: torch.device) -> dict[str, Any]:
+        return super().__call__(generator, device) | {"features": self.features}
+
+
+def test_scores_in_other_features_choose_the_best_anew(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    train(tmp_path, InFeatures("inception", 80.0, 90.0), images=16)
+    train(tmp_path, InFeatures("efficientnet-lite0", 150.0, 120.0, 130.0), images=40)
+    best = [line["images_seen"] for line in read_scores(run.scores) if line["best"]]
+    assert best == [8, 24, 32]
+    assert load_snapshot(run.best).images_seen == 32
+    log = run.log.read_text()
+    assert log.count("50 images in inception features") == 1
+    assert log.count("cannot be compared: the best is chosen anew") == 1
+    (chart,) = _score_charts(read_scores(run.scores))
+    assert chart.title == "Validation scores (50 images, efficientnet-lite0)"
+    assert chart.note == curve_note(3, 40)  # 80 and 90 are of another scale
 
 
 class Killed(BaseException):
