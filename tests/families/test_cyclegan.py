@@ -83,14 +83,14 @@ def test_a_buffer_is_filled_first_and_then_exchanges_half() -> None:
     buffer = ImageBuffer(4, 4, CPU)
     draws = torch.full((2, 2), 0.9)
     first, second = levels(-1.0, -0.6), levels(-0.2, 0.2)
-    assert buffer.exchange(first, draws, 1) is first
-    assert buffer.exchange(second, draws, 2) is second
+    assert buffer.exchange(first, draws) is first
+    assert buffer.exchange(second, draws) is second
     kept = buffer.images.float().div(127.5).sub(1)[:, 0, 0, 0]
     # Stored in 8 bits: half a level.
     torch.testing.assert_close(kept, torch.tensor([-1.0, -0.6, -0.2, 0.2]), rtol=0, atol=1 / 255)
     new = levels(0.6, 1.0)
     draws = torch.tensor([[0.1, 0.9], [0.3, 0.0]])  # the first is exchanged, for place 1
-    found = buffer.exchange(new, draws, 3)
+    found = buffer.exchange(new, draws)
     torch.testing.assert_close(found[0], first[1], rtol=0, atol=1 / 255)
     assert torch.equal(found[1], new[1])
     kept = buffer.images.float().div(127.5).sub(1)[:, 0, 0, 0]
@@ -99,16 +99,33 @@ def test_a_buffer_is_filled_first_and_then_exchanges_half() -> None:
 
 def test_a_buffer_loses_no_image_and_doubles_none() -> None:
     buffer = ImageBuffer(5, 4, CPU)
-    buffer.exchange(levels(*[number / 127.5 - 1 for number in range(5)]), torch.zeros(2, 5), 1)
+    buffer.exchange(levels(*[number / 127.5 - 1 for number in range(5)]), torch.zeros(2, 5))
     numbers = torch.Generator().manual_seed(0)
     for step in range(2, 20):
         kept = set(buffer.images[:, 0, 0, 0].tolist())
         new = [5 * (step - 1) + place for place in range(5)]
         offered = levels(*[number / 127.5 - 1 for number in new])
-        found = buffer.exchange(offered, torch.rand(2, 5, generator=numbers), step)
+        found = buffer.exchange(offered, torch.rand(2, 5, generator=numbers))
         given = {round((value + 1) * 127.5) for value in found[:, 0, 0, 0].tolist()}
         assert len(given) == 5
         assert given | set(buffer.images[:, 0, 0, 0].tolist()) == kept | set(new)
+
+
+@pytest.mark.parametrize(("size", "filled"), [(2, 2), (4, 3), (8, 3)])
+@pytest.mark.parametrize("counted", [True, False], ids=["counted", "of an early version"])
+def test_a_buffer_that_was_not_full_is_filled_further(
+    size: int, filled: int, counted: bool
+) -> None:
+    """Also after a change of its size, or of the number of ranks: no empty place is given out."""
+    saved = torch.zeros(4, 3, 4, 4, dtype=torch.uint8)
+    saved[:3] = 200
+    buffer = ImageBuffer(size, 4, CPU)
+    buffer.load(saved, 3 if counted else None)
+    assert (buffer.filled, buffer.is_full) == (filled, filled == size)
+    for _ in range(size):
+        buffer.exchange(levels(0.5), torch.full((2, 1), 0.9))
+    assert buffer.is_full
+    assert buffer.images.flatten(1).any(1).all()
 
 
 # --- The objective, with networks whose outputs are known
@@ -202,7 +219,7 @@ def test_the_augmentation_is_of_the_target_domain_alone() -> None:
 
 def test_image_buffers_are_saved_and_loaded() -> None:
     objective, other = (objective_of(image_buffer=4, image_size=64) for _ in range(2))
-    objective.buffers["target"].images.fill_(7)
+    objective.buffers["target"].load(torch.full((4, 3, 64, 64), 7, dtype=torch.uint8), None)
     assert set(objective.draws(2)) == {"image buffer"}
     other.load_state_dict(objective.state_dict())
     assert (other.buffers["target"].images == 7).all()

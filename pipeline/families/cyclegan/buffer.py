@@ -22,12 +22,27 @@ class ImageBuffer:
         """
         self.images = torch.zeros(size, 3, side, side, dtype=torch.uint8, device=device)
         """uint8 (size, 3, S, S), 0 to 255."""
+        self.filled = 0
+        """How many places have got an image."""
 
-    def is_full(self, count: int, step: int) -> bool:
-        """Tell whether there is an image in each place before a step, of `count` images each."""
-        return (step - 1) * count >= len(self.images)
+    @property
+    def is_full(self) -> bool:
+        """Whether there is an image in each place."""
+        return self.filled >= len(self.images)
 
-    def exchange(self, images: torch.Tensor, draws: torch.Tensor, step: int) -> torch.Tensor:
+    def load(self, images: torch.Tensor, filled: int | None) -> None:
+        """Take over the images of a buffer, as many as there is room for.
+
+        Args:
+            images: uint8 (n, 3, S, S).
+            filled: how many there are; None, as early versions saved it: all that are not black.
+        """
+        if filled is None:
+            filled = int(images.flatten(1).any(1).sum())
+        self.filled = min(filled, len(images), len(self.images))
+        self.images[: self.filled] = images[: self.filled].to(self.images.device)
+
+    def exchange(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         """Return the images, half of them on average exchanged for earlier ones.
 
         Until the buffer is full, all are kept and returned.
@@ -35,14 +50,13 @@ class ImageBuffer:
         Args:
             images: (n, 3, S, S) in [-1, 1], detached; n at most `size`.
             draws: uniform numbers in [0, 1), float32 (2, n): whether, and in the first which place.
-            step: number of the step, from 1, in which n images are offered each.
         """
         count, size = len(images), len(self.images)
         kept = ((images.float() + 1) * 127.5).round().to(torch.uint8)
         offsets = torch.arange(count, device=images.device)
-        if not self.is_full(count, step):
-            places = ((step - 1) * count + offsets) % size
-            self.images[places] = kept
+        if not self.is_full:
+            self.images[(self.filled + offsets) % size] = kept
+            self.filled += count
             return images
         places = ((draws[1, 0] * size).long() + offsets) % size  # all different
         earlier = self.images[places]

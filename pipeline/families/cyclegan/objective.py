@@ -85,8 +85,7 @@ class CycleConsistency:
 
     def step_kind(self, batch: Batch) -> Hashable | None:
         """Return that all steps are alike once the buffers are full; until then none are."""
-        count = len(batch.inputs)
-        return () if all(b.is_full(count, batch.step) for b in self.buffers.values()) else None
+        return () if all(buffer.is_full for buffer in self.buffers.values()) else None
 
     def generate(self, networks: Networks, batch: Batch) -> Translated:
         """Translate both domains' images into the other one, and for identity into their own.
@@ -116,7 +115,7 @@ class CycleConsistency:
         fakes = {"target": generated.target.detach(), "source": generated.source.detach()}
         for place, (name, buffer) in enumerate(self.buffers.items()):
             numbers = batch.draws["image buffer"][2 * place : 2 * place + 2]
-            fakes[name] = buffer.exchange(fakes[name], numbers, batch.step)
+            fakes[name] = buffer.exchange(fakes[name], numbers)
         loss, logged = self.adversary.discriminator_loss(
             networks["discriminator"], batch, fakes["target"]
         )
@@ -155,11 +154,14 @@ class CycleConsistency:
         """Leave the state as it is."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the images in the buffers."""
-        return {name: buffer.images for name, buffer in self.buffers.items()}
+        """Return the images in the buffers, and how many there are in each."""
+        images = {name: buffer.images for name, buffer in self.buffers.items()}
+        filled = {f"{n} filled": torch.tensor(b.filled) for n, b in self.buffers.items()}
+        return images | filled
 
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
         """Load the images of the buffers."""
         for name, buffer in self.buffers.items():
             if name in saved:
-                buffer.images.copy_(saved[name])
+                filled = saved.get(f"{name} filled")
+                buffer.load(saved[name], None if filled is None else int(filled))
