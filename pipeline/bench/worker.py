@@ -14,13 +14,11 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.core.errors import WorkFailed
+from pipeline.system.processes import environment_of_painter
 
-CODE = Path(__file__).parents[2]
-"""The folder that holds the packages, unpacked or installed."""
 LIMIT = 600.0
 """Seconds that a call may take, where nothing else is said."""
 
@@ -44,11 +42,10 @@ class Worker:
         Args:
             target: `package.module:Class`, whose instance is served; or a module.
         """
-        path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
         self._target = target
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.bench.worker", target],
-            env=os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"},
+            env=environment_of_painter(TQDM_DISABLE="1"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",

@@ -8,7 +8,6 @@ point.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -26,11 +25,14 @@ from pipeline.study.plan import Point, Settings, StudyPlan
 from pipeline.study.upscalers import factor_of, upscaler_folder, upscaler_settings
 from pipeline.system.filesystem import make_folder
 from pipeline.system.parallel import THREADS_VARIABLE
-from pipeline.system.processes import ask_to_end, out_of_reach_of_ctrl_c
+from pipeline.system.processes import (
+    ask_to_end,
+    environment_of_painter,
+    out_of_reach_of_ctrl_c,
+)
 from pipeline.system.storage import file_sha256
 
 PAINTER = (sys.executable, "-m", "pipeline")
-ROOT = Path(__file__).parent.parent.parent
 POLL_SECONDS = 0.5
 """Between checks whether a training has ended or has a new score."""
 
@@ -255,11 +257,7 @@ class LocalExecutor:
 
     def _start(self, point: Point, words: Sequence[object]) -> subprocess.Popen[bytes]:
         """Start a command of painter; its output goes to a log beside the run folder."""
-        environment = dict(os.environ)
-        beside = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-        environment["PYTHONPATH"] = os.pathsep.join(beside)  # the same painter as this one
-        if self.threads is not None:
-            environment[THREADS_VARIABLE] = str(self.threads)
+        threads = {} if self.threads is None else {THREADS_VARIABLE: str(self.threads)}
         make_folder(self.folder)
         with self._log(point).open("ab") as log:
             return subprocess.Popen(
@@ -267,7 +265,7 @@ class LocalExecutor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=environment_of_painter(**threads),
                 **out_of_reach_of_ctrl_c(),  # it reaches it through us alone
             )
 

@@ -19,15 +19,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Generic, TypeVar
+
+from pipeline.system.processes import environment_of_painter
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-CODE = Path(__file__).parents[2]
-"""The folder that holds the packages, unpacked or installed."""
 PIPE_SIZE = 2**20
 """Bytes that a pipe should hold; Linux gives as much without asking."""
 END_SECONDS = 20.0
@@ -88,11 +87,10 @@ class Helper(Generic[A, R]):
         """
         self._function = function
         self._ready = self._gone = False
-        path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
         # A group of its own: Ctrl+C is the parent's to handle, and the end of its input ends it.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.system.helper_processes"],
-            env=os.environ | {"PYTHONPATH": path},
+            env=environment_of_painter(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,

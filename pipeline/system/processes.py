@@ -9,7 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
+
+CODE = Path(__file__).parents[2]
+"""The folder that holds painter's packages, unpacked or installed."""
 
 BREAK: signal.Signals | None = getattr(signal, "SIGBREAK", None)
 """What Ctrl+Break is in the process that it is sent to; on Windows alone."""
@@ -41,6 +46,22 @@ def _accepts_signals(process: int) -> bool:
     except OSError:
         return True  # somebody else's
     return True
+
+
+def environment_of_painter(**variables: str) -> dict[str, str]:
+    """Return the environment in which another Python runs this very painter.
+
+    What is named alike in the current folder does not come before it, as it does for `python -m`;
+    what this process finds there, such as a plugin, is found.
+
+    Args:
+        variables: of the environment, besides those that this process has.
+    """
+    path = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    if {"", str(Path.cwd())} & set(sys.path):
+        path.append(str(Path.cwd()))
+    found = {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
+    return os.environ | found | variables
 
 
 def out_of_reach_of_ctrl_c() -> dict[str, Any]:

@@ -20,13 +20,12 @@ import torch
 from pipeline.core import errors
 from pipeline.core.errors import PainterError, RankLost
 from pipeline.system.parallel import THREADS_VARIABLE, allowed_cores, threads_from_env
+from pipeline.system.processes import CODE, environment_of_painter
 from pipeline.system.storage import write_json
 from pipeline.training.distributed.context import init_distributed
 from submission.kernel.machine import isolated
 from submission.kernel.training import TrainingRequest, train_rank
 
-CODE = Path(__file__).parents[2]
-"""The folder that holds the packages, unpacked or installed."""
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -107,12 +106,11 @@ def _stream_output(
 
     A notebook shows what its own process prints, and nothing of what others print.
     """
-    path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
     threads = str(threads_from_env() or max(1, allowed_cores() // count))
     with subprocess.Popen(
         command,
         cwd=CODE,
-        env=os.environ | {"PYTHONPATH": path, THREADS_VARIABLE: threads} | dict(variables or {}),
+        env=environment_of_painter(**{THREADS_VARIABLE: threads}, **dict(variables or {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.system.processes import CODE
 from submission import archive
 from submission.kernel import distributed
 from tests.support import forks, kernel_rank
@@ -47,5 +48,5 @@ def _serve(listener: Listener) -> None:
     connection: Connection = listener.accept()
     with connection:
         environment, request = connection.recv()
-        done = forks.run(rank_of_five_images, request, cwd=distributed.CODE, env=environment)
+        done = forks.run(rank_of_five_images, request, cwd=CODE, env=environment)
         connection.send((done.stdout + done.stderr, done.returncode))

@@ -18,6 +18,7 @@ from pipeline.data.photos import open_photos
 from pipeline.models.snapshots import load_snapshot, write_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.system.processes import CODE
 from pipeline.training.checkpoints import load_state
 from submission import archive
 from submission.archive import check_archive
@@ -261,7 +262,7 @@ def test_each_gpu_trains_a_seed_and_whole_runs_are_left(
         done = forks.run(
             kernel_ranks.run_rank,
             Path(command[-1]),
-            cwd=kernel_ranks.CODE,
+            cwd=CODE,
             env=os.environ | more,
         )
         for line in done.stdout.splitlines():
