@@ -18,13 +18,13 @@ def class_of(name: str) -> str:
 
 
 def with_class_names(config: Config, images: ImageSet) -> Config:
-    """Return the config with the classes of the data, if the training is to be conditional.
+    """Return the config with the classes of the data, or with none if it is not conditional.
 
     Raises:
         DataError: if the images do not lie in two or more folders.
     """
     if not config.data.conditional:
-        return config
+        return apply_settings(config, {"class_names": []}) if config.data.class_names else config
     names = sorted({class_of(name) for name in images.names})
     if len(names) < 2 or "" in names:
         found = ", ".join(n or "no folder" for n in names)

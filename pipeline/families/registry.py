@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from pipeline.config import Config, OutputConfig, family_settings, register_settings
+from pipeline.config import (
+    Config,
+    OutputConfig,
+    apply_settings,
+    family_settings,
+    register_settings,
+)
 from pipeline.core.errors import ConfigError
 from pipeline.data.images import ImageSet
 from pipeline.families.family import Family, Upscaler
@@ -84,7 +91,7 @@ def make_sampler(
 
 
 def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[Upscaler]:
-    """Return a snapshot's upscaler on each device.
+    """Return a snapshot's upscaler on each device; in float32 if either was trained in that.
 
     Raises:
         ConfigError: if it has none.
@@ -95,10 +102,13 @@ def make_upscalers(snapshot: Snapshot, devices: Sequence[torch.device]) -> list[
             "`painter generate --upscaler RUN|FILE`, or do without: "
             "`painter generate --upscale lanczos`."
         )
-    make = family_of(snapshot.upscaler.config).upscaler
+    upscaler = snapshot.upscaler
+    if snapshot.config.training.precision == "float32":
+        exact = apply_settings(upscaler.config, {"precision": "float32"})
+        upscaler = replace(upscaler, config=exact)
+    make = family_of(upscaler.config).upscaler
     assert make is not None  # refused when the snapshot was given it
-    side = snapshot.config.data.image_size
-    return [make(snapshot.upscaler, device, side) for device in devices]
+    return [make(upscaler, device, snapshot.config.data.image_size) for device in devices]
 
 
 def portable_network(snapshot: Snapshot) -> PortableNetwork:

@@ -97,6 +97,13 @@ def test_an_unknown_class_is_refused_with_those_there_are() -> None:
         class_index(Config(), "cow")
 
 
+def test_a_recipe_with_classes_without_condition_has_none_of_them(tmp_path: Path) -> None:
+    images = open_images(fill(tmp_path / "paintings"))
+    config = with_class_names(apply_settings(NAMED, {"conditional": False}), images)
+    assert config.data.class_names == ()
+    assert class_labels(images.names, config) is None
+
+
 def test_a_conditional_run_from_training_to_images_of_one_class(
     folders: Path, tmp_path: Path
 ) -> None:

@@ -52,12 +52,6 @@ OF: Mapping[str, dict[str, Any]] = {
 """What tiny networks of a family need beyond `SMALL`; of one that is not here, what noise needs."""
 
 
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let upscalers compute in 32 bits, whatever the processor can."""
-    monkeypatch.setattr(sampler, "choose_precision", lambda *_: "float32")
-
-
 def tiny(family: str, **changes: Any) -> Snapshot:
     """Return a generator of a family as it was drawn, that computes in float32."""
     noise = {"image_size": 32, "latent_size": 4}
@@ -174,6 +168,19 @@ def test_a_joined_network_makes_the_upscaled_images(channels: int) -> None:
     (upscale,) = make_upscalers(snapshot, [CPU])
     # Rounding of sums of some hundred products in float32.
     assert torch.allclose(both.images(), upscale(own.images()), atol=1e-5)
+
+
+@pytest.mark.parametrize("exact", ["generator", "upscaler"])
+def test_images_are_enlarged_in_float32_where_either_network_was_trained_in_it(exact: str) -> None:
+    precisions = {"generator": "auto", "upscaler": "auto", exact: "float32"}
+    own, larger = tiny("fully-connected"), tiny("upscaler")
+    own, larger = (
+        replace(s, config=apply_settings(s.config, {"precision": precisions[name]}))
+        for name, s in (("generator", own), ("upscaler", larger))
+    )
+    (upscale,) = make_upscalers(with_upscaler(own, larger), [CPU])
+    assert isinstance(upscale, sampler.LearnedUpscaler)
+    assert upscale._network._precision.name == "float32"
 
 
 def test_an_ensemble_is_exported_as_one_network() -> None:

@@ -3,8 +3,7 @@
 import importlib.util
 import json
 import re
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from pipeline.cli import run_command
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.families.registry import build_generator, make_sampler
-from pipeline.families.upscaler import sampler as upscaling
 from pipeline.models import onnx_file
 from pipeline.models.onnx_file import TOLERANCE, check_packages, write_onnx
 from pipeline.models.shipped import model_names
@@ -111,14 +109,6 @@ def test_the_file_says_what_it_takes_and_nothing_of_this_machine(exported: Path)
     assert b"stack_trace" not in (exported / JOINED).read_bytes()
 
 
-@contextmanager
-def in_32_bits() -> Iterator[None]:
-    """Let upscalers compute in 32 bits, whatever the processor can."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upscaling, "choose_precision", lambda *_: "float32")
-        yield
-
-
 def program_of(card: Path) -> str:
     found = re.search(r"```python\n(.*?)```", card.read_text(), re.DOTALL)
     assert found
@@ -134,8 +124,7 @@ def test_the_program_on_the_card_makes_painters_images(
         patch.setattr(Image.Image, "save", lambda image, name: made.append(np.asarray(image)))
         made: list[np.ndarray] = []
         exec(program, {})  # it is our own
-    with in_32_bits():
-        painters = make_sampler(load_snapshot(snapshot), 0, CPU)([0, 1, 2, 3])
+    painters = make_sampler(load_snapshot(snapshot), 0, CPU)([0, 1, 2, 3])
     assert len(made) == 4
     # One level where a value lies between two.
     assert np.abs(np.stack(made).astype(int) - np.stack(painters)).max() <= 1

@@ -12,7 +12,7 @@ from pipeline.families.noise.distributions import NoiseDistribution
 from pipeline.families.noise.latents import truncate
 from pipeline.families.registry import latents_of, make_upscalers
 from pipeline.models.inference import FastGenerator
-from pipeline.models.precision import Precision, choose_precision
+from pipeline.models.precision import inference_precision
 from pipeline.models.samplers import class_index, resize_images, to_pixels
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.devices import one_thread_at_a_time
@@ -46,9 +46,9 @@ class NoiseSampler:
         self._output = output or snapshot.config.output
         devices = [devices] if isinstance(devices, torch.device) else list(devices)
         self._devices = devices
-        wanted = "float32" if snapshot.config.training.precision == "float32" else "auto"
+        trained_with = snapshot.config.training.precision
         self._replicas = [
-            FastGenerator(snapshot.generator, Precision(choose_precision(wanted, device), device))
+            FastGenerator(snapshot.generator, inference_precision(trained_with, device))
             for device in devices
         ]
         learned = self._output.upscale == "learned"

@@ -15,7 +15,7 @@ from pipeline.data.images import ImageSet
 from pipeline.families.translation.networks import stride
 from pipeline.families.translation.tiles import MAX_PIXELS, is_small, keep_statistics, translate
 from pipeline.models.inference import FastGenerator
-from pipeline.models.precision import Precision, choose_precision
+from pipeline.models.precision import inference_precision
 from pipeline.models.samplers import to_pixels
 from pipeline.models.snapshot import Snapshot
 from pipeline.system.device_copies import to_device
@@ -34,8 +34,7 @@ class Translator:
         It runs in 16 bits where the device does that fast; in float32 if it was trained with
         precision=float32.
         """
-        wanted = "float32" if snapshot.config.training.precision == "float32" else "auto"
-        precision = Precision(choose_precision(wanted, device), device)
+        precision = inference_precision(snapshot.config.training.precision, device)
         self._network = FastGenerator(snapshot.generator, precision)
         self._statistics = keep_statistics(self._network)
         self._multiple = stride(snapshot.generator)

@@ -7,7 +7,7 @@ import torch
 from pipeline.families.upscaler.noise_map import noise_map
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.inference import FastGenerator
-from pipeline.models.precision import Precision, choose_precision
+from pipeline.models.precision import inference_precision
 from pipeline.models.snapshot import Snapshot
 
 UPSCALER_BATCH = 8
@@ -36,7 +36,7 @@ class LearnedUpscaler:
             device: where it runs.
             side: of the images to enlarge, in pixels.
         """
-        precision = Precision(choose_precision("auto", device), device)
+        precision = inference_precision(snapshot.config.training.precision, device)
         self._network = FastGenerator(snapshot.generator, precision)
         self._noise = texture_noise(snapshot, side).to(device)
 
