@@ -12,7 +12,7 @@ from pipeline.cli.options import (
     data_option,
     domain_option,
 )
-from pipeline.core.advice import counted
+from pipeline.core.advice import counted, lines_of_left_out
 
 
 @command(
@@ -33,8 +33,8 @@ def download(source: str, data: Path) -> None:
     click.echo(f"{count} ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
     if manifest["duplicates"]:
         click.echo(f"{counted(len(manifest['duplicates']), 'group')} of identical files")
-    for problem in manifest["unreadable"][:10]:
-        click.echo(f"left out: {problem}", err=True)
+    for line in lines_of_left_out(manifest["unreadable"]):
+        click.echo(line, err=True)
 
 
 @command(

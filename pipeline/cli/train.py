@@ -22,7 +22,7 @@ from pipeline.cli.options import (
     run_seed_options,
     threads_option,
 )
-from pipeline.core.advice import quoted
+from pipeline.core.advice import lines_of_left_out, quoted
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
@@ -163,7 +163,10 @@ def validation_score(prepared: PreparedTraining) -> ValidationScore | None:
 
     found = validation_score_of(prepared)
     if isinstance(found, str):
-        click.echo(f"No validation score, so the last snapshot is used: {found}", err=True)
+        used = "the last snapshot is used"
+        if prepared.run.best.exists():
+            used = "the best snapshot so far stays the one that is used"
+        click.echo(f"No validation score, so {used}: {found}", err=True)
         return None
     return found
 
@@ -172,8 +175,8 @@ def print_loaded(prepared: PreparedTraining) -> None:
     """Print the threads, unreadable images, and where images are that memory does not hold."""
     loaded = prepared.images
     click.echo(f"threads: {prepared.threads}", err=True)
-    for problem in loaded.unreadable[:10]:
-        click.echo(f"left out: {problem}", err=True)
+    for line in lines_of_left_out(loaded.unreadable):
+        click.echo(line, err=True)
     if loaded.file is not None:
         click.echo(f"more than memory holds, kept decoded in {loaded.file}", err=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def quoted(word: object) -> str:
@@ -15,6 +15,14 @@ def quoted(word: object) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 image`, `2 images`, `1,000 images`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def lines_of_left_out(problems: Sequence[str], shown: int = 10) -> list[str]:
+    """Return a line for each of the first files that were left out, and one for the others."""
+    lines = [f"left out: {problem}" for problem in problems[:shown]]
+    if len(problems) > shown:
+        lines.append(f"left out: {counted(len(problems) - shown, 'more file')}")
+    return lines
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

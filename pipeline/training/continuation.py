@@ -10,9 +10,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import torch
+
 from pipeline.config import IDENTITY_SECTIONS, Config, differences
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.core.paths import expand_user, portable_path
+from pipeline.families.registry import family_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.locks import is_held
@@ -119,10 +122,22 @@ def check_compatible(source: RunFolder, config: Config) -> None:
 def incompatible_settings(before: Config, after: Config) -> list[str]:
     """Return a line for each changed setting that a run must share with the one it continues."""
     lines = differences(before, after, ("data", "training"))
-    return [
-        *(line for line in lines if line.split(":")[0] in FIXED_SETTINGS),
-        *differences(before, after, ("network",)),
-    ]
+    fixed = [line for line in lines if line.split(":")[0] in FIXED_SETTINGS]
+    fixed += differences(before, after, ("network",))
+    if not fixed and lines and _shapes(before) != _shapes(after):
+        return lines  # one of them, such as a loss with two heads, is part of the networks
+    return fixed
+
+
+def _shapes(config: Config) -> dict[str, torch.Size]:
+    """Return the shape of each tensor of a training's networks."""
+    with torch.random.fork_rng(devices=[]):
+        networks = family_of(config).networks(config)
+    return {
+        f"{network}.{name}": tensor.shape
+        for network, module in networks.items()
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def _copy(

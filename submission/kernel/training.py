@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, apply_settings
+from pipeline.core.advice import lines_of_left_out
 from pipeline.core.errors import ConfigError
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import TrainingPlan, prepare, train
@@ -65,8 +66,8 @@ def train_rank(request: TrainingRequest, distributed: DistributedContext = SINGL
     """Load the images and train, alone or as one of several ranks; return the images seen."""
     prepared = prepare(request.plan(), distributed)
     if distributed.is_main_process:
-        for problem in prepared.images.unreadable[:10]:
-            log(f"left out: {problem}")
+        for line in lines_of_left_out(prepared.images.unreadable):
+            log(line)
         log(f"training images: {len(prepared.images.names):,} from {request.data}")
         log(f"threads: {prepared.threads}")
     budgeted = replace(prepared, config=with_budget(request, prepared.config))

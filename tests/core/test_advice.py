@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.advice import counted, quoted
+from pipeline.core.advice import counted, lines_of_left_out, quoted
 from pipeline.core.errors import PainterError
 from pipeline.data.images import open_images
 from pipeline.runs.files import read_json
@@ -78,3 +78,10 @@ def test_every_suggested_command_quotes_its_values() -> None:
         "count",
     }  # fmt: skip - these have no spaces
     assert [f for f in found if not f[1].startswith("quoted(") and f[1] not in plain] == []
+
+
+@pytest.mark.parametrize(("count", "last"), [(10, "left out: 9"), (11, "left out: 1 more file")])
+def test_of_many_files_that_are_left_out_the_others_are_counted(count: int, last: str) -> None:
+    lines = lines_of_left_out([str(number) for number in range(count)])
+    assert (len(lines), lines[-1]) == (count, last)
+    assert lines_of_left_out([]) == []

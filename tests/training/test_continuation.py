@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.cli import run_command
-from pipeline.config import Config
+from pipeline.config import Config, apply_settings
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
@@ -18,7 +18,7 @@ from pipeline.runs.training_data import TrainingData
 from pipeline.system.locks import is_held
 from pipeline.training import continuation, loop
 from pipeline.training.checkpoints import load_state
-from pipeline.training.continuation import continue_from
+from pipeline.training.continuation import continue_from, incompatible_settings
 from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
 from tests.support.helpers import TINY_RUN, fill
 
@@ -170,6 +170,18 @@ def test_settings_that_do_not_fit_the_networks_are_refused(
     with pytest.raises(ConfigError, match=next(iter(changes))):
         continue_from(first, RunFolder(tmp_path / "second"), tiny(**changes), DATA)
     assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("family", ["cyclegan", "cut"])
+def test_a_loss_with_heads_of_its_own_is_part_of_the_networks(family: str) -> None:
+    settings = {"family": family, "image_size": 64, "generator_channels": 2}
+    before, lsgan, heads = (
+        apply_settings(Config(), settings | {"discriminator_channels": 2, "loss": loss})
+        for loss in ("hinge", "lsgan", "two-headed")
+    )
+    assert incompatible_settings(before, lsgan) == []
+    assert any("two-headed" in line for line in incompatible_settings(before, heads))
+    assert incompatible_settings(heads, lsgan)
 
 
 def test_other_paintings_leave_scores_behind(tmp_path: Path) -> None:

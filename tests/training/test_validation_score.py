@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -359,4 +360,8 @@ def test_without_scores_the_last_snapshot_is_used(
     assert run_command([*command, "--set", "score_every=none"]) == 0
     captured = capsys.readouterr()
     assert "snapshot: the last, 8 images" in captured.out
-    assert "score_every is none" in captured.err
+    assert "so the last snapshot is used: score_every is none" in captured.err
+    run = RunFolder(tmp_path / "run")
+    shutil.copy(run.snapshot, run.best)  # an earlier session had scores
+    assert run_command([*command, "--set", "score_every=none", "--set", "images=12"]) == 0
+    assert "so the best snapshot so far stays the one that is used" in capsys.readouterr().err
