@@ -105,8 +105,8 @@ def choose_and_write(
     batch_size = wanted["batch_size"]
     check = check_of_submission(target, len(made.indices), sources[0].output.output_size)
     if run is not None and out is None:
-        generate_chosen_for_run(run, made, sources, devices, batch_size, check)
-        remember_check(run, check)
+        record = generate_chosen_for_run(run, made, sources, devices, batch_size, check)
+        remember_check(record, check)
     else:
         generate_chosen(made, sources, target, devices, batch_size, check)
         write_beside(target, made)
@@ -197,13 +197,12 @@ def open_source(
     """Return a model whose images are candidates; without photos it takes those of its run."""
     from pipeline.config import change_output
     from pipeline.families.registry import check_makes_images, check_photos_fit, takes_photos
-    from pipeline.models.snapshots import load_snapshot
+    from pipeline.models.snapshots import load_hashed_snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.candidates import Source
     from pipeline.stages.photos import photos_of_run
-    from pipeline.system.storage import file_sha256
 
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     check_makes_images(snapshot.config)
     photos = None
     if takes_photos(snapshot.config):
@@ -213,7 +212,7 @@ def open_source(
         check_photos_fit(snapshot.config, bool(start))
         photos = start[0]
     output = change_output(snapshot.config, changes)
-    return Source(name, snapshot, path, file_sha256(path), output, photos, path.name)
+    return Source(name, snapshot, path, sha256, output, photos, path.name)
 
 
 def check_photos_used(sources: list[Source], given: bool) -> None:

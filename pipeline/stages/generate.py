@@ -49,7 +49,7 @@ def generate(
     batch_size: int = DEFAULT_BATCH,
     any_size: bool = False,
     check: FileCheck | None = None,
-) -> None:
+) -> str | None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`; see `encoded_images`.
 
     Args:
@@ -61,6 +61,10 @@ def generate(
         any_size: images are not of the output's size, and may be large: one at a time.
         check: checks each file as it is made, and a zip before it appears.
 
+    Returns:
+        The sha256 of the zip, taken before it appears under its name, where another process may
+        replace it; None for a folder.
+
     Raises:
         ConfigError: if `count` is below 1.
         DataError: if `out` is a folder with other files in it, the disk has no room for so many,
@@ -69,7 +73,14 @@ def generate(
     check_count(count)
     check_disk_space(sampler, count, out, output, any_size)
     batch_size, helpers = (1, 0) if any_size else (batch_size, None)
-    find_fault, finish = (None, None) if check is None else (check.find_fault, check.finish)
+    find_fault = None if check is None else check.find_fault
+    hashes: list[str] = []
+
+    def finish(path: Path) -> None:
+        if check is not None:
+            check.finish(path)
+        hashes.append(file_sha256(path))
+
     files = encoded_images(sampler, count, output, batch_size, find_fault, helpers)
     progress = {"total": count, "desc": "generate", "unit": "img"}
     with open_image_writer(out, finish) as writer, tqdm(**progress) as bar, closing(files):
@@ -79,6 +90,7 @@ def generate(
                 check.add(name, file)
             writer.add(name, file.content)
             bar.update()
+    return next(iter(hashes), None)
 
 
 def check_count(count: int) -> None:
@@ -125,8 +137,8 @@ class GenerationRecord:
 
 def generate_for_run(
     run: RunFolder,
-    path: Path,
     snapshot: Snapshot,
+    snapshot_sha256: str,
     count: int,
     seed: int,
     output: OutputConfig,
@@ -135,15 +147,19 @@ def generate_for_run(
     wanted_class: str | None = None,
     check: FileCheck | None = None,
     photos: Photos | None = None,
-) -> None:
+) -> GenerationRecord:
     """Write the images.zip of a run from one of its snapshots, and images.json beside it.
 
     The score of earlier images is removed. For the other parameters see `generate`, `make_sampler`.
 
     Args:
-        path: file of the snapshot, for the record.
+        snapshot: with its upscaler, if it has one.
+        snapshot_sha256: of the file that holds it. A training may have replaced that meanwhile.
         check: as of `generate`.
         photos: what a translator starts from.
+
+    Returns:
+        What images.json says.
 
     Raises:
         ConfigError: if `count` is below 1, or above what there are photos for.
@@ -154,30 +170,23 @@ def generate_for_run(
         photos.check_count(count)
         images, batch_size = photos.images, min(batch_size, PHOTO_BATCH)
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
-    generate(sampler, count, run.images, output, batch_size, check=check)
+    made = generate(sampler, count, run.images, output, batch_size, check=check)
+    assert made is not None  # of a zip
     run.score.unlink(missing_ok=True)
     run.choice.unlink(missing_ok=True)
-    write_generation_record(run, path, count, seed, output, wanted_class, photos)
-
-
-def write_generation_record(
-    run: RunFolder,
-    snapshot: Path,
-    count: int,
-    seed: int,
-    output: OutputConfig,
-    wanted_class: str | None = None,
-    photos: Photos | None = None,
-    choice: dict[str, Any] | None = None,
-) -> None:
-    """Write images.json: from which snapshot and with which settings images.zip was made."""
-    hashes = (file_sha256(run.images), file_sha256(snapshot))
     recorded = None if photos is None else photos.record.to_dict()
-    record = asdict(
-        GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, recorded, choice)
+    record = GenerationRecord(
+        made, snapshot_sha256, count, seed, asdict(output), wanted_class, recorded
     )
+    write_generation_record(run, record)
+    return record
+
+
+def write_generation_record(run: RunFolder, record: GenerationRecord) -> None:
+    """Write images.json: from which snapshot and with which settings images.zip was made."""
     later = ("photos", "choice")
-    write_json(run.generation_record, {k: v for k, v in record.items() if v or k not in later})
+    content = asdict(record)
+    write_json(run.generation_record, {k: v for k, v in content.items() if v or k not in later})
 
 
 def read_generation_record(run: RunFolder) -> GenerationRecord | None:
