@@ -27,6 +27,7 @@ from pipeline.core.errors import PainterError, RunError, WorkFailed
 if TYPE_CHECKING:
     from pipeline.data.images import ImageSet
     from pipeline.runs.folder import RunFolder
+    from pipeline.stages.score import RunImages
 
 
 @command(
@@ -78,18 +79,19 @@ def score(
     """
     from pipeline.data.images import open_images
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.score import first_images
+    from pipeline.stages.score import first_images, open_run_images
 
     check_options_agree(images, run_path, domain, reference or training, json_file)
     run = RunFolder(run_path) if run_path is not None else None
     file = None if json_file in (None, "-") else Path(json_file or "")
     targets = try_targets(run, file)
     reference_set, held_out = reference_images(run, reference, domain)
-    paths = images if run is None else (run.images,)
-    generated = {str(path): first_images(open_images(path), max_images) for path in paths}
+    opened = None if run is None else open_run_images(run, max_images)
+    generated = {str(path): first_images(open_images(path), max_images) for path in images}
     configure_threads(threads)
     training_set = open_images(training, domain) if training else None
-    found, text = compute_scores(run, generated, reference_set, training_set, held_out, **extractor)
+    against = (reference_set, training_set, held_out)
+    found, text = compute_scores(opened, generated, against, **extractor)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
     write_each(found, targets)
 
@@ -147,30 +149,36 @@ def write_each(found: dict[str, Any], paths: list[Path]) -> None:
 
 
 def compute_scores(
-    run: RunFolder | None,
+    of_run: RunImages | None,
     generated: dict[str, ImageSet],
-    reference_set: ImageSet,
-    training_set: ImageSet | None,
-    held_out: ImageSet | None,
+    against: tuple[ImageSet, ImageSet | None, ImageSet | None],
     features: str,
     weights: Path | None,
     exact: bool,
 ) -> tuple[dict[str, Any], str]:
-    """Return the score of one set, or the scores of several and their differences; also as text."""
+    """Return the score of a run or a set, or those of several and their differences; also as text.
+
+    Args:
+        of_run: images of a run; None for others.
+        generated: others, by name.
+        against: as `extract_references` takes them.
+        features: which.
+        weights: of these.
+        exact: as of `make_extractor`.
+    """
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import extract_references, score, score_several, summary
     from pipeline.stages.score import score_run
     from pipeline.system.devices import all_devices
 
     extractor = make_extractor(features, weights, all_devices(), exact)
-    reference_features = extract_references(reference_set, training_set, held_out, extractor)
+    reference_features = extract_references(*against, extractor)
+    if of_run is not None:
+        result = score_run(of_run, reference_features, extractor)
+        return dict(result), summary(result)
     if len(generated) == 1:
         (images,) = generated.values()
-        result = (
-            score(images, reference_features, extractor)
-            if run is None
-            else score_run(run, images, reference_features, extractor)
-        )
+        result = score(images, reference_features, extractor)
         return dict(result), summary(result)
     scores, differences = score_several(generated, reference_features, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]

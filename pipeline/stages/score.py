@@ -6,6 +6,7 @@ and kernels call it and write `score.json`. `painter score --run RUN`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import PainterError, RunError
@@ -19,14 +20,39 @@ from pipeline.scoring.score import ReferenceFeatures, score
 from pipeline.system.storage import file_sha256
 
 
-def score_run(
-    run: RunFolder, generated: ImageSet, against: ReferenceFeatures, extractor: Extractor
-) -> Score:
+@dataclass(frozen=True)
+class RunImages:
+    """Images of a run, opened, and what its score says of them beside the metrics."""
+
+    images: ImageSet
+    about: Score
+    """`images_sha256`, and `chosen` where they are not as they come."""
+
+
+def open_run_images(run: RunFolder, max_count: int | None = None) -> RunImages:
+    """Open a run's images.zip, to be scored.
+
+    What the score says of it is read first: if `generate` replaces it meanwhile, or while the
+    metrics are computed, the score is that of earlier images (`current_score`).
+
+    Args:
+        run: has an images.zip.
+        max_count: take the first ones; all by default.
+
+    Raises:
+        DataError: if images.zip is damaged.
+    """
+    about: Score = {"images_sha256": file_sha256(run.images)}
+    if (choice := recorded_choice(run)) is not None:
+        about["chosen"] = describe_choice(choice)
+    return RunImages(first_images(open_images(run.images), max_count), about)
+
+
+def score_run(opened: RunImages, against: ReferenceFeatures, extractor: Extractor) -> Score:
     """Return the score of a run's images, the hash of images.zip, and how they were chosen.
 
     Args:
-        run: the run whose images.zip is scored.
-        generated: all of its images, or the first ones.
+        opened: the run's images.
         against: the features to compare them with.
         extractor: computes their features.
 
@@ -34,10 +60,7 @@ def score_run(
         ScoringError: if there are too few images.
         DataError: if none can be decoded.
     """
-    result = score(generated, against, extractor)
-    if (choice := recorded_choice(run)) is not None:
-        result["chosen"] = describe_choice(choice)
-    return {**result, "images_sha256": file_sha256(run.images)}
+    return {**score(opened.images, against, extractor), **opened.about}
 
 
 def first_images(images: ImageSet, max_count: int | None) -> ImageSet:
