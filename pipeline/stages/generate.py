@@ -52,6 +52,8 @@ def generate(
 ) -> str | None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`; see `encoded_images`.
 
+    The sha256 of a zip is returned; None for a folder.
+
     Args:
         sampler: generates the images; called from several threads at the same time.
         count: how many; at least 1.
@@ -61,26 +63,14 @@ def generate(
         any_size: images are not of the output's size, and may be large: one at a time.
         check: checks each file as it is made, and a zip before it appears.
 
-    Returns:
-        The sha256 of the zip, taken before it appears under its name, where another process may
-        replace it; None for a folder.
-
     Raises:
         ConfigError: if `count` is below 1.
-        DataError: if `out` is a folder with other files in it, the disk has no room for so many,
-            or the check fails.
+        DataError: if `out` is a folder of other files, the disk is too small, or the check fails.
     """
     check_count(count)
     check_disk_space(sampler, count, out, output, any_size)
     batch_size, helpers = (1, 0) if any_size else (batch_size, None)
-    find_fault = None if check is None else check.find_fault
-    hashes: list[str] = []
-
-    def finish(path: Path) -> None:
-        if check is not None:
-            check.finish(path)
-        hashes.append(file_sha256(path))
-
+    find_fault, finish = (None, None) if check is None else (check.find_fault, check.finish)
     files = encoded_images(sampler, count, output, batch_size, find_fault, helpers)
     progress = {"total": count, "desc": "generate", "unit": "img"}
     with open_image_writer(out, finish) as writer, tqdm(**progress) as bar, closing(files):
@@ -90,7 +80,7 @@ def generate(
                 check.add(name, file)
             writer.add(name, file.content)
             bar.update()
-    return next(iter(hashes), None)
+    return writer.sha256
 
 
 def check_count(count: int) -> None:
@@ -148,18 +138,14 @@ def generate_for_run(
     check: FileCheck | None = None,
     photos: Photos | None = None,
 ) -> GenerationRecord:
-    """Write the images.zip of a run from one of its snapshots, and images.json beside it.
+    """Write a run's images.zip from one of its snapshots, and images.json; return what that says.
 
     The score of earlier images is removed. For the other parameters see `generate`, `make_sampler`.
 
     Args:
-        snapshot: with its upscaler, if it has one.
-        snapshot_sha256: of the file that holds it. A training may have replaced that meanwhile.
+        snapshot_sha256: of the file it was loaded from, which may be another by now.
         check: as of `generate`.
         photos: what a translator starts from.
-
-    Returns:
-        What images.json says.
 
     Raises:
         ConfigError: if `count` is below 1, or above what there are photos for.
@@ -174,10 +160,9 @@ def generate_for_run(
     assert made is not None  # of a zip
     run.score.unlink(missing_ok=True)
     run.choice.unlink(missing_ok=True)
-    recorded = None if photos is None else photos.record.to_dict()
-    record = GenerationRecord(
-        made, snapshot_sha256, count, seed, asdict(output), wanted_class, recorded
-    )
+    from_photos = None if photos is None else photos.record.to_dict()
+    hashes = (made, snapshot_sha256)
+    record = GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, from_photos)
     write_generation_record(run, record)
     return record
 

@@ -222,6 +222,8 @@ def test_quality_and_chroma_subsampling_come_from_the_config() -> None:
 class CountingWriter:
     """Stands for a zip; knows how many images it was given."""
 
+    sha256 = None
+
     def __init__(self) -> None:
         self.names: list[str] = []
 
