@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,29 +236,30 @@ def open_yardstick(
     Raises:
         click.UsageError: if images are to be chosen, and there is nothing to come near to.
     """
-    from pipeline.config import Config, apply_settings
+    from pipeline.config import DataConfig
     from pipeline.data.images import content_hash, open_images
     from pipeline.runs.training_data import TrainingData
     from pipeline.stages.choose import Yardstick
-    from pipeline.stages.score import training_data
+    from pipeline.stages.reference import Reference, reference_of
 
-    path, domain, config = choosing["reference"], choosing["domain"], Config()
+    path, domain = choosing["reference"], choosing["domain"]
+    images = None if path is None else open_images(path, domain)
     if run is not None and not mixes:
-        config = run.read_config()
-        if path is None:
-            path, domain = training_data(run)
-    if path is None:
-        if choosing["choose_from"] is not None:
-            raise click.UsageError("--choose-from needs --reference DIR|ZIP: what to come near to.")
+        real = reference_of(run, images)
+    elif images is not None:
+        real = Reference(images, DataConfig())
+    elif choosing["choose_from"] is not None:
+        raise click.UsageError("--choose-from needs --reference DIR|ZIP: what to come near to.")
+    else:
         return None, None
+    config = real.config
     if choosing["holdout"] is not None:
-        config = apply_settings(config, {"holdout": choosing["holdout"]})
-    images = open_images(path, domain)
+        config = replace(config, holdout=choosing["holdout"])
     record = None
-    if mixes:
+    if mixes and images is not None:
         hashed = content_hash(images)
         record = TrainingData(str(path.absolute()), images.domain, len(images), hashed)
-    return Yardstick(images, config.data), record
+    return Yardstick(real.images, config), record
 
 
 def wanted_of(choosing: dict[str, Any], count: int | None, seed: int, **_: Any) -> Wanted:

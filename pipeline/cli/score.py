@@ -22,11 +22,12 @@ from pipeline.cli.options import (
     options,
     threads_option,
 )
-from pipeline.core.errors import PainterError, RunError, WorkFailed
+from pipeline.core.errors import PainterError, WorkFailed
 
 if TYPE_CHECKING:
     from pipeline.data.images import ImageSet
     from pipeline.runs.folder import RunFolder
+    from pipeline.stages.reference import Reference
     from pipeline.stages.score import RunImages
 
 
@@ -85,7 +86,10 @@ def score(
     run = RunFolder(run_path) if run_path is not None else None
     file = None if json_file in (None, "-") else Path(json_file or "")
     targets = try_targets(run, file)
-    reference_set, held_out = reference_images(run, reference, domain)
+    real = open_reference(run, reference, domain)
+    if run is not None and not real.is_own:
+        targets = without_own(targets, run, file)
+    reference_set, held_out = real.parts
     opened = None if run is None else open_run_images(run, max_images)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
     configure_threads(threads)
@@ -187,20 +191,24 @@ def compute_scores(
     return found, "\n\n".join(parts)
 
 
-def reference_images(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
-    """Return the reference images, and the held-out images of the run, if there are any."""
-    from pipeline.data.holdout import split_holdout
+def open_reference(run: RunFolder | None, path: Path | None, domain: str | None) -> Reference:
+    """Return the real images: those at a path, or those that the run was trained on."""
+    from pipeline.config import DataConfig
     from pipeline.data.images import open_images
-    from pipeline.stages.score import training_data
+    from pipeline.stages.reference import Reference, reference_of
 
-    if reference is None:
-        if run is None:
-            raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
-        try:
-            reference, domain = training_data(run)
-        except RunError as error:
-            raise RunError(f"{error} Or name them: --reference DIR|ZIP") from None
-    reference_set = open_images(reference, domain)
-    if run is None or not run.config.exists():
-        return reference_set, None
-    return split_holdout(reference_set, run.read_config().data)
+    if run is not None:
+        return reference_of(run, None if path is None else open_images(path, domain))
+    if path is None:
+        raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
+    return Reference(open_images(path, domain), DataConfig())
+
+
+def without_own(targets: list[Path], run: RunFolder, file: Path | None) -> list[Path]:
+    """Return where a score against other images is written to, and say that it is not the run's."""
+    advice = "" if file is not None else " --json FILE keeps this score."
+    click.echo(
+        f"{run.score} is not written: the reference is not what {run.path} was trained on.{advice}",
+        err=True,
+    )
+    return [path for path in targets if path != run.score]

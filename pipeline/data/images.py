@@ -338,6 +338,11 @@ def check_any_readable(images: ImageSet, readable: int, unreadable: tuple[str, .
 
 def content_hash(images: ImageSet) -> str:
     """Return a sha256 over the names and bytes of all files; the order on disk does not matter."""
+    return combined_hash(image_digests(images))
+
+
+def image_digests(images: ImageSet) -> dict[str, str]:
+    """Return the sha256 of each file's bytes, by name; `unreadable` where there are none."""
 
     def digest(name: str) -> str:
         try:
@@ -345,7 +350,7 @@ def content_hash(images: ImageSet) -> str:
         except DataError:
             return "unreadable"
 
-    return combined_hash({name: digest(name) for name in images.names})
+    return {name: digest(name) for name in images.names}
 
 
 def combined_hash(digests: Mapping[str, str]) -> str:

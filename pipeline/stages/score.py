@@ -1,17 +1,14 @@
 """The score stage: a run's images against the images that it was trained on.
 
-Reads `images.zip`, config and provenance of a run folder, and the training images. The command line
-and kernels call it and write `score.json`. `painter score --run RUN`.
+Reads `images.zip` and `images.json` of a run folder, and the features of a reference. The command
+line and kernels call it and write `score.json`. `painter score --run RUN`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.core.errors import PainterError, RunError
-from pipeline.data.domains import ALL_DOMAINS
-from pipeline.data.images import ImageSet, content_hash, open_images
+from pipeline.data.images import ImageSet, open_images
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import Extractor
@@ -66,34 +63,3 @@ def score_run(opened: RunImages, against: ReferenceFeatures, extractor: Extracto
 def first_images(images: ImageSet, max_count: int | None) -> ImageSet:
     """Return the first images of a set; all if `max_count` is None."""
     return images if max_count is None else images.subset(images.names[:max_count])
-
-
-def training_data(run: RunFolder) -> tuple[Path, str]:
-    """Return the path and domain of the images that a run was trained on.
-
-    A run without a domain used all images.
-    If they are gone, as after a training on Kaggle, the same ones are searched under `data`.
-
-    Raises:
-        RunError: if they are in neither place.
-    """
-    data = run.read_data()
-    path, domain = Path(data.path), data.domain or ALL_DOMAINS
-    if path.exists():
-        return path, domain
-    for other in sorted(Path("data").glob("*")):
-        if holds_same_images(other, domain, data.content_hash):
-            return other, domain
-    raise RunError(
-        f"The training images of {run.path} are neither at {path} nor under data/. Bring the same "
-        "ones to either place: `painter download --source SOURCE`."
-    )
-
-
-def holds_same_images(path: Path, domain: str, content: str) -> bool:
-    """Tell whether a folder or zip holds the very images that provenance.json describes."""
-    try:
-        images = open_images(path, domain, quiet=True)
-    except PainterError:
-        return False
-    return content_hash(images) == content
