@@ -361,6 +361,23 @@ def combined_hash(digests: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
+def image_number(name: str) -> int | None:
+    """Return the number that an image's file is named by, as `generate` names them, if it is."""
+    stem = PurePosixPath(name).stem
+    return int(stem) if stem.isdecimal() else None
+
+
+def by_number(names: Iterable[str]) -> list[str]:
+    """Return names of images by their numbers; as text, where any has none.
+
+    As text 10 comes before 2.
+    """
+    numbers = {name: image_number(name) for name in names}
+    if None in numbers.values():
+        return sorted(numbers)
+    return sorted(numbers, key=lambda name: (numbers[name] or 0, name))
+
+
 def spread_evenly(items: Sequence[T], max_count: int) -> list[T]:
     """Return at most `max_count` items, evenly spaced from the first to the last."""
     count = min(len(items), max_count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.data.images import ImageSet, open_images
+from pipeline.data.images import ImageSet, by_number, open_images
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import Extractor
@@ -61,5 +61,8 @@ def score_run(opened: RunImages, against: ReferenceFeatures, extractor: Extracto
 
 
 def first_images(images: ImageSet, max_count: int | None) -> ImageSet:
-    """Return the first images of a set; all if `max_count` is None."""
-    return images if max_count is None else images.subset(images.names[:max_count])
+    """Return the first images of a set, by their numbers; all if `max_count` is None."""
+    if max_count is None:
+        return images
+    first = set(by_number(images.names)[:max_count])
+    return images.subset(name for name in images.names if name in first)

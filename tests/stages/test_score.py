@@ -16,8 +16,9 @@ from pipeline.scoring.record import Score, current_score, require_score
 from pipeline.scoring.score import score
 from pipeline.stages import score as stage
 from pipeline.stages.reference import reference_of
+from pipeline.stages.score import first_images
 from pipeline.system.storage import write_json
-from tests.support.factories import finished_run
+from tests.support.factories import finished_run, image_set
 from tests.support.helpers import encoded, fill, painting
 from tests.support.scoring_helpers import QuadrantMeans
 
@@ -63,6 +64,12 @@ def test_a_score_is_of_the_images_that_it_was_computed_from(
     assert current_score(run) is None
     assert run_command(["score", "--run", "run"]) == 0
     assert current_score(run) is not None
+
+
+def test_the_first_images_are_those_of_the_lowest_numbers() -> None:
+    images = image_set(dict.fromkeys(sorted(f"{number}.jpg" for number in range(1, 31)), b""))
+    assert set(first_images(images, 12).names) == {f"{number}.jpg" for number in range(1, 13)}
+    assert first_images(images, 30).names == first_images(images, None).names == images.names
 
 
 def parts_scored(run: RunFolder) -> tuple[int, int | None]:
