@@ -21,7 +21,7 @@ from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import KaggleError, RunError
 from pipeline.families.registry import check_makes_images, takes_photos
 from pipeline.kaggle.api import KaggleClient
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import load_hashed_snapshot
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.chosen import choice_of_images
@@ -85,9 +85,8 @@ def snapshot_plan(
     if generation is not None and generation.photos is None:
         check_enough(run, generation.count)
     path = run.best_or_last if generation is None else snapshot_source(run, generation)
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     check_makes_images(snapshot.config)
-    sha256 = file_sha256(path)
     translates = takes_photos(snapshot.config)
     settings = KernelSettings(
         task="generate",

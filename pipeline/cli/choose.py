@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,8 @@ def choose_and_write(
     batch_size = wanted["batch_size"]
     check = check_of_submission(target, len(made.indices), sources[0].output.output_size)
     if run is not None and out is None:
-        generate_chosen_for_run(run, made, sources, devices, batch_size, check)
-        remember_check(run, check)
+        record = generate_chosen_for_run(run, made, sources, devices, batch_size, check)
+        remember_check(record, check)
     else:
         generate_chosen(made, sources, target, devices, batch_size, check)
         write_beside(target, made)
@@ -197,13 +198,12 @@ def open_source(
     """Return a model whose images are candidates; without photos it takes those of its run."""
     from pipeline.config import change_output
     from pipeline.families.registry import check_makes_images, check_photos_fit, takes_photos
-    from pipeline.models.snapshots import load_snapshot
+    from pipeline.models.snapshots import load_hashed_snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.candidates import Source
     from pipeline.stages.photos import photos_of_run
-    from pipeline.system.storage import file_sha256
 
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     check_makes_images(snapshot.config)
     photos = None
     if takes_photos(snapshot.config):
@@ -213,7 +213,7 @@ def open_source(
         check_photos_fit(snapshot.config, bool(start))
         photos = start[0]
     output = change_output(snapshot.config, changes)
-    return Source(name, snapshot, path, file_sha256(path), output, photos, path.name)
+    return Source(name, snapshot, path, sha256, output, photos, path.name)
 
 
 def check_photos_used(sources: list[Source], given: bool) -> None:
@@ -236,29 +236,30 @@ def open_yardstick(
     Raises:
         click.UsageError: if images are to be chosen, and there is nothing to come near to.
     """
-    from pipeline.config import Config, apply_settings
+    from pipeline.config import DataConfig
     from pipeline.data.images import content_hash, open_images
     from pipeline.runs.training_data import TrainingData
     from pipeline.stages.choose import Yardstick
-    from pipeline.stages.score import training_data
+    from pipeline.stages.reference import Reference, reference_of
 
-    path, domain, config = choosing["reference"], choosing["domain"], Config()
+    path, domain = choosing["reference"], choosing["domain"]
+    images = None if path is None else open_images(path, domain)
     if run is not None and not mixes:
-        config = run.read_config()
-        if path is None:
-            path, domain = training_data(run)
-    if path is None:
-        if choosing["choose_from"] is not None:
-            raise click.UsageError("--choose-from needs --reference DIR|ZIP: what to come near to.")
+        real = reference_of(run, images)
+    elif images is not None:
+        real = Reference(images, DataConfig())
+    elif choosing["choose_from"] is not None:
+        raise click.UsageError("--choose-from needs --reference DIR|ZIP: what to come near to.")
+    else:
         return None, None
+    config = real.config
     if choosing["holdout"] is not None:
-        config = apply_settings(config, {"holdout": choosing["holdout"]})
-    images = open_images(path, domain)
+        config = replace(config, holdout=choosing["holdout"])
     record = None
-    if mixes:
+    if mixes and images is not None:
         hashed = content_hash(images)
         record = TrainingData(str(path.absolute()), images.domain, len(images), hashed)
-    return Yardstick(images, config.data), record
+    return Yardstick(real.images, config), record
 
 
 def wanted_of(choosing: dict[str, Any], count: int | None, seed: int, **_: Any) -> Wanted:

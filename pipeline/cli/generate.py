@@ -145,7 +145,7 @@ def generate_one(
     source = snapshot_file(run_path, snapshot, last, model)
     run = RunFolder(run_path) if run_path is not None else None
     target = output_target(run, out, "--model" if snapshot is None else "--snapshot")
-    loaded, output = resolve_generation(source, upscaler, model is None, **wanted)
+    loaded, sha256, output = resolve_generation(source, upscaler, model is None, **wanted)
     into_run = run if out is None else None
     if into_run is not None:
         into_run.check_version()
@@ -154,8 +154,8 @@ def generate_one(
     count = image_count(wanted.pop("count"), start)
     set_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
-        rewrite_snapshot(source, loaded)
-    write_images(into_run, source, target, loaded, output, start, count, **wanted)
+        sha256 = rewrite_snapshot(source, loaded)
+    write_images(into_run, target, loaded, sha256, output, start, count, **wanted)
     click.echo(f"{counted(count, 'image')} in {target}")
 
 
@@ -207,19 +207,19 @@ def resolve_generation(
     wanted_class: str | None,
     seed: int,
     **_: Any,
-) -> tuple[Snapshot, OutputConfig]:
-    """Return the snapshot and the output settings, validated."""
+) -> tuple[Snapshot, str, OutputConfig]:
+    """Return the snapshot, the sha256 of its file, and the output settings, validated."""
     from pipeline.cli.settings import check_given_once, check_upscale_used
     from pipeline.config import change_output
     from pipeline.families.registry import check_options_used
     from pipeline.models.samplers import class_index
-    from pipeline.models.snapshots import load_snapshot, with_upscaler
+    from pipeline.models.snapshots import load_hashed_snapshot, load_snapshot, with_upscaler
 
     for name, value in (("upscale", upscale), ("output_size", size)):
         if value is not None:
             check_given_once([name], assignments)
             assignments = (*assignments, f"{name}={value}")
-    loaded = load_snapshot(source)
+    loaded, sha256 = load_hashed_snapshot(source)
     if not loaded.images_seen:  # written as a training began that was killed soon after
         warn(f"No step has trained {source}: its images are noise.")
     for_noise = {"--seed": seed, "--class": wanted_class, "--upscale": upscale}
@@ -229,14 +229,14 @@ def resolve_generation(
     output = change_output(loaded.config, assignments)
     check_upscale_used(loaded, output, upscale, upscaler is not None and not keeps_upscaler)
     class_index(loaded.config, wanted_class)
-    return loaded, output
+    return loaded, sha256, output
 
 
 def write_images(
     run: RunFolder | None,
-    source: Path,
     target: Path,
     loaded: Snapshot,
+    sha256: str,
     output: OutputConfig,
     photos: Photos | None,
     count: int,
@@ -256,11 +256,11 @@ def write_images(
     keep_size = photos is not None and run is None and not is_sized(size, assignments)
     check = check_of_submission(target, count, None if keep_size else output.output_size)
     if run is not None:
-        generate_for_run(
-            run, source, loaded, count, seed, output, devices, batch_size, wanted_class, check,
+        made = generate_for_run(
+            run, loaded, sha256, count, seed, output, devices, batch_size, wanted_class, check,
             photos,
         )  # fmt: skip
-        remember_check(run, check)
+        remember_check(made, check)
         return
     images = None if photos is None else photos.images
     sampler = make_sampler(loaded, seed, devices, output, wanted_class, images, keep_size)

@@ -18,10 +18,9 @@ from pipeline.core.errors import PainterError, RunError
 @run_option
 def report(run_path: Path) -> None:
     """Show a run on one page: samples, curves, neighbours, score."""
-    from pipeline.data.images import open_images
     from pipeline.reports.report import write_report
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.score import training_data
+    from pipeline.stages.reference import training_images
     from pipeline.stages.translations import translated_photos
     from pipeline.system.storage import check_writable
 
@@ -29,8 +28,7 @@ def report(run_path: Path) -> None:
     run.require(run.config, "train")
     check_writable(run.report)
     try:
-        path, domain = training_data(run)
-        real_images = open_images(path, domain)
+        real_images = training_images(run)
     except PainterError as error:
         click.echo(f"The report comes without training images: {error}", err=True)
         real_images = None

@@ -22,11 +22,13 @@ from pipeline.cli.options import (
     options,
     threads_option,
 )
-from pipeline.core.errors import PainterError, RunError, WorkFailed
+from pipeline.core.errors import PainterError, WorkFailed
 
 if TYPE_CHECKING:
     from pipeline.data.images import ImageSet
     from pipeline.runs.folder import RunFolder
+    from pipeline.stages.reference import Reference
+    from pipeline.stages.score import RunImages
 
 
 @command(
@@ -78,18 +80,22 @@ def score(
     """
     from pipeline.data.images import open_images
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.score import first_images
+    from pipeline.stages.score import first_images, open_run_images
 
     check_options_agree(images, run_path, domain, reference or training, json_file)
     run = RunFolder(run_path) if run_path is not None else None
     file = None if json_file in (None, "-") else Path(json_file or "")
     targets = try_targets(run, file)
-    reference_set, held_out = reference_images(run, reference, domain)
-    paths = images if run is None else (run.images,)
-    generated = {str(path): first_images(open_images(path), max_images) for path in paths}
+    real = open_reference(run, reference, domain)
+    if run is not None and not real.is_own:
+        targets = without_own(targets, run, file)
+    reference_set, held_out = real.parts
+    opened = None if run is None else open_run_images(run, max_images)
+    generated = {str(path): first_images(open_images(path), max_images) for path in images}
     configure_threads(threads)
     training_set = open_images(training, domain) if training else None
-    found, text = compute_scores(run, generated, reference_set, training_set, held_out, **extractor)
+    against = (reference_set, training_set, held_out)
+    found, text = compute_scores(opened, generated, against, **extractor)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
     write_each(found, targets)
 
@@ -147,30 +153,36 @@ def write_each(found: dict[str, Any], paths: list[Path]) -> None:
 
 
 def compute_scores(
-    run: RunFolder | None,
+    of_run: RunImages | None,
     generated: dict[str, ImageSet],
-    reference_set: ImageSet,
-    training_set: ImageSet | None,
-    held_out: ImageSet | None,
+    against: tuple[ImageSet, ImageSet | None, ImageSet | None],
     features: str,
     weights: Path | None,
     exact: bool,
 ) -> tuple[dict[str, Any], str]:
-    """Return the score of one set, or the scores of several and their differences; also as text."""
+    """Return the score of a run or a set, or those of several and their differences; also as text.
+
+    Args:
+        of_run: images of a run; None for others.
+        generated: others, by name.
+        against: as `extract_references` takes them.
+        features: which.
+        weights: of these.
+        exact: as of `make_extractor`.
+    """
     from pipeline.scoring.extractors import make_extractor
     from pipeline.scoring.score import extract_references, score, score_several, summary
     from pipeline.stages.score import score_run
     from pipeline.system.devices import all_devices
 
     extractor = make_extractor(features, weights, all_devices(), exact)
-    reference_features = extract_references(reference_set, training_set, held_out, extractor)
+    reference_features = extract_references(*against, extractor)
+    if of_run is not None:
+        result = score_run(of_run, reference_features, extractor)
+        return dict(result), summary(result)
     if len(generated) == 1:
         (images,) = generated.values()
-        result = (
-            score(images, reference_features, extractor)
-            if run is None
-            else score_run(run, images, reference_features, extractor)
-        )
+        result = score(images, reference_features, extractor)
         return dict(result), summary(result)
     scores, differences = score_several(generated, reference_features, extractor)
     parts = [f"{name}\n{summary(result)}" for name, result in scores.items()]
@@ -179,20 +191,24 @@ def compute_scores(
     return found, "\n\n".join(parts)
 
 
-def reference_images(run: Any, reference: Path | None, domain: str | None) -> tuple[Any, Any]:
-    """Return the reference images, and the held-out images of the run, if there are any."""
-    from pipeline.data.holdout import split_holdout
+def open_reference(run: RunFolder | None, path: Path | None, domain: str | None) -> Reference:
+    """Return the real images: those at a path, or those that the run was trained on."""
+    from pipeline.config import DataConfig
     from pipeline.data.images import open_images
-    from pipeline.stages.score import training_data
+    from pipeline.stages.reference import Reference, reference_of
 
-    if reference is None:
-        if run is None:
-            raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
-        try:
-            reference, domain = training_data(run)
-        except RunError as error:
-            raise RunError(f"{error} Or name them: --reference DIR|ZIP") from None
-    reference_set = open_images(reference, domain)
-    if run is None or not run.config.exists():
-        return reference_set, None
-    return split_holdout(reference_set, run.read_config().data)
+    if run is not None:
+        return reference_of(run, None if path is None else open_images(path, domain))
+    if path is None:
+        raise click.UsageError("IMAGES needs --reference DIR|ZIP: what to compare with.")
+    return Reference(open_images(path, domain), DataConfig())
+
+
+def without_own(targets: list[Path], run: RunFolder, file: Path | None) -> list[Path]:
+    """Return where a score against other images is written to, and say that it is not the run's."""
+    advice = "" if file is not None else " --json FILE keeps this score."
+    click.echo(
+        f"{run.score} is not written: the reference is not what {run.path} was trained on.{advice}",
+        err=True,
+    )
+    return [path for path in targets if path != run.score]

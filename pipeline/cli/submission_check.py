@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.runs.folder import RunFolder
+    from pipeline.stages.generate import GenerationRecord
     from submission.running_check import RunningCheck
 
 
@@ -28,11 +28,9 @@ def check_of_submission(target: Path, count: int, size: int | None) -> RunningCh
     return RunningCheck(target)
 
 
-def remember_check(run: RunFolder, check: RunningCheck | None) -> None:
-    """Remember that the run's images have just passed the check, if there was one."""
-    from pipeline.stages.generate import read_generation_record
+def remember_check(made: GenerationRecord, check: RunningCheck | None) -> None:
+    """Remember that images which were just made have passed the check, if there was one."""
     from submission.running_check import remember_passed
 
-    made = None if check is None else read_generation_record(run)
-    if made is not None:
+    if check is not None:
         remember_passed(made.images_sha256)

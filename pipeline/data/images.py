@@ -338,6 +338,11 @@ def check_any_readable(images: ImageSet, readable: int, unreadable: tuple[str, .
 
 def content_hash(images: ImageSet) -> str:
     """Return a sha256 over the names and bytes of all files; the order on disk does not matter."""
+    return combined_hash(image_digests(images))
+
+
+def image_digests(images: ImageSet) -> dict[str, str]:
+    """Return the sha256 of each file's bytes, by name; `unreadable` where there are none."""
 
     def digest(name: str) -> str:
         try:
@@ -345,7 +350,7 @@ def content_hash(images: ImageSet) -> str:
         except DataError:
             return "unreadable"
 
-    return combined_hash({name: digest(name) for name in images.names})
+    return {name: digest(name) for name in images.names}
 
 
 def combined_hash(digests: Mapping[str, str]) -> str:
@@ -354,6 +359,23 @@ def combined_hash(digests: Mapping[str, str]) -> str:
     for name, digest in sorted(digests.items()):
         total.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
+
+
+def image_number(name: str) -> int | None:
+    """Return the number that an image's file is named by, as `generate` names them, if it is."""
+    stem = PurePosixPath(name).stem
+    return int(stem) if stem.isdecimal() else None
+
+
+def by_number(names: Iterable[str]) -> list[str]:
+    """Return names of images by their numbers; as text, where any has none.
+
+    As text 10 comes before 2.
+    """
+    numbers = {name: image_number(name) for name in names}
+    if None in numbers.values():
+        return sorted(numbers)
+    return sorted(numbers, key=lambda name: (numbers[name] or 0, name))
 
 
 def spread_evenly(items: Sequence[T], max_count: int) -> list[T]:

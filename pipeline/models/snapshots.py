@@ -30,7 +30,7 @@ from pipeline.models.builders import build_generator, is_upscaler
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.weights import WeightPrecision, precision_of, restored_tensors, stored_tensors
-from pipeline.system.storage import write_bytes, write_json
+from pipeline.system.storage import file_sha256, write_bytes, write_json
 
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 2
 FORMATS = {WeightPrecision.FLOAT32: 1, WeightPrecision.FLOAT16: 1, WeightPrecision.INT8: 2}
@@ -38,6 +38,8 @@ FORMATS = {WeightPrecision.FLOAT32: 1, WeightPrecision.FLOAT16: 1, WeightPrecisi
 HASH = "content_sha256"
 """Key in a snapshot's header of the hash of its tensors and of the rest of the header."""
 UPSCALER_PREFIX = "upscaler."
+READS = 5
+"""How often a file is read that a training replaces meanwhile."""
 
 
 def save_snapshot(
@@ -55,8 +57,8 @@ def save_snapshot(
 
 def write_snapshot(
     path: Path, snapshot: Snapshot, weights: WeightPrecision = WeightPrecision.FLOAT32
-) -> None:
-    """Write a snapshot as `save_snapshot` does.
+) -> str:
+    """Write a snapshot as `save_snapshot` does, and return the sha256 of its file.
 
     Args:
         path: a name ending in .safetensors.
@@ -78,8 +80,10 @@ def write_snapshot(
         tensors |= {UPSCALER_PREFIX + name: tensor for name, tensor in own.items()}
     metadata[HASH] = content_digest(metadata, tensors)
     header = {"about": json.dumps(metadata, sort_keys=True)}
-    write_bytes(path, safetensors.torch.save(tensors, header))
+    content = safetensors.torch.save(tensors, header)
+    write_bytes(path, content)
     write_json(path.with_suffix(".json"), metadata)
+    return hashlib.sha256(content).hexdigest()
 
 
 def content_digest(metadata: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
@@ -118,9 +122,9 @@ def attach_upscaler(path: Path, upscaler: Path) -> None:
     rewrite_snapshot(path, with_upscaler(load_snapshot(path), load_snapshot(upscaler)))
 
 
-def rewrite_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Overwrite a snapshot, in the precision of the existing file."""
-    write_snapshot(path, snapshot, _weights_in(path))
+def rewrite_snapshot(path: Path, snapshot: Snapshot) -> str:
+    """Overwrite a snapshot, in the precision of the existing file; return its sha256."""
+    return write_snapshot(path, snapshot, _weights_in(path))
 
 
 def with_upscaler(generator: Snapshot, upscaler: Snapshot) -> Snapshot:
@@ -200,6 +204,25 @@ def load_snapshot(path: Path) -> Snapshot:
             return snapshot
         rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
         return replace(snapshot, upscaler=_build_snapshot(metadata["upscaler"], rest))
+
+
+def load_hashed_snapshot(path: Path) -> tuple[Snapshot, str]:
+    """Read a snapshot; return it, and the sha256 of the very file that it was read from.
+
+    The file of a run that is still training may be another one a moment later.
+
+    Raises:
+        RunError, LaterVersion: as `load_snapshot`; also if the file is replaced all the time.
+    """
+    for _ in range(READS):
+        before = file_sha256(path) if path.is_file() else None
+        snapshot = load_snapshot(path)
+        if before is not None and before == file_sha256(path):
+            return snapshot, before
+    raise RunError(
+        f"{path} was replaced {READS} times while it was read. Wait until its training writes it "
+        "less often, or take a copy of it: --snapshot FILE"
+    )
 
 
 def load_config(path: Path) -> Config:

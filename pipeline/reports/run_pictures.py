@@ -16,7 +16,7 @@ from pipeline.config import DataConfig
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.decoding import decode_rgb
-from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.images import ImageSet, by_number, image_number, spread_evenly
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, thumbnail
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.scoring.record import Score
@@ -86,14 +86,9 @@ def group_pairs(pairs: Sequence[Pair]) -> list[Group]:
     return sorted(found, key=lambda group: -len(group.pairs))
 
 
-def _by_number(name: str) -> tuple[int, str]:
-    stem = Path(name).stem
-    return (int(stem) if stem.isdecimal() else 0, name)
-
-
 def spread_gallery(images: ImageSet, kind: str) -> list[Picture]:
     """Return some images, spread over the whole set."""
-    names = spread_evenly(sorted(images.names, key=_by_number), GALLERY)
+    names = spread_evenly(by_number(images.names), GALLERY)
     return gallery(images, names, kind)
 
 
@@ -148,7 +143,7 @@ def translation_pairs(
     """
     if images is None or not isinstance(photos, ImageSet):
         return None
-    numbered = sorted(_by_number(name) for name in images.names)
+    numbered = [(image_number(name) or 0, name) for name in by_number(images.names)]
     if places is not None:
         numbered = [(number, name) for number, name in numbered if number in places]
     pairs = []

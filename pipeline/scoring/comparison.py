@@ -85,7 +85,7 @@ def compare(
 ) -> list[Difference]:
     """Compare each two of several generated sets, by FID, MiFID and KID.
 
-    FID depends on the number of images, so all sets are cut to the smallest one's first images.
+    FID depends on the number of images, so all sets are cut to the smallest one's first rows.
     A set that is the reference itself has no MiFID: its pairs are compared by FID and KID alone.
 
     Args:

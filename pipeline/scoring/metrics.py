@@ -70,6 +70,12 @@ class NearestNeighbours:
     rows: npt.NDArray[np.intp]
     """Row of the generated features, shape (n,): rows of zeros are left out."""
 
+    def in_order(self, order: npt.NDArray[np.intp]) -> NearestNeighbours:
+        """Return the neighbours of the generated images in another order: that of these rows."""
+        places = np.argsort(order)[self.rows]
+        found = np.argsort(places)
+        return NearestNeighbours(self.distances[found], self.indices[found], places[found])
+
     def of_first(self, count: int) -> NearestNeighbours:
         """Return the neighbours of the first `count` generated images.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from pipeline.core.errors import LaterVersion, RunError
@@ -188,12 +187,12 @@ def current_score(run: RunFolder, trust_dates: bool = False) -> Score | None:
     return score if file_sha256(run.images) == scored else None
 
 
-def score_of_snapshot(run: RunFolder, snapshot: Path, trust_dates: bool = False) -> Score | None:
+def score_of_snapshot(run: RunFolder, snapshot: str, trust_dates: bool = False) -> Score | None:
     """Return the score of a run, unless it is known to be of images that a snapshot did not make.
 
     Args:
         run: scored or not.
-        snapshot: the file of one of its generators.
+        snapshot: the sha256 of the file that one of its generators was loaded from.
         trust_dates: as `current_score` takes it.
 
     Raises:
@@ -210,8 +209,7 @@ def score_of_snapshot(run: RunFolder, snapshot: Path, trust_dates: bool = False)
     if None not in (images, scored) and images != scored:
         return None  # it is not known how the scored images were made
     several = len((made.get("choice") or {}).get("sources") or ()) > 1
-    of = made.get("snapshot_sha256")
-    return None if several or of not in (None, file_sha256(snapshot)) else score
+    return None if several or made.get("snapshot_sha256") not in (None, snapshot) else score
 
 
 def metric_value(score: Mapping[str, object], metric: Metric) -> float | None:

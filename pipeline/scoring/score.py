@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.core.advice import per_cent
 from pipeline.core.errors import ScoringError
 from pipeline.core.text import escape_values
-from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.images import ImageSet, by_number, spread_evenly
 from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.extractors import Extractor
@@ -111,12 +114,19 @@ def score_several(
         name: _extract_generated(images, against, extractor) for name, images in sets.items()
     }
     scores = {name: _score(found, against, extractor) for name, found in extracted.items()}
+    orders = {name: _rows_by_number(found.features) for name, found in extracted.items()}
     differences = compare(
-        {name: found.features.values for name, found in extracted.items()},
+        {name: found.features.values[orders[name]] for name, found in extracted.items()},
         against.reference.values,
-        nearest={name: found.nearest for name, found in extracted.items()},
+        nearest={name: found.nearest.in_order(orders[name]) for name, found in extracted.items()},
     )
     return scores, differences
+
+
+def _rows_by_number(features: Features) -> npt.NDArray[np.intp]:
+    """Return the rows of images by their numbers: compared sets are cut, and paired, by these."""
+    rows = {name: row for row, name in enumerate(features.names)}
+    return np.array([rows[name] for name in by_number(features.names)], np.intp)
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,11 @@ from pipeline.families.translation.sampler import Translator
 from pipeline.models.samplers import class_index
 from pipeline.models.shipped import FILE
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import load_hashed_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
 from pipeline.scoring.record import Score, score_of_snapshot
-from pipeline.system.storage import file_sha256
 
 SCORE_KEYS = (*keys_in(Place.SERVICE), *SCALE)
 """Keys of a score that are public, beside whether it can be compared with the leaderboard's."""
@@ -201,25 +200,24 @@ def load_model(path: Path, device: torch.device) -> Model:
         RunError: if the snapshot is missing, damaged, or something else.
         ConfigError: if it makes no images, or none from noise or photos.
     """
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     run = RunFolder(path.resolve().parent)
     in_run = run.config.exists()
-    sha256 = file_sha256(path)
     kind: type[Model] = TranslatorModel if takes_photos(snapshot.config) else NoiseModel
     return kind(
         snapshot,
         name=run.path.name if in_run or path.name == FILE else path.stem,
         sha256=sha256,
         device=device,
-        score=_own_score(run, path) if in_run else None,
+        score=_own_score(run, sha256) if in_run else None,
         trained_on=_training_data(run) if in_run else None,
     )
 
 
-def _own_score(run: RunFolder, path: Path) -> Score | None:
+def _own_score(run: RunFolder, sha256: str) -> Score | None:
     """Return the run's score, unless it is known to be that of another snapshot's images."""
     try:
-        return score_of_snapshot(run, path, trust_dates=True)
+        return score_of_snapshot(run, sha256, trust_dates=True)
     except PainterError:  # damaged: it only informs
         return None
 

@@ -6,8 +6,9 @@ folder. A mixture's run folder has copies of its models in `models/`, as nothing
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def generate_chosen(
     devices: Sequence[torch.device],
     batch_size: int = DEFAULT_BATCH,
     check: FileCheck | None = None,
-) -> None:
+) -> str | None:
     """Write the chosen images as `1.jpg` to `N.jpg`, in the order in which they were chosen.
 
     Args:
@@ -50,11 +51,14 @@ def generate_chosen(
         devices: where the generators run.
         batch_size: images at a time.
         check: checks each file as it is made, and a zip before it appears.
+
+    Returns:
+        The sha256 of the zip, as `generate` does; None for a folder.
     """
     counts = [source.candidates for source in choice.sources]
     sampler = Selection(union_of(sources, counts, choice.seed, devices), choice.indices)
     output = sources[0].output
-    generate(sampler, len(choice.indices), out, output, batch_size, check=check)
+    return generate(sampler, len(choice.indices), out, output, batch_size, check=check)
 
 
 def generate_chosen_for_run(
@@ -64,14 +68,23 @@ def generate_chosen_for_run(
     devices: Sequence[torch.device],
     batch_size: int = DEFAULT_BATCH,
     check: FileCheck | None = None,
-) -> None:
-    """Write a run's images.zip, with choice.json and images.json; its earlier score is removed."""
-    generate_chosen(choice, sources, run.images, devices, batch_size, check)
+) -> GenerationRecord:
+    """Write a run's images.zip, with choice.json and images.json; its earlier score is removed.
+
+    Returns:
+        What images.json says.
+    """
+    made = generate_chosen(choice, sources, run.images, devices, batch_size, check)
+    assert made is not None  # of a zip
     run.score.unlink(missing_ok=True)
     write_choice(run.choice, choice)
     about = {"sha256": file_sha256(run.choice), **choice.summary()}
     first, count = sources[0], len(choice.indices)
-    write_generation_record(run, first.path, count, choice.seed, first.output, choice=about)
+    record = GenerationRecord(
+        made, first.sha256, count, choice.seed, asdict(first.output), choice=about
+    )
+    write_generation_record(run, record)
+    return record
 
 
 def choice_of_images(run: RunFolder, generation: GenerationRecord) -> ChoiceRecord:
@@ -132,16 +145,20 @@ def begin_mixture(
         data: the reference images, which scores are computed against; None if there are none.
 
     Raises:
-        RunError: if there is something else in the folder.
+        RunError: if there is something else in the folder, or a model's file was replaced after it
+            was read.
     """
     run.check_no_other_files()
     members = [_member(source, place) for place, source in enumerate(sources, 1)]
     if run.config.exists():
         _check_same_mixture(run, members)
+    copies = {}
     for member, source in zip(members, sources, strict=True):
         target = run.path / member["snapshot"]
         if not target.exists() or file_sha256(target) != source.sha256:
-            write_bytes(target, source.path.read_bytes())
+            copies[target] = _content_of(source)
+    for target, content in copies.items():
+        write_bytes(target, content)
     about: dict[str, Any] = {} if data is None else {"data": data.to_dict()}
     write_json(run.provenance, about | {"mixed": members})
     config = apply_settings(sources[0].snapshot.config, {"holdout": 0.0})
@@ -150,6 +167,17 @@ def begin_mixture(
         replace(source, path=run.path / member["snapshot"], file=member["snapshot"])
         for source, member in zip(sources, members, strict=True)
     ]
+
+
+def _content_of(source: Source) -> bytes:
+    """Return a source's file; RunError if it is another than the one that was loaded."""
+    content = source.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != source.sha256:
+        raise RunError(
+            f"{source.path} was replaced after it was read, as by a training that goes on. Nothing "
+            "was begun; give the same command again."
+        )
+    return content
 
 
 def _check_same_mixture(run: RunFolder, members: Sequence[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from pipeline.core.errors import ConfigError, RunError
 from pipeline.families.registry import build_reverse, check_makes_images
 from pipeline.models.shipped import FILE
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot, write_snapshot
+from pipeline.models.snapshots import load_hashed_snapshot, write_snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import COMPARABLE, SCALE, Place, keys_in
@@ -57,8 +57,7 @@ def export(
     """
     target = check_target(name, folder)
     path = run.chosen_snapshot(last)
-    score = None if reverse or not path.exists() else score_of_snapshot(run, path)
-    snapshot = reverse_snapshot(run) if reverse else _averaged_snapshot(path, score)
+    snapshot, score = (reverse_snapshot(run), None) if reverse else _averaged_snapshot(run, path)
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, weights)
         size = (unfinished / FILE).stat().st_size
@@ -111,15 +110,16 @@ def reverse_snapshot(run: RunFolder) -> Snapshot:
     return Snapshot(network.eval(), config, images_seen)
 
 
-def _averaged_snapshot(path: Path, score: Score | None) -> Snapshot:
-    """Return a snapshot with the score that its model carries.
+def _averaged_snapshot(run: RunFolder, path: Path) -> tuple[Snapshot, Score | None]:
+    """Return a snapshot with the score that its model carries, and the score of its images.
 
-    That is the score of its images, else the training's validation score: which was computed
-    without an upscaler, so it says nothing about upscaled images.
+    A model carries the score of its images, else the training's validation score: which was
+    computed without an upscaler, so it says nothing about upscaled images.
     """
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     check_makes_images(snapshot.config)
+    score = score_of_snapshot(run, sha256)
     if score is not None:
         kept = {name: value for name, value in score.items() if name in SCORE_KEYS}
-        return replace(snapshot, score=kept)
-    return snapshot if snapshot.upscaler is None else replace(snapshot, score=None)
+        return replace(snapshot, score=kept), score
+    return snapshot if snapshot.upscaler is None else replace(snapshot, score=None), None

@@ -49,8 +49,10 @@ def generate(
     batch_size: int = DEFAULT_BATCH,
     any_size: bool = False,
     check: FileCheck | None = None,
-) -> None:
+) -> str | None:
     """Write images 0 to count - 1 of a sampler as `1.jpg` to `count.jpg`; see `encoded_images`.
+
+    The sha256 of a zip is returned; None for a folder.
 
     Args:
         sampler: generates the images; called from several threads at the same time.
@@ -63,8 +65,7 @@ def generate(
 
     Raises:
         ConfigError: if `count` is below 1.
-        DataError: if `out` is a folder with other files in it, the disk has no room for so many,
-            or the check fails.
+        DataError: if `out` is a folder of other files, the disk is too small, or the check fails.
     """
     check_count(count)
     check_disk_space(sampler, count, out, output, any_size)
@@ -79,6 +80,7 @@ def generate(
                 check.add(name, file)
             writer.add(name, file.content)
             bar.update()
+    return writer.sha256
 
 
 def check_count(count: int) -> None:
@@ -125,8 +127,8 @@ class GenerationRecord:
 
 def generate_for_run(
     run: RunFolder,
-    path: Path,
     snapshot: Snapshot,
+    snapshot_sha256: str,
     count: int,
     seed: int,
     output: OutputConfig,
@@ -135,13 +137,13 @@ def generate_for_run(
     wanted_class: str | None = None,
     check: FileCheck | None = None,
     photos: Photos | None = None,
-) -> None:
-    """Write the images.zip of a run from one of its snapshots, and images.json beside it.
+) -> GenerationRecord:
+    """Write a run's images.zip from one of its snapshots, and images.json; return what that says.
 
     The score of earlier images is removed. For the other parameters see `generate`, `make_sampler`.
 
     Args:
-        path: file of the snapshot, for the record.
+        snapshot_sha256: of the file it was loaded from, which may be another by now.
         check: as of `generate`.
         photos: what a translator starts from.
 
@@ -154,30 +156,22 @@ def generate_for_run(
         photos.check_count(count)
         images, batch_size = photos.images, min(batch_size, PHOTO_BATCH)
     sampler = make_sampler(snapshot, seed, devices, output, wanted_class, images)
-    generate(sampler, count, run.images, output, batch_size, check=check)
+    made = generate(sampler, count, run.images, output, batch_size, check=check)
+    assert made is not None  # of a zip
     run.score.unlink(missing_ok=True)
     run.choice.unlink(missing_ok=True)
-    write_generation_record(run, path, count, seed, output, wanted_class, photos)
+    from_photos = None if photos is None else photos.record.to_dict()
+    hashes = (made, snapshot_sha256)
+    record = GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, from_photos)
+    write_generation_record(run, record)
+    return record
 
 
-def write_generation_record(
-    run: RunFolder,
-    snapshot: Path,
-    count: int,
-    seed: int,
-    output: OutputConfig,
-    wanted_class: str | None = None,
-    photos: Photos | None = None,
-    choice: dict[str, Any] | None = None,
-) -> None:
+def write_generation_record(run: RunFolder, record: GenerationRecord) -> None:
     """Write images.json: from which snapshot and with which settings images.zip was made."""
-    hashes = (file_sha256(run.images), file_sha256(snapshot))
-    recorded = None if photos is None else photos.record.to_dict()
-    record = asdict(
-        GenerationRecord(*hashes, count, seed, asdict(output), wanted_class, recorded, choice)
-    )
     later = ("photos", "choice")
-    write_json(run.generation_record, {k: v for k, v in record.items() if v or k not in later})
+    content = asdict(record)
+    write_json(run.generation_record, {k: v for k, v in content.items() if v or k not in later})
 
 
 def read_generation_record(run: RunFolder) -> GenerationRecord | None:

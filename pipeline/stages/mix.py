@@ -18,17 +18,11 @@ from pipeline.core.paths import portable_path
 from pipeline.families.registry import latents_of
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot, write_snapshot
+from pipeline.models.snapshots import load_hashed_snapshot, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
-from pipeline.system.storage import (
-    atomic_folder,
-    check_writable,
-    file_sha256,
-    write_json,
-    write_text,
-)
+from pipeline.system.storage import atomic_folder, check_writable, write_json, write_text
 
 SHARED_SETTINGS = ("image_size", "channels", "conditional", "class_names", "noise")
 """Settings, beside those of the networks, that must be equal in all runs of an ensemble."""
@@ -55,13 +49,14 @@ def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> 
         raise RunError(f"{target.path} exists. Choose another --run, or move it away first.")
     check_writable(target.path)
     files = [source.chosen_snapshot(last) for source in sources]
-    snapshots = [load_snapshot(file) for file in files]
+    loaded = [load_hashed_snapshot(file) for file in files]
+    snapshots = [snapshot for snapshot, _ in loaded]
     data = [source.read_data() for source in sources]
     _check_compatible(sources, snapshots, data)
     mixture = mix_snapshots(snapshots)
     members = [
-        _member_record(source, file, snapshot)
-        for source, file, snapshot in zip(sources, files, snapshots, strict=True)
+        _member_record(source, file, *found)
+        for source, file, found in zip(sources, files, loaded, strict=True)
     ]
     with atomic_folder(target.path) as path:
         unfinished = RunFolder(path)
@@ -133,12 +128,14 @@ def _combined_stats(members: Sequence[dict[str, Any]]) -> str:
     return json.dumps(line) + "\n"
 
 
-def _member_record(source: RunFolder, file: Path, snapshot: Snapshot) -> dict[str, Any]:
+def _member_record(
+    source: RunFolder, file: Path, snapshot: Snapshot, sha256: str
+) -> dict[str, Any]:
     """Return the provenance of one run of an ensemble."""
     return {
         "run": portable_path(source.path),
         "snapshot": file.name,
-        "sha256": file_sha256(file),
+        "sha256": sha256,
         "images_seen": snapshot.images_seen,
         "seconds": seconds_of_training(source, snapshot.images_seen),
         "seed": snapshot.config.training.seed,

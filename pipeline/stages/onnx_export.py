@@ -16,7 +16,7 @@ from pipeline.families.registry import is_upscaler, portable_network, portable_u
 from pipeline.models.onnx_file import check_packages, write_onnx
 from pipeline.models.portable import PortableNetwork, chained, joined
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import load_hashed_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import score_of_snapshot
 from pipeline.stages.card_header import Publication
@@ -49,7 +49,8 @@ def run_snapshot(run: RunFolder, last: bool = False, reverse: bool = False) -> S
     if reverse:
         return reverse_snapshot(run)
     path = run.chosen_snapshot(last)
-    snapshot, score = load_snapshot(path), score_of_snapshot(run, path)
+    snapshot, sha256 = load_hashed_snapshot(path)
+    score = score_of_snapshot(run, sha256)
     if score is None and snapshot.upscaler is None:
         return snapshot
     return replace(snapshot, score=None if score is None else dict(score))

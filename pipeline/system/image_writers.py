@@ -16,7 +16,7 @@ from pipeline.system.filesystem import (
     is_clutter,
     resolve_target,
 )
-from pipeline.system.storage import atomic_file, atomic_folder
+from pipeline.system.storage import atomic_file, atomic_folder, file_sha256
 
 _UNIX = 3
 """As a zip's entry names the system that has made it."""
@@ -24,6 +24,10 @@ _UNIX = 3
 
 class ImageWriter(Protocol):
     """Takes encoded images one at a time; a context manager that commits on success."""
+
+    sha256: str | None
+    """Of a zip, before it appears under its name, where another process may replace it; None of a
+    folder."""
 
     def __enter__(self) -> Self: ...
 
@@ -51,6 +55,7 @@ class ZipImageWriter:
         """
         self._target = atomic_file(path)
         self._verify = verify
+        self.sha256: str | None = None
 
     def __enter__(self) -> Self:
         self._file = self._target.__enter__()
@@ -65,9 +70,12 @@ class ZipImageWriter:
     ) -> None:
         try:
             self._zip.close()
-            if kind is None and self._verify is not None:
+            if kind is None:
                 self._file.flush()
-                self._verify(Path(self._file.name))
+                whole = Path(self._file.name)
+                if self._verify is not None:
+                    self._verify(whole)
+                self.sha256 = file_sha256(whole)
         except BaseException as failure:
             self._target.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -97,6 +105,8 @@ def stored_zip(files: Mapping[str, bytes]) -> bytes:
 
 class FolderImageWriter:
     """Writes images into a folder that appears when all of them are there."""
+
+    sha256: str | None = None
 
     def __init__(self, path: Path) -> None:
         self._target = atomic_folder(path)

@@ -13,7 +13,6 @@ from pipeline.scoring.layers import make_layered_extractor
 from pipeline.stages.candidates import Source
 from pipeline.stages.choose import Choosing, Wanted, Yardstick, describe_judgement
 from pipeline.stages.chosen import generate_chosen_for_run
-from pipeline.system.storage import file_sha256
 from submission.kernel.inputs import find_source
 from submission.kernel.job import Job
 from submission.kernel.machine import log
@@ -22,7 +21,7 @@ from submission.running_check import RunningCheck
 
 
 def generate_chosen_if_possible(
-    job: Job, path: Path, snapshot: Snapshot, output: OutputConfig
+    job: Job, path: Path, snapshot: Snapshot, sha256: str, output: OutputConfig
 ) -> bool:
     """Make images.zip of the best of the candidates; tell whether that was done.
 
@@ -31,9 +30,7 @@ def generate_chosen_if_possible(
     """
     if job.settings.choose_from is None:
         return False
-    source = Source(
-        path.stem, snapshot, path, file_sha256(path), output, job.photos, file=path.name
-    )
+    source = Source(path.stem, snapshot, path, sha256, output, job.photos, file=path.name)
     try:
         choice = _choose(job, source, job.settings.choose_from)
     except Exception as error:  # memory, files, numbers: whatever it is, images can be made

@@ -20,7 +20,7 @@ from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import Interrupted, PainterError, RankLost
 from pipeline.families.registry import makes_images
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import attach_upscaler, load_snapshot
+from pipeline.models.snapshots import attach_upscaler, load_hashed_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import generate_for_run
 from pipeline.stages.train import open_data
@@ -143,15 +143,15 @@ def generate_trained(job: Job) -> None:
     """Generate and check the images of what was trained, by the best snapshot or the last."""
     job.run.score.unlink(missing_ok=True)  # a score belongs to the images it was computed from
     path = job.run.best_or_last
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     output = job.settings.training_config().output.coded_as(snapshot.config.output)
     if job.settings.upscales_by_network and snapshot.upscaler is not None:
         output = replace(output, upscale="learned")
     log(f"snapshot: {path.stem}, at {snapshot.images_seen:,} images")
-    if generate_chosen_if_possible(job, path, snapshot, output):
+    if generate_chosen_if_possible(job, path, snapshot, sha256, output):
         log_images(job)
     else:
-        generate_images(job, path, snapshot, output)
+        generate_images(job, snapshot, sha256, output)
 
 
 def training_request(job: Job) -> TrainingRequest:
@@ -276,18 +276,18 @@ def generate_only(job: Job) -> None:
         generate_choice(job)
         return
     path = attached_snapshot(job.inputs, job.settings.attached or "", job.scratch)
-    snapshot = load_snapshot(path)
+    snapshot, sha256 = load_hashed_snapshot(path)
     job = with_photos(job, snapshot.config)
     log(f"snapshot: trained on {snapshot.images_seen:,} images")
-    generate_images(job, path, snapshot, job.settings.change_output(snapshot.config))
+    generate_images(job, snapshot, sha256, job.settings.change_output(snapshot.config))
 
 
-def generate_images(job: Job, path: Path, snapshot: Snapshot, output: OutputConfig) -> None:
+def generate_images(job: Job, snapshot: Snapshot, sha256: str, output: OutputConfig) -> None:
     """Generate images, check each meanwhile, and put them in place if all have passed."""
     count, seed, photos = job.count, job.settings.seed, job.photos
     check = RunningCheck(job.run.images)
     generate_for_run(
-        job.run, path, snapshot, count, seed, output, job.devices, check=check, photos=photos
+        job.run, snapshot, sha256, count, seed, output, job.devices, check=check, photos=photos
     )
     log_images(job)
 

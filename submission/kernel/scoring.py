@@ -18,7 +18,7 @@ from pipeline.scoring.extractors import (
     make_extractor,
 )
 from pipeline.scoring.score import extract_references, summary
-from pipeline.stages.score import score_run
+from pipeline.stages.score import open_run_images, score_run
 from pipeline.stages.train import PreparedTraining, validation_score_of
 from pipeline.system.storage import write_json
 from pipeline.training.validation_score import ValidationScore
@@ -43,7 +43,7 @@ def score_if_possible(job: Job) -> None:
         real_images = open_images(source, job.settings.domain)
         training, held_out = split_holdout(real_images, job.settings.training_config().data)
         reference_features = extract_references(training, None, held_out, extractor)
-        result = score_run(job.run, open_images(job.run.images), reference_features, extractor)
+        result = score_run(open_run_images(job.run), reference_features, extractor)
         log(f"score: {summary(result)}")
         write_json(job.run.score, result)
     except Exception as error:  # memory, files, numbers: whatever it is, the images are made

@@ -15,7 +15,7 @@ from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data import images as module
 from pipeline.data.decoding import decode_rgb, resize_and_crop
-from pipeline.data.images import content_hash, load_images, open_images
+from pipeline.data.images import by_number, content_hash, load_images, open_images
 from tests.support.helpers import encoded, fill, pack, painting
 
 
@@ -243,6 +243,22 @@ def test_folders_without_that_name_are_taken_together(tmp_path: Path) -> None:
     fill(tmp_path / "cars", 2)
     fill(tmp_path / "vans", 3)
     assert len(open_images(tmp_path)) == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered"),
+    [
+        (["1.jpg", "10.jpg", "11.jpg", "2.jpg"], ["1.jpg", "2.jpg", "10.jpg", "11.jpg"]),
+        (["b/1.png", "a/02.png", "a/1.png"], ["a/1.png", "b/1.png", "a/02.png"]),
+        (["10.jpg", "2.jpg", "a.jpg"], ["10.jpg", "2.jpg", "a.jpg"]),
+        ([], []),
+    ],
+    ids=["generated", "in folders", "named", "none"],
+)
+def test_images_are_ordered_by_number_where_all_have_one(
+    names: list[str], ordered: list[str]
+) -> None:
+    assert by_number(names) == ordered
 
 
 def test_hidden_files_and_other_files_are_no_images(tmp_path: Path) -> None:

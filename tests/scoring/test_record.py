@@ -78,7 +78,7 @@ def test_a_score_counts_for_a_snapshot_if_its_images_are_of_it(
     run.snapshot.write_bytes(b"weights")
     own = json.dumps(made).replace("OWN", file_sha256(run.snapshot))
     run.generation_record.write_text(own)
-    assert (score_of_snapshot(run, run.snapshot) is not None) == fits
+    assert (score_of_snapshot(run, file_sha256(run.snapshot)) is not None) == fits
     # What made the images is gone where no snapshot of the run is the one.
     run.images.write_bytes(b"images")
     assert is_outdated(run) == (made.get("snapshot_sha256") == "another")

@@ -21,6 +21,7 @@ from pipeline.scoring.record import Score
 from pipeline.scoring.score import (
     NEAREST_LISTED,
     extract_references,
+    score_several,
 )
 from pipeline.scoring.score import score as score_against
 from pipeline.scoring.score import (
@@ -210,6 +211,18 @@ def test_the_result_is_json_without_nan(copies: bool) -> None:
 def scored(**changes: Any) -> dict[str, Any]:
     generated, reference = image_set(range(3), "g"), image_set(range(5, 9), "r")
     return {**score(generated, reference, None, QuadrantMeans()), **changes}
+
+
+def test_compared_sets_are_cut_by_number_so_that_the_same_images_are_paired() -> None:
+    few, many = (image_set(range(1, count), label="") for count in (13, 31))
+    black = {"31": png(np.zeros((8, 8, 3), np.uint8))}  # has no nearest: neighbours' rows shift
+    against = extract_references(image_set(range(40, 47)), None, None, QuadrantMeans())
+    sets = {"few": few, "many": many, "more": image_set(range(1, 31), label="", **black)}
+    scores, differences = score_several(sets, against, QuadrantMeans())
+    assert {d.metric for d in differences} == {"fid", "mifid", "kid"}
+    assert [(d.images, d.interval.estimate) for d in differences] == [(12, 0.0)] * 9
+    alone = score_against(many, against, QuadrantMeans())
+    assert {**scores["many"], "seconds": 0} == {**alone, "seconds": 0}
 
 
 def test_the_summary_says_plainly_when_a_score_cannot_be_compared() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -34,7 +35,7 @@ from pipeline.scoring.layers import Layered
 from pipeline.stages import candidates as stage
 from pipeline.stages.candidates import CandidateFeatures, Source, divide, interleaved
 from pipeline.stages.choose import Choosing, Wanted, Yardstick, describe_judgement
-from pipeline.stages.chosen import choice_of_images
+from pipeline.stages.chosen import begin_mixture, choice_of_images
 from pipeline.stages.generate import generate, read_generation_record
 from pipeline.stages.translations import translated_photos
 from pipeline.system.storage import file_sha256, write_json
@@ -302,6 +303,18 @@ def test_a_kernel_makes_the_chosen_images_of_a_mixture_again(
     assert row.chosen == describe_choice(record.choice)
     assert ("6 mixed as they come" if mixed else "6 chosen of 16") in row.description
     assert plan.settings.choice == record.choice["sha256"] == file_sha256(there.choice)
+
+
+def test_a_mixture_holds_the_models_that_were_loaded_or_is_not_begun(
+    place: Path, tmp_path: Path
+) -> None:
+    run, known = RunFolder(tmp_path / "mix"), [source(place), source(place, "second")]
+    with pytest.raises(RunError, match="was replaced after it was read"):
+        begin_mixture(run, [known[0], replace(known[1], sha256="of an earlier one")], None)
+    assert not run.path.exists()
+    begin_mixture(run, known, None)
+    copies = sorted(run.models.glob("*.safetensors"))
+    assert [file_sha256(path) for path in copies] == [one.sha256 for one in known]
 
 
 def test_a_kernel_refuses_another_choice_or_other_photos(

@@ -5,8 +5,10 @@ import signal
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +18,21 @@ from tqdm import tqdm
 
 from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig, apply_settings
-from pipeline.core.errors import ConfigError, DataError
+from pipeline.core.errors import ConfigError, DataError, RunError
 from pipeline.families.noise.distributions import LatentDistribution, parse_noise
 from pipeline.families.noise.sampler import NoiseSampler
 from pipeline.families.registry import build_generator
+from pipeline.models import snapshots
 from pipeline.models.jpeg import encode_jpeg
 from pipeline.models.samplers import resize_images
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot, save_snapshot
+from pipeline.models.snapshots import (
+    READS,
+    load_hashed_snapshot,
+    rewrite_snapshot,
+    save_snapshot,
+)
+from pipeline.reports.report import is_outdated
 from pipeline.runs.folder import RunFolder
 from pipeline.stages import encoding
 from pipeline.stages import generate as stage
@@ -213,6 +222,8 @@ def test_quality_and_chroma_subsampling_come_from_the_config() -> None:
 class CountingWriter:
     """Stands for a zip; knows how many images it was given."""
 
+    sha256 = None
+
     def __init__(self) -> None:
         self.names: list[str] = []
 
@@ -349,8 +360,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def generate_three(run: RunFolder) -> None:
-    snapshot = load_snapshot(run.snapshot)
-    generate_for_run(run, run.snapshot, snapshot, 3, 7, TINY.output, CPU)
+    generate_for_run(run, *load_hashed_snapshot(run.snapshot), 3, 7, TINY.output, CPU)
 
 
 def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
@@ -362,6 +372,58 @@ def test_a_run_knows_how_its_images_were_made(run: RunFolder) -> None:
     assert (made.count, made.seed, made.output["output_size"]) == (3, 7, 64)
     assert made.snapshot_sha256 == file_sha256(run.snapshot)
     assert not run.score.exists()  # it belonged to other images
+
+
+def test_images_are_recorded_as_what_made_them_though_files_are_replaced_meanwhile(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by = file_sha256(run.snapshot)
+
+    def then_replaced(*words: Any, **more: Any) -> str | None:
+        found = generate(*words, **more)
+        save_snapshot(run.snapshot, build_generator(TINY), TINY, 16)  # by its training
+        return found
+
+    monkeypatch.setattr(stage, "generate", then_replaced)
+    generate_three(run)
+    made = read_generation_record(run)
+    assert made is not None
+    assert made.snapshot_sha256 == made_by != file_sha256(run.snapshot)
+    assert is_outdated(run)
+
+    def then_others(*words: Any, **more: Any) -> str | None:
+        found = generate(*words, **more)
+        run.images.write_bytes(b"another command's")
+        return found
+
+    monkeypatch.setattr(stage, "generate", then_others)
+    generate_three(run)
+    assert read_generation_record(run) is None
+
+
+def test_the_hash_of_a_snapshot_is_known_once_it_is_written(run: RunFolder) -> None:
+    snapshot, before = load_hashed_snapshot(run.snapshot)
+    again = rewrite_snapshot(run.snapshot, replace(snapshot, images_seen=16))
+    assert again == file_sha256(run.snapshot) != before
+
+
+def test_the_hash_of_a_snapshot_is_that_of_what_was_loaded(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, left = snapshots.load_snapshot, [24, 16]
+
+    def then_replaced(path: Path) -> Snapshot:
+        found = load(path)
+        if left:
+            save_snapshot(path, found.generator, TINY, left.pop())
+        return found
+
+    monkeypatch.setattr(snapshots, "load_snapshot", then_replaced)
+    found, sha256 = load_hashed_snapshot(run.snapshot)
+    assert (found.images_seen, sha256) == (24, file_sha256(run.snapshot))
+    left.extend(range(READS))
+    with pytest.raises(RunError, match="was replaced 5 times while it was read"):
+        load_hashed_snapshot(run.snapshot)
 
 
 def test_images_of_an_untrained_generator_are_said_to_be_noise(

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from pipeline.cli import run_command
 from pipeline.config import Config, OutputConfig
 from pipeline.core.errors import ConfigError, WorkFailed
 from pipeline.data.images import content_hash, open_images
-from pipeline.stages.generate import write_generation_record
+from pipeline.stages.generate import GenerationRecord, write_generation_record
 from pipeline.study import storage
 from pipeline.study.executor import LocalExecutor
 from pipeline.study.plan import Point, StudyPlan
@@ -95,7 +96,8 @@ class Desk:
             write_json(run.config, shop.plan.config(point).to_dict())
         elif command == "generate":
             pack(run.images, {f"{n}.jpg": encoded(grey(40 * n)) for n in range(1, 7)})
-            write_generation_record(run, run.snapshot, 6, 0, OutputConfig())
+            hashes = (file_sha256(run.images), file_sha256(run.snapshot))
+            write_generation_record(run, GenerationRecord(*hashes, 6, 0, asdict(OutputConfig())))
         else:
             worth = 80.0 + 3 * len(point.label) + point.seed
             score = {"mifid": worth, "features": "efficientnet-lite0", "n_generated": 6}
