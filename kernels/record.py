@@ -50,6 +50,8 @@ class KernelRecord:
     failure: str = ""
     pulled: dict[str, int] | None = None
     """Names and sizes of the files that were pulled."""
+    pulled_sha256: dict[str, str] | None = None
+    """Of these files; None, or without some, where an earlier version pulled them."""
     images_sha256: str | None = None
     """Of the images.zip that was pulled."""
 

@@ -1,5 +1,6 @@
 """Pushing, watching and pulling kernels: the real client, and a Kaggle on this machine."""
 
+import hashlib
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from kernels.metadata import (
 )
 from kernels.notebook import as_notebook
 from kernels.planning import KernelRequest, plan_training
-from kernels.pull import damage
+from kernels.pull import damage, pull
 from kernels.push import Attachment, check_same_run, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
@@ -34,6 +35,7 @@ from kernels.watch import LogLines
 from pipeline.cli.options import replace_confirmation
 from pipeline.config import apply_settings, load_preset
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
+from pipeline.kaggle.api import KaggleClient
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import write_json
 from submission.kernel.settings import KernelSettings
@@ -905,6 +907,51 @@ def test_pull_again_fetches_only_what_is_missing(desk: Desk) -> None:
     desk.works(*PULL)
     assert [n for n in desk.server.called() if n.startswith("files/")] == ["files/log.txt"]
     assert (desk.run / "log.txt").read_text() == "trained\n"
+
+
+def test_pull_again_leaves_what_was_done_here_since(desk: Desk) -> None:
+    desk.server.runner = Scripted(files=output() | {"images.json": b'{"seed": 0}'}, polls=0)
+    desk.works(*PUSH)
+    desk.works(*PULL)
+    path, made = desk.run / "images.zip", desk.run / "images.json"
+    other = images()[:-1] + b"x"  # as many bytes
+    path.write_bytes(other)
+    made.write_text('{"seed": 1}')
+    (desk.run / "log.txt").write_text("trained\ntrained here\n")
+    (desk.run / "score.json").unlink()  # as `painter generate` does
+    said = (
+        "3 files were changed here since, and are left so (images.json, images.zip, log.txt). "
+        "Delete them and pull again to get Kaggle's."
+    )
+    desk.server.requests.clear()
+    assert said in desk.works(*PULL)
+    assert not [n for n in desk.server.called() if n.startswith("files/")]
+    record = read_record(desk.run)
+    assert record is not None
+    assert record.images_sha256 == hashlib.sha256(images()).hexdigest()
+    assert (record.pulled or {})["log.txt"] == len("trained\n")
+    write_record(desk.run, record.with_changes(pulled_sha256=None))  # of an earlier version
+    assert "2 files were changed here since" in desk.works(*PULL)
+    assert path.read_bytes() == other
+    path.unlink()
+    assert "1 file was changed here since, and is left so (log.txt)" in desk.works(*PULL)
+    assert path.read_bytes() == images()
+    assert desk.read(f"{RUN}/images.json") == {"seed": 0}  # what tells of them comes with them
+    assert desk.read(f"{RUN}/score.json")["mifid"] == 91.25
+
+
+def test_nothing_is_pulled_into_a_folder_where_another_process_works(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    with RunFolder(desk.run).locked():
+        assert "Another process is at work in runs/first" in desk.fails(2, *PULL)
+    assert not (desk.run / "kernel.log").exists()
+    desk.works(*PULL)
+
+
+def test_a_record_that_another_process_has_replaced_is_not_written_over(tmp_path: Path) -> None:
+    write_record(tmp_path, record().with_changes(version=2))
+    with pytest.raises(RunError, match="belongs to another push than alice/painter-first"):
+        pull(KaggleClient.__new__(KaggleClient), record(), tmp_path)
 
 
 def test_pull_waits_for_nothing(desk: Desk) -> None:
