@@ -16,6 +16,7 @@ from kernels.metadata import (
     accelerator_of,
     check_minutes,
     describe,
+    has_several_gpus,
     session_timeout,
     slug_of,
 )
@@ -31,7 +32,7 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
 from pipeline.training.continuation import check_compatible
 from submission.kernel.seeds import with_first_seed
-from submission.kernel.settings import BENCH, SHARED, KernelSettings, reserve_seconds
+from submission.kernel.settings import BENCH, KernelSettings, reserve_seconds, trains_seeds
 from submission.rules import MAXIMUM_IMAGES
 
 STARTUP_MINUTES = 5.0
@@ -181,7 +182,9 @@ def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config
         earlier = RunFolder(request.continue_from)
         check_compatible(earlier, with_classes_of(config, earlier.read_config()))
         return config
-    return config if request.gpus == SHARED else with_first_seed(RunFolder(run_path), config)
+    accelerator = accelerator_of(request.accelerator)
+    several = trains_seeds(request.gpus, config) and has_several_gpus(accelerator)
+    return with_first_seed(RunFolder(run_path), config) if several else config
 
 
 def _kernel_minutes(
@@ -260,7 +263,7 @@ def describe_time(plan: KernelPlan) -> list[str]:
     reserved = settings.reserved_seconds_on(plan.uses_gpu) / 60
     free = settings.minutes - reserved
     training = free if settings.train_minutes is None else min(free, settings.train_minutes)
-    each = " for each seed" if trains_several(plan) else ""
+    each = " for each seed" if plan.trains_seeds else ""
     making = "translate" if takes_photos(config) else "generate"
     after = f"{making}, check and score" if makes_images(config) else "save"
     return [f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to {after}"]
@@ -277,16 +280,11 @@ def describe_choosing(plan: KernelPlan) -> list[str]:
     ]
 
 
-def trains_several(plan: KernelPlan) -> bool:
-    """Tell whether the kernel may train several seeds, one on each GPU."""
-    return plan.settings.trains_seeds and GPUS.get(plan.accelerator) != 1
-
-
 def describe_seeds(plan: KernelPlan) -> str:
     """Return which seeds are trained, which is kept, and the seed of the images."""
     seed = plan.settings.training_config().training.seed
     images = f"{plan.settings.seed} for the images"
-    if not trains_several(plan):
+    if not plan.trains_seeds:
         return f"{seed} to train, {images}"
     gpus = GPUS.get(plan.accelerator)
     seeds = f"from {seed} on" if gpus is None else " and ".join(map(str, range(seed, seed + gpus)))

@@ -22,16 +22,18 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import OutputFile
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256, write_text, zip_damage
+from submission.kernel.inputs import RUN_FILES
+from submission.kernel.seeds import RECORD as SEEDS_RECORD
 
 LOG = "kernel.log"
 FAILED = "painter failed: "
 """Begins the line of a kernel's log that says why."""
 ZIPS = (".zip", ".pt")
 """Files that are zips: torch's checkpoints are."""
-IMAGES = "images.zip"
+IMAGES, SNAPSHOT = "images.zip", "snapshot.safetensors"
 COMPANIONS = {
     IMAGES: ("images.json", "choice.json", "score.json"),
-    "snapshot.safetensors": ("snapshot.json",),
+    SNAPSHOT: ("snapshot.json",),
     "best.safetensors": ("best.json",),
 }
 """The files that say of another how it was made, or how good it is."""
@@ -65,6 +67,8 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         files = [f for f in output.files if _wanted(f.name)]
         write_text(folder / LOG, output.log)
         fetched = _bring(client, files, record, folder)
+        if record.pulled is None and status.state == "COMPLETE":
+            _remove_earlier_run(folder, fetched)
         record = _with_files(record, folder, fetched).with_changes(
             state=status.state, failure=status.failure
         )
@@ -101,6 +105,13 @@ def _bring(
     for name in _companions(fetched) - {file.name for file in files}:
         (folder / name).unlink(missing_ok=True)  # it belonged to another file
     return fetched
+
+
+def _remove_earlier_run(folder: Path, fetched: list[str]) -> None:
+    """Remove what is left of an earlier version's run where the whole of another has come."""
+    if SNAPSHOT in fetched:
+        for name in {*RUN_FILES, SEEDS_RECORD} - set(fetched):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _missing(files: list[OutputFile], record: KernelRecord, folder: Path) -> list[OutputFile]:

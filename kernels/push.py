@@ -40,7 +40,7 @@ from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256, write_json
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.seeds import with_kept_seed
-from submission.kernel.settings import BENCH, GENERATE, KernelSettings
+from submission.kernel.settings import BENCH, GENERATE
 
 DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
@@ -330,7 +330,7 @@ def check_quota(client: KaggleClient, plan: KernelPlan) -> None:
     )
 
 
-def check_same_run(run: RunFolder, settings: KernelSettings, continue_from: Path | None) -> None:
+def check_same_run(run: RunFolder, plan: KernelPlan, continue_from: Path | None) -> None:
     """Check that a kernel's output may come into a run folder.
 
     Raises:
@@ -339,10 +339,11 @@ def check_same_run(run: RunFolder, settings: KernelSettings, continue_from: Path
     """
     if not run.config.exists():
         return
-    if settings.task == BENCH:
+    if plan.settings.task == BENCH:
         raise RunError(f"{run.path} holds a run. Choose another --run for what a machine does.")
-    config = settings.training_config()
-    check_same_settings(run, with_kept_seed(run, config))
+    config = plan.settings.training_config()
+    # A kernel that trains one seed trains the very one that it is given.
+    check_same_settings(run, with_kept_seed(run, config) if plan.trains_seeds else config)
     same = continue_from is not None and continue_from.resolve() == run.path.resolve()
     if not same and read_record(run.path) is None:
         raise RunError(

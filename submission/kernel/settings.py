@@ -211,10 +211,8 @@ class KernelSettings:
     @property
     def trains_seeds(self) -> bool:
         """Tell whether each GPU is to train a seed of its own."""
-        if self.gpus is not None:
-            return self.gpus == SEEDS
         begins = self.config is not None and self.attached is None
-        return begins and takes_photos(self.training_config())
+        return begins and trains_seeds(self.gpus, self.training_config())
 
     @property
     def reserved_seconds(self) -> float:
@@ -355,6 +353,16 @@ def check_output_size(output: OutputConfig) -> None:
     """Raise ConfigError unless the images will have the size that the competition takes."""
     side = IMAGE_SIZE[0]
     _require(output.output_size == side, "output_size", output.output_size, f"{side} here")
+
+
+def trains_seeds(gpus: str | None, config: Config) -> bool:
+    """Tell whether each GPU trains a seed of its own in a kernel that begins a run.
+
+    Args:
+        gpus: as `KernelSettings.gpus`.
+        config: of the run.
+    """
+    return takes_photos(config) if gpus is None else gpus == SEEDS
 
 
 def reserve_seconds(

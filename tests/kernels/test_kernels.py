@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -411,9 +412,32 @@ def test_a_run_with_classes_is_continued_and_pushed_again(tmp_path: Path) -> Non
     config, run = load_preset("acgan"), RunFolder(tmp_path / "run")
     write_json(run.config, apply_settings(config, {"class_names": ["a", "b"]}).to_dict())
     request = KernelRequest(continue_from=run.path)
-    settings = plan_training("alice", tmp_path / "new", config, request).settings
-    assert not settings.training_config().data.class_names
-    check_same_run(run, settings, run.path)
+    plan = plan_training("alice", tmp_path / "new", config, request)
+    assert not plan.settings.training_config().data.class_names
+    check_same_run(run, plan, run.path)
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"),
+    [({}, True), ({"gpus": "shared"}, False), ({"accelerator": "l4x1"}, False)],
+)
+def test_the_seed_that_was_kept_of_several_stands_for_the_first_where_several_are_trained(
+    tmp_path: Path, options: dict[str, str], fits: bool
+) -> None:
+    run, config = RunFolder(tmp_path / "run"), load_preset("photo2monet")
+    write_json(run.config, apply_settings(config, {"seed": 1}).to_dict())
+    write_json(run.path / "seeds.json", {"kept": 1, "seeds": [{"seed": 0}, {"seed": 1}]})
+    write_record(run.path, record())
+    request = KernelRequest(**options)  # type: ignore[arg-type]  # those of strings
+    plans = [
+        plan_training("alice", run.path, apply_settings(config, {"seed": seed}), request)
+        for seed in (0, 1)
+    ]
+    seeds = [plan.settings.training_config().training.seed for plan in plans]
+    assert seeds == ([0, 0] if fits else [0, 1])
+    check_same_run(run, plans[1], None)
+    with nullcontext() if fits else pytest.raises(RunError, match="seed: 1 in the run, 0 now"):
+        check_same_run(run, plans[0], None)
 
 
 def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
@@ -1031,6 +1055,32 @@ def test_a_score_of_earlier_images_goes_with_them(desk: Desk) -> None:
     desk.works(*PUSH, "--continue-from", RUN)
     desk.works(*PULL)
     assert not (desk.run / "score.json").exists()
+
+
+RUN_OF_SEEDS = ("best.safetensors", "best.json", "scores.jsonl", "seeds.json", "choice.json")
+
+
+def test_what_an_earlier_version_left_goes_where_another_run_takes_its_place(desk: Desk) -> None:
+    snapshot = train_here(desk.folder, "runs/other") / "snapshot.safetensors"
+    whole = output() | {"snapshot.safetensors": snapshot.read_bytes()}
+    weights = {"best.safetensors": snapshot.read_bytes()}
+    left = dict.fromkeys(RUN_OF_SEEDS, b"{}") | weights
+    desk.server.runner = Scripted(files=whole | left, polls=0)
+    desk.works(*PUSH)
+    desk.works(*PULL)
+    assert all((desk.run / name).exists() for name in RUN_OF_SEEDS)
+    failed = Scripted("ERROR", files={"snapshot.safetensors": snapshot.read_bytes()}, polls=0)
+    for runner, code, kept in ((failed, 1, True), (Scripted(files=whole, polls=0), 0, False)):
+        desk.server.runner = runner
+        desk.works(*PUSH, "--image-seed", str(code))
+        assert desk.painter(*PULL).code == code
+        assert [(desk.run / name).exists() for name in RUN_OF_SEEDS] == [kept] * 5
+    assert RunFolder(desk.run).best_or_last.read_bytes() == snapshot.read_bytes()
+    for name in ("best.safetensors", "snapshot.safetensors"):  # made here, and one is gone
+        (desk.run / name).write_bytes(snapshot.read_bytes())
+    (desk.run / "snapshot.safetensors").unlink()
+    desk.works(*PULL)
+    assert (desk.run / "best.safetensors").exists()
 
 
 def test_a_pull_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
