@@ -225,9 +225,7 @@ class KernelSettings:
         makes = config is None or makes_images(config)
         most = MAXIMUM_IMAGES if self.count is None else self.count
         most += self.choose_from or 0
-        slow = not gpu and config is not None and takes_photos(config)
-        an_image = CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
-        return reserve_seconds(most if makes else 0, self.minutes, an_image)
+        return reserve_seconds(most if makes else 0, self.minutes, seconds_an_image(config, gpu))
 
     @property
     def upscales_by_network(self) -> bool:
@@ -365,12 +363,16 @@ def trains_seeds(gpus: str | None, config: Config) -> bool:
     return takes_photos(config) if gpus is None else gpus == SEEDS
 
 
-def reserve_seconds(
-    count: int, minutes: float, seconds_an_image: float = GPU_SECONDS_AN_IMAGE
-) -> float:
+def seconds_an_image(config: Config | None, gpu: bool) -> float:
+    """Return the time that is kept for an image of a run, on a GPU or the CPU."""
+    slow = not gpu and config is not None and takes_photos(config)
+    return CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
+
+
+def reserve_seconds(count: int, minutes: float, an_image: float = GPU_SECONDS_AN_IMAGE) -> float:
     """Return what is kept free of training for generating, checking and scoring `count` images.
 
     One minute for loading, and the time of the images. Never more than a quarter of the kernel's
     minutes.
     """
-    return min(60 + seconds_an_image * count, minutes * 60 / 4)
+    return min(60 + an_image * count, minutes * 60 / 4)
