@@ -5,6 +5,7 @@ import io
 import json
 import os
 import select
+import shutil
 import signal
 import zipfile
 from contextlib import nullcontext
@@ -210,6 +211,30 @@ def test_a_push_that_did_not_arrive_is_made_by_the_second_call(desk: Desk, fault
     record = read_record(desk.run)
     assert record is not None
     assert record.version == 1
+
+
+def test_a_push_that_did_not_arrive_leaves_the_version_before_it_to_be_submitted(
+    desk: Desk,
+) -> None:
+    pushed_and_complete(desk)
+    desk.works(*PULL)
+    before = read_record(desk.run)
+    desk.server.faults[SAVE].append(Unheard())
+    desk.fails(1, *PUSH, "--image-seed", "2")
+    pending = read_record(desk.run)
+    assert pending is not None
+    assert pending.version is None
+    left, desk.server.gpu_used_seconds = desk.server.gpu_used_seconds, 10**9
+    assert "minutes of GPU time are left" in desk.fails(2, *PUSH, "--image-seed", "2")
+    assert read_record(desk.run) == before
+    desk.works("submit", "--run", RUN)
+    assert desk.server.submissions[0].fields["description"].startswith(f"[{NAME} v1]")
+    desk.server.gpu_used_seconds = left
+    desk.server.faults[SAVE].append(LostReply())
+    desk.works(*PUSH, "--image-seed", "2")
+    after = read_record(desk.run)
+    assert after is not None
+    assert (after.version, after.before) == (2, None)
 
 
 def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
@@ -693,6 +718,18 @@ def test_a_kernel_from_elsewhere_is_not_pushed_over_without_asking(desk: Desk) -
     desk.works(*PULL)
 
 
+def test_a_copy_of_a_run_folder_is_another_folder(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.works(*PULL)
+    shutil.copytree(desk.run, desk.folder / "runs/second")
+    again = (*instead_of_first(PUSH, "runs/second"), "--image-seed", "2")
+    assert f"{NAME} version 1 was not pushed from runs/second" in desk.fails(2, *again)
+    assert pushes(desk) == 1
+    desk.works(*again, "--replace")
+    desk.works(*again)
+    assert pushes(desk) == 2
+
+
 def test_output_that_another_push_has_replaced_is_pulled_by_its_version(desk: Desk) -> None:
     pushed_over(desk)
     desk.works(*PULL)
@@ -1128,6 +1165,7 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "kernel.json").write_text(json.dumps(content | {"later": 1}))
     assert read_record(tmp_path) == record()
     wrong = [{"version": "1"}, {"pushed_at": "x"}, {"pulled": 3}, {"minutes": None}, {"name": 1}]
+    wrong += [{"before": 1}, {"before": {}}]
     for broken_content in ["{}", *[json.dumps(content | change) for change in wrong]]:
         (tmp_path / "kernel.json").write_text(broken_content)
         with pytest.raises(RunError, match="damaged"):
