@@ -5,7 +5,8 @@ A run that was trained on Kaggle has one; for any other, a kernel generates its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kernels.chosen import names_of
@@ -14,6 +15,7 @@ from kernels.push import Confirmation, work_digest
 from kernels.record import KernelRecord, read_record, require_record
 from kernels.regenerate import FOLDER, regenerate, regeneration_plan
 from pipeline.core.advice import counted
+from pipeline.core.errors import ConfigError, RunError
 from pipeline.kaggle.api import KaggleClient
 from pipeline.models.snapshots import load_config
 from pipeline.runs.choices import describe_choice, recorded_choice
@@ -87,18 +89,39 @@ def pending_submission(
     client: KaggleClient, run: RunFolder, record: KernelRecord | None, ledger: Ledger
 ) -> Row | None:
     """Return the submission of the run's images that is made and not yet scored."""
-    if record is None:
-        plan, attachment = regeneration_plan(client.user, run)
-        record = read_record(run.path / FOLDER)
-        if record is None or record.work_sha256 != work_digest(
-            plan, client.user, "", (attachment,)
-        ):
-            return None
-    for row in ledger.rows():
-        same = (row.kernel, row.version) == (record.name, record.version)
-        if same and row.ref is not None and row.status == "PENDING":
+    made_by = record or _generating_record(client, run)
+    for row in ledger.rows() if made_by is not None else ():
+        if row.ref is not None and row.status == "PENDING" and _is_of(row, made_by):
             return row
     return None
+
+
+def submission_of_now(client: KaggleClient, run: RunFolder, rows: Sequence[Row]) -> Row | None:
+    """Return which of some submissions is of the images that the run has now; None if none is.
+
+    Where it has none, those count that a kernel has made of the snapshot that it has.
+    """
+    if not rows:
+        return None
+    if run.images.exists():
+        now = file_sha256(run.images)
+        return next((row for row in rows if now in (row.images_sha256, row.local_sha256)), None)
+    with suppress(ConfigError, RunError):  # whoever needs the rest of the folder says so
+        made_by = read_record(run.path) or _generating_record(client, run)
+        return next((row for row in rows if _is_of(row, made_by)), None)
+    return None
+
+
+def _is_of(row: Row, record: KernelRecord | None) -> bool:
+    return record is not None and (row.kernel, row.version) == (record.name, record.version)
+
+
+def _generating_record(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
+    """Return the record of the kernel that has made the run's images again, if one has."""
+    plan, attachment = regeneration_plan(client.user, run)
+    record = read_record(run.path / FOLDER)
+    wanted = work_digest(plan, client.user, "", (attachment,))
+    return record if record is not None and record.work_sha256 == wanted else None
 
 
 def chosen_from(run: RunFolder) -> float | None:

@@ -81,6 +81,16 @@ class KernelPlan:
         """Tell whether the kernel takes GPU time from the week's quota."""
         return self.accelerator != CPU
 
+    @property
+    def trains_seeds(self) -> bool:
+        """Tell whether the kernel may train several seeds, one on each GPU."""
+        return self.settings.trains_seeds and has_several_gpus(self.accelerator)
+
+
+def has_several_gpus(accelerator: str) -> bool:
+    """Tell whether a machine, by Kaggle's name, may have more than one GPU."""
+    return GPUS.get(accelerator) != 1
+
 
 def slug_of(run: Path, purpose: str = "") -> str:
     """Return the slug of what belongs to a run: `painter-NAME`, and the purpose if there is one.

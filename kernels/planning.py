@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kernels.bundle import build
 from kernels.metadata import (
+    CPU,
     GPU,
     GPUS,
     MAX_MINUTES,
@@ -16,6 +17,7 @@ from kernels.metadata import (
     accelerator_of,
     check_minutes,
     describe,
+    has_several_gpus,
     session_timeout,
     slug_of,
 )
@@ -31,7 +33,13 @@ from pipeline.runs.folder import RunFolder
 from pipeline.stages.generate import DEFAULT_COUNT
 from pipeline.training.continuation import check_compatible
 from submission.kernel.seeds import with_first_seed
-from submission.kernel.settings import BENCH, SHARED, KernelSettings, reserve_seconds
+from submission.kernel.settings import (
+    BENCH,
+    KernelSettings,
+    reserve_seconds,
+    seconds_an_image,
+    trains_seeds,
+)
 from submission.rules import MAXIMUM_IMAGES
 
 STARTUP_MINUTES = 5.0
@@ -83,14 +91,11 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
     check_options_used(config, {"--image-seed": request.image_seed})
     default = None if takes_photos(config) else DEFAULT_COUNT
     count = default if request.count is None else request.count
-    train_minutes = None if request.minutes is not None else config.budget.minutes
     upscaling, config = request.upscalers.instead_of_shipped(config)
     upscalers = upscaling.settings(config, owner, run_path, request.continue_from)
     candidates = _candidates(config, request, count)
     images = (count or MAXIMUM_IMAGES) + (candidates or 0) if makes_images(config) else 0
-    minutes = _kernel_minutes(request, train_minutes, upscalers["upscaler_minutes"] or 0.0, images)
-    check_minutes(minutes)
-    own = _upscaler_minutes(upscalers["upscaler_minutes"], upscaling.minutes, minutes, images)
+    times = _minutes(config, request, images, upscalers["upscaler_minutes"], upscaling.minutes)
     settings = KernelSettings(
         task="train",
         config=config.to_dict(),
@@ -101,32 +106,58 @@ def plan_training(owner: str, run_path: Path, config: Config, request: KernelReq
         photo_domain=request.photo_domain,
         count=count,
         seed=request.image_seed,
-        minutes=minutes,
-        train_minutes=train_minutes,
         gpus=request.gpus,
         choose_from=candidates,
         # Named after the run that is pushed: while its kernel waits, no other's push replaces it.
         attached=f"{owner}/{slug_of(run_path, 'state')}" if request.continue_from else None,
-        **upscalers | {"upscaler_minutes": own},
+        **upscalers | times,
     )
     scored = makes_images(config) and not request.no_scorer
     return _plan_of(settings, owner, run_path, request, scored)
 
 
-def _upscaler_minutes(
-    wanted: float | None, given: float | None, minutes: float, images: int
-) -> float | None:
-    """Return the minutes of an upscaler: its preset's, but at most half of what there is to train.
+def _minutes(
+    config: Config,
+    request: KernelRequest,
+    images: int,
+    wanted: float | None,
+    given: float | None,
+) -> dict[str, float | None]:
+    """Return the fields of `KernelSettings` that are minutes.
 
     Args:
-        wanted: those of its preset, or what is given; None: there is no upscaler.
-        given: what the user asks for, which holds.
-        minutes: of the whole kernel.
+        config: of what is trained first, or alone.
+        request: says how long the kernel may run, and where.
         images: that are made, for which time is kept.
+        wanted: minutes of an upscaler: its preset's, or what is given; None: there is none.
+        given: those that the user asks for, which hold.
+
+    Raises:
+        KaggleError: for minutes that Kaggle does not take.
     """
-    if wanted is None or given is not None:
+    train_minutes = None if request.minutes is not None else config.budget.minutes
+    an_image = seconds_an_image(config, gpu=accelerator_of(request.accelerator) != CPU)
+    minutes = _kernel_minutes(request, train_minutes, wanted or 0.0, images, an_image)
+    check_minutes(minutes)
+    if given is None:
+        free = minutes - reserve_seconds(images, minutes, an_image) / 60
+        wanted = _upscaler_minutes(wanted, train_minutes, free)
+    return {"minutes": minutes, "train_minutes": train_minutes, "upscaler_minutes": wanted}
+
+
+def _upscaler_minutes(
+    wanted: float | None, train_minutes: float | None, free: float
+) -> float | None:
+    """Return the minutes of an upscaler: its preset's; at most half where they are too few for all.
+
+    Args:
+        wanted: those of its preset; None: there is no upscaler.
+        train_minutes: those of its generator; None: as many as there are.
+        free: minutes that the kernel has to train both.
+    """
+    if wanted is None or (train_minutes is not None and train_minutes + wanted <= free):
         return wanted
-    return min(wanted, (minutes - reserve_seconds(images, minutes) / 60) / 2)
+    return min(wanted, free / 2)
 
 
 def _candidates(config: Config, request: KernelRequest, count: int | None) -> int | None:
@@ -181,11 +212,17 @@ def _with_seed(run_path: Path, config: Config, request: KernelRequest) -> Config
         earlier = RunFolder(request.continue_from)
         check_compatible(earlier, with_classes_of(config, earlier.read_config()))
         return config
-    return config if request.gpus == SHARED else with_first_seed(RunFolder(run_path), config)
+    accelerator = accelerator_of(request.accelerator)
+    several = trains_seeds(request.gpus, config) and has_several_gpus(accelerator)
+    return with_first_seed(RunFolder(run_path), config) if several else config
 
 
 def _kernel_minutes(
-    request: KernelRequest, train_minutes: float | None, upscaler_minutes: float, count: int
+    request: KernelRequest,
+    train_minutes: float | None,
+    upscaler_minutes: float,
+    count: int,
+    an_image: float,
 ) -> float:
     """Return how long the kernel may run, given how long it trains; None means as it may."""
     if request.minutes is not None:
@@ -193,7 +230,7 @@ def _kernel_minutes(
     if train_minutes is None:
         return MAX_MINUTES
     training = train_minutes + upscaler_minutes
-    generating = reserve_seconds(count, MAX_MINUTES) / 60
+    generating = reserve_seconds(count, MAX_MINUTES, an_image) / 60
     return min(math.ceil(training + STARTUP_MINUTES + generating), MAX_MINUTES)
 
 
@@ -260,7 +297,7 @@ def describe_time(plan: KernelPlan) -> list[str]:
     reserved = settings.reserved_seconds_on(plan.uses_gpu) / 60
     free = settings.minutes - reserved
     training = free if settings.train_minutes is None else min(free, settings.train_minutes)
-    each = " for each seed" if trains_several(plan) else ""
+    each = " for each seed" if plan.trains_seeds else ""
     making = "translate" if takes_photos(config) else "generate"
     after = f"{making}, check and score" if makes_images(config) else "save"
     return [f"training  {training:.4g} minutes at most{each}; {reserved:.3g} kept to {after}"]
@@ -277,16 +314,11 @@ def describe_choosing(plan: KernelPlan) -> list[str]:
     ]
 
 
-def trains_several(plan: KernelPlan) -> bool:
-    """Tell whether the kernel may train several seeds, one on each GPU."""
-    return plan.settings.trains_seeds and GPUS.get(plan.accelerator) != 1
-
-
 def describe_seeds(plan: KernelPlan) -> str:
     """Return which seeds are trained, which is kept, and the seed of the images."""
     seed = plan.settings.training_config().training.seed
     images = f"{plan.settings.seed} for the images"
-    if not trains_several(plan):
+    if not plan.trains_seeds:
         return f"{seed} to train, {images}"
     gpus = GPUS.get(plan.accelerator)
     seeds = f"from {seed} on" if gpus is None else " and ".join(map(str, range(seed, seed + gpus)))

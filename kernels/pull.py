@@ -1,35 +1,48 @@
 """Pull a kernel's output into its run folder: `painter kernel pull`.
 
 Reads the output of the version that was pushed; writes the same files that a local run leaves,
-and `kernel.log`. Files arrive in a hidden folder beside their place and move when all are whole.
+and `kernel.log`. Files arrive in a hidden folder beside their place and move when all are whole;
+meanwhile the folder is locked.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import safetensors
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, require_available, write_record
+from kernels.record import KernelRecord, read_record, require_available, write_record
 from pipeline.core.advice import quoted
-from pipeline.core.errors import KaggleError, RemoteFailed
+from pipeline.core.errors import KaggleError, RemoteFailed, RunError
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import OutputFile
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256, write_text, zip_damage
+from submission.kernel.inputs import RUN_FILES
+from submission.kernel.seeds import RECORD as SEEDS_RECORD
 
 LOG = "kernel.log"
 FAILED = "painter failed: "
 """Begins the line of a kernel's log that says why."""
 ZIPS = (".zip", ".pt")
 """Files that are zips: torch's checkpoints are."""
+IMAGES, SNAPSHOT = "images.zip", "snapshot.safetensors"
+COMPANIONS = {
+    IMAGES: ("images.json", "choice.json", "score.json"),
+    SNAPSHOT: ("snapshot.json",),
+    "best.safetensors": ("best.json",),
+}
+"""The files that say of another how it was made, or how good it is."""
 
 
 def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelRecord:
-    """Bring what the kernel left into `folder`; what is there already and whole is skipped.
+    """Bring what the kernel left into `folder`; of a version pulled before, what is gone there.
+
+    What was changed in the folder since such a pull is left as it is: see `changed_here`.
 
     Returns:
         The record with the files' sizes.
@@ -39,34 +52,113 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
             more, or a file is damaged.
         KaggleUnreachable: if the transfer breaks off; the same call resumes it.
         RemoteFailed: if the kernel failed; its log and what it left have been pulled.
+        RunError: if another process is at work in the folder, or has pushed from it.
     """
-    require_available(client, record)
-    status = client.kernel_status(record.name, record.version or 0)
-    if not status.ended:
-        raise KaggleError(
-            f"{record.label} is {status.state}. Pull when it has ended: "
-            f"`painter kernel watch --run {quoted(folder)}`."
+    with RunFolder(folder).locked():
+        record = _same_push(record, folder)
+        require_available(client, record)
+        status = client.kernel_status(record.name, record.version or 0)
+        if not status.ended:
+            raise KaggleError(
+                f"{record.label} is {status.state}. Pull when it has ended: "
+                f"`painter kernel watch --run {quoted(folder)}`."
+            )
+        output = client.kernel_output(record.name, record.version or 0)
+        files = [f for f in output.files if _wanted(f.name)]
+        write_text(folder / LOG, output.log)
+        fetched = _bring(client, files, record, folder)
+        if record.pulled is None and status.state == "COMPLETE":
+            _remove_earlier_run(folder, fetched)
+        record = _with_files(record, folder, fetched).with_changes(
+            state=status.state, failure=status.failure
         )
-    output = client.kernel_output(record.name, record.version or 0)
-    files = [f for f in output.files if _wanted(f.name)]
-    write_text(folder / LOG, output.log)
+        write_record(folder, record)
+    check_not_failed(record, folder)
+    return record
+
+
+def _same_push(record: KernelRecord, folder: Path) -> KernelRecord:
+    """Return a record as it is now, when no other process changes it.
+
+    Raises:
+        RunError: if something else has been pushed from the folder since it was read.
+    """
+    now = read_record(folder)
+    if now is None or (now.name, now.version) != (record.name, record.version):
+        raise RunError(
+            f"{folder} belongs to another push than {record.label} by now, which another process "
+            "has made. Give the same command again."
+        )
+    return now
+
+
+def _bring(
+    client: KaggleClient, files: list[OutputFile], record: KernelRecord, folder: Path
+) -> list[str]:
+    """Fetch the files that are missing, and move them when all are whole; return their names."""
     staging = folder / f".pull-{record.version}"
-    missing = [f for f in files if not _present(folder / f.name, record, f.name)]
+    missing = _missing(files, record, folder)
     for file in tqdm(missing, desc="pull", unit="file"):
         _fetch(client, file, staging)
     _move(missing, staging, folder)
-    if any(f.name == "images.zip" for f in missing) and all(f.name != "score.json" for f in files):
-        RunFolder(folder).score.unlink(missing_ok=True)  # it belonged to other images
-    images = folder / "images.zip"
-    record = record.with_changes(
-        state=status.state,
-        failure=status.failure,
-        pulled={f.name: (folder / f.name).stat().st_size for f in files},
-        images_sha256=file_sha256(images) if images.exists() else None,
+    fetched = [file.name for file in missing]
+    for name in _companions(fetched) - {file.name for file in files}:
+        (folder / name).unlink(missing_ok=True)  # it belonged to another file
+    return fetched
+
+
+def _remove_earlier_run(folder: Path, fetched: list[str]) -> None:
+    """Remove what is left of an earlier version's run where the whole of another has come."""
+    if SNAPSHOT in fetched:
+        for name in {*RUN_FILES, SEEDS_RECORD} - set(fetched):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _missing(files: list[OutputFile], record: KernelRecord, folder: Path) -> list[OutputFile]:
+    """Return what is to be fetched: all of a version that was not pulled yet, else what is gone.
+
+    What tells of a file comes with it, and does not come to one that was made here since.
+    """
+    if record.pulled is None:
+        return files
+    gone = {file.name for file in files if not (folder / file.name).is_file()}
+    wanted = (gone - _companions(changed_here(record, folder))) | _companions(gone)
+    return [file for file in files if file.name in wanted]
+
+
+def _companions(names: Iterable[str]) -> set[str]:
+    """Return the names of the files that tell of files with these names."""
+    return {other for name in names for other in COMPANIONS.get(name, ())}
+
+
+def _with_files(record: KernelRecord, folder: Path, fetched: list[str]) -> KernelRecord:
+    """Return a record with the files that were fetched; of all others it keeps what it knows."""
+    sizes = {name: (folder / name).stat().st_size for name in fetched}
+    hashes = {name: file_sha256(folder / name) for name in fetched}
+    return record.with_changes(
+        pulled=(record.pulled or {}) | sizes,
+        pulled_sha256=(record.pulled_sha256 or {}) | hashes,
+        images_sha256=hashes.get(IMAGES, record.images_sha256),
     )
-    write_record(folder, record)
-    check_not_failed(record, folder)
-    return record
+
+
+def changed_here(record: KernelRecord, folder: Path) -> list[str]:
+    """Return the names of the files in a folder that are others now than the kernel's.
+
+    Args:
+        record: as `pull` returns it. Of what earlier versions pulled, most sizes alone are known.
+        folder: into which it was pulled.
+    """
+    hashes = {IMAGES: record.images_sha256} | (record.pulled_sha256 or {})
+
+    def changed(name: str, size: int) -> bool:
+        path = folder / name
+        if not path.is_file():
+            return False
+        known = hashes.get(name)
+        return path.stat().st_size != size or (known is not None and file_sha256(path) != known)
+
+    return sorted(name for name, size in (record.pulled or {}).items() if changed(name, size))
 
 
 def check_not_failed(record: KernelRecord, folder: Path) -> None:
@@ -96,12 +188,6 @@ def _wanted(name: str) -> bool:
     if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
         raise KaggleError(f"The kernel's output has an unsafe name, {name!r}. Nothing was pulled.")
     return not path.parts[0].startswith((".", "__"))
-
-
-def _present(path: Path, record: KernelRecord, name: str) -> bool:
-    """Tell whether an earlier pull of this version brought the file, and it is still whole."""
-    size = (record.pulled or {}).get(name)
-    return size is not None and path.is_file() and path.stat().st_size == size
 
 
 def _fetch(client: KaggleClient, file: OutputFile, staging: Path) -> None:

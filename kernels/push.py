@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,16 @@ from kernels.metadata import (
     session_timeout,
     write_kernel,
 )
-from kernels.record import RECORD, KernelRecord, is_available, read_record, write_record
+from kernels.record import (
+    RECORD,
+    KernelRecord,
+    is_available,
+    read_record,
+    reconcile_record,
+    save_arrived,
+    settle_record,
+    write_record,
+)
 from kernels.source import digest, origin_in, origin_of
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
@@ -35,12 +44,12 @@ from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, R
 from pipeline.data.classes import with_classes_of
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
-from pipeline.kaggle.records import KernelSource, PushedKernel
+from pipeline.kaggle.records import KernelSource
 from pipeline.runs.folder import RunFolder, seeds_advice
 from pipeline.system.storage import file_sha256, write_json
 from submission.kernel.inputs import RUN_FILES
 from submission.kernel.seeds import with_kept_seed
-from submission.kernel.settings import BENCH, GENERATE, KernelSettings
+from submission.kernel.settings import BENCH, GENERATE
 
 DATASET_SECONDS = 1200.0
 """How long Kaggle may take to make an uploaded dataset ready."""
@@ -97,7 +106,7 @@ def push(
         wanted = _write(client.user, plan, folder, scratch, attachments)
         latest = client.latest_kernel(wanted.name)
         wanted = wanted.with_changes(version_before=latest.version if latest else 0)
-        known = reconcile_record(folder, latest)
+        known = settle_record(folder, latest)
         if known and not force and is_already_on_kaggle(client, folder, known, wanted, latest):
             return known, False
         check_not_running(client, wanted.name, known, latest)
@@ -179,7 +188,7 @@ def _send(
     known: KernelRecord | None,
 ) -> KernelRecord:
     """Push what lies in `source`, with the intention on record before and the version after."""
-    write_record(folder, wanted)
+    write_record(folder, wanted.with_changes(before=None if known is None else asdict(known)))
     try:
         pushed = client.push_kernel(source, session_timeout(plan))
     except KaggleUnsure:
@@ -194,37 +203,13 @@ def _send(
         else:
             (folder / RECORD).unlink()
         raise
-    record = _save_record(folder, wanted, pushed)
+    record = save_arrived(folder, wanted, pushed)
     if record.missing:
         raise KaggleError(
             f"Kaggle could not attach to {record.name}: {record.missing}. Version {record.version} "
             f"was made without them: cancel it on {record.url}, and push again."
         )
     return record
-
-
-def _save_record(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> KernelRecord:
-    record = pending.with_changes(
-        name=pushed.name, version=pushed.version, url=pushed.url, missing=pushed.missing
-    )
-    write_record(folder, record)
-    return record
-
-
-def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
-    """Return the folder's record, after looking up a push whose answer is missing.
-
-    A push has arrived if there is a later version with the very source that was pushed.
-    """
-    record = read_record(folder)
-    if record is None or record.version is not None:
-        return record
-    if latest is None or latest.version <= record.version_before:
-        return None
-    if digest(latest.text) != record.source_sha256:
-        return None
-    pushed = PushedKernel(record.name, latest.version, kernel_page(record.name))
-    return _save_record(folder, record, pushed)
 
 
 def is_already_on_kaggle(
@@ -306,11 +291,15 @@ def check_own_version(
 def pushed_from_here(folder: Path, name: str, latest: KernelSource) -> bool:
     """Tell whether the latest version of a kernel was pushed from a folder.
 
-    The folder's record knows; the mark in the source tells where the record was lost.
+    The mark in the source tells, also of a folder that lost its record, or is a copy of another's.
+    Where there is none, the record does.
     """
+    mark = origin_in(latest.text)
+    if mark is not None and mark != origin_of(folder):
+        return False
     record = read_record(folder)
     if record is None or record.name != name:
-        return origin_in(latest.text) == origin_of(folder)
+        return mark is not None
     # A push without an answer that has not arrived was made over this version.
     return latest.version == (record.version or record.version_before)
 
@@ -330,7 +319,7 @@ def check_quota(client: KaggleClient, plan: KernelPlan) -> None:
     )
 
 
-def check_same_run(run: RunFolder, settings: KernelSettings, continue_from: Path | None) -> None:
+def check_same_run(run: RunFolder, plan: KernelPlan, continue_from: Path | None) -> None:
     """Check that a kernel's output may come into a run folder.
 
     Raises:
@@ -339,10 +328,11 @@ def check_same_run(run: RunFolder, settings: KernelSettings, continue_from: Path
     """
     if not run.config.exists():
         return
-    if settings.task == BENCH:
+    if plan.settings.task == BENCH:
         raise RunError(f"{run.path} holds a run. Choose another --run for what a machine does.")
-    config = settings.training_config()
-    check_same_settings(run, with_kept_seed(run, config))
+    config = plan.settings.training_config()
+    # A kernel that trains one seed trains the very one that it is given.
+    check_same_settings(run, with_kept_seed(run, config) if plan.trains_seeds else config)
     same = continue_from is not None and continue_from.resolve() == run.path.resolve()
     if not same and read_record(run.path) is None:
         raise RunError(

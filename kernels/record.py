@@ -16,7 +16,7 @@ from pipeline.core.errors import KaggleError, RunError
 from pipeline.core.records import from_json
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
-from pipeline.kaggle.records import KernelSource
+from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import KERNEL_RECORD
 from pipeline.system.storage import write_json
@@ -50,16 +50,23 @@ class KernelRecord:
     failure: str = ""
     pulled: dict[str, int] | None = None
     """Names and sizes of the files that were pulled."""
+    pulled_sha256: dict[str, str] | None = None
+    """Of these files; None, or without some, where an earlier version pulled them."""
     images_sha256: str | None = None
     """Of the images.zip that was pulled."""
+    before: dict[str, Any] | None = None
+    """The record that the push of this one took the place of, until its answer has arrived."""
 
     def __post_init__(self) -> None:
         """Check what later code counts on.
 
         Raises:
             ValueError: if the time cannot be read.
+            TypeError: if the record before is none.
         """
         datetime.fromisoformat(self.pushed_at)
+        if self.before is not None:
+            from_json(KernelRecord, self.before)
 
     @property
     def label(self) -> str:
@@ -94,6 +101,50 @@ def read_record(folder: Path) -> KernelRecord | None:
 def write_record(folder: Path, record: KernelRecord) -> None:
     """Write the record atomically."""
     write_json(folder / RECORD, asdict(record))
+
+
+def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
+    """Return the folder's record, after looking up a push whose answer is missing.
+
+    A push has arrived if there is a later version with the very source that was pushed.
+    """
+    record = read_record(folder)
+    if record is None or record.version is not None:
+        return record
+    if latest is None or latest.version <= record.version_before:
+        return None
+    if digest(latest.text) != record.source_sha256:
+        return None
+    return save_arrived(
+        folder, record, PushedKernel(record.name, latest.version, kernel_page(record.name))
+    )
+
+
+def save_arrived(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> KernelRecord:
+    """Write and return the record of a push whose answer is there."""
+    record = pending.with_changes(
+        name=pushed.name,
+        version=pushed.version,
+        url=pushed.url,
+        missing=pushed.missing,
+        before=None,
+    )
+    write_record(folder, record)
+    return record
+
+
+def settle_record(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
+    """Return the record of the version that a folder has, which a push is about to replace.
+
+    A push that has not arrived gives way to the version before it: that one can be pulled and
+    submitted as before, whatever becomes of the next push.
+    """
+    record, now = reconcile_record(folder, latest), read_record(folder)
+    if record is not None or now is None or now.before is None:
+        return record
+    before = from_json(KernelRecord, now.before)
+    write_record(folder, before)
+    return before
 
 
 def require_record(folder: Path) -> KernelRecord:

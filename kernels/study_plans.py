@@ -22,7 +22,7 @@ class StudyKernels:
 
     owner: str
     local: LocalExecutor
-    """Where run folders lie."""
+    """Where run folders lie, and which folder of photos is taken."""
     source: str
     """Of the images on Kaggle: `competition`, or dataset:OWNER/SLUG."""
     domain: str | None
@@ -42,6 +42,7 @@ class StudyKernels:
         request = replace(
             self._request,
             count=max(plan.evaluation.count, MINIMUM_IMAGES),
+            photo_domain=self.local.photo_domain,
             continue_from=None if earlier is None else earlier.path,
             upscalers=UpscalerOptions(trained=trained),
         )

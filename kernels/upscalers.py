@@ -7,6 +7,7 @@ Turns the options of `painter kernel push` into settings of the kernel and into 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class UpscalerOptions:
         It has the seed of the generator, and the same images are held out.
 
         Raises:
-            ConfigError: if minutes are given without a preset, or nothing gives any.
+            ConfigError: if minutes are given without a preset, are not above 0, or nothing gives
+                any.
         """
         if self.preset is None:
             if self.minutes is not None:
@@ -64,6 +66,11 @@ class UpscalerOptions:
                     "after the generator."
                 )
             return None
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise ConfigError(
+                f"--upscaler-minutes is {self.minutes:g}; expected a number above 0. Leave it out "
+                "for the preset's."
+            )
         same = {
             "seed": generator.training.seed,
             "holdout": generator.data.holdout,
@@ -76,7 +83,9 @@ class UpscalerOptions:
 
     def minutes_of(self, upscaler: Config | None) -> float | None:
         """Return the training minutes of an upscaler that is trained after a generator."""
-        return self.minutes if self.minutes or upscaler is None else upscaler.budget.minutes
+        if self.minutes is not None or upscaler is None:
+            return self.minutes
+        return upscaler.budget.minutes
 
     def settings(
         self, config: Config, owner: str, run: Path, continue_from: Path | None

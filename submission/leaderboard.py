@@ -6,6 +6,7 @@ ledger, and returns a table. The page is made by `submission/leaderboard_page.py
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -271,7 +272,10 @@ def _standing(
 
 
 def _local(score: Score) -> LocalScore:
-    return score.get("mifid"), score.get("features"), score.get("n_generated")
+    mifid = score.get("mifid")
+    if mifid is None or not math.isfinite(mifid):
+        return None, None, None
+    return mifid, score.get("features"), score.get("n_generated")
 
 
 def _same_images(row: Row, score: Score) -> bool:

@@ -7,12 +7,13 @@ say so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Change, Config, apply_settings, changes
+from pipeline.config import Change, Config, apply_settings, changes, parse_assignment
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import ConfigError
 from pipeline.kaggle.records import SubmissionLimits
@@ -25,6 +26,8 @@ from submission.submit import settings_of
 SECTIONS = ("data", "network", "training", "budget", "output")
 """Sections whose settings decide what the images are like."""
 CHANCE = "seed"
+SAME_MINUTES = 0.02
+"""The share in which minutes may differ and be called the same: seconds of a kernel's start."""
 LISTED = 4
 """Differing settings that are named, at most."""
 GONE = "Another run is in the folder of its run now"
@@ -128,7 +131,7 @@ def _compared(scored: Sequence[Standing], rows: Sequence[Row], folder: Path) -> 
             f"The two best are {_named(best)} and {_named(second)}; what they differ in is not "
             f"known, since the settings of {lost.run} are not."
         ]
-    found = changes(settings[1], settings[0], SECTIONS)
+    found = [c for c in changes(settings[1], settings[0], SECTIONS) if not _by_the_clock(c)]
     return [f"{_named(best)} and {_named(second)}, the two best, {_words(found, settings[0])}"]
 
 
@@ -136,6 +139,18 @@ def _settings(row: Row | None, line: Standing, folder: Path) -> Mapping[str, Any
     if row is None or (row.settings is None and line.replaced):
         return None
     return row.settings or settings_of(RunFolder(folder / line.run))
+
+
+def _by_the_clock(change: Change) -> bool:
+    """Tell whether minutes differ by no more than the starts of two kernels do.
+
+    With --minutes a kernel trains for what its start has left, and its config says so: the same
+    command gives other seconds each time.
+    """
+    old, new = change.old, change.new
+    if change.name != "minutes" or old is None or new is None:
+        return False
+    return math.isclose(old, new, rel_tol=SAME_MINUTES)
 
 
 def _words(found: Sequence[Change], best: Mapping[str, Any]) -> str:
@@ -173,11 +188,12 @@ def _further(change: Change, best: Mapping[str, Any]) -> str:
     chance = "Seeds differ by points: try another --seed of each before you believe it"
     if value is None:
         return f"{chance}."
+    word = f"{change.name}={value if isinstance(value, int) else f'{value:g}'}"
     try:
-        apply_settings(Config.from_saved(dict(best), quiet=True), {change.name: value})
+        apply_settings(Config.from_saved(dict(best), quiet=True), dict([parse_assignment(word)]))
     except ConfigError:  # out of its range, or of a family that is not here
         return f"{chance}."
-    return f"{chance}, or go on in this direction: --set {change.name}={value:g}."
+    return f"{chance}, or go on in this direction: --set {word}."
 
 
 def _next_value(change: Change) -> float | None:

@@ -111,16 +111,19 @@ def local_score(run: RunFolder) -> Score:
     return Score() if mifid is None or not math.isfinite(mifid) else score
 
 
-def reconcile(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
-    """Look up the run's submissions whose answer is missing; return one that has arrived."""
+def reconcile(client: KaggleClient, ledger: Ledger, run: RunFolder) -> list[Row]:
+    """Look up the run's submissions whose answer is missing; return those that have arrived.
+
+    They may be of images that the run had before.
+    """
     name, identity = run.path.resolve().name, identity_of(run)
-    arrived = None
+    arrived = []
     with ledger.transaction() as transaction:
         for row in transaction.rows:
             if row.ref is None and row.comes_from(name, identity):
                 found = look_up(client, row)
                 if found is not None:
-                    arrived = _update_and_save(transaction, row, found)
+                    arrived.append(_update_and_save(transaction, row, found))
     return arrived
 
 

@@ -5,6 +5,7 @@ Builds a plan, calls the stage, prints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +40,9 @@ from pipeline.core.errors import Interrupted, RunError
 
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
+
+LISTED = 4
+"""Changed files that are named, at most."""
 
 pushed_run_option = click.option(
     "--run",
@@ -190,6 +194,7 @@ def list_(top: int, folder: Path) -> None:
 @pushed_run_option
 def pull(run_path: Path | None) -> None:
     """Bring a kernel's output into its run folder."""
+    from kernels.pull import changed_here
     from kernels.pull import pull as pull_output
     from kernels.record import require_record
     from pipeline.kaggle.api import KaggleClient
@@ -201,6 +206,8 @@ def pull(run_path: Path | None) -> None:
     sizes = (pulled.pulled or {}).values()
     files = counted(len(sizes), "file")
     click.echo(f"{run_path}: {files}, {sum(sizes) / 1e6:.1f} MB, {pulled.label}")
+    if changed := changed_here(pulled, run_path):
+        click.echo(left_alone(changed))
     print_upscaler_hint(RunFolder(run_path))
 
 
@@ -255,6 +262,17 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
             err=True,
         )
         raise known.problem
+
+
+def left_alone(changed: Sequence[str]) -> str:
+    """Return the line on files that a pull has not replaced."""
+    listed = ", ".join(changed[:LISTED]) + (", ..." if len(changed) > LISTED else "")
+    one = len(changed) == 1
+    return (
+        f"{counted(len(changed), 'file')} {'was' if one else 'were'} changed here since, and "
+        f"{'is' if one else 'are'} left so ({listed}). Delete {'it' if one else 'them'} and pull "
+        "again to get Kaggle's."
+    )
 
 
 def pushed_last() -> Path:

@@ -180,7 +180,7 @@ def plan_to_push(owner: str, run_path: Path, choices: dict[str, Any]) -> KernelP
     from pipeline.runs.folder import RunFolder
 
     plan = make_plan(owner, run_path, choices, resumes=run_path)
-    check_same_run(RunFolder(run_path), plan.settings, choices["continue_from"])
+    check_same_run(RunFolder(run_path), plan, choices["continue_from"])
     return plan
 
 

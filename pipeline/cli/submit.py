@@ -74,7 +74,7 @@ def submit(
     client = KaggleClient()
     run = run_to_submit(path, model)
     ledger = Ledger()
-    row = submitting.reconcile(client, ledger, run)
+    row = arrived_submission(client, ledger, run)
     if row is None:
         record = candidates.trained_on_kaggle(client, run)
         if wait:
@@ -124,6 +124,22 @@ def show_submission(path: Path, model: str | None, message: str) -> None:
             click.echo(candidates_line(path, candidates), err=True)
         left = None if client is None else check_submissions_left(client).allowed_now
         click.echo(describe_submission(owner, run, left, message, path))
+
+
+def arrived_submission(client: KaggleClient, ledger: Ledger, run: RunFolder) -> Row | None:
+    """Return the run's submission whose answer was missing, if it has arrived.
+
+    One of images that the run had before is printed, and is not what is submitted now.
+    """
+    from kernels.candidates import submission_of_now
+    from submission import submit as submitting
+
+    arrived = submitting.reconcile(client, ledger, run)
+    now = submission_of_now(client, run, arrived)
+    for row in arrived:
+        if row is not now:
+            click.echo(f"An earlier submission had arrived: {submitting.summary(row)}")
+    return now
 
 
 def submit_anew(

@@ -211,10 +211,8 @@ class KernelSettings:
     @property
     def trains_seeds(self) -> bool:
         """Tell whether each GPU is to train a seed of its own."""
-        if self.gpus is not None:
-            return self.gpus == SEEDS
         begins = self.config is not None and self.attached is None
-        return begins and takes_photos(self.training_config())
+        return begins and trains_seeds(self.gpus, self.training_config())
 
     @property
     def reserved_seconds(self) -> float:
@@ -227,9 +225,7 @@ class KernelSettings:
         makes = config is None or makes_images(config)
         most = MAXIMUM_IMAGES if self.count is None else self.count
         most += self.choose_from or 0
-        slow = not gpu and config is not None and takes_photos(config)
-        an_image = CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
-        return reserve_seconds(most if makes else 0, self.minutes, an_image)
+        return reserve_seconds(most if makes else 0, self.minutes, seconds_an_image(config, gpu))
 
     @property
     def upscales_by_network(self) -> bool:
@@ -357,12 +353,26 @@ def check_output_size(output: OutputConfig) -> None:
     _require(output.output_size == side, "output_size", output.output_size, f"{side} here")
 
 
-def reserve_seconds(
-    count: int, minutes: float, seconds_an_image: float = GPU_SECONDS_AN_IMAGE
-) -> float:
+def trains_seeds(gpus: str | None, config: Config) -> bool:
+    """Tell whether each GPU trains a seed of its own in a kernel that begins a run.
+
+    Args:
+        gpus: as `KernelSettings.gpus`.
+        config: of the run.
+    """
+    return takes_photos(config) if gpus is None else gpus == SEEDS
+
+
+def seconds_an_image(config: Config | None, gpu: bool) -> float:
+    """Return the time that is kept for an image of a run, on a GPU or the CPU."""
+    slow = not gpu and config is not None and takes_photos(config)
+    return CPU_SECONDS_A_PHOTO if slow else GPU_SECONDS_AN_IMAGE
+
+
+def reserve_seconds(count: int, minutes: float, an_image: float = GPU_SECONDS_AN_IMAGE) -> float:
     """Return what is kept free of training for generating, checking and scoring `count` images.
 
     One minute for loading, and the time of the images. Never more than a quarter of the kernel's
     minutes.
     """
-    return min(60 + seconds_an_image * count, minutes * 60 / 4)
+    return min(60 + an_image * count, minutes * 60 / 4)

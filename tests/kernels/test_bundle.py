@@ -4,6 +4,7 @@ import ast
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -150,6 +151,12 @@ def test_the_script_is_a_readable_python_file(kernel: Kernel) -> None:
     for path in ("/kaggle/input", "/kaggle/working"):
         assert kernel.script.count(path) == 1
     assert max(len(line) for line in kernel.script.splitlines()) <= 100
+
+
+def test_the_guide_says_how_large_the_script_is(kernel: Kernel) -> None:
+    said = re.search(r"one script of about (\d+) kB", (ROOT / "docs" / "kaggle.md").read_text())
+    assert said is not None
+    assert len(kernel.script) / 1000 == pytest.approx(int(said[1]), rel=0.05)
 
 
 def constants(script: str) -> dict[str, Any]:

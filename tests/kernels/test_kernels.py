@@ -1,11 +1,14 @@
 """Pushing, watching and pulling kernels: the real client, and a Kaggle on this machine."""
 
+import hashlib
 import io
 import json
 import os
 import select
+import shutil
 import signal
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,7 @@ from kernels.metadata import (
 )
 from kernels.notebook import as_notebook
 from kernels.planning import KernelRequest, plan_training
-from kernels.pull import damage
+from kernels.pull import damage, pull
 from kernels.push import Attachment, check_same_run, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
@@ -34,6 +37,7 @@ from kernels.watch import LogLines
 from pipeline.cli.options import replace_confirmation
 from pipeline.config import apply_settings, load_preset
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
+from pipeline.kaggle.api import KaggleClient
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import write_json
 from submission.kernel.settings import KernelSettings
@@ -207,6 +211,30 @@ def test_a_push_that_did_not_arrive_is_made_by_the_second_call(desk: Desk, fault
     record = read_record(desk.run)
     assert record is not None
     assert record.version == 1
+
+
+def test_a_push_that_did_not_arrive_leaves_the_version_before_it_to_be_submitted(
+    desk: Desk,
+) -> None:
+    pushed_and_complete(desk)
+    desk.works(*PULL)
+    before = read_record(desk.run)
+    desk.server.faults[SAVE].append(Unheard())
+    desk.fails(1, *PUSH, "--image-seed", "2")
+    pending = read_record(desk.run)
+    assert pending is not None
+    assert pending.version is None
+    left, desk.server.gpu_used_seconds = desk.server.gpu_used_seconds, 10**9
+    assert "minutes of GPU time are left" in desk.fails(2, *PUSH, "--image-seed", "2")
+    assert read_record(desk.run) == before
+    desk.works("submit", "--run", RUN)
+    assert desk.server.submissions[0].fields["description"].startswith(f"[{NAME} v1]")
+    desk.server.gpu_used_seconds = left
+    desk.server.faults[SAVE].append(LostReply())
+    desk.works(*PUSH, "--image-seed", "2")
+    after = read_record(desk.run)
+    assert after is not None
+    assert (after.version, after.before) == (2, None)
 
 
 def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
@@ -409,9 +437,32 @@ def test_a_run_with_classes_is_continued_and_pushed_again(tmp_path: Path) -> Non
     config, run = load_preset("acgan"), RunFolder(tmp_path / "run")
     write_json(run.config, apply_settings(config, {"class_names": ["a", "b"]}).to_dict())
     request = KernelRequest(continue_from=run.path)
-    settings = plan_training("alice", tmp_path / "new", config, request).settings
-    assert not settings.training_config().data.class_names
-    check_same_run(run, settings, run.path)
+    plan = plan_training("alice", tmp_path / "new", config, request)
+    assert not plan.settings.training_config().data.class_names
+    check_same_run(run, plan, run.path)
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"),
+    [({}, True), ({"gpus": "shared"}, False), ({"accelerator": "l4x1"}, False)],
+)
+def test_the_seed_that_was_kept_of_several_stands_for_the_first_where_several_are_trained(
+    tmp_path: Path, options: dict[str, str], fits: bool
+) -> None:
+    run, config = RunFolder(tmp_path / "run"), load_preset("photo2monet")
+    write_json(run.config, apply_settings(config, {"seed": 1}).to_dict())
+    write_json(run.path / "seeds.json", {"kept": 1, "seeds": [{"seed": 0}, {"seed": 1}]})
+    write_record(run.path, record())
+    request = KernelRequest(**options)  # type: ignore[arg-type]  # those of strings
+    plans = [
+        plan_training("alice", run.path, apply_settings(config, {"seed": seed}), request)
+        for seed in (0, 1)
+    ]
+    seeds = [plan.settings.training_config().training.seed for plan in plans]
+    assert seeds == ([0, 0] if fits else [0, 1])
+    check_same_run(run, plans[1], None)
+    with nullcontext() if fits else pytest.raises(RunError, match="seed: 1 in the run, 0 now"):
+        check_same_run(run, plans[0], None)
 
 
 def test_an_upload_that_breaks_off_is_made_again(desk: Desk) -> None:
@@ -667,6 +718,18 @@ def test_a_kernel_from_elsewhere_is_not_pushed_over_without_asking(desk: Desk) -
     desk.works(*PULL)
 
 
+def test_a_copy_of_a_run_folder_is_another_folder(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    desk.works(*PULL)
+    shutil.copytree(desk.run, desk.folder / "runs/second")
+    again = (*instead_of_first(PUSH, "runs/second"), "--image-seed", "2")
+    assert f"{NAME} version 1 was not pushed from runs/second" in desk.fails(2, *again)
+    assert pushes(desk) == 1
+    desk.works(*again, "--replace")
+    desk.works(*again)
+    assert pushes(desk) == 2
+
+
 def test_output_that_another_push_has_replaced_is_pulled_by_its_version(desk: Desk) -> None:
     pushed_over(desk)
     desk.works(*PULL)
@@ -907,6 +970,51 @@ def test_pull_again_fetches_only_what_is_missing(desk: Desk) -> None:
     assert (desk.run / "log.txt").read_text() == "trained\n"
 
 
+def test_pull_again_leaves_what_was_done_here_since(desk: Desk) -> None:
+    desk.server.runner = Scripted(files=output() | {"images.json": b'{"seed": 0}'}, polls=0)
+    desk.works(*PUSH)
+    desk.works(*PULL)
+    path, made = desk.run / "images.zip", desk.run / "images.json"
+    other = images()[:-1] + b"x"  # as many bytes
+    path.write_bytes(other)
+    made.write_text('{"seed": 1}')
+    (desk.run / "log.txt").write_text("trained\ntrained here\n")
+    (desk.run / "score.json").unlink()  # as `painter generate` does
+    said = (
+        "3 files were changed here since, and are left so (images.json, images.zip, log.txt). "
+        "Delete them and pull again to get Kaggle's."
+    )
+    desk.server.requests.clear()
+    assert said in desk.works(*PULL)
+    assert not [n for n in desk.server.called() if n.startswith("files/")]
+    record = read_record(desk.run)
+    assert record is not None
+    assert record.images_sha256 == hashlib.sha256(images()).hexdigest()
+    assert (record.pulled or {})["log.txt"] == len("trained\n")
+    write_record(desk.run, record.with_changes(pulled_sha256=None))  # of an earlier version
+    assert "2 files were changed here since" in desk.works(*PULL)
+    assert path.read_bytes() == other
+    path.unlink()
+    assert "1 file was changed here since, and is left so (log.txt)" in desk.works(*PULL)
+    assert path.read_bytes() == images()
+    assert desk.read(f"{RUN}/images.json") == {"seed": 0}  # what tells of them comes with them
+    assert desk.read(f"{RUN}/score.json")["mifid"] == 91.25
+
+
+def test_nothing_is_pulled_into_a_folder_where_another_process_works(desk: Desk) -> None:
+    pushed_and_complete(desk)
+    with RunFolder(desk.run).locked():
+        assert "Another process is at work in runs/first" in desk.fails(2, *PULL)
+    assert not (desk.run / "kernel.log").exists()
+    desk.works(*PULL)
+
+
+def test_a_record_that_another_process_has_replaced_is_not_written_over(tmp_path: Path) -> None:
+    write_record(tmp_path, record().with_changes(version=2))
+    with pytest.raises(RunError, match="belongs to another push than alice/painter-first"):
+        pull(KaggleClient.__new__(KaggleClient), record(), tmp_path)
+
+
 def test_pull_waits_for_nothing(desk: Desk) -> None:
     desk.server.runner = Held()
     desk.works(*PUSH)
@@ -986,6 +1094,32 @@ def test_a_score_of_earlier_images_goes_with_them(desk: Desk) -> None:
     assert not (desk.run / "score.json").exists()
 
 
+RUN_OF_SEEDS = ("best.safetensors", "best.json", "scores.jsonl", "seeds.json", "choice.json")
+
+
+def test_what_an_earlier_version_left_goes_where_another_run_takes_its_place(desk: Desk) -> None:
+    snapshot = train_here(desk.folder, "runs/other") / "snapshot.safetensors"
+    whole = output() | {"snapshot.safetensors": snapshot.read_bytes()}
+    weights = {"best.safetensors": snapshot.read_bytes()}
+    left = dict.fromkeys(RUN_OF_SEEDS, b"{}") | weights
+    desk.server.runner = Scripted(files=whole | left, polls=0)
+    desk.works(*PUSH)
+    desk.works(*PULL)
+    assert all((desk.run / name).exists() for name in RUN_OF_SEEDS)
+    failed = Scripted("ERROR", files={"snapshot.safetensors": snapshot.read_bytes()}, polls=0)
+    for runner, code, kept in ((failed, 1, True), (Scripted(files=whole, polls=0), 0, False)):
+        desk.server.runner = runner
+        desk.works(*PUSH, "--image-seed", str(code))
+        assert desk.painter(*PULL).code == code
+        assert [(desk.run / name).exists() for name in RUN_OF_SEEDS] == [kept] * 5
+    assert RunFolder(desk.run).best_or_last.read_bytes() == snapshot.read_bytes()
+    for name in ("best.safetensors", "snapshot.safetensors"):  # made here, and one is gone
+        (desk.run / name).write_bytes(snapshot.read_bytes())
+    (desk.run / "snapshot.safetensors").unlink()
+    desk.works(*PULL)
+    assert (desk.run / "best.safetensors").exists()
+
+
 def test_a_pull_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
     pushed_and_complete(desk)
     desk.server.after["files/samples/000008.png"] = lambda _: os.kill(
@@ -1031,6 +1165,7 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "kernel.json").write_text(json.dumps(content | {"later": 1}))
     assert read_record(tmp_path) == record()
     wrong = [{"version": "1"}, {"pushed_at": "x"}, {"pulled": 3}, {"minutes": None}, {"name": 1}]
+    wrong += [{"before": 1}, {"before": {}}]
     for broken_content in ["{}", *[json.dumps(content | change) for change in wrong]]:
         (tmp_path / "kernel.json").write_text(broken_content)
         with pytest.raises(RunError, match="damaged"):

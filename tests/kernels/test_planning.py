@@ -1,5 +1,6 @@
 """What a user asks for, as the plan of a kernel."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from kernels.planning import STARTUP_MINUTES, KernelRequest, describe_plan, plan
 from kernels.upscalers import DEFAULT_PRESET, UpscalerOptions
 from pipeline.config import Config, resolve
 from pipeline.core.errors import ConfigError, KaggleError
-from submission.kernel.settings import GPU_SECONDS_AN_IMAGE
+from submission.kernel.settings import CPU_SECONDS_A_PHOTO, GPU_SECONDS_AN_IMAGE
 
 RUN = Path("runs/first")
 
@@ -102,6 +103,9 @@ def test_an_upscaler_is_trained_where_a_run_takes_a_shipped_one_here() -> None:
     settings = plan_training("alice", RUN, resolve("monet-dcgan"), KernelRequest()).settings
     assert settings.training_config().output.upscaler is None
     assert settings.upscaler == resolve(DEFAULT_PRESET).to_dict()
+    assert settings.upscaler_minutes == 60  # its preset's: the kernel has them
+    free = settings.minutes - settings.reserved_seconds / 60
+    assert free > (settings.train_minutes or 0) + 60
     settings = plan_training(
         "alice", RUN, resolve("monet-dcgan"), KernelRequest(minutes=60)
     ).settings
@@ -113,6 +117,28 @@ def test_an_upscaler_is_trained_where_a_run_takes_a_shipped_one_here() -> None:
     ).settings
     assert settings.upscaler_minutes == 3
     assert plan_training("alice", RUN, config(20), KernelRequest()).settings.upscaler is None
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
+def test_an_upscaler_is_given_minutes_above_nothing(minutes: float) -> None:
+    other = UpscalerOptions(preset=DEFAULT_PRESET, minutes=minutes)
+    with pytest.raises(ConfigError, match=r"--upscaler-minutes is .*; expected a number above 0"):
+        plan_training("alice", RUN, config(20), KernelRequest(upscalers=other))
+
+
+def test_time_to_translate_is_that_of_the_machine() -> None:
+    """Seven thousand photos take a CPU an hour, which the kernel has beside its training."""
+    recipe = resolve("photo2monet", None, ["minutes=30"])
+    plans = [
+        plan_training("alice", RUN, recipe, KernelRequest(7000, accelerator=name))
+        for name in ("t4", "cpu")
+    ]
+    expected = [
+        math.ceil(30 + STARTUP_MINUTES + 1 + 7000 * seconds / 60)
+        for seconds in (GPU_SECONDS_AN_IMAGE, CPU_SECONDS_A_PHOTO)
+    ]
+    assert [plan.settings.minutes for plan in plans] == expected
+    assert "training  30 minutes at most; " in describe_plan(plans[1], "alice")
 
 
 def test_a_kernel_chooses_as_the_settings_say_or_as_it_is_told() -> None:

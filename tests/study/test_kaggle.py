@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kernels.study_plans import StudyKernels
 from pipeline.runs.folder import RunFolder
+from pipeline.study.executor import LocalExecutor
 from pipeline.study.reading import load_study
 from pipeline.study.upscalers import upscaler_folder
 from tests.families.test_upscaler import snapshots
@@ -169,6 +171,17 @@ def test_the_upscaler_is_trained_by_one_kernel_and_attached_to_those_of_all_poin
     pushed = len(desk.server.mutating())
     desk.works(*STUDY_COMMAND)
     assert len(desk.server.mutating()) == pushed
+
+
+def test_the_points_of_a_translator_take_the_folder_of_photos_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text(
+        'name = "t"\npreset = "photo2monet"\n[grid]\nbatch_size = [4]\n[evaluation]\ncount = 5\n'
+    )
+    plan = load_study(str(tmp_path / "t.toml"))
+    local = LocalExecutor(plan, tmp_path, tmp_path, None, photo_domain="summer")
+    (point,) = plan.grid
+    kernel, _ = StudyKernels("alice", local, "competition", None).plan_of(point, None, None)
+    assert kernel.settings.photo_domain == "summer"
 
 
 def test_an_upscaler_that_was_begun_here_is_finished_here(desk: Desk) -> None:

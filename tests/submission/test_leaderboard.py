@@ -1,6 +1,7 @@
 """Local beside public scores: the join, the ages, the statistics, and the page."""
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -280,6 +281,18 @@ def test_local_scores_of_different_features_are_in_no_common_order() -> None:
         )
     ]  # fmt: skip
     assert [s.run for s in standings([], runs, BOARD, "Me", NOW)] == ["b", "c", "a"]
+
+
+def test_a_local_score_that_is_no_number_is_none() -> None:
+    runs = [
+        ListedRun(name, score={"mifid": mifid, "features": "inception", "n_generated": 5})
+        for name, mifid in (("a", math.nan), ("b", 50.0), ("c", math.inf))
+    ]
+    lines = standings([], runs, BOARD, "Me", NOW)
+    assert [(s.run, s.local) for s in lines] == [("b", 50.0), ("a", None), ("c", None)]
+    assert "nan" not in table(lines)
+    (step,) = next_steps(lines, [], Path("runs"), None, NOW)
+    assert step.startswith("b was not submitted")
 
 
 def test_the_table_is_aligned_and_long_names_stand_above() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import apply_settings, resolve
+from pipeline.config import apply_settings, parse_assignment, resolve
 from pipeline.kaggle.records import SubmissionLimits
 from pipeline.reports.listing import ListedRun
 from pipeline.runs.folder import RunFolder
@@ -71,6 +71,8 @@ def test_one_number_that_changed_is_taken_a_step_further() -> None:
         ("learning_rate", 3e-4, 2e-4, "learning_rate=0.00045"),
         ("lecam_weight", 0.5, 0.0, "lecam_weight=1"),
         ("images", 2000, 1000, "images=4000"),
+        ("images", 1_000_000, 500_000, "images=2000000"),
+        ("images", 3_200_003, 1_600_001, "images=6400008"),
     ],
 )
 def test_a_step_is_a_ratio_or_from_nothing_a_difference(
@@ -78,6 +80,7 @@ def test_a_step_is_a_ratio_or_from_nothing_a_difference(
 ) -> None:
     (step,) = steps(row("a", 55, **{name: best}), row("b", 60, **{name: second}))
     assert step.endswith(f"go on in this direction: --set {further}.")
+    apply_settings(DEMO, dict([parse_assignment(further)]))  # as painter takes it
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,17 @@ def test_a_gap_between_seeds_is_called_chance() -> None:
 def test_the_same_settings_are_said_to_be_the_same() -> None:
     (step,) = steps(row("a", 55), row("b", 60))
     assert "have the same settings" in step
+
+
+def test_seconds_that_the_starts_of_two_kernels_differ_in_are_no_difference() -> None:
+    minutes = {"minutes": 110.7}
+    (step,) = steps(row("a", 55, minutes=111.4), row("b", 60, **minutes))
+    assert "have the same settings" in step
+    (step,) = steps(row("a", 55, minutes=111.4, batch_size=32), row("b", 60, **minutes))
+    assert "differ in batch_size (32, before 64) alone" in step
+    for other in (120.0, None):
+        (step,) = steps(row("a", 55, minutes=other), row("b", 60, **minutes))
+        assert f"differ in minutes ({other}, before 110.7) alone" in step
 
 
 def test_a_seed_that_changed_too_is_named_beside_the_setting() -> None:
