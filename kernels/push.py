@@ -37,7 +37,7 @@ from kernels.record import (
     settle_record,
     write_record,
 )
-from kernels.source import digest, origin_in, origin_of
+from kernels.source import digest, origin_in, origin_of, place_of
 from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure, RunError
@@ -141,6 +141,7 @@ def _write(
         work_sha256=work_digest(plan, owner, kernel.bundle_hash, attachments),
         bundle_hash=kernel.bundle_hash,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        place=place_of(folder),
     )
 
 
@@ -292,13 +293,16 @@ def pushed_from_here(folder: Path, name: str, latest: KernelSource) -> bool:
     """Tell whether the latest version of a kernel was pushed from a folder.
 
     The mark in the source tells, also of a folder that lost its record, or is a copy of another's.
-    Where there is none, the record does.
+    Where there is none, or the machine has another name, as a container has each time, the record
+    does.
     """
-    mark = origin_in(latest.text)
-    if mark is not None and mark != origin_of(folder):
+    mark, record = origin_in(latest.text), read_record(folder)
+    if record is not None and record.name != name:
+        record = None
+    in_place = record is not None and record.place == place_of(folder)
+    if mark is not None and mark != origin_of(folder) and not in_place:
         return False
-    record = read_record(folder)
-    if record is None or record.name != name:
+    if record is None:
         return mark is not None
     # A push without an answer that has not arrived was made over this version.
     return latest.version == (record.version or record.version_before)

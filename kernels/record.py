@@ -42,6 +42,8 @@ class KernelRecord:
     """Of all that decides what comes out: two records with the same do the same."""
     bundle_hash: str
     pushed_at: str
+    place: str = ""
+    """Mark of where the folder lay that pushed it; empty where an earlier version did."""
     url: str = ""
     missing: str = ""
     """What Kaggle could not attach."""

@@ -32,8 +32,16 @@ def digest(source: str) -> str:
 
 def origin_of(folder: Path) -> str:
     """Return the mark of a folder on this machine, 16 hexadecimal digits that do not name it."""
-    place = f"{platform.node()}:{folder.resolve()}"
-    return hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]
+    return _short_hash(f"{platform.node()}:{folder.resolve()}")
+
+
+def place_of(folder: Path) -> str:
+    """Return the mark of a folder on any machine on which it lies there."""
+    return _short_hash(str(folder.resolve()))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def origin_in(source: str) -> str | None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import select
 import shutil
 import signal
@@ -30,7 +31,7 @@ from kernels.metadata import (
 from kernels.notebook import as_notebook
 from kernels.planning import KernelRequest, plan_training
 from kernels.pull import damage, pull
-from kernels.push import Attachment, check_same_run, upload
+from kernels.push import Attachment, check_same_run, pushed_from_here, upload
 from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
@@ -38,6 +39,7 @@ from pipeline.cli.options import replace_confirmation
 from pipeline.config import apply_settings, load_preset
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
 from pipeline.kaggle.api import KaggleClient
+from pipeline.kaggle.records import KernelSource
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import write_json
 from submission.kernel.settings import KernelSettings
@@ -728,6 +730,22 @@ def test_a_copy_of_a_run_folder_is_another_folder(desk: Desk) -> None:
     desk.works(*again, "--replace")
     desk.works(*again)
     assert pushes(desk) == 2
+
+
+def test_a_container_of_another_name_is_the_same_folder(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed_and_complete(desk)
+    record = read_record(desk.run)
+    assert record is not None
+    latest = KernelSource(1, desk.server.kernels[NAME].versions[0].request["text"])
+    assert pushed_from_here(desk.run, NAME, latest)
+    monkeypatch.setattr(platform, "node", lambda: "0f3a9c")
+    assert pushed_from_here(desk.run, NAME, latest)
+    shutil.copytree(desk.run, desk.folder / "runs/second")
+    assert not pushed_from_here(desk.folder / "runs/second", NAME, latest)
+    (desk.run / "kernel.json").unlink()
+    assert not pushed_from_here(desk.run, NAME, latest)
 
 
 def test_output_that_another_push_has_replaced_is_pulled_by_its_version(desk: Desk) -> None:
