@@ -5,12 +5,11 @@ Mitchell et al. 2019, "Model cards for model reporting".
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.config import Config
 from pipeline.core.advice import quoted
+from pipeline.core.toml import toml_value
 from pipeline.families.registry import family_of, parameter_count, takes_photos
 from pipeline.models.ensemble import members
 from pipeline.models.portable import IMAGE_TO_IMAGE, UNCONDITIONAL
@@ -183,13 +182,5 @@ def recipe(config: Config) -> str:
     for section in ("data", "network", "training"):
         lines.append(f"[{section}]")
         values = config.to_dict()[section]
-        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        lines += [f"{k} = {toml_value(v)}" for k, v in values.items() if v is not None]
     return "\n".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -7,7 +7,6 @@ point.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from pipeline.core.errors import Interrupted, RunError, WorkFailed
 from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
+from pipeline.core.toml import toml_value
 from pipeline.runs.curves import read_scores
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, read_score, require_score
@@ -197,7 +197,7 @@ class LocalExecutor:
         command += ["--preset", preset]
         command += [] if self.domain is None else ["--domain", self.domain]
         for name, value in settings.items():
-            command += ["--set", f"{name}={json.dumps(value)}"]
+            command += ["--set", f"{name}={toml_value(value)}"]
         return command
 
     def _train(
