@@ -152,6 +152,8 @@ def import_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Heartbeats are what several machines need, and Optuna calls them experimental.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # A setting may be a list; its storages keep JSON, which has lists.
+    warnings.filterwarnings("ignore", "Choices for a categorical distribution should be")
 
 
 def valid_trials(trials: Sequence[Any]) -> list[Any]:
