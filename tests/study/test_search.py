@@ -22,6 +22,7 @@ from pipeline.study.storage import (
     FOLDER,
     MIN_FOR_IMPORTANCE,
     PROCESS,
+    import_optuna,
     importance,
     open_study,
     valid_trials,
@@ -307,6 +308,24 @@ def test_importance_adds_up_and_names_what_matters(large: optuna.Study, tmp_path
     assert shares["batch_size"] > shares["learning_rate"]
     nothing = importance(open_study(read_plan(GRID), url(tmp_path)))
     assert (nothing.shares, nothing.missing) == ({}, "")
+
+
+def test_importance_is_told_of_settings_that_are_lists() -> None:
+    import_optuna()
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        "diffaugment": optuna.distributions.CategoricalDistribution(LISTS["diffaugment"]),  # type: ignore[arg-type]
+        "batch_size": optuna.distributions.CategoricalDistribution([8, 16]),
+    }
+    study = optuna.create_study()
+    for number in range(MIN_FOR_IMPORTANCE):
+        drawn = {
+            "diffaugment": LISTS["diffaugment"][number % 2],
+            "batch_size": 8 * (1 + number % 3 % 2),
+        }
+        value = len(drawn["diffaugment"]) + number / 1000  # type: ignore[arg-type]
+        study.add_trial(optuna.trial.create_trial(value=value, params=drawn, distributions=space))
+    shares = importance(study).shares
+    assert max(shares, key=lambda name: shares[name]) == "diffaugment"
 
 
 def test_points_that_continue_others_are_run_one_after_the_other(tmp_path: Path) -> None:
