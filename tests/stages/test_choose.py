@@ -456,7 +456,11 @@ def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
         assert f"{name} ({family})" in shown  # its settings
     assert "network.residual_ blocks" in shown
     assert run.read_data().count == 8
-    assert run_command(["generate", "--run", str(run.path)]) != 0
+    of_it = ["--name", "both", "--out", str(tmp_path / "models")]
+    for wrong in (["generate"], ["export", *of_it], ["export", *of_it, "--format", "onnx"]):
+        assert run_command([*wrong, "--run", str(run.path)]) != 0
+        assert "is a mixture, in which nothing was trained" in capsys.readouterr().err
+    assert run_command(["mix", str(run.path), str(run.path), "--run", str(tmp_path / "two")]) != 0
     assert "is a mixture, in which nothing was trained" in capsys.readouterr().err
     before = file_sha256(run.images)
     assert run_command(command(place, *told, models=("first", "second"))) != 0
