@@ -165,15 +165,19 @@ def _scores(score: Score | None, run: RunFolder) -> str:
         if value is not None:
             between = " to ".join(metric.text(end) for end in ends or ())
             rows.append(f"| {metric.label} | {metric.text(value)} | {between} |")
-    features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
-    about = f"{features} against {score['n_reference']:,} real images; "
+    near = score.get("memorized_count")
+    copies = "" if near is None else f"; {near:,} of them nearer than 0.1 to a real image"
     chosen = recorded_choice(run)
     how = "" if chosen is None else f" These images are {describe_choice(chosen)}."
     return (
         "\n".join(rows)
-        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a real image."
-        + how
+        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {_count(score.get('n_generated'))} "
+        f"generated images against {_count(score.get('n_reference'))} real images{copies}.{how}"
     )
+
+
+def _count(number: int | None) -> str:
+    return "an unknown number of" if number is None else f"{number:,}"
 
 
 def recipe(config: Config) -> str:

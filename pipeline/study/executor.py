@@ -7,6 +7,7 @@ point.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from pipeline.core.errors import Interrupted, RunError, WorkFailed
 from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
 from pipeline.core.toml import toml_value
-from pipeline.runs.curves import read_scores
+from pipeline.runs.curves import read_scores, score_in
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, read_score, require_score
 from pipeline.stages.generate import read_generation_record
@@ -224,7 +225,8 @@ class LocalExecutor:
             return reported
         scores = read_scores(run.scores)
         for number, line in enumerate(scores[reported:], reported + 1):
-            if on_score(number, float(line[self.plan.evaluation.criterion])):
+            value = score_in(line, self.plan.evaluation.criterion)
+            if math.isfinite(value) and on_score(number, value):
                 raise PointPruned
         return len(scores)
 

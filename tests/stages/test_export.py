@@ -206,6 +206,15 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     assert "Recipe of the upscaler" in text
 
 
+def test_a_card_says_what_is_known_of_a_score(run: RunFolder) -> None:
+    snapshot = Snapshot(build_generator(TINY), TINY, 8)
+    about = Export("x", snapshot, WeightPrecision.FLOAT16, 10**6, score={"mifid": 3.0})
+    text = model_card(about, run)
+    assert "| MiFID | 3.0" in text
+    assert "Features `unknown`, an unknown number of generated images against" in text
+    assert "nearer than 0.1" not in text
+
+
 def test_wrong_names_are_refused(run: RunFolder, tmp_path: Path) -> None:
     export(run, "tiny", tmp_path / "models")
     for name, message in (("tiny", "exists"), ("../x", "plain file name"), ("", "plain file name")):
