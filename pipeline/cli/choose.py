@@ -89,12 +89,7 @@ def choose_and_write(
     """Choose images of one or several models, or mix them as they come, and write them."""
     from pipeline.core.advice import counted
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.chosen import (
-        begin_mixture,
-        generate_chosen,
-        generate_chosen_for_run,
-        placed,
-    )
+    from pipeline.stages import chosen
     from pipeline.system.devices import all_devices
 
     run = None if run_path is None else RunFolder(run_path)
@@ -103,20 +98,20 @@ def choose_and_write(
     sources = open_sources(run if not mixes else None, snapshots, last, models, **wanted)
     yardstick, data = open_yardstick(run, mixes, choosing)
     devices = all_devices()
-    sources = placed(sources) if mixes else sources
+    sources = chosen.placed(sources) if mixes else sources
     make_choice = prepare_choice(sources, wanted_of(choosing, **wanted), yardstick, choosing)
     if make_choice is None:
         return
     if run is not None and mixes:  # now that nothing is left to refuse
-        sources = begin_mixture(run, sources, data)
+        sources = chosen.begin_mixture(run, sources, data)
     made = make_choice()
     batch_size = wanted["batch_size"]
     check = check_of_submission(target, len(made.indices), sources[0].output.output_size)
     if run is not None and out is None:
-        generate_chosen_for_run(run, made, sources, devices, batch_size, check)
+        chosen.generate_chosen_for_run(run, made, sources, devices, batch_size, check)
         remember_check(run, check)
     else:
-        generate_chosen(made, sources, target, devices, batch_size, check)
+        chosen.generate_chosen(made, sources, target, devices, batch_size, check)
         write_beside(target, made)
     click.echo(f"{counted(len(made.indices), 'image')} in {target}")
 

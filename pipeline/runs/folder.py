@@ -94,8 +94,8 @@ class RunFolder:
         if self.models.is_dir() and not path.exists():
             raise RunError(
                 f"{self.path} is a mixture, in which nothing was trained. Name its models again, "
-                "as when its images were made; or take one of them: its own run, or --snapshot "
-                f"{quoted(self.models)}/NAME.safetensors."
+                "as when its images were made; or take one of them: its own run, or `--snapshot` "
+                f"with its file in {self.models}."
             )
         return path
 

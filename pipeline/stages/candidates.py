@@ -125,9 +125,8 @@ def divide(
             f"{total:,} images are wanted, and photos and their mirror images make "
             f"{sum(limits):,} at most. Ask for fewer, or give more --photos."
         )
-    parts = [0] * len(shares) if least is None else list(least)
     exactly = [Fraction(share) for share in shares]  # of any size, without overflow
-    open_parts = list(range(len(shares)))
+    parts, open_parts = list(least or [0] * len(shares)), list(range(len(shares)))
     while (left := total - sum(parts)) > 0:
         whole = sum(exactly[i] for i in open_parts)
         exact = {i: parts[i] + left * exactly[i] / whole for i in open_parts}
@@ -137,8 +136,8 @@ def divide(
         open_parts = [i for i in open_parts if i not in full]
         if not full:
             parts = [int(exact.get(i, part)) for i, part in enumerate(parts)]
-            order = sorted(open_parts, key=lambda i: (parts[i] - exact[i], i))
-            for i in order[: total - sum(parts)]:
+            left = total - sum(parts)
+            for i in sorted(open_parts, key=lambda i: (parts[i] - exact[i], i))[:left]:
                 parts[i] += 1
     return parts
 

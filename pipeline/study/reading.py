@@ -100,11 +100,7 @@ def read_plan(content: Mapping[str, Any]) -> StudyPlan:
             f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
         )
     seeds = _seeds(content)
-    points = (
-        _grid(_table(content, "grid"), seeds)
-        if "grid" in content
-        else _points(_tables(content, "points"), seeds)
-    )
+    points = (_grid if "grid" in content else _points)(content, seeds)
     plan = StudyPlan(
         name=_check_name(content["name"]),
         preset=content["preset"],
@@ -255,16 +251,16 @@ def _settings(content: Mapping[str, Any]) -> Settings:
 
 
 def _grid(content: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
-    _settings(content)
-    for name, values in content.items():
+    varied = _settings(_table(content, "grid"))
+    for name, values in varied.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"[grid] {name} is {values!r}; expected a list of values.")
         if len(distinct(values)) < len(values):
             raise ConfigError(f"[grid] {name} is {values!r}; expected each value once.")
-    if not content:
+    if not varied:
         raise ConfigError("[grid] is empty; expected settings with a list of values each.")
     combinations = [
-        dict(zip(content, values, strict=True)) for values in itertools.product(*content.values())
+        dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())
     ]
     return tuple(
         Point(_label(one), settings, seed, settings)
@@ -281,9 +277,9 @@ def _label(settings: Settings) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _points(content: Sequence[Mapping[str, Any]], seeds: tuple[int, ...]) -> tuple[Point, ...]:
+def _points(content: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
     points, labels = [], []
-    for entry in content:
+    for entry in _tables(content, "points"):
         one = dict(entry)
         label, earlier = one.pop("label", None), one.pop("continues", None)
         if not isinstance(label, str) or label in labels:
