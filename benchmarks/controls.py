@@ -92,6 +92,12 @@ def row(name: str, found: Score) -> str:
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
+def models_by_name(snapshots: Sequence[Path]) -> dict[str, Path]:
+    """Return the files of painter's models and of others, which have their paths for names."""
+    shipped = {name: model_file(name) for name in model_names()}
+    return shipped | {str(path): path for path in snapshots}
+
+
 def model_sampler(path: Path, photos: ImageSet) -> Sampler:
     """Return the sampler of a snapshot."""
     snapshot = load_snapshot(path)
@@ -129,8 +135,7 @@ def main() -> None:
         "photos in the colours of paintings": (partial(ColourMatched, photos, training), unseen),
         "preset `demo`, untrained": (untrained_sampler, unseen),
     }
-    models = {name: model_file(name) for name in model_names()}
-    for name, path in (models | {path.stem: path for path in arguments.snapshot}).items():
+    for name, path in models_by_name(arguments.snapshot).items():
         controls[f"`{name}`"] = (partial(model_sampler, path, photos), references)
     count = len(photos)
     print(machine(default_device(), extractor.name, f"n = {count:,}"))

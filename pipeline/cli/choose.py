@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
     from pipeline.runs.training_data import TrainingData
     from pipeline.stages.candidates import Source
-    from pipeline.stages.choose import Wanted, Yardstick
+    from pipeline.stages.choose import Choosing, Wanted, Yardstick
     from pipeline.stages.photos import Photos
 
 ONLY_CHOOSING = ("reference", "domain", "holdout", "features", "weights", "dry_run")
@@ -89,7 +90,7 @@ def choose_and_write(
     """Choose images of one or several models, or mix them as they come, and write them."""
     from pipeline.core.advice import counted
     from pipeline.runs.folder import RunFolder
-    from pipeline.stages.chosen import begin_mixture, generate_chosen, generate_chosen_for_run
+    from pipeline.stages import chosen
     from pipeline.system.devices import all_devices
 
     run = None if run_path is None else RunFolder(run_path)
@@ -98,18 +99,20 @@ def choose_and_write(
     sources = open_sources(run if not mixes else None, snapshots, last, models, **wanted)
     yardstick, data = open_yardstick(run, mixes, choosing)
     devices = all_devices()
-    if run is not None and mixes and not choosing["dry_run"]:
-        sources = begin_mixture(run, sources, data)
-    made = choose(sources, wanted_of(choosing, **wanted), yardstick, choosing)
-    if made is None:
+    sources = chosen.placed(sources) if mixes else sources
+    make_choice = prepare_choice(sources, wanted_of(choosing, **wanted), yardstick, choosing)
+    if make_choice is None:
         return
+    if run is not None and mixes:  # now that nothing is left to refuse
+        sources = chosen.begin_mixture(run, sources, data)
+    made = make_choice()
     batch_size = wanted["batch_size"]
     check = check_of_submission(target, len(made.indices), sources[0].output.output_size)
     if run is not None and out is None:
-        record = generate_chosen_for_run(run, made, sources, devices, batch_size, check)
+        record = chosen.generate_chosen_for_run(run, made, sources, devices, batch_size, check)
         remember_check(record, check)
     else:
-        generate_chosen(made, sources, target, devices, batch_size, check)
+        chosen.generate_chosen(made, sources, target, devices, batch_size, check)
         write_beside(target, made)
     click.echo(f"{counted(len(made.indices), 'image')} in {target}")
 
@@ -139,10 +142,13 @@ def target_of(run: RunFolder | None, out: Path | None, mixes: bool) -> Path:
 
 
 def write_beside(target: Path, made: ChoiceRecord) -> None:
-    """Write which images were chosen beside a zip or folder: images.zip, images.choice.json."""
+    """Write which images were chosen beside a zip or folder: best.zip, best.zip.choice.json.
+
+    By the whole name: best and best.zip, mix.5 and mix.7 lie beside each other.
+    """
     from pipeline.runs.choices import write_choice
 
-    write_choice(target.with_name(f"{target.stem}.choice.json"), made)
+    write_choice(target.with_name(f"{target.name}.choice.json"), made)
 
 
 def open_sources(
@@ -275,26 +281,36 @@ def wanted_of(choosing: dict[str, Any], count: int | None, seed: int, **_: Any) 
     )
 
 
-def choose(
+def prepare_choice(
     sources: list[Source],
     wanted: Wanted,
     yardstick: Yardstick | None,
     choosing: dict[str, Any],
-) -> ChoiceRecord | None:
-    """Return the choice, estimated before it is made; None if it is only to be estimated."""
-    from pipeline.runs.choices import describe_choice
+) -> Callable[[], ChoiceRecord] | None:
+    """Return what makes the choice, which is estimated here; None if it is only estimated.
+
+    Raises:
+        PainterError: for what cannot be chosen so.
+    """
     from pipeline.scoring.layers import make_layered_extractor
-    from pipeline.stages.choose import Choosing, describe_judgement, mixed_as_they_come
+    from pipeline.stages.choose import Choosing, mixed_as_they_come
     from pipeline.system.devices import all_devices
 
     if choosing["choose_from"] is None or yardstick is None:
-        return mixed_as_they_come(sources, wanted)
+        mixed = mixed_as_they_come(sources, wanted)
+        return lambda: mixed
     devices = all_devices()
     layered = make_layered_extractor(choosing["features"], choosing["weights"], devices)
     choosing_of = Choosing(sources, wanted, yardstick, layered, devices)
     click.echo(choosing_of.estimate(), err=True)
-    if choosing["dry_run"]:
-        return None
+    return None if choosing["dry_run"] else lambda: choose(choosing_of)
+
+
+def choose(choosing_of: Choosing) -> ChoiceRecord:
+    """Return the choice, and print what it is."""
+    from pipeline.runs.choices import describe_choice
+    from pipeline.stages.choose import describe_judgement
+
     made = choosing_of.choose()
     click.echo(describe_choice(made.summary()))
     click.echo(describe_judgement(made))

@@ -55,6 +55,11 @@ def explore(data: Path, domain: str | None, out: Path | None) -> None:
 
     beside = data.resolve()
     target = out or beside.with_name(f"{beside.name}.explore")
+    if target.resolve().is_relative_to(beside):
+        raise click.UsageError(
+            f"--out is {target}, inside the data {data}, of whose images its pictures would be "
+            "the next time. Choose a folder outside."
+        )
     check_writable(target / "explore.html")
     statistics = explore(open_images(data, domain), target)
     round_canvases = len(statistics["round_canvases"])

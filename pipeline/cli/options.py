@@ -204,24 +204,15 @@ def snapshot_file(
         click.UsageError: unless one of a run, a snapshot and a model is given; for `last` without
             a run.
         ConfigError: if there is no such model.
+        RunError: as `RunFolder.chosen_snapshot`.
     """
-    from pipeline.core.advice import quoted
-    from pipeline.core.errors import RunError
     from pipeline.models.shipped import model_file
     from pipeline.runs.folder import RunFolder
 
     if sum(given is not None for given in (run_path, snapshot, model)) != 1:
         raise click.UsageError("Give either --run DIR or --snapshot FILE or --model NAME.")
     if run_path is not None:
-        run = RunFolder(run_path)
-        path = run.chosen_snapshot(last)
-        if run.models.is_dir() and not path.exists():
-            raise RunError(
-                f"{run_path} is a mixture, in which nothing was trained. Name its models again, as "
-                "when its images were made; or take one of them: --snapshot "
-                f"{quoted(run.models)}/NAME.safetensors."
-            )
-        return path
+        return RunFolder(run_path).chosen_snapshot(last)
     if last:
         raise click.UsageError("--last chooses between snapshots of a run; it goes with --run DIR.")
     return snapshot if snapshot is not None else model_file(str(model))

@@ -12,6 +12,7 @@ import click
 
 from pipeline.cli.completion import complete_presets
 from pipeline.cli.help import command
+from pipeline.core.toml import toml_value
 
 if TYPE_CHECKING:
     from pipeline.config.about import PresetAbout
@@ -192,4 +193,4 @@ def setting_lines(
 
 def written(name: str, value: Any) -> str:
     """Return a setting as a line of TOML; no value is the word none."""
-    return f"{name} = {json.dumps('none' if value is None else value)}"
+    return f"{name} = {toml_value('none' if value is None else value)}"

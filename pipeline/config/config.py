@@ -15,6 +15,7 @@ from pipeline.config.schema import (
     DEFAULT_FAMILY,
     all_settings,
     coerce,
+    family_in,
     family_settings,
     find_setting,
     flatten,
@@ -100,7 +101,7 @@ class Config:
             ConfigError: for an unknown key, a wrong type or a value out of range.
         """
         values = flatten(sections, saved=True)
-        family = values.get("family", DEFAULT_FAMILY)
+        family = family_in(values, DEFAULT_FAMILY)
         foreign = _foreign(values, family)
         changed = [
             f"{name}={value!r}" for name, value in foreign.items() if not _is_default(name, value)
@@ -148,7 +149,7 @@ def apply_settings(config: Config, settings: Mapping[str, Any]) -> Config:
         ConfigError: for a name that is unknown or another family's, a wrong type or a value out
             of range; also for a setting that was changed and that the new family does not know.
     """
-    family = settings.get("family", config.family)
+    family = family_in(settings, config.family)
     values = config.values() if family == config.family else _shared_settings(config, family)
     for name, value in settings.items():
         setting = find_setting(name, value, family)

@@ -18,7 +18,13 @@ from pipeline.config.about import (
 )
 from pipeline.config.aliases import current_name
 from pipeline.config.config import Config, apply_settings, without_foreign_defaults
-from pipeline.config.schema import all_settings, family_presets, flatten, settings_of
+from pipeline.config.schema import (
+    all_settings,
+    family_in,
+    family_presets,
+    flatten,
+    settings_of,
+)
 from pipeline.config.sections import OutputConfig
 from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
@@ -129,7 +135,7 @@ def resolve(
     config = load_preset(preset)
     if config_file is not None:
         settings = read_toml(config_file)
-        family = settings.get("family", config.family)
+        family = family_in(settings, config.family)
         config = apply_settings(config, without_foreign_defaults(settings, family))
     return apply_settings(config, dict(map(parse_assignment, assignments)))
 

@@ -121,11 +121,27 @@ def family_settings(family: str) -> FamilySettings:
     if family not in _REGISTERED and family in BUILT_IN:
         importlib.import_module(BUILT_IN[family])
     if family not in _REGISTERED and family not in family_names():
-        raise ConfigError(
-            f"family is {family!r}; expected one of {', '.join(family_names())}. "
-            f"A family of your own is known once {plugins.ENVIRONMENT_VARIABLE} names its module."
-        )
+        raise _unknown_family_error(family)
     return _REGISTERED[family]
+
+
+def family_in(settings: Mapping[str, Any], default: str) -> str:
+    """Return the family that settings name, or the default.
+
+    Raises:
+        ConfigError: if it is no text; whether there is such a family is not looked up.
+    """
+    family = settings.get("family", default)
+    if not isinstance(family, str):
+        raise _unknown_family_error(family)
+    return family
+
+
+def _unknown_family_error(family: Any) -> ConfigError:
+    return ConfigError(
+        f"family is {family!r}; expected one of {', '.join(family_names())}. "
+        f"A family of your own is known once {plugins.ENVIRONMENT_VARIABLE} names its module."
+    )
 
 
 @cache

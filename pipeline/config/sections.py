@@ -246,6 +246,11 @@ class OutputConfig:
         )
 
     @property
+    def resampling(self) -> str:
+        """Return the filter for what is not of `output_size`: bicubic for an upscaler's images."""
+        return "bicubic" if self.upscale == "learned" else self.upscale
+
+    @property
     def coding(self) -> tuple[int, str]:
         """Return quality and chroma subsampling of JPEG files: 95 and 4:2:0 where nothing says."""
         quality, chroma = self.jpeg_quality, self.chroma_subsampling

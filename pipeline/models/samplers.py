@@ -57,8 +57,7 @@ def resize_images(images: np.ndarray, output: OutputConfig) -> np.ndarray:
     the same pixels, bicubic and Lanczos differ by 1 or 2 of 255 in less than 0.2 % of them. A torch
     without Lanczos falls back to Pillow.
     """
-    side = output.output_size
-    method = "bicubic" if output.upscale == "learned" else output.upscale
+    side, method = output.output_size, output.resampling
     if images.shape[1:3] == (side, side):
         return images
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)

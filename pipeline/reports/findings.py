@@ -221,7 +221,7 @@ def next_steps(
 
 
 def _of_score(score: Score, chosen: Mapping[str, Any] | None) -> Iterator[Finding]:
-    photos = any(source["photos"] for source in (chosen or {}).get("sources", []))
+    photos = any(source.get("photos") for source in (chosen or {}).get("sources", []))
     for warning in score_warnings(score):
         title, colon, detail = warning.partition(": ")
         if colon and title in _ADVICE:

@@ -43,7 +43,14 @@ from pipeline.reports.scale import scale_of
 from pipeline.reports.score_table import headline_of, is_flattered, score_rows
 from pipeline.reports.wording import curve_note, duration, value_text
 from pipeline.runs.choices import describe_choice, recorded_choice
-from pipeline.runs.curves import groups_in, losses, read_scores, read_stats, read_stats_so_far
+from pipeline.runs.curves import (
+    groups_in,
+    losses,
+    read_scores,
+    read_stats,
+    read_stats_so_far,
+    score_in,
+)
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.metric_table import METRIC, is_comparable
@@ -315,10 +322,14 @@ def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
     if not scores:
         return []
     seen = [float(line["images_seen"]) for line in scores]
-    lines = {METRIC["mifid"].label: [float(line["mifid"]) for line in scores]}
-    if all("holdout_fid" in line for line in scores):
-        lines["FID, held-out images"] = [float(line["holdout_fid"]) for line in scores]
-    title = f"Validation scores ({scores[-1]['n_generated']:,} images, {scores[-1]['features']})"
+    shown = {METRIC["mifid"].label: "mifid", "FID, held-out images": "holdout_fid"}
+    lines = {label: [score_in(line, key) for line in scores] for label, key in shown.items()}
+    lines = {label: values for label, values in lines.items() if any(map(math.isfinite, values))}
+    if not lines:
+        return []
+    last = scores[-1]
+    count = f"{last['n_generated']:,} images, " if "n_generated" in last else ""
+    title = f"Validation scores ({count}{last.get('features', 'unknown features')})"
     return [_chart("scores", title, seen, lines, None)]
 
 

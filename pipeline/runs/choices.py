@@ -98,7 +98,8 @@ def recorded_choice(run: RunFolder) -> dict[str, Any] | None:
         choice = read_json(run.generation_record).get("choice")
         if isinstance(choice, dict):
             describe_choice(choice)
-            return choice
+            if all({"snapshot", "candidates"} <= source.keys() for source in choice["sources"]):
+                return choice
     except (PainterError, KeyError, TypeError, ValueError):  # missing or damaged: it only informs
         pass
     return None

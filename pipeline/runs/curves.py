@@ -131,8 +131,9 @@ def groups_in(stats: Mapping[str, Sequence[float]]) -> list[CurveGroup]:
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of `scores.jsonl`, none if there is no file.
+    """Return the lines of `scores.jsonl`, none if there is no file; each has `images_seen`.
 
+    Which metrics a line has depends on the run and on the version that wrote it: see `score_in`.
     An incomplete last line is skipped: the run may be writing it.
 
     Raises:
@@ -144,12 +145,21 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(filter(None, lines), 1):
         try:
-            rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError):
+            row = dict(json.loads(line))
+            rows.append({**row, "images_seen": int(row["images_seen"])})
+        except (ValueError, TypeError, KeyError):
             if number == len(lines):
                 break
             raise RunError(f"{path}, line {number}, is not a score. Delete that line.") from None
     return rows
+
+
+def score_in(line: Mapping[str, Any], key: str) -> float:
+    """Return a number in a line of `scores.jsonl`; NaN if it is missing or none."""
+    value = line.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
 
 
 def _stats_row(line: bytes) -> dict[str, float]:

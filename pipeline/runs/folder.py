@@ -86,11 +86,17 @@ class RunFolder:
         """Return the last snapshot, or the one to use.
 
         Raises:
-            RunError: if the run is on Kaggle, not here.
+            RunError: if the run is on Kaggle, not here, or a mixture of several models.
         """
         path = self.snapshot if last else self.best_or_last
         if self.on_kaggle is not None:
             raise RunError(f"There is no {path}. {self.on_kaggle}")
+        if self.models.is_dir() and not path.exists():
+            raise RunError(
+                f"{self.path} is a mixture, in which nothing was trained. Name its models again, "
+                "as when its images were made; or take one of them: its own run, or `--snapshot` "
+                f"with its file in {self.models}."
+            )
         return path
 
     def sample_grids(self) -> list[tuple[int, Path]]:

@@ -5,6 +5,7 @@ Nothing is written, and no lock is taken: a training that begins meanwhile finds
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -18,7 +19,7 @@ from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError, LaterVersion, RunError
 from pipeline.reports.report import Chart, charts_so_far
 from pipeline.reports.wording import duration
-from pipeline.runs.curves import read_scores, read_stats_so_far
+from pipeline.runs.curves import read_scores, read_stats_so_far, score_in
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.scoring.metric_table import is_comparable
 from pipeline.scoring.record import read_score
@@ -262,7 +263,7 @@ def _patience(stats: Mapping[str, Sequence[float]], scores: Sequence[Mapping[str
     if len(seconds) < 2:
         return START_PATIENCE
     gaps = [late - early for early, late in pairwise(seconds)]
-    longest = max(gaps + [float(line.get("score_seconds", 0)) for line in scores])
+    longest = max(gaps + [t for line in scores if (t := score_in(line, "score_seconds")) > 0])
     return max(LEAST_PATIENCE, GAPS * longest)
 
 
@@ -281,16 +282,17 @@ def _numbers(
     ]
     if share:
         found.append(("time left, about", duration(seconds * (1 - share) / share)))
-    if scores:
-        scale = [line for line in scores if is_comparable(line, scores[-1])]
-        best = min(scale, key=lambda line: float(line["mifid"]))
-        found.append(("best MiFID so far", f"{float(best['mifid']):.1f}"))
+    scale = [line for line in scores if is_comparable(line, scores[-1])]
+    known = [value for line in scale if math.isfinite(value := score_in(line, "mifid"))]
+    if known:
+        found.append(("best MiFID so far", f"{min(known):.1f}"))
     return found
 
 
 def _score_row(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return a line of the table of validation scores."""
-    shown = ("images_seen", "mifid", "fid", "holdout_fid", "memorized_share", "best")
-    return {name: line[name] for name in shown if name in line} | {
+    shown = ("images_seen", "mifid", "fid", "holdout_fid", "memorized_share")
+    return {name: line[name] for name in shown if math.isfinite(score_in(line, name))} | {
+        "best": line.get("best") is True,
         "n": line.get("n_generated"), "features": line.get("features")
     }  # fmt: skip

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +100,21 @@ def union_of(
     return Union([source.sampler(seed, devices) for source in sources], counts)
 
 
-def divide(total: int, shares: Sequence[float], most: Sequence[int | None]) -> list[int]:
+def divide(
+    total: int,
+    shares: Sequence[float],
+    most: Sequence[int | None],
+    least: Sequence[int] | None = None,
+) -> list[int]:
     """Return whole parts of a total, in proportion to shares; of equal remainders the first is up.
 
     What is more than a part can be goes to the others.
 
     Args:
         total: what is to be divided.
-        shares: numbers above 0.
+        shares: finite numbers above 0.
         most: how large each part can be; None for any size.
+        least: how large each part is before the rest is divided, at most `most`; None: 0.
 
     Raises:
         ConfigError: if all parts together cannot be so large.
@@ -118,19 +125,19 @@ def divide(total: int, shares: Sequence[float], most: Sequence[int | None]) -> l
             f"{total:,} images are wanted, and photos and their mirror images make "
             f"{sum(limits):,} at most. Ask for fewer, or give more --photos."
         )
-    parts = [0] * len(shares)
-    open_parts = list(range(len(shares)))
+    exactly = [Fraction(share) for share in shares]  # of any size, without overflow
+    parts, open_parts = list(least or [0] * len(shares)), list(range(len(shares)))
     while (left := total - sum(parts)) > 0:
-        whole = sum(shares[i] for i in open_parts)
-        exact = {i: parts[i] + left * shares[i] / whole for i in open_parts}
+        whole = sum(exactly[i] for i in open_parts)
+        exact = {i: parts[i] + left * exactly[i] / whole for i in open_parts}
         full = [i for i in open_parts if exact[i] >= limits[i]]
         for i in full:
             parts[i] = limits[i]
         open_parts = [i for i in open_parts if i not in full]
         if not full:
             parts = [int(exact.get(i, part)) for i, part in enumerate(parts)]
-            order = sorted(open_parts, key=lambda i: (parts[i] - exact[i], i))
-            for i in order[: total - sum(parts)]:
+            left = total - sum(parts)
+            for i in sorted(open_parts, key=lambda i: (parts[i] - exact[i], i))[:left]:
                 parts[i] += 1
     return parts
 

@@ -8,6 +8,7 @@ enough to make the same set again, elsewhere and without the reference.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from tqdm import tqdm
 
 from pipeline.config import DataConfig
 from pipeline.core.advice import counted
-from pipeline.core.errors import ConfigError
-from pipeline.data.holdout import split_holdout
+from pipeline.core.errors import ConfigError, DataError
+from pipeline.data.holdout import MIN_HELD_OUT, split_holdout
 from pipeline.data.images import ImageSet, content_hash
 from pipeline.runs.choices import ChoiceRecord, Criterion
 from pipeline.scoring.features import cached_extract
@@ -42,6 +43,8 @@ from pipeline.stages.estimate import megabytes
 
 TIMED_ROWS = 2048
 """Candidates by which the time to choose is estimated."""
+MIN_JUDGED = 2
+"""Images of a set that KID can judge; fewer are chosen all the same."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,20 @@ class Wanted:
         return divide(self.count, self.shares, [source.most for source in sources])
 
     def counts(self, sources: Sequence[Source]) -> list[int]:
-        """Return the number of candidates of each source: as the shares, else as many of each."""
-        shares = self.shares or [1.0] * len(sources)
-        return divide(self.candidates, shares, [source.most for source in sources])
+        """Return the number of candidates of each source: as the shares, else as many of each.
+
+        At least as many as are to be in the set.
+        """
+        shares, most = self.shares or [1.0] * len(sources), [source.most for source in sources]
+        return divide(self.candidates, shares, most, self.quotas(sources))
 
 
 def check_wanted(wanted: Wanted, sources: Sequence[Source]) -> None:
     """Check what can be known before anything is computed.
 
     Raises:
-        ConfigError: for fewer candidates than images, or shares that do not fit the sources.
+        ConfigError: for fewer candidates than images, shares that do not fit the sources, or a
+            source none of whose images would be there.
     """
     if wanted.candidates < wanted.count:
         raise ConfigError(
@@ -80,11 +87,27 @@ def check_wanted(wanted: Wanted, sources: Sequence[Source]) -> None:
             "--choose-from, or a smaller --count."
         )
     shares = wanted.shares
-    if shares is not None and (len(shares) != len(sources) or min(shares) <= 0):
+    if shares is not None and not (
+        len(shares) == len(sources) and all(0 < share < math.inf for share in shares)
+    ):
         raise ConfigError(
             f"--share is given as {', '.join(f'{share:g}' for share in shares)}; expected a number "
             f"above 0 for each of {counted(len(sources), 'model')}, in their order."
         )
+    quotas = wanted.quotas(sources)
+    _check_none_left_out(sources, wanted.counts(sources), "--choose-from or --count")
+    if quotas is not None:
+        _check_none_left_out(sources, quotas, "--count")
+
+
+def _check_none_left_out(sources: Sequence[Source], parts: Sequence[int], option: str) -> None:
+    for source, part in zip(sources, parts, strict=True):
+        if part < 1:
+            raise ConfigError(
+                f"Of {counted(sum(parts), 'image')} of {counted(len(sources), 'model')} none would "
+                f"be of {source.name}; expected 1 or more of each. Take a larger {option}, give it "
+                "a larger --share, or leave the model out."
+            )
 
 
 @dataclass(frozen=True)
@@ -116,6 +139,15 @@ class Yardstick:
     def parts(self) -> tuple[ImageSet, ImageSet | None]:
         """Return the reference, and what is held out."""
         return split_holdout(self.images, self.config)
+
+    def check(self) -> None:
+        """Raise DataError if there are fewer than two images to come near to, or held out."""
+        reference, _ = self.parts
+        if len(reference) < MIN_HELD_OUT:
+            raise DataError(
+                f"{reference.label} has {counted(len(reference), 'image')} to come near to; "
+                f"expected at least {MIN_HELD_OUT}. Name others: --reference DIR|ZIP"
+            )
 
     def record(self) -> dict[str, Any]:
         """Return which images had a say."""
@@ -149,8 +181,10 @@ class Choosing:
 
         Raises:
             ConfigError: if it cannot be done so.
+            DataError: if too few images are held out, or left to come near to.
         """
         check_wanted(wanted, sources)
+        yardstick.check()
         self.sources, self.wanted, self.yardstick = sources, wanted, yardstick
         self.counts = wanted.counts(sources)
         self._layered = layered
@@ -220,8 +254,10 @@ class Choosing:
                 self.wanted.quotas(self.sources),
                 bar.update,
             ).indices
-        judged = {"reference": self._judged(layers, chosen)}
-        if held_out is not None:
+        judged = {}
+        if len(chosen) >= MIN_JUDGED:
+            judged["reference"] = self._judged(layers, chosen)
+        if len(chosen) >= MIN_JUDGED and held_out is not None:
             judged["held_out"] = self._judged(layers_of(split, features, held_out), chosen)
         return self._record(chosen, int((~allowed).sum()), judged)
 

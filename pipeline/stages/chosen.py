@@ -134,6 +134,14 @@ def _source_of(
     return Source(record.name, snapshot, path, record.sha256, output, photos, record.snapshot)
 
 
+def placed(sources: Sequence[Source]) -> list[Source]:
+    """Return the models of a mixture, with where their files will lie in its folder."""
+    return [
+        replace(source, file=f"models/{place}-{source.name}.safetensors")
+        for place, source in enumerate(sources, 1)
+    ]
+
+
 def begin_mixture(
     run: RunFolder, sources: Sequence[Source], data: TrainingData | None
 ) -> list[Source]:
@@ -141,7 +149,7 @@ def begin_mixture(
 
     Args:
         run: a folder that is empty, or holds a mixture of the same models.
-        sources: the models.
+        sources: the models, `placed`.
         data: the reference images, which scores are computed against; None if there are none.
 
     Raises:
@@ -149,7 +157,7 @@ def begin_mixture(
             was read.
     """
     run.check_no_other_files()
-    members = [_member(source, place) for place, source in enumerate(sources, 1)]
+    members = [_member(source) for source in sources]
     if run.config.exists():
         _check_same_mixture(run, members)
     copies = {}
@@ -163,10 +171,7 @@ def begin_mixture(
     write_json(run.provenance, about | {"mixed": members})
     config = apply_settings(sources[0].snapshot.config, {"holdout": 0.0})
     write_json(run.config, config.to_dict())
-    return [
-        replace(source, path=run.path / member["snapshot"], file=member["snapshot"])
-        for source, member in zip(sources, members, strict=True)
-    ]
+    return [replace(source, path=run.path / source.file) for source in sources]
 
 
 def _content_of(source: Source) -> bytes:
@@ -189,13 +194,13 @@ def _check_same_mixture(run: RunFolder, members: Sequence[dict[str, Any]]) -> No
         )
 
 
-def _member(source: Source, place: int) -> dict[str, Any]:
+def _member(source: Source) -> dict[str, Any]:
     """Return the provenance of one model of a mixture, as `painter mix` has it, and its photos."""
     seen = source.snapshot.images_seen
     photos = {} if source.photos is None else {"photos": source.photos.record.to_dict()}
     return {
         "run": source.name,
-        "snapshot": f"models/{place}-{source.name}.safetensors",
+        "snapshot": source.file,
         "sha256": source.sha256,
         "images_seen": seen,
         "family": source.snapshot.config.family,

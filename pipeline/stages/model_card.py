@@ -5,12 +5,11 @@ Mitchell et al. 2019, "Model cards for model reporting".
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.config import Config
 from pipeline.core.advice import quoted
+from pipeline.core.toml import toml_value
 from pipeline.families.registry import family_of, parameter_count, takes_photos
 from pipeline.models.ensemble import members
 from pipeline.models.portable import IMAGE_TO_IMAGE, UNCONDITIONAL
@@ -166,15 +165,19 @@ def _scores(score: Score | None, run: RunFolder) -> str:
         if value is not None:
             between = " to ".join(metric.text(end) for end in ends or ())
             rows.append(f"| {metric.label} | {metric.text(value)} | {between} |")
-    features = f"Features `{score['features']}`, {score['n_generated']:,} generated images"
-    about = f"{features} against {score['n_reference']:,} real images; "
+    near = score.get("memorized_count")
+    copies = "" if near is None else f"; {near:,} of them nearer than 0.1 to a real image"
     chosen = recorded_choice(run)
     how = "" if chosen is None else f" These images are {describe_choice(chosen)}."
     return (
         "\n".join(rows)
-        + f"\n\n{about}{score['memorized_count']:,} of them nearer than 0.1 to a real image."
-        + how
+        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {_count(score.get('n_generated'))} "
+        f"generated images against {_count(score.get('n_reference'))} real images{copies}.{how}"
     )
+
+
+def _count(number: int | None) -> str:
+    return "an unknown number of" if number is None else f"{number:,}"
 
 
 def recipe(config: Config) -> str:
@@ -183,13 +186,5 @@ def recipe(config: Config) -> str:
     for section in ("data", "network", "training"):
         lines.append(f"[{section}]")
         values = config.to_dict()[section]
-        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        lines += [f"{k} = {toml_value(v)}" for k, v in values.items() if v is not None]
     return "\n".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -136,8 +136,9 @@ def _saving(files: Sequence[OnnxFile], config: Config) -> list[str]:
     output, last = config.output, files[-1].network
     grey = "" if last.output.axes[1] == 3 else ".repeat(3, 0)"
     larger = ""
-    if last.task == UNCONDITIONAL and last.output.axes[-1] != output.output_size:
-        side, method = output.output_size, output.upscale.upper()
+    from_noise = files[0].network.task == UNCONDITIONAL  # an upscaler after it is none
+    if from_noise and last.output.axes[-1] != output.output_size:
+        side, method = output.output_size, output.resampling.upper()
         larger = f".resize(({side}, {side}), Image.Resampling.{method})"
     return [
         f"for number, image in enumerate({last.output.name}, 1):",

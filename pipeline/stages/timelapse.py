@@ -87,7 +87,7 @@ def make_timelapse(
     _require_grids(run, len(found))
     grids, fps, hold = _paced(found, fps, seconds)
     layout = _Layout.of([path for _, path in grids], run.samples / INPUTS_GRID, width)
-    check_video(out, layout.width, fps)
+    check_video(out, layout.width, fps, hold)
     shown: list[int] = []
 
     def frames() -> Iterator[np.ndarray]:
@@ -108,7 +108,7 @@ def _paced(
         return found, DEFAULT_FPS if fps is None else fps, HOLD_SECONDS
     hold = min(HOLD_SECONDS, seconds / 2)
     grids = spread_evenly(found, max(2, int((seconds - hold) * MAX_GIF_FPS)))
-    return grids, len(grids) / (seconds - hold), hold
+    return grids, min(MAX_GIF_FPS, len(grids) / (seconds - hold)), hold
 
 
 def _require_grids(run: RunFolder, readable: int) -> None:

@@ -34,6 +34,8 @@ PALETTE_PIXELS = 2**14
 """Pixels of a frame from which its palette is made, at most."""
 MAX_GIF_FPS = 50
 """Frames a second; browsers slow down a GIF that shows a frame for less than 2 hundredths."""
+MAX_GIF_SECONDS = 655
+"""For which a GIF can show a frame: 16 bits of hundredths."""
 _REPEAT_FOREVER = b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 
 
@@ -78,17 +80,18 @@ def make_video(
     return len(latents)
 
 
-def check_video(out: Path, side: int, fps: float) -> None:
+def check_video(out: Path, side: int, fps: float, hold: float = 0) -> None:
     """Raise ConfigError for what cannot be written, before anything is computed.
 
     Args:
         out: the file to write.
         side: of the frames, in pixels.
         fps: frames a second.
+        hold: seconds for which the last frame stays longer than the others.
 
     Raises:
         ConfigError: for a name that ends neither in .gif nor in .mp4, an MP4 of odd size or without
-            an encoder, or more frames a second than a GIF can show.
+            an encoder, or more frames a second than a GIF can show, or too few.
     """
     kind = out.suffix.lower()
     if kind not in (".gif", ".mp4"):
@@ -97,6 +100,11 @@ def check_video(out: Path, side: int, fps: float) -> None:
         raise ConfigError(
             f"fps is {fps:g}; a GIF shows at most {MAX_GIF_FPS} frames a second. Choose fewer, or "
             "an --out ending in .mp4."
+        )
+    if kind == ".gif" and 1 / fps + hold > MAX_GIF_SECONDS:
+        raise ConfigError(
+            f"The last frame would stay for {1 / fps + hold:,.0f} seconds; a GIF shows one for "
+            f"{MAX_GIF_SECONDS} at most. Choose a shorter video, or an --out ending in .mp4."
         )
     if kind == ".mp4":
         if side % 2:

@@ -7,7 +7,7 @@ point.
 
 from __future__ import annotations
 
-import json
+import math
 import subprocess
 import sys
 import threading
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pipeline.core.errors import Interrupted, RunError, WorkFailed
 from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
-from pipeline.runs.curves import read_scores
+from pipeline.core.toml import toml_value
+from pipeline.runs.curves import read_scores, score_in
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score, read_score, require_score
 from pipeline.stages.generate import read_generation_record
@@ -199,7 +200,7 @@ class LocalExecutor:
         command += ["--preset", preset]
         command += [] if self.domain is None else ["--domain", self.domain]
         for name, value in settings.items():
-            command += ["--set", f"{name}={json.dumps(value)}"]
+            command += ["--set", f"{name}={toml_value(value)}"]
         return command
 
     def _train(
@@ -226,7 +227,8 @@ class LocalExecutor:
             return reported
         scores = read_scores(run.scores)
         for number, line in enumerate(scores[reported:], reported + 1):
-            if on_score(number, float(line[self.plan.evaluation.criterion])):
+            value = score_in(line, self.plan.evaluation.criterion)
+            if math.isfinite(value) and on_score(number, value):
                 raise PointPruned
         return len(scores)
 

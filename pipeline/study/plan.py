@@ -22,7 +22,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,3 +158,8 @@ class StudyPlan:
         config = apply_settings(load_preset(self.preset), {**self.settings, **point.settings})
         check_makes_images(config)  # its images could not be scored
         return config
+
+
+def distinct(values: Sequence[Any]) -> list[Any]:
+    """Return each value once, where it is first; a setting may be a list, which has no hash."""
+    return [value for place, value in enumerate(values) if value not in values[:place]]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import resources
 from typing import Any
@@ -15,7 +16,7 @@ from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user
 from pipeline.study.evaluation import MEASURES, NEED_HELD_OUT, VALIDATION_SCORES, Evaluation
-from pipeline.study.plan import Dimension, Point, Question, Settings, StudyPlan
+from pipeline.study.plan import Dimension, Point, Question, Settings, StudyPlan, distinct
 from pipeline.study.shipped import study_names
 from pipeline.study.upscalers import factor_of, upscaler_config
 from pipeline.training.continuation import incompatible_settings
@@ -99,34 +100,51 @@ def read_plan(content: Mapping[str, Any]) -> StudyPlan:
             f"A study has [grid], [search] or [[points]], one of them; found {kinds or 'none'}."
         )
     seeds = _seeds(content)
-    points = (
-        _grid(content["grid"], seeds)
-        if "grid" in content
-        else _points(content.get("points"), seeds)
-    )
+    points = (_grid if "grid" in content else _points)(content, seeds)
     plan = StudyPlan(
         name=_check_name(content["name"]),
         preset=content["preset"],
         description=str(content.get("description", "")).strip(),
         seeds=seeds,
-        settings=_settings(content.get("settings", {})),
+        settings=_settings(_table(content, "settings")),
         grid=points,
-        search={name: _dimension(name, d) for name, d in content.get("search", {}).items()},
+        search={name: _dimension(name, d) for name, d in _table(content, "search").items()},
         trials=_search_option(content, "trials", 20),
         pruning=_search_option(content, "pruning", True),
         first=tuple(_search_option(content, "first", [])),
         reduction=_search_option(content, "reduction", 2),
-        upscaler=dict(content.get("upscaler", {})),
-        evaluation=_from_table(Evaluation, content.get("evaluation", {}), "[evaluation]"),
-        questions=tuple(_question(q, points) for q in content.get("questions", [])),
+        upscaler=dict(_table(content, "upscaler")),
+        evaluation=_from_table(Evaluation, _table(content, "evaluation"), "[evaluation]"),
+        questions=tuple(_question(q, points) for q in _tables(content, "questions")),
     )
+    if not plan.grid and not plan.search:
+        (kind,) = kinds
+        raise ConfigError(f"{kind} is empty; expected at least one setting, or point.")
     return _checked(plan)
+
+
+def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a table of a study's file; an empty one where there is none."""
+    found = content.get(name, {})
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{name} is {found!r}; expected a table, [{name}].")
+    return found
+
+
+def _tables(content: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    """Return the tables of one name of a study's file, as many as there are."""
+    found = content.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+        raise ConfigError(f"{name} is {found!r}; expected tables, each begun by [[{name}]].")
+    return found
 
 
 def _seeds(content: Mapping[str, Any]) -> tuple[int, ...]:
     seeds = content.get("seeds", [0])
     if not (isinstance(seeds, list) and seeds and all(type(s) is int and s >= 0 for s in seeds)):
         raise ConfigError(f"seeds is {seeds!r}; expected a list of numbers from 0 up.")
+    if len(distinct(seeds)) < len(seeds):
+        raise ConfigError(f"seeds is {seeds!r}; expected each number once.")
     return tuple(seeds)
 
 
@@ -192,6 +210,8 @@ def _check_search(plan: StudyPlan) -> None:
                     f"{', '.join(map(str, dimension.choices))}."
                 )
         plan.config(Point("", plan.drawn_settings(settings), plan.seeds[0], {}))
+    if plan.trials < 1:
+        raise ConfigError(f"trials is {plan.trials}; expected 1 or more.")
     if plan.reduction < 2:
         raise ConfigError(f"reduction is {plan.reduction}; expected 2 or more.")
     criterion = plan.evaluation.criterion
@@ -231,14 +251,16 @@ def _settings(content: Mapping[str, Any]) -> Settings:
 
 
 def _grid(content: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
-    _settings(content)
-    for name, values in content.items():
+    varied = _settings(_table(content, "grid"))
+    for name, values in varied.items():
         if not isinstance(values, list) or not values:
             raise ConfigError(f"[grid] {name} is {values!r}; expected a list of values.")
-    if not content:
+        if len(distinct(values)) < len(values):
+            raise ConfigError(f"[grid] {name} is {values!r}; expected each value once.")
+    if not varied:
         raise ConfigError("[grid] is empty; expected settings with a list of values each.")
     combinations = [
-        dict(zip(content, values, strict=True)) for values in itertools.product(*content.values())
+        dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())
     ]
     return tuple(
         Point(_label(one), settings, seed, settings)
@@ -255,9 +277,9 @@ def _label(settings: Settings) -> str:
     return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
-def _points(content: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
+def _points(content: Mapping[str, Any], seeds: tuple[int, ...]) -> tuple[Point, ...]:
     points, labels = [], []
-    for entry in content or []:
+    for entry in _tables(content, "points"):
         one = dict(entry)
         label, earlier = one.pop("label", None), one.pop("continues", None)
         if not isinstance(label, str) or label in labels:
@@ -274,7 +296,8 @@ def _points(content: Any, seeds: tuple[int, ...]) -> tuple[Point, ...]:
 
 
 def _dimension(name: str, content: Any) -> Dimension:
-    if isinstance(content, Mapping) and all(isinstance(v, Mapping) for v in content.values()):
+    values = list(content.values()) if isinstance(content, Mapping) else []
+    if values and all(isinstance(value, Mapping) for value in values):
         named = {choice: _settings(settings) for choice, settings in content.items()}
         return Dimension(choices=tuple(named), named=named)
     _settings({name: content})
@@ -282,7 +305,7 @@ def _dimension(name: str, content: Any) -> Dimension:
         return Dimension(choices=tuple(content))
     if isinstance(content, Mapping) and {"low", "high"} <= set(content):
         dimension: Dimension = _from_table(Dimension, content, f"[search] {name}")
-        if dimension.low < dimension.high and not (dimension.log and dimension.low <= 0):  # type: ignore[operator]  # both are there
+        if _is_range(dimension.low, dimension.high, dimension.log):
             return dimension
     raise ConfigError(
         f"[search] {name} is {content!r}; expected a list of values, or "
@@ -290,14 +313,22 @@ def _dimension(name: str, content: Any) -> Dimension:
     )
 
 
+def _is_range(low: Any, high: Any, log: Any) -> bool:
+    """Tell whether numbers can be drawn from low to high."""
+    numbers = all(type(end) in (int, float) and math.isfinite(end) for end in (low, high))
+    return numbers and type(log) is bool and low < high and (low > 0 or not log)
+
+
 def _question(content: Mapping[str, Any], points: tuple[Point, ...]) -> Question:
     names = [f.name for f in fields(Question)]
     _check_known_keys(content, names, "[[questions]]")
     missing = [name for name in names if name not in content]
-    labels = {point.label for point in points}
+    labels = [point.label for point in points]
     if missing:
         raise ConfigError(f"[[questions]] lacks {', '.join(missing)}.")
-    if content["measure"] not in MEASURES:
+    if not isinstance(content["claim"], str):
+        raise ConfigError(f"claim is {content['claim']!r}; expected a sentence.")
+    if content["measure"] not in list(MEASURES):
         raise ConfigError(
             f"measure is {content['measure']!r}; expected one of {', '.join(MEASURES)}."
         )

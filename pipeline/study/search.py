@@ -24,7 +24,7 @@ from pipeline.core.redaction import redact
 from pipeline.scoring.metric_table import METRIC
 from pipeline.scoring.record import Score, metric_value
 from pipeline.study.executor import OnScore, PointPruned
-from pipeline.study.plan import Dimension, Point, StudyPlan
+from pipeline.study.plan import Dimension, Point, StudyPlan, distinct
 from pipeline.study.storage import ERROR, FOLDER, PROCESS, RERUN_OF, valid_trials
 from pipeline.system.processes import is_running
 from pipeline.training.interruption import StopRequest
@@ -237,9 +237,8 @@ class Worker:
         by_folder = {self.plan.folder(point): point for point in self.plan.grid}
         point = by_folder.get(folder)
         for name in point.parameters if point else ():
-            trial.suggest_categorical(
-                name, sorted({p.parameters[name] for p in self.plan.grid}, key=repr)
-            )
+            values = [p.parameters[name] for p in self.plan.grid]
+            trial.suggest_categorical(name, sorted(distinct(values), key=repr))
         return point
 
 

@@ -152,6 +152,8 @@ def import_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Heartbeats are what several machines need, and Optuna calls them experimental.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # A setting may be a list; its storages keep JSON, which has lists.
+    warnings.filterwarnings("ignore", "Choices for a categorical distribution should be")
 
 
 def valid_trials(trials: Sequence[Any]) -> list[Any]:
@@ -213,9 +215,24 @@ def importance(study: optuna.Study, folders: Collection[str] | None = None) -> I
     if len(varied) < 2 or len(finished) < MIN_FOR_IMPORTANCE:
         return found
     counted = optuna.create_study()
-    counted.add_trials(finished)
+    counted.add_trials(list(map(_with_hashable_choices, finished)))
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(counted, evaluator=evaluator)
     whole = sum(share for name, share in shares.items() if name in varied) or 1.0
     known = {name: float(share / whole) for name, share in shares.items() if name in varied}
     return replace(found, shares=known)
+
+
+def _with_hashable_choices(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+    """Return a finished trial with its choices as text: lists have no hash."""
+    import optuna
+
+    params, distributions = dict(trial.params), dict(trial.distributions)
+    for name, distribution in trial.distributions.items():
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            texts = tuple(map(repr, distribution.choices))
+            distributions[name] = optuna.distributions.CategoricalDistribution(texts)
+            params[name] = repr(trial.params[name])
+    return optuna.trial.create_trial(
+        values=trial.values, params=params, distributions=distributions
+    )

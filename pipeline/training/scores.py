@@ -18,7 +18,7 @@ from pipeline.core.advice import per_cent
 from pipeline.core.errors import RunError
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, save_snapshot
-from pipeline.runs.curves import read_scores
+from pipeline.runs.curves import read_scores, score_in
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.log import RunLog
 from pipeline.scoring.metric_table import is_comparable
@@ -50,15 +50,16 @@ class ScoreTracker:
             validation_score,
         )
         earlier = self._read_earlier()
-        self._spent = sum(float(line["score_seconds"]) for line in earlier)
-        self._last = int(earlier[-1]["images_seen"]) if earlier else 0
+        seconds = [score_in(line, "score_seconds") for line in earlier]
+        self._spent = sum(filter(math.isfinite, seconds))
+        self._last = earlier[-1]["images_seen"] if earlier else 0
         self._expected = 0.0
         self.last_score = ""
         """For the end of a line: the criterion and its last value, if there is one."""
         if validation_score is not None and earlier:
             self._note(validation_score.criterion, earlier[-1])
         self._memorized = max(
-            [float(line.get("memorized_share", 0.0)) for line in earlier] + [MEMORIZATION_WARNING]
+            [MEMORIZATION_WARNING, *(score_in(line, "memorized_share") for line in earlier)]
         )
         self._best_score = {} if validation_score is None else self._read_best()
 
@@ -70,8 +71,8 @@ class ScoreTracker:
             return []
 
     def _note(self, criterion: str, score: Mapping[str, Any]) -> None:
-        if criterion in score:
-            self.last_score = f", {criterion} {score[criterion]:.4g}"
+        if math.isfinite(value := score_in(score, criterion)):
+            self.last_score = f", {criterion} {value:.4g}"
 
     def _read_best(self) -> dict[str, Any]:
         """Return the score of the best snapshot so far; empty without one."""

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchmarks import compare, output, parts, service
+from benchmarks import compare, controls, output, parts, service
 from pipeline.bench.generating import (
     BASELINE,
     ENCODER,
@@ -49,6 +49,13 @@ def test_a_table_has_the_median_the_spread_and_n() -> None:
     found = cells(table("What", "images/s", {"a": [1.0, 3.0, 2.0], "b": [1234.4]}))
     assert found[0] == ["What", "images/s", "least to most", "n"]
     assert found[2:] == [["a", "2", "1 to 3", "3"], ["b", "1,234", "1,234 to 1,234", "1"]]
+
+
+def test_each_snapshot_is_measured_though_all_have_one_name() -> None:
+    paths = [Path("runs/a/best.safetensors"), Path("runs/b/best.safetensors")]
+    found = controls.models_by_name(paths)
+    assert list(found.values())[-2:] == paths
+    assert len(found) > 2
 
 
 def test_programs_alternate_and_ratios_are_taken_round_by_round() -> None:

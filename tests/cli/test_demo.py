@@ -14,6 +14,7 @@ from pipeline.cli import run_command
 from pipeline.data import sources
 from pipeline.data.images import open_images
 from tests.support import forks
+from tests.support.module_graph import ROOT
 
 SMALL = [
     "image_size=32", "generator_channels=4", "discriminator_channels=4", "latent_size=4",
@@ -51,6 +52,10 @@ def test_the_demo_ends_with_the_score_and_three_files(
     assert np.asarray(picture).std() > 30  # paintings; grey noise has 6
     assert "Its own training saw 64 images in" in output
     assert "still noise" in output
+    told = lines[next(i for i, line in enumerate(lines) if line.startswith("Its own training")) :]
+    documented = (ROOT / "docs" / "stages.md").read_text().partition("Its own training saw")[2]
+    for line, in_docs in zip(told[1:3], documented.splitlines()[1:3], strict=True):
+        assert line.partition(":")[0] == in_docs.partition(":")[0]
     assert "It is none yet: 6,976 more are missing." in output
     assert "cannot be compared with the leaderboard" in lines[-4]
 

@@ -1,5 +1,6 @@
 """Settings are strict, and every way to give them means the same."""
 
+import json
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
@@ -111,6 +112,18 @@ def test_what_an_earlier_version_wrote_of_other_families_is_dropped(
         Config.from_dict(sections)
     with pytest.raises(ConfigError, match="no setting 'blocks'"):
         Config.from_saved({"network": {"blocks": 5}})
+
+
+@pytest.mark.parametrize("family", [[], ["dcgan"], 5, "gan"])
+def test_what_is_no_family_is_refused_wherever_it_stands(family: Any, tmp_path: Path) -> None:
+    said = r"family is .*; expected one of dcgan"
+    (tmp_path / "a.toml").write_text(f"family = {json.dumps(family)}")
+    with pytest.raises(ConfigError, match=said):
+        apply_settings(Config(), {"family": family})
+    with pytest.raises(ConfigError, match=said):
+        Config.from_saved({"network": {"family": family}})
+    with pytest.raises(ConfigError, match=said):
+        resolve("demo", tmp_path / "a.toml")
 
 
 def test_flat_and_sectioned_toml_and_assignments_mean_the_same(tmp_path: Path) -> None:

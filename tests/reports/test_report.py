@@ -307,6 +307,23 @@ def test_a_chosen_set_says_where_it_comes_from_and_what_that_gained(quick: Path)
     assert "which flatters them" in page.text
 
 
+def test_records_that_lack_something_take_nothing_from_the_page(quick: Path) -> None:
+    scores: list[dict[str, Any]] = [
+        {"images_seen": 64, "fid": 9.0},
+        {"images_seen": 128, "mifid": 250.0, "holdout_fid": None},
+        {"images_seen": 192, "mifid": None, "features": "quadrants"},
+    ]
+    (quick / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in scores))
+    source = {"name": "demo", "chosen": 40}
+    put_json(quick / "images.json", {"choice": {"sources": [source], "criterion": None}})
+    page = Page(write_report(quick, None))
+    assert "Validation scores (quadrants)" in page.text
+    assert "MiFID" in page.text
+    assert "40 mixed as they come" not in page.text
+    (quick / "scores.jsonl").write_text(json.dumps(scores[0]) + "\n")
+    assert "Validation scores" not in Page(write_report(quick, None)).text
+
+
 def test_pictures_are_shown(page: Page) -> None:
     # A gallery of 16, and the three nearest pairs.
     assert len(page.pictures("Training image")) == 16 + 3

@@ -152,6 +152,24 @@ def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path
     assert "is not a line of statistics" in seen.progress().problem
 
 
+def test_scores_that_lack_a_number_leave_the_others(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    begin(run)
+    for step in (1, 2):
+        add_step(run, step)
+    add_score(run, 1, 150.0)
+    run.scores.write_text(
+        run.scores.read_text()
+        + '{"images_seen": 16, "fid": 3.0, "score_seconds": null}\n'
+        + '{"images_seen": 24, "mifid": null, "best": true}\n'
+    )
+    found = watched(run)[0].progress()
+    assert ("best MiFID so far", "150.0") in found.numbers
+    assert [line.get("mifid") for line in found.scores] == [150.0, None, None]
+    assert [line["best"] for line in found.scores] == [False, False, True]
+    assert found.problem == ""
+
+
 def test_drawing_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     begin(run)

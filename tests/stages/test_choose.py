@@ -1,6 +1,7 @@
 """Images are chosen from one or several models, and made again from what is written of it."""
 
 import json
+import math
 import re
 import shutil
 import zipfile
@@ -25,6 +26,7 @@ from pipeline.data.images import ImageSet, open_images
 from pipeline.families.registry import build_generator
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot, write_snapshot
+from pipeline.reports.members import gains_of
 from pipeline.reports.run_pictures import translation_pairs
 from pipeline.runs.choices import describe_choice, read_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
@@ -119,12 +121,19 @@ def features(place: Path, extractor: QuadrantMeans, seed: int = 0, count: int = 
         (100, [1, 1, 1], [None, 10, None], [45, 10, 45]),
         (100, [1, 1, 8], [None, None, 20], [40, 40, 20]),
         (7, [1], [None], [7]),
+        (3, [1e308, 1e308, 1e-320], [None] * 3, [2, 1, 0]),
     ],
 )
 def test_a_total_is_divided_by_shares_and_what_one_cannot_give_the_others_do(
     total: int, shares: list[float], most: list[int | None], parts: list[int]
 ) -> None:
     assert divide(total, shares, most) == parts
+
+
+def test_what_each_part_has_at_least_is_kept() -> None:
+    assert divide(11, [6, 6, 2], [None] * 3) == [5, 5, 1]
+    assert divide(11, [6, 6, 2], [None] * 3, [4, 4, 2]) == [5, 4, 2]
+    assert divide(11, [6, 6, 2], [5, None, 2], [4, 4, 2]) == [5, 4, 2]
 
 
 def test_more_than_photos_give_is_refused() -> None:
@@ -224,6 +233,24 @@ def test_shares_set_by_hand_are_kept(place: Path, extractor: QuadrantMeans) -> N
     assert [(s.candidates, s.chosen) for s in made.sources] == [(30, 6), (10, 2)]
 
 
+def test_a_set_of_one_image_is_chosen_though_nothing_judges_it(
+    place: Path, extractor: QuadrantMeans
+) -> None:
+    made = choosing(place, extractor, Wanted(1, 8), holdout=0.5).choose()
+    assert len(made.indices) == 1
+    assert made.criterion is not None
+    assert made.criterion.judged == {}
+    assert "KID" not in describe_judgement(made)
+    assert gains_of(made.summary()) == []
+    assert "1 chosen of 8 (first" in describe_choice(made.summary())
+
+
+def test_each_model_has_as_many_candidates_as_images_of_the_set(place: Path) -> None:
+    three = [source(place), source(place, "second"), source(place)]
+    wanted = Wanted(10, 11, shares=(6, 6, 2))
+    assert (wanted.quotas(three), wanted.counts(three)) == ([4, 4, 2], [5, 4, 2])
+
+
 def test_images_that_repeat_a_real_one_are_left_out(
     place: Path, extractor: QuadrantMeans, tmp_path: Path
 ) -> None:
@@ -252,8 +279,21 @@ def test_it_is_estimated_before_it_begins(place: Path, extractor: QuadrantMeans)
 def test_what_cannot_be_chosen_is_told_at_once(place: Path, extractor: QuadrantMeans) -> None:
     with pytest.raises(ConfigError, match="50 images cannot be chosen from 40"):
         choosing(place, extractor, Wanted(50, 40))
-    with pytest.raises(ConfigError, match="a number above 0 for each of 2 models"):
-        choosing(place, extractor, Wanted(8, 40, shares=(1,)))
+    for shares in ((1,), (1, 0), (1, math.nan), (math.inf, 1)):
+        with pytest.raises(ConfigError, match="a number above 0 for each of 2 models"):
+            choosing(place, extractor, Wanted(8, 40, shares=shares))
+    with pytest.raises(ConfigError, match=r"Of 6 images of 2 models none would be of second"):
+        choosing(place, extractor, Wanted(4, 6, shares=(1000, 1)))
+    with pytest.raises(ConfigError, match=r"Of 4 images .* none would be of second.* --count"):
+        choosing(place, extractor, Wanted(4, 40, shares=(10, 1)))
+    with pytest.raises(ConfigError, match=r"Of 1 image of 2 models none would be of second"):
+        choosing(place, extractor, Wanted(1, 1))
+    with pytest.raises(DataError, match=r"holdout = 0\.1 of 8 images leaves 1 held out"):
+        choosing(place, extractor, Wanted(8, 40), holdout=0.1)
+    one = Yardstick(open_images(place / "monet_jpg").subset(["0.jpg"]), DataConfig())
+    with pytest.raises(DataError, match="has 1 image to come near to; expected at least 2"):
+        Choosing([source(place)], Wanted(8, 40), one, Layered(extractor, WIDTH), [CPU])
+    assert extractor.batches == []
 
 
 # --- The command, and the same again in a kernel
@@ -342,7 +382,7 @@ def test_images_of_one_model_are_chosen_beside_a_file_and_the_choice_with_them(
     told = ["--choose-from", "16", "--count", "5", "--reference", str(place / "monet_jpg")]
     target = tmp_path / "best.zip"
     assert run_command(command(place, *told, "--out", str(target), models=("first",))) == 0
-    choice = read_choice(tmp_path / "best.choice.json")
+    choice = read_choice(tmp_path / "best.zip.choice.json")
     sampler = source(place).sampler(0, [CPU])
     for index, image in zip(choice.indices, pixels_in(target), strict=True):
         # What JPEG at quality 90 does to smooth images: a few levels, and more at single pixels.
@@ -429,7 +469,11 @@ def test_a_mixture_can_be_reported_and_other_models_do_not_replace_it(
         assert f"{name} ({family})" in shown  # its settings
     assert "network.residual_ blocks" in shown
     assert run.read_data().count == 8
-    assert run_command(["generate", "--run", str(run.path)]) != 0
+    of_it = ["--name", "both", "--out", str(tmp_path / "models")]
+    for wrong in (["generate"], ["export", *of_it], ["export", *of_it, "--format", "onnx"]):
+        assert run_command([*wrong, "--run", str(run.path)]) != 0
+        assert "is a mixture, in which nothing was trained" in capsys.readouterr().err
+    assert run_command(["mix", str(run.path), str(run.path), "--run", str(tmp_path / "two")]) != 0
     assert "is a mixture, in which nothing was trained" in capsys.readouterr().err
     before = file_sha256(run.images)
     assert run_command(command(place, *told, models=("first", "second"))) != 0
@@ -477,6 +521,29 @@ def test_chosen_images_are_checked_while_they_are_made(
     target = tmp_path / "images.zip"
     assert run_command(command(place, *told, "--out", str(target))) != 0
     assert not target.exists()
+
+
+def test_a_choice_that_is_refused_leaves_no_folder(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "mix"
+    told = ["--run", str(run), "--count", "6", "--reference", str(place / "monet_jpg")]
+    for wrong, message in (
+        (["--choose-from", "5"], "6 images cannot be chosen from 5"),
+        (["--choose-from", "12", "--holdout", "0.1"], "leaves 1 held out"),
+        (["--share", "1"], "a number above 0 for each of 2 models"),
+    ):
+        assert run_command(command(place, *told, *wrong)) != 0
+        assert message in capsys.readouterr().err
+        assert not run.exists()
+
+
+def test_the_choice_beside_each_target_is_its_own(place: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("mix.5", "mix.7", "mix", "mix.zip")):
+        told = ["--count", "5", "--seed", str(seed), "--out", str(tmp_path / name)]
+        assert run_command(command(place, *told, models=("first", "second"))) == 0
+    for seed, name in enumerate(("mix.5", "mix.7", "mix", "mix.zip")):
+        assert read_choice(tmp_path / f"{name}.choice.json").seed == seed
 
 
 def test_a_choice_that_is_not_that_of_the_images_is_refused(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from pipeline.cli import run_command
 from pipeline.core.errors import DataError
 from pipeline.data.contact_sheet import CAPTION, GAP, THUMBNAIL, contact_sheet
 from pipeline.data.images import ImageSet, spread_evenly
@@ -17,7 +18,7 @@ from pipeline.data.pixel_statistics import STATISTICS
 from pipeline.reports.pages import thumbnail
 from pipeline.stages.explore import explore, round_figure
 from tests.support import factories
-from tests.support.helpers import encoded, painting
+from tests.support.helpers import encoded, fill, painting
 
 STEP = THUMBNAIL + GAP
 
@@ -232,6 +233,16 @@ def test_names_that_are_not_utf8_are_legible_in_all_that_is_written(tmp_path: Pa
     assert r"Image b\xfcld.png" in page
     # Names as they are written find their files: two samples, and the two of the pair.
     assert page.count(thumbnail(images, pair["name"]) or "none") == 4
+
+
+@pytest.mark.parametrize("out", ["", "found", "a/b"])
+def test_pictures_do_not_go_where_the_images_are(
+    tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = fill(tmp_path / "data", 2)
+    assert run_command(["explore", "--data", str(data), "--out", str(data / out)]) == 2
+    assert "Choose a folder outside" in capsys.readouterr().err
+    assert len(list(data.iterdir())) == 2
 
 
 def test_an_image_that_vanishes_between_the_readings_is_named(tmp_path: Path) -> None:

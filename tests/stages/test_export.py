@@ -176,9 +176,10 @@ def test_a_state_that_does_not_fit_is_said(translator: RunFolder, tmp_path: Path
 
 
 def test_the_recipe_makes_the_same_settings() -> None:
-    again = Config.from_dict(tomllib.loads(recipe(TINY)))
+    config = apply_settings(TINY, {"class_names": ("\N{SUNFLOWER}", "b")})
+    again = Config.from_dict(tomllib.loads(recipe(config)))
     for section in ("data", "network", "training"):
-        assert getattr(again, section) == getattr(TINY, section)
+        assert getattr(again, section) == getattr(config, section)
 
 
 def test_the_score_of_images_that_another_snapshot_made_is_left_out(
@@ -203,6 +204,15 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     assert "None: `painter score`" in text
     assert "77 crops" in text
     assert "Recipe of the upscaler" in text
+
+
+def test_a_card_says_what_is_known_of_a_score(run: RunFolder) -> None:
+    snapshot = Snapshot(build_generator(TINY), TINY, 8)
+    about = Export("x", snapshot, WeightPrecision.FLOAT16, 10**6, score={"mifid": 3.0})
+    text = model_card(about, run)
+    assert "| MiFID | 3.0" in text
+    assert "Features `unknown`, an unknown number of generated images against" in text
+    assert "nearer than 0.1" not in text
 
 
 def test_wrong_names_are_refused(run: RunFolder, tmp_path: Path) -> None:

@@ -178,6 +178,14 @@ def test_the_program_resizes_as_the_model_is_set_and_makes_grey_rgb() -> None:
     assert "None: these images have not been scored." in text
 
 
+@pytest.mark.parametrize("join", [False, True], ids=["two files", "joined"])
+def test_the_program_resizes_what_an_upscaler_leaves_small(snapshot: Path, join: bool) -> None:
+    loaded = load_snapshot(snapshot)
+    larger = replace(loaded, config=apply_settings(loaded.config, {"output_size": 256}))
+    resize = ".resize((256, 256), Image.Resampling.BICUBIC)"
+    assert (resize in card_of(larger, join), ".resize" in card_of(loaded, join)) == (True, False)
+
+
 def test_a_translator_and_an_upscaler_read_images() -> None:
     photos = card_of(untrained({"family": "cut", "image_size": 64, "generator_channels": 4}))
     assert 'pipeline_tag: "image-to-image"' in photos

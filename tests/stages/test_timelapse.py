@@ -112,6 +112,15 @@ def test_a_length_in_seconds_is_kept_by_showing_as_many_grids_as_fit(
     assert sum(times_of(tmp_path / "a.gif")) == 9000
 
 
+def test_seconds_that_give_just_as_many_grids_as_a_gif_shows_are_kept(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run(dict.fromkeys(range(74), RED), 8)
+    made = make_timelapse(run, tmp_path / "a.gif", seconds=2.76)
+    assert made.grids == 69
+    assert sum(times_of(tmp_path / "a.gif")) == 2760
+
+
 def test_a_damaged_grid_is_left_out_with_a_warning(
     make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +177,7 @@ def test_the_command_makes_an_mp4_and_says_of_what(
         ({0: RED, 1: RED}, ["--fps", "2", "--seconds", "3"], "either --fps or --seconds"),
         ({0: RED, 1: RED}, ["--size", "3"], "size is 3; expected from 8 to 4096 pixels"),
         ({0: RED, 1: RED}, ["--fps", "60"], "a GIF shows at most 50 frames a second"),
+        ({0: RED, 1: RED}, ["--seconds", "3600"], r"1,801 seconds; a GIF shows one for 655 at"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_and_nothing_is_written(

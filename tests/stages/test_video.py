@@ -209,6 +209,7 @@ def test_a_failure_half_way_leaves_the_earlier_video(
         ("a.avi", 64, 25, r"--out is a.avi; expected a name ending in .gif or .mp4"),
         ("video", 64, 25, r"--out is video"),
         ("a.gif", 64, 60, r"fps is 60; a GIF shows at most 50"),
+        ("a.gif", 64, 0.001, r"stay for 1,000 seconds; a GIF shows one for 655 at most"),
         ("a.mp4", 65, 25, r"size is 65; an MP4 needs an even number"),
     ],
 )

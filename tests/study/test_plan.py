@@ -1,5 +1,6 @@
 """Study files: points, labels and folders; what is wrong is refused with what was expected."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,14 @@ def test_three_trainings_on_faces_continue_with_other_rates() -> None:
         ({"evaluation": {"counts": 7}}, "has no 'counts'"),
         ({"evaluation": {"count": "many"}}, "count is 'many'"),
         ({"seeds": 3}, "seeds is 3"),
+        ({"seeds": [0, 1, 0]}, r"seeds is \[0, 1, 0\]; expected each number once"),
+        ({"grid": {"beta1": [0.5, 0.9, 0.5]}}, "beta1 is .*; expected each value once"),
+        ({"grid": {"diffaugment": [[], []]}}, "diffaugment is .*; expected each value once"),
+        ({"grid": ["noise"]}, r"grid is \['noise'\]; expected a table, \[grid\]"),
+        ({"settings": 5}, r"settings is 5; expected a table, \[settings\]"),
+        ({"evaluation": 5}, r"evaluation is 5; expected a table"),
+        ({"upscaler": "x"}, r"upscaler is 'x'; expected a table"),
+        ({"questions": [5]}, r"questions is \[5\]; expected tables, .* \[\[questions\]\]"),
         ({"trials": 3}, r"and a \[search\]"),
         (
             {"questions": [{"claim": "x", "measure": "fid", "lower": [], "higher": []}]},
@@ -127,8 +136,20 @@ def test_three_trainings_on_faces_continue_with_other_rates() -> None:
         ),
         ({"questions": [{"claim": "x"}]}, "lacks measure, lower, higher"),
         (
+            {"questions": [{"claim": 5, "measure": "fid", "lower": [], "higher": []}]},
+            "claim is 5; expected a sentence",
+        ),
+        (
             {"questions": [{"claim": "x", "measure": "y", "lower": [], "higher": []}]},
             "measure is 'y'",
+        ),
+        (
+            {"questions": [{"claim": "x", "measure": ["fid"], "lower": [], "higher": []}]},
+            r"measure is \['fid'\]",
+        ),
+        (
+            {"questions": [{"claim": "x", "measure": "fid", "lower": [["z"]], "higher": []}]},
+            r"names \['z'\]",
         ),
         (
             {"questions": [{"claim": "x", "measure": "fid", "lower": ["z"], "higher": []}]},
@@ -142,8 +163,13 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "dimension", [[], 3, {"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": 1}]
-)
+    "dimension",
+    [
+        [], {}, 3, {"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"low": 1},
+        {"low": 1, "high": "b"}, {"low": True, "high": 8}, {"low": 1, "high": math.inf},
+        {"low": 8, "high": 16, "log": "yes"},
+    ],
+)  # fmt: skip
 def test_wrong_ranges_are_refused(dimension: Any) -> None:
     with pytest.raises(ConfigError, match=r"\[search\] batch_size is"):
         read_plan({"name": "a", "preset": "demo", "search": {"batch_size": dimension}})
@@ -152,6 +178,9 @@ def test_wrong_ranges_are_refused(dimension: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"search": {}}, "search is empty; expected at least one setting"),
+        ({"search": ["batch_size"]}, r"expected a table, \[search\]"),
+        ({"trials": 0}, "trials is 0; expected 1 or more"),
         ({"reduction": 1}, "reduction is 1; expected 2 or more"),
         ({"first": [{"beta1": 0.5}]}, "expected a value for each of batch_size"),
         ({"first": [{"batch_size": 9}]}, "first has batch_size = 9; expected one of 8, 16"),
@@ -179,6 +208,8 @@ def test_wrong_searches_are_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
+        ([], "points is empty; expected at least one"),
+        (["a"], r"points is \['a'\]; expected tables, each begun by \[\[points\]\]"),
         ([{"epochs": 3}], "needs a label"),
         ([{"label": "a"}, {"label": "a"}], "needs a label of its own"),
         ([{"label": "a", "continues": "b"}], "no point before it"),
@@ -189,7 +220,7 @@ def test_wrong_searches_are_refused_before_anything_runs(
         ),
     ],
 )
-def test_wrong_points_are_refused(entries: list[dict[str, Any]], message: str) -> None:
+def test_wrong_points_are_refused(entries: list[Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_plan({"name": "a", "preset": "demo", "points": entries})
 

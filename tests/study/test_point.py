@@ -18,6 +18,7 @@ import pytest
 from pipeline.core.errors import Interrupted, WorkFailed
 from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
+from pipeline.runs.folder import RunFolder
 from pipeline.scoring.record import Score
 from pipeline.study import executor as module
 from pipeline.study.executor import LocalExecutor, PointPruned
@@ -143,6 +144,22 @@ def test_scores_on_the_way_are_handed_over_and_a_point_can_be_given_up(shop: Loc
         shop.run_point(POINT, enough)
     assert seen == [(1, 100.0), (2, 101.0), (3, 102.0), (4, 103.0)]
     assert (shop.run_folder(POINT).path / "stopped").exists()  # it could save
+
+
+def test_a_score_on_the_way_without_the_criterion_is_not_handed_over(
+    shop: LocalExecutor, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path)
+    lines = ('{"images_seen": 8, "fid": 3.0}', '{"images_seen": 16, "mifid": 2.0}')
+    run.scores.write_text("\n".join(lines) + "\n")
+    heard: list[tuple[int, float]] = []
+
+    def hear(number: int, value: float) -> bool:
+        heard.append((number, value))
+        return False
+
+    assert shop._report_scores(run, 0, hear) == 2
+    assert heard == [(2, 2.0)]
 
 
 def test_stopping_lets_the_training_save(shop: LocalExecutor) -> None:

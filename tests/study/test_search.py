@@ -17,10 +17,12 @@ from pipeline.study.executor import OnScore, PointPruned
 from pipeline.study.plan import Point, StudyPlan
 from pipeline.study.reading import read_plan
 from pipeline.study.search import MAX_FAILURES, TrialQueue, run_study
+from pipeline.study.seeds import run_further_seeds
 from pipeline.study.storage import (
     FOLDER,
     MIN_FOR_IMPORTANCE,
     PROCESS,
+    import_optuna,
     importance,
     open_study,
     valid_trials,
@@ -53,7 +55,9 @@ class Fake:
         time.sleep(self.slow)
         if self.broken and self.broken in point.label:
             raise WorkFailed(f"{point.label} broke")
-        worth = float(point.settings["batch_size"]) + 100 * point.settings.get("learning_rate", 0)
+        worth = float(point.settings.get("batch_size", 0)) + 100 * point.settings.get(
+            "learning_rate", 0
+        )
         for number in range(1, 4):
             if on_score is not None and on_score(number, worth):
                 self.pruned.append(point)
@@ -92,6 +96,30 @@ def test_every_point_of_a_grid_is_run_once_and_never_again(tmp_path: Path, worke
     again = Fake()
     run(plan, tmp_path, again, workers)
     assert again.done == []
+
+
+LISTS = {"diffaugment": [["colour"], []]}
+
+
+def test_a_setting_that_is_a_list_can_be_varied(tmp_path: Path) -> None:
+    plan, fake = read_plan(GRID | {"grid": LISTS}), Fake()
+    study = run(plan, tmp_path, fake)
+    assert [p.settings["diffaugment"] for p in fake.done] == LISTS["diffaugment"]
+    assert [t.params["diffaugment"] for t in study.trials] == LISTS["diffaugment"]
+    again = Fake()
+    run(plan, tmp_path, again)
+    assert again.done == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_search_draws_lists_and_its_further_seeds_have_them(tmp_path: Path) -> None:
+    said = SEARCH | {"search": LISTS, "trials": 3, "seeds": [0, 1], "pruning": False}
+    plan, fake = read_plan(said), Fake()
+    study = open_study(plan, url(tmp_path))
+    outcome = run_study(plan, study, fake)
+    run_further_seeds(plan, study, outcome, fake, lambda one: open_study(one, url(tmp_path)))
+    assert {p.seed for p in fake.done} == {0, 1}
+    assert all(p.settings["diffaugment"] in LISTS["diffaugment"] for p in fake.done)
 
 
 def test_a_point_that_fails_is_noted_and_tried_by_the_next_call(tmp_path: Path) -> None:
@@ -280,6 +308,24 @@ def test_importance_adds_up_and_names_what_matters(large: optuna.Study, tmp_path
     assert shares["batch_size"] > shares["learning_rate"]
     nothing = importance(open_study(read_plan(GRID), url(tmp_path)))
     assert (nothing.shares, nothing.missing) == ({}, "")
+
+
+def test_importance_is_told_of_settings_that_are_lists() -> None:
+    import_optuna()
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        "diffaugment": optuna.distributions.CategoricalDistribution(LISTS["diffaugment"]),  # type: ignore[arg-type]
+        "batch_size": optuna.distributions.CategoricalDistribution([8, 16]),
+    }
+    study = optuna.create_study()
+    for number in range(MIN_FOR_IMPORTANCE):
+        drawn = {
+            "diffaugment": LISTS["diffaugment"][number % 2],
+            "batch_size": 8 * (1 + number % 3 % 2),
+        }
+        value = len(drawn["diffaugment"]) + number / 1000  # type: ignore[arg-type]
+        study.add_trial(optuna.trial.create_trial(value=value, params=drawn, distributions=space))
+    shares = importance(study).shares
+    assert max(shares, key=lambda name: shares[name]) == "diffaugment"
 
 
 def test_points_that_continue_others_are_run_one_after_the_other(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def train(run: Path, scores: int) -> None:
     signal.signal(signal.SIGTERM, stop)
     for number in range(scores):
         with (run / "scores.jsonl").open("a") as file:
-            file.write(json.dumps({"mifid": 100.0 + number}) + "\n")
+            file.write(json.dumps({"images_seen": number, "mifid": 100.0 + number}) + "\n")
         time.sleep(0.05)
     if not (run / "snapshot.safetensors").exists():
         (run / "snapshot.safetensors").write_text("s")

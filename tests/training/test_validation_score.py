@@ -314,11 +314,24 @@ def test_time_spent_on_scores_counts_over_all_sittings(tmp_path: Path) -> None:
 def test_a_broken_line_of_scores_is_named(tmp_path: Path) -> None:
     path = tmp_path / "scores.jsonl"
     assert read_scores(path) == []
-    path.write_text('{"mifid": 1.0}\n{"mif')
-    assert read_scores(path) == [{"mifid": 1.0}]
-    path.write_text('{"mif\n{"mifid": 1.0}\n')
-    with pytest.raises(RunError, match="line 1"):
-        read_scores(path)
+    path.write_text('{"images_seen": 8, "mifid": 1.0}\n{"mif')
+    assert read_scores(path) == [{"images_seen": 8, "mifid": 1.0}]
+    for broken in ('{"mif', '{"mifid": 1.0}', '{"images_seen": "all"}', "[8]"):
+        path.write_text(broken + '\n{"images_seen": 8}\n')
+        with pytest.raises(RunError, match="line 1, is not a score"):
+            read_scores(path)
+
+
+def test_a_line_without_some_numbers_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [
+        {"images_seen": 8, "mifid": 2.0, "score_seconds": 5.0},
+        {"images_seen": 16, "mifid": None, "memorized_share": "x"},
+    ]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = scores(tmp_path, Scripted(1.0, expected=5.0), score_time_share=0.05)
+    assert not found.due(1000, 199.0)
+    assert found.due(1000, 201.0)
+    assert found.last_score == ""
 
 
 # --- What the user sees

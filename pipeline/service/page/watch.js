@@ -108,12 +108,13 @@ function showScores(scores) {
   $("scores").hidden = scores.length === 0;
   if (!scores.length) return;
   const { n, features } = scores.at(-1);
+  const of = n === null ? "By" : `Of ${number(n)} images, by`;
   $("scores-lead").textContent =
-    `Of ${number(n)} images, by features of ${features}; lower is better. With few images they lie above what a whole ` +
+    `${of} features of ${features ?? "an unknown network"}; lower is better. With few images they lie above what a whole ` +
     "set gets: they tell snapshots of this run apart.";
   const columns = COLUMNS.filter(([key]) => scores.some((line) => key in line));
   $("scores-head").replaceChildren(...columns.map(([, title]) => element("th", title, { scope: "col" })));
-  const least = Math.min(...scores.map((line) => line.mifid));
+  const least = Math.min(...scores.map((line) => line.mifid ?? Infinity));
   $("scores-rows").replaceChildren(...scores.map((line) => {
     const row = element("tr", undefined, line.mifid === least ? { class: "best" } : {});
     row.append(...columns.map(([key, , shape]) => element("td", key in line ? shape(line[key]) : "–")));
