@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from pipeline.cli.options import (
 from pipeline.cli.ranges import WholeRange
 from pipeline.cli.submission_check import check_of_submission, remember_check
 from pipeline.core.advice import counted
+from pipeline.core.errors import RunError
 
 if TYPE_CHECKING:
     from pipeline.config import OutputConfig
@@ -137,7 +139,6 @@ def generate_one(
     **wanted: Any,
 ) -> None:
     """Generate the first images of one model."""
-    from pipeline.models.snapshots import rewrite_snapshot
     from pipeline.runs.folder import RunFolder
     from pipeline.system.storage import check_writable
     from pipeline.system.threads import set_threads
@@ -154,9 +155,27 @@ def generate_one(
     count = image_count(wanted.pop("count"), start)
     set_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
-        sha256 = rewrite_snapshot(source, loaded)
+        sha256 = keep_upscaler(source, loaded, sha256)
     write_images(into_run, target, loaded, sha256, output, start, count, **wanted)
     click.echo(f"{counted(count, 'image')} in {target}")
+
+
+def keep_upscaler(source: Path, snapshot: Snapshot, sha256: str) -> str:
+    """Write a snapshot with its upscaler over the file that it was read from; return its sha256.
+
+    Raises:
+        RunError: if its run is being trained, which would replace it by one without, or the file is
+            another one by now.
+    """
+    from pipeline.models.snapshots import rewrite_snapshot
+    from pipeline.runs.folder import RunFolder
+    from pipeline.system.storage import file_sha256
+
+    run = RunFolder(source.parent)
+    with run.locked() if run.config.exists() else nullcontext():
+        if file_sha256(source) != sha256:
+            raise RunError(f"{source} was replaced while it was read. Give the same command again.")
+        return rewrite_snapshot(source, snapshot)
 
 
 def photos_to_translate(

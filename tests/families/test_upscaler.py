@@ -37,6 +37,7 @@ from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
+from pipeline.system.storage import write_json
 from pipeline.training.loop import train
 from pipeline.training.validation_score import make_validation_score
 from submission.kernel.settings import KernelSettings
@@ -387,6 +388,23 @@ def test_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert contents[0] != contents[1]
     assert run_command([*arguments, "--upscale", "magic", "--out", str(out)]) != 0
     assert "learned" in capsys.readouterr().err
+
+
+def test_a_run_that_is_being_trained_is_given_no_upscaler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its next checkpoint would be without, and this one older than that."""
+    generator, upscaler = snapshots(tmp_path)
+    before, run = generator.read_bytes(), RunFolder(generator.parent)
+    write_json(run.config, TINY_GENERATOR.to_dict())
+    give = ["generate", "--snapshot", str(generator), "--upscaler", str(upscaler), "--count", "3"]
+    with run.locked():
+        assert run_command([*give, "--out", str(tmp_path / "a.zip")]) == 2
+    assert "Another process is at work" in capsys.readouterr().err
+    assert generator.read_bytes() == before
+    assert not (tmp_path / "a.zip").exists()
+    assert run_command([*give, "--out", str(tmp_path / "a.zip")]) == 0
+    assert load_snapshot(generator).upscaler is not None
 
 
 @pytest.mark.parametrize(
