@@ -184,7 +184,8 @@ class Importance:
         verb = "is" if self.runs == 1 else "are"
         return (
             f"What the score depends on can be told from {MIN_FOR_IMPORTANCE} finished runs, and "
-            f"there {verb} {self.runs}: from fewer, chance decides which setting comes first."
+            f"there {verb} {self.runs} (of a search, those with its first seed count): from fewer, "
+            "chance decides which setting comes first."
         )
 
 
