@@ -194,7 +194,7 @@ def test_long_names_stand_above_their_numbers(made: tuple[StudyPlan, Path], tmp_
     write_comparison(tmp_path, plan, rows, [], Importance(4, 2))
     page = Page(tmp_path / "comparison.html")
     assert len([t for t, a in page.tags if t == "th" and a.get("scope") == "rowgroup"]) == 2
-    assert "and there are 4: from fewer" in page.text
+    assert "and there are 4 (of a search, those with its first seed count)" in page.text
 
 
 def test_a_terminal_shows_what_fits_and_says_what_does_not(
