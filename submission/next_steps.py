@@ -193,7 +193,7 @@ def _further(change: Change, best: Mapping[str, Any]) -> str:
         apply_settings(Config.from_saved(dict(best), quiet=True), dict([parse_assignment(word)]))
     except ConfigError:  # out of its range, or of a family that is not here
         return f"{chance}."
-    return f"{chance}, or go on in this direction: --set {word}."
+    return f"{chance}, or go on in this direction: --set {quoted(word)}."
 
 
 def _next_value(change: Change) -> float | None:

@@ -37,7 +37,7 @@ from pipeline.scoring.layers import Layered
 from pipeline.stages import candidates as stage
 from pipeline.stages.candidates import CandidateFeatures, Source, divide, interleaved
 from pipeline.stages.choose import Choosing, Wanted, Yardstick, describe_judgement
-from pipeline.stages.chosen import begin_mixture, choice_of_images
+from pipeline.stages.chosen import begin_mixture, choice_of_images, placed
 from pipeline.stages.generate import generate, read_generation_record
 from pipeline.stages.translations import translated_photos
 from pipeline.system.storage import file_sha256, write_json
@@ -348,7 +348,7 @@ def test_a_kernel_makes_the_chosen_images_of_a_mixture_again(
 def test_a_mixture_holds_the_models_that_were_loaded_or_is_not_begun(
     place: Path, tmp_path: Path
 ) -> None:
-    run, known = RunFolder(tmp_path / "mix"), [source(place), source(place, "second")]
+    run, known = RunFolder(tmp_path / "mix"), placed([source(place), source(place, "second")])
     with pytest.raises(RunError, match="was replaced after it was read"):
         begin_mixture(run, [known[0], replace(known[1], sha256="of an earlier one")], None)
     assert not run.path.exists()
