@@ -88,7 +88,7 @@ def score(
     targets = try_targets(run, file)
     real = open_reference(run, reference, domain)
     if run is not None and not real.is_own:
-        targets = without_own(targets, run, file)
+        targets = without_own(run, file)
     reference_set, held_out = real.parts
     opened = None if run is None else open_run_images(run, max_images)
     generated = {str(path): first_images(open_images(path), max_images) for path in images}
@@ -204,11 +204,14 @@ def open_reference(run: RunFolder | None, path: Path | None, domain: str | None)
     return Reference(open_images(path, domain), DataConfig())
 
 
-def without_own(targets: list[Path], run: RunFolder, file: Path | None) -> list[Path]:
-    """Return where a score against other images is written to, and say that it is not the run's."""
+def without_own(run: RunFolder, file: Path | None) -> list[Path]:
+    """Return where a score against other images is written to: only where it is said by name."""
+    if file == run.score:
+        return [file]
     advice = "" if file is not None else " --json FILE keeps this score."
     click.echo(
-        f"{run.score} is not written: the reference is not what {run.path} was trained on.{advice}",
+        f"{run.score} is not written: the reference is other images than {run.path} was made "
+        f"with.{advice}",
         err=True,
     )
-    return [path for path in targets if path != run.score]
+    return [] if file is None else [file]

@@ -17,14 +17,21 @@ def class_of(name: str) -> str:
     return PurePosixPath(name).parent.name
 
 
-def with_class_names(config: Config, images: ImageSet) -> Config:
+def with_class_names(config: Config, images: ImageSet, begun: tuple[str, ...] = ()) -> Config:
     """Return the config with the classes of the data, or with none if it is not conditional.
+
+    Args:
+        config: of the training.
+        images: in a folder a class, if it is conditional.
+        begun: classes of the run that is resumed or continued. Early versions trained with those
+            that a config named, conditional or not.
 
     Raises:
         DataError: if the images do not lie in two or more folders.
     """
     if not config.data.conditional:
-        return apply_settings(config, {"class_names": []}) if config.data.class_names else config
+        as_begun = config.data.class_names in ((), begun)
+        return config if as_begun else apply_settings(config, {"class_names": []})
     names = sorted({class_of(name) for name in images.names})
     if len(names) < 2 or "" in names:
         found = ", ".join(n or "no folder" for n in names)

@@ -127,6 +127,6 @@ def _find(run: RunFolder) -> tuple[ImageSet, str | None]:
         )
     images = open_images(path, domain)
     return images, (
-        f"{path} holds other images than those that {run.path} was trained on ({data.count:,} "
+        f"{path} holds other images than those that {run.path} was made with ({data.count:,} "
         f"then, {len(images):,} now), and the same are not under data/."
     )

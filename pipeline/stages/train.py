@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import Config, OutputConfig
+from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.data.classes import class_labels, with_class_names
 from pipeline.data.holdout import split_holdout
@@ -121,7 +121,12 @@ def open_data(plan: TrainingPlan) -> OpenedData:
         ConfigError: if photos or a generator are given, and the family takes none.
     """
     images = open_images(plan.data, plan.domain)
-    config = with_coding(with_class_names(plan.config, images), images, begun_output(plan.run))
+    begun = begun_config(plan.run)
+    origin = begun if begun is not None or plan.earlier is None else begun_config(plan.earlier)
+    config = with_class_names(
+        plan.config, images, () if origin is None else origin.data.class_names
+    )
+    config = with_coding(config, images, None if begun is None else begun.output)
     content = content_hash(images)
     about = TrainingData(str(plan.data.absolute()), images.domain, len(images), content)
     opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
@@ -134,10 +139,10 @@ def open_data(plan: TrainingPlan) -> OpenedData:
     return OpenedData(config, images, replace(about, generator=generator_record), generator)
 
 
-def begun_output(run: RunFolder) -> OutputConfig | None:
-    """Return the output settings of a run; None if there is none, or its files are damaged."""
+def begun_config(run: RunFolder) -> Config | None:
+    """Return the settings of a run; None if there is none, or its files are damaged."""
     with suppress(RunError):  # `make_ready` says what is wrong with it, or mends it
-        return stored_config(run).output
+        return stored_config(run)
     return None
 
 

@@ -104,9 +104,16 @@ class LocalExecutor:
         if not self.is_scored(run):
             words: list[object] = ["score", "--run", run.path, "--features", evaluation.features]
             words += ["--reference", self.data, "--max-images", evaluation.count]
+            words += ["--json", run.score]  # by name: trained on Kaggle, its images may be others
             for option, value in (("--weights", self.weights), ("--domain", self.domain)):
                 words += [] if value is None else [option, value]
             self._call(point, words)
+            if not self.has_score(run):
+                raise WorkFailed(
+                    f"{point.label}, seed {point.seed}: {run.score} is not what the study asks for "
+                    f"({evaluation.count:,} images, {evaluation.features}). The log beside the run "
+                    "folder says what happened; the same command tries again."
+                )
         return require_score(run)
 
     def _wait_for_orphan(self, run: RunFolder) -> None:

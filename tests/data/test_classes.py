@@ -102,6 +102,9 @@ def test_a_recipe_with_classes_without_condition_has_none_of_them(tmp_path: Path
     config = with_class_names(apply_settings(NAMED, {"conditional": False}), images)
     assert config.data.class_names == ()
     assert class_labels(images.names, config) is None
+    # A run that an early version began so is resumed as it was.
+    begun = apply_settings(NAMED, {"conditional": False})
+    assert with_class_names(begun, images, NAMED.data.class_names) == begun
 
 
 def test_a_conditional_run_from_training_to_images_of_one_class(

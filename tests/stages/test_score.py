@@ -101,7 +101,7 @@ def test_what_the_training_has_not_seen_is_not_guessed_once_images_have_changed(
         capsys.readouterr()
         assert run_command([*command, "--run", "run"]) == 2
         said = capsys.readouterr().err
-        assert "was trained on (10 then, 11 now), and the same are not under data/" in said
+        assert "was made with (10 then, 11 now), and the same are not under data/" in said
         assert "is not known any more" in said
         assert "--reference " in said
     assert not run.score.exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,23 +12,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
+from pipeline.cli import run_command
 from pipeline.core.errors import Interrupted, WorkFailed
 from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.record import Score
+from pipeline.scoring import extractors
+from pipeline.scoring.record import Score, require_score
 from pipeline.study import executor as module
 from pipeline.study.executor import LocalExecutor, PointPruned
 from pipeline.study.plan import Point
 from pipeline.study.reading import read_plan
 from pipeline.study.upscalers import upscaler_folder
+from pipeline.system.storage import write_json
 from tests.support import forks, stand_in_painter
 from tests.support.clock import WAIT, until
+from tests.support.factories import finished_run
 from tests.support.helpers import fill
+from tests.support.scoring_helpers import QuadrantMeans
 
 PLAN = read_plan(
     {
@@ -78,6 +84,7 @@ def test_a_point_is_trained_generated_and_scored_and_never_again(shop: LocalExec
     assert generate[-2:] == ["--count", "6"]
     assert score[3:] == [
         "--features", "efficientnet-lite0", "--reference", "data", "--max-images", "6",
+        "--json", str(shop.run_folder(POINT).score),
     ]  # fmt: skip
     assert shop.run_point(POINT)["mifid"] == 80
     assert len(calls(shop)) == 3
@@ -314,3 +321,32 @@ def test_the_real_commands_make_a_point(
     before = run.score.read_bytes()
     assert shop.run_point(plan.grid[0]) == score
     assert run.score.read_bytes() == before
+
+
+@pytest.mark.parametrize("pulled", [None, {"mifid": 1.0, "features": "inception"}])
+def test_a_point_is_scored_against_the_studys_images_whatever_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulled: dict[str, Any] | None
+) -> None:
+    """As by a kernel, of the images of its source; its own score may be in other features."""
+    made = finished_run(tmp_path, ("generate", "--run", "run", "--count", "6"), count=10)
+    monkeypatch.chdir(made)
+    monkeypatch.setattr(QuadrantMeans, "name", "efficientnet-lite0")
+    monkeypatch.setattr(extractors, "make_extractor", lambda *_: QuadrantMeans())
+    shop = LocalExecutor(PLAN, Path("study"), fill(Path("others"), 12), None)
+    codes = []
+
+    def call(_: LocalExecutor, point: Point, words: Sequence[object]) -> None:
+        codes.append(run_command([str(word) for word in words]))
+
+    monkeypatch.setattr(LocalExecutor, "_call", call)
+    run = shop.run_folder(POINT)
+    shutil.copytree("run", run.path)
+    if pulled is not None:
+        write_json(run.score, pulled | {"n_generated": 7000})
+    score = shop.score(POINT)
+    assert (codes, score["n_reference"], score["features"]) == ([0], 12, "efficientnet-lite0")
+    assert require_score(run) == score
+    run.score.unlink()
+    monkeypatch.setattr(LocalExecutor, "_call", lambda *_: None)
+    with pytest.raises(WorkFailed, match="is not what the study asks for"):
+        shop.score(POINT)
