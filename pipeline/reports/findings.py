@@ -16,7 +16,7 @@ from pipeline.reports.charts import FEW_POINTS
 from pipeline.runs.curves import losses
 from pipeline.scoring.diversity import ALIKE, COPIES, PENALISED, REPEATS
 from pipeline.scoring.evaluation import score_warnings
-from pipeline.scoring.metric_table import METRIC
+from pipeline.scoring.metric_table import METRIC, comparable_scores
 from pipeline.scoring.record import Score, metric_value
 
 SHORT_TRAINING = 100_000
@@ -309,6 +309,7 @@ def _of_length(stats: Mapping[str, Sequence[float]]) -> Iterator[Finding]:
 
 def _of_validation(scores: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Look where the best validation score lies: long before the end, or at it."""
+    scores = comparable_scores(scores)
     values = [metric_value(line, METRIC["fid"]) for line in scores]
     known = [(v, line["images_seen"]) for v, line in zip(values, scores, strict=True) if v]
     if len(known) < 3:

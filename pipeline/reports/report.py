@@ -53,7 +53,7 @@ from pipeline.runs.curves import (
 )
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
-from pipeline.scoring.metric_table import METRIC, is_comparable
+from pipeline.scoring.metric_table import METRIC, comparable_scores
 from pipeline.scoring.record import Score, current_score, read_score
 from pipeline.system.storage import file_sha256, write_text
 
@@ -318,7 +318,7 @@ def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
     Those that cannot be compared with the last are left out.
     """
-    scores = [line for line in scores if is_comparable(line, scores[-1])]
+    scores = comparable_scores(scores)
     if not scores:
         return []
     seen = [float(line["images_seen"]) for line in scores]

@@ -5,12 +5,14 @@ All that shows, compares or saves metrics reads this table; a new metric is an e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipeline.core.advice import per_cent
+
+S = TypeVar("S", bound=Mapping[str, Any])
 
 
 class Place(Enum):
@@ -226,6 +228,11 @@ def is_comparable(score: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Tell whether two scores can be compared; what an early version did not write is not asked."""
     pairs = [(score.get(key), other.get(key)) for key in SCALE]
     return all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+def comparable_scores(scores: Sequence[S]) -> list[S]:
+    """Return those of several scores that can be compared with the last, in their order."""
+    return [score for score in scores if is_comparable(score, scores[-1])]
 
 
 def keys_in(place: Place) -> tuple[str, ...]:

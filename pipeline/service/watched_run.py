@@ -21,7 +21,7 @@ from pipeline.reports.report import Chart, charts_so_far
 from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_scores, read_stats_so_far, score_in
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
-from pipeline.scoring.metric_table import is_comparable
+from pipeline.scoring.metric_table import comparable_scores
 from pipeline.scoring.record import read_score
 from pipeline.system.locks import is_held
 from pipeline.training.budget import Budget
@@ -112,7 +112,7 @@ class WatchedRun:
         scores: list[dict[str, Any]] = []
         try:
             stats = read_stats_so_far(self._run.stats) if self._run.stats.exists() else {}
-            scores = read_scores(self._run.scores)
+            scores = comparable_scores(read_scores(self._run.scores))
             self._draw()
         except (RunError, LaterVersion, OSError) as error:  # the latter: the folder goes away
             problem = str(error)
@@ -282,8 +282,7 @@ def _numbers(
     ]
     if share:
         found.append(("time left, about", duration(seconds * (1 - share) / share)))
-    scale = [line for line in scores if is_comparable(line, scores[-1])]
-    known = [value for line in scale if math.isfinite(value := score_in(line, "mifid"))]
+    known = [value for line in scores if math.isfinite(value := score_in(line, "mifid"))]
     if known:
         found.append(("best MiFID so far", f"{min(known):.1f}"))
     return found

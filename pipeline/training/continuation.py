@@ -57,11 +57,11 @@ def continue_from(source: RunFolder, target: RunFolder, config: Config, data: Tr
 
 
 def _check_idle(source: RunFolder) -> None:
-    """Raise RunError if a run is being trained: its files would be of several moments."""
+    """Raise RunError if another process works in a run: its files would be of several moments."""
     if is_held(source.lock):
         raise RunError(
-            f"{source.path} is being trained by another process. Wait for it, or stop it: the same "
-            "command then goes on from there."
+            f"Another process is at work in {source.path}, as a training. Wait for it, or stop it: "
+            "the same command then goes on from there."
         )
 
 

@@ -18,7 +18,7 @@ from pipeline.data.decoding import decode_rgb
 from pipeline.data.images import ImageSet, open_images, spread_evenly
 from pipeline.runs.curves import groups_in, losses, read_scores, read_stats_so_far
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
-from pipeline.scoring.metric_table import METRICS
+from pipeline.scoring.metric_table import METRICS, comparable_scores
 from pipeline.scoring.record import Score, format_metric, read_score
 from submission.kernel.display import newest_shown, show_chart, show_picture, show_text
 from submission.kernel.entry import upscaler_run
@@ -81,7 +81,7 @@ def show_curves(job: Job) -> None:
         for group in groups_in(stats):
             curves = {label: stats[key] for key, label in group.labels.items()}
             charts.append(line_chart(group.title, "images seen", seen, curves))
-        rows = read_scores(run.scores)
+        rows = comparable_scores(read_scores(run.scores))
         for metric in METRICS:
             scored = [row for row in rows if isinstance(row.get(metric.key), float)]
             values = {metric.meaning: [row[metric.key] for row in scored]}

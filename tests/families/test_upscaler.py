@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.cli import run_command
+from pipeline.cli.generate import keep_upscaler
 from pipeline.config import Config, OutputConfig, apply_settings, load_preset
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.data.decoding import resize_and_crop
@@ -34,7 +35,14 @@ from pipeline.families.upscaler.objective import UpscalerObjective
 from pipeline.families.upscaler.sampler import UPSCALER_BATCH
 from pipeline.families.upscaler.settings import UpscalerNetwork
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import attach_upscaler, load_snapshot, save_snapshot, write_snapshot
+from pipeline.models.snapshots import (
+    attach_upscaler,
+    load_hashed_snapshot,
+    load_snapshot,
+    save_snapshot,
+    with_upscaler,
+    write_snapshot,
+)
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import write_json
@@ -388,6 +396,16 @@ def test_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert contents[0] != contents[1]
     assert run_command([*arguments, "--upscale", "magic", "--out", str(out)]) != 0
     assert "learned" in capsys.readouterr().err
+
+
+def test_a_snapshot_that_was_replaced_meanwhile_is_not_put_back(tmp_path: Path) -> None:
+    generator, upscaler = snapshots(tmp_path)
+    loaded, sha256 = load_hashed_snapshot(generator)
+    save_snapshot(generator, loaded.generator, loaded.config, 99)
+    given = with_upscaler(loaded, load_snapshot(upscaler))
+    with pytest.raises(RunError, match="was replaced while it was read"):
+        keep_upscaler(generator, given, sha256)
+    assert load_snapshot(generator).images_seen == 99
 
 
 def test_a_run_that_is_being_trained_is_given_no_upscaler(

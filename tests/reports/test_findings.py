@@ -134,6 +134,12 @@ def test_validation_scores_tell_a_run_that_got_worse_from_one_that_could_go_on()
     assert titles(found(validation=[200, 160, 150])) == ["It was still getting better"]
     assert found(validation=[200, 150, 155]) == []
     assert found(validation=[150, 200]) == []
+    lines = [
+        {"fid": fid, "images_seen": seen, "features": "inception" if fid < 100 else "lite0"}
+        for seen, fid in enumerate((80, 90, 150, 120, 110), 1)
+    ]
+    (one,) = findings(cast(Score, GOOD), None, lines, None)  # 80 and 90 are of another scale
+    assert one.title == "It was still getting better"
 
 
 def test_few_images_and_a_score_of_others_are_said() -> None:

@@ -170,6 +170,19 @@ def test_scores_that_lack_a_number_leave_the_others(tmp_path: Path) -> None:
     assert found.problem == ""
 
 
+def test_scores_in_other_features_are_not_shown_beside_the_last(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    begin(run)
+    add_step(run, 1)
+    with run.scores.open("a") as file:
+        line = {"step": 1, "images_seen": 8, "mifid": 80.0, **SCORE, "features": "inception"}
+        file.write(json.dumps(line) + "\n")
+    add_score(run, 2, 120.0)
+    now = watched(run)[0].progress()
+    assert ("best MiFID so far", "120.0") in now.numbers
+    assert [row["mifid"] for row in now.scores] == [120.0]
+
+
 def test_drawing_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     begin(run)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,24 +122,47 @@ def test_a_run_that_is_being_trained_is_not_continued_in_the_middle(tmp_path: Pa
     with first.locked():
         if not is_held(first.lock):
             pytest.skip("this system does not list who holds a lock")
-        with pytest.raises(RunError, match="is being trained by another process"):
+        with pytest.raises(RunError, match="Another process is at work in"):
             continue_from(first, RunFolder(tmp_path / "second"), tiny(), DATA)
     assert not (tmp_path / "second").exists()
     continued(first, tmp_path / "second", tiny())
+
+
+def copying_takes_long(patch: pytest.MonkeyPatch, event: Callable[[], object]) -> None:
+    """Let something happen after the files of a run are copied, and before they are in place."""
+    copy = continuation._copy
+
+    def slowly(*arguments: Any) -> None:
+        copy(*arguments)
+        event()
+
+    patch.setattr(continuation, "_copy", slowly)
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_nothing_is_begun_where_another_process_begins_to_train_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    first, second = train(tiny(), tmp_path / "first"), RunFolder(tmp_path / "second")
+    with ExitStack() as held:
+        copying_takes_long(
+            monkeypatch, lambda: held.enter_context(RunFolder(tmp_path / name).locked())
+        )
+        with pytest.raises(RunError, match=r"Another process (is at work|has begun a run) in"):
+            continue_from(first, second, tiny(), DATA)
+    assert not second.config.exists()
 
 
 def test_a_run_that_another_process_has_begun_meanwhile_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = train(tiny(), tmp_path / "first"), RunFolder(tmp_path / "second")
-    copy = continuation._copy
 
-    def slowly(*arguments: Any) -> None:
-        copy(*arguments)
+    def begin() -> None:
         shutil.copytree(first.path, second.path)
         second.stats.write_text("of the other process")
 
-    monkeypatch.setattr(continuation, "_copy", slowly)
+    copying_takes_long(monkeypatch, begin)
     with pytest.raises(RunError, match="Another process has begun a run"):
         continue_from(first, second, tiny(), DATA)
     assert second.stats.read_text() == "of the other process"
