@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import safetensors
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, read_record, require_available, write_record
+from kernels.record import KernelRecord, require_available, save_version, standing_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed, RunError
 from pipeline.kaggle.api import KaggleClient
@@ -72,7 +72,7 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         record = _with_files(record, folder, fetched).with_changes(
             state=status.state, failure=status.failure
         )
-        write_record(folder, record)
+        save_version(folder, record)
     check_not_failed(record, folder)
     return record
 
@@ -83,7 +83,7 @@ def _same_push(record: KernelRecord, folder: Path) -> KernelRecord:
     Raises:
         RunError: if something else has been pushed from the folder since it was read.
     """
-    now = read_record(folder)
+    now = standing_record(folder)
     if now is None or (now.name, now.version) != (record.name, record.version):
         raise RunError(
             f"{folder} belongs to another push than {record.label} by now, which another process "

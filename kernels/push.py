@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -79,7 +79,7 @@ def push(
     plan: KernelPlan,
     folder: Path,
     attachments: Sequence[Attachment] = (),
-    force: bool = False,
+    rejected: Collection[tuple[str, int | None]] = (),
     confirm_replace: Confirmation = lambda question: False,
     find_scorer: FindScorer = lambda: None,
 ) -> tuple[KernelRecord, bool]:
@@ -90,7 +90,7 @@ def push(
         plan: what to push.
         folder: where the record lies; only one process at a time pushes from it.
         attachments: uploaded first, once it is clear that the kernel will be pushed.
-        force: push although the same work was done before.
+        rejected: names and versions whose output is of no use; their work is done again.
         confirm_replace: asked before a push over a version that was not pushed from `folder`.
         find_scorer: asked last, for a plan that is to be scored.
 
@@ -107,7 +107,8 @@ def push(
         latest = client.latest_kernel(wanted.name)
         wanted = wanted.with_changes(version_before=latest.version if latest else 0)
         known = settle_record(folder, latest)
-        if known and not force and is_already_on_kaggle(client, folder, known, wanted, latest):
+        taken = known is not None and (known.name, known.version) not in rejected
+        if known and taken and is_already_on_kaggle(client, folder, known, wanted, latest):
             return known, False
         check_not_running(client, wanted.name, known, latest)
         check_own_version(folder, wanted.name, latest, confirm_replace)
@@ -189,6 +190,7 @@ def _send(
     known: KernelRecord | None,
 ) -> KernelRecord:
     """Push what lies in `source`, with the intention on record before and the version after."""
+    on_record = read_record(folder)
     write_record(folder, wanted.with_changes(before=None if known is None else asdict(known)))
     try:
         pushed = client.push_kernel(source, session_timeout(plan))
@@ -198,9 +200,10 @@ def _send(
             raise
         return arrived
     except (KaggleError, KaggleUnreachable):
-        # Refused, or never sent: what was known before holds again.
-        if known is not None:
-            write_record(folder, known)
+        # Refused, or never sent: what was on record holds again, an earlier push without an
+        # answer too, which may arrive yet.
+        if on_record is not None:
+            write_record(folder, on_record)
         else:
             (folder / RECORD).unlink()
         raise

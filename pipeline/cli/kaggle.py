@@ -142,16 +142,16 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
 )
 def watch(run_path: Path | None, page: bool) -> None:
     """Show status, progress and log of a pushed kernel until it ends."""
-    from kernels.record import require_record
+    from kernels.record import find_version, require_record
     from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle.api import KaggleClient
 
     run_path = run_path or pushed_last()
-    record = require_record(run_path)
     if page:
-        click.echo(record.page)
+        click.echo(require_record(run_path).page)
         return
+    record = find_version(KaggleClient, run_path, warn)
     client = KaggleClient()
     require_complete(client, record, watch_kernel(client, record), run_path)
     click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
@@ -196,12 +196,12 @@ def pull(run_path: Path | None) -> None:
     """Bring a kernel's output into its run folder."""
     from kernels.pull import changed_here
     from kernels.pull import pull as pull_output
-    from kernels.record import require_record
+    from kernels.record import find_version
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
 
     run_path = run_path or pushed_last()
-    record = require_record(run_path)
+    record = find_version(KaggleClient, run_path, warn)
     pulled = pull_output(KaggleClient(), record, run_path)
     sizes = (pulled.pulled or {}).values()
     files = counted(len(sizes), "file")

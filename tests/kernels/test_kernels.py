@@ -10,6 +10,7 @@ import shutil
 import signal
 import zipfile
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,14 @@ from kernels.notebook import as_notebook
 from kernels.planning import KernelRequest, plan_training
 from kernels.pull import damage, pull
 from kernels.push import Attachment, check_same_run, pushed_from_here, upload
-from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
+from kernels.record import (
+    KernelRecord,
+    latest_record,
+    read_record,
+    settle_record,
+    slug_in,
+    write_record,
+)
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
 from pipeline.cli.options import replace_confirmation
@@ -208,6 +216,7 @@ def test_a_push_that_did_not_arrive_is_made_by_the_second_call(desk: Desk, fault
     desk.server.faults[SAVE].append(fault)
     message = desk.fails(1, *PUSH)
     assert "again" in message
+    assert "was interrupted" in desk.fails(2, *WATCH)
     desk.works(*PUSH)
     assert len(desk.server.kernels[NAME].versions) == 1
     record = read_record(desk.run)
@@ -220,23 +229,41 @@ def test_a_push_that_did_not_arrive_leaves_the_version_before_it_to_be_submitted
 ) -> None:
     pushed_and_complete(desk)
     desk.works(*PULL)
-    before = read_record(desk.run)
     desk.server.faults[SAVE].append(Unheard())
     desk.fails(1, *PUSH, "--image-seed", "2")
     pending = read_record(desk.run)
     assert pending is not None
     assert pending.version is None
+    (desk.run / "log.txt").unlink()
+    for command in (PULL, WATCH, ("submit", "--run", RUN, "--dry-run"), ("submit", "--run", RUN)):
+        done = desk.painter(*command)
+        assert done.code == 0
+        assert "this is version 1, the one before" in done.err
+    assert (desk.run / "log.txt").exists()
+    assert desk.server.submissions[0].fields["description"].startswith(f"[{NAME} v1]")
     left, desk.server.gpu_used_seconds = desk.server.gpu_used_seconds, 10**9
     assert "minutes of GPU time are left" in desk.fails(2, *PUSH, "--image-seed", "2")
-    assert read_record(desk.run) == before
-    desk.works("submit", "--run", RUN)
-    assert desk.server.submissions[0].fields["description"].startswith(f"[{NAME} v1]")
     desk.server.gpu_used_seconds = left
+    desk.server.faults[SAVE].append(Instead(as_json({"error": "Maximum session count"})))
+    assert "Maximum session count" in desk.fails(2, *PUSH, "--image-seed", "2")
+    assert read_record(desk.run) == pending  # which may arrive yet
     desk.server.faults[SAVE].append(LostReply())
     desk.works(*PUSH, "--image-seed", "2")
     after = read_record(desk.run)
     assert after is not None
     assert (after.version, after.before) == (2, None)
+
+
+def test_a_push_that_arrives_late_is_found_by_a_later_look(tmp_path: Path) -> None:
+    before = record().with_changes(pulled={})
+    pending = before.with_changes(
+        version=None, version_before=1, source_sha256=digest("new"), before=asdict(before)
+    )
+    write_record(tmp_path, pending)
+    assert settle_record(tmp_path, KernelSource(1, "old")) == before
+    found = settle_record(tmp_path, KernelSource(2, "new"))
+    assert found is not None
+    assert (found.version, found.before) == (2, None)
 
 
 def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
@@ -246,8 +273,9 @@ def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
     interrupted = read_record(desk.run)
     assert interrupted is not None
     assert interrupted.version is None
-    assert "was interrupted" in desk.fails(2, *WATCH)
     desk.server.after.clear()
+    assert f"{NAME} version 1 is RUNNING" in desk.fails(2, *PULL)
+    write_record(desk.run, interrupted)
     assert "is on Kaggle already" in desk.works(*PUSH)
     assert pushes(desk) == 1
 
