@@ -27,6 +27,7 @@ from kernels.metadata import (
     session_timeout,
     write_kernel,
 )
+from kernels.pull import left_by_kernels
 from kernels.record import (
     RECORD,
     KernelRecord,
@@ -143,6 +144,11 @@ def _write(
         bundle_hash=kernel.bundle_hash,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         place=place_of(folder),
+        continues=any(
+            file.parent.resolve() == folder.resolve()
+            for attachment in attachments
+            for file in attachment.files
+        ),
     )
 
 
@@ -191,6 +197,8 @@ def _send(
 ) -> KernelRecord:
     """Push what lies in `source`, with the intention on record before and the version after."""
     on_record = read_record(folder)
+    if known is not None:
+        wanted = wanted.with_changes(earlier_sha256=left_by_kernels(known, folder))
     write_record(folder, wanted.with_changes(before=None if known is None else asdict(known)))
     try:
         pushed = client.push_kernel(source, session_timeout(plan))

@@ -57,6 +57,11 @@ class KernelRecord:
     """Of these files; None, or without some, where an earlier version pulled them."""
     images_sha256: str | None = None
     """Of the images.zip that was pulled."""
+    continues: bool = False
+    """Whether it goes on with the run that lay in the folder."""
+    earlier_sha256: dict[str, str] | None = None
+    """Of the files that versions before it left in the folder, until those of this one are there
+    in their place."""
     before: dict[str, Any] | None = None
     """The record that the push of this one took the place of, until its answer has arrived."""
 
@@ -151,11 +156,14 @@ def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord 
 
 def save_arrived(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> KernelRecord:
     """Write and return the record of a push whose answer is there."""
+    before = pending.standing  # may have been pulled since the push
+    left = {} if before is None else before.pulled_sha256 or {}
     record = pending.with_changes(
         name=pushed.name,
         version=pushed.version,
         url=pushed.url,
         missing=pushed.missing,
+        earlier_sha256=(pending.earlier_sha256 or {}) | left,
         before=None,
     )
     write_record(folder, record)

@@ -255,7 +255,7 @@ def test_a_push_that_did_not_arrive_leaves_the_version_before_it_to_be_submitted
 
 
 def test_a_push_that_arrives_late_is_found_by_a_later_look(tmp_path: Path) -> None:
-    before = record().with_changes(pulled={})
+    before = record().with_changes(pulled={"x": 1}, pulled_sha256={"x": "0"})
     pending = before.with_changes(
         version=None, version_before=1, source_sha256=digest("new"), before=asdict(before)
     )
@@ -263,7 +263,7 @@ def test_a_push_that_arrives_late_is_found_by_a_later_look(tmp_path: Path) -> No
     assert settle_record(tmp_path, KernelSource(1, "old")) == before
     found = settle_record(tmp_path, KernelSource(2, "new"))
     assert found is not None
-    assert (found.version, found.before) == (2, None)
+    assert (found.version, found.before, found.earlier_sha256) == (2, None, {"x": "0"})
 
 
 def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
@@ -402,9 +402,16 @@ def test_training_goes_on_again_and_again(desk: Desk) -> None:
     desk.server.runner = Scripted(files=output() | {"state.pt": zipped(b"second")}, polls=0)
     desk.works(*PUSH, *options)
     desk.works(*PULL)
+    later = {k: v for k, v in output().items() if not k.startswith("samples/")}
+    later["samples/000000016.png"] = output()["samples/000008.png"]
+    later["snapshot.safetensors"] = (desk.run / "snapshot.safetensors").read_bytes()
+    desk.server.runner = Scripted(files=later, polls=0)
     desk.works(*PUSH, *options)
     assert len(desk.server.kernels[NAME].versions) == 2
     assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == zipped(b"second")
+    desk.works(*PULL)
+    for name in ("samples/000008.png", "samples/000000016.png"):
+        assert (desk.run / name).exists()  # the earlier part's grid is of this training, too
 
 
 @pytest.mark.parametrize(
@@ -1147,17 +1154,23 @@ def test_what_an_earlier_version_left_goes_where_another_run_takes_its_place(des
     snapshot = train_here(desk.folder, "runs/other") / "snapshot.safetensors"
     whole = output() | {"snapshot.safetensors": snapshot.read_bytes()}
     weights = {"best.safetensors": snapshot.read_bytes()}
-    left = dict.fromkeys(RUN_OF_SEEDS, b"{}") | weights
-    desk.server.runner = Scripted(files=whole | left, polls=0)
+    grid = {"samples/000400000.png": output()["samples/000008.png"]}
+    changed = {"samples/000300000.png": grid["samples/000400000.png"]}
+    left = dict.fromkeys((*RUN_OF_SEEDS, "seed-1/config.json"), b"{}") | weights | grid
+    desk.server.runner = Scripted(files=whole | left | changed, polls=0)
     desk.works(*PUSH)
     desk.works(*PULL)
-    assert all((desk.run / name).exists() for name in RUN_OF_SEEDS)
+    assert all((desk.run / name).exists() for name in left)
+    for step in (200_000, 300_000):  # made here, and changed here
+        (desk.run / "samples" / f"{step:09}.png").write_bytes(b"here")
     failed = Scripted("ERROR", files={"snapshot.safetensors": snapshot.read_bytes()}, polls=0)
     for runner, code, kept in ((failed, 1, True), (Scripted(files=whole, polls=0), 0, False)):
         desk.server.runner = runner
         desk.works(*PUSH, "--image-seed", str(code))
         assert desk.painter(*PULL).code == code
-        assert [(desk.run / name).exists() for name in RUN_OF_SEEDS] == [kept] * 5
+        assert [(desk.run / name).exists() for name in left] == [kept] * len(left)
+    assert [step for step, _ in RunFolder(desk.run).sample_grids()] == [8, 200_000, 300_000]
+    assert not (desk.run / "seed-1").exists()
     assert RunFolder(desk.run).best_or_last.read_bytes() == snapshot.read_bytes()
     for name in ("best.safetensors", "snapshot.safetensors"):  # made here, and one is gone
         (desk.run / name).write_bytes(snapshot.read_bytes())
