@@ -102,7 +102,7 @@ def _bring(
         _fetch(client, file, staging)
     _move(missing, staging, folder)
     fetched = [file.name for file in missing]
-    for name in _companions(fetched) - {file.name for file in files}:
+    for name in companions(fetched) - {file.name for file in files}:
         (folder / name).unlink(missing_ok=True)  # it belonged to another file
     return fetched
 
@@ -144,11 +144,11 @@ def _missing(files: list[OutputFile], record: KernelRecord, folder: Path) -> lis
     if record.pulled is None:
         return files
     gone = {file.name for file in files if not (folder / file.name).is_file()}
-    wanted = (gone - _companions(changed_here(record, folder))) | _companions(gone)
+    wanted = (gone - companions(changed_here(record, folder))) | companions(gone)
     return [file for file in files if file.name in wanted]
 
 
-def _companions(names: Iterable[str]) -> set[str]:
+def companions(names: Iterable[str]) -> set[str]:
     """Return the names of the files that tell of files with these names."""
     return {other for name in names for other in COMPANIONS.get(name, ())}
 

@@ -41,9 +41,6 @@ from pipeline.core.errors import Interrupted, RunError
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
 
-LISTED = 4
-"""Changed files that are named, at most."""
-
 pushed_run_option = click.option(
     "--run",
     "run_path",
@@ -265,13 +262,20 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
 
 
 def left_alone(changed: Sequence[str]) -> str:
-    """Return the line on files that a pull has not replaced."""
-    listed = ", ".join(changed[:LISTED]) + (", ..." if len(changed) > LISTED else "")
-    one = len(changed) == 1
+    """Return the line on files that a pull has not replaced, and on which to delete.
+
+    What tells of another file comes with that one, not by itself.
+    """
+    from kernels.pull import companions
+
+    one, with_others = len(changed) == 1, companions(changed)
+    deleted = [name for name in changed if name not in with_others]
+    which = ", ".join(deleted) if len(deleted) < len(changed) else "it" if one else "them"
+    coming = ", ".join(name for name in changed if name in with_others)
     return (
         f"{counted(len(changed), 'file')} {'was' if one else 'were'} changed here since, and "
-        f"{'is' if one else 'are'} left so ({listed}). Delete {'it' if one else 'them'} and pull "
-        "again to get Kaggle's."
+        f"{'is' if one else 'are'} left so ({', '.join(changed)}). Delete {which} and pull again "
+        f"to get Kaggle's{coming and f', with {coming}'}."
     )
 
 

@@ -43,6 +43,7 @@ from kernels.record import (
 )
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
+from pipeline.cli.kaggle import left_alone
 from pipeline.cli.options import replace_confirmation
 from pipeline.config import apply_settings, load_preset
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
@@ -1035,7 +1036,7 @@ def test_pull_again_leaves_what_was_done_here_since(desk: Desk) -> None:
     (desk.run / "score.json").unlink()  # as `painter generate` does
     said = (
         "3 files were changed here since, and are left so (images.json, images.zip, log.txt). "
-        "Delete them and pull again to get Kaggle's."
+        "Delete images.zip, log.txt and pull again to get Kaggle's, with images.json."
     )
     desk.server.requests.clear()
     assert said in desk.works(*PULL)
@@ -1207,6 +1208,13 @@ def test_damage_is_told_from_whole_files(tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text("{")
     (tmp_path / "e.txt").write_text("{")
     assert [damage(p) is None for p in sorted(tmp_path.glob("[b-e].*"))] == [False] * 3 + [True]
+
+
+def test_all_files_that_a_pull_leaves_are_named() -> None:
+    names = [f"samples/{step}.png" for step in range(9)]
+    said = f"left so ({', '.join(names)}). Delete them and pull again to get Kaggle's."
+    assert said in left_alone(names)
+    assert "Delete it and pull again to get Kaggle's." in left_alone(["images.json"])
 
 
 # --- the record
