@@ -108,8 +108,7 @@ def push(
         latest = client.latest_kernel(wanted.name)
         wanted = wanted.with_changes(version_before=latest.version if latest else 0)
         known = settle_record(folder, latest)
-        taken = known is not None and (known.name, known.version) not in rejected
-        if known and taken and is_already_on_kaggle(client, folder, known, wanted, latest):
+        if known and is_already_on_kaggle(client, folder, known, wanted, latest, rejected):
             return known, False
         check_not_running(client, wanted.name, known, latest)
         check_own_version(folder, wanted.name, latest, confirm_replace)
@@ -230,13 +229,14 @@ def is_already_on_kaggle(
     known: KernelRecord,
     wanted: KernelRecord,
     latest: KernelSource | None,
+    rejected: Collection[tuple[str, int | None]] = (),
 ) -> bool:
-    """Tell whether Kaggle has done the wanted work, or is doing it.
+    """Tell whether Kaggle has done the wanted work, or is doing it, in a version not `rejected`.
 
     Raises:
         KaggleError: if another kernel of this folder is under way, or complete and not pulled.
     """
-    if known.version is None or known.name != wanted.name:
+    if known.name != wanted.name or (known.name, known.version) in rejected:
         return False
     if not is_available(client, known, latest):
         return False
