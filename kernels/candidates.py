@@ -12,7 +12,7 @@ from pathlib import Path
 from kernels.chosen import names_of
 from kernels.pull import check_not_failed, pull
 from kernels.push import Confirmation, work_digest
-from kernels.record import KernelRecord, read_record, require_record
+from kernels.record import KernelRecord, find_version, read_record, require_record, standing_record
 from kernels.regenerate import FOLDER, regenerate, regeneration_plan
 from pipeline.core.advice import counted
 from pipeline.core.errors import ConfigError, RunError
@@ -26,14 +26,17 @@ from submission.ledger import Ledger, Row
 from submission.submit import Candidate, local_score, prepare
 
 
-def trained_on_kaggle(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
+def trained_on_kaggle(
+    client: KaggleClient, run: RunFolder, warn: Callable[[str], None]
+) -> KernelRecord | None:
     """Return the record of the kernel whose images the run holds, pulling them if need be.
 
     None means that the images were made here: by a local run, or by `painter generate` since.
+    `warn` is called with a line if they are not of the last push, which has not arrived.
     """
     if read_record(run.path) is None:
         return None
-    record = require_record(run.path)
+    record = find_version(lambda: client, run.path, warn)
     if record.pulled is None:
         record = pull(client, record, run.path)
     return if_of_kernel(run, record)
@@ -107,7 +110,7 @@ def submission_of_now(client: KaggleClient, run: RunFolder, rows: Sequence[Row])
         now = file_sha256(run.images)
         return next((row for row in rows if now in (row.images_sha256, row.local_sha256)), None)
     with suppress(ConfigError, RunError):  # whoever needs the rest of the folder says so
-        made_by = read_record(run.path) or _generating_record(client, run)
+        made_by = standing_record(run.path) or _generating_record(client, run)
         return next((row for row in rows if _is_of(row, made_by)), None)
     return None
 
@@ -119,7 +122,7 @@ def _is_of(row: Row, record: KernelRecord | None) -> bool:
 def _generating_record(client: KaggleClient, run: RunFolder) -> KernelRecord | None:
     """Return the record of the kernel that has made the run's images again, if one has."""
     plan, attachment = regeneration_plan(client.user, run)
-    record = read_record(run.path / FOLDER)
+    record = standing_record(run.path / FOLDER)
     wanted = work_digest(plan, client.user, "", (attachment,))
     return record if record is not None and record.work_sha256 == wanted else None
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import safetensors
 from tqdm import tqdm
 
-from kernels.record import KernelRecord, read_record, require_available, write_record
+from kernels.record import KernelRecord, require_available, save_version, standing_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed, RunError
 from pipeline.kaggle.api import KaggleClient
@@ -68,11 +68,11 @@ def pull(client: KaggleClient, record: KernelRecord, folder: Path) -> KernelReco
         write_text(folder / LOG, output.log)
         fetched = _bring(client, files, record, folder)
         if record.pulled is None and status.state == "COMPLETE":
-            _remove_earlier_run(folder, fetched)
+            record = _remove_earlier_run(record, folder, fetched)
         record = _with_files(record, folder, fetched).with_changes(
             state=status.state, failure=status.failure
         )
-        write_record(folder, record)
+        save_version(folder, record)
     check_not_failed(record, folder)
     return record
 
@@ -83,7 +83,7 @@ def _same_push(record: KernelRecord, folder: Path) -> KernelRecord:
     Raises:
         RunError: if something else has been pushed from the folder since it was read.
     """
-    now = read_record(folder)
+    now = standing_record(folder)
     if now is None or (now.name, now.version) != (record.name, record.version):
         raise RunError(
             f"{folder} belongs to another push than {record.label} by now, which another process "
@@ -102,16 +102,38 @@ def _bring(
         _fetch(client, file, staging)
     _move(missing, staging, folder)
     fetched = [file.name for file in missing]
-    for name in _companions(fetched) - {file.name for file in files}:
+    for name in companions(fetched) - {file.name for file in files}:
         (folder / name).unlink(missing_ok=True)  # it belonged to another file
     return fetched
 
 
-def _remove_earlier_run(folder: Path, fetched: list[str]) -> None:
-    """Remove what is left of an earlier version's run where the whole of another has come."""
-    if SNAPSHOT in fetched:
-        for name in {*RUN_FILES, SEEDS_RECORD} - set(fetched):
-            (folder / name).unlink(missing_ok=True)
+def _remove_earlier_run(record: KernelRecord, folder: Path, fetched: list[str]) -> KernelRecord:
+    """Remove what is left of an earlier version's run where the whole of another has come.
+
+    Grids and folders of the run that this one continues are of this one, too.
+
+    Returns:
+        The record, which knows of no earlier files where they are gone.
+    """
+    if SNAPSHOT not in fetched:
+        return record
+    for name in {*RUN_FILES, SEEDS_RECORD} - set(fetched):
+        (folder / name).unlink(missing_ok=True)
+    if record.continues:
+        return record
+    for name, sha256 in (record.earlier_sha256 or {}).items():
+        path = folder / name
+        if name not in fetched and path.is_file() and file_sha256(path) == sha256:
+            path.unlink()
+            _remove_empty(path.parent, folder)
+    return record.with_changes(earlier_sha256=None)
+
+
+def _remove_empty(path: Path, within: Path) -> None:
+    """Remove a folder that holds nothing, and those that then hold nothing, within another."""
+    while path != within and not any(path.iterdir()):
+        path.rmdir()
+        path = path.parent
 
 
 def _missing(files: list[OutputFile], record: KernelRecord, folder: Path) -> list[OutputFile]:
@@ -122,11 +144,11 @@ def _missing(files: list[OutputFile], record: KernelRecord, folder: Path) -> lis
     if record.pulled is None:
         return files
     gone = {file.name for file in files if not (folder / file.name).is_file()}
-    wanted = (gone - _companions(changed_here(record, folder))) | _companions(gone)
+    wanted = (gone - companions(changed_here(record, folder))) | companions(gone)
     return [file for file in files if file.name in wanted]
 
 
-def _companions(names: Iterable[str]) -> set[str]:
+def companions(names: Iterable[str]) -> set[str]:
     """Return the names of the files that tell of files with these names."""
     return {other for name in names for other in COMPANIONS.get(name, ())}
 
@@ -159,6 +181,20 @@ def changed_here(record: KernelRecord, folder: Path) -> list[str]:
         return path.stat().st_size != size or (known is not None and file_sha256(path) != known)
 
     return sorted(name for name, size in (record.pulled or {}).items() if changed(name, size))
+
+
+def left_by_kernels(record: KernelRecord, folder: Path) -> dict[str, str]:
+    """Return names and sha256 of files that a kernel, or those before it, left in a folder.
+
+    Those that were changed here since are not among them, or have another sha256 by now.
+    """
+    known, changed = record.pulled_sha256 or {}, set(changed_here(record, folder))
+    own = {
+        name: known.get(name) or file_sha256(folder / name)
+        for name in record.pulled or {}
+        if name not in changed and (folder / name).is_file()
+    }
+    return (record.earlier_sha256 or {}) | own
 
 
 def check_not_failed(record: KernelRecord, folder: Path) -> None:

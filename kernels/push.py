@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from kernels.metadata import (
     session_timeout,
     write_kernel,
 )
+from kernels.pull import left_by_kernels
 from kernels.record import (
     RECORD,
     KernelRecord,
@@ -79,7 +80,7 @@ def push(
     plan: KernelPlan,
     folder: Path,
     attachments: Sequence[Attachment] = (),
-    force: bool = False,
+    rejected: Collection[tuple[str, int | None]] = (),
     confirm_replace: Confirmation = lambda question: False,
     find_scorer: FindScorer = lambda: None,
 ) -> tuple[KernelRecord, bool]:
@@ -90,7 +91,7 @@ def push(
         plan: what to push.
         folder: where the record lies; only one process at a time pushes from it.
         attachments: uploaded first, once it is clear that the kernel will be pushed.
-        force: push although the same work was done before.
+        rejected: names and versions whose output is of no use; their work is done again.
         confirm_replace: asked before a push over a version that was not pushed from `folder`.
         find_scorer: asked last, for a plan that is to be scored.
 
@@ -107,7 +108,7 @@ def push(
         latest = client.latest_kernel(wanted.name)
         wanted = wanted.with_changes(version_before=latest.version if latest else 0)
         known = settle_record(folder, latest)
-        if known and not force and is_already_on_kaggle(client, folder, known, wanted, latest):
+        if known and is_already_on_kaggle(client, folder, known, wanted, latest, rejected):
             return known, False
         check_not_running(client, wanted.name, known, latest)
         check_own_version(folder, wanted.name, latest, confirm_replace)
@@ -142,6 +143,11 @@ def _write(
         bundle_hash=kernel.bundle_hash,
         pushed_at=datetime.now(UTC).isoformat(timespec="seconds"),
         place=place_of(folder),
+        continues=any(
+            file.parent.resolve() == folder.resolve()
+            for attachment in attachments
+            for file in attachment.files
+        ),
     )
 
 
@@ -189,6 +195,9 @@ def _send(
     known: KernelRecord | None,
 ) -> KernelRecord:
     """Push what lies in `source`, with the intention on record before and the version after."""
+    on_record = read_record(folder)
+    if known is not None:
+        wanted = wanted.with_changes(earlier_sha256=left_by_kernels(known, folder))
     write_record(folder, wanted.with_changes(before=None if known is None else asdict(known)))
     try:
         pushed = client.push_kernel(source, session_timeout(plan))
@@ -198,9 +207,10 @@ def _send(
             raise
         return arrived
     except (KaggleError, KaggleUnreachable):
-        # Refused, or never sent: what was known before holds again.
-        if known is not None:
-            write_record(folder, known)
+        # Refused, or never sent: what was on record holds again, an earlier push without an
+        # answer too, which may arrive yet.
+        if on_record is not None:
+            write_record(folder, on_record)
         else:
             (folder / RECORD).unlink()
         raise
@@ -219,13 +229,14 @@ def is_already_on_kaggle(
     known: KernelRecord,
     wanted: KernelRecord,
     latest: KernelSource | None,
+    rejected: Collection[tuple[str, int | None]] = (),
 ) -> bool:
-    """Tell whether Kaggle has done the wanted work, or is doing it.
+    """Tell whether Kaggle has done the wanted work, or is doing it, in a version not `rejected`.
 
     Raises:
         KaggleError: if another kernel of this folder is under way, or complete and not pulled.
     """
-    if known.version is None or known.name != wanted.name:
+    if known.name != wanted.name or (known.name, known.version) in rejected:
         return False
     if not is_available(client, known, latest):
         return False

@@ -5,6 +5,7 @@ Written before a push, so that a push which lost its answer can be found again, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
 from pipeline.kaggle.records import KernelSource, PushedKernel
 from pipeline.runs.files import read_json
-from pipeline.runs.folder import KERNEL_RECORD
+from pipeline.runs.folder import KERNEL_RECORD, RunFolder
 from pipeline.system.storage import write_json
 
 RECORD = KERNEL_RECORD
@@ -56,6 +57,11 @@ class KernelRecord:
     """Of these files; None, or without some, where an earlier version pulled them."""
     images_sha256: str | None = None
     """Of the images.zip that was pulled."""
+    continues: bool = False
+    """Whether it goes on with the run that lay in the folder."""
+    earlier_sha256: dict[str, str] | None = None
+    """Of the files that versions before it left in the folder, until those of this one are there
+    in their place."""
     before: dict[str, Any] | None = None
     """The record that the push of this one took the place of, until its answer has arrived."""
 
@@ -74,6 +80,13 @@ class KernelRecord:
     def label(self) -> str:
         """Return what messages call it."""
         return f"{self.name} version {self.version}"
+
+    @property
+    def standing(self) -> KernelRecord | None:
+        """Return the record of a version: of a push without an answer, that of the one before."""
+        if self.version is not None:
+            return self
+        return None if self.before is None else from_json(KernelRecord, self.before)
 
     @property
     def page(self) -> str:
@@ -105,6 +118,25 @@ def write_record(folder: Path, record: KernelRecord) -> None:
     write_json(folder / RECORD, asdict(record))
 
 
+def save_version(folder: Path, record: KernelRecord) -> None:
+    """Write what has become of a version; a push without an answer since stays on record."""
+    now = read_record(folder)
+    pending = now if now is not None and now.version is None else None
+    write_record(folder, record if pending is None else pending.with_changes(before=asdict(record)))
+
+
+def standing_record(folder: Path) -> KernelRecord | None:
+    """Return the record of the version that a folder has as far as is known; None without one.
+
+    A push without an answer leaves the version before it to be pulled and submitted.
+
+    Raises:
+        RunError: if the record is damaged.
+    """
+    record = read_record(folder)
+    return None if record is None else record.standing
+
+
 def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
     """Return the folder's record, after looking up a push whose answer is missing.
 
@@ -124,11 +156,14 @@ def reconcile_record(folder: Path, latest: KernelSource | None) -> KernelRecord 
 
 def save_arrived(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> KernelRecord:
     """Write and return the record of a push whose answer is there."""
+    before = pending.standing  # may have been pulled since the push
+    left = {} if before is None else before.pulled_sha256 or {}
     record = pending.with_changes(
         name=pushed.name,
         version=pushed.version,
         url=pushed.url,
         missing=pushed.missing,
+        earlier_sha256=(pending.earlier_sha256 or {}) | left,
         before=None,
     )
     write_record(folder, record)
@@ -136,36 +171,66 @@ def save_arrived(folder: Path, pending: KernelRecord, pushed: PushedKernel) -> K
 
 
 def settle_record(folder: Path, latest: KernelSource | None) -> KernelRecord | None:
-    """Return the record of the version that a folder has, which a push is about to replace.
+    """Return the record of the version that a folder has, after looking up a push without answer.
 
-    A push that has not arrived gives way to the version before it: that one can be pulled and
-    submitted as before, whatever becomes of the next push.
+    One that has not arrived stays on record: it may be there at the next look.
     """
-    record, now = reconcile_record(folder, latest), read_record(folder)
-    if record is not None or now is None or now.before is None:
-        return record
-    before = from_json(KernelRecord, now.before)
-    write_record(folder, before)
-    return before
+    reconcile_record(folder, latest)
+    return standing_record(folder)
+
+
+def find_version(
+    find_client: Callable[[], KaggleClient], folder: Path, warn: Callable[[str], None]
+) -> KernelRecord:
+    """Return the record of the version that a folder has, asking Kaggle where it is not known.
+
+    Args:
+        find_client: returns the account; called where a push has no answer.
+        folder: where the record lies.
+        warn: called with a line if the last push has not arrived, and the one before it stands.
+
+    Raises:
+        RunError: if nothing was pushed from this folder, or nothing has arrived.
+    """
+    record = read_record(folder)
+    if record is not None and record.version is None:
+        latest = find_client().latest_kernel(record.name)
+        with RunFolder(folder).locked():
+            reconcile_record(folder, latest)
+    record = require_record(folder)
+    if (line := unanswered(folder)) is not None:
+        warn(line)
+    return record
+
+
+def unanswered(folder: Path) -> str | None:
+    """Return the line on a push without an answer, where the version before it stands."""
+    record = read_record(folder)
+    if record is None or record.version is not None or record.standing is None:
+        return None
+    return (
+        f"Whether the last push of {record.name} arrived is not known: this is version "
+        f"{record.standing.version}, the one before. Give the same `painter kernel push` again."
+    )
 
 
 def require_record(folder: Path) -> KernelRecord:
-    """Return the record of a kernel version that was pushed.
+    """Return the record of the version that a folder has as far as is known.
 
     Raises:
-        RunError: if nothing was pushed from this folder.
+        RunError: if nothing was pushed from this folder, or one push without an answer.
     """
     record = read_record(folder)
     if record is None:
         raise RunError(
             f"No kernel was pushed for {folder}. `painter kernel push --run {quoted(folder)}`"
         )
-    if record.version is None:
+    if record.standing is None:
         raise RunError(
             f"The push of {record.name} was interrupted. Give the same `painter kernel push` "
             "again: it finds out whether it arrived."
         )
-    return record
+    return record.standing
 
 
 def slug_in(folder: Path, owner: str) -> str | None:

@@ -14,7 +14,7 @@ from kernels.chosen import choice_attachment, choice_settings
 from kernels.metadata import CPU, KernelPlan, slug_of
 from kernels.pull import pull
 from kernels.push import Attachment, Confirmation, push
-from kernels.record import KernelRecord, read_record, slug_in, write_record
+from kernels.record import KernelRecord, save_version, slug_in
 from kernels.watch import watch
 from pipeline.config import Config, OutputConfig, apply_settings, flatten
 from pipeline.core.advice import counted, quoted
@@ -185,9 +185,7 @@ def regenerate(
     """
     plan, attachment = regeneration_plan(client.user, run)
     remote_run = RunFolder(run.path / FOLDER)
-    known = read_record(remote_run.path)
-    force = known is not None and (known.name, known.version) in rejected
-    record, new = push(client, plan, remote_run.path, (attachment,), force, confirm_replace)
+    record, new = push(client, plan, remote_run.path, (attachment,), rejected, confirm_replace)
     log(f"{record.label} {'was pushed' if new else 'is there already'}: {record.url}")
     if record.pulled is None or not remote_run.images.exists():
         watch(client, record)
@@ -221,9 +219,8 @@ def check_same_images(
     if output_settings(generation.get("output")) != output_settings(plan.settings.output):
         other.append("output")
     if other:
-        write_record(
-            remote_run.path, record.with_changes(work_sha256="")
-        )  # the next call pushes anew
+        # The next call pushes anew.
+        save_version(remote_run.path, record.with_changes(work_sha256=""))
         raise KaggleError(
             f"Kaggle generated other images than were asked for ({', '.join(other)} differ): the "
             "kernel saw an earlier version of its dataset. Give the same command again."

@@ -41,9 +41,6 @@ from pipeline.core.errors import Interrupted, RunError
 if TYPE_CHECKING:
     from pipeline.runs.folder import RunFolder
 
-LISTED = 4
-"""Changed files that are named, at most."""
-
 pushed_run_option = click.option(
     "--run",
     "run_path",
@@ -142,16 +139,16 @@ def push(run_path: Path, replace: bool, dry_run: bool, wait: bool, **choices: An
 )
 def watch(run_path: Path | None, page: bool) -> None:
     """Show status, progress and log of a pushed kernel until it ends."""
-    from kernels.record import require_record
+    from kernels.record import find_version, require_record
     from kernels.watch import require_complete
     from kernels.watch import watch as watch_kernel
     from pipeline.kaggle.api import KaggleClient
 
     run_path = run_path or pushed_last()
-    record = require_record(run_path)
     if page:
-        click.echo(record.page)
+        click.echo(require_record(run_path).page)
         return
+    record = find_version(KaggleClient, run_path, warn)
     client = KaggleClient()
     require_complete(client, record, watch_kernel(client, record), run_path)
     click.echo(f"Its output: painter kernel pull --run {quoted(run_path)}")
@@ -196,12 +193,12 @@ def pull(run_path: Path | None) -> None:
     """Bring a kernel's output into its run folder."""
     from kernels.pull import changed_here
     from kernels.pull import pull as pull_output
-    from kernels.record import require_record
+    from kernels.record import find_version
     from pipeline.kaggle.api import KaggleClient
     from pipeline.runs.folder import RunFolder
 
     run_path = run_path or pushed_last()
-    record = require_record(run_path)
+    record = find_version(KaggleClient, run_path, warn)
     pulled = pull_output(KaggleClient(), record, run_path)
     sizes = (pulled.pulled or {}).values()
     files = counted(len(sizes), "file")
@@ -265,13 +262,20 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
 
 
 def left_alone(changed: Sequence[str]) -> str:
-    """Return the line on files that a pull has not replaced."""
-    listed = ", ".join(changed[:LISTED]) + (", ..." if len(changed) > LISTED else "")
-    one = len(changed) == 1
+    """Return the line on files that a pull has not replaced, and on which to delete.
+
+    What tells of another file comes with that one, not by itself.
+    """
+    from kernels.pull import companions
+
+    one, with_others = len(changed) == 1, companions(changed)
+    deleted = [name for name in changed if name not in with_others]
+    which = ", ".join(deleted) if len(deleted) < len(changed) else "it" if one else "them"
+    coming = ", ".join(name for name in changed if name in with_others)
     return (
         f"{counted(len(changed), 'file')} {'was' if one else 'were'} changed here since, and "
-        f"{'is' if one else 'are'} left so ({listed}). Delete {'it' if one else 'them'} and pull "
-        "again to get Kaggle's."
+        f"{'is' if one else 'are'} left so ({', '.join(changed)}). Delete {which} and pull again "
+        f"to get Kaggle's{coming and f', with {coming}'}."
     )
 
 

@@ -76,7 +76,7 @@ def submit(
     ledger = Ledger()
     row = arrived_submission(client, ledger, run)
     if row is None:
-        record = candidates.trained_on_kaggle(client, run)
+        record = candidates.trained_on_kaggle(client, run, warn)
         if wait:
             row = candidates.pending_submission(client, run, record, ledger)
     if row is not None and not row.description.endswith(message[: submitting.MAX_MESSAGE_LENGTH]):
@@ -113,6 +113,7 @@ def run_to_submit(path: Path, model: str | None) -> RunFolder:
 def show_submission(path: Path, model: str | None, message: str) -> None:
     """Print what would be submitted; what is left today is asked where there is an account."""
     from kernels.candidates import chosen_from, describe_submission
+    from kernels.record import unanswered
     from submission.submit import check_submissions_left
 
     client, owner = account_or_placeholder()
@@ -122,6 +123,8 @@ def show_submission(path: Path, model: str | None, message: str) -> None:
         run = run_to_submit(Path(folder) / path.name if elsewhere else path, model)
         if (candidates := chosen_from(run)) is not None:
             click.echo(candidates_line(path, candidates), err=True)
+        if (line := unanswered(run.path)) is not None:
+            warn(line)
         left = None if client is None else check_submissions_left(client).allowed_now
         click.echo(describe_submission(owner, run, left, message, path))
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import zipfile
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,17 @@ from kernels.notebook import as_notebook
 from kernels.planning import KernelRequest, plan_training
 from kernels.pull import damage, pull
 from kernels.push import Attachment, check_same_run, pushed_from_here, upload
-from kernels.record import KernelRecord, latest_record, read_record, slug_in, write_record
+from kernels.record import (
+    KernelRecord,
+    latest_record,
+    read_record,
+    settle_record,
+    slug_in,
+    write_record,
+)
 from kernels.source import digest, origin_in, origin_of
 from kernels.watch import LogLines
+from pipeline.cli.kaggle import left_alone
 from pipeline.cli.options import replace_confirmation
 from pipeline.config import apply_settings, load_preset
 from pipeline.core.errors import KaggleError, KaggleUnreachable, RunError
@@ -208,6 +217,7 @@ def test_a_push_that_did_not_arrive_is_made_by_the_second_call(desk: Desk, fault
     desk.server.faults[SAVE].append(fault)
     message = desk.fails(1, *PUSH)
     assert "again" in message
+    assert "was interrupted" in desk.fails(2, *WATCH)
     desk.works(*PUSH)
     assert len(desk.server.kernels[NAME].versions) == 1
     record = read_record(desk.run)
@@ -220,23 +230,41 @@ def test_a_push_that_did_not_arrive_leaves_the_version_before_it_to_be_submitted
 ) -> None:
     pushed_and_complete(desk)
     desk.works(*PULL)
-    before = read_record(desk.run)
     desk.server.faults[SAVE].append(Unheard())
     desk.fails(1, *PUSH, "--image-seed", "2")
     pending = read_record(desk.run)
     assert pending is not None
     assert pending.version is None
+    (desk.run / "log.txt").unlink()
+    for command in (PULL, WATCH, ("submit", "--run", RUN, "--dry-run"), ("submit", "--run", RUN)):
+        done = desk.painter(*command)
+        assert done.code == 0
+        assert "this is version 1, the one before" in done.err
+    assert (desk.run / "log.txt").exists()
+    assert desk.server.submissions[0].fields["description"].startswith(f"[{NAME} v1]")
     left, desk.server.gpu_used_seconds = desk.server.gpu_used_seconds, 10**9
     assert "minutes of GPU time are left" in desk.fails(2, *PUSH, "--image-seed", "2")
-    assert read_record(desk.run) == before
-    desk.works("submit", "--run", RUN)
-    assert desk.server.submissions[0].fields["description"].startswith(f"[{NAME} v1]")
     desk.server.gpu_used_seconds = left
+    desk.server.faults[SAVE].append(Instead(as_json({"error": "Maximum session count"})))
+    assert "Maximum session count" in desk.fails(2, *PUSH, "--image-seed", "2")
+    assert read_record(desk.run) == pending  # which may arrive yet
     desk.server.faults[SAVE].append(LostReply())
     desk.works(*PUSH, "--image-seed", "2")
     after = read_record(desk.run)
     assert after is not None
     assert (after.version, after.before) == (2, None)
+
+
+def test_a_push_that_arrives_late_is_found_by_a_later_look(tmp_path: Path) -> None:
+    before = record().with_changes(pulled={"x": 1}, pulled_sha256={"x": "0"})
+    pending = before.with_changes(
+        version=None, version_before=1, source_sha256=digest("new"), before=asdict(before)
+    )
+    write_record(tmp_path, pending)
+    assert settle_record(tmp_path, KernelSource(1, "old")) == before
+    found = settle_record(tmp_path, KernelSource(2, "new"))
+    assert found is not None
+    assert (found.version, found.before, found.earlier_sha256) == (2, None, {"x": "0"})
 
 
 def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
@@ -246,8 +274,9 @@ def test_a_push_is_found_again_after_kill_9(desk: Desk) -> None:
     interrupted = read_record(desk.run)
     assert interrupted is not None
     assert interrupted.version is None
-    assert "was interrupted" in desk.fails(2, *WATCH)
     desk.server.after.clear()
+    assert f"{NAME} version 1 is RUNNING" in desk.fails(2, *PULL)
+    write_record(desk.run, interrupted)
     assert "is on Kaggle already" in desk.works(*PUSH)
     assert pushes(desk) == 1
 
@@ -374,9 +403,16 @@ def test_training_goes_on_again_and_again(desk: Desk) -> None:
     desk.server.runner = Scripted(files=output() | {"state.pt": zipped(b"second")}, polls=0)
     desk.works(*PUSH, *options)
     desk.works(*PULL)
+    later = {k: v for k, v in output().items() if not k.startswith("samples/")}
+    later["samples/000000016.png"] = output()["samples/000008.png"]
+    later["snapshot.safetensors"] = (desk.run / "snapshot.safetensors").read_bytes()
+    desk.server.runner = Scripted(files=later, polls=0)
     desk.works(*PUSH, *options)
     assert len(desk.server.kernels[NAME].versions) == 2
     assert desk.server.datasets["alice/painter-first-state"].files["state.pt"] == zipped(b"second")
+    desk.works(*PULL)
+    for name in ("samples/000008.png", "samples/000000016.png"):
+        assert (desk.run / name).exists()  # the earlier part's grid is of this training, too
 
 
 @pytest.mark.parametrize(
@@ -1000,7 +1036,7 @@ def test_pull_again_leaves_what_was_done_here_since(desk: Desk) -> None:
     (desk.run / "score.json").unlink()  # as `painter generate` does
     said = (
         "3 files were changed here since, and are left so (images.json, images.zip, log.txt). "
-        "Delete them and pull again to get Kaggle's."
+        "Delete images.zip, log.txt and pull again to get Kaggle's, with images.json."
     )
     desk.server.requests.clear()
     assert said in desk.works(*PULL)
@@ -1119,17 +1155,23 @@ def test_what_an_earlier_version_left_goes_where_another_run_takes_its_place(des
     snapshot = train_here(desk.folder, "runs/other") / "snapshot.safetensors"
     whole = output() | {"snapshot.safetensors": snapshot.read_bytes()}
     weights = {"best.safetensors": snapshot.read_bytes()}
-    left = dict.fromkeys(RUN_OF_SEEDS, b"{}") | weights
-    desk.server.runner = Scripted(files=whole | left, polls=0)
+    grid = {"samples/000400000.png": output()["samples/000008.png"]}
+    changed = {"samples/000300000.png": grid["samples/000400000.png"]}
+    left = dict.fromkeys((*RUN_OF_SEEDS, "seed-1/config.json"), b"{}") | weights | grid
+    desk.server.runner = Scripted(files=whole | left | changed, polls=0)
     desk.works(*PUSH)
     desk.works(*PULL)
-    assert all((desk.run / name).exists() for name in RUN_OF_SEEDS)
+    assert all((desk.run / name).exists() for name in left)
+    for step in (200_000, 300_000):  # made here, and changed here
+        (desk.run / "samples" / f"{step:09}.png").write_bytes(b"here")
     failed = Scripted("ERROR", files={"snapshot.safetensors": snapshot.read_bytes()}, polls=0)
     for runner, code, kept in ((failed, 1, True), (Scripted(files=whole, polls=0), 0, False)):
         desk.server.runner = runner
         desk.works(*PUSH, "--image-seed", str(code))
         assert desk.painter(*PULL).code == code
-        assert [(desk.run / name).exists() for name in RUN_OF_SEEDS] == [kept] * 5
+        assert [(desk.run / name).exists() for name in left] == [kept] * len(left)
+    assert [step for step, _ in RunFolder(desk.run).sample_grids()] == [8, 200_000, 300_000]
+    assert not (desk.run / "seed-1").exists()
     assert RunFolder(desk.run).best_or_last.read_bytes() == snapshot.read_bytes()
     for name in ("best.safetensors", "snapshot.safetensors"):  # made here, and one is gone
         (desk.run / name).write_bytes(snapshot.read_bytes())
@@ -1166,6 +1208,13 @@ def test_damage_is_told_from_whole_files(tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text("{")
     (tmp_path / "e.txt").write_text("{")
     assert [damage(p) is None for p in sorted(tmp_path.glob("[b-e].*"))] == [False] * 3 + [True]
+
+
+def test_all_files_that_a_pull_leaves_are_named() -> None:
+    names = [f"samples/{step}.png" for step in range(9)]
+    said = f"left so ({', '.join(names)}). Delete them and pull again to get Kaggle's."
+    assert said in left_alone(names)
+    assert "Delete it and pull again to get Kaggle's." in left_alone(["images.json"])
 
 
 # --- the record

@@ -409,8 +409,10 @@ def test_after_an_error_a_new_version_is_made(trained_here: Desk) -> None:
     trained_here.server.minimum_images = 9
     trained_here.fails(1, *SUBMIT, "--wait")
     trained_here.server.minimum_images = MINIMUM
+    trained_here.server.faults[SAVE].append(Unheard())
+    trained_here.fails(1, *SUBMIT, "--wait")  # the push never arrived
     assert "public score" in trained_here.works(*SUBMIT, "--wait")
-    assert trained_here.server.called().count(SAVE) == 2
+    assert len(trained_here.server.kernels[GENERATES].versions) == 2
 
 
 def test_a_run_of_a_kernel_with_new_local_images_is_made_again(trained: Desk) -> None:
