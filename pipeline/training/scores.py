@@ -84,15 +84,21 @@ class ScoreTracker:
             return {}
 
     def _is_best(self, score: Mapping[str, Any], criterion: str) -> bool:
-        """Tell whether a score is the best so far: of those that can be compared with it."""
+        """Tell whether a score is the best so far; one that it cannot be compared with is given up.
+
+        The snapshot of that stays until another is chosen.
+        """
         best = self._best_score
         if criterion in best and not is_comparable(best, score):
             self._log.info(
                 f"The best snapshot so far was chosen by {_scale(best)}, and scores are of "
                 f"{_scale(score)} now, which cannot be compared: the best is chosen anew."
             )
-            return True
-        return float(score[criterion]) < float(best.get(criterion, math.inf))
+            self._best_score = {}
+        return float(score[criterion]) < self._best(criterion)
+
+    def _best(self, criterion: str) -> float:
+        return float(self._best_score.get(criterion, math.inf))
 
     def begin(self, generator: nn.Module, device: torch.device) -> None:
         """Measure how long a score will take."""
@@ -171,8 +177,7 @@ class ScoreTracker:
         about = {"step": state.step, "images_seen": images_seen, "seconds": round(clock(), 3)}
         timed = {"score_seconds": round(self._expected, 3)}
         criterion = self._validation_score.criterion
-        best = float(score[criterion]) == float(self._best_score.get(criterion, math.inf))
-        line = about | timed | score | {"best": best}
+        line = about | timed | score | {"best": float(score[criterion]) == self._best(criterion)}
         self._log.score(line)
         return line
 

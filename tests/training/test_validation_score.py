@@ -1,6 +1,7 @@
 """Scores taken while a run trains: what they cost and change, and which snapshot they keep."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -203,6 +204,14 @@ def test_scores_in_other_features_choose_the_best_anew(tmp_path: Path) -> None:
     (chart,) = _score_charts(read_scores(run.scores))
     assert chart.title == "Validation scores (50 images, efficientnet-lite0)"
     assert chart.note == curve_note(3, 40)  # 80 and 90 are of another scale
+
+
+def test_a_score_that_is_no_number_replaces_no_best_of_another_scale(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    train(tmp_path, InFeatures("inception", 80.0), images=8)
+    train(tmp_path, InFeatures("efficientnet-lite0", math.nan, 150.0), images=24)
+    assert [line["best"] for line in read_scores(run.scores)] == [True, False, True]
+    assert load_snapshot(run.best).images_seen == 24
 
 
 class Killed(BaseException):
