@@ -203,7 +203,8 @@ def pull(run_path: Path | None) -> None:
     sizes = (pulled.pulled or {}).values()
     files = counted(len(sizes), "file")
     click.echo(f"{run_path}: {files}, {sum(sizes) / 1e6:.1f} MB, {pulled.label}")
-    if changed := changed_here(pulled, run_path):
+    # What has just come for the first time is the kernel's, and is not read again.
+    if record.pulled is not None and (changed := changed_here(pulled, run_path)):
         click.echo(left_alone(changed))
     print_upscaler_hint(RunFolder(run_path))
 

@@ -129,7 +129,8 @@ def try_targets(run: RunFolder | None, file: Path | None) -> list[Path]:
             click.echo(f"{run.score} cannot be written: the score will only be printed.", err=True)
     if file is not None:
         check_writable(file)
-    return [path for path in (None if run is None else run.score, file) if path is not None]
+    targets = (None if run is None else run.score, file)
+    return [path for path in dict.fromkeys(targets) if path is not None]  # a run's own by name, too
 
 
 def write_each(found: dict[str, Any], paths: list[Path]) -> None:
