@@ -25,9 +25,29 @@ Metrics = dict[str, torch.Tensor]
 """Scalars on the device, to be logged under these names."""
 
 
+class Ranks(Protocol):
+    """The processes that share a batch, as one of them sees them."""
+
+    def gather_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the rows (n, ...) of each rank as one tensor (N, ...), in the batch's order."""
+
+    def own_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return this rank's rows (n, ...) of a tensor (N, ...) with those of all."""
+
+
+class OneRank:
+    """A process that shares its batch with no other."""
+
+    def gather_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the tensor, which has all rows."""
+        return tensor
+
+    own_rows = gather_rows
+
+
 @dataclass(frozen=True)
 class Batch:
-    """The training batch of one step."""
+    """The training batch of one step, or this rank's rows of it."""
 
     real: torch.Tensor
     """Real images, float32 (N, C, S, S) in [-1, 1]."""
@@ -39,6 +59,8 @@ class Batch:
     """The random numbers that the objective asks for: uniform in [0, 1), float32."""
     step: int = 0
     """The number of the step, from 1."""
+    ranks: Ranks = field(default_factory=OneRank)
+    """Those that share the batch: what depends on the rows of all asks them."""
 
     def tensors(self) -> list[torch.Tensor]:
         """Return all tensors, in the same order for all batches of a training."""

@@ -1,14 +1,14 @@
 """One step of a training: every phase of the objective that is due, on one batch.
 
 What a step computes is a function of the state, the batch and a few numbers, so that it can be
-recorded once and repeated (see `pipeline.training.graphs`).
+recorded once and repeated (see `pipeline.training.cuda_graphs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -108,7 +108,7 @@ def take_step(
     branches on one, and nothing is random but torch's generator, seeded before it. Which of its
     parts are due follows from the number of the step, as `Objective.step_kind` says.
     """
-    objective = state.objective
+    objective, batch = state.objective, replace(batch, ranks=distributed)
     with precision.autocast():
         generated = objective.generate(state.networks, batch)
 

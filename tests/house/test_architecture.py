@@ -188,6 +188,24 @@ def test_every_module_says_what_it_is_and_has_a_test_that_imports_it() -> None:
             assert module in used, f"no test imports {module}"
 
 
+def test_what_docstrings_name_exists() -> None:
+    """Modules, and what is in them, as `pipeline.training.step` and `pipeline.config.resolve`."""
+    named = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`")
+    lost = {
+        f"{module}: {name}"
+        for module, path in modules().items()
+        for name in named.findall(path.read_text())
+        if name not in modules() and not is_defined(name)
+    }
+    assert not lost
+
+
+def is_defined(name: str) -> bool:
+    """Tell whether the last part of a dotted name stands in the module that the rest names."""
+    home, _, last = name.rpartition(".")
+    return home in modules() and re.search(rf"\b{last}\b", modules()[home].read_text()) is not None
+
+
 def folder_of(room: str) -> Path:
     """Return where the tests of a room lie."""
     return ROOT / "tests" / room.removeprefix("pipeline.").replace(".", "/")

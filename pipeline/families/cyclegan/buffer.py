@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.families.family import OneRank, Ranks
+
 
 class ImageBuffer:
-    """Images of earlier steps; which are exchanged is a function of given numbers."""
+    """Images of earlier steps; which are exchanged is a function of given numbers.
+
+    Ranks that share a batch have equal ones, of the images of all of them: so it is that of one
+    process, and any rank's can be saved.
+    """
 
     def __init__(self, size: int, side: int, device: torch.device) -> None:
         """Make room.
@@ -42,24 +48,29 @@ class ImageBuffer:
         self.filled = min(filled, len(images), len(self.images))
         self.images[: self.filled] = images[: self.filled].to(self.images.device)
 
-    def exchange(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    def exchange(
+        self, images: torch.Tensor, draws: torch.Tensor, ranks: Ranks | None = None
+    ) -> torch.Tensor:
         """Return the images, half of them on average exchanged for earlier ones.
 
         Until the buffer is full, all are kept and returned.
 
         Args:
-            images: (n, 3, S, S) in [-1, 1], detached; n at most `size`.
+            images: (n, 3, S, S) in [-1, 1], detached; those of all ranks are at most `size`.
             draws: uniform numbers in [0, 1), float32 (2, n): whether, and in the first which place.
+            ranks: that have the other images of the batch, and take part; by default there is one.
         """
-        count, size = len(images), len(self.images)
-        kept = ((images.float() + 1) * 127.5).round().to(torch.uint8)
-        offsets = torch.arange(count, device=images.device)
+        ranks, size = ranks or OneRank(), len(self.images)
+        new = ranks.gather_rows(((images.float() + 1) * 127.5).round().to(torch.uint8))
+        offsets = torch.arange(len(new), device=images.device)
         if not self.is_full:
-            self.images[(self.filled + offsets) % size] = kept
-            self.filled += count
+            self.images[(self.filled + offsets) % size] = new
+            self.filled += len(new)
             return images
-        places = ((draws[1, 0] * size).long() + offsets) % size  # all different
+        whether, where = ranks.gather_rows(draws.T).unbind(1)
+        places = ((where[0] * size).long() + offsets) % size  # all different
         earlier = self.images[places]
-        swapped = (draws[0] < 0.5)[:, None, None, None]
-        self.images[places] = torch.where(swapped, kept, earlier)
-        return torch.where(swapped, (earlier.float() / 127.5 - 1).to(images.dtype), images)
+        swapped = (whether < 0.5)[:, None, None, None]
+        self.images[places] = torch.where(swapped, new, earlier)
+        own_earlier = (ranks.own_rows(earlier).float() / 127.5 - 1).to(images.dtype)
+        return torch.where(ranks.own_rows(swapped), own_earlier, images)

@@ -115,7 +115,7 @@ class CycleConsistency:
         fakes = {"target": generated.target.detach(), "source": generated.source.detach()}
         for place, (name, buffer) in enumerate(self.buffers.items()):
             numbers = batch.draws["image buffer"][2 * place : 2 * place + 2]
-            fakes[name] = buffer.exchange(fakes[name], numbers)
+            fakes[name] = buffer.exchange(fakes[name], numbers, batch.ranks)
         loss, logged = self.adversary.discriminator_loss(
             networks["discriminator"], batch, fakes["target"]
         )

@@ -81,6 +81,18 @@ class DistributedContext:
             )
         return slice(self.rank * share, (self.rank + 1) * share)
 
+    def gather_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the rows (n, ...) of each rank as one tensor (N, ...), in the ranks' order.
+
+        Raises:
+            RankLost: if another rank has ended.
+        """
+        return tensor if self.world_size == 1 else all_gather(tensor.contiguous()).flatten(0, 1)
+
+    def own_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return this rank's rows (n, ...) of a tensor (N, ...) with those of all."""
+        return tensor[self.rows(len(tensor))]
+
     def average_gradients(self, optimizer: torch.optim.Optimizer) -> None:
         """All-reduce an optimiser's gradients to their means over the ranks.
 
