@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pipeline.config import OutputConfig
 from pipeline.core.errors import ConfigError, DataError, RunError
+from pipeline.core.records import from_json
 from pipeline.data.images import ImageSet
 from pipeline.families.registry import make_sampler
 from pipeline.models.jpeg import encode_jpegs
@@ -179,7 +180,11 @@ def read_generation_record(run: RunFolder) -> GenerationRecord | None:
     if not run.images.exists() or not run.generation_record.exists():
         return None
     try:
-        record = GenerationRecord(**read_json(run.generation_record))
+        content = read_json(run.generation_record)
+        GenerationRecord(**content)  # of no more than is known here
+        record = from_json(GenerationRecord, content)
+        if record.photos is not None:
+            PhotosRecord.from_dict(record.photos)
     except (TypeError, RunError):  # of another version, or damaged
         return None
     return record if record.images_sha256 == file_sha256(run.images) else None

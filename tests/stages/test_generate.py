@@ -1,6 +1,7 @@
 """Generated images depend on (seed, index) alone and stream into place."""
 
 import io
+import json
 import signal
 import threading
 import zipfile
@@ -441,6 +442,20 @@ def test_images_that_came_from_elsewhere_are_told_apart(run: RunFolder) -> None:
     assert read_generation_record(run) is None
     generate_three(run)
     run.generation_record.write_text("{")
+    assert read_generation_record(run) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"count": "3"}, {"seed": None}, {"output": []}, {"photos": {"path": 3}}, {"later": 1}],
+    ids=str,
+)
+def test_a_record_of_images_with_what_no_version_writes_counts_as_none(
+    run: RunFolder, changed: dict[str, Any]
+) -> None:
+    generate_three(run)
+    saved = json.loads(run.generation_record.read_text())
+    run.generation_record.write_text(json.dumps(saved | changed))
     assert read_generation_record(run) is None
 
 
