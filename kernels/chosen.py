@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from kernels.push import Attachment
+from kernels.attachments import Attachment
 from pipeline.core.advice import counted
 from pipeline.core.errors import RunError
 from pipeline.runs.choices import ChoiceRecord

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kernels.attachments import Attachment
 from kernels.metadata import KernelPlan
 from kernels.pull import pull
-from kernels.push import Attachment, Confirmation, FindScorer, push
+from kernels.push import Confirmation, FindScorer, push
 from kernels.record import KernelRecord, read_record
 from kernels.study_plans import StudyKernels
 from kernels.watch import POLL_SECONDS

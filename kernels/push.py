@@ -12,12 +12,12 @@ import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kernels.datasets import FAILED, wait_until_ready
+from kernels.attachments import Attachment, upload
 from kernels.metadata import (
     METADATA,
     KernelPlan,
@@ -47,32 +47,14 @@ from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.errors import kernel_page
 from pipeline.kaggle.records import KernelSource
 from pipeline.runs.folder import RunFolder, seeds_advice
-from pipeline.system.storage import file_sha256, write_json
-from submission.kernel.inputs import RUN_FILES
+from pipeline.system.storage import write_json
 from submission.kernel.seeds import with_kept_seed
 from submission.kernel.settings import BENCH, GENERATE
-
-DATASET_SECONDS = 1200.0
-"""How long Kaggle may take to make an uploaded dataset ready."""
 
 Confirmation = Callable[[str], bool]
 """Asks the user for confirmation, and returns whether the answer was yes."""
 FindScorer = Callable[[], str | None]
 """Returns the dataset OWNER/SLUG with which a kernel scores itself; None where there is none."""
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """Files that travel to the kernel in a private dataset."""
-
-    name: str
-    """OWNER/SLUG."""
-    files: tuple[Path, ...]
-    notes: str
-    sha256: str
-    """Of the file that matters: the state, or the snapshot."""
-    immutable: bool = False
-    """Whether the name stands for this very content: what is there is not uploaded again."""
 
 
 def push(
@@ -367,33 +349,3 @@ def check_same_settings(run: RunFolder, config: Config) -> None:
             + "\nChoose another run, or give the same settings."
             + seeds_advice(changed)
         )
-
-
-def state_attachment(run: RunFolder, name: str) -> Attachment:
-    """Return what another kernel needs to resume a run.
-
-    Raises:
-        RunError: if there is no state to resume from.
-    """
-    run.require(run.state, "train")
-    files = tuple(run.path / f for f in RUN_FILES if (run.path / f).exists())
-    return Attachment(name, files, f"state of {run.path.name}", file_sha256(run.state))
-
-
-def upload(client: KaggleClient, attachment: Attachment) -> None:
-    """Upload files as a private dataset, or a new version of it, and wait until it is ready.
-
-    Raises:
-        KaggleError: if Kaggle could not process it.
-        KaggleUnreachable: if Kaggle takes longer than 20 minutes.
-    """
-    if not attachment.immutable or client.dataset_state(attachment.name) in (None, FAILED):
-        files, immutable = list(attachment.files), attachment.immutable
-        client.upload_dataset(attachment.name, files, attachment.notes, immutable)
-    wait_until_ready(
-        client,
-        attachment.name,
-        DATASET_SECONDS,
-        if_failed="The same command uploads it again",
-        if_late="call again later.",
-    )

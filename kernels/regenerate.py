@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from kernels.attachments import Attachment
 from kernels.chosen import choice_attachment, choice_settings
 from kernels.metadata import CPU, KernelPlan, slug_of
 from kernels.pull import pull
-from kernels.push import Attachment, Confirmation, push
+from kernels.push import Confirmation, push
 from kernels.record import KernelRecord, save_version, slug_in
 from kernels.watch import watch
 from pipeline.config import Config, OutputConfig, apply_settings, flatten

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from kernels.attachments import Attachment
 from kernels.metadata import KernelPlan
 from kernels.planning import KernelRequest, plan_training
-from kernels.push import Attachment
 from kernels.upscalers import UpscalerOptions
 from pipeline.runs.folder import RunFolder
 from pipeline.study.executor import LocalExecutor

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kernels.attachments import Attachment, state_attachment
 from kernels.metadata import KernelPlan, slug_of
-from kernels.push import Attachment, state_attachment
 from pipeline.config import Config, apply_settings, resolve
 from pipeline.core.errors import ConfigError
 from pipeline.families.upscaler.generated_inputs import check_generator_fits

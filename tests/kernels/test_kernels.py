@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels import push
+from kernels import attachments
+from kernels.attachments import Attachment, upload
 from kernels.bundle import build
 from kernels.datasets import POLL_SECONDS
 from kernels.metadata import (
@@ -32,7 +33,7 @@ from kernels.metadata import (
 from kernels.notebook import as_notebook
 from kernels.planning import KernelRequest, plan_training
 from kernels.pull import damage, pull
-from kernels.push import Attachment, check_same_run, pushed_from_here, upload
+from kernels.push import check_same_run, pushed_from_here
 from kernels.record import (
     KernelRecord,
     latest_record,
@@ -684,7 +685,7 @@ def test_a_dataset_that_does_not_get_ready_is_told() -> None:
     client = Datasets(questions=10**6)
     with pytest.raises(KaggleUnreachable, match=r"alice/state ready within 20 minutes"):
         upload(client, STATE)  # type: ignore[arg-type]
-    assert sum(client.time.slept) == push.DATASET_SECONDS
+    assert sum(client.time.slept) == attachments.DATASET_SECONDS
 
 
 # --- watch
