@@ -60,17 +60,29 @@ def smooth(values: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
     Values that are not finite are left out of the average; where none is left, it is NaN.
     """
     array = np.asarray(values, dtype=np.float64)
-    finite = np.isfinite(array)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, array, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(finite)])
-    centre = np.arange(len(array))
-    first = np.maximum(centre - window // 2, 0)
-    last = np.minimum(centre + (window + 1) // 2, len(array))
-    count = counts[last] - counts[first]
-    total = sums[last] - sums[first]
+    padded = np.pad(array, (window // 2, (window - 1) // 2), constant_values=np.nan)
+    finite = np.isfinite(padded)
+    total = _window_sums(np.where(finite, padded, 0.0), window)
+    count = _window_sums(finite.astype(np.float64), window)
     averages = np.full(len(array), np.nan)
     np.divide(total, count, out=averages, where=count > 0)
     return averages
+
+
+def _window_sums(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the sums of all `window` neighbours, one for each place where they begin.
+
+    No sum has others' values in it, as differences of one running sum have: a huge value would
+    leave nothing of all that come after it. So a window is the end of one block and the
+    beginning of the next.
+    """
+    blocks = np.pad(values, (0, -len(values) % window)).reshape(-1, window)
+    beginnings = blocks.cumsum(1).ravel()
+    ends = blocks[:, ::-1].cumsum(1)[:, ::-1].ravel()
+    first = np.arange(len(values) - window + 1)
+    is_block = first % window == 0
+    sums: np.ndarray = ends[first] + np.where(is_block, 0.0, beginnings[first + window - 1])
+    return sums
 
 
 def smoothing_window(count: int) -> int:

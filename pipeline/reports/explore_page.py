@@ -5,6 +5,7 @@ Writes `explore.html`, which is self-contained. Its numbers are those of `statis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,13 +187,15 @@ def _pair(images: ImageSet, pair: Mapping[str, Any]) -> dict[str, Any]:
 
 ONE_VALUE = {"sizes": "{} pixels large", "formats": "{} files", "modes": "stored as {}"}
 """What is said where the images do not differ."""
+_BY = re.compile(r"(?<=\d)x(?=\d)")
+"""Between the width and the height of a size."""
 
 
 def _sentences(statistics: Mapping[str, Any]) -> str:
     """Return in words what would be a table of one row, and the file sizes."""
     size = statistics["file_bytes"]
     alike = [
-        sentence.format(next(iter(statistics[key])).replace("x", " × "))
+        sentence.format(_BY.sub(" × ", next(iter(statistics[key]))))
         for key, sentence in ONE_VALUE.items()
         if len(statistics[key]) == 1
     ]

@@ -43,7 +43,7 @@ def _listed(run: RunFolder) -> ListedRun:
         # A run that was stopped has no line for its last steps; its snapshot counts them.
         row.images_seen = max(row.images_seen, _images_of_snapshot(run))
         row.score = current_score(run, trust_dates=True) or Score()
-    except (RunError, LaterVersion) as error:
+    except (RunError, LaterVersion, OSError) as error:
         row.problem = str(error)
     return row
 

@@ -44,15 +44,16 @@ from pipeline.reports.score_table import headline_of, is_flattered, score_rows
 from pipeline.reports.wording import curve_note, duration, value_text
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.curves import (
+    gives_probabilities,
     groups_in,
     losses,
     read_scores,
-    read_stats,
     read_stats_so_far,
     score_in,
 )
 from pipeline.runs.files import read_json
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import why_diverged
 from pipeline.scoring.metric_table import METRIC, comparable_scores
 from pipeline.scoring.record import Score, current_score, read_score
 from pipeline.system.storage import file_sha256, write_text
@@ -134,7 +135,7 @@ def _content(
         "translations": translation_pairs(images, photos, places),
         **training_pictures(files, config),
         "members": members,
-        "charts": [*(_charts(stats) if stats else []), *_score_charts(scores)],
+        "charts": _all_charts(config, stats, scores),
         **_nearest(score, images, training_images),
         "score_rows": None if score is None else score_rows(score),
         "difference": None if members else difference_to_preset(config, provenance),
@@ -162,13 +163,16 @@ def _top(
 ) -> dict[str, Any]:
     """Return what stands on top: the score and its scale, what stands out, what to try."""
     stale = score is not None and current_score(files, trust_dates=True) is None
-    found = findings(score, stats, scores, chosen, stale, is_outdated(files))
+    settings = settings_in(config)
+    found = findings(
+        score, stats, scores, chosen, settings, why_diverged(files), stale, is_outdated(files)
+    )
     return {
         "headline": headline_of(score),
         "flattered": is_flattered(score, chosen),
         "scale": None if score is None else scale_of(score, provenance),
         "findings": found,
-        "steps": next_steps(found, settings_in(config), score is not None, chosen is not None),
+        "steps": next_steps(found, settings, score is not None, chosen is not None),
     }
 
 
@@ -187,9 +191,13 @@ def is_outdated(files: RunFolder) -> bool:
 
 def _stats(files: RunFolder) -> Mapping[str, Sequence[float]] | None:
     """Return the curves, or None if the run has none."""
-    if files.stats.exists():
-        return read_stats(files.stats)
-    warn_once(f"The report comes without curves: there is no {files.stats}.")
+    if not files.stats.exists():
+        warn_once(f"The report comes without curves: there is no {files.stats}.")
+        return None
+    stats = read_stats_so_far(files.stats)
+    if stats["step"]:
+        return stats
+    warn_once(f"The report comes without curves: {files.stats} has no complete line yet.")
     return None
 
 
@@ -283,7 +291,17 @@ def _member_settings(members: Sequence[Member]) -> list[tuple[str, list[tuple[st
 # Curves ----------------------------------------------------------------------------------------
 
 
-def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
+def _all_charts(
+    config: Mapping[str, Any],
+    stats: Mapping[str, Sequence[float]] | None,
+    scores: Sequence[Mapping[str, Any]],
+) -> list[Chart]:
+    """Return the charts of the curves, if there are any, and of the validation scores."""
+    shares = gives_probabilities(settings_in(config))
+    return [*(_charts(stats, shares) if stats else []), *_score_charts(scores)]
+
+
+def _charts(stats: Mapping[str, Sequence[float]], probabilities: bool) -> list[Chart]:
     seen = stats["images_seen"]
     lines = list(losses(stats).items())
     charts = [
@@ -292,7 +310,7 @@ def _charts(stats: Mapping[str, Sequence[float]]) -> list[Chart]:
     ]
     for group in groups_in(stats):
         curves = {label: stats[key] for key, label in group.labels.items()}
-        limits = (0.0, 1.0) if group.outputs and _are_probabilities(curves) else None
+        limits = (0.0, 1.0) if group.outputs and probabilities else None
         charts.append(_chart(group.name, group.title, seen, curves, limits))
     return charts
 
@@ -301,16 +319,12 @@ def charts_so_far(files: RunFolder) -> list[Chart]:
     """Return the curves and validation scores of a run that may still train; none before a line.
 
     Raises:
-        RunError: if `stats.jsonl` or `scores.jsonl` is broken before its last line.
+        RunError: if `config.json` is missing or damaged, or one of `stats.jsonl` and `scores.jsonl`
+            is broken before its last line.
     """
     stats = read_stats_so_far(files.stats) if files.stats.exists() else {"step": []}
-    return [*(_charts(stats) if stats["step"] else []), *_score_charts(read_scores(files.scores))]
-
-
-def _are_probabilities(curves: Mapping[str, Sequence[float]]) -> bool:
-    """Tell whether a discriminator's outputs are probabilities, as the loss of the run has it."""
-    finite = (value for values in curves.values() for value in values if math.isfinite(value))
-    return all(0 <= value <= 1 for value in finite)
+    config = read_json(files.config)
+    return _all_charts(config, stats if stats["step"] else None, read_scores(files.scores))
 
 
 def _score_charts(scores: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -28,6 +28,10 @@ COUNTERS = ("step", "images_seen", "seconds", "images_per_second")
 """Keys of every line. The others are what the family's objective logs."""
 LOSS = "loss_"
 """Prefix of the losses' names; the rest is the phase's name."""
+PROBABILITY_LOSSES = ("non-saturating", "minimax")
+"""Values of the setting `loss` with which a discriminator gives probabilities of being real."""
+_NO_ROW = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""What a line gives that is no JSON, no object of it, or has no such numbers."""
 _NETWORK_NAMES = {"d": "discriminator", "g": "generator"}
 
 
@@ -40,7 +44,7 @@ class CurveGroup:
     labels: Mapping[str, str]
     """By the key in `stats.jsonl`."""
     outputs: bool = False
-    """They are a discriminator's, which with some losses are probabilities."""
+    """They are a discriminator's, which are probabilities where `gives_probabilities` says so."""
 
 
 CURVE_GROUPS = (
@@ -74,13 +78,19 @@ CURVE_GROUPS = (
 """Of what some objectives log; a run has those whose keys are in its statistics."""
 
 
+def gives_probabilities(settings: Mapping[str, object]) -> bool:
+    """Tell whether the outputs of a run's discriminator are probabilities, by its settings."""
+    return settings.get("loss") in PROBABILITY_LOSSES
+
+
 def read_stats(path: Path) -> dict[str, list[float]]:
     """Return the columns of `stats.jsonl`; null or missing values become NaN.
 
     An incomplete last line is skipped: the run may be writing it.
 
     Raises:
-        RunError: if the file is missing, holds no complete line, or any other line is broken.
+        RunError: if the file is missing or cannot be read, holds no complete line, or any other
+            line is broken.
     """
     columns = read_stats_so_far(path)
     if not columns["step"]:
@@ -92,7 +102,7 @@ def read_stats_so_far(path: Path) -> dict[str, list[float]]:
     """Return what `read_stats` does, and empty columns where no line is complete yet.
 
     Raises:
-        RunError: if the file is missing or any line but the last is broken.
+        RunError: if the file is missing or cannot be read, or any line but the last is broken.
     """
     try:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
@@ -100,11 +110,13 @@ def read_stats_so_far(path: Path) -> dict[str, list[float]]:
         raise RunError(
             f"There is no {path}, in which `painter train` notes its curves as it goes."
         ) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
         try:
             rows.append(_stats_row(line))
-        except (ValueError, TypeError, KeyError) as error:
+        except _NO_ROW as error:
             if number == len(lines):
                 break
             raise RunError(
@@ -137,21 +149,28 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
     An incomplete last line is skipped: the run may be writing it.
 
     Raises:
-        RunError: if any other line is broken.
+        RunError: if the file cannot be read, or any other line is broken.
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    try:
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    except OSError as error:
+        raise _unreadable(path, error) from None
     rows = []
     for number, line in enumerate(filter(None, lines), 1):
         try:
             row = dict(json.loads(line))
             rows.append({**row, "images_seen": int(row["images_seen"])})
-        except (ValueError, TypeError, KeyError):
+        except _NO_ROW:
             if number == len(lines):
                 break
             raise RunError(f"{path}, line {number}, is not a score. Delete that line.") from None
     return rows
+
+
+def _unreadable(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path} cannot be read ({error.strerror or error}).")
 
 
 def score_in(line: Mapping[str, Any], key: str) -> float:

@@ -25,7 +25,7 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
         known: the latest format version of such files that this version knows.
 
     Raises:
-        RunError: if it is missing or damaged.
+        RunError: if it is missing, damaged, or cannot be read.
         LaterVersion: if it is in a later format.
     """
     try:
@@ -35,6 +35,8 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
             _how_to_make(path) if path.name in MADE_BY else "The command that makes it was not run."
         )
         raise RunError(f"There is no {path}. {how}") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror or error}).") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON ({error}). {_how_to_make(path)}") from None
     if not isinstance(content, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +17,29 @@ from pipeline.core.redaction import redact
 from pipeline.core.text import escape_surrogates
 from pipeline.core.user_warnings import warn_once
 from pipeline.runs.folder import RunFolder
+
+DIVERGED = re.compile(r"A loss was not finite|The weights were not finite")
+"""How the last line of `log.txt` begins, behind its date, where numbers have ended a training."""
+LAST_BYTES = 8192
+"""Of `log.txt`: its last lines."""
+
+
+def last_lines(run: RunFolder) -> list[str]:
+    """Return the last whole lines of a run's `log.txt`; none if it cannot be read."""
+    try:
+        with run.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def why_diverged(run: RunFolder) -> str | None:
+    """Return the sentence that ends the log of a training whose numbers broke down; else None."""
+    lines = last_lines(run)
+    said = lines[-1].partition(" ")[2] if lines else ""
+    return said.partition(" The checkpoint before")[0] if DIVERGED.match(said) else None
 
 
 class RunLog:

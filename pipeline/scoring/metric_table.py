@@ -210,6 +210,10 @@ HELD_OUT_METRICS = (
 """Metrics against held-out images, by which studies can compare."""
 METRIC = {metric.key: metric for metric in (*METRICS, *HELD_OUT_METRICS)}
 
+SNAPSHOT_CRITERIA = ("holdout_kid", "mifid")
+"""By the first of them that a validation score has, a training chooses its best snapshot. A few
+held-out images give a noisy FID; KID is unbiased however few they are."""
+
 COMPARABLE = "comparable_with_leaderboard"
 """Whether a score's features come from the leaderboard's own network."""
 SCALE = ("n_generated", "features")

@@ -290,7 +290,7 @@ def _numbers(
 
 def _score_row(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return a line of the table of validation scores."""
-    shown = ("images_seen", "mifid", "fid", "holdout_fid", "memorized_share")
+    shown = ("images_seen", "mifid", "fid", "holdout_fid", "holdout_kid", "memorized_share")
     return {name: line[name] for name in shown if math.isfinite(score_in(line, name))} | {
         "best": line.get("best") is True,
         "n": line.get("n_generated"), "features": line.get("features")

@@ -9,6 +9,7 @@ and `statistics.json`. Run by `painter explore`.
 from __future__ import annotations
 
 import io
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -99,7 +100,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
 def write_pictures(
     images: ImageSet, facts: Sequence[Facts], pictures: Mapping[str, Image.Image], out: Path
 ) -> None:
-    """Write every PNG file; `round_canvases.png` is removed if this set has none."""
+    """Write every PNG file; an earlier `round_canvases.png` is removed if this set has none."""
     names = [f.name for f in facts]
     sheet = contact_sheet(map(images.read_rgb, spread_evenly(names, SHEET_IMAGES)))
     write_bytes(out / "contact_sheet.png", encode_png(sheet))
@@ -111,8 +112,17 @@ def write_pictures(
     if canvases_found:
         chosen = spread_evenly(canvases_found, SHEET_IMAGES)
         write_bytes(target, encode_png(contact_sheet(map(images.read_rgb, chosen))))
-    else:
+    elif _showed_round_canvases(out):
         target.unlink(missing_ok=True)
+
+
+def _showed_round_canvases(out: Path) -> bool:
+    """Tell whether the statistics in a folder are those of images with round canvases."""
+    try:
+        earlier = json.loads((out / "statistics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(earlier, dict) and bool(earlier.get("round_canvases"))
 
 
 def measure_pixels(images: ImageSet, facts: Sequence[Facts]) -> PixelStatistics:

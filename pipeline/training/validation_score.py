@@ -31,6 +31,7 @@ from pipeline.scoring.extractors import (
 from pipeline.scoring.features import Features, cached_extract, extract
 from pipeline.scoring.kernel_distance import kernel_distance
 from pipeline.scoring.memorization import count_nearer
+from pipeline.scoring.metric_table import SNAPSHOT_CRITERIA
 from pipeline.scoring.weights import cached_weights
 
 SEED = 2**62
@@ -84,11 +85,9 @@ class ValidationScore:
 
     @property
     def criterion(self) -> str:
-        """Return the number by which snapshots are chosen; lower is better.
-
-        A few held-out images give a noisy FID; KID is unbiased however few they are.
-        """
-        return "mifid" if self._held_out is None else "holdout_kid"
+        """Return the number by which snapshots are chosen; lower is better."""
+        held_out, training = SNAPSHOT_CRITERIA
+        return training if self._held_out is None else held_out
 
     def seconds_expected(self, generator: nn.Module, device: torch.device) -> float:
         """Measure how long a score takes, on a few images."""

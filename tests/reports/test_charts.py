@@ -122,6 +122,19 @@ def test_smooth_leaves_out_what_is_not_finite() -> None:
     np.testing.assert_array_equal(smooth([nan, nan], 1), [nan, nan])
 
 
+def test_a_huge_value_changes_no_window_that_it_is_not_in() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random(400)
+    values[[3, 100]] = 1e17, math.nan
+    for window in (1, 2, 5, 8, 399, 1000):
+        expected = []
+        for centre in range(len(values)):
+            near = values[max(0, centre - window // 2) : centre + (window + 1) // 2]
+            expected.append(near[np.isfinite(near)].mean() if np.isfinite(near).any() else math.nan)
+        # Sums of up to 400 numbers of one sign: each addition rounds by 1e-16 of them.
+        np.testing.assert_allclose(smooth(values, window), expected, rtol=1e-13)
+
+
 def test_smoothing_window_is_two_in_a_hundred() -> None:
     assert [smoothing_window(n) for n in (1, 50, 1000)] == [1, 1, 20]
 

@@ -97,6 +97,11 @@ def test_an_unremarkable_image_alone_makes_a_page(tmp_path: Path) -> None:
     assert "None among 1 image." in found.text
 
 
+def test_of_equal_files_size_and_ending_are_said_in_a_sentence(tmp_path: Path) -> None:
+    found = make_page(tmp_path, {"a.jpx": encoded(painting((16, 24)), "JPEG2000")})
+    assert "All are 16 × 24 pixels large, .jpx files, stored as RGB." in found.text
+
+
 def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_page(

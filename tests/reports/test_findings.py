@@ -29,9 +29,8 @@ def found(
     **more: Any,
 ) -> list[Finding]:
     lines = [{"fid": fid, "images_seen": 50_000 * n} for n, fid in enumerate(validation or [], 1)]
-    return findings(
-        cast(Score, GOOD | (score or {})), curves, lines, more.pop("chosen", None), **more
-    )
+    chosen, settings = more.pop("chosen", None), DEMO | more.pop("settings", {})
+    return findings(cast(Score, GOOD | (score or {})), curves, lines, chosen, settings, **more)
 
 
 def curves(seen: float = 200_000, points: int = 40, **columns: float) -> dict[str, list[float]]:
@@ -74,7 +73,7 @@ def test_what_the_score_warns_of_is_serious_and_has_advice(
 def test_warnings_of_early_versions_stay_in_their_words() -> None:
     early = {key: value for key, value in GOOD.items() if key != "copies"}
     lines = {"warnings": ["The images vary little: 9%.", "There is no recall."]}
-    both = findings(cast(Score, early | lines), None, [], None)
+    both = findings(cast(Score, early | lines), None, [], None, DEMO)
     assert titles(both) == ["The images vary little", "About the score"]
     assert [one.serious for one in both] == [True, False]
 
@@ -100,13 +99,16 @@ def test_one_training_image_nearest_to_most_is_told_from_a_few() -> None:
         (0.95, 0.05, ["The discriminator is too strong"]),
         (0.5, 0.49, ["The discriminator tells nothing"]),
         (0.8, 0.1, []),
-        (1.7, 0.1, []),  # outputs that are no probabilities say nothing of the kind
     ],
 )
 def test_the_discriminators_outputs_at_the_end(
     real: float, fake: float, expected: list[str]
 ) -> None:
-    assert titles(found(curves=curves(d_real=real, d_fake_before=fake))) == expected
+    at_end = curves(d_real=real, d_fake_before=fake)
+    assert titles(found(curves=at_end)) == expected
+    assert titles(found(curves=at_end, settings={"loss": "minimax"})) == expected
+    for loss in ("hinge", "lsgan", "wgan-gp", "two-headed"):  # mean logits, wherever they lie
+        assert found(curves=at_end, settings={"loss": loss}) == []
     assert found(curves=curves(points=19, d_real=real, d_fake_before=fake)) == []
 
 
@@ -121,12 +123,26 @@ def test_losses_that_are_no_numbers_any_more_are_dated() -> None:
     assert found(curves=broken) == []
 
 
+def test_a_training_whose_numbers_broke_down_is_told_in_the_words_of_its_log() -> None:
+    said = "A loss was not finite by step 25 (loss_d nan)."
+    for lines in (None, curves()):
+        (one,) = found(curves=lines, diverged=said)
+        assert (one.title, one.serious) == ("The training broke down", True)
+        assert one.detail.startswith(said)
+    assert "learning_rate" in next_steps([one], DEMO, True, False)[0]
+
+
 def test_a_training_that_has_hardly_begun_is_told_so_before_all_else() -> None:
     short = found({"near_duplicates": 1.0}, curves(5_888))
     assert titles(short) == ["The training has hardly begun", "The generator repeats itself"]
     (step,) = next_steps(short, DEMO, True, False)
     assert "--minutes" in step
     assert titles(found(curves=curves(5_888))) == ["The training was short"]
+    translator = settings_in(load_preset("photo2monet").to_dict())
+    told = findings(
+        cast(Score, GOOD | {"near_duplicates": 1.0}), curves(5_888), [], None, translator
+    )
+    assert titles(told) == ["The generator repeats itself", "The training was short"]
 
 
 def test_validation_scores_tell_a_run_that_got_worse_from_one_that_could_go_on() -> None:
@@ -138,8 +154,24 @@ def test_validation_scores_tell_a_run_that_got_worse_from_one_that_could_go_on()
         {"fid": fid, "images_seen": seen, "features": "inception" if fid < 100 else "lite0"}
         for seen, fid in enumerate((80, 90, 150, 120, 110), 1)
     ]
-    (one,) = findings(cast(Score, GOOD), None, lines, None)  # 80 and 90 are of another scale
+    (one,) = findings(cast(Score, GOOD), None, lines, None, DEMO)  # 80 and 90 are of another scale
     assert one.title == "It was still getting better"
+
+
+def test_validation_scores_are_judged_by_what_chose_the_best_snapshot() -> None:
+    def judged(key: str, values: list[float]) -> list[str]:
+        falling = [{"fid": 300.0 - n, "mifid": 300.0 - n} for n in range(len(values))]
+        lines = [
+            line | {key: value, "images_seen": n}
+            for n, (line, value) in enumerate(zip(falling, values, strict=True), 1)
+        ]
+        return titles(findings(cast(Score, GOOD), None, lines, None, DEMO))
+
+    assert judged("holdout_kid", [0.3, 0.1, 0.2]) == ["It got worse towards the end"]
+    assert judged("holdout_kid", [0.3, 0.1, 0.11]) == []
+    assert judged("holdout_kid", [0.3, -0.001, 0.001]) == ["It got worse towards the end"]
+    assert judged("mifid", [150.0, 100.0, 120.0]) == ["It got worse towards the end"]
+    assert judged("holdout_fid", [1.0, 2.0, 3.0]) == ["It was still getting better"]
 
 
 def test_few_images_and_a_score_of_others_are_said() -> None:

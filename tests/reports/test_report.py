@@ -348,10 +348,14 @@ def test_outputs_that_are_no_probabilities_are_shown_whole(
     write_report(run, None)
     assert limits["outputs"] == (0.0, 1.0)
     lines = (run / "stats.jsonl").read_text().splitlines()
-    hinge = [json.dumps(json.loads(line) | {"d_real": 1.7}) for line in lines]
-    (run / "stats.jsonl").write_text("\n".join(hinge) + "\n")
-    write_report(run, None)
-    assert limits["outputs"] is None
+    settings = json.loads((run / "config.json").read_text())
+    settings["training"]["loss"] = "hinge"
+    put_json(run / "config.json", settings)
+    for value in (0.7, 1.7):  # a mean logit may lie anywhere
+        hinge = [json.dumps(json.loads(line) | {"d_real": value}) for line in lines]
+        (run / "stats.jsonl").write_text("\n".join(hinge) + "\n")
+        write_report(run, None)
+        assert limits["outputs"] is None
 
 
 def test_curves_are_in_the_page(page: Page) -> None:
@@ -512,10 +516,24 @@ def test_missing_settings_name_the_command(bare: Path) -> None:
 def test_a_run_without_curves_has_a_report_all_the_same(
     bare: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (bare / "stats.jsonl").write_text('{"step": 1')  # stopped before its first line was whole
+    assert "Discriminator outputs" not in write_report(bare, None).read_text()
+    assert "has no complete line yet" in capsys.readouterr().err
     (bare / "stats.jsonl").unlink()
-    page = write_report(bare, None).read_text()
-    assert "Discriminator outputs" not in page
+    assert "Discriminator outputs" not in write_report(bare, None).read_text()
     assert "without curves" in capsys.readouterr().err
+
+
+def test_a_training_that_diverged_says_so_in_its_report(bare: Path) -> None:
+    (bare / "log.txt").write_text(
+        "2026-01-01T00:00:00+00:00 Training in float32.\n"
+        "2026-01-01T00:00:09+00:00 A loss was not finite by step 25 (loss_d nan). "
+        "The checkpoint before it is kept in runs/a. Try a lower learning_rate.\n"
+    )
+    page = write_report(bare, None).read_text()
+    assert "The training broke down" in page
+    assert "A loss was not finite by step 25 (loss_d nan)." in page
+    assert "The checkpoint before" not in page
 
 
 @pytest.mark.parametrize("name", ["config.json", "score.json", "provenance.json"])

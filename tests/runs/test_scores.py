@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import RunError
 from pipeline.reports.listing import list_runs
-from pipeline.runs.curves import seconds_of_training
+from pipeline.runs.curves import read_scores, seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.system.storage import file_sha256
 
@@ -53,3 +54,25 @@ def test_the_file_beside_the_snapshot_says_how_far_it_is(
     assert seconds_of_training(run, 12) == 0
     (row,) = list_runs(tmp_path)
     assert (row.images_seen, row.problem) == (seen, None)
+
+
+@pytest.mark.parametrize("line", ["null", "[1]", "3", '{"step": 1e999}', '{"images_seen": 1e999}'])
+def test_a_line_of_something_else_is_named_and_other_runs_are_listed(
+    tmp_path: Path, line: str
+) -> None:
+    runs = [RunFolder(tmp_path / name) for name in ("a", "b", "c")]
+    whole = '{"step": 1, "images_seen": 4, "seconds": 1, "images_per_second": 4}\n'
+    for run in runs:
+        run.path.mkdir()
+        run.config.write_text("{}")
+        run.stats.write_text(whole)
+    runs[0].stats.write_text(f"{line}\n{whole}")
+    runs[1].stats.unlink()
+    runs[1].stats.mkdir()
+    broken, folder, good = list_runs(tmp_path)
+    assert "line 1, is not a line of statistics" in (broken.problem or "")
+    assert "stats.jsonl cannot be read (Is a directory)" in (folder.problem or "")
+    assert (good.images_seen, good.problem) == (4, None)
+    runs[0].scores.write_text(f"{line}\n{whole}")
+    with pytest.raises(RunError, match=r"scores\.jsonl, line 1, is not a score"):
+        read_scores(runs[0].scores)

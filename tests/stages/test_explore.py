@@ -211,6 +211,9 @@ def test_round_canvases_are_found_and_their_picture_goes_with_them(tmp_path: Pat
     found = explore(image_set(square_only), tmp_path)
     assert found["round_canvases"] == []
     assert not (tmp_path / "round_canvases.png").exists()
+    (tmp_path / "round_canvases.png").write_bytes(b"the user's own")
+    explore(image_set(square_only), tmp_path)
+    assert (tmp_path / "round_canvases.png").read_bytes() == b"the user's own"
 
 
 def test_near_duplicates_are_listed_as_pairs(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pipeline.models.precision import Precision, choose_precision
 from pipeline.models.snapshots import load_snapshot
 from pipeline.reports.listing import list_runs
 from pipeline.runs.folder import RunFolder
+from pipeline.runs.log import why_diverged
 from pipeline.training import loop, run_logger
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.distributed.context import StopReason
@@ -279,6 +280,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     with pytest.raises(DivergedError, match="not finite") as failure:
         train(tmp_path / "run")
     assert failure.value.exit_code == 1
+    said = why_diverged(RunFolder(tmp_path / "run"))
+    assert said is not None
+    assert re.fullmatch(r"A loss was not finite by step \d+ \(.*loss_g nan.*\)\.", said)
     assert (tmp_path / "run" / "state.pt").read_bytes() == good
     assert statistics(tmp_path / "run")[-1]["images_seen"] == 16
 
@@ -398,6 +402,7 @@ def test_weights_that_are_not_finite_never_replace_a_good_checkpoint(
     monkeypatch.setattr(loop, "step_function", lambda *_: spoil)
     with pytest.raises(DivergedError, match="weights were not finite"):
         train(tmp_path / "run", images=20)  # the last step's losses are still finite
+    assert why_diverged(RunFolder(tmp_path / "run")) == "The weights were not finite at step 5."
     assert (tmp_path / "run" / "state.pt").read_bytes() == good
 
 

@@ -101,6 +101,7 @@ const COLUMNS = [
   ["mifid", "MiFID", (value) => value.toFixed(1)],
   ["fid", "FID", (value) => value.toFixed(1)],
   ["holdout_fid", "FID, held out", (value) => value.toFixed(1)],
+  ["holdout_kid", "KID, held out", (value) => value.toFixed(4)],
   ["memorized_share", "copies", perCent],
 ];
 
@@ -114,9 +115,9 @@ function showScores(scores) {
     "set gets: they tell snapshots of this run apart.";
   const columns = COLUMNS.filter(([key]) => scores.some((line) => key in line));
   $("scores-head").replaceChildren(...columns.map(([, title]) => element("th", title, { scope: "col" })));
-  const least = Math.min(...scores.map((line) => line.mifid ?? Infinity));
+  const best = scores.findLast((line) => line.best);
   $("scores-rows").replaceChildren(...scores.map((line) => {
-    const row = element("tr", undefined, line.mifid === least ? { class: "best" } : {});
+    const row = element("tr", undefined, line === best ? { class: "best" } : {});
     row.append(...columns.map(([key, , shape]) => element("td", key in line ? shape(line[key]) : "–")));
     return row;
   }).reverse());
