@@ -89,6 +89,7 @@ def choose_and_write(
 ) -> None:
     """Choose images of one or several models, or mix them as they come, and write them."""
     from pipeline.core.advice import counted
+    from pipeline.runs.choices import choice_beside, write_choice
     from pipeline.runs.folder import RunFolder
     from pipeline.stages import chosen
     from pipeline.system.devices import all_devices
@@ -113,7 +114,7 @@ def choose_and_write(
         remember_check(record, check)
     else:
         chosen.generate_chosen(made, sources, target, devices, batch_size, check)
-        write_beside(target, made)
+        write_choice(choice_beside(target), made)
     click.echo(f"{counted(len(made.indices), 'image')} in {target}")
 
 
@@ -139,16 +140,6 @@ def target_of(run: RunFolder | None, out: Path | None, mixes: bool) -> Path:
     check_image_target(target)
     check_writable(target)
     return target
-
-
-def write_beside(target: Path, made: ChoiceRecord) -> None:
-    """Write which images were chosen beside a zip or folder: best.zip, best.zip.choice.json.
-
-    By the whole name: best and best.zip, mix.5 and mix.7 lie beside each other.
-    """
-    from pipeline.runs.choices import write_choice
-
-    write_choice(target.with_name(f"{target.name}.choice.json"), made)
 
 
 def open_sources(

@@ -268,6 +268,7 @@ def write_images(
 ) -> None:
     """Generate the images; for a run, write its generation record too."""
     from pipeline.families.registry import make_sampler
+    from pipeline.runs.choices import choice_beside
     from pipeline.stages.generate import generate, generate_for_run
     from pipeline.system.devices import all_devices
 
@@ -284,6 +285,7 @@ def write_images(
     images = None if photos is None else photos.images
     sampler = make_sampler(loaded, seed, devices, output, wanted_class, images, keep_size)
     generate(sampler, count, target, output, at_a_time(batch_size, photos), keep_size, check)
+    choice_beside(target).unlink(missing_ok=True)  # of the images that these replace
 
 
 def is_sized(size: int | None, assignments: tuple[str, ...]) -> bool:

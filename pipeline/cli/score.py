@@ -22,7 +22,7 @@ from pipeline.cli.options import (
     options,
     threads_option,
 )
-from pipeline.core.errors import PainterError, WorkFailed
+from pipeline.core.errors import PainterError, RunError, WorkFailed
 
 if TYPE_CHECKING:
     from pipeline.data.images import ImageSet
@@ -97,6 +97,8 @@ def score(
     against = (reference_set, training_set, held_out)
     found, text = compute_scores(opened, generated, against, **extractor)
     click.echo(text if json_file != "-" else json.dumps(found, indent=2, allow_nan=False))
+    if run is not None and real.is_own:
+        targets = unless_of_more(run, found, targets, file)
     write_each(found, targets)
 
 
@@ -207,12 +209,36 @@ def open_reference(run: RunFolder | None, path: Path | None, domain: str | None)
 
 def without_own(run: RunFolder, file: Path | None) -> list[Path]:
     """Return where a score against other images is written to: only where it is said by name."""
+    return _by_name(run, file, f"the reference is other images than {run.path} was made with")
+
+
+def unless_of_more(
+    run: RunFolder, found: dict[str, Any], targets: list[Path], file: Path | None
+) -> list[Path]:
+    """Return the targets; not the run's own where that is a score of more of the same images.
+
+    Args:
+        run: the run that was scored.
+        found: the score.
+        targets: where it is to go.
+        file: that of them which was given by name.
+    """
+    from pipeline.scoring.record import current_score
+
+    try:
+        earlier = current_score(run) or {}
+    except RunError:  # damaged: to be replaced
+        return targets
+    known, count = earlier.get("n_generated", 0), found["n_generated"]
+    if earlier.get("features") != found["features"] or known <= count:
+        return targets
+    return _by_name(run, file, f"it is of {known:,} of these images, and this one of {count:,}")
+
+
+def _by_name(run: RunFolder, file: Path | None, reason: str) -> list[Path]:
+    """Say why the run's own score stays as it is, unless that file was given by name."""
     if file == run.score:
         return [file]
     advice = "" if file is not None else " --json FILE keeps this score."
-    click.echo(
-        f"{run.score} is not written: the reference is other images than {run.path} was made "
-        f"with.{advice}",
-        err=True,
-    )
+    click.echo(f"{run.score} is not written: {reason}.{advice}", err=True)
     return [] if file is None else [file]

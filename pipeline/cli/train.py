@@ -136,9 +136,9 @@ def print_long_budget(plan: TrainingPlan, preset: str) -> None:
     """Print that a preset trains for hours, which are a GPU's, where a new run has none."""
     from pipeline.config import load_preset
 
-    minutes = load_preset(preset).budget.minutes
-    for_a_gpu = minutes is not None and minutes >= GPU_MINUTES
-    if not for_a_gpu or plan.config.budget.minutes != minutes:
+    budget = load_preset(preset).budget
+    minutes = budget.minutes
+    if minutes is None or minutes < GPU_MINUTES or plan.config.budget != budget:
         return
     if plan.device.type == "cpu" and not plan.run.config.exists():
         click.echo(

@@ -118,6 +118,11 @@ def open_images(
         opened = _Opened(_open_array(path))
     elif path.is_file():
         opened = _open_zip(path)
+    elif path.suffix.lower() == ".zip":
+        raise DataError(
+            f"There is no zip {path}. Check the name; generated images are written there by "
+            f"`painter generate --out {quoted(path)}`, and `painter download` brings real ones."
+        )
     else:
         raise DataError(
             f"There is no folder or zip {path}. Check the name; images are brought there by "

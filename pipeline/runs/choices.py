@@ -105,6 +105,14 @@ def recorded_choice(run: RunFolder) -> dict[str, Any] | None:
     return None
 
 
+def choice_beside(target: Path) -> Path:
+    """Return where the choice of a zip or folder of images lies: best.zip, best.zip.choice.json.
+
+    By the whole name: best and best.zip, mix.5 and mix.7 lie beside each other.
+    """
+    return target.with_name(f"{target.name}.choice.json")
+
+
 def write_choice(path: Path, choice: ChoiceRecord) -> None:
     """Write choice.json."""
     write_json(path, asdict(choice))

@@ -50,4 +50,7 @@ def _how_to_make(path: Path) -> str:
     """Return which command writes a missing file, or replaces a damaged one."""
     if path.name not in MADE_BY:
         return "Move it away, and give the command again that made it."
-    return f"`painter {MADE_BY[path.name]} --run {quoted(path.parent)}` makes it again."
+    command = MADE_BY[path.name]
+    if command == "train":  # which takes more than --run
+        return "The same `painter train` that began the run makes it again."
+    return f"`painter {command} --run {quoted(path.parent)}` makes it again."

@@ -36,6 +36,12 @@ from pipeline.reports.explore_page import write_page
 from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import write_bytes, write_json
 
+PAGE, STATISTICS = "explore.html", "statistics.json"
+CONTACT_SHEET, FILE_SIZES, ROUND_CANVASES = (
+    "contact_sheet.png", "file_sizes.png", "round_canvases.png",
+)  # fmt: skip
+PIXELS = "pixels"
+"""A folder."""
 SHEET_IMAGES = 64
 LEVELS = np.arange(256)
 
@@ -60,7 +66,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
 
     Args:
         images: files that cannot be decoded are listed and otherwise skipped.
-        out: made if missing; earlier files of these names are replaced.
+        out: made if missing; files of these names are replaced if explore has made them.
 
     Returns:
         What `statistics.json` holds: `count`; `sizes`, `formats` and `modes`, each a mapping
@@ -71,8 +77,10 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
         compared, the limit and the pairs; and `unreadable`, one "name reason" a file.
 
     Raises:
-        DataError: if no image can be decoded, or one cannot be decoded at the second reading.
+        DataError: if no image can be decoded, or one cannot be decoded at the second reading; or if
+            `out` has other files of these names.
     """
+    check_own_files(out)
     results = list(map_with_progress(partial(read_facts, images), images.names, "explore"))
     facts = [r for r in results if isinstance(r, Facts)]
     unreadable = [r for r in results if isinstance(r, str)]
@@ -91,38 +99,53 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
     }
     statistics = dict(escape_values(statistics))
     pictures = pixel_statistics.draw(pixels)
+    earlier = read_statistics(out) or {}
+    write_json(out / STATISTICS, statistics)  # first: whose the other files are, it tells
     write_pictures(images, facts, pictures, out)
-    write_page(out / "explore.html", images, statistics, [f.file_bytes for f in facts], pictures)
-    write_json(out / "statistics.json", statistics)
+    if earlier.get("round_canvases") and not statistics["round_canvases"]:
+        (out / ROUND_CANVASES).unlink(missing_ok=True)
+    write_page(out / PAGE, images, statistics, [f.file_bytes for f in facts], pictures)
     return statistics
+
+
+def check_own_files(out: Path) -> None:
+    """Refuse to replace files in a folder that explore has not made.
+
+    Raises:
+        DataError: naming one of them.
+    """
+    names = (PAGE, STATISTICS, CONTACT_SHEET, FILE_SIZES, ROUND_CANVASES, PIXELS)
+    others = [name for name in names if (out / name).exists()]
+    if others and read_statistics(out) is None:
+        raise DataError(
+            f"{out / others[0]} is not there by `painter explore`, which would replace it. Choose "
+            "another --out, or move it away first."
+        )
+
+
+def read_statistics(out: Path) -> dict[str, Any] | None:
+    """Return the statistics that explore has written into a folder; None if there are none."""
+    try:
+        found = json.loads((out / STATISTICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and "near_duplicates" in found else None
 
 
 def write_pictures(
     images: ImageSet, facts: Sequence[Facts], pictures: Mapping[str, Image.Image], out: Path
 ) -> None:
-    """Write every PNG file; an earlier `round_canvases.png` is removed if this set has none."""
+    """Write every PNG file."""
     names = [f.name for f in facts]
     sheet = contact_sheet(map(images.read_rgb, spread_evenly(names, SHEET_IMAGES)))
-    write_bytes(out / "contact_sheet.png", encode_png(sheet))
-    write_bytes(out / "file_sizes.png", plot_file_sizes([f.file_bytes for f in facts]))
+    write_bytes(out / CONTACT_SHEET, encode_png(sheet))
+    write_bytes(out / FILE_SIZES, plot_file_sizes([f.file_bytes for f in facts]))
     for name, picture in pictures.items():
-        write_bytes(out / "pixels" / f"{name}.png", encode_png(picture))
+        write_bytes(out / PIXELS / f"{name}.png", encode_png(picture))
     canvases_found = [f.name for f in facts if f.roundness >= round_canvases.MIN_ROUNDNESS]
-    target = out / "round_canvases.png"
     if canvases_found:
         chosen = spread_evenly(canvases_found, SHEET_IMAGES)
-        write_bytes(target, encode_png(contact_sheet(map(images.read_rgb, chosen))))
-    elif _showed_round_canvases(out):
-        target.unlink(missing_ok=True)
-
-
-def _showed_round_canvases(out: Path) -> bool:
-    """Tell whether the statistics in a folder are those of images with round canvases."""
-    try:
-        earlier = json.loads((out / "statistics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(earlier, dict) and bool(earlier.get("round_canvases"))
+        write_bytes(out / ROUND_CANVASES, encode_png(contact_sheet(map(images.read_rgb, chosen))))
 
 
 def measure_pixels(images: ImageSet, facts: Sequence[Facts]) -> PixelStatistics:

@@ -11,11 +11,12 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pipeline.core.errors import Interrupted, RunError, WorkFailed
+from pipeline.core.errors import ConfigError, Interrupted, RunError, WorkFailed
 from pipeline.core.polling import SYSTEM_CLOCK, Clock, poll
 from pipeline.core.toml import toml_value
 from pipeline.runs.curves import read_scores, score_in
@@ -85,6 +86,7 @@ class LocalExecutor:
         if point.continues is not None:
             self.run_point(self.predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
+        self.check_not_fewer(run)
         if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
             upscaler = self._upscaler_options(point)
             self._train(point, run, on_score, upscaler)
@@ -115,6 +117,19 @@ class LocalExecutor:
                     "folder says what happened; the same command tries again."
                 )
         return require_score(run)
+
+    def check_not_fewer(self, run: RunFolder) -> None:
+        """Raise ConfigError if fewer images would take the place of more, and of their score."""
+        try:
+            score: Mapping[str, Any] = read_score(run) or {}
+        except RunError:  # damaged: scoring again replaces it
+            return
+        wanted, known = self.plan.evaluation, score.get("n_generated", 0)
+        if score.get("features") == wanted.features and known > wanted.count:
+            raise ConfigError(
+                f"{run.path} has a score of {known:,} images, which one of {wanted.count:,} would "
+                f"replace. Ask for as many (--count {known}), or give the study another --out."
+            )
 
     def _wait_for_orphan(self, run: RunFolder) -> None:
         """Wait for a training whose study was killed, and which is still running."""

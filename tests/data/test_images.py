@@ -176,6 +176,8 @@ def test_a_name_that_stands_twice_in_a_zip_is_one_image(tmp_path: Path) -> None:
 def test_an_empty_folder_and_a_missing_one_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no images.*painter download"):
         open_images(tmp_path)
+    with pytest.raises(DataError, match=r"no zip .*nix\.zip.*painter generate --out nix\.zip"):
+        open_images(Path("nix.zip"))
     with pytest.raises(DataError, match=r"no folder or zip.*painter download"):
         open_images(tmp_path / "nowhere")
 

@@ -544,6 +544,10 @@ def test_the_choice_beside_each_target_is_its_own(place: Path, tmp_path: Path) -
         assert run_command(command(place, *told, models=("first", "second"))) == 0
     for seed, name in enumerate(("mix.5", "mix.7", "mix", "mix.zip")):
         assert read_choice(tmp_path / f"{name}.choice.json").seed == seed
+    told = ["--count", "2", "--out", str(tmp_path / "mix.zip")]
+    assert run_command(command(place, *told, models=("first",))) == 0  # the first, as they come
+    assert not (tmp_path / "mix.zip.choice.json").exists()
+    assert (tmp_path / "mix.choice.json").exists()
 
 
 def test_a_choice_that_is_not_that_of_the_images_is_refused(

@@ -216,6 +216,15 @@ def test_round_canvases_are_found_and_their_picture_goes_with_them(tmp_path: Pat
     assert (tmp_path / "round_canvases.png").read_bytes() == b"the user's own"
 
 
+@pytest.mark.parametrize("name", ["statistics.json", "explore.html", "contact_sheet.png"])
+def test_files_that_it_has_not_made_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"count": 3}')
+    with pytest.raises(DataError, match=f"{name} is not there by `painter explore`"):
+        explore(image_set({"a.png": encoded(painting((64, 64), 1), "PNG")}), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {name}
+    assert (tmp_path / name).read_text() == '{"count": 3}'
+
+
 def test_near_duplicates_are_listed_as_pairs(tmp_path: Path) -> None:
     files = {"a.png": flat((10, 10, 10)), "b.png": flat((13, 13, 13)), "c.png": flat((99, 0, 0))}
     found = explore(image_set(files), tmp_path)["near_duplicates"]

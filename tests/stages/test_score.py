@@ -143,6 +143,26 @@ def test_a_score_against_other_images_is_not_the_runs_own(
     assert read_json(Path("kept.json"))["n_reference"] == 12
 
 
+def test_a_score_of_fewer_of_the_images_leaves_that_of_more(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def counted(*more: str) -> object:
+        assert run_command(["score", "--run", "run", *more]) == 0
+        return read_json(run.score)["n_generated"]
+
+    assert counted("--max-images", "3") == 3
+    assert counted() == 4
+    capsys.readouterr()
+    assert counted("--max-images", "3") == 4
+    said = capsys.readouterr()
+    assert "3 images against" in said.out
+    assert "score.json is not written: it is of 4 of these images, and this one of 3." in said.err
+    assert "--json FILE keeps this score" in said.err
+    assert counted("--max-images", "3", "--json", "run/score.json") == 3  # asked for by name
+    run.score.write_text("{")
+    assert counted("--max-images", "3") == 3
+
+
 def test_a_set_comes_near_to_all_of_other_images(run: RunFolder) -> None:
     other = open_images(fill(Path("other"), 12))
     assert reference_of(run, other).parts == (other, None)

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pytest
 
 from pipeline.cli import run_command
-from pipeline.core.errors import Interrupted, WorkFailed
+from pipeline.core.errors import ConfigError, Interrupted, WorkFailed
 from pipeline.core.polling import Clock
 from pipeline.data.images import content_hash, open_images
 from pipeline.runs.folder import RunFolder
@@ -119,6 +119,18 @@ def test_a_point_is_done_while_its_score_is_there_and_fits(shop: LocalExecutor) 
     assert not replace(shop, content_hash="def").is_done(POINT)
     run.score.write_text("{")
     assert shop.run_point(POINT)["mifid"] == 80  # scored again, not refused
+
+
+def test_fewer_images_do_not_take_the_place_of_more(shop: LocalExecutor) -> None:
+    shop.run_point(POINT)
+    before = shop.run_folder(POINT).score.read_bytes()
+    fewer = replace(PLAN, evaluation=replace(PLAN.evaluation, count=5))
+    with pytest.raises(ConfigError, match=r"has a score of 6 images.*--count 6.*another --out"):
+        replace(shop, plan=fewer).run_point(POINT)
+    assert shop.run_folder(POINT).score.read_bytes() == before
+    more = replace(PLAN, evaluation=replace(PLAN.evaluation, count=7))
+    replace(shop, plan=more).run_point(POINT)
+    assert calls(shop)[-1][0] == "score"
 
 
 def test_a_run_on_other_images_is_none_of_the_study_s(shop: LocalExecutor) -> None:
