@@ -55,6 +55,7 @@ def regeneration_plan(owner: str, run: RunFolder) -> tuple[KernelPlan, Attachmen
     generation = read_generation_record(run)
     name = f"{owner}/{slug_of(run.path, 'snapshot')}"
     if generation is not None and generation.choice is not None:
+        check_enough(run, generation.count)
         settings, attachment = chosen_plan(run, generation, name)
     else:
         settings, attachment = snapshot_plan(run, generation, name)

@@ -19,6 +19,8 @@ def how_to_make_enough(run: RunFolder, count: int) -> str:
         return f"`painter generate` with its models again, and --count {count}, makes enough."
     command = shlex.join(["painter", "generate", "--run", str(run.path)])
     made = read_generation_record(run)
+    if made is not None and made.choice is not None:
+        return f"The same `painter generate` with --count {count} makes enough."
     if made is not None and made.photos is not None:  # each photo makes one, and its mirror image
         return f"More photos make more: `{command} --photos FOLDER_OR_ZIP`."
     return f"`{command} --count {count}` makes enough."

@@ -575,6 +575,19 @@ def test_a_choice_that_is_not_that_of_the_images_is_refused(
         read_choice(run.choice)
 
 
+def test_a_choice_of_too_few_for_a_submission_says_how_to_make_enough(
+    place: Path, extractor: QuadrantMeans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "mix")
+    assert run_command(command(place, "--run", str(run.path), "--count", "6")) == 0
+    monkeypatch.setattr("submission.archive.MINIMUM_IMAGES", 7)
+    with pytest.raises(RunError, match=r"holds 6 images; .* with its models again"):
+        regeneration_plan("alice", run)
+    shutil.copy(place / "first.safetensors", run.snapshot)  # chosen of a run's own
+    with pytest.raises(RunError, match=r"holds 6 images; .*The same `painter generate` with"):
+        regeneration_plan("alice", run)
+
+
 @pytest.mark.parametrize(
     ("more", "models", "message"),
     [
