@@ -15,6 +15,7 @@ from kernels.record import KernelRecord, require_available
 from pipeline.core.advice import quoted
 from pipeline.core.errors import Interrupted, KaggleError, KaggleUnreachable, RemoteFailed
 from pipeline.core.polling import MAX_FAILURES, poll
+from pipeline.core.text import one_line
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 
@@ -49,12 +50,12 @@ class LogLines:
         # Progress bars end their lines with a carriage return.
         *lines, self._rest = re.split(r"[\r\n]+", self._rest + piece)
         for line in filter(str.strip, lines):
-            self._show(line)
+            self._show(one_line(line))
 
     def finish(self) -> None:
         """Show a last line without an end."""
         if self._rest.strip():
-            self._show(self._rest)
+            self._show(one_line(self._rest))
         self._rest = ""
 
 

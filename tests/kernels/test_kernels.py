@@ -1193,7 +1193,7 @@ def test_a_pull_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
     assert (desk.run / "images.zip").read_bytes() == images()
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "C:\\evil"])
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "C:\\evil", "a\x1b[2J"])
 def test_output_cannot_leave_its_folder(desk: Desk, name: str) -> None:
     desk.server.runner = Scripted(files={name: b"x", "log.txt": b"y"}, polls=0)
     desk.works(*PUSH)

@@ -64,7 +64,8 @@ def test_the_bar_of_training_is_such_a_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_progress_moves_on_one_line_and_the_log_stays_readable(desk: Desk) -> None:
     seeds = [f"seed {n}: {TRAINING}" for n in (0, 1)]
-    desk.server.runner = Scripted(files=output(), log=["begun", TRAINING, *seeds, "over"], polls=5)
+    log = ["be\x1b[31mgun", TRAINING, *seeds, "over"]
+    desk.server.runner = Scripted(files=output(), log=log, polls=5)
     desk.works(*PUSH)
     done = desk.painter(*WATCH)
     assert done.code == 0
