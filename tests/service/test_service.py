@@ -16,12 +16,14 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.cli import run_command
 from pipeline.models.snapshots import save_snapshot
 from pipeline.service.admission import Capacity
 from pipeline.service.inference import InferenceService
+from pipeline.service.model import NoiseModel
 from pipeline.service.pages import HEADERS
 from pipeline.service.server import listen, url_of
 from tests.support import forks
@@ -96,6 +98,15 @@ def test_the_model_and_the_health_are_told(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {
         "status": "ok", "in_progress": 0, "waiting_bytes": 0,
     }  # fmt: skip
+
+
+def test_a_name_that_is_not_utf8_is_told_as_a_shell_shows_it() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    model = NoiseModel(tiny_snapshot(), name, "0" * 64, torch.device("cpu"))
+    with serving(InferenceService(model)) as url:
+        assert httpx.get(f"{url}v1/model").json()["name"] == r"caf\xe9"
+        answer = httpx.get(f"{url}v1/images", timeout=60)
+    assert answer.headers["content-disposition"] == 'inline; filename="caf-seed0-1.png"'
 
 
 def test_the_same_request_gives_the_same_bytes_alone_and_in_a_crowd(client: httpx.Client) -> None:

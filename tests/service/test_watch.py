@@ -183,6 +183,17 @@ def test_scores_in_other_features_are_not_shown_beside_the_last(tmp_path: Path) 
     assert [row["mifid"] for row in now.scores] == [120.0]
 
 
+def test_a_folder_whose_name_is_not_utf8_is_shown_as_a_shell_shows_it(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / os.fsdecode(b"caf\xe9"))
+    with watching(run) as url:
+        assert r"caf\xe9" in httpx.get(f"{url}v1/progress").json()["sentence"]
+        begin(run)
+        run.stats.write_text("{broken\n{broken too\n")
+        found = httpx.get(f"{url}v1/progress").json()
+    assert found["name"] == r"caf\xe9"
+    assert r"caf\xe9" in found["problem"]
+
+
 def test_drawing_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     begin(run)
