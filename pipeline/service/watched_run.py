@@ -62,7 +62,7 @@ class Progress:
     """Address of the grid of what the generator starts from, if it starts from images."""
     log: list[str] = field(default_factory=list)
     charts: int = 0
-    """Counts up as the curves change."""
+    """Counts up as the curves change, from another number at each start of the program."""
     problem: str = ""
     """Why something is not shown."""
 
@@ -88,7 +88,7 @@ class WatchedRun:
         self._seen = False
         self._drawn: list[Chart] = []
         self._drawn_of: object = None
-        self._charts = 0
+        self._charts = int(1000 * now())  # a page that is open may have curves of an earlier start
         self._rest_until = -1.0
 
     def charts(self) -> list[Chart]:

@@ -199,10 +199,22 @@ def test_drawing_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     begin(run)
     now, spent = Now(), iter(range(100))
     seen = WatchedRun(run.path, lambda: now.seconds, lambda: float(next(spent)))  # a second each
-    for later, drawn in ((0, 1), (19, 1), (21, 2)):
+    drawn = []
+    for later in (0, 19, 21):
         add_step(run, 1 + later)
         now.seconds = BEGAN + later
-        assert seen.progress().charts == drawn
+        drawn.append(seen.progress().charts)
+    assert drawn == [drawn[0], drawn[0], drawn[0] + 1]
+
+
+def test_a_page_takes_no_curves_of_an_earlier_start_for_those_of_this_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    add_step(run, 1)
+    seen, now = watched(run)
+    before = seen.progress().charts
+    now.seconds += 1
+    assert WatchedRun(run.path, lambda: now.seconds).progress().charts not in (before, before + 1)
 
 
 def test_only_sample_grids_are_handed_out_and_nothing_is_written(tmp_path: Path) -> None:
