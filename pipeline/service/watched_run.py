@@ -86,6 +86,8 @@ class WatchedRun:
         self._run, self._now, self._timer = RunFolder(path), now, timer
         self._lock = threading.Lock()
         self._seen = False
+        self._stats: Mapping[str, Sequence[float]] = {}
+        self._stats_of: object = None
         self._drawn: list[Chart] = []
         self._drawn_of: object = None
         self._charts = int(1000 * now())  # a page that is open may have curves of an earlier start
@@ -111,7 +113,7 @@ class WatchedRun:
         stats: Mapping[str, Sequence[float]] = {}
         scores: list[dict[str, Any]] = []
         try:
-            stats = read_stats_so_far(self._run.stats) if self._run.stats.exists() else {}
+            stats = self._read_stats()
             scores = comparable_scores(read_scores(self._run.scores))
             self._draw()
         except (RunError, LaterVersion, OSError) as error:  # the latter: the folder goes away
@@ -199,6 +201,17 @@ class WatchedRun:
         return whole.splitlines()[-LOG_LINES:]
 
     # --- What there is to see
+
+    def _read_stats(self) -> Mapping[str, Sequence[float]]:
+        """Return the columns of `stats.jsonl`, which is read only where it has changed."""
+        if not self._run.stats.exists():
+            return {}
+        with self._lock:
+            about = self._run.stats.stat()
+            state = (about.st_size, about.st_mtime_ns)
+            if state != self._stats_of:
+                self._stats, self._stats_of = read_stats_so_far(self._run.stats), state
+            return self._stats
 
     def _draw(self) -> None:
         """Draw the curves anew if they have changed, and not more often than is cheap."""

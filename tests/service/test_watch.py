@@ -152,6 +152,20 @@ def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path
     assert "is not a line of statistics" in seen.progress().problem
 
 
+def test_curves_that_have_not_changed_are_not_read_again(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    begin(run)
+    add_step(run, 1)
+    age(run)
+    seen, _ = watched(run)
+    before = seen.progress()
+    run.stats.write_bytes(b"\n" * run.stats.stat().st_size)  # no line of statistics
+    age(run)
+    assert seen.progress() == before
+    add_step(run, 2)
+    assert "is not a line of statistics" in seen.progress().problem
+
+
 def test_scores_that_lack_a_number_leave_the_others(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     begin(run)
