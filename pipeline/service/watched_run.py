@@ -166,16 +166,19 @@ class WatchedRun:
         """Return what the run does, and a sentence on it, by its log and how old its files are."""
         last = log[-1] if log else ""
         said = last.partition(" ")[2]
+        held = is_held(self._run.lock)  # by a training, or by what generates or pulls
         for pattern, state in _ENDS:
             if pattern.match(said):
-                return state, said + (_RESUMES if state == STOPPED else "")
+                return state, said + (_HELD if held else _RESUMES if state == STOPPED else "")
         silent = self._now() - self._newest()
-        if silent <= _patience(stats, scores) or is_held(self._run.lock):
+        if silent <= _patience(stats, scores):
             return (
                 RUNNING,
                 "It is training." if stats else "It has begun, and logs its first steps.",
             )
         ago = f"{silent / 60:,.0f} minutes" if silent < 7200 else f"{silent / 3600:,.0f} hours"
+        if held:
+            return RUNNING, f"Nothing was written for {ago}: it may be at a long score.{_HELD}"
         return SILENT, (
             f"Nothing was written for {ago}, and the log does not say that it ended: its process "
             f"has crashed, was killed, or sleeps. Its last words, where it was started, say why."
@@ -260,6 +263,7 @@ class WatchedRun:
 
 
 _RESUMES = " The same painter train goes on from its last checkpoint."
+_HELD = " A command of painter is at work in its folder now."
 
 
 def _address(path: Path) -> str:

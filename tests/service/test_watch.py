@@ -103,6 +103,7 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
     assert "60 minutes" in seen.progress().sentence
     with file_lock(run.lock, wait=False):  # one that trains holds it, and may be at a long score
         assert state() == ("running" if is_held(run.lock) else "silent")
+        assert ("at work in its folder" in seen.progress().sentence) == is_held(run.lock)
     for text, expected in (
         ("Stopped after 40 images and 1.0 minutes.", "stopped"),
         ("Resuming at 40 images, in float32.", "silent"),
@@ -119,6 +120,22 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
     assert seen.progress().numbers[-1] == ("MiFID of 7,000 images", "99.9")
     shutil.rmtree(run.path)
     assert seen.progress().state == "gone"
+
+
+@pytest.mark.parametrize("end", ["Stopped after 40 images.", "Trained after 160 images."])
+def test_a_folder_in_which_a_command_works_is_not_said_to_rest(tmp_path: Path, end: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    log(run, end)
+    seen, _ = watched(run)
+    resting = seen.progress()
+    with file_lock(run.lock, wait=False):  # it resumes, generates or pulls, and has said nothing
+        if not is_held(run.lock):
+            pytest.skip("this system does not list its locks")
+        busy = seen.progress()
+    assert busy.state == resting.state
+    assert busy.sentence == f"{end} A command of painter is at work in its folder now."
+    assert seen.progress() == resting
 
 
 def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path: Path) -> None:
