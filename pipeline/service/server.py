@@ -34,6 +34,11 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
+    except UnicodeError:
+        raise ConfigError(
+            f"--host {host} is no name that a machine can have. Give a name or an address of this "
+            "one, such as 127.0.0.1."
+        ) from None
     except OSError as error:
         raise ConfigError(f"--host {host} cannot be used: {error.strerror or error}.") from None
     try:

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from pipeline.cli import run_command
+from pipeline.core.errors import ConfigError
 from pipeline.models.snapshots import save_snapshot
 from pipeline.service.admission import Capacity
 from pipeline.service.inference import InferenceService
@@ -334,6 +335,12 @@ def test_a_host_that_is_not_this_machine_is_refused(
     command = ["serve", "--snapshot", str(snapshot), "--host", "192.0.2.1", "--port", "0"]
     assert run_command(command) == 2
     assert "192.0.2.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 70, "caf\udce9"])
+def test_a_host_that_is_no_name_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="--host"):
+        listen(host, 0)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--run", "a", "--snapshot", "b"]])
