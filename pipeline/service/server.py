@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigError(f"--host {host} cannot be used: {error.strerror or error}.") from None
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _claim(listener)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
@@ -52,6 +53,15 @@ def listen(host: str, port: int) -> socket.socket:
             "--port (0 takes a free one), or stop what listens there."
         ) from None
     return listener
+
+
+def _claim(listener: socket.socket) -> None:
+    """Let a port be taken again that was in use a moment ago, and none that is in use."""
+    if os.name == "posix":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # On Windows that option lets two servers share a port. This one forbids others to ask for it.
+    elif (option := getattr(socket, "SO_EXCLUSIVEADDRUSE", None)) is not None:
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 def url_of(listener: socket.socket) -> str:

@@ -328,6 +328,19 @@ def test_a_taken_port_is_one_clear_message(
     assert "--port" in error
 
 
+def test_no_two_servers_share_a_port_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stand-ins: with this option two servers of Linux share a port as with that one on Windows,
+    monkeypatch.setattr(socket, "SO_REUSEADDR", socket.SO_REUSEPORT)
+    # and this one can be seen to have been asked for.
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        with listen("127.0.0.1", 0) as taken:
+            assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            with pytest.raises(ConfigError, match="Choose another"):
+                listen("127.0.0.1", taken.getsockname()[1])
+
+
 def test_a_host_that_is_not_this_machine_is_refused(
     snapshot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
