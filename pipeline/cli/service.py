@@ -58,7 +58,7 @@ def port_option(default: int) -> Callable[[Command], Command]:
 def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
     """Serve a generator: a web page, and an HTTP API.
 
-    Ctrl+C stops it, when what was begun is finished.
+    Ctrl+C stops it, when what was begun is finished; a second one ends it at once.
     """
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)

@@ -6,17 +6,17 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from pipeline.core import interrupts
 from pipeline.core.errors import ConfigError
 from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
 
-SHUTDOWN_TIMEOUT = 120
-"""Seconds that a client has to read its response when the server stops."""
 _BACKLOG = 2048
 
 
@@ -71,6 +71,19 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
 
+class _Server(uvicorn.Server):
+    """A server that finishes what was begun, however long that takes, unless Ctrl+C comes twice."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop the server, and say how to end it if that takes time; end at once if told so."""
+        if sig == signal.SIGINT and self.should_exit:
+            interrupts.end_at_once("Ended by a second Ctrl+C; what was being made is lost.")
+        super().handle_exit(sig, frame)
+        if sig == signal.SIGINT and self.server_state.tasks:
+            with suppress(OSError):
+                os.write(2, b"\nFinishing what was begun; Ctrl+C again ends at once.\n")
+
+
 def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn.Server:
     """Return a server that is quiet unless something fails.
 
@@ -81,14 +94,13 @@ def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn
     protocol = type(
         "Protocol", (TimeoutProtocol, AutoHTTPProtocol), {"client_timeout": client_timeout}
     )
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             http=protocol,
             log_level="warning",
             access_log=False,
             lifespan="on",
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     )
 
