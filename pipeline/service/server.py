@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -16,6 +16,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from pipeline.core import interrupts
 from pipeline.core.errors import ConfigError
 from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
+from pipeline.service.hosts import limit_hosts
 
 _BACKLOG = 2048
 
@@ -105,8 +106,15 @@ def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn
     )
 
 
-def run(app: FastAPI, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or Ctrl+C; then finish what was begun."""
+def run(app: FastAPI, listener: socket.socket, names: Collection[str] = ()) -> None:
+    """Answer requests until SIGTERM or Ctrl+C; then finish what was begun.
+
+    Args:
+        app: the application.
+        listener: where it listens.
+        names: that it answers to beside this machine's own, where nobody else reaches it.
+    """
+    limit_hosts(app, listener, names)
     with _absorb_signals():
         make_server(app).run(sockets=[listener])
 
