@@ -18,6 +18,7 @@ from tqdm import tqdm
 from kernels.record import KernelRecord, require_available, save_version, standing_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed, RunError
+from pipeline.core.text import one_line
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import OutputFile
 from pipeline.runs.folder import RunFolder
@@ -211,17 +212,23 @@ def _said_of_failure(log: Path) -> str:
     """Return what painter itself said last of its failure in a kernel's log; empty if nothing."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     said = [line for line in lines if line.startswith(FAILED)]
-    return f"{said[-1]} " if said else ""
+    return f"{one_line(said[-1])} " if said else ""
 
 
 def _wanted(name: str) -> bool:
     """Tell whether an output file belongs to a run; refuse one that leads outside the folder.
 
     Raises:
-        KaggleError: for absolute names and `..`.
+        KaggleError: for absolute names, `..`, and characters that a terminal obeys.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
+    if (
+        one_line(name) != name
+        or path.is_absolute()
+        or ".." in path.parts
+        or not path.parts
+        or ":" in path.parts[0]
+    ):
         raise KaggleError(f"The kernel's output has an unsafe name, {name!r}. Nothing was pulled.")
     return not path.parts[0].startswith((".", "__"))
 

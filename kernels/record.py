@@ -69,10 +69,13 @@ class KernelRecord:
         """Check what later code counts on.
 
         Raises:
-            ValueError: if the time cannot be read.
+            ValueError: if the time cannot be read or has no zone, or the name is none.
             TypeError: if the record before is none.
         """
-        datetime.fromisoformat(self.pushed_at)
+        if datetime.fromisoformat(self.pushed_at).tzinfo is None:
+            raise ValueError(f"pushed_at is {self.pushed_at!r}, without a time zone")
+        if self.name.count("/") != 1:
+            raise ValueError(f"name is {self.name!r}, not OWNER/SLUG")
         if self.before is not None:
             from_json(KernelRecord, self.before)
 

@@ -15,14 +15,15 @@ from kernels.record import KernelRecord, require_available
 from pipeline.core.advice import quoted
 from pipeline.core.errors import Interrupted, KaggleError, KaggleUnreachable, RemoteFailed
 from pipeline.core.polling import MAX_FAILURES, poll
+from pipeline.core.text import one_line
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import KernelStatus
 
 POLL_SECONDS = 20.0
 LOG_TRIES = 4
 """Times that the log of a kernel which has ended is asked for."""
-_PROGRESS = re.compile(r"(?P<label>[\w. -]*?:? ?)(?P<stage>[\w ]+?):?\s+\d+%\|[^|]*\|(?P<text>.*)")
-"""A line of a progress bar in a log; a label tells which of several runs it is of."""
+_NAME = re.compile(r"(?P<label>(?:[\w. -]*[.:-] ?)?)(?P<stage>[\w ]+)")
+"""What a progress bar's line begins with; a label tells which of several runs it is of."""
 
 
 class LogLines:
@@ -49,12 +50,12 @@ class LogLines:
         # Progress bars end their lines with a carriage return.
         *lines, self._rest = re.split(r"[\r\n]+", self._rest + piece)
         for line in filter(str.strip, lines):
-            self._show(line)
+            self._show(one_line(line))
 
     def finish(self) -> None:
         """Show a last line without an end."""
         if self._rest.strip():
-            self._show(self._rest)
+            self._show(one_line(self._rest))
         self._rest = ""
 
 
@@ -176,12 +177,14 @@ class _Display:
 
 def parse_progress(line: str) -> tuple[str, str | None]:
     """Return the label and the text of a progress bar's line in a log; no text for other lines."""
-    found = _PROGRESS.fullmatch(line.strip())
-    return (
-        ("", None)
-        if found is None
-        else (found["label"], f"{found['stage']} {found['text'].strip()}".rstrip())
-    )
+    # Taken apart piece by piece: one pattern for all would try every way to share out the spaces.
+    before, _, after = line.strip().partition("%|")
+    _, closed, text = after.partition("|")
+    name = before.rstrip("0123456789")
+    found = _NAME.fullmatch(name.rstrip().removesuffix(":"))
+    if not closed or name == before or name == name.rstrip() or found is None:
+        return "", None
+    return found["label"], f"{found['stage']} {text.strip()}".rstrip()
 
 
 def _bar(record: KernelRecord) -> Any:

@@ -34,6 +34,14 @@ host_option = click.option(
     "--host", default="127.0.0.1", show_default=True, help="0.0.0.0: for other machines."
 )
 
+allow_host_option = click.option(
+    "--allow-host",
+    "allowed",
+    metavar="NAME",
+    multiple=True,
+    help="Answer to this name too, which a proxy passes on to this machine; may be repeated.",
+)
+
 
 def port_option(default: int) -> Callable[[Command], Command]:
     """Return the option --port, of a server that listens at `default`."""
@@ -52,13 +60,16 @@ def port_option(default: int) -> Callable[[Command], Command]:
 )
 @options(snapshot_options)
 @host_option
+@allow_host_option
 @port_option(8000)
 @device_option
 @threads_option
-def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
+def serve(
+    host: str, port: int, threads: int | None, allowed: tuple[str, ...], **which: Any
+) -> None:
     """Serve a generator: a web page, and an HTTP API.
 
-    Ctrl+C stops it, when what was begun is finished.
+    Ctrl+C stops it, when what was begun is finished; a second one ends it at once.
     """
     # `which` is what `snapshot_options` ask for, whatever they are.
     path = snapshot_file(**which)
@@ -74,7 +85,7 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
         model = load_model(path, default_device())
         app = create_app(InferenceService(model))
         click.echo(f"{model.name} at {url_of(listener)}  (Ctrl+C stops it)")
-        run(app, listener)
+        run(app, listener, [host, *allowed])
 
 
 @command(
@@ -83,9 +94,10 @@ def serve(host: str, port: int, threads: int | None, **which: Any) -> None:
 )
 @run_option
 @host_option
+@allow_host_option
 @port_option(8001)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
-def watch(run_path: Path, host: str, port: int, open_page: bool) -> None:
+def watch(run_path: Path, host: str, port: int, allowed: tuple[str, ...], open_page: bool) -> None:
     """Watch a run as it trains: curves, samples, scores on a page.
 
     It reads the run's files and changes none. The run may be finished, or not begun yet. Ctrl+C
@@ -101,7 +113,7 @@ def watch(run_path: Path, host: str, port: int, open_page: bool) -> None:
         click.echo(f"{run_path} at {url_of(listener)}  (Ctrl+C ends the page, not the run)")
         if open_page:
             click.launch(url_of(listener))
-        run(app, listener)
+        run(app, listener, [host, *allowed])
 
 
 def check_extra_installed(command: str) -> None:

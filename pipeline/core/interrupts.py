@@ -11,6 +11,7 @@ import os
 import signal
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 STOPPED_MESSAGE = "Stopped by Ctrl+C; the same command starts this stage again."
 EXIT_CODE = 130
@@ -27,11 +28,16 @@ def exit_when_import_interrupted() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
+def end_at_once(message: str) -> NoReturn:
+    """End the process with a message, and leave all that it does as it is."""
+    with suppress(OSError):
+        os.write(2, f"\npainter: {message}\n".encode())
+    os._exit(EXIT_CODE)
+
+
 def _interrupt(_: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:
-            with suppress(OSError):
-                os.write(2, f"\npainter: {STOPPED_MESSAGE}\n".encode())
-            os._exit(EXIT_CODE)
+            end_at_once(STOPPED_MESSAGE)
         frame = frame.f_back
     raise KeyboardInterrupt

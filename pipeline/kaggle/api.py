@@ -174,7 +174,9 @@ class KaggleClient:
         request.submission_description = description
         response = self._send_competition(slug, "create_code_submission", request, idempotent=False)
         if not isinstance(response.ref, int) or not response.ref:
-            raise KaggleUnsure(f"Kaggle gave the submission no reference: {response.message}")
+            raise KaggleUnsure(
+                f"Kaggle gave the submission no reference: {responses.text_of(response.message)}"
+            )
         return response.ref
 
     def submissions(self, slug: str) -> Iterator[Submission]:
@@ -280,7 +282,7 @@ class KaggleClient:
         request = _kernel_request(types.ApiGetKernelSessionStatusRequest(), name, version)
         method = KERNELS + "get_kernel_session_status"
         found = self._connection.send(kernel(name), method, request)
-        return KernelStatus(found.status.name, found.failure_message)
+        return responses.kernel_status(found)
 
     def kernel_output(self, name: str, version: int) -> KernelOutput:
         """Return the files that a version left, and its log."""

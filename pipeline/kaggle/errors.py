@@ -20,6 +20,7 @@ from pipeline.core import credentials, retries
 from pipeline.core.errors import KaggleError, KaggleUnreachable, KaggleUnsure
 from pipeline.core.polling import SYSTEM_CLOCK, Clock
 from pipeline.core.redaction import redact
+from pipeline.core.text import one_line
 from pipeline.kaggle import patience
 from pipeline.kaggle.names import did_you_mean, parse_dataset_name
 from pipeline.system.transfers import IncompleteDownloadError
@@ -207,7 +208,7 @@ def _error_text(response: Any) -> str:
         text = str(response.json().get("message", "")).strip()
     except (ValueError, AttributeError):
         return ""
-    return f' Kaggle says: "{redact(text)[:300]}"' if text else ""
+    return f' Kaggle says: "{one_line(redact(text))[:300]}"' if text else ""
 
 
 def _status_message(status: int, subject: Subject, text: str) -> str:

@@ -1,4 +1,7 @@
-"""The client's responses as records: its own types and their gaps end here."""
+"""The client's responses as records: its own types and their gaps end here.
+
+So do the characters in the texts of strangers that a terminal would obey.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.core.errors import KaggleError, KaggleUnsure
+from pipeline.core.text import one_line
 from pipeline.kaggle.records import (
     KernelSource,
+    KernelStatus,
     LeaderboardRow,
     ListedKernel,
     PushedKernel,
@@ -24,11 +29,11 @@ def submission(found: Any) -> Submission:
         found.ref,
         found.status.name,
         parse_number(found.public_score),
-        found.error_description,
-        found.description,
+        text_of(found.error_description),
+        text_of(found.description),
         as_utc(found.date),
-        found.file_name,
-        found.team_name,
+        text_of(found.file_name),
+        text_of(found.team_name),
     )
 
 
@@ -37,7 +42,7 @@ def leaderboard_row(found: Any) -> LeaderboardRow | None:
     score = parse_number(found.score)
     if score is None:
         return None
-    return LeaderboardRow(found.team_name, score, as_utc(found.submission_date))
+    return LeaderboardRow(text_of(found.team_name), score, as_utc(found.submission_date))
 
 
 def quota(found: Any) -> Quota | None:
@@ -56,7 +61,12 @@ def quota(found: Any) -> Quota | None:
 
 def listed_kernel(found: Any) -> ListedKernel:
     """Return a kernel of a listing; its name may come as the path of its page."""
-    return ListedKernel(found.ref.removeprefix("/code/"), as_utc(found.last_run_time))
+    return ListedKernel(text_of(found.ref).removeprefix("/code/"), as_utc(found.last_run_time))
+
+
+def kernel_status(found: Any) -> KernelStatus:
+    """Return how far a version is."""
+    return KernelStatus(found.status.name, text_of(found.failure_message))
 
 
 def kernel_source(found: Any, version: int) -> KernelSource:
@@ -72,16 +82,17 @@ def pushed_kernel(response: Any, name: str) -> PushedKernel:
         KaggleUnsure: if it says neither that it has taken the kernel, nor why not.
     """
     if response.error:
-        raise KaggleError(f"Kaggle refused the kernel {name}: {response.error}")
+        raise KaggleError(f"Kaggle refused the kernel {name}: {text_of(response.error)}")
     missing = not_attached(response)
     if not response.version_number:
         if missing:
             raise KaggleError(f"Kaggle could not attach to {name}: {missing}.")
         raise KaggleUnsure(f"Kaggle gave the push of {name} no version number.")
     owner, wanted = name.split("/")
+    url = text_of(response.url)
     # A title that does not match the id makes a kernel under another name: the response is right.
-    slug = (response.url or response.ref).rstrip("/").rsplit("/", 1)[-1] or wanted
-    return PushedKernel(f"{owner}/{slug}", response.version_number, response.url, missing)
+    slug = (url or response.ref).rstrip("/").rsplit("/", 1)[-1] or wanted
+    return PushedKernel(f"{owner}/{slug}", response.version_number, url, missing)
 
 
 def not_attached(response: Any) -> str:
@@ -94,7 +105,9 @@ def not_attached(response: Any) -> str:
         "tags": (response.invalid_tags, "leave it out"),
     }
     return "; ".join(
-        f"{kind} {', '.join(found)} ({advice})" for kind, (found, advice) in kinds.items() if found
+        f"{kind} {text_of(', '.join(found))} ({advice})"
+        for kind, (found, advice) in kinds.items()
+        if found
     )
 
 
@@ -105,6 +118,11 @@ def parse_log(log: str) -> str:
     except ValueError:
         return log
     return "".join(str(event.get("data") or "") for event in events if isinstance(event, dict))
+
+
+def text_of(text: str | None) -> str:
+    """Return a text of Kaggle's, or of those who use it, as one harmless line; empty if none."""
+    return one_line(text or "")
 
 
 def parse_number(text: str) -> float | None:

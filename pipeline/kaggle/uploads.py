@@ -9,6 +9,7 @@ from pipeline.core.errors import KaggleError, KaggleUnsure
 from pipeline.kaggle import blobs
 from pipeline.kaggle.connection import DATASETS, Connection
 from pipeline.kaggle.errors import dataset, split_name
+from pipeline.kaggle.responses import text_of
 
 
 def dataset_state(connection: Connection, name: str) -> str | None:
@@ -52,7 +53,8 @@ def upload_dataset(
         return
     if immutable and not there and dataset_state(connection, name) is not None:
         return  # another process has made it meanwhile
-    raise KaggleError(f"Kaggle refused the dataset {name}: {response.error or response.status}")
+    reason = text_of(response.error or response.status)
+    raise KaggleError(f"Kaggle refused the dataset {name}: {reason}")
 
 
 def _upload_and_make(

@@ -5,6 +5,7 @@ Nothing here computes. It has the routes of what its model can do, and no others
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -33,7 +34,7 @@ def create_app(service: InferenceService) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        service.close()
+        await asyncio.to_thread(service.close)  # while this one still hears signals
 
     app = FastAPI(
         title="painter",

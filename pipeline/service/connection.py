@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 CLIENT_TIMEOUT = 30.0
 """Seconds in which a client must read a chunk of its response, or finish its request."""
+STOP_TIMEOUT = 120.0
+"""Seconds that a client has for the rest of its response, once the server stops."""
 CHUNK_SIZE = 2**14
 """Bytes written at once. The next chunk is written when this one has left the process."""
 MAX_UNSENT_BYTES = 2**16
@@ -23,9 +25,12 @@ class TimeoutProtocol(asyncio.Protocol):
     """A mixin of the server's protocol; closes connections that time out."""
 
     client_timeout = CLIENT_TIMEOUT
+    stop_timeout = STOP_TIMEOUT
     _connection: asyncio.Transport
     _write_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
+    _stop_timer: asyncio.TimerHandle | None = None
+    _stopping = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the write buffer empty, and start the timer of the first request."""
@@ -47,21 +52,38 @@ class TimeoutProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Start the timer for the client to read what was written."""
         super().pause_writing()
-        self._write_timer = self._abort_later()
+        self._write_timer = self._abort_later(self.client_timeout)
+        self._limit_rest()
 
     def resume_writing(self) -> None:
         """Stop the timer: all of it has been read."""
         self._stop_write_timer()
         super().resume_writing()
 
+    def shutdown(self) -> None:
+        """Finish the response; from when its client first makes the server wait, time is limited.
+
+        The time that it takes to compute is not.
+        """
+        cast(Any, super()).shutdown()
+        self._stopping = True
+        if self._write_timer is not None:
+            self._limit_rest()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop both timers."""
+        """Stop all timers."""
         self._stop_write_timer()
         self._stop_read_timer()
+        if self._stop_timer is not None:
+            self._stop_timer.cancel()
         super().connection_lost(exc)
 
     def _expect_request(self) -> None:
-        self._read_timer = self._abort_later()
+        self._read_timer = self._abort_later(self.client_timeout)
+
+    def _limit_rest(self) -> None:
+        if self._stopping and self._stop_timer is None:
+            self._stop_timer = self._abort_later(self.stop_timeout)
 
     def _stop_read_timer(self) -> None:
         if self._read_timer is not None:
@@ -73,9 +95,8 @@ class TimeoutProtocol(asyncio.Protocol):
             self._write_timer.cancel()
         self._write_timer = None
 
-    def _abort_later(self) -> asyncio.TimerHandle:
-        loop = asyncio.get_running_loop()
-        return loop.call_later(self.client_timeout, self._connection.abort)
+    def _abort_later(self, seconds: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, self._connection.abort)
 
 
 def _limit_unsent(connection: socket.socket | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from pipeline.core.text import escape_values
 from pipeline.service.inference import InferenceService
 
 
@@ -60,7 +61,8 @@ def add_facts(app: FastAPI, service: InferenceService, about: type[About], **oth
         about: what is known of a model of this kind.
         others: what `about` has beside what the model tells.
     """
-    known = about(**service.model.about(), **others)
+    named = escape_values(service.model.about())  # after files and folders, in any bytes
+    known = about(**named, **others)
 
     @app.get("/v1/model", summary="What it is, how it was trained, its score", response_model=about)
     async def model() -> About:

@@ -28,6 +28,7 @@ from pipeline.service.render import (
     MEDIA_TYPES,
     encode,
     make_grid,
+    most_bytes,
     resize_each,
     video,
 )
@@ -38,8 +39,6 @@ GRID_CELL = 128
 """Side of an image in a grid in pixels at most, unless asked for."""
 FRAME = 512
 """The same of a frame."""
-HEAD_BYTES = 2048
-"""Of a file at most, beside its pixels: markers, palette, name in a zip."""
 
 
 class Cancelled(Exception):  # noqa: N818 - reads as the event that it is
@@ -71,8 +70,8 @@ class Job:
 
     @property
     def max_bytes(self) -> int:
-        """Return how large the file may become: no format takes more than the pixels do."""
-        return len(self.z) * (3 * self.output.output_size**2 + HEAD_BYTES)
+        """Return how large the file may become."""
+        return len(self.z) * most_bytes(self.output.output_size**2, self.output)
 
     def finish(self, pixels: np.ndarray, cancelled: threading.Event | None = None) -> bytes:
         """Return the file.

@@ -21,9 +21,8 @@ from pipeline.data import formats
 from pipeline.data.decoding import resize_and_crop, to_rgb
 from pipeline.data.photos import MIN_PHOTO_SIDE
 from pipeline.families.translation import tiles
-from pipeline.service.jobs import HEAD_BYTES
 from pipeline.service.queries import MAX_PIXELS, TranslationQuery
-from pipeline.service.render import encode
+from pipeline.service.render import encode, most_bytes
 from pipeline.service.uploads import HOW_TO_SEND
 
 MAX_PHOTO_SIDE = 16_383
@@ -128,9 +127,8 @@ class TranslationJob:
 
     @property
     def max_bytes(self) -> int:
-        """Return how large the file may become: no format takes more than the pixels do."""
-        rows = max(self.inputs.width, self.inputs.height)  # each with a byte of its own in PNG
-        return 3 * self.inputs.translated_pixels + rows + HEAD_BYTES
+        """Return how large the file may become."""
+        return most_bytes(self.inputs.translated_pixels, self.output)
 
     def finish(self, pixels: np.ndarray, cancelled: threading.Event | None = None) -> bytes:
         """Return the file of a painting, uint8 (H, W, 3)."""

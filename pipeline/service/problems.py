@@ -54,15 +54,15 @@ def add_errors(app: FastAPI, absent: Mapping[str, str]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return _problem(422, *describe(error.errors()))
+        return problem_response(422, *describe(error.errors()))
 
     @app.exception_handler(ServiceBusy)
     async def busy(_: Request, error: ServiceBusy) -> Response:
-        return _problem(429, str(error), headers={"Retry-After": str(error.seconds)})
+        return problem_response(429, str(error), headers={"Retry-After": str(error.seconds)})
 
     @app.exception_handler(PainterError)
     async def wrong(_: Request, error: PainterError) -> Response:
-        return _problem(422, str(error))
+        return problem_response(422, str(error))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -75,19 +75,22 @@ def add_errors(app: FastAPI, absent: Mapping[str, str]) -> None:
             405: f"{request.method} does nothing here; {path[:MAX_ECHO_LENGTH]} answers to "
             f"{' and '.join(headers.get('Allow', '').split(', '))}.",
         }
-        return _problem(error.status_code, texts.get(error.status_code, error.detail), (), headers)
+        return problem_response(
+            error.status_code, texts.get(error.status_code, error.detail), (), headers
+        )
 
     @app.exception_handler(WorkFailed)
     async def failed(_: Request, error: WorkFailed) -> Response:
-        return _problem(500, str(error))
+        return problem_response(500, str(error))
 
 
-def _problem(
+def problem_response(
     status: int,
     text: str,
     parameters: Sequence[str] = (),
     headers: dict[str, str] | None = None,
 ) -> Response:
+    """Return a response that says why a request was not answered."""
     problem = Problem(error=text, parameters=list(parameters))
     return JSONResponse(problem.model_dump(), status, headers)
 

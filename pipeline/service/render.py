@@ -37,6 +37,21 @@ ENDINGS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 """Of its file."""
 
 
+HEAD_BYTES = 2048
+"""Of a file at most, whatever its pixels: markers, palette, name in a zip."""
+PIXEL_BYTES, FINE_JPEG_BYTES = 3.06, 6.0
+"""Of a pixel at most: noise takes in PNG a little more than its three bytes, in a JPEG of a quality
+above `FINE_QUALITY` up to 4.8, in all others less."""
+FINE_QUALITY = 95
+
+
+def most_bytes(pixels: int, output: OutputConfig) -> int:
+    """Return how large a file of so many pixels may become, whatever its format."""
+    quality, _ = output.coding
+    each = FINE_JPEG_BYTES if quality > FINE_QUALITY else PIXEL_BYTES
+    return math.ceil(pixels * each) + HEAD_BYTES
+
+
 def resize_each(pixels: np.ndarray, output: OutputConfig) -> Iterator[np.ndarray]:
     """Yield uint8 images (S, S, 3) for uint8 (N, s, s, 3), each resized by itself."""
     for start in range(len(pixels)):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from pipeline.core import interrupts
 from pipeline.core.errors import ConfigError
 from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
+from pipeline.service.hosts import limit_hosts
 
-SHUTDOWN_TIMEOUT = 120
-"""Seconds that a client has to read its response when the server stops."""
 _BACKLOG = 2048
 
 
@@ -34,10 +36,15 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
+    except UnicodeError:
+        raise ConfigError(
+            f"--host {host} is no name that a machine can have. Give a name or an address of this "
+            "one, such as 127.0.0.1."
+        ) from None
     except OSError as error:
         raise ConfigError(f"--host {host} cannot be used: {error.strerror or error}.") from None
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _claim(listener)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
@@ -49,11 +56,33 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _claim(listener: socket.socket) -> None:
+    """Let a port be taken again that was in use a moment ago, and none that is in use."""
+    if os.name == "posix":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # On Windows that option lets two servers share a port. This one forbids others to ask for it.
+    elif (option := getattr(socket, "SO_EXCLUSIVEADDRUSE", None)) is not None:
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
+
+
 def url_of(listener: socket.socket) -> str:
     """Return the address to type into a browser."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+
+
+class _Server(uvicorn.Server):
+    """A server that finishes what was begun, however long that takes, unless Ctrl+C comes twice."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop the server, and say how to end it if that takes time; end at once if told so."""
+        if sig == signal.SIGINT and self.should_exit:
+            interrupts.end_at_once("Ended by a second Ctrl+C; what was being made is lost.")
+        super().handle_exit(sig, frame)
+        if sig == signal.SIGINT and self.server_state.tasks:
+            with suppress(OSError):
+                os.write(2, b"\nFinishing what was begun; Ctrl+C again ends at once.\n")
 
 
 def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn.Server:
@@ -66,20 +95,26 @@ def make_server(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> uvicorn
     protocol = type(
         "Protocol", (TimeoutProtocol, AutoHTTPProtocol), {"client_timeout": client_timeout}
     )
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             http=protocol,
             log_level="warning",
             access_log=False,
             lifespan="on",
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
         )
     )
 
 
-def run(app: FastAPI, listener: socket.socket) -> None:
-    """Answer requests until SIGTERM or Ctrl+C; then finish what was begun."""
+def run(app: FastAPI, listener: socket.socket, names: Collection[str] = ()) -> None:
+    """Answer requests until SIGTERM or Ctrl+C; then finish what was begun.
+
+    Args:
+        app: the application.
+        listener: where it listens.
+        names: that it answers to beside this machine's own, where nobody else reaches it.
+    """
+    limit_hosts(app, listener, names)
     with _absorb_signals():
         make_server(app).run(sockets=[listener])
 

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 
 from pipeline import __version__
+from pipeline.core.text import escape_values
 from pipeline.service.pages import HEADERS, SecurityHeaders, add_pages, read_pages
 from pipeline.service.problems import add_errors
 from pipeline.service.responses import HeadAsGet
@@ -38,7 +39,7 @@ def create_watch_app(run: WatchedRun) -> FastAPI:
 
     @app.get("/v1/progress", summary="What the run does, its numbers, scores and grids")
     def progress() -> dict[str, Any]:
-        return asdict(run.progress())
+        return dict(escape_values(asdict(run.progress())))  # it names files and folders
 
     @app.get("/v1/charts", summary="Its curves, as SVG")
     def charts() -> list[dict[str, Any]]:

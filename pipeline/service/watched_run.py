@@ -62,7 +62,7 @@ class Progress:
     """Address of the grid of what the generator starts from, if it starts from images."""
     log: list[str] = field(default_factory=list)
     charts: int = 0
-    """Counts up as the curves change."""
+    """Counts up as the curves change, from another number at each start of the program."""
     problem: str = ""
     """Why something is not shown."""
 
@@ -86,9 +86,11 @@ class WatchedRun:
         self._run, self._now, self._timer = RunFolder(path), now, timer
         self._lock = threading.Lock()
         self._seen = False
+        self._stats: Mapping[str, Sequence[float]] = {}
+        self._stats_of: object = None
         self._drawn: list[Chart] = []
         self._drawn_of: object = None
-        self._charts = 0
+        self._charts = int(1000 * now())  # a page that is open may have curves of an earlier start
         self._rest_until = -1.0
 
     def charts(self) -> list[Chart]:
@@ -111,7 +113,7 @@ class WatchedRun:
         stats: Mapping[str, Sequence[float]] = {}
         scores: list[dict[str, Any]] = []
         try:
-            stats = read_stats_so_far(self._run.stats) if self._run.stats.exists() else {}
+            stats = self._read_stats()
             scores = comparable_scores(read_scores(self._run.scores))
             self._draw()
         except (RunError, LaterVersion, OSError) as error:  # the latter: the folder goes away
@@ -164,16 +166,19 @@ class WatchedRun:
         """Return what the run does, and a sentence on it, by its log and how old its files are."""
         last = log[-1] if log else ""
         said = last.partition(" ")[2]
+        held = is_held(self._run.lock)  # by a training, or by what generates or pulls
         for pattern, state in _ENDS:
             if pattern.match(said):
-                return state, said + (_RESUMES if state == STOPPED else "")
+                return state, said + (_HELD if held else _RESUMES if state == STOPPED else "")
         silent = self._now() - self._newest()
-        if silent <= _patience(stats, scores) or is_held(self._run.lock):
+        if silent <= _patience(stats, scores):
             return (
                 RUNNING,
                 "It is training." if stats else "It has begun, and logs its first steps.",
             )
         ago = f"{silent / 60:,.0f} minutes" if silent < 7200 else f"{silent / 3600:,.0f} hours"
+        if held:
+            return RUNNING, f"Nothing was written for {ago}: it may be at a long score.{_HELD}"
         return SILENT, (
             f"Nothing was written for {ago}, and the log does not say that it ended: its process "
             f"has crashed, was killed, or sleeps. Its last words, where it was started, say why."
@@ -199,6 +204,17 @@ class WatchedRun:
         return whole.splitlines()[-LOG_LINES:]
 
     # --- What there is to see
+
+    def _read_stats(self) -> Mapping[str, Sequence[float]]:
+        """Return the columns of `stats.jsonl`, which is read only where it has changed."""
+        if not self._run.stats.exists():
+            return {}
+        with self._lock:
+            about = self._run.stats.stat()
+            state = (about.st_size, about.st_mtime_ns)
+            if state != self._stats_of:
+                self._stats, self._stats_of = read_stats_so_far(self._run.stats), state
+            return self._stats
 
     def _draw(self) -> None:
         """Draw the curves anew if they have changed, and not more often than is cheap."""
@@ -247,6 +263,7 @@ class WatchedRun:
 
 
 _RESUMES = " The same painter train goes on from its last checkpoint."
+_HELD = " A command of painter is at work in its folder now."
 
 
 def _address(path: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.text import escape_output, escape_surrogates, escape_values
+from pipeline.core.text import escape_output, escape_surrogates, escape_values, one_line
 from pipeline.core.user_warnings import warn_once
 from pipeline.system.storage import write_text
 
@@ -28,6 +28,21 @@ def test_whatever_the_text_it_can_be_written_and_is_left_alone_the_second_time(t
     shown = escape_surrogates(text)
     shown.encode()
     assert escape_surrogates(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[1;31mred\x1b[0m and \x1b[2Jcleared", "red and cleared"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\x1b\x1b[0m[2J\x9b2J", r"\x1b[2J\x9b2J"),
+        ("a\r\nb\u2028c\td", "a  b c\td"),
+        ("b\u202ecod\u2069 \u200fx", r"b\u202ecod\u2069 \u200fx"),
+        ("café 日本 🎨 عربي", "café 日本 🎨 عربي"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_or_left_out(text: str, shown: str) -> None:
+    assert one_line(text) == shown
 
 
 def test_every_string_and_key_of_a_json_value_is_legible() -> None:

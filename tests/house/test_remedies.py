@@ -28,6 +28,7 @@ APPEARS_IN = {
     "pipeline/runs/folder.py": "train, demo, kernel push, mix",
     "pipeline/families/registry.py": "generate, video, arithmetic, serve, mix",
     "pipeline/scoring/weights.py": "score, study",
+    "pipeline/service/hosts.py": "serve, watch",
     "pipeline/service/server.py": "serve",
     "pipeline/system/storage.py": "generate",
     "pipeline/study/search.py": "study",

@@ -53,6 +53,23 @@ def test_teams_without_a_score_have_no_place() -> None:
     assert responses.leaderboard_row(SimpleNamespace(score="")) is None
 
 
+def test_texts_of_strangers_hold_nothing_that_a_terminal_obeys() -> None:
+    evil, shown = "A\x1b[2J\u202eB\nC", r"A\u202eB C"
+    team = SimpleNamespace(team_name=evil, score="55.5", submission_date=None)
+    row = responses.leaderboard_row(team)
+    assert row is not None
+    assert row.team == shown
+    ended = SimpleNamespace(status=SimpleNamespace(name="ERROR"), failure_message=evil)
+    assert responses.kernel_status(ended).failure == shown
+    texts = dict.fromkeys(("error_description", "description", "file_name", "team_name"), evil)
+    submitted = SimpleNamespace(ref=1, status=ended.status, public_score="", date=None, **texts)
+    found = responses.submission(submitted)
+    assert [found.error, found.description, found.file_name, found.team] == [shown] * 4
+    with pytest.raises(KaggleError) as refused:
+        responses.pushed_kernel(push_reply(error=evil), "alice/wanted")
+    assert str(refused.value).endswith(shown)
+
+
 def test_time_that_is_reserved_is_spent() -> None:
     hour = timedelta(hours=1)
     gpu = SimpleNamespace(total_time_allowed=30 * hour, time_used=None, time_reserved=2 * hour)

@@ -1193,7 +1193,7 @@ def test_a_pull_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
     assert (desk.run / "images.zip").read_bytes() == images()
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "C:\\evil"])
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "C:\\evil", "a\x1b[2J"])
 def test_output_cannot_leave_its_folder(desk: Desk, name: str) -> None:
     desk.server.runner = Scripted(files={name: b"x", "log.txt": b"y"}, polls=0)
     desk.works(*PUSH)
@@ -1233,7 +1233,8 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "kernel.json").write_text(json.dumps(content | {"later": 1}))
     assert read_record(tmp_path) == record()
     wrong = [{"version": "1"}, {"pushed_at": "x"}, {"pulled": 3}, {"minutes": None}, {"name": 1}]
-    wrong += [{"before": 1}, {"before": {}}]
+    wrong += [{"before": 1}, {"before": {}}, {"name": "no-owner"}]
+    wrong += [{"pushed_at": "2026-01-01T00:00:00"}]  # of which zone?
     for broken_content in ["{}", *[json.dumps(content | change) for change in wrong]]:
         (tmp_path / "kernel.json").write_text(broken_content)
         with pytest.raises(RunError, match="damaged"):

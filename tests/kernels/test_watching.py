@@ -38,7 +38,15 @@ TRAINING = "train  12%|█▏        | 4,096 images, 210/s, 01:23 left, mifid 71
         (TRAINING, "", "train 4,096 images, 210/s, 01:23 left, mifid 71.2"),
         (f"seed 7: {TRAINING}", "seed 7: ", "train 4,096 images, 210/s, 01:23 left"),
         ("generate:  50%|█████     | 3/6 [00:10<00:10]", "", "generate 3/6 [00:10<00:10]"),
+        ("run-1.b: train : 5%|█|", "run-1.b: ", "train"),
         ("trained: 4,096 images seen, 50% of them twice", "", None),
+        ("train 50%", "", None),
+        ("train 50%| of the images", "", None),
+        ("train50%|█| 3/6", "", None),
+        ("train %|█| 3/6", "", None),
+        ("trained: 50%|█| 3/6", "", "trained 3/6"),
+        ("a::  50%|█| 3/6", "", None),
+        (": 50%|█| 3/6", "", None),
         ("", "", None),
     ],
 )
@@ -46,6 +54,12 @@ def test_lines_of_progress_bars_are_told_from_others(line: str, label: str, text
     found, shown = parse_progress(line)
     assert found == label
     assert shown == text if text is None else (shown or "").startswith(text)
+
+
+@pytest.mark.parametrize("character", " .:-a1|%")
+def test_a_long_line_takes_no_longer_than_it_is_long(character: str) -> None:
+    for line in (f"a{character * 30_000}b", f"a{character * 30_000}50%|█| 3/6"):
+        parse_progress(line)
 
 
 def test_the_bar_of_training_is_such_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +78,8 @@ def test_the_bar_of_training_is_such_a_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_progress_moves_on_one_line_and_the_log_stays_readable(desk: Desk) -> None:
     seeds = [f"seed {n}: {TRAINING}" for n in (0, 1)]
-    desk.server.runner = Scripted(files=output(), log=["begun", TRAINING, *seeds, "over"], polls=5)
+    log = ["be\x1b[31mgun", TRAINING, *seeds, "over"]
+    desk.server.runner = Scripted(files=output(), log=log, polls=5)
     desk.works(*PUSH)
     done = desk.painter(*WATCH)
     assert done.code == 0

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -24,31 +24,13 @@ from pipeline.service.inference import InferenceService
 from pipeline.service.queries import MAX_IMAGES, MAX_PIXELS
 from pipeline.service.responses import HeadAsGet, until_disconnected
 from tests.support.clock import WAIT, StandingTime, until
-from tests.support.service_helpers import Held, serving, tiny_model
+from tests.support.service_helpers import Held, asked, connect, serving, tiny_model
 
 PATIENCE = 1.0
 """Seconds instead of half a minute."""
 LARGE = "/v1/images?count=16&size=256"
 """3 MB of noise as PNG: much more than the buffers on the way hold."""
 MEGABYTE = 2**20
-
-
-def connect(url: str) -> socket.socket:
-    """Return a connection whose end takes little by itself."""
-    host, port = url.removeprefix("http://").rstrip("/").split(":")
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.settimeout(WAIT)
-    made.connect((host, int(port)))
-    return made
-
-
-@contextmanager
-def asked(url: str, path: str) -> Iterator[socket.socket]:
-    """Yield a connection on which a request has been made."""
-    with connect(url) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-        yield client
 
 
 def is_dropped(client: socket.socket) -> bool:

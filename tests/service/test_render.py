@@ -19,7 +19,7 @@ from pipeline.service.jobs import Job, grid_job, images_job, interpolation_job
 from pipeline.service.model import NoiseModel, load_model
 from pipeline.service.pages import NOISE_PAGES, TRANSLATOR_PAGES, read_pages
 from pipeline.service.queries import GridQuery, ImagesQuery, InterpolationQuery
-from pipeline.service.render import encode, make_grid
+from pipeline.service.render import encode, make_grid, most_bytes
 from pipeline.service.watch_app import PAGES
 from pipeline.system.image_writers import stored_zip
 from pipeline.system.storage import file_sha256, write_json
@@ -215,6 +215,19 @@ def test_no_file_is_larger_than_its_place(model: NoiseModel) -> None:
         ):  # fmt: skip
             content = job.finish(noise[: len(job.z)])
             assert len(content) <= job.max_bytes, (size, job.file_name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "quality"),
+    [("png", 1024, 95), *(("jpeg", 256, quality) for quality in (75, 95, 96, 100))],
+)
+def test_noise_that_no_format_makes_smaller_has_its_place(
+    kind: str, side: int, quality: int
+) -> None:
+    output = OutputConfig(jpeg_quality=quality, chroma_subsampling="4:4:4")
+    noise = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
+    for image in (noise[0], noise[1] // 128 * 255):
+        assert len(encode(image, kind, output)) <= most_bytes(side**2, output)
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:

@@ -16,12 +16,15 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from PIL import Image
 
 from pipeline.cli import run_command
+from pipeline.core.errors import ConfigError
 from pipeline.models.snapshots import save_snapshot
 from pipeline.service.admission import Capacity
 from pipeline.service.inference import InferenceService
+from pipeline.service.model import NoiseModel
 from pipeline.service.pages import HEADERS
 from pipeline.service.server import listen, url_of
 from tests.support import forks
@@ -96,6 +99,15 @@ def test_the_model_and_the_health_are_told(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {
         "status": "ok", "in_progress": 0, "waiting_bytes": 0,
     }  # fmt: skip
+
+
+def test_a_name_that_is_not_utf8_is_told_as_a_shell_shows_it() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    model = NoiseModel(tiny_snapshot(), name, "0" * 64, torch.device("cpu"))
+    with serving(InferenceService(model)) as url:
+        assert httpx.get(f"{url}v1/model").json()["name"] == r"caf\xe9"
+        answer = httpx.get(f"{url}v1/images", timeout=60)
+    assert answer.headers["content-disposition"] == 'inline; filename="caf-seed0-1.png"'
 
 
 def test_the_same_request_gives_the_same_bytes_alone_and_in_a_crowd(client: httpx.Client) -> None:
@@ -316,6 +328,19 @@ def test_a_taken_port_is_one_clear_message(
     assert "--port" in error
 
 
+def test_no_two_servers_share_a_port_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stand-ins: with this option two servers of Linux share a port as with that one on Windows,
+    monkeypatch.setattr(socket, "SO_REUSEADDR", socket.SO_REUSEPORT)
+    # and this one can be seen to have been asked for.
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        with listen("127.0.0.1", 0) as taken:
+            assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            with pytest.raises(ConfigError, match="Choose another"):
+                listen("127.0.0.1", taken.getsockname()[1])
+
+
 def test_a_host_that_is_not_this_machine_is_refused(
     snapshot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,6 +348,12 @@ def test_a_host_that_is_not_this_machine_is_refused(
     command = ["serve", "--snapshot", str(snapshot), "--host", "192.0.2.1", "--port", "0"]
     assert run_command(command) == 2
     assert "192.0.2.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 70, "caf\udce9"])
+def test_a_host_that_is_no_name_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="--host"):
+        listen(host, 0)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--run", "a", "--snapshot", "b"]])

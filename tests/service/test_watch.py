@@ -103,6 +103,7 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
     assert "60 minutes" in seen.progress().sentence
     with file_lock(run.lock, wait=False):  # one that trains holds it, and may be at a long score
         assert state() == ("running" if is_held(run.lock) else "silent")
+        assert ("at work in its folder" in seen.progress().sentence) == is_held(run.lock)
     for text, expected in (
         ("Stopped after 40 images and 1.0 minutes.", "stopped"),
         ("Resuming at 40 images, in float32.", "silent"),
@@ -119,6 +120,22 @@ def test_each_state_of_a_run_is_told_by_its_files(tmp_path: Path) -> None:
     assert seen.progress().numbers[-1] == ("MiFID of 7,000 images", "99.9")
     shutil.rmtree(run.path)
     assert seen.progress().state == "gone"
+
+
+@pytest.mark.parametrize("end", ["Stopped after 40 images.", "Trained after 160 images."])
+def test_a_folder_in_which_a_command_works_is_not_said_to_rest(tmp_path: Path, end: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    log(run, end)
+    seen, _ = watched(run)
+    resting = seen.progress()
+    with file_lock(run.lock, wait=False):  # it resumes, generates or pulls, and has said nothing
+        if not is_held(run.lock):
+            pytest.skip("this system does not list its locks")
+        busy = seen.progress()
+    assert busy.state == resting.state
+    assert busy.sentence == f"{end} A command of painter is at work in its folder now."
+    assert seen.progress() == resting
 
 
 def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path: Path) -> None:
@@ -149,6 +166,20 @@ def test_numbers_share_curves_scores_and_grids_come_as_they_are_written(tmp_path
     drawn = progress.charts
     assert seen.progress().charts == drawn  # nothing is new
     run.stats.write_text("{broken\n{broken too\n")
+    assert "is not a line of statistics" in seen.progress().problem
+
+
+def test_curves_that_have_not_changed_are_not_read_again(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    begin(run)
+    add_step(run, 1)
+    age(run)
+    seen, _ = watched(run)
+    before = seen.progress()
+    run.stats.write_bytes(b"\n" * run.stats.stat().st_size)  # no line of statistics
+    age(run)
+    assert seen.progress() == before
+    add_step(run, 2)
     assert "is not a line of statistics" in seen.progress().problem
 
 
@@ -183,15 +214,38 @@ def test_scores_in_other_features_are_not_shown_beside_the_last(tmp_path: Path) 
     assert [row["mifid"] for row in now.scores] == [120.0]
 
 
+def test_a_folder_whose_name_is_not_utf8_is_shown_as_a_shell_shows_it(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / os.fsdecode(b"caf\xe9"))
+    with watching(run) as url:
+        assert r"caf\xe9" in httpx.get(f"{url}v1/progress").json()["sentence"]
+        begin(run)
+        run.stats.write_text("{broken\n{broken too\n")
+        found = httpx.get(f"{url}v1/progress").json()
+    assert found["name"] == r"caf\xe9"
+    assert r"caf\xe9" in found["problem"]
+
+
 def test_drawing_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     begin(run)
     now, spent = Now(), iter(range(100))
     seen = WatchedRun(run.path, lambda: now.seconds, lambda: float(next(spent)))  # a second each
-    for later, drawn in ((0, 1), (19, 1), (21, 2)):
+    drawn = []
+    for later in (0, 19, 21):
         add_step(run, 1 + later)
         now.seconds = BEGAN + later
-        assert seen.progress().charts == drawn
+        drawn.append(seen.progress().charts)
+    assert drawn == [drawn[0], drawn[0], drawn[0] + 1]
+
+
+def test_a_page_takes_no_curves_of_an_earlier_start_for_those_of_this_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin(run)
+    add_step(run, 1)
+    seen, now = watched(run)
+    before = seen.progress().charts
+    now.seconds += 1
+    assert WatchedRun(run.path, lambda: now.seconds).progress().charts not in (before, before + 1)
 
 
 def test_only_sample_grids_are_handed_out_and_nothing_is_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from pipeline.service.connection import CLIENT_TIMEOUT
 from pipeline.service.inference import InferenceService
 from pipeline.service.model import NoiseModel, TranslatorModel
 from pipeline.service.server import listen, make_server, url_of
+from tests.support.clock import WAIT
 
 TINY = {
     "image_size": 32, "generator_channels": 4, "latent_size": 4, "output_size": 32,
@@ -76,6 +78,24 @@ def serving_app(app: FastAPI, client_timeout: float = CLIENT_TIMEOUT) -> Iterato
     finally:
         server.should_exit = True
         thread.join()
+
+
+def connect(url: str) -> socket.socket:
+    """Return a connection whose end takes little by itself."""
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.settimeout(WAIT)
+    made.connect((host, int(port)))
+    return made
+
+
+@contextmanager
+def asked(url: str, path: str) -> Iterator[socket.socket]:
+    """Yield a connection on which a request has been made."""
+    with connect(url) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        yield client
 
 
 DROP = """([bytes, name, type]) => {
