@@ -112,22 +112,7 @@ def open_images(
         DataError: if there is no such path, no image in it, no such domain or several, or if the
             zip or array is damaged, unsafe or of another shape.
     """
-    if path.is_dir():
-        opened = _open_folder(path)
-    elif path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
-        opened = _Opened(_open_array(path))
-    elif path.is_file():
-        opened = _open_zip(path)
-    elif path.suffix.lower() == ".zip":
-        raise DataError(
-            f"There is no zip {path}. Check the name; generated images are written there by "
-            f"`painter generate --out {quoted(path)}`, and `painter download` brings real ones."
-        )
-    else:
-        raise DataError(
-            f"There is no folder or zip {path}. Check the name; images are brought there by "
-            f"`painter download --source SOURCE --data {quoted(path)}`."
-        )
+    opened = _open(path)
     if not opened.images.names:
         raise DataError(
             f"{path} holds no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}. "
@@ -138,6 +123,24 @@ def open_images(
         for text in filter(None, [message, *opened.describe_skipped()]):
             warn_once(text)
     return images
+
+
+def _open(path: Path) -> _Opened:
+    """Open a folder, zip or array with all that it holds."""
+    if path.is_dir():
+        return _open_folder(path)
+    if path.is_file():
+        is_array = path.suffix.lower() in ARRAY_SUFFIXES
+        return _Opened(_open_array(path)) if is_array else _open_zip(path)
+    if path.suffix.lower() == ".zip":
+        raise DataError(
+            f"There is no zip {path}. Check the name; generated images are written there by "
+            f"`painter generate --out {quoted(path)}`, and `painter download` brings real ones."
+        )
+    raise DataError(
+        f"There is no folder or zip {path}. Check the name; images are brought there by "
+        f"`painter download --source SOURCE --data {quoted(path)}`."
+    )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipeline.reports.report import Chart, charts_so_far
 from pipeline.reports.wording import duration
 from pipeline.runs.curves import read_scores, read_stats_so_far, score_in
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
+from pipeline.runs.log import DIVERGED, last_lines
 from pipeline.scoring.metric_table import comparable_scores
 from pipeline.scoring.record import read_score
 from pipeline.system.locks import is_held
@@ -35,12 +36,12 @@ LEAST_PATIENCE, START_PATIENCE = 60.0, 600.0
 """Seconds of silence before it is said: with lines of statistics, and before the first."""
 GAPS = 4.0
 """Times the longest pause between lines so far, which a longer silence is out of proportion to."""
-LOG_LINES, LOG_BYTES = 12, 8192
+LOG_LINES = 12
 _GRID = re.compile(r"\d+\.png")
 _ENDS = (
     (re.compile(r"Trained after "), ENDED),
     (re.compile(r"Stopped after "), STOPPED),
-    (re.compile(r"A loss was not finite|The weights were not finite"), FAILED),
+    (DIVERGED, FAILED),
 )
 """How the last line of `log.txt` begins, behind its date, where a training has ended by itself."""
 
@@ -118,7 +119,7 @@ class WatchedRun:
             self._draw()
         except (RunError, LaterVersion, OSError) as error:  # the latter: the folder goes away
             problem = str(error)
-        log = self._log()
+        log = last_lines(self._run)[-LOG_LINES:]
         state, sentence = self._untrained() or self._state(log, stats, scores)
         inputs = self.grid(INPUTS_GRID)
         share = self._share(stats)
@@ -191,17 +192,6 @@ class WatchedRun:
         files = (run.stats, run.log, run.scores, run.state, run.config, run.snapshot, run.samples)
         times = [path.stat().st_mtime for path in files if path.exists()]
         return max(times, default=self._now())
-
-    def _log(self) -> list[str]:
-        """Return the last lines of `log.txt`."""
-        try:
-            with self._run.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return []
-        whole = text[: text.rfind("\n") + 1]
-        return whole.splitlines()[-LOG_LINES:]
 
     # --- What there is to see
 

@@ -81,15 +81,7 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
             `out` has other files of these names.
     """
     check_own_files(out)
-    results = list(map_with_progress(partial(read_facts, images), images.names, "explore"))
-    facts = [r for r in results if isinstance(r, Facts)]
-    unreadable = [r for r in results if isinstance(r, str)]
-    if not facts:
-        raise DataError(
-            f"None of the {len(images.names)} image files in {images.label} can be decoded; "
-            f"expected {', '.join(FORMATS)}. {(unreadable or ['The set is empty'])[0]}. "
-            "Choose another --data, or download the images again."
-        )
+    facts, unreadable = read_all_facts(images)
     pixels = measure_pixels(images, facts)
     statistics: dict[str, Any] = summarise(facts) | {
         "pixels": describe_pixels(pixels, facts),
@@ -106,6 +98,24 @@ def explore(images: ImageSet, out: Path) -> dict[str, Any]:
         (out / ROUND_CANVASES).unlink(missing_ok=True)
     write_page(out / PAGE, images, statistics, [f.file_bytes for f in facts], pictures)
     return statistics
+
+
+def read_all_facts(images: ImageSet) -> tuple[list[Facts], list[str]]:
+    """Return the facts of each readable image, and "name reason" of each other.
+
+    Raises:
+        DataError: if no image can be decoded.
+    """
+    results = list(map_with_progress(partial(read_facts, images), images.names, "explore"))
+    facts = [r for r in results if isinstance(r, Facts)]
+    unreadable = [r for r in results if isinstance(r, str)]
+    if not facts:
+        raise DataError(
+            f"None of the {len(images.names)} image files in {images.label} can be decoded; "
+            f"expected {', '.join(FORMATS)}. {(unreadable or ['The set is empty'])[0]}. "
+            "Choose another --data, or download the images again."
+        )
+    return facts, unreadable
 
 
 def check_own_files(out: Path) -> None:
