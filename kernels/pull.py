@@ -18,6 +18,7 @@ from tqdm import tqdm
 from kernels.record import KernelRecord, require_available, save_version, standing_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed, RunError
+from pipeline.core.paths import leads_outside
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import OutputFile
 from pipeline.runs.folder import RunFolder
@@ -221,7 +222,7 @@ def _wanted(name: str) -> bool:
         KaggleError: for absolute names and `..`.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
+    if leads_outside(path):
         raise KaggleError(f"The kernel's output has an unsafe name, {name!r}. Nothing was pulled.")
     return not path.parts[0].startswith((".", "__"))
 
