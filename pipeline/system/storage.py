@@ -22,6 +22,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.redaction import redact_credentials
 from pipeline.core.text import escape_surrogates
 from pipeline.system.filesystem import (
+    IMAGES_MARK,
     check_not_folder,
     explain_mount_errors,
     is_clutter,
@@ -206,6 +207,8 @@ def _restore(path: Path) -> None:
 def _keep_clutter(path: Path, target: Path) -> None:
     """Copy the files of a folder that say nothing of its use into the one that replaces it."""
     for file in path.iterdir() if path.is_dir() else ():
+        if file.name == IMAGES_MARK:  # of what was there
+            continue
         if is_clutter(file.name) and file.is_file() and not (target / file.name).exists():
             with suppress(OSError):  # no reason to lose the new folder
                 shutil.copy2(file, target / file.name)
