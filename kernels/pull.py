@@ -18,6 +18,7 @@ from tqdm import tqdm
 from kernels.record import KernelRecord, require_available, save_version, standing_record
 from pipeline.core.advice import quoted
 from pipeline.core.errors import KaggleError, RemoteFailed, RunError
+from pipeline.core.paths import leads_outside
 from pipeline.core.text import one_line
 from pipeline.kaggle.api import KaggleClient
 from pipeline.kaggle.records import OutputFile
@@ -222,13 +223,7 @@ def _wanted(name: str) -> bool:
         KaggleError: for absolute names, `..`, and characters that a terminal obeys.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if (
-        one_line(name) != name
-        or path.is_absolute()
-        or ".." in path.parts
-        or not path.parts
-        or ":" in path.parts[0]
-    ):
+    if leads_outside(path) or one_line(name) != name:
         raise KaggleError(f"The kernel's output has an unsafe name, {name!r}. Nothing was pulled.")
     return not path.parts[0].startswith((".", "__"))
 

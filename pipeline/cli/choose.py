@@ -96,8 +96,9 @@ def choose_and_write(
 
     run = None if run_path is None else RunFolder(run_path)
     mixes = run is not None and bool(snapshots or models)
-    target = target_of(run, out, mixes)
+    target = target_of(run, out, mixes, wanted["photos"], choosing["reference"])
     sources = open_sources(run if not mixes else None, snapshots, last, models, **wanted)
+    check_photos_apart(target, sources if out is not None else [])
     yardstick, data = open_yardstick(run, mixes, choosing)
     devices = all_devices()
     sources = chosen.placed(sources) if mixes else sources
@@ -118,13 +119,31 @@ def choose_and_write(
     click.echo(f"{counted(len(made.indices), 'image')} in {target}")
 
 
-def target_of(run: RunFolder | None, out: Path | None, mixes: bool) -> Path:
-    """Return where the images go, tried.
+def check_photos_apart(target: Path, sources: list[Source]) -> None:
+    """Check that images are not written where photos are that they are made from.
+
+    Raises:
+        DataError: if they are.
+    """
+    from pipeline.system.image_writers import check_apart
+
+    check_apart(target, *(Path(s.photos.record.path) for s in sources if s.photos is not None))
+
+
+def target_of(
+    run: RunFolder | None,
+    out: Path | None,
+    mixes: bool,
+    photos: Path | None,
+    reference: Path | None,
+) -> Path:
+    """Return where the images go, tried: nothing but earlier images is replaced there.
 
     Raises:
         click.UsageError: if no place is given, or two.
+        DataError: if something else would be.
     """
-    from pipeline.system.image_writers import check_image_target
+    from pipeline.system.image_writers import check_free, check_image_target
     from pipeline.system.storage import check_writable
 
     if mixes and out is not None:
@@ -137,6 +156,8 @@ def target_of(run: RunFolder | None, out: Path | None, mixes: bool) -> Path:
         )
     if run is not None:
         run.check_version()
+    if out is not None:
+        check_free(out, photos, reference)
     check_image_target(target)
     check_writable(target)
     return target

@@ -30,11 +30,27 @@ def download(source: str, data: Path) -> None:
     manifest = download(source, data)
     where = "already in" if manifest.get("already_there") else "in"
     count = counted(manifest["count"], "image")
-    click.echo(f"{count} ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}")
+    new = newer(source, data, manifest.get("new_in_source", []))
+    click.echo(f"{count} ({manifest['bytes'] / 1e6:.1f} MB) {where} {data}{new}")
+    if back := manifest.get("restored"):
+        click.echo(
+            f"{counted(len(back), 'image')} of these had been removed from {data} (such as "
+            f"{back[0]}) and came back. To leave some out, copy the others to a folder of their "
+            "own: --data takes any.",
+            err=True,
+        )
     if manifest["duplicates"]:
         click.echo(f"{counted(len(manifest['duplicates']), 'group')} of identical files")
     for line in lines_of_left_out(manifest["unreadable"]):
         click.echo(line, err=True)
+
+
+def newer(source: str, data: Path, names: list[str]) -> str:
+    """Return how a line goes on about images that a source has got since its download."""
+    if not names:
+        return ""
+    more = counted(len(names), "other image")
+    return f"; {source} has {more} by now (such as {names[0]}): move {data} away to fetch it anew"
 
 
 @command(

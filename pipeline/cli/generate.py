@@ -140,18 +140,21 @@ def generate_one(
 ) -> None:
     """Generate the first images of one model."""
     from pipeline.runs.folder import RunFolder
+    from pipeline.system.image_writers import check_apart
     from pipeline.system.storage import check_writable
     from pipeline.system.threads import set_threads
 
     source = snapshot_file(run_path, snapshot, last, model)
     run = RunFolder(run_path) if run_path is not None else None
-    target = output_target(run, out, "--model" if snapshot is None else "--snapshot")
+    target = output_target(run, out, "--model" if snapshot is None else "--snapshot", photos)
     loaded, sha256, output = resolve_generation(source, upscaler, model is None, **wanted)
     into_run = run if out is None else None
     if into_run is not None:
         into_run.check_version()
     check_writable(target)
     start = photos_to_translate(loaded, run, photos, photo_domain)
+    if out is not None and start is not None:
+        check_apart(out, Path(start.record.path))
     count = image_count(wanted.pop("count"), start)
     set_threads(threads)
     if upscaler is not None and model is None:  # now that nothing is left to refuse
@@ -205,13 +208,15 @@ def image_count(wanted: int | None, photos: Photos | None) -> int:
     return count
 
 
-def output_target(run: RunFolder | None, out: Path | None, given: str) -> Path:
-    """Return where the images go: into the run, or to `out`."""
-    from pipeline.system.image_writers import check_image_target
+def output_target(run: RunFolder | None, out: Path | None, given: str, photos: Path | None) -> Path:
+    """Return where the images go: into the run, or to `out`, where nothing else may be."""
+    from pipeline.system.image_writers import check_free, check_image_target
 
     target = run.images if run and out is None else out
     if target is None:
         raise click.UsageError(f"{given} needs --out FILE.zip or --out DIR.")
+    if out is not None:
+        check_free(out, photos)
     check_image_target(target)
     return target
 

@@ -6,12 +6,20 @@ import os
 import re
 import shlex
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 def expand_user(name: str) -> Path:
     """Return the path of a name, with ~ or ~USER at its beginning replaced where there is one."""
     return Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises where there is no home
+
+
+def leads_outside(name: PurePosixPath) -> bool:
+    """Tell whether the name of a file of an archive leads out of the folder it is unpacked to."""
+    if not name.parts or name.is_absolute() or ".." in name.parts:
+        return True
+    drive = re.match(r"[A-Za-z]:", name.parts[0]) is not None
+    return drive or (os.name == "nt" and ":" in str(name))  # to Windows, a stream of a file
 
 
 def portable_path(path: Path) -> str:

@@ -23,6 +23,7 @@ from PIL import Image
 
 from pipeline.core.advice import quoted
 from pipeline.core.errors import DataError
+from pipeline.core.paths import leads_outside
 from pipeline.core.user_warnings import warn_once
 from pipeline.data import formats
 from pipeline.data.arrays import ARRAY_SUFFIXES, load_array
@@ -216,8 +217,7 @@ def _open_zip(path: Path) -> _Opened:
         ) from None
     entries = [e for e in archive.infolist() if not e.filename.endswith("/")]
     check_entries_safe(path, entries)
-    # Some systems write backslashes between folders, against the format.
-    stored = {e.filename.replace("\\", "/"): e.filename for e in entries}
+    stored = {str(_plain_name(e)): e.filename for e in entries}
     lock = threading.Lock()
 
     def read_bytes(name: str) -> bytes:
@@ -229,6 +229,14 @@ def _open_zip(path: Path) -> _Opened:
 
     names, others = _images_and_others(stored)
     return _Opened(ImageSet(names, read_bytes, str(path)), others)
+
+
+def _plain_name(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """Return a name as a folder has it: without `./` and `//`.
+
+    Some systems write backslashes between folders, against the format.
+    """
+    return PurePosixPath(entry.filename.replace("\\", "/"))
 
 
 def check_not_single_image(path: Path) -> None:
@@ -265,8 +273,7 @@ def check_entries_safe(path: Path, entries: Iterable[zipfile.ZipInfo]) -> None:
     """
     total = 0
     for entry in entries:
-        name = PurePosixPath(entry.filename.replace("\\", "/"))
-        if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        if leads_outside(_plain_name(entry)):
             problem = "a name that leads outside the archive's folder"
         elif stat.S_ISLNK(entry.external_attr >> 16):
             problem = "a link"

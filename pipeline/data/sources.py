@@ -12,35 +12,43 @@ PNG; what cannot be decoded is listed and skipped. `painter download --source SO
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
-import re
 from collections import Counter
-from collections.abc import Callable, Container
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
 
-from pipeline.core.errors import DataError, RunError
+from pipeline.core.errors import DataError
 from pipeline.core.paths import expand_user
-from pipeline.core.text import escape_surrogates, escape_values
+from pipeline.core.text import escape_values
 from pipeline.data.decoding import decode, exif_transpose_method, to_rgb
-from pipeline.data.domains import ALL_DOMAINS, DEFAULT_DOMAIN, PHOTO_DOMAIN, count_domains
-from pipeline.data.formats import KEPT_FORMATS
-from pipeline.data.images import (
-    ImageSet,
-    check_any_readable,
-    combined_hash,
-    content_hash,
-    open_images,
+from pipeline.data.domains import DEFAULT_DOMAIN, PHOTO_DOMAIN, count_domains
+from pipeline.data.downloaded import (
+    MANIFEST,
+    Downloaded,
+    is_named_source,
+    new_in_source,
+    open_everything,
+    read_downloaded,
+    recorded_source,
 )
-from pipeline.data.listing import list_files
+from pipeline.data.formats import KEPT_FORMATS
+from pipeline.data.images import ImageSet, check_any_readable, combined_hash
+from pipeline.data.stored_names import (
+    NAME_REFUSED,
+    NAME_TAKEN,
+    clashing_names,
+    folders_above,
+    folding,
+)
 from pipeline.data.synthetic_landscapes import draw_landscape, draw_photo
 from pipeline.kaggle.names import did_you_mean, parse_source
-from pipeline.runs.files import read_json
-from pipeline.system.filesystem import is_clutter, resolve_new_folder
+from pipeline.system.filesystem import resolve_new_folder
 from pipeline.system.parallel import map_with_progress
 from pipeline.system.storage import atomic_folder, check_writable, write_json
 
@@ -48,7 +56,8 @@ COMPETITION = "gan-getting-started"
 SAMPLE_COUNT, SAMPLE_PHOTOS = 300, 60
 """Paintings and photos of the sample."""
 SAMPLE_QUALITY = 92
-MANIFEST = "manifest.json"
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+"""Of a disk that takes no file of such a name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,9 @@ class _Imported:
 def download(source: str, folder: Path) -> dict[str, Any]:
     """Download or import the images of `source` into `folder`; return its manifest.
 
-    A folder that holds the same source already, complete, is left as it is.
+    A folder that holds the same source already, complete, is left as it is: `already_there`, and
+    `new_in_source` names what a path has got since. Where images are missing, they are brought
+    back: `restored` names them. Nothing that was changed or added by hand is replaced.
 
     Raises:
         DataError: if the source has no usable images, the folder holds something else, or it is
@@ -74,22 +85,29 @@ def download(source: str, folder: Path) -> dict[str, Any]:
         KaggleError: if Kaggle refuses.
     """
     _check_source(source)
-    present = _read_existing(source, folder)
-    if present is not None:
-        return present
+    present = read_downloaded(source, folder)
+    if present is not None and not present.missing:
+        new = new_in_source(source, present.manifest)
+        return present.manifest | {"already_there": True} | ({"new_in_source": new} if new else {})
     folder = resolve_new_folder(folder)  # refused before anything is fetched
     check_writable(folder)
+    manifest = _fetch(source, folder, present)
+    return manifest if present is None else manifest | {"restored": list(present.missing)}
+
+
+def _fetch(source: str, folder: Path, present: Downloaded | None) -> dict[str, Any]:
+    """Write the whole data folder; `present` is what there is of it already."""
     if source == "sample":
-        return _write_data_folder(folder, source, _draw_samples)
-    if source == "competition" or source.startswith("dataset:"):
-        return _download_from_kaggle(source, folder)
+        return _write_data_folder(folder, source, _draw_samples, present)
+    if is_named_source(source):
+        return _download_from_kaggle(source, folder, present)
     images = open_everything(expand_user(source))
-    return _write_data_folder(folder, source, lambda target: _import(images, target))
+    return _write_data_folder(folder, source, lambda target: _import(images, target), present)
 
 
 def _check_source(source: str) -> None:
     """Reject what is none of the sources, and suggest the one that may be meant."""
-    if source in ("sample", "competition") or re.fullmatch(r"dataset:[\w.-]+/[\w.-]+", source):
+    if is_named_source(source):
         return
     if not source.startswith("dataset:") and expand_user(source).exists():
         return
@@ -105,12 +123,7 @@ def _check_source(source: str) -> None:
     )
 
 
-def open_everything(path: Path, quiet: bool = False) -> ImageSet:
-    """Open all domains of a folder or zip."""
-    return open_images(path, ALL_DOMAINS, quiet)
-
-
-def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
+def _download_from_kaggle(source: str, folder: Path, present: Downloaded | None) -> dict[str, Any]:
     from pipeline.kaggle.api import KaggleClient
     from pipeline.kaggle.downloads import download_cache, remove_cache
 
@@ -121,69 +134,24 @@ def _download_from_kaggle(source: str, folder: Path) -> dict[str, Any]:
     else:
         archive = client.download_dataset(source.removeprefix("dataset:"), cache)
     images = open_everything(archive)
-    manifest = _write_data_folder(folder, source, lambda target: _import(images, target))
+    manifest = _write_data_folder(folder, source, lambda target: _import(images, target), present)
     remove_cache(folder)
     return manifest
 
 
-def _read_existing(source: str, folder: Path) -> dict[str, Any] | None:
-    """Return the manifest if `folder` holds this source, complete; reject anything else there."""
-    if not folder.exists() or (folder.is_dir() and _is_empty(folder)):
-        return None
-    if not (folder / MANIFEST).exists():
-        resolve_new_folder(folder)  # a mount point can be neither replaced nor deleted
-        raise DataError(
-            f"{folder} is there already and was not made by `painter download`. "
-            "Choose another --data, or move it away first."
-        )
-    try:
-        manifest = read_json(folder / MANIFEST)
-    except RunError:
-        raise DataError(
-            f"{folder / MANIFEST} is damaged. Choose another --data, or move {folder} away first."
-        ) from None
-    if escape_surrogates(str(manifest.get("source"))) != escape_surrogates(source):
-        raise DataError(
-            f"{folder} holds {manifest.get('source')!r}, not {source!r}. Choose another --data "
-            "(with make: DATA=DIR), or move it away first."
-        )
-    try:
-        whole = content_hash(open_everything(folder, quiet=True)) == manifest.get("content_hash")
-    except DataError:  # its images are gone
-        whole = False
-    if whole:
-        return manifest | {"already_there": True}
-    _check_no_foreign_files(folder, manifest)
-    return None
-
-
-def _is_empty(folder: Path) -> bool:
-    return all(is_clutter(entry.name) and entry.is_file() for entry in folder.iterdir())
-
-
-def _check_no_foreign_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Reject replacing a folder that holds files which no download put there."""
-    known = {MANIFEST, *map(escape_surrogates, manifest.get("files", []))}
-    found = list_files(folder, hidden=True).files
-    foreign = sorted(
-        name
-        for name in found
-        if escape_surrogates(name) not in known and not is_clutter(PurePosixPath(name).name)
-    )
-    if foreign:
-        raise DataError(
-            f"{folder} has changed since its download and holds files of yours ({foreign[0]!r}, "
-            f"{len(foreign)} in all). Move them away to fetch it anew, or choose another --data."
-        )
-
-
 def _write_data_folder(
-    folder: Path, source: str, import_images: Callable[[Path], list[_Imported]]
+    folder: Path,
+    source: str,
+    import_images: Callable[[Path], list[_Imported]],
+    present: Downloaded | None,
 ) -> dict[str, Any]:
     """Write the folder under a temporary name, with its manifest, and rename it."""
     with atomic_folder(folder) as target:
         imported = import_images(target)
-        manifest: dict[str, Any] = escape_values({"source": source, **_summarise(imported)})
+        content = {"source": recorded_source(source), **_summarise(imported)}
+        manifest: dict[str, Any] = escape_values(content)
+        if present is not None:
+            present.check_kept(folder, manifest["sha256"])
         write_json(target / MANIFEST, manifest)
     return manifest
 
@@ -201,9 +169,13 @@ def _draw_samples(target: Path) -> list[_Imported]:
 
 
 def _import(images: ImageSet, target: Path) -> list[_Imported]:
-    taken = frozenset(images.names)
+    fold = folding(target)
+    clashing = clashing_names(images.names, MANIFEST, fold)
+    taken = {fold(part) for name in images.names for part in (name, *folders_above(name))}
 
     def import_one(name: str) -> _Imported:
+        if name in clashing:
+            return _Imported(name, problem=NAME_TAKEN)
         try:
             content = images.read_bytes(name)
             image = decode(content)
@@ -214,8 +186,9 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
         except DataError as error:
             return _Imported(name, problem=str(error))
         converted.save(buffer, "PNG")
-        new = _free_name(name, taken)
-        return _store(target, new, buffer.getvalue(), converted.size, converted=True)
+        new = _free_name(name, lambda new: fold(new) not in taken)
+        stored = _store(target, new, buffer.getvalue(), converted.size, converted=True)
+        return replace(stored, name=name) if stored.problem else stored
 
     imported = list(map_with_progress(import_one, images.names, "import"))
     problems = tuple(f"{i.name} {i.problem}" for i in imported if i.problem)
@@ -223,10 +196,10 @@ def _import(images: ImageSet, target: Path) -> list[_Imported]:
     return imported
 
 
-def _free_name(name: str, taken: Container[str]) -> str:
+def _free_name(name: str, is_free: Callable[[str], bool]) -> str:
     """Return the name of an image converted to PNG, which no other file of the source has."""
     new, number = f"{name}.png", 0
-    while new in taken:
+    while not is_free(new):
         number += 1
         new = f"{name}.{number}.png"
     return new
@@ -244,12 +217,17 @@ def _store(
     target: Path, name: str, content: bytes, size: tuple[int, int], converted: bool = False
 ) -> _Imported:
     path = target / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        for folder in reversed(folders_above(name)):  # not the target: whoever removed it, had to
+            (target / folder).mkdir(exist_ok=True)
         with path.open("xb") as file:
             file.write(content)
-    except FileExistsError:  # A.jpg beside a.jpg, where the disk does not tell them apart
-        return _Imported(name, problem="has the name of another image on this disk; rename one")
+    except (FileExistsError, NotADirectoryError):
+        return _Imported(name, problem=NAME_TAKEN)
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        return _Imported(name, problem=NAME_REFUSED)
     digest = hashlib.sha256(content).hexdigest()
     return _Imported(name, digest, len(content), f"{size[0]}x{size[1]}", converted)
 
@@ -257,6 +235,7 @@ def _store(
 def _summarise(imported: list[_Imported]) -> dict[str, Any]:
     """Return counts, sizes, duplicates and problems for the manifest."""
     kept = [i for i in imported if not i.problem]
+    digests = {i.name: i.digest for i in kept}
     same: dict[str, list[str]] = {}
     for item in kept:
         same.setdefault(item.digest, []).append(item.name)
@@ -269,5 +248,6 @@ def _summarise(imported: list[_Imported]) -> dict[str, Any]:
         "duplicates": [names for names in same.values() if len(names) > 1],
         "unreadable": [f"{i.name} {i.problem}" for i in imported if i.problem],
         "files": [i.name for i in kept],
-        "content_hash": combined_hash({i.name: i.digest for i in kept}),
+        "content_hash": combined_hash(digests),
+        "sha256": digests,
     }

@@ -13,18 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
 from pipeline.core.errors import ScoringError
 from pipeline.system import transfers
 from pipeline.system.caches import cache_folder
-from pipeline.system.storage import (
-    file_sha256,
-    remove_stale_partials,
-    stale_partials,
-    temporary_name,
-)
+from pipeline.system.partials import remove_stale_partials, stale_partials, temporary_name
+from pipeline.system.storage import file_sha256
 from pipeline.system.transfers import Response
 
 INCEPTION_URL = (
@@ -110,7 +107,7 @@ def _partial_folder(path: Path) -> Path:
     That of an earlier call is resumed, and so is that of a process that is gone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = temporary_name(path)
+    folder = _own_folder(path, os.getpid())
     for stale in stale_partials(path):
         if stale.is_dir() and not folder.exists():
             with suppress(OSError):  # another process was quicker
@@ -118,6 +115,12 @@ def _partial_folder(path: Path) -> Path:
     remove_stale_partials(path)
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@cache
+def _own_folder(path: Path, process: int) -> Path:
+    """Return the same temporary name at each call of a process."""
+    return temporary_name(path)
 
 
 @contextmanager

@@ -19,11 +19,15 @@ FILE_SUFFIXES = frozenset({
     ".avif", ".mp4", ".json", ".html", ".safetensors",
 })  # fmt: skip
 """Suffixes of files: no folder is made with such a name."""
+IMAGES_MARK = ".painter-images"
+"""In a folder that painter wrote images to: it tells how many."""
 _CLUTTER = (
+    IMAGES_MARK,
     ".gitkeep", ".keep", ".gitignore", ".ds_store", ".directory", "thumbs.db", "ehthumbs.db",
     "desktop.ini", "icon\r",
 )  # fmt: skip
-"""Files that operating systems put into any folder, or that keep it in git; in lower case."""
+"""Files that operating systems or painter put into any folder, or that keep it in git; in lower
+case."""
 
 
 def is_clutter(name: str) -> bool:
@@ -78,6 +82,14 @@ def resolve_new_folder(path: Path) -> Path:
 def has_file_suffix(path: Path) -> bool:
     """Tell whether a name has a file's suffix, and no folder of that name exists."""
     return path.suffix.lower() in FILE_SUFFIXES and not path.is_dir()
+
+
+def lies_in(path: Path, outer: Path) -> bool:
+    """Tell whether a path, of something there or to come, is another or lies in it; links count."""
+    whole = path.resolve()
+    return outer.exists() and any(
+        place.exists() and place.samefile(outer) for place in (whole, *whole.parents)
+    )
 
 
 def check_not_folder(path: Path) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 CODE = Path(__file__).parents[2]
 """The folder that holds painter's packages, unpacked or installed."""
 
+_START = 19
+"""Where Linux tells the start of a process, counted from the field after its name."""
+
 BREAK: signal.Signals | None = getattr(signal, "SIGBREAK", None)
 """What Ctrl+Break is in the process that it is sent to; on Windows alone."""
 
@@ -46,6 +49,24 @@ def _accepts_signals(process: int) -> bool:
     except OSError:
         return True  # somebody else's
     return True
+
+
+def start_of(process: int) -> str:
+    """Return when a process was started, in digits that mean nothing else; "" if nobody tells."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return _start_by_psutil(process)
+    return status.rpartition(")")[2].split()[_START]  # its name, in brackets, may hold spaces
+
+
+def _start_by_psutil(process: int) -> str:
+    try:
+        import psutil
+
+        return str(int(psutil.Process(process).create_time()))
+    except Exception:  # missing, or psutil's own of many kinds: it has ended, or is somebody else's
+        return ""
 
 
 def environment_of_painter(**variables: str) -> dict[str, str]:

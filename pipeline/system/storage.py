@@ -7,7 +7,6 @@ leaves the earlier file, never half of a new one.
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -23,49 +22,26 @@ from pipeline.core.errors import DataError
 from pipeline.core.redaction import redact_credentials
 from pipeline.core.text import escape_surrogates
 from pipeline.system.filesystem import (
+    IMAGES_MARK,
     check_not_folder,
     explain_mount_errors,
     is_clutter,
     make_folder,
     resolve_target,
 )
-from pipeline.system.processes import is_running
+from pipeline.system.partials import (
+    PARTIAL_SUFFIX,
+    aside_name,
+    remove_stale_partials,
+    stale_aside,
+    temporary_name,
+)
 
-PARTIAL_SUFFIX = ".partial"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a full disk, a used-up quota, or a file system with a maximum file size."""
 _PROBE_BYTES = 4096
 _READERS_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds to wait for a reader of a file on Windows, before each further try to replace it."""
-
-
-def temporary_name(path: Path) -> Path:
-    """Return this process's temporary name beside `path`, on the same file system."""
-    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
-
-
-def stale_partials(path: Path) -> Iterator[Path]:
-    """Yield what processes that were killed left half-written under temporary names."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL_SUFFIX}"):
-        owner = partial.name.removesuffix(PARTIAL_SUFFIX).rpartition(".")[2]
-        if owner.isdecimal() and not is_running(int(owner)):
-            yield partial
-
-
-def remove_stale_partials(path: Path) -> None:
-    """Remove what processes that were killed left half-written under temporary names."""
-    for partial in stale_partials(path):
-        if partial.is_dir() and not partial.is_symlink():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
-
-
-def _restore(aside: Path, path: Path) -> None:
-    """Restore a folder that was set aside by a process killed before the new one was in place."""
-    for old in path.parent.glob(f".{glob.escape(aside.name)}.*{PARTIAL_SUFFIX}"):
-        old.rename(path)
-        return
 
 
 @contextmanager
@@ -130,7 +106,7 @@ def check_writable(path: Path) -> None:
     folder = Path(os.path.realpath(path)).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    probe = folder / f".trial.{os.getpid()}{PARTIAL_SUFFIX}"
+    probe = temporary_name(folder / "trial")
     try:
         with probe.open("wb") as file:
             file.write(bytes(_PROBE_BYTES))
@@ -197,11 +173,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = resolve_target(path)
     make_folder(path.parent)
     if not path.exists():
-        _restore(path.with_name(f"{path.name}.old"), path)
+        _restore(path)
         path = resolve_target(path)  # earlier versions set links aside, too
-    temporary = temporary_name(path)
-    replaced = temporary_name(path.with_name(f"{path.name}.old"))
-    remove_stale_partials(path)  # and what was set aside: its name begins alike
+    temporary, aside = temporary_name(path), aside_name(path)
+    remove_stale_partials(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -209,18 +184,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         # Two renames: a kill between them leaves both folders whole, under hidden names.
         with explain_mount_errors(path):
             if path.exists():
-                path.rename(replaced)
+                path.rename(aside)
             temporary.rename(path)
     except BaseException as error:
         _set_filename(error, path)
+        with suppress(OSError):
+            aside.rename(path)  # if it was stopped between the two
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
+    with suppress(OSError):
+        aside.rename(temporary)  # what is aside is whole: it may be taken for the folder itself
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _restore(path: Path) -> None:
+    """Restore a folder that was set aside by a process killed before the new one was in place."""
+    for aside in stale_aside(path):
+        aside.rename(path)
+        return
 
 
 def _keep_clutter(path: Path, target: Path) -> None:
     """Copy the files of a folder that say nothing of its use into the one that replaces it."""
     for file in path.iterdir() if path.is_dir() else ():
+        if file.name == IMAGES_MARK:  # of what was there
+            continue
         if is_clutter(file.name) and file.is_file() and not (target / file.name).exists():
             with suppress(OSError):  # no reason to lose the new folder
                 shutil.copy2(file, target / file.name)

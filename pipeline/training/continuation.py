@@ -19,7 +19,8 @@ from pipeline.families.registry import family_of
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.locks import is_held
-from pipeline.system.storage import PARTIAL_SUFFIX, atomic_folder, file_sha256, write_json
+from pipeline.system.partials import PARTIAL_SUFFIX
+from pipeline.system.storage import atomic_folder, file_sha256, write_json
 from pipeline.training.checkpoints import load_state, save_state
 
 FIXED_SETTINGS = ("image_size", "channels", "class_names", "batch_size", "holdout", "holdout_seed")

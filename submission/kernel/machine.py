@@ -20,7 +20,7 @@ from pipeline.core.redaction import redact
 from pipeline.runs.folder import LOCK_NAME, RunFolder
 from pipeline.runs.provenance import device_name
 from pipeline.system.devices import default_device
-from pipeline.system.storage import PARTIAL_SUFFIX
+from pipeline.system.partials import PARTIAL_SUFFIX
 
 
 def log(text: str) -> None:

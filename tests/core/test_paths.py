@@ -1,11 +1,18 @@
 """Paths in files that travel: they are found again, and say nobody's name."""
 
+import os
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from pipeline.core.paths import command_on_page, expand_user, portable_path, shorten_home
+from pipeline.core.paths import (
+    command_on_page,
+    expand_user,
+    leads_outside,
+    portable_path,
+    shorten_home,
+)
 
 
 @pytest.fixture
@@ -68,3 +75,26 @@ def test_without_a_home_nothing_is_shortened(home: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", "/")
     assert shorten_home("/usr/x") == "/usr/x"
     assert portable_path(Path("/usr/x")) == "/usr/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "outside", "on_windows"),
+    [
+        ("a/b.jpg", False, False),
+        ("a/../b.jpg", True, True),
+        ("/a.jpg", True, True),
+        ("C:/a.jpg", True, True),
+        ("c:a.jpg", True, True),
+        ("at 12:30.jpg", False, True),
+        ("a/b.jpg:stream", False, True),
+        ("", True, True),
+    ],
+)
+def test_names_in_archives_that_lead_outside(
+    monkeypatch: pytest.MonkeyPatch, name: str, outside: bool, on_windows: bool
+) -> None:
+    path = PurePosixPath(name)
+    assert leads_outside(path) is outside
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        assert leads_outside(path) is on_windows

@@ -94,6 +94,19 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch)
         decode_rgb(encoded(painting()))
 
 
+def test_names_of_a_zip_are_those_that_a_folder_has(tmp_path: Path) -> None:
+    stored = ("./a/1.jpg", "a//2.jpg", "a\\3.jpg", "a/./4.jpg")
+    content = encoded(painting())
+    images = open_images(pack(tmp_path / "x.zip", dict.fromkeys(stored, content)))
+    assert images.names == ("a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg")
+    assert {images.read_bytes(name) for name in images.names} == {content}
+
+
+def test_a_colon_in_a_name_is_no_drive(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.zip", {"Screenshot 12:30:05.jpg": encoded(painting())})
+    assert open_images(path).names == ("Screenshot 12:30:05.jpg",)
+
+
 @pytest.mark.parametrize(
     "name",
     ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", "..\\x.jpg", "\\x.jpg", "C:/x.jpg", "C:\\x.jpg"],

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.cli import run_command
 from pipeline.core.errors import DataError
 from pipeline.data import sources
 from pipeline.data.images import content_hash, open_images
 from pipeline.data.sources import download
+from pipeline.data.stored_names import clashing_names, folding
 from tests.support.helpers import encoded, fill, pack, painting
 
 SIDEWAYS = Image.Exif()
@@ -114,17 +116,92 @@ def test_a_second_call_leaves_whole_data_alone_and_says_so(tmp_path: Path) -> No
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "data").rglob("*")} == before
 
 
-@pytest.mark.parametrize("damage", ["changed", "removed", "all removed"])
-def test_damaged_data_are_fetched_again(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("removed", [["1.jpg"], ["0.jpg", "1.jpg", "2.jpg"]])
+def test_missing_images_come_back_and_are_named(tmp_path: Path, removed: list[str]) -> None:
     source, data = fill(tmp_path / "from", 3), tmp_path / "data"
     download(str(source), data)
-    if damage == "changed":
-        (data / "1.jpg").write_bytes(encoded(painting(seed=9)))
-    else:
-        for name in ["1.jpg"] if damage == "removed" else ["0.jpg", "1.jpg", "2.jpg"]:
-            (data / name).unlink()
-    assert "already_there" not in download(str(source), data)
+    for name in removed:
+        (data / name).unlink()
+    manifest = download(str(source), data)
+    assert manifest["restored"] == removed
+    assert "already_there" not in manifest
     assert images_of(data) == files_of(source)
+
+
+def test_what_comes_back_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, data = fill(tmp_path / "from", 3), tmp_path / "data"
+    download(str(source), data)
+    (data / "1.jpg").unlink()
+    assert run_command(["download", "--source", str(source), "--data", str(data)]) == 0
+    assert "1 image of these had been removed" in capsys.readouterr().err
+
+
+def as_an_earlier_version_writes_it(data: Path, **changes: str) -> None:
+    manifest = json.loads((data / "manifest.json").read_text()) | changes
+    del manifest["sha256"]
+    (data / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+@pytest.mark.parametrize("also_removed", [True, False])
+def test_images_that_were_changed_are_left_as_they_are(
+    tmp_path: Path, earlier: bool, also_removed: bool
+) -> None:
+    source, data = fill(tmp_path / "from", 3), tmp_path / "data"
+    download(str(source), data)
+    if earlier:
+        as_an_earlier_version_writes_it(data)
+        assert download(str(source), data)["already_there"]
+    (data / "1.jpg").write_bytes(encoded(painting(seed=9)))
+    if also_removed:
+        (data / "2.jpg").unlink()
+    before = files_of(data)
+    which = "images in it became others" if earlier else r"1 image in it .*'1\.jpg'"
+    with pytest.raises(DataError, match=rf"has changed since its download: {which}.*move it away"):
+        download(str(source), data)
+    assert files_of(data) == before
+
+
+def test_images_that_the_source_has_lost_are_not_lost_here(tmp_path: Path) -> None:
+    source, data = fill(tmp_path / "from", 3), tmp_path / "data"
+    download(str(source), data)
+    (source / "0.jpg").unlink()
+    (data / "1.jpg").unlink()
+    before = files_of(data)
+    with pytest.raises(DataError, match=r"source no longer has 1 image .*'0\.jpg'"):
+        download(str(source), data)
+    assert files_of(data) == before
+
+
+def test_what_a_source_has_got_since_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, data = gallery(tmp_path / "from"), tmp_path / "data"
+    (source / "grey.jpg").write_bytes(encoded(Image.new("L", (16, 16), 90)))
+    command = ["download", "--source", str(source), "--data", str(data)]
+    for _ in range(2):
+        assert run_command(command) == 0
+    assert f"already in {data}\n" in capsys.readouterr().out
+    (source / "monet_jpg" / "later.jpg").write_bytes(encoded(painting(seed=9)))
+    assert run_command(command) == 0
+    said = capsys.readouterr().out
+    assert "1 other image by now (such as monet_jpg/later.jpg): move" in said
+
+
+def test_a_relative_source_is_the_folder_it_was_typed_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    for place in ("mine", "other"):
+        fill(tmp_path / place / "photos", 2)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert download("photos", data)["source"] == str(tmp_path / "mine" / "photos")
+    assert download("../mine/photos", data)["already_there"]
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(DataError, match=r"holds '.*mine/photos', not '.*other/photos'"):
+        download("photos", data)
+    as_an_earlier_version_writes_it(data, source="../mine/photos")
+    assert download(str(tmp_path / "mine" / "photos"), data)["already_there"]
 
 
 def test_data_with_files_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
@@ -201,9 +278,55 @@ def test_an_image_whose_converted_name_is_taken_gets_another(tmp_path: Path) -> 
 def test_two_images_that_the_disk_gives_one_name_are_not_mixed_up(tmp_path: Path) -> None:
     stored = sources._store(tmp_path, "a.jpg", b"first", (8, 8))
     again = sources._store(tmp_path, "a.jpg", b"second", (8, 8))
+    below = sources._store(tmp_path, "a.jpg/b.jpg", b"third", (8, 8))
     assert not stored.problem
+    assert "the name of another image" in below.problem
     assert "the name of another image" in again.problem
     assert (tmp_path / "a.jpg").read_bytes() == b"first"
+
+
+def test_of_names_that_cannot_lie_beside_each_other_the_first_are_kept(tmp_path: Path) -> None:
+    names = ["a.jpg/b.jpg", "z/c.jpg", "a.jpg", "manifest.json/d.jpg", "e.jpg.png/f.jpg", "e.jpg"]
+    files = {name: encoded(painting(seed=n)) for n, name in enumerate(names)}
+    files["e.jpg"] = encoded(Image.new("L", (16, 16), 90))
+    for data in (tmp_path / "one", tmp_path / "two"):
+        manifest = download(str(pack(tmp_path / "from.zip", files)), data)
+        assert manifest["files"] == ["a.jpg", "e.jpg.1.png", "e.jpg.png/f.jpg", "z/c.jpg"]
+        assert [line.split()[0] for line in manifest["unreadable"]] == [
+            "a.jpg/b.jpg", "manifest.json/d.jpg",
+        ]  # fmt: skip
+        assert download(str(tmp_path / "from.zip"), data)["already_there"]
+
+
+def test_on_a_disk_that_folds_names_the_first_is_kept() -> None:
+    names = ["b/A.jpg", "b/a.jpg", "B/a.jpg/c.jpg", "Manifest.json/a.jpg", "d.jpg"]
+    assert clashing_names(names, "manifest.json", str) == frozenset()
+    assert clashing_names(names, "manifest.json", str.casefold) == {
+        "Manifest.json/a.jpg", "b/A.jpg", "b/a.jpg",
+    }  # fmt: skip
+
+
+def test_how_a_disk_folds_names_is_tried(tmp_path: Path) -> None:
+    fold = folding(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "aé.jpg").touch()
+    for other in ("AÉ.JPG", "ae\u0301.jpg", "b.jpg"):
+        assert (fold(other) == fold("aé.jpg")) is (tmp_path / other).exists()
+
+
+def test_an_image_with_a_name_too_long_for_the_disk_is_left_out(tmp_path: Path) -> None:
+    long = "x" * 300 + ".jpg"
+    files = {long: encoded(painting()), "a.jpg": encoded(painting(seed=1))}
+    manifest = download(str(pack(tmp_path / "from.zip", files)), tmp_path / "data")
+    assert manifest["files"] == ["a.jpg"]
+    assert "this disk does not take" in manifest["unreadable"][0]
+    assert download(str(tmp_path / "from.zip"), tmp_path / "data")["already_there"]
+
+
+def test_a_folder_that_was_removed_while_it_is_filled_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        sources._store(tmp_path / "gone", "deep/a.jpg", b"first", (8, 8))
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_kinds_become_png_that_every_reader_takes(tmp_path: Path) -> None:
@@ -232,8 +355,8 @@ def test_names_that_are_not_utf8_are_kept_on_disk_and_legible_in_the_manifest(
     assert manifest["files"] == ["b\\xfcld.jpg"]
     assert json.loads((tmp_path / "data" / "manifest.json").read_text()) == manifest
     assert download(str(source), tmp_path / "data")["already_there"]
-    (tmp_path / "data" / name).write_bytes(b"damaged")
-    assert "already_there" not in download(str(source), tmp_path / "data")
+    (tmp_path / "data" / name).unlink()
+    assert download(str(source), tmp_path / "data")["restored"] == ["b\\xfcld.jpg"]
     assert list(images_of(tmp_path / "data")) == [name]
 
 
@@ -304,7 +427,7 @@ def test_the_sample_of_an_earlier_version_is_left_as_it_is(
     before = files_of(old)
     assert download("sample", old)["already_there"]
     assert files_of(old) == before
-    (old / "001.jpg").write_bytes(b"damaged")
+    (old / "001.jpg").unlink()
     assert download("sample", old)["domains"] == {"monet_jpg": 3, "photo_jpg": 2}
 
 

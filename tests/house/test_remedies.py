@@ -21,6 +21,7 @@ APPEARS_IN = {
     "pipeline/stages/arithmetic.py": "arithmetic",
     "pipeline/config/presets.py": "train, generate",
     "pipeline/stages/explore.py": "explore, demo",
+    "pipeline/data/downloaded.py": "download, demo",
     "pipeline/data/sources.py": "download, demo",
     "pipeline/stages/export.py": "export",
     "pipeline/families/noise/latents.py": "video, arithmetic, serve",

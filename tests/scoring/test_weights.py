@@ -4,8 +4,6 @@ import hashlib
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +14,7 @@ import pytest
 from pipeline.core.errors import ScoringError
 from pipeline.scoring import weights
 from pipeline.scoring.weights import download, inception_weights
+from tests.support.leftovers import name_by_a_process_that_is_gone
 
 CONTENT = bytes(range(256)) * 5000  # more than one chunk of reading
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -179,19 +178,12 @@ def test_a_download_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -
 def test_it_goes_on_after_the_process_was_killed(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "file.pth"
     break_off(server, file)
-    left(file).rename(tmp_path / f".file.pth.{gone()}.partial")
+    left(file).rename(name_by_a_process_that_is_gone(file))
     break_off(server, file)
     download(server.url("resumable"), file, DIGEST[:8])
     assert file.read_bytes() == CONTENT
     assert server.sent == len(CONTENT)
     assert list(tmp_path.iterdir()) == [file]
-
-
-def gone() -> int:
-    """Return the number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def test_what_a_running_process_downloads_is_left_alone(server: Server, tmp_path: Path) -> None:

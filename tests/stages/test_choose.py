@@ -46,7 +46,7 @@ from submission.kernel import entry as kernel_entry
 from submission.running_check import RunningCheck, has_passed
 from submission.submit import Candidate, prepare
 from tests.support.factories import CPU, finished_run, tiny_generator_config
-from tests.support.helpers import fill
+from tests.support.helpers import fill, pack
 from tests.support.scoring_helpers import QuadrantMeans, WavesOfMeans
 
 WIDTH = 6
@@ -521,6 +521,21 @@ def test_chosen_images_are_checked_while_they_are_made(
     target = tmp_path / "images.zip"
     assert run_command(command(place, *told, "--out", str(target))) != 0
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("monet_jpg", "apart from that"), ("mine.zip", "painter did not write it")]
+)
+def test_a_choice_replaces_nothing_but_earlier_images(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, message: str
+) -> None:
+    real = shutil.copytree(place / "monet_jpg", tmp_path / "monet_jpg")
+    pack(tmp_path / "mine.zip", {"1.jpg": b"mine"})
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    told = ["--count", "6", "--reference", str(real), "--choose-from", "12"]
+    assert run_command(command(place, *told, "--out", str(tmp_path / out))) != 0
+    assert message in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_a_choice_that_is_refused_leaves_no_folder(

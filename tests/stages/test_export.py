@@ -150,7 +150,7 @@ def test_both_directions_of_a_translator_can_be_exported(
     out = tmp_path / "out"
     words = ["generate", "--snapshot", str(model_file("back", models)), "--photos", str(photos)]
     assert run_command([*words, "--out", str(out)]) == 0
-    assert len(list(out.iterdir())) == 2
+    assert len(list(out.glob("*.jpg"))) == 2
     capsys.readouterr()
     translator.state.unlink()
     arguments[4] = "again"

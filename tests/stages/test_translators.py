@@ -14,7 +14,7 @@ from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.files import read_json
 from pipeline.scoring import extractors
 from tests.support.factories import contents, train_command
-from tests.support.helpers import fill
+from tests.support.helpers import fill, pack
 from tests.support.scoring_helpers import QuadrantMeans
 
 PAINTINGS, PHOTOS = 6, 5
@@ -37,7 +37,7 @@ def works(*command: str) -> None:
 def sizes(folder: Path) -> dict[str, tuple[int, int]]:
     """Return the size of each image in a folder."""
     found = {}
-    for path in folder.iterdir():
+    for path in folder.glob("[!.]*"):
         with Image.open(path) as image:
             found[path.name] = image.size
     return found
@@ -69,6 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(folder / "others", 3, (70, 90))
     flat_photos(folder / "tiny", 63, 30)
     (folder / "empty").mkdir()
+    pack(folder / "mine.zip", {"1.jpg": b"mine"})
     return folder
 
 
@@ -274,6 +275,12 @@ NEW = "new"
          "'cyclegan' translates photos, and there are none. Say where they are: `painter generate"),
         ([*GENERATE, "--count", "11"],
          "count is 11; 5 photos and as many mirror images make 10 at most."),
+        (["generate", "--run", "run", "--photos", "others", "--out", "others"], "apart from that"),
+        (["generate", "--run", "run", "--photos", "others", "--out", "others/a.zip"],
+         "apart from that"),
+        (["generate", "--run", "run", "--out", "data"], "holds other files"),
+        (["generate", "--run", "run", "--out", "data/sample/a.zip"], "apart from that"),
+        (["generate", "--run", "run", "--out", "mine.zip"], "painter did not write it"),
         ([*GENERATE, "--count", "0"], "count is 0; expected at least 1 image."),
         ([*GENERATE, "--photos", "tiny"], "None of the 2 photos in tiny can be used"),
         ([*GENERATE, "--photos", "empty"], "empty holds no images"),

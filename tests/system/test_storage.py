@@ -13,16 +13,11 @@ from pipeline.core.errors import DataError
 from pipeline.system.filesystem import make_folder, resolve_new_folder, resolve_target
 from pipeline.system.image_writers import FolderImageWriter, ZipImageWriter, open_image_writer
 from pipeline.system.storage import atomic_file, atomic_folder, write_json, write_text
+from tests.support.leftovers import name_by_a_process_that_is_gone
 
 
 def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("*"))
-
-
-def number_of_a_dead_process() -> str:
-    """Return the number of a process that has just ended."""
-    command = [sys.executable, "-c", "import os; print(os.getpid())"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def break_off(path: Path) -> None:
@@ -106,11 +101,10 @@ def test_a_folder_is_replaced_at_the_end_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_an_interrupted_call_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    dead = number_of_a_dead_process()
-    stale = tmp_path / f".data.{dead}.partial"
+    stale = name_by_a_process_that_is_gone(tmp_path / "data")
     stale.mkdir()
     (stale / "stale.jpg").write_bytes(b"stale")
-    (tmp_path / f".data.old.{dead}.partial").mkdir()
+    name_by_a_process_that_is_gone(tmp_path / "data", "aside_name").mkdir()
     with atomic_folder(tmp_path / "data") as folder:
         (folder / "new.jpg").write_bytes(b"new")
     assert names(tmp_path) == ["data", "new.jpg"]
@@ -219,7 +213,7 @@ def test_a_link_that_was_left_behind_goes_and_what_it_leads_to_stays(tmp_path: P
     (tmp_path / "disk").mkdir()
     write_text(tmp_path / "disk" / "mine.txt", "mine")
     (tmp_path / "data").mkdir()
-    left = tmp_path / f".data.old.{number_of_a_dead_process()}.partial"
+    left = name_by_a_process_that_is_gone(tmp_path / "data", "aside_name")
     left.symlink_to(tmp_path / "disk")
     write_folder(tmp_path / "data")
     assert names(tmp_path) == ["data", "disk", "mine.txt", "new.jpg"]
@@ -271,10 +265,28 @@ def test_a_name_that_promises_another_file_is_refused(tmp_path: Path, name: str)
 
 
 def test_a_folder_set_aside_by_a_killed_process_comes_back(tmp_path: Path) -> None:
-    dead = number_of_a_dead_process()
-    aside = tmp_path / f".data.old.{dead}.partial"
+    aside = name_by_a_process_that_is_gone(tmp_path / "data", "aside_name")
     aside.mkdir()
     (aside / "painting.jpg").write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt):
         break_off_folder(tmp_path / "data")
     assert (tmp_path / "data" / "painting.jpg").read_bytes() == b"old"
+
+
+def test_a_folder_that_was_set_aside_comes_back_at_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "painting.jpg").write_bytes(b"old")
+    rename, renamed = Path.rename, []
+
+    def stopped(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        if len(renamed) == 2:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "data")
+    assert names(tmp_path) == ["data", "painting.jpg"]
