@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline import __version__
 from pipeline.config import Config, apply_settings
@@ -303,7 +304,47 @@ def _build_snapshot(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) 
     count = int(metadata.get("generators", 1))
     if not 1 <= count <= MAX_GENERATORS:
         raise ValueError(f"generators is {count}; expected 1 to {MAX_GENERATORS}")
-    networks = [build_generator(config) for _ in range(count)]
-    network = networks[0] if count == 1 else GeneratorEnsemble(networks)
+    _check_fits(config, count, tensors)
+    network = _build_network(config, count)
     network.load_state_dict(tensors)
     return Snapshot(network.eval(), config, int(metadata["images_seen"]))
+
+
+def _build_network(config: Config, count: int) -> nn.Module:
+    networks = [build_generator(config) for _ in range(count)]
+    return networks[0] if count == 1 else GeneratorEnsemble(networks)
+
+
+def _check_fits(config: Config, count: int, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that tensors are those of the networks that a config describes.
+
+    It takes no memory: a few words in a header can describe networks of any size.
+
+    Raises:
+        RuntimeError: if they are not.
+    """
+    try:
+        with torch.device("meta"), _Undrawn():
+            network = _build_network(config, count)
+    except (RuntimeError, TypeError):  # a family that computes with its weights as it is built
+        return
+    network.load_state_dict(tensors, assign=True)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are where they would be drawn: without memory that takes long."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, unless it draws."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
+            return args[0] if args else kwargs["tensor"]
+        if func in (torch.randn, torch.rand):
+            func = torch.empty
+        return func(*args, **kwargs)
