@@ -200,9 +200,10 @@ def load_snapshot(path: Path) -> Snapshot:
         metadata = _checked_metadata(path, header)
         tensors = _checked(path, metadata, tensors)
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
-        snapshot = replace(_build_snapshot(metadata, own), score=metadata.get("score"))
+        snapshot = replace(_build_snapshot(metadata, own), score=_checked_score(metadata))
         if "upscaler" not in metadata:
             return snapshot
+        _check_upscaler(metadata["upscaler"])
         rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
         return replace(snapshot, upscaler=_build_snapshot(metadata["upscaler"], rest))
 
@@ -258,7 +259,9 @@ def _fitting(path: Path) -> Iterator[None]:
     """Raise RunError where the content of a snapshot is not what this version expects."""
     try:
         yield
-    except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (
+        ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError
+    ) as error:  # fmt: skip
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
@@ -269,6 +272,21 @@ def _checked_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     metadata: dict[str, Any] = json.loads(header.get("about", "{}"))
     _check_format(path, metadata)
     return metadata
+
+
+def _checked_score(metadata: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the score in a snapshot's header; None if there is none."""
+    score = metadata.get("score")
+    if not isinstance(score, dict | None):
+        raise ValueError(f"score is {score!r}; expected metrics by their names")
+    return score
+
+
+def _check_upscaler(metadata: dict[str, Any]) -> None:
+    """Check that what a snapshot's header calls its upscaler is one."""
+    config = Config.from_saved(metadata["config"])
+    if not is_upscaler(config):
+        raise ValueError(f"its upscaler is of family {config.family!r}, which enlarges no images")
 
 
 def _checked(

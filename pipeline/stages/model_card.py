@@ -169,15 +169,17 @@ def _scores(score: Score | None, run: RunFolder) -> str:
     copies = "" if near is None else f"; {near:,} of them nearer than 0.1 to a real image"
     chosen = recorded_choice(run)
     how = "" if chosen is None else f" These images are {describe_choice(chosen)}."
+    generated, real = (count_in_words(score.get(key)) for key in ("n_generated", "n_reference"))
     return (
         "\n".join(rows)
-        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {_count(score.get('n_generated'))} "
-        f"generated images against {_count(score.get('n_reference'))} real images{copies}.{how}"
+        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {generated} generated images against "
+        f"{real} real images{copies}.{how}"
     )
 
 
-def _count(number: int | None) -> str:
-    return "an unknown number of" if number is None else f"{number:,}"
+def count_in_words(number: object) -> str:
+    """Return a number of a score in a text; whoever wrote a snapshot wrote its score."""
+    return f"{number:,}" if isinstance(number, int) else "an unknown number of"
 
 
 def recipe(config: Config) -> str:

@@ -17,7 +17,7 @@ from pipeline.models.portable import UNCONDITIONAL, PortableNetwork, TensorSpec
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.scoring.record import metric_value
 from pipeline.stages.card_header import Publication, card_header
-from pipeline.stages.model_card import GENERATES, TRANSLATES
+from pipeline.stages.model_card import GENERATES, TRANSLATES, count_in_words
 
 STREAM = """\
 def stream(seed, purpose, position=0):  # random numbers as painter draws them
@@ -181,9 +181,7 @@ def _scores(score: Mapping[str, Any] | None) -> str:
         value = metric_value(score, metric)
         if value is not None:
             rows.append(f"| {metric.label} | {metric.text(value)} |")
-    count = score.get("n_generated")
     return "\n".join(rows) + (
-        f"\n\nFeatures `{score.get('features')}`, "
-        f"{'an unknown number of' if count is None else f'{count:,}'} generated images, which "
-        "painter made of the same weights."
+        f"\n\nFeatures `{score.get('features')}`, {count_in_words(score.get('n_generated'))} "
+        "generated images, which painter made of the same weights."
     )

@@ -13,12 +13,10 @@ from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.families.registry import build_generator
 from pipeline.models import snapshots
-from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import content_digest, load_snapshot, write_snapshot
+from pipeline.models.snapshots import load_snapshot
 from tests.support.factories import tiny_config
 
 SETTINGS = tiny_config().to_dict()
-LEARNED = tiny_config(upscale="learned").to_dict()
 UPSCALER = {"config": tiny_config(family="upscaler", latent_size=16).to_dict(), "images_seen": 0}
 
 
@@ -77,3 +75,24 @@ def test_a_family_that_computes_with_its_weights_as_it_is_built_is_loaded(
     path = write(tmp_path / "s.safetensors")
     monkeypatch.setattr(snapshots, "build_generator", scaled)
     assert load_snapshot(path).images_seen == 0
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"images_seen": float("inf")}, "infinity"),
+        ({"generators": float("inf")}, "infinity"),
+        ({"score": "x"}, "score is 'x'; expected metrics"),
+        ({"upscaler": {"config": SETTINGS}}, "its upscaler is of family 'dcgan', which enlarges"),
+        ({"upscaler": []}, "list indices"),
+        ({"config": []}, ""),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused_in_a_sentence(
+    tmp_path: Path, about: dict[str, Any], message: str
+) -> None:
+    own = tensors_of(tiny_config())
+    tensors = own | {f"upscaler.{name}": tensor.clone() for name, tensor in own.items()}
+    path = write(tmp_path / "s.safetensors", tensors if "upscaler" in about else own, **about)
+    with pytest.raises(RunError, match=f"does not fit this version.*{message}"):
+        load_snapshot(path)

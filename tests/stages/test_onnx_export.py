@@ -200,6 +200,13 @@ def test_a_translator_and_an_upscaler_read_images() -> None:
 # --- The score of a run
 
 
+@pytest.mark.parametrize("count", ["many", None, 1500])
+def test_a_card_says_any_count_of_scored_images(count: object) -> None:
+    loaded = replace(untrained(TINY), score=SCORE | {"n_generated": count})
+    counted = "1,500" if count == 1500 else "an unknown number of"
+    assert f"`efficientnet-lite0`, {counted} generated images" in card_of(loaded)
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_runs_score_counts_if_its_images_are_of_this_snapshot(tmp_path: Path, same: bool) -> None:
     run = RunFolder(tmp_path)
