@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from pipeline import __version__
 from pipeline.config import Config, apply_settings
-from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.errors import ConfigError, RunError, is_out_of_memory
 from pipeline.core.records import check_format
 from pipeline.core.text import escape_surrogates
 from pipeline.models.builders import build_generator, is_upscaler
@@ -248,6 +248,8 @@ def _opened(path: Path) -> Iterator[Any]:
         with _open_tensors(path) as file:
             yield file
     except (safetensors.SafetensorError, OSError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
         raise RunError(
             f"{path} is not a safetensors snapshot ({error}). Pickled weights (.pt, .pth, .ckpt) "
             "are not loaded, since they can run code. `painter train` writes snapshots."
@@ -262,6 +264,8 @@ def _fitting(path: Path) -> Iterator[None]:
     except (
         ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError
     ) as error:  # fmt: skip
+        if is_out_of_memory(error):
+            raise
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
@@ -296,12 +300,13 @@ def _checked(
     try:
         if metadata.get(HASH) not in (None, content_digest(metadata, stored)):
             raise ValueError("it is not what was written, by the hash in it")
-        return restored_tensors(stored)
+        tensors = restored_tensors(stored)
     except ValueError as error:
         raise RunError(
             f"{path} is damaged: {error}. Copy it again from where it came; where it was trained, "
             "`painter train` writes it again."
         ) from None
+    return tensors
 
 
 def _check_format(path: Path, metadata: Any) -> None:

@@ -172,8 +172,8 @@ def _scores(score: Score | None, run: RunFolder) -> str:
     generated, real = (count_in_words(score.get(key)) for key in ("n_generated", "n_reference"))
     return (
         "\n".join(rows)
-        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {generated} generated images against "
-        f"{real} real images{copies}.{how}"
+        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {generated} generated images "
+        f"against {real} real images{copies}.{how}"
     )
 
 

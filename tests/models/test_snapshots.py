@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import safetensors.torch
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.core.errors import RunError
+from pipeline.core.errors import RunError, is_out_of_memory
 from pipeline.families.registry import build_generator
 from pipeline.models import snapshots
 from pipeline.models.snapshots import load_snapshot
@@ -96,3 +96,26 @@ def test_a_header_that_makes_no_sense_is_refused_in_a_sentence(
     path = write(tmp_path / "s.safetensors", tensors if "upscaler" in about else own, **about)
     with pytest.raises(RunError, match=f"does not fit this version.*{message}"):
         load_snapshot(path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+@pytest.mark.parametrize("where", ["_open_tensors", "build_generator"])
+def test_too_little_memory_is_no_damage_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise error
+
+    path = write(tmp_path / "s.safetensors")
+    monkeypatch.setattr(snapshots, where, full)
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whichever: the next line says it
+        load_snapshot(path)
+    assert is_out_of_memory(raised.value)
