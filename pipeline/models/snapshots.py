@@ -30,7 +30,13 @@ from pipeline.core.text import escape_surrogates
 from pipeline.models.builders import build_generator, is_upscaler
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.weights import WeightPrecision, precision_of, restored_tensors, stored_tensors
+from pipeline.models.weights import (
+    WeightPrecision,
+    all_finite,
+    precision_of,
+    restored_tensors,
+    stored_tensors,
+)
 from pipeline.system.storage import file_sha256, write_bytes, write_json
 
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 2
@@ -67,7 +73,7 @@ def write_snapshot(
         weights: their precision in the file.
 
     Raises:
-        RunError: if weights that are to be kept in 8 bits are infinite or not a number.
+        RunError: if the precision cannot express the weights, as `stored_tensors` says.
     """
     tensors = stored_tensors(snapshot.generator, weights)
     metadata: dict[str, Any] = {
@@ -190,7 +196,8 @@ def load_snapshot(path: Path) -> Snapshot:
     """Read a snapshot; safetensors cannot execute code.
 
     Raises:
-        RunError: if the file is missing, damaged, or something else (a pickle, say).
+        RunError: if the file is missing, damaged, or something else (a pickle, say), or if weights
+            in it are infinite or not a number.
         LaterVersion: if a later version wrote it.
     """
     with _opened(path) as file:
@@ -306,6 +313,12 @@ def _checked(
             f"{path} is damaged: {error}. Copy it again from where it came; where it was trained, "
             "`painter train` writes it again."
         ) from None
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            raise RunError(
+                f"Some weights in {path} are infinite or not a number ({name}): the training "
+                "diverged, and it has no images to make. Take an earlier snapshot: --snapshot FILE"
+            )
     return tensors
 
 
