@@ -78,7 +78,7 @@ def model_card(export: Export, run: RunFolder) -> str:
         "```toml\n" + recipe(snapshot.config) + "\n```",
         *(
             ["## Recipe of the upscaler", "```toml\n" + recipe(snapshot.upscaler.config) + "\n```"]
-            if snapshot.upscaler
+            if snapshot.upscaler and upscales(snapshot)
             else []
         ),
         "## Limits",
@@ -103,11 +103,16 @@ def _networks(export: Export) -> str:
         f"{what} of family `{snapshot.config.family}` ({parameter_count(snapshot.generator):,} "
         f"parameters) {_describe_task(export)}"
     )
-    if snapshot.upscaler is not None:
+    if snapshot.upscaler is not None and upscales(snapshot):
         count = parameter_count(snapshot.upscaler.generator)
         side = snapshot.config.output.output_size
         text += f", enlarged to {side} by an upscaler ({count:,} parameters)"
     return text + f". {export.size / 1e6:.1f} MB, {export.weights} weights."
+
+
+def upscales(snapshot: Snapshot) -> bool:
+    """Tell whether the upscaler of a snapshot, if it has one, is used."""
+    return snapshot.config.output.upscale == "learned"
 
 
 def _describe_task(export: Export) -> str:
@@ -150,7 +155,7 @@ def _training(snapshot: Snapshot, run: RunFolder) -> str:
     if members := about.get("mixed"):
         seen = ", ".join(f"{member['images_seen']:,}" for member in members)
         text += f"\n- Of these, the generators have seen {seen}."
-    if snapshot.upscaler is not None:
+    if snapshot.upscaler is not None and upscales(snapshot):
         text += f"\n- The upscaler has seen {snapshot.upscaler.images_seen:,} crops."
     return text
 

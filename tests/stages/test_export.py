@@ -19,7 +19,7 @@ from pipeline.families.registry import build_generator
 from pipeline.models import shipped
 from pipeline.models.shipped import model_file, model_names
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import load_snapshot, with_upscaler
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import PhotosRecord
@@ -199,11 +199,14 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     upscaler = apply_settings(Config(), {"family": "upscaler", "latent_size": 16})
     network = build_generator(upscaler)
     enlarges = Snapshot(network, upscaler, 77)
-    snapshot = Snapshot(network, TINY, 8, None, enlarges)
+    unused = Snapshot(network, TINY, 8, None, enlarges)  # it upscales by a filter
+    snapshot = with_upscaler(unused, enlarges)
     text = model_card(Export("x", snapshot, WeightPrecision.FLOAT16, 10**6), run)
     assert "None: `painter score`" in text
-    assert "77 crops" in text
-    assert "Recipe of the upscaler" in text
+    for wanted in ("77 crops", "Recipe of the upscaler", "by an upscaler"):
+        assert wanted in text
+        about_unused = Export("x", unused, WeightPrecision.FLOAT16, 10**6)
+        assert wanted not in model_card(about_unused, run)
 
 
 def test_a_card_says_what_is_known_of_a_score(run: RunFolder) -> None:
