@@ -154,7 +154,8 @@ def _export_onnx(
         raise click.UsageError(
             "--weights is of painter's own format; ONNX files have 32-bit weights. Leave it out."
         )
-    exported = export_onnx(_snapshot_of(source), name, out, publication, joined)
+    snapshot = _snapshot_of(source)
+    exported = export_onnx(snapshot, name, out, publication, joined, source.reverse)
     for file in exported.files:
         click.echo(
             f"{exported.folder / file.name}: {file.size / 1e6:.1f} MB, at most "

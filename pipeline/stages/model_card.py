@@ -33,6 +33,11 @@ RIGHTS = (
     "Scores are computed against the training images named above, which are not those of the "
     "leaderboard. The images' own rights apply to them; Monet's paintings are in the public domain."
 )
+TRANSLATES_BACK = (
+    "It changes how an image like its training images looks, by what the photos of its training "
+    "have in common, and keeps what is in it as far as it has learned to. A translation carries "
+    "the rights in its image."
+)
 NO_SCORE = "None: `painter score` has not been run on this run's images."
 SCORE_OF_OTHERS = (
     "None: the run's score is of images that this generator is not known to have made. `painter "
@@ -71,7 +76,7 @@ def model_card(export: Export, run: RunFolder) -> str:
         "## What it is",
         _networks(export),
         "## Data and cost",
-        _training(snapshot, run),
+        _training(export, run),
         "## Scores",
         OF_THE_OTHER_DIRECTION if export.reverse else _scores(export.score, run),
         "## Recipe",
@@ -82,7 +87,7 @@ def model_card(export: Export, run: RunFolder) -> str:
             else []
         ),
         "## Limits",
-        f"{TRANSLATES if translates else GENERATES} {RIGHTS}",
+        f"{_what_it_does(export)} {RIGHTS}",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -137,18 +142,26 @@ def _describe_latents(config: Config) -> str:
     return f"from {latents(config).size} numbers `{config.values()['noise']}` "
 
 
-def _training(snapshot: Snapshot, run: RunFolder) -> str:
+def _what_it_does(export: Export) -> str:
+    if export.reverse:
+        return TRANSLATES_BACK
+    return TRANSLATES if takes_photos(export.snapshot.config) else GENERATES
+
+
+def _training(export: Export, run: RunFolder) -> str:
+    snapshot = export.snapshot
     data = run.read_data()
     seconds = seconds_of_training(run, snapshot.images_seen)
     about = run.read_provenance()
     sessions = about.get("sittings", [])
     device = sessions[-1].get("device", "unknown") if sessions else "unknown"
-    photos = ""
+    photos, starts = "", ", from which it starts" if export.reverse else ""
     if data.photos is not None:
         hashed = f"content hash `{data.photos.content_hash[:16]}`"
-        photos = f"- {data.photos.count:,} photos, from which it starts ({hashed}).\n"
+        role = "into which it translates" if export.reverse else "from which it starts"
+        photos = f"- {data.photos.count:,} photos, {role} ({hashed}).\n"
     text = (
-        f"- {data.count:,} images (content hash `{data.content_hash[:16]}`).\n"
+        f"- {data.count:,} images{starts} (content hash `{data.content_hash[:16]}`).\n"
         f"{photos}"
         f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
     )

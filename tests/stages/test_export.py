@@ -145,6 +145,10 @@ def test_both_directions_of_a_translator_can_be_exported(
     assert "into the domain of its photos" in text
     assert "not averaged" in text
     assert "those of the other direction" in text
+    assert "- 10 images, from which it starts (content hash `abcabc" in text
+    assert "- 5 photos, into which it translates (content hash `defdef" in text
+    assert "by what the photos of its training have in common" in text
+    assert "how a photo looks" not in text
     assert "120.5" not in text
     photos = fill(tmp_path / "paintings", 2, (64, 64))
     out = tmp_path / "out"
