@@ -26,7 +26,7 @@ from pipeline.bench.generating import (
     ratio_table,
     untrained_snapshot,
 )
-from pipeline.bench.measure import alternating, machine, ratios, seconds, table
+from pipeline.bench.measure import MB, alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
 from pipeline.models.precision import choose_precision
 from pipeline.models.snapshot import Snapshot
@@ -118,7 +118,7 @@ def main() -> None:
             compare_checking(snapshot, arguments.count, arguments.rounds, folder)
         else:
             painters_zip(snapshot, arguments.count, folder / "images.zip")
-            print(peak_rss() / 1024)
+            print(peak_rss() / MB)
 
 
 if __name__ == "__main__":
