@@ -28,6 +28,7 @@ from pipeline.bench.generating import (
 )
 from pipeline.bench.measure import MB, alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
+from pipeline.core.errors import ConfigError
 from pipeline.models.precision import choose_precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -112,7 +113,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.what == "generate":
-            compare_generating(snapshot, arguments.count, arguments.rounds, folder)
+            try:
+                compare_generating(snapshot, arguments.count, arguments.rounds, folder)
+            except ConfigError as error:  # no plain loop makes what this model makes
+                parser.error(str(error))
             compare_memory(arguments.snapshot, arguments.count)
         elif arguments.what == "package":
             compare_checking(snapshot, arguments.count, arguments.rounds, folder)

@@ -35,7 +35,11 @@ TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_siz
 
 @pytest.fixture
 def snapshot() -> Snapshot:
-    config = apply_settings(Config(), TINY)
+    return snapshot_of()
+
+
+def snapshot_of(**changes: object) -> Snapshot:
+    config = apply_settings(Config(), TINY | changes)
     return Snapshot(build_generator(config).eval(), config, 0)
 
 
@@ -89,6 +93,24 @@ def test_generating_and_checking_are_measured(
     assert all(rows[name][3] == "2" for name in programs)
     assert any(name.startswith("painter over plain loop") for name in rows)
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
+
+
+@pytest.mark.parametrize("changes", [{"channels": 1}, {"class_names": ("a", "b")}])
+def test_grey_models_and_those_with_classes_are_measured_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object]
+) -> None:
+    output.compare_generating(snapshot_of(**changes), 2, 1, tmp_path)
+    assert "painter over plain loop" in capsys.readouterr().out
+
+
+def test_a_model_with_an_upscaler_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "load_or_build_snapshot", lambda _: snapshot_of(upscale="learned"))
+    monkeypatch.setattr("sys.argv", ["output", "generate"])
+    with pytest.raises(SystemExit):
+        output.main()
+    assert "they do not do the same. Take the snapshot" in capsys.readouterr().err
 
 
 def test_both_sides_make_as_many_images_of_the_same_form(
