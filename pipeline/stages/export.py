@@ -61,7 +61,7 @@ def export(
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, weights)
         size = (unfinished / FILE).stat().st_size
-        about = Export(name, snapshot, weights, size, reverse, publication, score)
+        about = Export(name, snapshot, weights, size, reverse, publication, score, target)
         write_text(unfinished / CARD, model_card(about, run))
     return target
 

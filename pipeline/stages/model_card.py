@@ -5,14 +5,17 @@ Mitchell et al. 2019, "Model cards for model reporting".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.core.advice import quoted
+from pipeline.core.paths import command_on_page
 from pipeline.core.toml import toml_value
 from pipeline.families.registry import family_of, parameter_count, takes_photos
 from pipeline.models.ensemble import members
 from pipeline.models.portable import IMAGE_TO_IMAGE, UNCONDITIONAL
+from pipeline.models.shipped import option_of_model
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.choices import describe_choice, recorded_choice
@@ -62,6 +65,13 @@ class Export:
     publication: Publication = UNPUBLISHED
     score: Score | None = None
     """Of images that this generator made."""
+    folder: Path | None = None
+    """Where it is exported to; by default where `--model` finds it."""
+
+    @property
+    def option(self) -> Sequence[str]:
+        """Return the option, and its value, by which commands take it."""
+        return ("--model", self.name) if self.folder is None else option_of_model(self.folder)
 
 
 def model_card(export: Export, run: RunFolder) -> str:
@@ -72,7 +82,7 @@ def model_card(export: Export, run: RunFolder) -> str:
     sections = [
         _header(export, run),
         f"# {export.name}",
-        f"`painter generate --model {quoted(export.name)} {takes}`",
+        f"`{command_on_page(['painter', 'generate', *export.option])} {takes}`",
         "## What it is",
         _networks(export),
         "## Data and cost",
