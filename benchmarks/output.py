@@ -26,8 +26,9 @@ from pipeline.bench.generating import (
     ratio_table,
     untrained_snapshot,
 )
-from pipeline.bench.measure import alternating, machine, ratios, seconds, table
+from pipeline.bench.measure import MB, alternating, machine, ratios, seconds, table
 from pipeline.config import load_preset
+from pipeline.core.errors import ConfigError
 from pipeline.models.precision import choose_precision
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
@@ -112,13 +113,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.what == "generate":
-            compare_generating(snapshot, arguments.count, arguments.rounds, folder)
+            try:
+                compare_generating(snapshot, arguments.count, arguments.rounds, folder)
+            except ConfigError as error:  # no plain loop makes what this model makes
+                parser.error(str(error))
             compare_memory(arguments.snapshot, arguments.count)
         elif arguments.what == "package":
             compare_checking(snapshot, arguments.count, arguments.rounds, folder)
         else:
             painters_zip(snapshot, arguments.count, folder / "images.zip")
-            print(peak_rss() / 1024)
+            print(peak_rss() / MB)
 
 
 if __name__ == "__main__":

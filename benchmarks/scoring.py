@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.bench.measure import alternating, machine, ratios, seconds, table
+from pipeline.bench.measure import MB, alternating, machine, ratios, seconds, table
 from pipeline.bench.scoring import write_random_inception
 from pipeline.core.extras import install_extra
 from pipeline.data.images import open_images
@@ -143,7 +143,7 @@ def measure_one(program: str, folder: Path) -> dict[str, float]:
     features = time.perf_counter() - began
     fid = statistic()
     seconds = time.perf_counter() - began
-    memory = peak_rss() / 1024
+    memory = peak_rss() / MB
     return {"features": features, "seconds": seconds, "fid": fid, "memory": memory}
 
 

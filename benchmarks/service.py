@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.output import load_or_build_snapshot
-from pipeline.bench.measure import Values, machine, number, spread
+from pipeline.bench.measure import MB, Values, machine, number, spread
 from pipeline.service.model import NoiseModel
 from pipeline.system.devices import default_device
 
@@ -81,8 +81,8 @@ class Server:
     @property
     def resident(self) -> float:
         """Return its memory in MB."""
-        asked = ["ps", "-o", "rss=", "-p", str(self.process)]
-        return int(subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout) / 1024
+        asked = ["ps", "-o", "rss=", "-p", str(self.process)]  # in units of 1,024 bytes
+        return int(subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout) * 1024 / MB
 
 
 @contextmanager

@@ -19,13 +19,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 from pipeline.bench.measure import Comparison, rates_within, ratios
 from pipeline.config import Config, OutputConfig
+from pipeline.core.errors import ConfigError
 from pipeline.families.registry import build_generator, latents_of, make_sampler
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision, choose_precision
-from pipeline.models.samplers import resize_images
+from pipeline.models.samplers import resize_images, to_pixels
 from pipeline.models.snapshot import Snapshot
 from pipeline.stages.encoding import FileCheck, encoded_images, thread_count
 from pipeline.stages.generate import DEFAULT_BATCH, DEFAULT_COUNT, generate
@@ -59,12 +61,16 @@ def save_images(snapshot: Snapshot, count: int, folder: Path) -> None:
     generator, output = snapshot.generator, snapshot.config.output
     quality, subsampling = output.coding
     device = next(generator.parameters()).device
-    method = Image.Resampling[output.upscale.upper()]
-    latent_size, done = latents_of(snapshot.config).size, 0
+    method = Image.Resampling[output.resampling.upper()]
+    latents, done = latents_of(snapshot.config), 0
     with torch.no_grad():
         while done < count:
-            z = torch.randn(DEFAULT_BATCH, latent_size, device=device)
-            images = ((generator(z) + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy()
+            z = torch.randn(DEFAULT_BATCH, latents.size, device=device)
+            if latents.classes:
+                wanted = torch.randint(latents.classes, (DEFAULT_BATCH,), device=device)
+                z = torch.cat([z, F.one_hot(wanted, latents.classes)], 1)
+            images = ((generator(z) + 1) * 127.5).clamp(0, 255).expand(-1, 3, -1, -1)
+            images = images.permute(0, 2, 3, 1).cpu().numpy()
             for pixels in images[: count - done]:
                 done += 1
                 image = Image.fromarray(pixels.astype(np.uint8))
@@ -137,10 +143,9 @@ def encoder_alone(snapshot: Snapshot, count: int, pixels: np.ndarray) -> None:
 
 def small_pixels(snapshot: Snapshot) -> np.ndarray:
     """Return a batch as it comes from the generator, uint8 (N, s, s, 3)."""
-    z = torch.randn(DEFAULT_BATCH, latents_of(snapshot.config).size)
+    z = latents_of(snapshot.config).images(0, range(DEFAULT_BATCH))
     with torch.inference_mode():
-        images = ((snapshot.generator.cpu()(z) + 1) * 127.5).to(torch.uint8)
-    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+        return to_pixels(snapshot.generator.cpu()(z))
 
 
 # --- What is measured
@@ -156,7 +161,15 @@ def programs(
         folder: for the zips.
         make_check: returns painter's check of a zip.
         device: where the generator runs.
+
+    Raises:
+        ConfigError: if images are upscaled by an upscaler, or not made from noise.
     """
+    if snapshot.config.output.upscale == "learned":
+        raise ConfigError(
+            "The plain loop enlarges images by a filter, and this model by its upscaler: they do "
+            "not do the same. Take the snapshot of a run without an upscaler."
+        )
     precision = Precision(choose_precision("auto", device), device)
     pixels = small_pixels(snapshot)
     on_device = replace(snapshot, generator=snapshot.generator.to(device))

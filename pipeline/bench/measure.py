@@ -18,6 +18,8 @@ from pipeline.runs.provenance import device_name
 from pipeline.system.devices import synchronize
 from pipeline.system.parallel import usable_cores
 
+MB = 1e6
+"""Bytes in the unit of memory in tables."""
 Values = Mapping[str, Sequence[float]]
 """Measurements of each program, one per round."""
 

@@ -118,8 +118,16 @@ class Baseline:
             return next(self._photos).to(self._device)
         return torch.randn(count, self._latent_size, device=self._device)
 
+    def _draws(self, count: int) -> dict[str, torch.Tensor]:
+        """Return the random numbers of a step, but those of DiffAugment: it has none."""
+        shapes = self._objective.draws(count)
+        shapes = {purpose: shape for purpose, shape in shapes.items() if purpose != "diffaugment"}
+        return {
+            purpose: torch.rand(shape, device=self._device) for purpose, shape in shapes.items()
+        }
+
     def _any_step(self, real: torch.Tensor) -> None:
-        batch = Batch(real, self._inputs(len(real)))
+        batch = Batch(real, self._inputs(len(real)), draws=self._draws(len(real)))
         fake = self._objective.generate(self._networks, batch)
         losses = 0.0
         for name, adam in self._adams.items():

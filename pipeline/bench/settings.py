@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.config import Config, apply_settings, load_preset
 from pipeline.core.errors import ConfigError
+from pipeline.families.registry import is_upscaler
 
 PARTS = ("training", "generating", "scoring", "checks")
 """What a benchmark consists of, in this order."""
@@ -61,12 +62,17 @@ class BenchmarkSettings:
         """Return the settings of the recipes on a GPU, or on the CPU, by their presets.
 
         Raises:
-            ConfigError: for an unknown preset, or a setting out of range.
+            ConfigError: for an unknown preset, that of an upscaler, or a setting out of range.
         """
         return {n: self._config(n, size) for n, size in self.recipes_on(gpu).items()}
 
     def _config(self, preset: str, batch_size: int) -> Config:
         config = load_preset(preset)
+        if is_upscaler(config):
+            raise ConfigError(
+                f"Preset {preset} trains an upscaler, which has no plain loop to compare it with. "
+                f"Presets of generators can be measured, such as {', '.join(RECIPES)}."
+            )
         known = config.values()
         changes = {name: value for name, value in self.changes.items() if name in known}
         return apply_settings(config, changes | {"batch_size": batch_size})

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from pipeline.bench.measure import alternating, number, ratios, spread
+from pipeline.bench.measure import MB, alternating, number, ratios, spread
 from pipeline.bench.programs import BASELINE
 from pipeline.bench.worker import Caller, Worker
 from pipeline.config import Config
@@ -291,7 +291,7 @@ def _speed_table(recipes: Sequence[RecipeSpeed]) -> str:
             over = "" if p.over_baseline is None else _times(p.over_baseline)
             lines.append(
                 f"| {_label(recipe)}, {recipe.unit} | {p.name} | {spread(p.rates)} | {over} "
-                f"| {p.memory / 1e6:,.0f} |"
+                f"| {p.memory / MB:,.0f} |"
             )
     return "\n".join(lines)
 

@@ -18,7 +18,7 @@ from pipeline.cli.data import download, explore
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
 from pipeline.cli.export import export, mix
-from pipeline.cli.failures import disk_message, fail, is_out_of_memory
+from pipeline.cli.failures import disk_message, fail
 from pipeline.cli.generate import generate
 from pipeline.cli.help import Group
 from pipeline.cli.kaggle import kernel, leaderboard
@@ -32,7 +32,7 @@ from pipeline.cli.study import study
 from pipeline.cli.submit import submit
 from pipeline.cli.train import train
 from pipeline.core import interrupts, redaction
-from pipeline.core.errors import PainterError
+from pipeline.core.errors import PainterError, is_out_of_memory
 from pipeline.core.text import escape_output
 from pipeline.system.console import discard_unwritten, ignore_closed_streams
 

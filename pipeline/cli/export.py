@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     snapshot_file,
     snapshot_options,
 )
+from pipeline.core.advice import quoted
 
 if TYPE_CHECKING:
     from pipeline.models.snapshot import Snapshot
@@ -46,7 +47,8 @@ class _Source:
 @options(snapshot_options)
 @click.option(
     "--name",
-    help="Name of the model: its folder, and --model NAME [default with --model: that name].",
+    help="Name of the model: its folder, and --model NAME if that is in ./pretrained [default with "
+    "--model: that name].",
 )
 @click.option(
     "--format",
@@ -98,6 +100,7 @@ def export(
 
     With --push it is uploaded, too.
     """
+    from pipeline.models.shipped import PRETRAINED_FOLDER, model_names
     from pipeline.stages.card_header import SHIPPED_LICENSE, Publication
     from pipeline.stages.push import check_push, push
 
@@ -109,7 +112,8 @@ def export(
         raise click.UsageError("--public goes with --push OWNER/NAME.")
     if repository is not None:
         check_push(repository)
-    publication = Publication(licence or (SHIPPED_LICENSE if model else None), datasets)
+    shipped = model in model_names(PRETRAINED_FOLDER)
+    publication = Publication(licence or (SHIPPED_LICENSE if shipped else None), datasets)
     folder = out or FOLDERS[form]
     if form == "onnx":
         folder = _export_onnx(source, name, folder, publication, weights, joined)
@@ -124,7 +128,7 @@ def _export_snapshot(
     joined: bool,
 ) -> Path:  # fmt: skip
     """Write a run's generator in painter's own format."""
-    from pipeline.models.shipped import FILE
+    from pipeline.models.shipped import FILE, PRETRAINED_FOLDER, model_names, option_of_model
     from pipeline.models.weights import WeightPrecision
     from pipeline.runs.folder import RunFolder
     from pipeline.stages.export import export
@@ -139,7 +143,11 @@ def _export_snapshot(
     run, precision = RunFolder(source.run_path), WeightPrecision(weights or "16-bit")
     folder = export(run, name, out, source.last, precision, source.reverse, publication)
     size = (folder / FILE).stat().st_size
-    click.echo(f"{folder}: {size / 1e6:.1f} MB")
+    option, value = option_of_model(folder)
+    taken = f"`painter generate {option} {quoted(value)}`"
+    click.echo(f"{folder}: {size / 1e6:.1f} MB. {taken} takes it.")
+    if option != "--model" and name in model_names(PRETRAINED_FOLDER):
+        click.echo(f"--model {name} stays the model that comes with painter.", err=True)
     return folder
 
 
@@ -154,7 +162,8 @@ def _export_onnx(
         raise click.UsageError(
             "--weights is of painter's own format; ONNX files have 32-bit weights. Leave it out."
         )
-    exported = export_onnx(_snapshot_of(source), name, out, publication, joined)
+    snapshot = _snapshot_of(source)
+    exported = export_onnx(snapshot, name, out, publication, joined, source.reverse)
     for file in exported.files:
         click.echo(
             f"{exported.folder / file.name}: {file.size / 1e6:.1f} MB, at most "

@@ -1,4 +1,4 @@
-"""Messages of commands that fail: disk and memory errors."""
+"""Messages of commands that fail."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ import os
 from pathlib import Path
 
 import click
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell running out of memory, on the CPU or a GPU, from other failures."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return "can't allocate memory" in str(error)
 
 
 def disk_message(error: OSError) -> str:

@@ -67,7 +67,8 @@ if TYPE_CHECKING:
     metavar="NAME",
     multiple=True,
     shell_complete=complete_models,
-    help="A model that comes with painter (`painter presets --models` lists them).",
+    help="A model that comes with painter (`painter presets --models` lists them), or that "
+    "`painter export` made in ./pretrained.",
 )
 @options(photo_options)
 @options(choosing_options)

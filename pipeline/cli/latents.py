@@ -224,7 +224,10 @@ def image_indices(numbers: str) -> tuple[int, ...]:
         click.BadParameter: if it is not a list of numbers from 1 up.
     """
     words = [word.strip() for word in numbers.split(",")]
-    if not all(word.isdecimal() and 1 <= int(word) <= 2**63 for word in words):
+    longest = len(str(2**63))  # Python reads no number of thousands of digits
+    if not all(
+        word.isdecimal() and len(word) <= longest and 1 <= int(word) <= 2**63 for word in words
+    ):
         raise click.BadParameter(
             f"{numbers!r} is not a list of image numbers from 1 up, such as 1,2,3."
         )

@@ -90,7 +90,8 @@ snapshot_options = [
         "--model",
         metavar="NAME",
         shell_complete=complete_models,
-        help="A model that comes with painter (`painter presets --models` lists them).",
+        help="A model that comes with painter (`painter presets --models` lists them), or that "
+        "`painter export` made in ./pretrained.",
     ),
 ]
 config_options = [

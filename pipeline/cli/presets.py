@@ -12,6 +12,7 @@ import click
 
 from pipeline.cli.completion import complete_presets
 from pipeline.cli.help import command
+from pipeline.cli.options import warn
 from pipeline.core.toml import toml_value
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def presets(name: str | None, models: bool, as_json: bool) -> None:
     if name is not None:
         found, lines = one_preset(name)
     elif models:
-        shipped = about_models()
+        shipped = about_models(warn)
         found, lines = [model.to_dict() for model in shipped], model_lines(shipped, width())
     else:
         known = all_about()

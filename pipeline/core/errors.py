@@ -89,3 +89,16 @@ class Interrupted(PainterError):  # noqa: N818 - reads as the event that it is
     """Ctrl+C or a termination signal; what was done so far has been saved."""
 
     exit_code = 130
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory"
+)  # fmt: skip
+"""How torch on each system, its GPU libraries, and the system itself say it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell running out of memory, on the CPU or a GPU, from other failures."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error).lower() for words in _OUT_OF_MEMORY)

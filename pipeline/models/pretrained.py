@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config import Config
 from pipeline.core.errors import ConfigError
-from pipeline.models.shipped import model_file
+from pipeline.models import shipped
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.snapshots import load_snapshot
 
@@ -22,7 +22,7 @@ def shipped_upscaler(config: Config) -> Snapshot | None:
     name, side = config.output.upscaler, config.data.image_size
     if name is None:
         return None
-    model = load_snapshot(model_file(name))
+    model = load_snapshot(shipped.model_file(name, shipped.PRETRAINED_FOLDER))
     if model.upscaler is None:
         raise ConfigError(
             f"upscaler is {name!r}, a model without an upscaler of its own; expected one with it, "

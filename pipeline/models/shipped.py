@@ -1,9 +1,13 @@
-"""Which models come with painter, and what their files say of them without being loaded."""
+"""Which models `--model` takes, and what their files say of them without being loaded.
+
+They come with painter, or `painter export` has written them to the folder `pretrained`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ FILE_HASH = "file_sha256"
 """Key in a model's snapshot.json of the hash of its whole file: of one that was written before
 snapshots had a hash in them, and that must stay as it is, since images are known by it."""
 PRETRAINED_FOLDER = Path(__file__).resolve().parents[2] / "pretrained"
+OWN_FOLDER = Path("pretrained")
+"""Of the models that were exported here; in a checkout it is the same folder."""
 _ABOUT = re.compile(r"^## What it is\n+(.+?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -43,51 +49,97 @@ class ModelAbout:
 
 
 def model_names(folder: Path | None = None) -> list[str]:
-    """Return the names of the models in a folder; by default of those that come with painter."""
-    return sorted(path.parent.name for path in (folder or PRETRAINED_FOLDER).glob(f"*/{FILE}"))
+    """Return the names of the models in a folder; by default of all that `--model` takes."""
+    return sorted(_model_files(folder))
+
+
+def _model_files(folder: Path | None) -> dict[str, Path]:
+    folders = (OWN_FOLDER, PRETRAINED_FOLDER) if folder is None else (folder,)
+    return {path.parent.name: path for f in folders for path in f.glob(f"*/{FILE}")}
 
 
 def model_file(name: str, folder: Path | None = None) -> Path:
-    """Return the snapshot of a model.
+    """Return the snapshot of a model: that which comes with painter, else that of `OWN_FOLDER`.
 
     Raises:
         ConfigError: if there is none; the message names near ones and lists those that exist.
-        RunError: if its file is damaged, as far as a hash beside it tells.
+        RunError: if its file is damaged, as far as a hash beside it tells, or what is beside it is.
     """
-    names = model_names(folder)
-    if name not in names:
-        known = ", ".join(names) or "none come with this version"
-        raise ConfigError(f"There is no model {name!r}.{nearest(name, names)} Models: {known}.")
-    file = (folder or PRETRAINED_FOLDER) / name / FILE
-    about = file.with_suffix(".json")
-    expected = (
-        json.loads(about.read_text(encoding="utf-8")).get(FILE_HASH) if about.exists() else None
-    )
+    files = _model_files(folder)
+    if name not in files:
+        known = ", ".join(sorted(files)) or "none come with this version"
+        raise ConfigError(f"There is no model {name!r}.{nearest(name, files)} Models: {known}.")
+    file = files[name]
+    expected = _told_of(file).get(FILE_HASH)
     if expected is not None and file_sha256(file) != expected:
         raise RunError(
             f"{file} is damaged: it is not the file that came with painter, by the hash in "
-            f"{about.name}. Install painter again, or `git checkout {quoted(file)}` in a checkout."
+            f"{file.with_suffix('.json').name}. {_mend(file)}"
         )
     return file
 
 
-def about_models() -> list[ModelAbout]:
-    """Return what is known of each model that comes with painter, in the order of their names."""
-    return [_about(PRETRAINED_FOLDER / name / FILE) for name in model_names()]
+def option_of_model(folder: Path) -> tuple[str, str]:
+    """Return the option, and its value, by which commands take the model in a folder."""
+    own = folder.parent.resolve() == OWN_FOLDER.resolve()
+    shipped = folder.parent.resolve() == PRETRAINED_FOLDER.resolve()
+    if shipped or (own and folder.name not in model_names(PRETRAINED_FOLDER)):
+        return "--model", folder.name
+    return "--snapshot", str(folder / FILE)
+
+
+def about_models(note: Callable[[str], object] = lambda why: None) -> list[ModelAbout]:
+    """Return what is known of each model that comes with painter, in the order of their names.
+
+    Args:
+        note: is told why a model is left out.
+    """
+    found = []
+    for name in model_names(PRETRAINED_FOLDER):
+        try:
+            found.append(_about(PRETRAINED_FOLDER / name / FILE))
+        except RunError as error:
+            note(f"left out: {name}: {error}")
+    return found
+
+
+def _told_of(snapshot: Path) -> dict[str, Any]:
+    """Return what the file beside a snapshot says of it.
+
+    Raises:
+        RunError: if that is missing or damaged.
+    """
+    file = snapshot.with_suffix(".json")
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        score = told.get("score")
+        if type(told["images_seen"]) is not int or not isinstance(score, dict | None):
+            raise ValueError("it has other values than a snapshot's")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise RunError(f"{file} is missing or damaged ({error}). {_mend(snapshot)}") from None
+    return dict(told)
+
+
+def _mend(snapshot: Path) -> str:
+    """Return how a model's damaged file is had again."""
+    if not snapshot.is_relative_to(PRETRAINED_FOLDER):
+        return "Export the model again: `painter export`."
+    return f"Install painter again, or `git checkout {quoted(snapshot.parent)}` in a checkout."
 
 
 def _about(snapshot: Path) -> ModelAbout:
-    told = json.loads(snapshot.with_suffix(".json").read_text(encoding="utf-8"))
+    told = _told_of(snapshot)
     score = told.get("score") or {}
+    mifid, n = score.get("mifid"), score.get("n_generated")
     card = snapshot.with_name(CARD)
     found = _ABOUT.search(card.read_text(encoding="utf-8")) if card.exists() else None
     return ModelAbout(
         name=snapshot.parent.name,
         what=" ".join(found[1].split()) if found else "",
-        images_seen=int(told["images_seen"]),
+        images_seen=told["images_seen"],
         megabytes=round(snapshot.stat().st_size / 1e6, 1),
-        mifid=score.get("mifid"),
-        n=score.get("n_generated"),
+        mifid=mifid if isinstance(mifid, int | float) else None,
+        n=n if isinstance(n, int) else None,
         features=score.get("features"),
         card=f"pretrained/{snapshot.parent.name}/{CARD}",
     )

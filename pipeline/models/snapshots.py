@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +20,23 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline import __version__
 from pipeline.config import Config, apply_settings
-from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.errors import ConfigError, RunError, is_out_of_memory
 from pipeline.core.records import check_format
 from pipeline.core.text import escape_surrogates
 from pipeline.models.builders import build_generator, is_upscaler
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.weights import WeightPrecision, precision_of, restored_tensors, stored_tensors
+from pipeline.models.weights import (
+    WeightPrecision,
+    all_finite,
+    precision_of,
+    restored_tensors,
+    stored_tensors,
+)
 from pipeline.system.storage import file_sha256, write_bytes, write_json
 
 SNAPSHOT_KIND, SNAPSHOT_FORMAT = "painter-generator-", 2
@@ -66,7 +73,7 @@ def write_snapshot(
         weights: their precision in the file.
 
     Raises:
-        RunError: if weights that are to be kept in 8 bits are infinite or not a number.
+        RunError: if the precision cannot express the weights, as `stored_tensors` says.
     """
     tensors = stored_tensors(snapshot.generator, weights)
     metadata: dict[str, Any] = {
@@ -189,7 +196,8 @@ def load_snapshot(path: Path) -> Snapshot:
     """Read a snapshot; safetensors cannot execute code.
 
     Raises:
-        RunError: if the file is missing, damaged, or something else (a pickle, say).
+        RunError: if the file is missing, damaged, or something else (a pickle, say), or if weights
+            in it are infinite or not a number.
         LaterVersion: if a later version wrote it.
     """
     with _opened(path) as file:
@@ -199,9 +207,10 @@ def load_snapshot(path: Path) -> Snapshot:
         metadata = _checked_metadata(path, header)
         tensors = _checked(path, metadata, tensors)
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
-        snapshot = replace(_build_snapshot(metadata, own), score=metadata.get("score"))
+        snapshot = replace(_build_snapshot(metadata, own), score=_checked_score(metadata))
         if "upscaler" not in metadata:
             return snapshot
+        _check_upscaler(metadata["upscaler"])
         rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
         return replace(snapshot, upscaler=_build_snapshot(metadata["upscaler"], rest))
 
@@ -246,6 +255,8 @@ def _opened(path: Path) -> Iterator[Any]:
         with _open_tensors(path) as file:
             yield file
     except (safetensors.SafetensorError, OSError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
         raise RunError(
             f"{path} is not a safetensors snapshot ({error}). Pickled weights (.pt, .pth, .ckpt) "
             "are not loaded, since they can run code. `painter train` writes snapshots."
@@ -257,7 +268,11 @@ def _fitting(path: Path) -> Iterator[None]:
     """Raise RunError where the content of a snapshot is not what this version expects."""
     try:
         yield
-    except (ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (
+        ConfigError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError
+    ) as error:  # fmt: skip
+        if is_out_of_memory(error):
+            raise
         raise RunError(
             f"The snapshot {path} does not fit this version of painter: {error}"
         ) from None
@@ -270,6 +285,21 @@ def _checked_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     return metadata
 
 
+def _checked_score(metadata: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the score in a snapshot's header; None if there is none."""
+    score = metadata.get("score")
+    if not isinstance(score, dict | None):
+        raise ValueError(f"score is {score!r}; expected metrics by their names")
+    return score
+
+
+def _check_upscaler(metadata: dict[str, Any]) -> None:
+    """Check that what a snapshot's header calls its upscaler is one."""
+    config = Config.from_saved(metadata["config"])
+    if not is_upscaler(config):
+        raise ValueError(f"its upscaler is of family {config.family!r}, which enlarges no images")
+
+
 def _checked(
     path: Path, metadata: dict[str, Any], stored: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
@@ -277,12 +307,19 @@ def _checked(
     try:
         if metadata.get(HASH) not in (None, content_digest(metadata, stored)):
             raise ValueError("it is not what was written, by the hash in it")
-        return restored_tensors(stored)
+        tensors = restored_tensors(stored)
     except ValueError as error:
         raise RunError(
             f"{path} is damaged: {error}. Copy it again from where it came; where it was trained, "
             "`painter train` writes it again."
         ) from None
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            raise RunError(
+                f"Some weights in {path} are infinite or not a number ({name}): the training "
+                "diverged, and it has no images to make. Take an earlier snapshot: --snapshot FILE"
+            )
+    return tensors
 
 
 def _check_format(path: Path, metadata: Any) -> None:
@@ -303,7 +340,47 @@ def _build_snapshot(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) 
     count = int(metadata.get("generators", 1))
     if not 1 <= count <= MAX_GENERATORS:
         raise ValueError(f"generators is {count}; expected 1 to {MAX_GENERATORS}")
-    networks = [build_generator(config) for _ in range(count)]
-    network = networks[0] if count == 1 else GeneratorEnsemble(networks)
+    _check_fits(config, count, tensors)
+    network = _build_network(config, count)
     network.load_state_dict(tensors)
     return Snapshot(network.eval(), config, int(metadata["images_seen"]))
+
+
+def _build_network(config: Config, count: int) -> nn.Module:
+    networks = [build_generator(config) for _ in range(count)]
+    return networks[0] if count == 1 else GeneratorEnsemble(networks)
+
+
+def _check_fits(config: Config, count: int, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that tensors are those of the networks that a config describes.
+
+    It takes no memory: a few words in a header can describe networks of any size.
+
+    Raises:
+        RuntimeError: if they are not.
+    """
+    try:
+        with torch.device("meta"), _Undrawn():
+            network = _build_network(config, count)
+    except (RuntimeError, TypeError):  # a family that computes with its weights as it is built
+        return
+    network.load_state_dict(tensors, assign=True)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are where they would be drawn: without memory that takes long."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, unless it draws."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
+            return args[0] if args else kwargs["tensor"]
+        if func in (torch.randn, torch.rand):
+            func = torch.empty
+        return func(*args, **kwargs)

@@ -38,21 +38,39 @@ def stored_tensors(network: nn.Module, precision: WeightPrecision) -> dict[str, 
     """Return a network's tensors on the CPU, as they are kept in a file.
 
     Raises:
-        RunError: if weights that are to be kept in 8 bits are infinite or not a number.
+        RunError: if weights that are to be kept in 16 or 8 bits are infinite or not a number, or
+            too large for 16.
     """
     tensors = {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items()}
     if precision is WeightPrecision.FLOAT32:
         return tensors
-    stored = {name: _half(name, tensor) for name, tensor in tensors.items()}
-    if precision is WeightPrecision.INT8:
-        for name, axis in _output_axes(network).items():
-            stored[name], stored[name + SCALE] = quantise(tensors[name], axis)
+    axes = _output_axes(network) if precision is WeightPrecision.INT8 else {}
+    stored = {n: _half(n, tensor) for n, tensor in tensors.items() if n not in axes}
+    for name, axis in axes.items():
+        stored[name], stored[name + SCALE] = quantise(tensors[name], axis)
     return stored
+
+
+def all_finite(tensor: torch.Tensor) -> bool:
+    """Tell whether all numbers are finite; mostly by their sum, which is quick."""
+    return bool(tensor.sum(dtype=torch.float32).isfinite() or tensor.isfinite().all())
 
 
 def _half(name: str, tensor: torch.Tensor) -> torch.Tensor:
     statistics = name.rpartition(".")[2].startswith("running_")
-    return tensor.half() if tensor.is_floating_point() and not statistics else tensor
+    if statistics or not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    if not all_finite(half):
+        raise _inexpressible(16, f", or beyond {torch.finfo(torch.half).max:,.0f}")
+    return half
+
+
+def _inexpressible(bits: int, beyond: str = "") -> RunError:
+    return RunError(
+        f"Some weights are infinite or not a number{beyond}, which {bits} bits cannot express: the "
+        "training diverged. Take an earlier snapshot."
+    )
 
 
 def _output_axes(network: nn.Module) -> dict[str, int]:
@@ -88,11 +106,8 @@ def quantise(weights: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tens
     weights = weights.float()
     others = [other for other in range(weights.ndim) if other != axis]
     scales = weights.abs().amax(others, keepdim=True) / LARGEST
-    if not scales.isfinite().all():
-        raise RunError(
-            "Some weights are infinite or not a number, which 8 bits cannot express: the training "
-            "diverged. Take an earlier snapshot."
-        )
+    if not all_finite(scales):
+        raise _inexpressible(8)
     # 16 significant bits: 127 times that is exact in float32, and so the same when taken again.
     scales = ((scales.view(torch.int32) + 0x80) & ~0xFF).view(torch.float32)
     scales = torch.where(scales > 0, scales, 1.0)

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pipeline.core.errors import ScoringError
+from pipeline.core.errors import ScoringError, is_out_of_memory
 from pipeline.core.extras import install_extra
 from pipeline.models.precision import choose_precision
 from pipeline.scoring.fast import FastInception, fold_efficientnet
@@ -122,6 +122,8 @@ class Inception:
                 feature_extractor_weights_path=clean,
             )
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             reason = textwrap.shorten(" ".join(str(error).splitlines()[1:]), 160)
             raise ScoringError(
                 f"{weights} holds no Inception weights in the released format ({reason})."

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.core.errors import ConfigError, RunError
+from pipeline.core.errors import ConfigError, RunError, is_out_of_memory
 from pipeline.families.registry import build_reverse, check_makes_images
 from pipeline.models.shipped import FILE
 from pipeline.models.snapshot import Snapshot
@@ -61,7 +61,7 @@ def export(
     with atomic_folder(target) as unfinished:
         write_snapshot(unfinished / FILE, snapshot, weights)
         size = (unfinished / FILE).stat().st_size
-        about = Export(name, snapshot, weights, size, reverse, publication, score)
+        about = Export(name, snapshot, weights, size, reverse, publication, score, target)
         write_text(unfinished / CARD, model_card(about, run))
     return target
 
@@ -106,6 +106,8 @@ def reverse_snapshot(run: RunFolder) -> Snapshot:
         network.load_state_dict(state[name])
         images_seen = int(state["step"]) * config.training.batch_size
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise RunError(f"{run.state} does not fit {run.config}: {error}") from None
     return Snapshot(network.eval(), config, images_seen)
 

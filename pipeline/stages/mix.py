@@ -18,7 +18,7 @@ from pipeline.core.paths import portable_path
 from pipeline.families.registry import latents_of
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_hashed_snapshot, write_snapshot
+from pipeline.models.snapshots import load_hashed_snapshot, with_upscaler, write_snapshot
 from pipeline.runs.curves import STAT_KEYS, seconds_of_training
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
@@ -33,8 +33,8 @@ HOLDOUT_SETTINGS = ("holdout", "holdout_seed")
 def mix(sources: Sequence[RunFolder], target: RunFolder, last: bool = False) -> Snapshot:
     """Write a run folder that holds the generators of others, and return its snapshot.
 
-    Its settings are those of the first run, its upscaler the first that one of them has. It has a
-    holdout only if all runs held out the same images.
+    Its settings are those of the first run, its upscaler the first that one of them has; other
+    upscalers are left out. It has a holdout only if all runs held out the same images.
 
     Args:
         sources: two runs or more, trained on the same images with the same networks.
@@ -77,14 +77,16 @@ def mix_snapshots(snapshots: Sequence[Snapshot]) -> Snapshot:
     max_count = min(MAX_GENERATORS, latents_of(snapshots[0].config).size)
     if not 2 <= len(generators) <= max_count:
         raise ConfigError(f"Generators to mix: {len(generators)}; expected 2 to {max_count}.")
-    return replace(
+    mixture = replace(
         snapshots[0],
         generator=GeneratorEnsemble(generators).eval(),
         config=_shared_config([snapshot.config for snapshot in snapshots]),
         images_seen=sum(snapshot.images_seen for snapshot in snapshots),
         score=None,
-        upscaler=next((s.upscaler for s in snapshots if s.upscaler is not None), None),
+        upscaler=None,
     )
+    upscaler = next((s.upscaler for s in snapshots if s.upscaler is not None), None)
+    return mixture if upscaler is None else with_upscaler(mixture, upscaler)
 
 
 def _shared_config(configs: Sequence[Config]) -> Config:

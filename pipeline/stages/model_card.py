@@ -5,14 +5,17 @@ Mitchell et al. 2019, "Model cards for model reporting".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.core.advice import quoted
+from pipeline.core.paths import command_on_page
 from pipeline.core.toml import toml_value
 from pipeline.families.registry import family_of, parameter_count, takes_photos
 from pipeline.models.ensemble import members
 from pipeline.models.portable import IMAGE_TO_IMAGE, UNCONDITIONAL
+from pipeline.models.shipped import option_of_model
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.choices import describe_choice, recorded_choice
@@ -32,6 +35,11 @@ TRANSLATES = (
 RIGHTS = (
     "Scores are computed against the training images named above, which are not those of the "
     "leaderboard. The images' own rights apply to them; Monet's paintings are in the public domain."
+)
+TRANSLATES_BACK = (
+    "It changes how an image like its training images looks, by what the photos of its training "
+    "have in common, and keeps what is in it as far as it has learned to. A translation carries "
+    "the rights in its image."
 )
 NO_SCORE = "None: `painter score` has not been run on this run's images."
 SCORE_OF_OTHERS = (
@@ -57,6 +65,13 @@ class Export:
     publication: Publication = UNPUBLISHED
     score: Score | None = None
     """Of images that this generator made."""
+    folder: Path | None = None
+    """Where it is exported to; by default where `--model` finds it."""
+
+    @property
+    def option(self) -> Sequence[str]:
+        """Return the option, and its value, by which commands take it."""
+        return ("--model", self.name) if self.folder is None else option_of_model(self.folder)
 
 
 def model_card(export: Export, run: RunFolder) -> str:
@@ -67,22 +82,22 @@ def model_card(export: Export, run: RunFolder) -> str:
     sections = [
         _header(export, run),
         f"# {export.name}",
-        f"`painter generate --model {quoted(export.name)} {takes}`",
+        f"`{command_on_page(['painter', 'generate', *export.option])} {takes}`",
         "## What it is",
         _networks(export),
         "## Data and cost",
-        _training(snapshot, run),
+        _training(export, run),
         "## Scores",
         OF_THE_OTHER_DIRECTION if export.reverse else _scores(export.score, run),
         "## Recipe",
         "```toml\n" + recipe(snapshot.config) + "\n```",
         *(
             ["## Recipe of the upscaler", "```toml\n" + recipe(snapshot.upscaler.config) + "\n```"]
-            if snapshot.upscaler
+            if snapshot.upscaler and upscales(snapshot)
             else []
         ),
         "## Limits",
-        f"{TRANSLATES if translates else GENERATES} {RIGHTS}",
+        f"{_what_it_does(export)} {RIGHTS}",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -103,11 +118,16 @@ def _networks(export: Export) -> str:
         f"{what} of family `{snapshot.config.family}` ({parameter_count(snapshot.generator):,} "
         f"parameters) {_describe_task(export)}"
     )
-    if snapshot.upscaler is not None:
+    if snapshot.upscaler is not None and upscales(snapshot):
         count = parameter_count(snapshot.upscaler.generator)
         side = snapshot.config.output.output_size
         text += f", enlarged to {side} by an upscaler ({count:,} parameters)"
     return text + f". {export.size / 1e6:.1f} MB, {export.weights} weights."
+
+
+def upscales(snapshot: Snapshot) -> bool:
+    """Tell whether the upscaler of a snapshot, if it has one, is used."""
+    return snapshot.config.output.upscale == "learned"
 
 
 def _describe_task(export: Export) -> str:
@@ -132,25 +152,33 @@ def _describe_latents(config: Config) -> str:
     return f"from {latents(config).size} numbers `{config.values()['noise']}` "
 
 
-def _training(snapshot: Snapshot, run: RunFolder) -> str:
+def _what_it_does(export: Export) -> str:
+    if export.reverse:
+        return TRANSLATES_BACK
+    return TRANSLATES if takes_photos(export.snapshot.config) else GENERATES
+
+
+def _training(export: Export, run: RunFolder) -> str:
+    snapshot = export.snapshot
     data = run.read_data()
     seconds = seconds_of_training(run, snapshot.images_seen)
     about = run.read_provenance()
     sessions = about.get("sittings", [])
     device = sessions[-1].get("device", "unknown") if sessions else "unknown"
-    photos = ""
+    photos, starts = "", ", from which it starts" if export.reverse else ""
     if data.photos is not None:
         hashed = f"content hash `{data.photos.content_hash[:16]}`"
-        photos = f"- {data.photos.count:,} photos, from which it starts ({hashed}).\n"
+        role = "into which it translates" if export.reverse else "from which it starts"
+        photos = f"- {data.photos.count:,} photos, {role} ({hashed}).\n"
     text = (
-        f"- {data.count:,} images (content hash `{data.content_hash[:16]}`).\n"
+        f"- {data.count:,} images{starts} (content hash `{data.content_hash[:16]}`).\n"
         f"{photos}"
         f"- {snapshot.images_seen:,} training images in {seconds / 60:.0f} minutes on {device}."
     )
     if members := about.get("mixed"):
         seen = ", ".join(f"{member['images_seen']:,}" for member in members)
         text += f"\n- Of these, the generators have seen {seen}."
-    if snapshot.upscaler is not None:
+    if snapshot.upscaler is not None and upscales(snapshot):
         text += f"\n- The upscaler has seen {snapshot.upscaler.images_seen:,} crops."
     return text
 
@@ -169,15 +197,17 @@ def _scores(score: Score | None, run: RunFolder) -> str:
     copies = "" if near is None else f"; {near:,} of them nearer than 0.1 to a real image"
     chosen = recorded_choice(run)
     how = "" if chosen is None else f" These images are {describe_choice(chosen)}."
+    generated, real = (count_in_words(score.get(key)) for key in ("n_generated", "n_reference"))
     return (
         "\n".join(rows)
-        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {_count(score.get('n_generated'))} "
-        f"generated images against {_count(score.get('n_reference'))} real images{copies}.{how}"
+        + f"\n\nFeatures `{score.get('features', 'unknown')}`, {generated} generated images "
+        f"against {real} real images{copies}.{how}"
     )
 
 
-def _count(number: int | None) -> str:
-    return "an unknown number of" if number is None else f"{number:,}"
+def count_in_words(number: object) -> str:
+    """Return a number of a score in a text; whoever wrote a snapshot wrote its score."""
+    return f"{number:,}" if isinstance(number, int) else "an unknown number of"
 
 
 def recipe(config: Config) -> str:

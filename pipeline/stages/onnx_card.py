@@ -17,7 +17,7 @@ from pipeline.models.portable import UNCONDITIONAL, PortableNetwork, TensorSpec
 from pipeline.scoring.metric_table import METRIC, Place, keys_in
 from pipeline.scoring.record import metric_value
 from pipeline.stages.card_header import Publication, card_header
-from pipeline.stages.model_card import GENERATES, TRANSLATES
+from pipeline.stages.model_card import GENERATES, TRANSLATES, TRANSLATES_BACK, count_in_words
 
 STREAM = """\
 def stream(seed, purpose, position=0):  # random numbers as painter draws them
@@ -51,6 +51,7 @@ def onnx_card(
     files: Sequence[OnnxFile],
     publication: Publication,
     score: Mapping[str, Any] | None,
+    reverse: bool = False,
 ) -> str:
     """Return the card of a model in ONNX files, in Markdown.
 
@@ -60,16 +61,14 @@ def onnx_card(
         files: in the order in which one's images are the next one's input.
         publication: licence and data.
         score: the measured metrics of its images; None if there are none.
+        reverse: whether it translates the other way, from what the run learned to paint like.
     """
     task = files[0].network.task
     drawn = task == UNCONDITIONAL
-    does = TRANSLATES if takes_photos(config) else GENERATES if drawn else UPSCALES
     sections = [
         card_header(name, publication, task, "onnx", score, ["onnx", config.family]),
         f"# {name}",
-        f"A model of family `{config.family}` that painter trained, as ONNX (opset {OPSET}) for "
-        "onnxruntime, browsers and other programs. Images are float32 from -1 to 1, channels "
-        "first; any number of them at once.",
+        _introduction(config),
         "## Files",
         _table_of(files),
         EXAMPLES,
@@ -82,9 +81,23 @@ def onnx_card(
         "## Scores",
         _scores(score),
         "## Limits",
-        f"{does} {RIGHTS_IN_IMAGES}",
+        f"{_what_it_does(config, drawn, reverse)} {RIGHTS_IN_IMAGES}",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _what_it_does(config: Config, drawn: bool, reverse: bool) -> str:
+    if takes_photos(config):
+        return TRANSLATES_BACK if reverse else TRANSLATES
+    return GENERATES if drawn else UPSCALES
+
+
+def _introduction(config: Config) -> str:
+    return (
+        f"A model of family `{config.family}` that painter trained, as ONNX (opset {OPSET}) for "
+        "onnxruntime, browsers and other programs. Images are float32 from -1 to 1, channels "
+        "first; any number of them at once."
+    )
 
 
 EXAMPLES = (
@@ -181,9 +194,7 @@ def _scores(score: Mapping[str, Any] | None) -> str:
         value = metric_value(score, metric)
         if value is not None:
             rows.append(f"| {metric.label} | {metric.text(value)} |")
-    count = score.get("n_generated")
     return "\n".join(rows) + (
-        f"\n\nFeatures `{score.get('features')}`, "
-        f"{'an unknown number of' if count is None else f'{count:,}'} generated images, which "
-        "painter made of the same weights."
+        f"\n\nFeatures `{score.get('features')}`, {count_in_words(score.get('n_generated'))} "
+        "generated images, which painter made of the same weights."
     )

@@ -62,6 +62,7 @@ def export_onnx(
     folder: Path,
     publication: Publication,
     join: bool = False,
+    reverse: bool = False,
 ) -> Exported:
     """Write a model's folder.
 
@@ -71,6 +72,7 @@ def export_onnx(
         folder: parent folder of the models.
         publication: what the card says beside what is known.
         join: write generator and upscaler as one network.
+        reverse: whether the generator is that of a run's other direction, for the card.
 
     Raises:
         ConfigError: if the packages are missing, the name is no plain file name, or taken, the
@@ -89,7 +91,7 @@ def export_onnx(
             difference = write_onnx(unfinished / file, network, about)
             size = (unfinished / file).stat().st_size
             files.append(OnnxFile(file, network, size, difference))
-        card = onnx_card(name, snapshot.config, files, publication, snapshot.score)
+        card = onnx_card(name, snapshot.config, files, publication, snapshot.score, reverse)
         write_text(unfinished / CARD, card)
     return Exported(target, tuple(files))
 

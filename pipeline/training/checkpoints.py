@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.core.errors import RunError
+from pipeline.core.errors import RunError, is_out_of_memory
 from pipeline.core.records import check_format
 from pipeline.system.storage import write_bytes
 
@@ -37,6 +37,8 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         # Damaged bytes make torch raise nearly anything, with advice on unsafe loading.
         kind = type(error).__name__
         raise RunError(f"The checkpoint {path} is damaged ({kind}). {mend}") from None

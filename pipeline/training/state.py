@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.core.errors import RunError
+from pipeline.core.errors import RunError, is_out_of_memory
 from pipeline.families.family import Metrics, Objective, Phase
 from pipeline.families.registry import family_of
 from pipeline.models.precision import Precision
@@ -119,6 +119,8 @@ class TrainingState:
             self.first_step = int(saved.get("first_step", 0))
             self.first_seconds = float(saved.get("first_seconds", 0.0))
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise RunError(
                 f"The checkpoint does not fit the run's networks ({error}). "
                 "Choose another --run, or move its state.pt to another folder to train from the "

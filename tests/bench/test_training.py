@@ -138,6 +138,24 @@ def test_every_recipe_trains_beside_its_plain_loop(drawn: Path, preset: str, nam
     assert program.memory() > 0
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes"),
+    [
+        ("photo2monet-cut", {"residual_blocks": 1, "nce_patches": 4}),
+        ("monet64", {"loss": "wgan-gp", "discriminator_norm": "layer"}),
+        ("monet64", {"loss": "hinge", "hinge_margin_spread": 0.5}),
+    ],
+)
+def test_a_plain_loop_draws_what_an_objective_asks_for(
+    drawn: Path, preset: str, changes: dict[str, Any]
+) -> None:
+    small = {"image_size": 64, "generator_channels": 4, "discriminator_channels": 4}
+    settings = BenchmarkSettings(recipes={preset: 2}, changes=small | changes)
+    program = TrainingProgram()
+    program.start(BASELINE, str(drawn), settings.configs(gpu=True)[preset].to_dict())
+    assert program.seconds(1) > 0
+
+
 def test_real_programs_are_measured(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "MOST_STEPS", 2)
     settings = BenchmarkSettings.from_dict(TINY_BENCHMARK)
@@ -200,6 +218,7 @@ def test_settings_of_a_benchmark_come_back_from_plain_values() -> None:
         ({"recipes": {}}, "recipes is empty"),
         ({"recipes": {"manet64": 4}}, "manet64"),
         ({"recipes": {"monet64": -1}}, "batch_size"),
+        ({"recipes": {"upscaler64to256": 4}}, "trains an upscaler, which has no plain loop"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -1,5 +1,6 @@
 """The measurements run, on a few images, and their tables are Markdown."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from benchmarks import compare, controls, output, parts, service
+from benchmarks import compare, controls, output, parts, scoring, service
 from pipeline.bench.generating import (
     BASELINE,
     ENCODER,
@@ -34,7 +35,11 @@ TINY = {"image_size": 32, "generator_channels": 4, "latent_size": 4, "output_siz
 
 @pytest.fixture
 def snapshot() -> Snapshot:
-    config = apply_settings(Config(), TINY)
+    return snapshot_of()
+
+
+def snapshot_of(**changes: object) -> Snapshot:
+    config = apply_settings(Config(), TINY | changes)
     return Snapshot(build_generator(config).eval(), config, 0)
 
 
@@ -88,6 +93,24 @@ def test_generating_and_checking_are_measured(
     assert all(rows[name][3] == "2" for name in programs)
     assert any(name.startswith("painter over plain loop") for name in rows)
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == []
+
+
+@pytest.mark.parametrize("changes", [{"channels": 1}, {"class_names": ("a", "b")}])
+def test_grey_models_and_those_with_classes_are_measured_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object]
+) -> None:
+    output.compare_generating(snapshot_of(**changes), 2, 1, tmp_path)
+    assert "painter over plain loop" in capsys.readouterr().out
+
+
+def test_a_model_with_an_upscaler_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "load_or_build_snapshot", lambda _: snapshot_of(upscale="learned"))
+    monkeypatch.setattr("sys.argv", ["output", "generate"])
+    with pytest.raises(SystemExit):
+        output.main()
+    assert "they do not do the same. Take the snapshot" in capsys.readouterr().err
 
 
 def test_both_sides_make_as_many_images_of_the_same_form(
@@ -159,6 +182,30 @@ def test_both_ways_of_serving_are_measured() -> None:
     assert {row.count("|") for row in rows if row} == {9}
     assert "| 0 of 80 |" in rows[-1]
     assert service.ratio_table(found).splitlines()[-1].startswith("| 32 clients |")
+
+
+# --- Memory
+
+
+def test_memory_is_in_millions_of_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (output, scoring):
+        monkeypatch.setattr(module, "peak_rss", lambda: 3_000_000)
+    monkeypatch.setattr(output, "painters_zip", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["output", "memory"])
+    output.main()
+    assert float(capsys.readouterr().out) == 3
+    monkeypatch.setitem(scoring.PROGRAMS, "painter", lambda *_: lambda: lambda: 0.0)
+    assert scoring.measure_one("painter", tmp_path)["memory"] == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+def test_the_memory_of_a_server_is_that_of_its_process() -> None:
+    own = service.Server("127.0.0.1", os.getpid()).resident
+    held = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    # It may grow meanwhile by the pages of a child that starts.
+    assert own == pytest.approx(int(held["VmRSS"].split()[0]) * 1024 / 1e6, rel=0.02)
 
 
 # --- Comparing two trees

@@ -15,6 +15,7 @@ from pipeline.cli.train import print_long_budget
 from pipeline.config import apply_settings, load_preset
 from pipeline.config.about import Measurement, about_shipped, describe_preset, shipped_presets
 from pipeline.config.presets import preset_settings, read_toml
+from pipeline.models import shipped
 from pipeline.models.shipped import about_models, model_names
 from pipeline.runs.folder import RunFolder
 from pipeline.stages.train import TrainingPlan
@@ -148,6 +149,31 @@ def test_shipped_models_are_a_list_of_their_own(shown: Shown) -> None:
     rows = json.loads(shown("--models", "--json"))
     assert [row["name"] for row in rows] == model_names()
     assert all((ROOT / row["card"]).is_file() and row["n"] == 1500 for row in rows)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"images_seen": null}', '{"score": 3}'])
+def test_a_model_whose_file_is_damaged_is_left_out_with_a_line_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    content: str | None,
+) -> None:  # fmt: skip
+    about = {"images_seen": 8, "score": {"mifid": "x", "n_generated": "many"}}
+    for name in ("broken", "whole"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "snapshot.safetensors").write_bytes(b"")
+        (tmp_path / name / "snapshot.json").write_text(json.dumps(about))
+    damaged = tmp_path / "broken" / "snapshot.json"
+    damaged.unlink()
+    if content is not None:
+        damaged.write_text(content)
+    monkeypatch.setattr(shipped, "PRETRAINED_FOLDER", tmp_path)
+    assert run_command(["presets", "--models"]) == 0
+    told = capsys.readouterr()
+    assert "whole" in told.out
+    assert "broken" not in told.out
+    assert f"left out: broken: {damaged} is missing or damaged" in told.err
+    out = str(tmp_path / "images.zip")
+    assert run_command(["generate", "--model", "broken", "--count", "1", "--out", out]) == 2
+    assert "Install painter again, or `git checkout" in capsys.readouterr().err
 
 
 # --- One preset

@@ -472,6 +472,15 @@ def test_made_images_are_the_generators_own_size(tmp_path: Path) -> None:
         generate_inputs(load_snapshot(upscaler), config)
 
 
+def test_made_images_are_truncated_as_the_generators_own(tmp_path: Path) -> None:
+    loaded = load_snapshot(snapshots(tmp_path)[0])
+    config = apply_settings(TINY, {"image_size": 128})
+    truncated = replace(loaded, config=apply_settings(loaded.config, {"truncation": 0.0}))
+    made = generate_inputs(truncated, config, 2)
+    assert torch.equal(made[0], made[1])  # of no noise there is one image
+    assert not torch.equal(*generate_inputs(loaded, config, 2))
+
+
 def test_grain_depends_on_its_place_alone() -> None:
     assert torch.equal(noise_map(1, "a", 2, (3, 4)), noise_map(1, "a", 2, (3, 4)))
     assert not torch.equal(noise_map(1, "a", 2, (3, 4)), noise_map(1, "a", 3, (3, 4)))

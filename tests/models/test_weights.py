@@ -140,6 +140,21 @@ def test_weights_without_a_scale_are_refused(wrong: float) -> None:
         quantise(torch.tensor([[1.0, wrong]]), 0)
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 65_520.0, -1e5])
+def test_weights_that_16_bits_cannot_express_are_refused(wrong: float) -> None:
+    network = nn.Linear(3, 2)
+    network.weight.data[0, 0] = wrong
+    with pytest.raises(RunError, match=r"or beyond 65,504, which 16 bits cannot express"):
+        stored_tensors(network, FLOAT16)
+
+
+def test_8_bits_express_weights_that_16_cannot() -> None:
+    network = nn.Linear(3, 2)
+    network.weight.data[0, 0] = 1e5
+    restored = restored_tensors(stored_tensors(network, INT8))["weight"]
+    assert float(restored[0, 0]) == pytest.approx(1e5, rel=2**-16)  # its scale has 16 bits
+
+
 # --- Every family
 
 
@@ -261,6 +276,22 @@ def test_the_hash_is_that_of_what_is_in_the_file(path: Path) -> None:
     safetensors.torch.save_file(stored, path, {"about": json.dumps(header_of(path))})
     with pytest.raises(RunError, match=r"is damaged: .* by the hash"):
         load_snapshot(path)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_a_network_that_paints_nothing_is_not_loaded(tmp_path: Path, wrong: float) -> None:
+    snapshot = snapshot_of(NOISE)
+    next(snapshot.generator.parameters()).data.view(-1)[3] = wrong
+    write_snapshot(tmp_path / "s.safetensors", snapshot)
+    with pytest.raises(RunError, match=r"infinite or not a number .*: the training diverged"):
+        load_snapshot(tmp_path / "s.safetensors")
+
+
+def test_large_weights_are_loaded(tmp_path: Path) -> None:
+    snapshot = snapshot_of(NOISE)
+    next(snapshot.generator.parameters()).data.fill_(3e38)  # their sum is infinite
+    write_snapshot(tmp_path / "s.safetensors", snapshot)
+    assert load_snapshot(tmp_path / "s.safetensors").images_seen == 7
 
 
 def first(stored: Tensors) -> str:

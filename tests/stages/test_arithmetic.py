@@ -113,6 +113,7 @@ def test_the_command_writes_one_picture(
         (["--plus", "1,2"], "Missing option '--out'"),
         (["--plus", "0", "--out", "a.png"], "is not a list of image numbers from 1 up"),
         (["--plus", "1", "--minus", "x", "--out", "a.png"], "'x' is not a list of image numbers"),
+        (["--plus", "9" * 5000, "--out", "a.png"], "is not a list of image numbers from 1 up"),
     ],
 )
 def test_wrong_usage_is_refused_and_nothing_is_written(

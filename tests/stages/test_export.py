@@ -1,6 +1,7 @@
 """Models for others: what export writes, and that it is used."""
 
 import json
+import shlex
 import shutil
 import tomllib
 import zipfile
@@ -19,12 +20,15 @@ from pipeline.families.registry import build_generator
 from pipeline.models import shipped
 from pipeline.models.shipped import model_file, model_names
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshots import load_snapshot, with_upscaler
 from pipeline.models.weights import WeightPrecision
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import PhotosRecord
+from pipeline.stages import onnx_export
+from pipeline.stages.card_header import Publication
 from pipeline.stages.export import export
 from pipeline.stages.model_card import Export, model_card, recipe
+from pipeline.stages.onnx_export import Exported
 from pipeline.system.storage import write_json
 from pipeline.training.checkpoints import load_state, save_state
 from pipeline.training.loop import train
@@ -117,7 +121,7 @@ def translator(trained_translator: Path, tmp_path: Path) -> RunFolder:
 def test_the_card_of_a_translator_speaks_of_photos(translator: RunFolder, tmp_path: Path) -> None:
     text = (export(translator, "t", tmp_path / "models") / "README.md").read_text()
     for wanted in (
-        "`painter generate --model t --photos FOLDER_OR_ZIP --out FOLDER`",
+        f"{tmp_path}/models/t/snapshot.safetensors --photos FOLDER_OR_ZIP --out FOLDER`",
         "translates photos of any size, trained at 64 pixels",
         "- 10 images (content hash `abcabc",
         "- 5 photos, from which it starts (content hash `defdef",
@@ -145,6 +149,10 @@ def test_both_directions_of_a_translator_can_be_exported(
     assert "into the domain of its photos" in text
     assert "not averaged" in text
     assert "those of the other direction" in text
+    assert "- 10 images, from which it starts (content hash `abcabc" in text
+    assert "- 5 photos, into which it translates (content hash `defdef" in text
+    assert "by what the photos of its training have in common" in text
+    assert "how a photo looks" not in text
     assert "120.5" not in text
     photos = fill(tmp_path / "paintings", 2, (64, 64))
     out = tmp_path / "out"
@@ -199,11 +207,14 @@ def test_a_card_without_score_and_curves_says_so(run: RunFolder) -> None:
     upscaler = apply_settings(Config(), {"family": "upscaler", "latent_size": 16})
     network = build_generator(upscaler)
     enlarges = Snapshot(network, upscaler, 77)
-    snapshot = Snapshot(network, TINY, 8, None, enlarges)
+    unused = Snapshot(network, TINY, 8, None, enlarges)  # it upscales by a filter
+    snapshot = with_upscaler(unused, enlarges)
     text = model_card(Export("x", snapshot, WeightPrecision.FLOAT16, 10**6), run)
     assert "None: `painter score`" in text
-    assert "77 crops" in text
-    assert "Recipe of the upscaler" in text
+    for wanted in ("77 crops", "Recipe of the upscaler", "by an upscaler"):
+        assert wanted in text
+        about_unused = Export("x", unused, WeightPrecision.FLOAT16, 10**6)
+        assert wanted not in model_card(about_unused, run)
 
 
 def test_a_card_says_what_is_known_of_a_score(run: RunFolder) -> None:
@@ -237,6 +248,7 @@ def test_by_the_command_line(
     assert run_command([*arguments, "--out", str(models)]) == 0
     assert "tiny: 0.0 MB" in capsys.readouterr().out
     monkeypatch.setattr(shipped, "PRETRAINED_FOLDER", models)
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "images.zip"
     assert run_command(["generate", "--model", "tiny", "--count", "3", "--out", str(out)]) == 0
     assert len(zipfile.ZipFile(out).namelist()) == 3
@@ -244,6 +256,49 @@ def test_by_the_command_line(
     assert "Models: tiny" in capsys.readouterr().err
     both = ["--model", "tiny", "--run", str(run.path)]
     assert run_command(["generate", *both, "--count", "3", "--out", str(out)]) == 2
+
+
+def test_a_model_that_was_exported_elsewhere_is_taken_as_its_card_says(
+    run: RunFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped_one = model_names(shipped.PRETRAINED_FOLDER)[0]
+    for name, more, option in (
+        ("mine", (), "--model mine"),
+        ("mine", ("--out", "my models"), "--snapshot 'my models/mine/snapshot.safetensors'"),
+        (shipped_one, (), f"--snapshot pretrained/{shipped_one}/snapshot.safetensors"),
+    ):
+        assert run_command(["export", "--run", str(run.path), "--name", name, *more]) == 0
+        told = capsys.readouterr()
+        assert f"`painter generate {option}` takes it" in told.out
+        stays = f"--model {shipped_one} stays the model that comes with painter"
+        assert (stays in told.err) == (name == shipped_one)
+        folder = tmp_path / (more[1] if more else "pretrained") / name
+        assert f"`painter generate {option} --count" in (folder / "README.md").read_text()
+        words = ["generate", *shlex.split(option), "--count", "1", "--out", f"{name}{len(more)}"]
+        assert run_command(words) == 0
+        capsys.readouterr()
+    assert model_file(shipped_one).is_relative_to(shipped.PRETRAINED_FOLDER)
+
+
+def test_a_model_of_ones_own_is_not_under_painters_licence(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Publication] = []
+
+    def note(_: object, __: str, folder: Path, publication: Publication, *___: object) -> Exported:
+        found.append(publication)
+        return Exported(folder, ())
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(onnx_export, "export_onnx", note)
+    export(run, "mine", tmp_path / "pretrained")
+    for name in ("mine", model_names(shipped.PRETRAINED_FOLDER)[0]):
+        assert run_command(["export", "--model", name, "--format", "onnx"]) == 0
+    assert [publication.license for publication in found] == [None, "mit"]
 
 
 def test_every_shipped_model_is_whole() -> None:

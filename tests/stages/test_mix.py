@@ -19,7 +19,7 @@ from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.inference import FastGenerator
 from pipeline.models.precision import Precision
 from pipeline.models.snapshot import Snapshot
-from pipeline.models.snapshots import load_snapshot, save_snapshot, write_snapshot
+from pipeline.models.snapshots import load_snapshot, save_snapshot, with_upscaler, write_snapshot
 from pipeline.models.weights import WeightPrecision
 from pipeline.reports.listing import list_runs
 from pipeline.reports.report import write_report
@@ -172,7 +172,11 @@ def test_what_exists_is_not_written_over(two: list[RunFolder], tmp_path: Path) -
 
 def test_the_upscaler_of_one_is_that_of_all() -> None:
     upscaler = fresh(0, **UPSCALER)
-    assert mix_snapshots([fresh(0), replace(fresh(1), upscaler=upscaler)]).upscaler is upscaler
+    with_one = with_upscaler(fresh(1), upscaler)
+    for runs in ([fresh(0), with_one], [with_one, fresh(0)]):
+        mixture = mix_snapshots(runs)
+        assert mixture.upscaler is upscaler
+        assert mixture.config.output.upscale == "learned"
     assert mix_snapshots([fresh(0), fresh(1)]).upscaler is None
 
 

@@ -35,6 +35,8 @@ SCORE = {
     "n_generated": 1500,
 }  # fmt: skip
 
+SMALL_CUT: dict[str, Any] = {"family": "cut", "image_size": 64, "generator_channels": 4}
+
 
 def untrained(settings: dict[str, Any]) -> Snapshot:
     torch.manual_seed(0)
@@ -155,12 +157,12 @@ def test_a_header_without_licence_data_and_score_leaves_them_out() -> None:
 # --- Cards of other models
 
 
-def card_of(snapshot: Snapshot, join: bool = False) -> str:
+def card_of(snapshot: Snapshot, join: bool = False, reverse: bool = False) -> str:
     files = [
         OnnxFile(name, network, 1_000_000, 1e-6)
         for name, network in onnx_export._networks(snapshot, join).items()
     ]
-    return onnx_card("tiny", snapshot.config, files, Publication(), snapshot.score)
+    return onnx_card("tiny", snapshot.config, files, Publication(), snapshot.score, reverse)
 
 
 def test_two_files_are_run_one_after_the_other(snapshot: Path) -> None:
@@ -187,17 +189,27 @@ def test_the_program_resizes_what_an_upscaler_leaves_small(snapshot: Path, join:
 
 
 def test_a_translator_and_an_upscaler_read_images() -> None:
-    photos = card_of(untrained({"family": "cut", "image_size": 64, "generator_channels": 4}))
+    photos = card_of(untrained(SMALL_CUT))
     assert 'pipeline_tag: "image-to-image"' in photos
     assert "multiples of 4" in photos
     assert "np.stack([read(photo, 64) for photo in photos])" in photos
     assert "seed" not in photos.partition("```python")[2]
+    assert "how a photo looks" in photos
+    back = card_of(untrained(SMALL_CUT), reverse=True)
+    assert "how a photo looks" not in back
     upscaler = card_of(untrained({"family": "upscaler", "image_size": 64, "latent_size": 16}))
     assert "`upscaler.onnx` | input `noise`" in upscaler
     assert "adds texture to small images" in upscaler
 
 
 # --- The score of a run
+
+
+@pytest.mark.parametrize("count", ["many", None, 1500])
+def test_a_card_says_any_count_of_scored_images(count: object) -> None:
+    loaded = replace(untrained(TINY), score=SCORE | {"n_generated": count})
+    counted = "1,500" if count == 1500 else "an unknown number of"
+    assert f"`efficientnet-lite0`, {counted} generated images" in card_of(loaded)
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -509,6 +509,17 @@ def test_a_damaged_state_is_named_with_what_to_do(tmp_path: Path, damage: bytes)
     assert (tmp_path / "run" / "state.pt").read_bytes() == damage
 
 
+def test_a_state_that_memory_does_not_hold_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9.")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        load_state(tmp_path / "state.pt")
+
+
 @pytest.mark.parametrize("about", ["[]", "3", '{"format": "painter-generator-1"}', "{", "null"])
 def test_a_snapshot_with_a_foreign_header_is_refused(tmp_path: Path, about: str) -> None:
     path = tmp_path / "a.safetensors"

@@ -27,10 +27,11 @@ class CutTraining(TranslationTraining):
     """non-saturating (binary cross-entropy), lsgan, hinge, or two-headed: the target domain's
     discriminator then has two heads, one for hinge and one for cross-entropy."""
     nce_weight: float = 1.0
-    """Weight of the contrast (PatchNCE) of a source image with its translation."""
+    """Weight of the contrast (PatchNCE) of a source image with its translation; the authors' 1 is
+    0.25 here."""
     identity_nce_weight: float = 1.0
     """Weight of the contrast of a real image with its translation into its own domain; 0: none, as
-    in FastCUT, which has an nce_weight of 10."""
+    in FastCUT, whose nce_weight of 10 is 5 here."""
     nce_temperature: float = 0.07
     """What similarities are divided by in the contrast; the lower, the more it looks at patches
     that are nearly alike."""

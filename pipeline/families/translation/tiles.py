@@ -22,7 +22,10 @@ from pipeline.families.translation.networks import INNERMOST_SIDE
 from pipeline.system.devices import memory_format
 
 MAX_PIXELS = 2**20
-"""Up to here a photo goes through the network as a whole: about 0.4 GB of memory in float32."""
+"""Up to here a photo goes through the network as a whole: about 0.4 GB of memory in float32.
+
+The statistics of a larger one are taken at about this size.
+"""
 TILE_SIDE, OVERLAP = 1024, 256
 """Pixels; both are multiples of every network's stride."""
 
@@ -144,11 +147,12 @@ def enlarged(photo: torch.Tensor, multiple: int) -> torch.Tensor:
 def reduced(photo: torch.Tensor, multiple: int) -> torch.Tensor:
     """Return a large photo at about `MAX_PIXELS` or less, with sides that are multiples.
 
-    It is stretched a little rather than padded, which would change its statistics.
+    It is stretched a little rather than padded, which would change its statistics. A panorama has
+    more pixels: of an innermost map that is one pixel high the statistics are others.
     """
     height, width = photo.shape[2:]
     factor = (MAX_PIXELS / (height * width)) ** 0.5
-    down, across = (max(1, int(side * factor / multiple)) for side in (height, width))
+    down, across = (max(INNERMOST_SIDE, int(side * factor / multiple)) for side in (height, width))
     size = (down * multiple, across * multiple)
     return F.interpolate(photo, size, mode="bilinear", antialias=True)
 

@@ -40,7 +40,8 @@ def generate_inputs(loaded: Snapshot, config: Config, count: int | None = None) 
     count = IMAGE_COUNT if count is None else count
     side = loaded.config.data.image_size
     check_generator_fits(config, loaded.config)
-    output = OutputConfig(output_size=side, upscale="bicubic")  # not resized
+    truncation = loaded.config.output.truncation  # of the images that will be enlarged, too
+    output = OutputConfig(output_size=side, upscale="bicubic", truncation=truncation)  # not resized
     sampler = make_sampler(loaded, SEED, default_device(), output)
     images: list[np.ndarray] = []
     for start in tqdm(range(0, count, BATCH_SIZE), desc="make images", leave=False):
