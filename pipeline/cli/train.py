@@ -184,13 +184,17 @@ def print_loaded(prepared: PreparedTraining) -> None:
 def chosen_snapshot(run: RunFolder) -> str:
     """Return which snapshot of a run is used from here on, and why."""
     from pipeline.models.snapshots import load_snapshot
+    from pipeline.runs.curves import score_in
+    from pipeline.scoring.metric_table import METRIC, SNAPSHOT_CRITERIA
 
     snapshot = load_snapshot(run.best_or_last)
     if snapshot.score is None:
         return f"snapshot: the last, {snapshot.images_seen:,} images"
-    value = snapshot.score.get("holdout_kid", snapshot.score["mifid"])
-    by = "KID on held-out images" if "holdout_kid" in snapshot.score else "MiFID"
+    best = f"snapshot: the best, at {snapshot.images_seen:,} images"
+    key = next((key for key in SNAPSHOT_CRITERIA if key in snapshot.score), None)
+    if key is None:  # no version writes such a score
+        return best
     return (
-        f"snapshot: the best, at {snapshot.images_seen:,} images, by {by} {value:.4g} "
-        f"({snapshot.score['n_generated']:,} images, {snapshot.score['features']})"
+        f"{best}, by {METRIC[key].label} {score_in(snapshot.score, key):.4g} "
+        f"({snapshot.score.get('n_generated', 0):,} images, {snapshot.score.get('features')})"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from pipeline.service.connection import CLIENT_TIMEOUT, TimeoutProtocol
 from pipeline.service.hosts import limit_hosts
 
 _BACKLOG = 2048
+SILENT_STOP = 0.3
+"""Seconds that stopping may take before it is said what it waits for, and how to end it."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -75,12 +78,24 @@ def url_of(listener: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """A server that finishes what was begun, however long that takes, unless Ctrl+C comes twice."""
 
+    _by_ctrl_c = False
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server, and say how to end it if that takes time; end at once if told so."""
+        """Stop the server; at once if it was told so before."""
         if sig == signal.SIGINT and self.should_exit:
             interrupts.end_at_once("Ended by a second Ctrl+C; what was being made is lost.")
         super().handle_exit(sig, frame)
-        if sig == signal.SIGINT and self.server_state.tasks:
+        self._by_ctrl_c |= sig == signal.SIGINT
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what was begun."""
+        loop = asyncio.get_running_loop()
+        said = loop.call_later(SILENT_STOP, self._say_how_to_end)
+        await super().shutdown(sockets)
+        said.cancel()
+
+    def _say_how_to_end(self) -> None:
+        if self._by_ctrl_c and self.server_state.tasks:
             with suppress(OSError):
                 os.write(2, b"\nFinishing what was begun; Ctrl+C again ends at once.\n")
 
