@@ -379,7 +379,7 @@ def combined_hash(digests: Mapping[str, str]) -> str:
 def image_number(name: str) -> int | None:
     """Return the number that an image's file is named by, as `generate` names them, if it is."""
     stem = PurePosixPath(name).stem
-    return int(stem) if stem.isdecimal() else None
+    return int(stem) if stem.isdecimal() and len(stem) < 256 else None  # as disks take them
 
 
 def by_number(names: Iterable[str]) -> list[str]:
