@@ -39,6 +39,7 @@ from pipeline.data.pixels import (
     read_pixel_cache,
     write_pixel_cache,
 )
+from pipeline.data.read_errors import raise_unless_of_the_file
 from pipeline.system.memory import free_host_memory
 from pipeline.system.parallel import map_with_progress
 
@@ -181,6 +182,7 @@ def _open_folder(path: Path) -> _Opened:
         try:
             return (path / name).read_bytes()
         except OSError as error:
+            raise_unless_of_the_file(error, str(path / name))
             raise DataError(f"cannot be read ({error.strerror})") from None
 
     names, others = _images_and_others(found.files)
@@ -202,6 +204,7 @@ def _open_zip(path: Path) -> _Opened:
     except Exception as error:
         # zipfile and its decompressors raise many kinds (BadZipFile, NotImplementedError,
         # zlib.error, LZMAError): all mean the same here, and the message keeps the reason.
+        raise_unless_of_the_file(error, str(path))
         check_not_single_image(path)
         raise DataError(
             f"{path} is not a readable zip ({error}). Download or make it again."
@@ -217,7 +220,9 @@ def _open_zip(path: Path) -> _Opened:
             with lock:
                 return archive.read(stored[name])
         except Exception as error:
-            raise DataError(f"{name} in {path} is damaged: {error}.") from None
+            raise_unless_of_the_file(error, f"{name} in {path}")
+            reason = str(error) or type(error).__name__
+            raise DataError(f"{name} in {path} is damaged: {reason}.") from None
 
     names, others = _images_and_others(stored)
     return _Opened(ImageSet(names, read_bytes, str(path)), others)
