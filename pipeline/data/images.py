@@ -47,6 +47,8 @@ MAX_FILE_SIZE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
 MAX_ARCHIVE_SIZE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
+UNREADABLE = "unreadable"
+"""In place of the sha256 of a file that cannot be read."""
 
 T = TypeVar("T")
 
@@ -347,13 +349,13 @@ def content_hash(images: ImageSet) -> str:
 
 
 def image_digests(images: ImageSet) -> dict[str, str]:
-    """Return the sha256 of each file's bytes, by name; `unreadable` where there are none."""
+    """Return the sha256 of each file's bytes, by name; `UNREADABLE` where there are none."""
 
     def digest(name: str) -> str:
         try:
             return hashlib.sha256(images.read_bytes(name)).hexdigest()
         except DataError:
-            return "unreadable"
+            return UNREADABLE
 
     return {name: digest(name) for name in images.names}
 

@@ -33,6 +33,7 @@ from pipeline.models.snapshots import check_upscales, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.stages.photos import open_training_photos
+from pipeline.stages.reference import check_unseen
 from pipeline.system.devices import default_device
 from pipeline.system.storage import check_writable
 from pipeline.system.threads import Threads, set_threads
@@ -165,20 +166,20 @@ def prepare(
         dry_run: write nothing to the disk, and repair nothing.
 
     Raises:
-        RunError: if the folder holds another run.
+        RunError: if the folder holds another run, or the run that it continues was trained on what
+            is to be held out.
         ConfigError: for ranks that share no batch, a generator that fits not, a missing tracker.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
     distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
     check_tracker(plan.config.logging.tracker)
     upscaler, opened = load_upscaler(plan), open_data(plan)
-    config, about, data = opened.config, opened.about, opened.config.data
+    config, about = opened.config, opened.about
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
     threads = set_threads(plan.threads, threads_begun_with(plan, distributed))
-    training, held_out = split_holdout(opened.images, data)
-    loaded = load_images(training, data.image_size, about.content_hash, data.channels)
+    training, held_out, loaded = split_and_load(plan, opened)
     return PreparedTraining(
         config=config,
         run=plan.run,
@@ -194,6 +195,23 @@ def prepare(
         threads=threads,
         device=plan.device,
     )
+
+
+def split_and_load(
+    plan: TrainingPlan, opened: OpenedData
+) -> tuple[ImageSet, ImageSet | None, LoadedImages]:
+    """Return the images to train on, those that are held out if any are, and the former decoded.
+
+    Raises:
+        DataError: if either part would be too small, or cannot be decoded.
+        RunError: if the run that a new one continues was trained on what is to be held out.
+    """
+    data = opened.config.data
+    training, held_out = split_holdout(opened.images, data)
+    if held_out is not None and plan.earlier is not None and not plan.run.config.exists():
+        check_unseen(held_out, plan.earlier, opened.about)
+    loaded = load_images(training, data.image_size, opened.about.content_hash, data.channels)
+    return training, held_out, loaded
 
 
 def load_upscaler(plan: TrainingPlan) -> Snapshot | None:
