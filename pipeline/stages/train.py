@@ -7,7 +7,7 @@ the run folder. `painter train`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +16,16 @@ import torch
 
 from pipeline.config import Config
 from pipeline.core.errors import RunError
+from pipeline.core.user_warnings import warn_once
 from pipeline.data.classes import class_labels, with_class_names
-from pipeline.data.holdout import split_holdout
-from pipeline.data.images import ImageSet, content_hash, load_images, open_images
+from pipeline.data.holdout import describe_copies, split_holdout
+from pipeline.data.images import (
+    ImageSet,
+    combined_hash,
+    image_digests,
+    load_images,
+    open_images,
+)
 from pipeline.data.jpeg_coding import with_coding
 from pipeline.data.pixels import LoadedImages
 from pipeline.families.registry import check_options_used
@@ -80,6 +87,8 @@ class OpenedData:
     about: TrainingData
     """Path, domain, count and content hash of the images, the generator and the photos, for the
     records."""
+    digests: Mapping[str, str]
+    """The sha256 of each image's file, by name."""
     generator: Snapshot | None = None
     photos: ImageSet | None = None
     """Images of a translator's source domain."""
@@ -128,16 +137,18 @@ def open_data(plan: TrainingPlan) -> OpenedData:
         plan.config, images, () if origin is None else origin.data.class_names
     )
     config = with_coding(config, images, None if begun is None else begun.output)
-    content = content_hash(images)
+    digests = image_digests(images)
+    content = combined_hash(digests)
     about = TrainingData(str(plan.data.absolute()), images.domain, len(images), content)
     opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
     if plan.generator is None:
         photos, record = opened or (None, None)
-        return OpenedData(config, images, replace(about, photos=record), photos=photos)
+        return OpenedData(config, images, replace(about, photos=record), digests, photos=photos)
     generator = load_snapshot(plan.generator)
     check_generator_fits(config, generator.config)
     generator_record = GeneratorRecord(str(plan.generator.absolute()), generator_hash(generator))
-    return OpenedData(config, images, replace(about, generator=generator_record), generator)
+    about = replace(about, generator=generator_record)
+    return OpenedData(config, images, about, digests, generator)
 
 
 def begun_config(run: RunFolder) -> Config | None:
@@ -210,6 +221,8 @@ def split_and_load(
     training, held_out = split_holdout(opened.images, data)
     if held_out is not None and plan.earlier is not None and not plan.run.config.exists():
         check_unseen(held_out, plan.earlier, opened.about)
+    if held_out is not None and (copies := describe_copies(training, held_out, opened.digests)):
+        warn_once(copies)
     loaded = load_images(training, data.image_size, opened.about.content_hash, data.channels)
     return training, held_out, loaded
 
