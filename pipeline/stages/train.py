@@ -17,7 +17,7 @@ import torch
 from pipeline.config import Config
 from pipeline.core.errors import RunError
 from pipeline.core.user_warnings import warn_once
-from pipeline.data.classes import class_labels, with_class_names
+from pipeline.data.classes import check_classes_trained, class_labels, with_class_names
 from pipeline.data.holdout import describe_copies, split_holdout
 from pipeline.data.images import (
     ImageSet,
@@ -214,7 +214,8 @@ def split_and_load(
     """Return the images to train on, those that are held out if any are, and the former decoded.
 
     Raises:
-        DataError: if either part would be too small, or cannot be decoded.
+        DataError: if either part would be too small, or what is to be trained on, or all of one
+            class, cannot be decoded.
         RunError: if the run that a new one continues was trained on what is to be held out.
     """
     data = opened.config.data
@@ -224,6 +225,7 @@ def split_and_load(
     if held_out is not None and (copies := describe_copies(training, held_out, opened.digests)):
         warn_once(copies)
     loaded = load_images(training, data.image_size, opened.about.content_hash, data.channels)
+    check_classes_trained(training, loaded, opened.config)
     return training, held_out, loaded
 
 
