@@ -10,12 +10,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
 from tqdm import tqdm
+
+from pipeline.system.control_groups import allowed_share_of_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,8 +28,6 @@ IO_PREFETCH = 64
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 """Tells torch and painter how many threads to compute with; `--threads` sets it."""
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
-"""Where Linux says which share of the machine a container may use."""
 
 
 def usable_cores() -> int:
@@ -46,32 +45,8 @@ def allowed_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min([cores, *map(math.ceil, _quotas(CONTROL_GROUPS))]))
-
-
-def _quotas(groups: Path) -> Iterator[float]:
-    """Yield the cores that control groups allow this process, in either of two versions."""
-    for folder in {groups, groups / _own_group()}:
-        with suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
-            if quota != "max":
-                yield int(quota) / int(period)
-    with suppress(OSError, ValueError):
-        old = groups / "cpu"
-        quota, period = (
-            (old / f"cpu.cfs_{n}_us").read_text(encoding="utf-8") for n in ("quota", "period")
-        )
-        if int(quota) > 0:
-            yield int(quota) / int(period)
-
-
-def _own_group() -> str:
-    """Return where this process's group lies, below all groups; nothing if that is not said."""
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-            if line.startswith("0::/"):
-                return line.removeprefix("0::/")
-    return ""
+    share = allowed_share_of_cores()
+    return max(1, cores if share is None else min(cores, math.ceil(share)))
 
 
 def threads_from_env() -> int | None:

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.runs.folder import RunFolder
-from pipeline.system import parallel, threads
+from pipeline.system import control_groups, parallel, threads
 from pipeline.system.parallel import allowed_cores, threads_from_env, usable_cores
 from pipeline.system.threads import choose_threads, other_load, set_threads
 from tests.support.factories import train_command
@@ -107,7 +107,7 @@ def test_a_containers_quota_limits_the_cores(
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(parallel, "CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(control_groups, "CONTROL_GROUPS", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert allowed_cores() == expected
 
