@@ -28,6 +28,7 @@ from pipeline.config.schema import (
 from pipeline.config.sections import OutputConfig
 from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
+from pipeline.core.toml import parse_toml
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -42,9 +43,13 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals:
         raise ConfigError(f"--set takes KEY=VALUE, found {text!r}. Example: --set batch_size=32")
     try:
-        value = tomllib.loads(f"value = {literal}")["value"]
+        found = parse_toml(f"value = {literal}")
     except tomllib.TOMLDecodeError:
-        value = literal.strip()
+        found = {}
+    except ValueError as error:
+        raise ConfigError(f"The value of {key.strip()} cannot be read: {error}.") from None
+    # More than one value is no TOML value, but text that holds a line break.
+    value = found["value"] if found.keys() == {"value"} else literal.strip()
     section, dot, name = key.strip().rpartition(".")
     if dot:
         flatten({section: {name: value}})
@@ -121,11 +126,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        return flatten(without_about(tomllib.loads(path.read_text(encoding="utf-8"))))
+        content = parse_toml(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not a TOML file: {error}.") from None
+    return flatten(without_about(content))
 
 
 def resolve(

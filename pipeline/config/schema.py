@@ -230,7 +230,7 @@ def coerce(setting: Setting, value: Any) -> Any:
     if type(None) in options and value in (None, "none"):
         return None
     if float in options and type(value) is int:
-        return float(value)
+        value = _as_float(name, value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{name} is {value}; expected a finite number.")
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
@@ -241,6 +241,13 @@ def coerce(setting: Setting, value: Any) -> Any:
         return value
     expected = " or ".join("none" if o is type(None) else o.__name__ for o in options)
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
+
+
+def _as_float(name: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"{name} is a number of over 300 digits; expected a smaller.") from None
 
 
 def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:

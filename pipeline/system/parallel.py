@@ -28,6 +28,8 @@ IO_PREFETCH = 64
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 """Tells torch and painter how many threads to compute with; `--threads` sets it."""
+MAX_THREADS = 1024
+"""The most that count, as for `--threads`: systems start no more than some thousands."""
 
 
 def usable_cores() -> int:
@@ -50,9 +52,15 @@ def allowed_cores() -> int:
 
 
 def threads_from_env() -> int | None:
-    """Return what `OMP_NUM_THREADS` says, None without a number; of a list the first counts."""
+    """Return what `OMP_NUM_THREADS` says, at most `MAX_THREADS`; None without a number.
+
+    Of a list the first counts.
+    """
     first = os.environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
-    return int(first) if first.isdecimal() and int(first) > 0 else None
+    digits = first.lstrip("0") if first.isascii() and first.isdecimal() else ""
+    if not digits:
+        return None
+    return min(int(digits), MAX_THREADS) if len(digits) < 10 else MAX_THREADS
 
 
 def map_in_order(
