@@ -29,6 +29,7 @@ from pipeline.config.sections import OutputConfig
 from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
 from pipeline.core.toml import parse_toml
+from pipeline.core.user_warnings import warn_once
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -54,6 +55,20 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if dot:
         flatten({section: {name: value}})
     return current_name(name), value
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of `KEY=VALUE` assignments; of two for one setting, which counts is said.
+
+    Raises:
+        ConfigError: as `parse_assignment`.
+    """
+    found: dict[str, Any] = {}
+    for name, value in map(parse_assignment, texts):
+        if found.get(name, value) != value:
+            warn_once(f"{name} is set to {found[name]!r} and then to {value!r}: the latter counts.")
+        found[name] = value
+    return found
 
 
 def preset_names() -> list[str]:
@@ -126,7 +141,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        content = parse_toml(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
     except ValueError as error:
@@ -143,7 +158,7 @@ def resolve(
         settings = read_toml(config_file)
         family = family_in(settings, config.family)
         config = apply_settings(config, without_foreign_defaults(settings, family))
-    return apply_settings(config, dict(map(parse_assignment, assignments)))
+    return apply_settings(config, parse_assignments(assignments))
 
 
 def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
@@ -154,7 +169,7 @@ def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
     Raises:
         ConfigError: for anything that is not a setting of [output].
     """
-    settings = dict(map(parse_assignment, assignments))
+    settings = parse_assignments(assignments)
     known = settings_of(config.family)
     for name in settings:
         if name in all_settings() and (name not in known or known[name].section != "output"):

@@ -259,7 +259,7 @@ def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
 
     Raises:
         ConfigError: for an unknown section, a setting that stands in the wrong one, or one that
-            is given under both its old name and its new.
+            is given twice: by itself and in its section, or under its old name and its new.
     """
     names = sections_of(DEFAULT_FAMILY)
     found: dict[str, Any] = {}
@@ -279,8 +279,11 @@ def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
 
 
 def _add(found: dict[str, Any], name: str, value: Any) -> None:
-    if name in found and name in RENAMED.values():
-        raise ConfigError(f"{name} is given twice, maybe once under its old name. Leave one out.")
+    if name in found:
+        other = " or its old name" if name in RENAMED.values() else ""
+        raise ConfigError(
+            f"{name} is given twice, maybe once in its section{other}. Leave one out."
+        )
     found[name] = value
 
 

@@ -41,7 +41,7 @@ def load_study(name: str) -> StudyPlan:
             f"{nearest(name, known)}"
         )
     try:
-        read = parse_toml(content.decode("utf-8"))
+        read = parse_toml(content.decode("utf-8-sig"))
     except ValueError as error:
         raise ConfigError(f"{name} is not a TOML file: {error}.") from None
     return read_plan(read)

@@ -316,3 +316,30 @@ def test_a_setting_under_both_its_names_is_refused() -> None:
     for settings in (both, dict(reversed(both.items()))):
         with pytest.raises(ConfigError, match="reconstruction_weight is given twice"):
             Config.from_dict({"network": {"family": "fastgan"}, "training": settings})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_setting_by_itself_and_in_its_section_is_refused(tmp_path: Path, order: int) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("batch_size = 32\n[training]\nbatch_size = 128\n")
+    with pytest.raises(ConfigError, match="batch_size is given twice"):
+        resolve("dcgan64", path)
+    both = {"training": {"batch_size": 128}, "batch_size": 32}
+    with pytest.raises(ConfigError, match="batch_size is given twice"):
+        Config.from_dict(dict(list(both.items())[::order]))
+
+
+def test_of_two_assignments_of_a_setting_the_latter_counts_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts = ["beta1=0.25", "training.beta1=0.75", "seed=3", "seed=3"]
+    config = resolve("dcgan64", None, texts)
+    assert (config.training.beta1, config.training.seed) == (0.75, 3)
+    said = capsys.readouterr().err
+    assert said == "beta1 is set to 0.25 and then to 0.75: the latter counts.\n"
+
+
+def test_a_byte_order_mark_before_toml_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("batch_size = 32\n", encoding="utf-8-sig")
+    assert resolve("dcgan64", path).training.batch_size == 32

@@ -235,6 +235,13 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
             load_study(str(broken))
 
 
+def test_a_byte_order_mark_before_a_study_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    text = "name = 'a'\npreset = 'demo'\n[grid]\nbeta1 = [0.5]\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert load_study(str(path)).name == "a"
+
+
 def test_an_upscaler_is_refused_since_its_images_cannot_be_scored() -> None:
     plan = {"name": "a", "preset": "upscaler64to256", "grid": {"learning_rate": [1e-4]}}
     with pytest.raises(ConfigError, match="makes no images of its own"):
