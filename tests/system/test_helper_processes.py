@@ -63,7 +63,7 @@ def test_a_process_that_dies_is_done_without() -> None:
 def test_a_python_that_prints_as_it_starts_answers_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("print('welcome')")
+    (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with helper(process_and) as one:
         until(one._is_ready)
