@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from pipeline.core import credentials
+from pipeline.core.text import escape_controls
 
 PLACEHOLDER = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
@@ -90,6 +91,8 @@ def redact_output() -> None:
 class RedactedStream:
     """A text stream that redacts credentials, also those that are written in several pieces.
 
+    Control characters of names are escaped on the way, as `pipeline.core.text` does it.
+
     The end of what was written is held back while it may be the beginning of a credential.
     """
 
@@ -112,7 +115,7 @@ class RedactedStream:
             # Noted first: should the stream fail, nothing is written twice.
             self._held = waiting[cut:]
             if cut:
-                self._stream.write(redact(waiting[:cut]))
+                self._stream.write(escape_controls(redact(waiting[:cut])))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -126,7 +129,7 @@ class RedactedStream:
             waiting, self._held = self._held, ""
             if waiting:
                 try:
-                    self._stream.write(redact(waiting))
+                    self._stream.write(escape_controls(redact(waiting)))
                     self._stream.flush()
                 except (OSError, ValueError):  # closed, or nobody reads any more
                     return

@@ -1,7 +1,8 @@
 """Names from outside as text that any file, page and terminal takes.
 
 A file's name need not be UTF-8. Python keeps the bytes that are not as lone surrogates, which no
-UTF-8 file can hold; here they become `\\xNN`, as a shell shows them.
+UTF-8 file can hold; here they become `\\xNN`, as a shell shows them. So do control characters, by
+which a name could steer a terminal, or pass for further lines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import sys
 from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_OR_STYLE = re.compile(r"\x1b\[[\d;]*m|(?![\t\n\r])[\x00-\x1f\x7f-\x9f]")
+_WAY_UP = re.compile(r"(?:\x1b\[A|\n)+")
+"""What a progress bar writes, by itself, to come to its line."""
 _LEGIBLE = "painter-legible"
 _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 """The surrogates that stand for the bytes 0x80 to 0xFF of a name."""
@@ -31,6 +36,23 @@ def _escaped(match: re.Match[str]) -> str:
     if _FIRST_BYTE <= code <= _LAST_BYTE:
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}"
+
+
+def one_line(text: str) -> str:
+    """Return text as one line without control characters, which are written as `\\n` or `\\xNN`."""
+    return _CONTROL.sub(_escaped_control, escape_surrogates(text))
+
+
+def escape_controls(text: str) -> str:
+    """Return what a program prints with control characters as `\\xNN`, but for its own.
+
+    Ends of lines, tabs, colours and the moves of progress bars stay.
+    """
+    return text if _WAY_UP.fullmatch(text) else _CONTROL_OR_STYLE.sub(_escaped_control, text)
+
+
+def _escaped_control(match: re.Match[str]) -> str:
+    return match[0] if len(match[0]) > 1 else repr(match[0])[1:-1]
 
 
 def escape_values(content: Any) -> Any:
