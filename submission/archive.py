@@ -21,6 +21,7 @@ from tqdm import tqdm
 from pipeline.core.errors import DataError
 from pipeline.data.images import MAX_FILE_SIZE, check_not_single_image
 from pipeline.data.listing import list_files
+from pipeline.data.read_errors import raise_unless_of_the_file
 from pipeline.system.filesystem import is_clutter
 from pipeline.system.image_writers import ZipImageWriter
 from pipeline.system.parallel import map_in_order, usable_cores
@@ -169,6 +170,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except Exception as error:
         # zipfile and its decompressors raise many kinds; the message keeps the reason.
+        raise_unless_of_the_file(error, str(path))
         check_not_single_image(path)
         raise DataError(f"{path} is not a readable zip ({error}). Make it again.") from None
 
@@ -218,5 +220,6 @@ def _read(file: _File) -> bytes | None:
         return None
     try:
         return file.read()
-    except Exception:
+    except Exception as error:
+        raise_unless_of_the_file(error, file.name)
         return None

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.core.errors import DataError
 from pipeline.data.formats import open_header
+from pipeline.data.read_errors import raise_unless_of_the_file
 from submission.rules import IMAGE_SIZE
 
 DAMAGED = "damaged, encrypted or far too large in the zip"
@@ -26,7 +27,8 @@ def image_fault(content: bytes | None) -> str | None:
         image.load()
     except DataError:  # of too many pixels
         return "not 256x256 pixels"
-    except Exception:
+    except Exception as error:
+        raise_unless_of_the_file(error)
         return "not a whole image"
     return _form_fault(image, size, mode)
 

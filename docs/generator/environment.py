@@ -60,6 +60,13 @@ OTHERS = {
     "KAGGLE_API_V1_TOKEN": "Set in Kaggle's notebooks: file of the token there.",
     "_PAINTER_COMPLETE": "Set by a shell that [completes names](../command-line.md#completion).",
     "PYTHONPATH": "Handed on to the processes that painter starts, after its own folder.",
+    "HF_HOME": "For the hub's client: where it keeps its login, whose token painter strikes out of "
+    "what it prints.",
+    "HF_TOKEN_PATH": "The same: the file of the token.",
+    "XDG_CACHE_HOME": "The same, without `HF_HOME`: the folder in whose `huggingface` it is. By "
+    "default `~/.cache`.",
+    "NETRC": "For `wandb login` and other clients: the file of their passwords, which painter "
+    "strikes out, too. By default `~/.netrc`.",
     "TQDM_MININTERVAL": "Set in a kernel: seconds between lines of progress in its log.",
     "TQDM_MAXINTERVAL": "The same, at most.",
     "PAINTER_REAL_DATA": "For the tests: the competition's zip or folder. Without it, the tests on "

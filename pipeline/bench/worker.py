@@ -1,8 +1,8 @@
 """Work in a process of its own: with its own settings of the C library, and a time limit.
 
 A `Worker` starts `python -m pipeline.bench.worker TARGET`, which serves one object: each line
-on its standard input is a call, each line on its standard output a reply, both JSON. What fails
-there, or takes too long, ends nothing but that process.
+on its standard input is a call, each marked line on its standard output a reply, both JSON. What
+fails there, or takes too long, ends nothing but that process.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pipeline.system.processes import environment_of_painter
 
 LIMIT = 600.0
 """Seconds that a call may take, where nothing else is said."""
+REPLY = "\x1ereply "
+"""Stands before each reply: a Python may print as it starts."""
 
 
 class Caller(Protocol):
@@ -92,7 +94,8 @@ class Worker:
             self._process.stdin.flush()
         except OSError:
             return ""
-        return self._process.stdout.readline()
+        answers = (line.partition(REPLY) for line in self._process.stdout)
+        return next((answer for _, marked, answer in answers if marked), "")
 
     def close(self) -> None:
         """End the process."""
@@ -127,7 +130,7 @@ def serve(target: str) -> None:
     served = resolve(target)
     with suppress(BrokenPipeError):  # who called has ended
         for line in sys.stdin:
-            print(reply_to(served, line), file=replies, flush=True)
+            print(REPLY + reply_to(served, line), file=replies, flush=True)
 
 
 if __name__ == "__main__":

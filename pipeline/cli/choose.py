@@ -180,6 +180,7 @@ def open_sources(
         click.UsageError: for options that mean something for one model alone.
         ConfigError: for photos that are missing, or of no use.
     """
+    from pipeline.cli.settings import check_given_once
     from pipeline.stages.candidates import with_common_output
 
     for name, option in ONLY_OF_ONE.items():
@@ -193,6 +194,8 @@ def open_sources(
         files = [(run.path.resolve().name, snapshot_file(run.path, None, last))]
     elif last or not files:
         snapshot_file(None, None, last)  # says what is missing
+    if size is not None:
+        check_given_once(["output_size"], assignments)
     changes = assignments if size is None else (*assignments, f"output_size={size}")
     start = open_photos_once(photos, photo_domain)
     sources = [open_source(name, path, changes, start, photo_domain) for name, path in files]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 ENDLESS = 2**63 - 1
@@ -22,6 +24,14 @@ class WholeRange(click.IntRange):
     """A whole number."""
 
     name = "integer"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """Return the number; one that does not fit anywhere is refused by its real limit."""
+        if self.max == ENDLESS and click.INT.convert(value, parameter, context) > ENDLESS:
+            self.fail(f"{value} is too large; expected at most 2**63 - 1.", parameter, context)
+        return super().convert(value, parameter, context)
 
     def _describe_range(self) -> str:
         return in_words(self)

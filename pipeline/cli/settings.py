@@ -65,7 +65,7 @@ def check_given_once(options: Iterable[str], assignments: Iterable[str]) -> None
     set_too = {name for name, value in map(parse_assignment, assignments) if value != "none"}
     for name in options:
         if name in set_too:
-            option = f"--{name.replace('_', '-')}"
+            option = "--size" if name == "output_size" else f"--{name.replace('_', '-')}"
             raise ConfigError(f"{option} and --set {name}=... are the same setting. Give one.")
 
 

@@ -184,10 +184,10 @@ def chosen_plan(
 ) -> StudyPlan:
     """Return the plan of a study, with what is to be otherwise than it says."""
     from pipeline.cli.settings import check_given_once
-    from pipeline.config import parse_assignment
+    from pipeline.config import parse_assignments
     from pipeline.study.reading import load_study, with_changes
 
-    settings = dict(map(parse_assignment, assignments))
+    settings = parse_assignments(assignments)
     if minutes is not None:
         check_given_once(["minutes"], assignments)
         settings["minutes"] = minutes

@@ -43,7 +43,7 @@ def sources(module: str) -> dict[str, bytes]:
     """
     try:
         spec = importlib.util.find_spec(module)
-    except ImportError:
+    except (ImportError, ValueError):  # the latter: no name of a module, or a script that runs
         spec = None
     origin = None if spec is None else spec.origin
     if spec is None or origin is None or not origin.endswith(".py"):
@@ -72,7 +72,7 @@ def import_families() -> None:
         except ConfigError:
             _imported.discard(name)
             raise
-        except Exception as error:  # a third-party module may raise anything
+        except (Exception, SystemExit) as error:  # a third-party module may do anything
             _imported.discard(name)
             raise ConfigError(
                 f"The family in module {name!r} cannot be imported "

@@ -28,6 +28,8 @@ from pipeline.config.schema import (
 from pipeline.config.sections import OutputConfig
 from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
+from pipeline.core.toml import parse_toml
+from pipeline.core.user_warnings import warn_once
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -42,13 +44,31 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals:
         raise ConfigError(f"--set takes KEY=VALUE, found {text!r}. Example: --set batch_size=32")
     try:
-        value = tomllib.loads(f"value = {literal}")["value"]
+        found = parse_toml(f"value = {literal}")
     except tomllib.TOMLDecodeError:
-        value = literal.strip()
+        found = {}
+    except ValueError as error:
+        raise ConfigError(f"The value of {key.strip()} cannot be read: {error}.") from None
+    # More than one value is no TOML value, but text that holds a line break.
+    value = found["value"] if found.keys() == {"value"} else literal.strip()
     section, dot, name = key.strip().rpartition(".")
     if dot:
         flatten({section: {name: value}})
     return current_name(name), value
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of `KEY=VALUE` assignments; of two for one setting, which counts is said.
+
+    Raises:
+        ConfigError: as `parse_assignment`.
+    """
+    found: dict[str, Any] = {}
+    for name, value in map(parse_assignment, texts):
+        if found.get(name, value) != value:
+            warn_once(f"{name} is set to {found[name]!r} and then to {value!r}: the latter counts.")
+        found[name] = value
+    return found
 
 
 def preset_names() -> list[str]:
@@ -121,11 +141,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: if it is missing or not TOML.
     """
     try:
-        return flatten(without_about(tomllib.loads(path.read_text(encoding="utf-8"))))
+        content = parse_toml(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"There is no config file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not a TOML file: {error}.") from None
+    return flatten(without_about(content))
 
 
 def resolve(
@@ -137,7 +158,7 @@ def resolve(
         settings = read_toml(config_file)
         family = family_in(settings, config.family)
         config = apply_settings(config, without_foreign_defaults(settings, family))
-    return apply_settings(config, dict(map(parse_assignment, assignments)))
+    return apply_settings(config, parse_assignments(assignments))
 
 
 def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
@@ -148,7 +169,7 @@ def change_output(config: Config, assignments: Iterable[str]) -> OutputConfig:
     Raises:
         ConfigError: for anything that is not a setting of [output].
     """
-    settings = dict(map(parse_assignment, assignments))
+    settings = parse_assignments(assignments)
     known = settings_of(config.family)
     for name in settings:
         if name in all_settings() and (name not in known or known[name].section != "output"):

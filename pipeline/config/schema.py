@@ -230,7 +230,7 @@ def coerce(setting: Setting, value: Any) -> Any:
     if type(None) in options and value in (None, "none"):
         return None
     if float in options and type(value) is int:
-        return float(value)
+        value = _as_float(name, value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{name} is {value}; expected a finite number.")
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
@@ -243,6 +243,13 @@ def coerce(setting: Setting, value: Any) -> Any:
     raise ConfigError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}.")
 
 
+def _as_float(name: str, value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"{name} is a number of over 300 digits; expected a smaller.") from None
+
+
 def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
     """Turn TOML sections and flat keys into one mapping from setting to value.
 
@@ -252,7 +259,7 @@ def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
 
     Raises:
         ConfigError: for an unknown section, a setting that stands in the wrong one, or one that
-            is given under both its old name and its new.
+            is given twice: by itself and in its section, or under its old name and its new.
     """
     names = sections_of(DEFAULT_FAMILY)
     found: dict[str, Any] = {}
@@ -272,8 +279,11 @@ def flatten(sections: Mapping[str, Any], saved: bool = False) -> dict[str, Any]:
 
 
 def _add(found: dict[str, Any], name: str, value: Any) -> None:
-    if name in found and name in RENAMED.values():
-        raise ConfigError(f"{name} is given twice, maybe once under its old name. Leave one out.")
+    if name in found:
+        other = " or its old name" if name in RENAMED.values() else ""
+        raise ConfigError(
+            f"{name} is given twice, maybe once in its section{other}. Leave one out."
+        )
     found[name] = value
 
 

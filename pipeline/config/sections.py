@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from pipeline.core.errors import ConfigError
+from pipeline.core.toml import LARGEST
 
 IMAGE_SIZES = (32, 64, 128, 256)
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -31,6 +32,11 @@ def require(holds: bool, name: str, found: object, expected: str) -> None:
 def require_one_of(known: tuple[str, ...], name: str, found: str) -> None:
     """Raise ConfigError unless a setting is one of some words."""
     require(found in known, name, found, "one of " + ", ".join(known))
+
+
+def require_seed(name: str, found: int) -> None:
+    """Raise ConfigError unless a setting is a seed."""
+    require(0 <= found <= LARGEST, name, found, "a whole number from 0 to 2**63 - 1")
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class DataConfig:
         shift = self.shift
         require(0 <= shift < self.image_size, "shift", shift, "from 0 to below image_size")
         require(0 <= self.holdout < 1, "holdout", self.holdout, "from 0 to below 1")
-        require(self.holdout_seed >= 0, "holdout_seed", self.holdout_seed, "0 or more")
+        require_seed("holdout_seed", self.holdout_seed)
 
     # What every training may ask for, and what some families make a setting of.
 
@@ -121,7 +127,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require_seed("seed", self.seed)
         require(
             2 <= self.batch_size <= 65536, "batch_size", self.batch_size, "a number from 2 to 65536"
         )
@@ -153,7 +159,8 @@ class BudgetConfig:
         """Check the ranges."""
         for name in ("images", "epochs", "minutes"):
             value = getattr(self, name)
-            require(value is None or value > 0, name, value, "above 0")
+            fits = value is None or 0 < value <= 1e18
+            require(fits, name, value, "above 0, at most 1e18")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import difflib
 import shlex
 from collections.abc import Iterable, Sequence
 
+from pipeline.core.text import show_controls
+
 
 def quoted(word: object) -> str:
     """Return a path or name quoted for a shell, if it has spaces or special characters."""
@@ -19,7 +21,7 @@ def counted(number: int, noun: str) -> str:
 
 def lines_of_left_out(problems: Sequence[str], shown: int = 10) -> list[str]:
     """Return a line for each of the first files that were left out, and one for the others."""
-    lines = [f"left out: {problem}" for problem in problems[:shown]]
+    lines = [show_controls(f"left out: {problem}") for problem in problems[:shown]]
     if len(problems) > shown:
         lines.append(f"left out: {counted(len(problems) - shown, 'more file')}")
     return lines

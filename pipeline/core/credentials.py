@@ -31,7 +31,7 @@ MAX_VARIABLE_LENGTH = 255
 MAX_FILE_SIZE = 2**16
 """Bytes beyond which a file holds no credentials."""
 _ENDS = re.compile(r"\A[\s\ufeff]+|[\s\ufeff]+\Z")
-_SECRET_VARIABLE = re.compile(r"KAGGLE_(\w+_)?(TOKEN|KEY|SECRET|PASSWORD)|WANDB_API_KEY|HF_TOKEN")
+_SECRET_VARIABLE = re.compile(r"KAGGLE_(\w+_)?(TOKEN|KEY|SECRET|PASSWORD)")
 _SECRET_FIELDS = ("key", "token", "access_token", "refresh_token")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "KAGGLE_PROXY")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
-from pipeline.core import credentials
+from pipeline.core import credentials, other_credentials
+from pipeline.core.text import escape_controls
 
 PLACEHOLDER = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
@@ -26,8 +27,12 @@ MIN_LENGTH = 8
 MIN_PASSWORD_LENGTH = 12
 """The same for the password of a URL, which may well be a common word such as postgres."""
 _URL_PASSWORD = re.compile(r"(\w://[^\s/:@\"'<>]*):([^\s\"'<>]*)@")
+_URL_TOKEN = re.compile(r"(\w://)[^\s/:@\"'<>]{20,}@")
+"""A token in the place of a user: no name of a user is so long."""
 _WHOLE_URL = re.compile(r"(\w://[^/:@]*):(.+)@", re.DOTALL)
-_URL_PARAMETER = re.compile(r"([?&](?:ssl)?(?:password|passwd|token)=)[^&\s\"'<>]+")
+_URL_PARAMETER = re.compile(
+    r"([?&;][\w-]*(?:token|key|signature|sig|password|passwd|secret)=)[^&\s\"'<>]+", re.IGNORECASE
+)
 _BREAKS = re.compile(r"[^ -~]+")
 
 
@@ -39,7 +44,7 @@ class _Known:
 
 
 def load_credentials(words: Iterable[str] | None = None) -> None:
-    """Load the credentials that there are now: the account's, and the passwords in URLs.
+    """Load the credentials that there are now: of accounts, and the passwords in URLs.
 
     Args:
         words: of the command line, which may hold URLs; None for those of the last call.
@@ -48,12 +53,23 @@ def load_credentials(words: Iterable[str] | None = None) -> None:
         _Known.words = tuple(words)
     names, secrets = credentials.names_and_secrets()
     found = {form for secret in secrets for form in _forms_of(secret, names)}
+    found |= {form for token in other_credentials.tokens() for form in _forms_of(token, ())}
+    for password in other_credentials.passwords():
+        found |= _forms_of_password(password)
     for word in [*_Known.words, *credentials.proxies()]:
-        match = _WHOLE_URL.search(word)
-        if match and len(match[2]) >= MIN_PASSWORD_LENGTH:
-            found |= _spellings(match[2]) | _spellings(unquote(match[2]))
+        if match := _WHOLE_URL.search(word):
+            user = match[1].partition("//")[2]
+            found |= _forms_of_password(match[2], user)
+            found |= _forms_of_password(unquote(match[2]), unquote(user))
     apart = (form for form in found if form not in PLACEHOLDER)
     _Known.forms = tuple(sorted(apart, key=lambda form: (-len(form), form)))
+
+
+def _forms_of_password(password: str, user: str = "") -> set[str]:
+    """Return the forms in which a password may appear, also with its user; none if it is short."""
+    if len(password) < MIN_PASSWORD_LENGTH:
+        return set()
+    return _spellings(password) | _in_base64(f"{user}:{password}")
 
 
 def redact_credentials(text: str) -> str:
@@ -65,10 +81,11 @@ def redact_credentials(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return `text` without the known credentials and without the password of any URL."""
+    """Return `text` without the known credentials, and without passwords and tokens of URLs."""
     text = redact_credentials(text)
     if "://" in text:
-        text = _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+        text = _URL_TOKEN.sub(r"\1***@", _URL_PASSWORD.sub(r"\1:***@", text))
+        text = _URL_PARAMETER.sub(r"\1***", text)
     return text
 
 
@@ -89,6 +106,8 @@ def redact_output() -> None:
 
 class RedactedStream:
     """A text stream that redacts credentials, also those that are written in several pieces.
+
+    Control characters of names are escaped on the way, as `pipeline.core.text` does it.
 
     The end of what was written is held back while it may be the beginning of a credential.
     """
@@ -112,7 +131,7 @@ class RedactedStream:
             # Noted first: should the stream fail, nothing is written twice.
             self._held = waiting[cut:]
             if cut:
-                self._stream.write(redact(waiting[:cut]))
+                self._stream.write(escape_controls(redact(waiting[:cut])))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -126,7 +145,7 @@ class RedactedStream:
             waiting, self._held = self._held, ""
             if waiting:
                 try:
-                    self._stream.write(redact(waiting))
+                    self._stream.write(escape_controls(redact(waiting)))
                     self._stream.flush()
                 except (OSError, ValueError):  # closed, or nobody reads any more
                     return

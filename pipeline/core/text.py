@@ -1,8 +1,8 @@
 """Names from outside as text that any file, page and terminal takes.
 
 A file's name need not be UTF-8. Python keeps the bytes that are not as lone surrogates, which no
-UTF-8 file can hold; here they become `\\xNN`, as a shell shows them. What strangers wrote may hold
-characters that a terminal obeys; these become the same, or nothing.
+UTF-8 file can hold; here they become `\\xNN`, as a shell shows them. So do characters that a
+terminal obeys, by which a name, or what strangers wrote, could steer it or pass for further lines.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ import sys
 from typing import Any
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_OBEYED = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # a colour, or a move of the cursor, as a whole
-    "|[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-)
-"""What a terminal does not show but carries out: control characters, marks of direction."""
-_BREAKS = "\n\v\f\r\x85\u2028\u2029"
+_MARKS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""Of lines, and of the direction of reading."""
+_OBEYED = re.compile(rf"[\x00-\x1f\x7f-\x9f{_MARKS}]")
+"""What a terminal does not show but carries out."""
+_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""A colour, or a move of the cursor, as a whole."""
+_BREAKS = re.compile(r"[\n\v\f\r\x85\u2028\u2029]")
+_CONTROL_OR_STYLE = re.compile(r"\x1b\[[\d;]*m|(?![\t\n\r])[\x00-\x1f\x7f-\x9f]")
+_WAY_UP = re.compile(r"(?:\x1b\[A|\n)+")
+"""What a progress bar writes, by itself, to come to its line."""
 _LEGIBLE = "painter-legible"
 _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 """The surrogates that stand for the bytes 0x80 to 0xFF of a name."""
@@ -40,6 +44,33 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\u{code:04x}"
 
 
+def show_controls(text: str) -> str:
+    """Return text as one line: what a terminal obeys is written as `\\n`, `\\xNN` or `\\uNNNN`."""
+    return _OBEYED.sub(_escaped_control, escape_surrogates(text))
+
+
+def one_line(text: str) -> str:
+    """Return text by strangers as one line, which a terminal shows and does not obey.
+
+    Sequences that set colours are left out, line breaks become spaces, tabs stay; all else is as
+    `show_controls` writes it.
+    """
+    spaced = _BREAKS.sub(" ", _SEQUENCE.sub("", text))
+    return "\t".join(map(show_controls, spaced.split("\t")))
+
+
+def escape_controls(text: str) -> str:
+    """Return what a program prints with control characters as `\\xNN`, but for its own.
+
+    Ends of lines, tabs, colours and the moves of progress bars stay.
+    """
+    return text if _WAY_UP.fullmatch(text) else _CONTROL_OR_STYLE.sub(_escaped_control, text)
+
+
+def _escaped_control(match: re.Match[str]) -> str:
+    return match[0] if len(match[0]) > 1 else repr(match[0])[1:-1]
+
+
 def escape_values(content: Any) -> Any:
     """Return a JSON value with `escape_surrogates` applied to every string and key."""
     if isinstance(content, str):
@@ -49,24 +80,6 @@ def escape_values(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [escape_values(value) for value in content]
     return content
-
-
-def one_line(text: str) -> str:
-    """Return text by strangers as one line, which a terminal shows and does not obey.
-
-    Sequences that set colours are left out, line breaks become spaces; other control characters but
-    tabs, and marks that turn the direction of reading, are written as `\\xNN` or `\\uNNNN`.
-    """
-    return _OBEYED.sub(_harmless, text)
-
-
-def _harmless(match: re.Match[str]) -> str:
-    found = match[0]
-    if len(found) > 1:
-        return ""
-    if found in _BREAKS:
-        return " "
-    return f"\\x{ord(found):02x}" if found <= "\xff" else f"\\u{ord(found):04x}"
 
 
 def escape_output() -> None:

@@ -8,7 +8,7 @@ import sys
 
 from tqdm import tqdm
 
-from pipeline.core.text import escape_surrogates
+from pipeline.core.text import show_controls
 
 _shown: set[str] = set()
 
@@ -19,7 +19,7 @@ def warn_once(text: str) -> None:
         return
     _shown.add(text)
     with contextlib.suppress(OSError, ValueError):  # closed: no reason to lose the work
-        tqdm.write(escape_surrogates(text), file=sys.stderr)
+        tqdm.write(show_controls(text), file=sys.stderr)
 
 
 def reset_warnings() -> None:

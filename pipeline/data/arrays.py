@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import DataError
 from pipeline.core.user_warnings import warn_once
+from pipeline.data.read_errors import raise_unless_of_the_file
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 PREFERRED_NAMES = ("images", "arr_0")
@@ -40,6 +41,7 @@ def load_array(path: Path, min_side: int, max_bytes: int) -> npt.NDArray[np.uint
     except Exception as error:
         # NumPy and zipfile raise many kinds for damaged files (ValueError, EOFError, BadZipFile,
         # zlib.error, SyntaxError), and ValueError for pickled objects.
+        raise_unless_of_the_file(error, str(path))
         reason = str(error).partition("\n")[0][:160] or type(error).__name__
         raise DataError(
             f"{path} cannot be read as an array of images ({reason}). Expected an .npy or .npz "

@@ -10,6 +10,7 @@ import torch
 from pipeline.config import Config, apply_settings
 from pipeline.core.errors import DataError
 from pipeline.data.images import ImageSet
+from pipeline.data.pixels import LoadedImages
 
 
 def class_of(name: str) -> str:
@@ -40,6 +41,35 @@ def with_class_names(config: Config, images: ImageSet, begun: tuple[str, ...] = 
             f"{images.label} has: {found}."
         )
     return apply_settings(config, {"class_names": names})
+
+
+def check_classes_trained(training: ImageSet, loaded: LoadedImages, config: Config) -> None:
+    """Check that each class has an image to train on.
+
+    Args:
+        training: images to train on, without those that are held out.
+        loaded: those of them that could be decoded.
+        config: with the classes of the data.
+
+    Raises:
+        DataError: naming the first class that has none, and why.
+    """
+    trained = set(map(class_of, loaded.names))
+    for name in config.data.class_names:
+        if name in trained:
+            continue
+        files = {file for file in training.names if class_of(file) == name}
+        if not files:
+            raise DataError(
+                f"Class {name!r} has no image to train on: all that it has are held out. Give it "
+                "more images, take its folder out of the data, or choose another holdout or "
+                "holdout_seed."
+            )
+        reason = next(r for r in loaded.unreadable if any(r.startswith(f"{f} ") for f in files))
+        raise DataError(
+            f"Class {name!r} has no image to train on: none of its files can be used: "
+            f"{reason}. Replace them, or take its folder out of the data."
+        )
 
 
 def with_classes_of(config: Config, run: Config) -> Config:

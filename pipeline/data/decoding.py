@@ -6,6 +6,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from pipeline.data import formats
+from pipeline.data.read_errors import raise_unless_of_the_file
 
 MIN_SIDE = 8
 """Pixels; images with a shorter side are skipped: they show nothing."""
@@ -52,8 +53,9 @@ def exif_transpose_method(image: Image.Image) -> Image.Transpose | None:
     """Return the transposition that EXIF asks for to show the image upright, or None."""
     try:
         return _EXIF_TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
+    except Exception as error:
         # Damaged EXIF data (Pillow raises many kinds) is ignored; the image may be whole.
+        raise_unless_of_the_file(error)
         return None
 
 

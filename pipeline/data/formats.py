@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from pipeline.core.errors import DataError
+from pipeline.data.read_errors import raise_unless_of_the_file
 
 MAX_PIXELS = 178_956_970
 """Pixels of one image: 512 MiB of RGB, a few of which are decoded at the same time. It is Pillow's
@@ -116,6 +117,7 @@ def decode(content: bytes, min_side: int) -> Image.Image:
     Raises:
         DataError: if it is not a whole image of a supported format, or too small or too large,
             or its pixels are no levels of brightness; the message lacks the name.
+        MemoryError: if memory has run out.
     """
     try:
         image = open_header(content)
@@ -128,7 +130,8 @@ def decode(content: bytes, min_side: int) -> Image.Image:
     except Exception as error:
         # Pillow's decoders raise many kinds (OSError, SyntaxError, struct.error): all mean the
         # same here, and the message keeps the reason.
-        raise DataError(f"cannot be decoded ({error or type(error).__name__})") from None
+        raise_unless_of_the_file(error)
+        raise DataError(f"cannot be decoded ({str(error) or type(error).__name__})") from None
     if min(image.size) < min_side:
         width, height = image.size
         raise DataError(f"is {width}x{height}; each side needs at least {min_side} pixels")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.config import DataConfig
+from pipeline.core.advice import counted
 from pipeline.core.errors import DataError
 from pipeline.core.randomness import stream
-from pipeline.data.images import ImageSet
+from pipeline.data.images import UNREADABLE, ImageSet
 
 MIN_HELD_OUT = 2
 """Images in each part, at least: a covariance needs two."""
@@ -32,4 +35,25 @@ def split_holdout(images: ImageSet, config: DataConfig) -> tuple[ImageSet, Image
     return (
         images.subset(name for name in images.names if name not in held),
         images.subset(name for name in images.names if name in held),
+    )
+
+
+def describe_copies(
+    training: ImageSet, held_out: ImageSet, digests: Mapping[str, str]
+) -> str | None:
+    """Return in words how many held-out images are trained on as another file; None if none are.
+
+    Args:
+        training: images to train on.
+        held_out: the others.
+        digests: the sha256 of each file's bytes, by name.
+    """
+    trained = {digests[name]: name for name in training.names if digests[name] != UNREADABLE}
+    copies = [name for name in held_out.names if digests[name] in trained]
+    if not copies:
+        return None
+    return (
+        f"{len(copies):,} of {counted(len(held_out), 'held-out image')} are trained on too, as "
+        f"files of the same content ({copies[0]} is {trained[digests[copies[0]]]}): scores against "
+        "held-out images are too good by them. Leave one file of each content, and begin a new run."
     )

@@ -40,6 +40,7 @@ from pipeline.data.pixels import (
     read_pixel_cache,
     write_pixel_cache,
 )
+from pipeline.data.read_errors import raise_unless_of_the_file
 from pipeline.system.memory import free_host_memory
 from pipeline.system.parallel import map_with_progress
 
@@ -47,6 +48,8 @@ MAX_FILE_SIZE = 256 * 2**20
 """Bytes a single image may unpack to; more is taken for an attack."""
 MAX_ARCHIVE_SIZE = 64 * 2**30
 """Bytes all images of an archive may unpack to."""
+UNREADABLE = "unreadable"
+"""In place of the sha256 of a file that cannot be read."""
 
 T = TypeVar("T")
 
@@ -190,6 +193,7 @@ def _open_folder(path: Path) -> _Opened:
         try:
             return (path / name).read_bytes()
         except OSError as error:
+            raise_unless_of_the_file(error, str(path / name))
             raise DataError(f"cannot be read ({error.strerror})") from None
 
     names, others = _images_and_others(found.files)
@@ -211,6 +215,7 @@ def _open_zip(path: Path) -> _Opened:
     except Exception as error:
         # zipfile and its decompressors raise many kinds (BadZipFile, NotImplementedError,
         # zlib.error, LZMAError): all mean the same here, and the message keeps the reason.
+        raise_unless_of_the_file(error, str(path))
         check_not_single_image(path)
         raise DataError(
             f"{path} is not a readable zip ({error}). Download or make it again."
@@ -225,7 +230,9 @@ def _open_zip(path: Path) -> _Opened:
             with lock:
                 return archive.read(stored[name])
         except Exception as error:
-            raise DataError(f"{name} in {path} is damaged: {error}.") from None
+            raise_unless_of_the_file(error, f"{name} in {path}")
+            reason = str(error) or type(error).__name__
+            raise DataError(f"{name} in {path} is damaged: {reason}.") from None
 
     names, others = _images_and_others(stored)
     return _Opened(ImageSet(names, read_bytes, str(path)), others)
@@ -357,13 +364,13 @@ def content_hash(images: ImageSet) -> str:
 
 
 def image_digests(images: ImageSet) -> dict[str, str]:
-    """Return the sha256 of each file's bytes, by name; `unreadable` where there are none."""
+    """Return the sha256 of each file's bytes, by name; `UNREADABLE` where there are none."""
 
     def digest(name: str) -> str:
         try:
             return hashlib.sha256(images.read_bytes(name)).hexdigest()
         except DataError:
-            return "unreadable"
+            return UNREADABLE
 
     return {name: digest(name) for name in images.names}
 
@@ -374,23 +381,6 @@ def combined_hash(digests: Mapping[str, str]) -> str:
     for name, digest in sorted(digests.items()):
         total.update(f"{name}\0{digest}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
-
-
-def image_number(name: str) -> int | None:
-    """Return the number that an image's file is named by, as `generate` names them, if it is."""
-    stem = PurePosixPath(name).stem
-    return int(stem) if stem.isdecimal() and len(stem) < 256 else None  # as disks take them
-
-
-def by_number(names: Iterable[str]) -> list[str]:
-    """Return names of images by their numbers; as text, where any has none.
-
-    As text 10 comes before 2.
-    """
-    numbers = {name: image_number(name) for name in names}
-    if None in numbers.values():
-        return sorted(numbers)
-    return sorted(numbers, key=lambda name: (numbers[name] or 0, name))
 
 
 def spread_evenly(items: Sequence[T], max_count: int) -> list[T]:

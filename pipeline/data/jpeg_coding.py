@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -26,6 +25,7 @@ from pipeline.core.advice import counted
 from pipeline.core.user_warnings import warn_once
 from pipeline.data import formats
 from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.read_errors import raise_unless_of_the_file
 
 MAX_FILES = 1000
 """Files that are looked at, evenly spread over all."""
@@ -120,8 +120,10 @@ def coding_of_images(images: ImageSet) -> FoundCoding:
     names = spread_evenly(images.names, MAX_FILES)
     codings = []
     for name in names:
-        with suppress(Exception):  # of many kinds, Pillow's: the training leaves the file out
+        try:
             codings.append(coding_of(formats.open_header(images.read_bytes(name))))
+        except Exception as error:  # of many kinds, Pillow's: the training leaves the file out
+            raise_unless_of_the_file(error)
     jpegs = [coding for coding in codings if coding is not None]
     common = _most_common(jpegs) if 2 * len(jpegs) > len(codings) else None
     return FoundCoding(len(codings), len(jpegs), common, alike=len(set(jpegs)) <= 1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.data.formats import is_hidden
+from pipeline.data.read_errors import raise_unless_of_the_file
 
 _Identity = tuple[int, int]
 """Device and inode of a folder: the same for all links to it."""
@@ -58,6 +59,7 @@ def list_files(top: Path, hidden: bool = False) -> Listing:
             with os.scandir(folder) as scan:
                 entries = list(scan)
         except OSError as error:
+            raise_unless_of_the_file(error, str(folder))
             found.inaccessible.append(f"{prefix or folder}: {error.strerror}")
             continue
         identity = (status.st_dev, status.st_ino)
@@ -77,14 +79,16 @@ def list_files(top: Path, hidden: bool = False) -> Listing:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle of links
+    except OSError as error:  # a link in a circle of links
+        raise_unless_of_the_file(error, entry.path)
         return False
 
 
 def _add_file(found: Listing, entry: os.DirEntry[str], name: str) -> None:
     try:
         is_file = entry.is_file()
-    except OSError:
+    except OSError as error:
+        raise_unless_of_the_file(error, entry.path)
         is_file = False
     if is_file:
         found.files.append(name)

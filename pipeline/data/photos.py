@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.domains import PHOTOS
 from pipeline.data.images import ImageSet, open_images
+from pipeline.data.read_errors import raise_unless_of_the_file
 from pipeline.system.parallel import map_with_progress
 
 MIN_PHOTO_SIDE = 64
@@ -65,8 +65,10 @@ def large_photos(photos: ImageSet) -> ImageSet:
     """
     sides: dict[str, int | str] = {}
     for name in photos.names:
-        with suppress(Exception):  # of many kinds, Pillow's
+        try:
             sides[name] = min(photos.read_size(name))
+        except Exception as error:  # of many kinds, Pillow's
+            raise_unless_of_the_file(error)
     return _without_small(photos, sides)
 
 

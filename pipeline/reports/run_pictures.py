@@ -16,7 +16,8 @@ from pipeline.config import DataConfig
 from pipeline.core.errors import DataError, RunError
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.decoding import decode_rgb
-from pipeline.data.images import ImageSet, by_number, image_number, spread_evenly
+from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.numbered import by_number, image_number
 from pipeline.reports.pages import Picture, data_uri, gallery, jpeg_uri, thumbnail
 from pipeline.runs.folder import INPUTS_GRID, RunFolder
 from pipeline.scoring.record import Score

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.core.paths import shorten_home
 from pipeline.core.redaction import redact
-from pipeline.core.text import escape_surrogates
+from pipeline.core.text import escape_surrogates, show_controls
 from pipeline.core.user_warnings import warn_once
 from pipeline.runs.folder import RunFolder
 
@@ -68,7 +68,7 @@ class RunLog:
 
     def info(self, text: str) -> None:
         """Append a dated line to log.txt and show it above the progress bar."""
-        text = redact(text)
+        text = show_controls(redact(text))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._append("log", f"{now} {shorten_home(text)}\n")
         tqdm.write(text, file=sys.stderr)

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from pipeline.core.advice import per_cent
 from pipeline.core.errors import ScoringError
 from pipeline.core.text import escape_values
-from pipeline.data.images import ImageSet, by_number, spread_evenly
+from pipeline.data.images import ImageSet, spread_evenly
+from pipeline.data.numbered import by_number
 from pipeline.scoring.comparison import Difference, compare
 from pipeline.scoring.evaluation import evaluate
 from pipeline.scoring.extractors import Extractor

@@ -20,6 +20,7 @@ from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data.decoding import resize_and_crop, to_rgb
 from pipeline.data.photos import MIN_PHOTO_SIDE
+from pipeline.data.read_errors import raise_unless_of_the_file
 from pipeline.families.translation import tiles
 from pipeline.service.queries import MAX_PIXELS, TranslationQuery
 from pipeline.service.render import encode, most_bytes
@@ -83,7 +84,8 @@ def open_photo(content: bytes, size: int | None) -> Photo:
     except DataError as error:
         raise HTTPException(413, f"The photo {error}.") from None
     except Exception as error:  # Pillow's decoders raise many kinds
-        reason = error or type(error).__name__
+        raise_unless_of_the_file(error)
+        reason = str(error) or type(error).__name__
         raise DataError(f"The photo cannot be decoded ({reason}). {WHAT_TO_DO}") from None
     check_sides(width, height)
     return Photo(content, width, height, size)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config import DataConfig
-from pipeline.core.advice import quoted
-from pipeline.core.errors import PainterError, RunError
+from pipeline.core.advice import counted, quoted
+from pipeline.core.errors import DataError, PainterError, RunError
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.domains import ALL_DOMAINS
 from pipeline.data.holdout import split_holdout
-from pipeline.data.images import ImageSet, combined_hash, image_digests, open_images
+from pipeline.data.images import UNREADABLE, ImageSet, combined_hash, image_digests, open_images
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import TrainingData
 
@@ -92,6 +92,39 @@ def are_training_images(images: ImageSet, data: TrainingData) -> bool:
         prefix = f"{images.domain}/"
         named.append({name.removeprefix(prefix): digest for name, digest in digests.items()})
     return data.content_hash in map(combined_hash, named)
+
+
+def check_unseen(held_out: ImageSet, earlier: RunFolder, data: TrainingData) -> None:
+    """Check that a run which is continued has not been trained on what is held out from now on.
+
+    Which images are held out depends on all their names: with one file more they are others.
+
+    Args:
+        held_out: of the new run.
+        earlier: the run that it continues.
+        data: what the new run is trained on.
+
+    Raises:
+        RunError: if it has, or if that is not known any more.
+    """
+    if earlier.read_data().content_hash == data.content_hash:
+        return
+    images, change = None, None
+    with suppress(RunError, DataError):
+        images, change = _find(earlier)
+    found = "it is not known any more which of them it has been trained on"
+    if images is not None and change is None:
+        training, _ = split_holdout(images, earlier.read_config().data)
+        seen = set(image_digests(training).values()) - {UNREADABLE}
+        count = sum(digest in seen for digest in image_digests(held_out).values())
+        if not count:
+            return
+        found = f"it has been trained on {count:,} of them"
+    raise RunError(
+        f"{data.path} holds other images than those that {earlier.path} was made with. So others "
+        f"are held out, {counted(len(held_out), 'image')}, and {found}: scores against them would "
+        "tell nothing. Give the same images, or begin a new run, without --continue-from."
+    )
 
 
 def _unchanged_images(run: RunFolder, config: DataConfig) -> ImageSet:

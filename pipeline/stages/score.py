@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.data.images import ImageSet, by_number, open_images
+from pipeline.data.images import ImageSet, open_images
+from pipeline.data.numbered import by_number
 from pipeline.runs.choices import describe_choice, recorded_choice
 from pipeline.runs.folder import RunFolder
 from pipeline.scoring.extractors import Extractor

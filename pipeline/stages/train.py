@@ -7,7 +7,7 @@ the run folder. `painter train`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +16,16 @@ import torch
 
 from pipeline.config import Config
 from pipeline.core.errors import RunError
-from pipeline.data.classes import class_labels, with_class_names
-from pipeline.data.holdout import split_holdout
-from pipeline.data.images import ImageSet, content_hash, load_images, open_images
+from pipeline.core.user_warnings import warn_once
+from pipeline.data.classes import check_classes_trained, class_labels, with_class_names
+from pipeline.data.holdout import describe_copies, split_holdout
+from pipeline.data.images import (
+    ImageSet,
+    combined_hash,
+    image_digests,
+    load_images,
+    open_images,
+)
 from pipeline.data.jpeg_coding import with_coding
 from pipeline.data.pixels import LoadedImages
 from pipeline.families.registry import check_options_used
@@ -33,6 +40,7 @@ from pipeline.models.snapshots import check_upscales, load_snapshot
 from pipeline.runs.folder import RunFolder
 from pipeline.runs.training_data import GeneratorRecord, TrainingData
 from pipeline.stages.photos import open_training_photos
+from pipeline.stages.reference import check_unseen
 from pipeline.system.devices import default_device
 from pipeline.system.storage import check_writable
 from pipeline.system.threads import Threads, set_threads
@@ -79,6 +87,8 @@ class OpenedData:
     about: TrainingData
     """Path, domain, count and content hash of the images, the generator and the photos, for the
     records."""
+    digests: Mapping[str, str]
+    """The sha256 of each image's file, by name."""
     generator: Snapshot | None = None
     photos: ImageSet | None = None
     """Images of a translator's source domain."""
@@ -127,16 +137,18 @@ def open_data(plan: TrainingPlan) -> OpenedData:
         plan.config, images, () if origin is None else origin.data.class_names
     )
     config = with_coding(config, images, None if begun is None else begun.output)
-    content = content_hash(images)
+    digests = image_digests(images)
+    content = combined_hash(digests)
     about = TrainingData(str(plan.data.absolute()), images.domain, len(images), content)
     opened = open_training_photos(config, plan.data, images, plan.photos, plan.photo_domain)
     if plan.generator is None:
         photos, record = opened or (None, None)
-        return OpenedData(config, images, replace(about, photos=record), photos=photos)
+        return OpenedData(config, images, replace(about, photos=record), digests, photos=photos)
     generator = load_snapshot(plan.generator)
     check_generator_fits(config, generator.config)
     generator_record = GeneratorRecord(str(plan.generator.absolute()), generator_hash(generator))
-    return OpenedData(config, images, replace(about, generator=generator_record), generator)
+    about = replace(about, generator=generator_record)
+    return OpenedData(config, images, about, digests, generator)
 
 
 def begun_config(run: RunFolder) -> Config | None:
@@ -165,20 +177,20 @@ def prepare(
         dry_run: write nothing to the disk, and repair nothing.
 
     Raises:
-        RunError: if the folder holds another run.
+        RunError: if the folder holds another run, or the run that it continues was trained on what
+            is to be held out.
         ConfigError: for ranks that share no batch, a generator that fits not, a missing tracker.
         DataError: if the images do not suffice, or the run folder cannot be written.
     """
     distributed.rows(plan.config.training.batch_size)  # refused before anything is loaded
     check_tracker(plan.config.logging.tracker)
     upscaler, opened = load_upscaler(plan), open_data(plan)
-    config, about, data = opened.config, opened.about, opened.config.data
+    config, about = opened.config, opened.about
     make_ready(plan.run, config, about, distributed, dry_run)
     if dry_run and distributed.is_main_process and plan.earlier is not None:
         check_continuation(plan.earlier, plan.run, config, about)
     threads = set_threads(plan.threads, threads_begun_with(plan, distributed))
-    training, held_out = split_holdout(opened.images, data)
-    loaded = load_images(training, data.image_size, about.content_hash, data.channels)
+    training, held_out, loaded = split_and_load(plan, opened)
     return PreparedTraining(
         config=config,
         run=plan.run,
@@ -194,6 +206,27 @@ def prepare(
         threads=threads,
         device=plan.device,
     )
+
+
+def split_and_load(
+    plan: TrainingPlan, opened: OpenedData
+) -> tuple[ImageSet, ImageSet | None, LoadedImages]:
+    """Return the images to train on, those that are held out if any are, and the former decoded.
+
+    Raises:
+        DataError: if either part would be too small, or what is to be trained on, or all of one
+            class, cannot be decoded.
+        RunError: if the run that a new one continues was trained on what is to be held out.
+    """
+    data = opened.config.data
+    training, held_out = split_holdout(opened.images, data)
+    if held_out is not None and plan.earlier is not None and not plan.run.config.exists():
+        check_unseen(held_out, plan.earlier, opened.about)
+    if held_out is not None and (copies := describe_copies(training, held_out, opened.digests)):
+        warn_once(copies)
+    loaded = load_images(training, data.image_size, opened.about.content_hash, data.channels)
+    check_classes_trained(training, loaded, opened.config)
+    return training, held_out, loaded
 
 
 def load_upscaler(plan: TrainingPlan) -> Snapshot | None:

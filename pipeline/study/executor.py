@@ -128,7 +128,7 @@ class LocalExecutor:
         if score.get("features") == wanted.features and known > wanted.count:
             raise ConfigError(
                 f"{run.path} has a score of {known:,} images, which one of {wanted.count:,} would "
-                f"replace. Ask for as many (--count {known}), or give the study another --out."
+                f"replace. Ask for as many, or give the study another --out."
             )
 
     def _wait_for_orphan(self, run: RunFolder) -> None:

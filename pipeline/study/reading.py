@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib import resources
@@ -15,6 +14,7 @@ from pipeline.config import Config, all_settings, apply_settings
 from pipeline.core.advice import nearest
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import expand_user
+from pipeline.core.toml import parse_toml
 from pipeline.study.evaluation import MEASURES, NEED_HELD_OUT, VALIDATION_SCORES, Evaluation
 from pipeline.study.plan import Dimension, Point, Question, Settings, StudyPlan, distinct
 from pipeline.study.shipped import study_names
@@ -31,9 +31,9 @@ def load_study(name: str) -> StudyPlan:
     path = expand_user(name)
     shipped = resources.files("pipeline") / "studies" / f"{name}.toml"
     if path.suffix != ".toml" and shipped.is_file():
-        text = shipped.read_text(encoding="utf-8")
+        content = shipped.read_bytes()
     elif path.is_file():
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     else:
         known = study_names()
         raise ConfigError(
@@ -41,9 +41,10 @@ def load_study(name: str) -> StudyPlan:
             f"{nearest(name, known)}"
         )
     try:
-        return read_plan(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        read = parse_toml(content.decode("utf-8-sig"))
+    except ValueError as error:
         raise ConfigError(f"{name} is not a TOML file: {error}.") from None
+    return read_plan(read)
 
 
 def with_changes(

@@ -6,8 +6,8 @@ its own and waits, which keeps nobody from anything. The function stays the same
 it returns: where a process has not started yet, has died or cannot be started, the thread computes
 by itself.
 
-`python -m pipeline.system.helper_processes` is such a process. It imports what the function needs
-and nothing else; it ends when its input does, that is with its parent at the latest.
+`python -m pipeline.system.helper_processes PIPE` is such a process. It imports what the function
+needs and nothing else; it ends when its input does, that is with its parent at the latest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pickle
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import IO, Generic, TypeVar
@@ -87,17 +87,9 @@ class Helper(Generic[A, R]):
         """
         self._function = function
         self._ready = self._gone = False
-        # A group of its own: Ctrl+C is the parent's to handle, and the end of its input ends it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.system.helper_processes"],
-            env=environment_of_painter(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
-        )
+        self._process, self._answers = _begin_process()
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._requests = self._process.stdin
         _enlarge(self._requests)
         _enlarge(self._answers)
         self._send(function)
@@ -148,10 +140,34 @@ class Helper(Generic[A, R]):
         """Return an answer in a tuple; None if the function failed or the process has ended."""
         try:
             answer: tuple[R] | None = pickle.load(self._answers)  # noqa: S301 - a process of ours wrote it
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except Exception:  # it has ended, maybe amid an answer, which may then raise anything
             self._gone = True
             return None
         return answer
+
+
+def _begin_process() -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start a helper process; return it and the pipe of its answers.
+
+    The pipe is of their own: a Python may print as it starts. That goes to standard error.
+    """
+    reader, writer = os.pipe()
+    try:
+        # A group of its own: Ctrl+C is the parent's to handle, and the end of its input ends it.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.system.helper_processes", str(writer)],
+            env=environment_of_painter(),
+            stdin=subprocess.PIPE,
+            stdout=2,
+            pass_fds=(writer,),
+            process_group=0,
+        )
+    except OSError:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    return process, os.fdopen(reader, "rb")
 
 
 def _enlarge(pipe: IO[bytes]) -> None:
@@ -185,13 +201,14 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         answers.flush()
 
 
-def main() -> None:
-    """Serve on standard input and output; what is printed meanwhile goes to standard error."""
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
-        with suppress(BrokenPipeError):  # nobody waits for the answer any more
-            serve(sys.stdin.buffer, answers)
+def main(arguments: Sequence[str]) -> None:
+    """Serve on standard input, and the pipe of the number that is given."""
+    with (
+        suppress(BrokenPipeError),  # nobody waits for the answer any more
+        os.fdopen(int(arguments[0]), "wb") as answers,
+    ):
+        serve(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

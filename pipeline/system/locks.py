@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,9 @@ from filelock import FileLock, Timeout
 
 from pipeline.core.user_warnings import warn_once
 
+LOCKS, MOUNTS = Path("/proc/locks"), Path("/proc/self/mountinfo")
+_LOCK = re.compile(r"\d+: FLOCK .*\b([0-9a-f]+):([0-9a-f]+):(\d+) ")
+"""`1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`; those who wait have an arrow before it."""
 LOCKING_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Errors of file systems without locks, as some network and FUSE mounts."""
 
@@ -18,16 +23,26 @@ LOCKING_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOS
 def is_held(path: Path) -> bool:
     """Tell whether a process of this machine holds the lock of a file, without touching it.
 
-    Linux lists the locks; elsewhere, and for locks of other machines, the answer is False.
+    Linux lists the locks, each with the device and number of its file; elsewhere, and for locks of
+    other machines, the answer is False. Some file systems (btrfs, overlays) give a file another
+    device than that of their mount, which the list has: there the number alone decides. A lock of
+    another file of that number, on another disk, then counts too: to wait for it costs less than to
+    take a run for idle that is being written.
     """
     try:
-        inode = path.stat().st_ino
-        lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+        status = path.stat()
+        lines = LOCKS.read_text(encoding="utf-8").splitlines()
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    # 1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF; those who wait have an arrow more
-    found = (line.split() for line in lines if " FLOCK " in line and "->" not in line)
-    return any(f":{inode}" == word[word.rfind(":") :] for words in found for word in words[5:6])
+    device = (os.major(status.st_dev), os.minor(status.st_dev))
+    # 27 1 254:0 / / rw - ext4 /dev/root rw
+    is_of_a_mount = any(line.split()[2:3] == [f"{device[0]}:{device[1]}"] for line in mounts)
+    for major, minor, number in (match.groups() for match in map(_LOCK.match, lines) if match):
+        same_device = (int(major, 16), int(minor, 16)) == device
+        if int(number) == status.st_ino and (same_device or not is_of_a_mount):
+            return True
+    return False
 
 
 @contextmanager

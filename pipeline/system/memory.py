@@ -12,19 +12,10 @@ from typing import Self
 
 import torch
 
+from pipeline.system.control_groups import left_memory
+
 MEMORY_INFO = Path("/proc/meminfo")
 OWN_STATUS = Path("/proc/self/status")
-CONTROL_GROUP = Path("/sys/fs/cgroup")
-_FILE_CACHE = {"memory.stat": "inactive_file", "memory/memory.stat": "total_inactive_file"}
-_LIMITS = (
-    ("memory.max", "memory.current", "memory.stat"),
-    (
-        "memory/memory.limit_in_bytes",
-        "memory/memory.usage_in_bytes",
-        "memory/memory.stat",
-    ),
-)
-"""Limit, use and statistics of a container: the second version of control groups, the first."""
 GUESSED_MEMORY = 2**31
 """Bytes that count as available where nothing says it."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -34,12 +25,12 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 def free_host_memory() -> int:
     """Return the bytes that a process may still take without swapping.
 
-    Inside a container its limit counts too.
+    Limits of a container, and of groups that the process is in, count too.
     """
     available = _fields(MEMORY_INFO).get("MemAvailable")
     if available is None:
         available = _available_elsewhere()
-    left = _left_in_container()
+    left = left_memory()
     return available if left is None else max(0, min(available, left))
 
 
@@ -66,20 +57,6 @@ def free_device_memory(device: torch.device) -> int:
         left = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
         return max(0, min(left, free_host_memory()))
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-
-
-def _left_in_container() -> int | None:
-    """Return the bytes between a container's use and its limit, or None without a limit."""
-    for limit, used, statistics in _LIMITS:
-        try:
-            maximum = int((CONTROL_GROUP / limit).read_text(encoding="utf-8"))
-            now = int((CONTROL_GROUP / used).read_text(encoding="utf-8"))
-            lines = (CONTROL_GROUP / statistics).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):  # no such file, or "max": no limit
-            continue
-        cache = dict(line.split()[:2] for line in lines if line.strip())
-        return maximum - now + int(cache.get(_FILE_CACHE[statistics], 0))  # caches give way
-    return None
 
 
 def _fields(path: Path) -> dict[str, int]:

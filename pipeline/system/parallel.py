@@ -10,12 +10,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
 from tqdm import tqdm
+
+from pipeline.system.control_groups import allowed_share_of_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,8 +28,8 @@ IO_PREFETCH = 64
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 """Tells torch and painter how many threads to compute with; `--threads` sets it."""
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
-"""Where Linux says which share of the machine a container may use."""
+MAX_THREADS = 1024
+"""The most that count, as for `--threads`: systems start no more than some thousands."""
 
 
 def usable_cores() -> int:
@@ -46,38 +47,20 @@ def allowed_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min([cores, *map(math.ceil, _quotas(CONTROL_GROUPS))]))
-
-
-def _quotas(groups: Path) -> Iterator[float]:
-    """Yield the cores that control groups allow this process, in either of two versions."""
-    for folder in {groups, groups / _own_group()}:
-        with suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
-            if quota != "max":
-                yield int(quota) / int(period)
-    with suppress(OSError, ValueError):
-        old = groups / "cpu"
-        quota, period = (
-            (old / f"cpu.cfs_{n}_us").read_text(encoding="utf-8") for n in ("quota", "period")
-        )
-        if int(quota) > 0:
-            yield int(quota) / int(period)
-
-
-def _own_group() -> str:
-    """Return where this process's group lies, below all groups; nothing if that is not said."""
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-            if line.startswith("0::/"):
-                return line.removeprefix("0::/")
-    return ""
+    share = allowed_share_of_cores()
+    return max(1, cores if share is None else min(cores, math.ceil(share)))
 
 
 def threads_from_env() -> int | None:
-    """Return what `OMP_NUM_THREADS` says, None without a number; of a list the first counts."""
+    """Return what `OMP_NUM_THREADS` says, at most `MAX_THREADS`; None without a number.
+
+    Of a list the first counts.
+    """
     first = os.environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
-    return int(first) if first.isdecimal() and int(first) > 0 else None
+    digits = first.lstrip("0") if first.isascii() and first.isdecimal() else ""
+    if not digits:
+        return None
+    return min(int(digits), MAX_THREADS) if len(digits) < 10 else MAX_THREADS
 
 
 def map_in_order(

@@ -206,6 +206,16 @@ def test_a_worker_that_hangs_or_ends_is_an_error(
     worker.close()
 
 
+def test_what_a_python_prints_as_it_starts_is_no_reply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('welcome', end='', flush=True)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = Worker("math")
+    assert worker.call("sqrt", 16) == 4
+    worker.close()
+
+
 def test_what_a_worker_prints_is_no_reply(capfd: pytest.CaptureFixture[str]) -> None:
     worker = Worker("builtins")
     try:

@@ -474,3 +474,17 @@ def test_where_no_file_is_named_the_option_that_was_given_is(
 ) -> None:
     assert run_command(["generate", *which]) == 2
     assert f"{which[0]} needs --out FILE.zip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--seed", "9" * 23], f"{'9' * 23} is too large; expected at most 2**63 - 1."),
+        (["--seed", "-1"], "-1 is not in the range 0 or more."),
+    ],
+)
+def test_a_number_that_fits_nowhere_is_refused_by_its_limit(
+    capsys: pytest.CaptureFixture[str], option: list[str], message: str
+) -> None:
+    assert run_command(["generate", "--model", "monet-dcgan", *option]) == 2
+    assert message in capsys.readouterr().err

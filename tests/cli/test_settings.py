@@ -81,6 +81,14 @@ WITHOUT_EFFECT = [
         "--upscale and --set upscale",
     ),
     (
+        ["generate", "--run", "run", "--size", "64", "--set", "output_size=32"],
+        "--size and --set output_size=... are the same setting",
+    ),
+    (
+        ["generate", "--run=run", "--choose-from=9", "--size=64", "--set", "output_size=32"],
+        "--size and --set output_size=... are the same setting. ",
+    ),
+    (
         ["generate", "--run", "run", "--set", "output_size=32", "--upscale", "bicubic"],
         "nothing is enlarged",
     ),

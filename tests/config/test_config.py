@@ -211,6 +211,43 @@ def test_assignments_are_toml_values_or_plain_text(text: str, expected: tuple[st
     assert parse_assignment(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "literal", "message"),
+    [
+        ("holdout_seed", "9" * 23, r"beyond 2\*\*63 - 1"),
+        ("seed", "1" * 5000, r"beyond 2\*\*63 - 1"),
+        ("seed", "0x" + "f" * 5000, r"beyond 2\*\*63 - 1"),
+        ("seed", "[0x" + "f" * 5000 + "]", r"beyond 2\*\*63 - 1"),
+        ("learning_rate", "1" * 400, r"beyond 2\*\*63 - 1"),
+        ("images", "1" * 330, r"beyond 2\*\*63 - 1"),
+        ("epochs", "1e308", r"epochs is 1e\+308; expected above 0, at most 1e18"),
+        ("seed", "[" * 5000 + "]" * 5000, "too deep in each other"),
+        ("seed", "{a" + ".a" * 3000 + " = 1}", "too deep in each other"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_numbers_beyond_all_bounds_are_refused_in_words(
+    tmp_path: Path, name: str, literal: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as assigned:
+        resolve("dcgan64", None, [f"{name}={literal}"])
+    path = tmp_path / "a.toml"
+    path.write_text(f"{name} = {literal}\n")
+    with pytest.raises(ConfigError, match=message) as read:
+        resolve("dcgan64", path)
+    assert max(len(str(error.value)) for error in (assigned, read)) < 300
+
+
+def test_settings_that_a_program_gives_are_bounded_too() -> None:
+    for name, value in (("holdout_seed", 2**63), ("seed", 2**63), ("learning_rate", 10**400)):
+        with pytest.raises(ConfigError, match=f"{name} is "):
+            apply_settings(Config(), {name: value})
+
+
+def test_text_with_a_line_break_is_no_second_value() -> None:
+    assert parse_assignment("tracker=1\nother=2") == ("tracker", "1\nother=2")
+
+
 def test_an_assignment_without_a_value_is_refused() -> None:
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         parse_assignment("batch_size")
@@ -279,3 +316,30 @@ def test_a_setting_under_both_its_names_is_refused() -> None:
     for settings in (both, dict(reversed(both.items()))):
         with pytest.raises(ConfigError, match="reconstruction_weight is given twice"):
             Config.from_dict({"network": {"family": "fastgan"}, "training": settings})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_setting_by_itself_and_in_its_section_is_refused(tmp_path: Path, order: int) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("batch_size = 32\n[training]\nbatch_size = 128\n")
+    with pytest.raises(ConfigError, match="batch_size is given twice"):
+        resolve("dcgan64", path)
+    both = {"training": {"batch_size": 128}, "batch_size": 32}
+    with pytest.raises(ConfigError, match="batch_size is given twice"):
+        Config.from_dict(dict(list(both.items())[::order]))
+
+
+def test_of_two_assignments_of_a_setting_the_latter_counts_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts = ["beta1=0.25", "training.beta1=0.75", "seed=3", "seed=3"]
+    config = resolve("dcgan64", None, texts)
+    assert (config.training.beta1, config.training.seed) == (0.75, 3)
+    said = capsys.readouterr().err
+    assert said == "beta1 is set to 0.25 and then to 0.75: the latter counts.\n"
+
+
+def test_a_byte_order_mark_before_toml_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("batch_size = 32\n", encoding="utf-8-sig")
+    assert resolve("dcgan64", path).training.batch_size == 32

@@ -22,7 +22,7 @@ def test_a_suggested_command_names_the_very_path(tmp_path: Path, name: str) -> N
     run = RunFolder(path)
     for attempt in (
         lambda: open_images(path),
-        lambda: read_json(path / "config.json"),
+        lambda: read_json(path / "images.json"),
         lambda: run.require(run.images, "generate"),
     ):
         with pytest.raises(PainterError) as caught:

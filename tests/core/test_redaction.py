@@ -144,6 +144,13 @@ def test_a_value_that_is_a_word_of_the_mark_does_not_mangle_it() -> None:
          "postgresql:///x?user=me&password=pw&host=db".replace("=pw", "=***")),
         ("http://127.0.0.1:8000 and a@b", "http://127.0.0.1:8000 and a@b"),
         ("sqlite:///study.db", "sqlite:///study.db"),
+        ("https://ghp_abcdefghij1234567890@github.com/x", "https://***@github.com/x"),
+        ("ssh://somebody@host/x", "ssh://somebody@host/x"),
+        ("https://x/y?access_token=abc&n=1", "https://x/y?access_token=***&n=1"),
+        ("https://x/y?a=b&api_key=abc", "https://x/y?a=b&api_key=***"),
+        ("https://x/y?Token=abc", "https://x/y?Token=***"),
+        ("https://x/y?X-Goog-Date=1&X-Goog-Signature=abc'", "https://x/y?X-Goog-Date=1&X-Goog-Signature=***'"),
+        ("https://x/y?client-secret=a&amp;sig=b", "https://x/y?client-secret=***&amp;sig=***"),
     ],
 )  # fmt: skip
 def test_the_password_of_a_url_is_not_shown(text: str, shown: str) -> None:
@@ -164,6 +171,13 @@ def test_the_password_of_a_proxy_is_known(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("https_proxy", f"http://me:{PASSWORD}@proxy:3128")
     redaction.load_credentials()
     assert redact(f"407 for {PASSWORD}") == f"407 for {PLACEHOLDER}"
+
+
+def test_what_is_sent_to_a_proxy_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://me:correct%2Fhorse-battery@proxy:3128")
+    redaction.load_credentials()
+    header = basic("me", "correct/horse-battery")
+    assert redact(f"Proxy-Authorization: {header}") == f"Proxy-Authorization: Basic {PLACEHOLDER}"
 
 
 def test_files_and_logs_hold_no_credential(

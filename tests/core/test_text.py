@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.text import escape_output, escape_surrogates, escape_values, one_line
+from pipeline.cli import run_command
+from pipeline.core.advice import lines_of_left_out
+from pipeline.core.redaction import RedactedStream
+from pipeline.core.text import (
+    escape_controls,
+    escape_output,
+    escape_surrogates,
+    escape_values,
+    one_line,
+    show_controls,
+)
 from pipeline.core.user_warnings import warn_once
 from pipeline.system.storage import write_text
 
@@ -85,3 +95,35 @@ def test_a_line_is_said_once_and_a_closed_stream_is_no_reason_to_stop(
     warn_once("into nothing")
     monkeypatch.setattr(sys, "stderr", None)
     warn_once("into less")
+
+
+NASTY = "a\x1b[2J\x1b]0;title\x07\npainter: done\r\x9b1A.jpg"
+
+
+def test_a_name_neither_steers_a_terminal_nor_passes_for_further_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = r"a\x1b[2J\x1b]0;title\x07\npainter: done\r\x9b1A.jpg"
+    assert show_controls(NASTY) == shown
+    assert show_controls("a\u202eb\tc") == r"a\u202eb\tc"
+    assert lines_of_left_out([f"{NASTY} is damaged"]) == [f"left out: {shown} is damaged"]
+    warn_once(f"look at {NASTY}")
+    assert capsys.readouterr().err == f"look at {shown}\n"
+
+
+def test_what_is_printed_keeps_its_lines_and_colours_and_progress_bars() -> None:
+    for own in ("one\n\ttwo\n", "\r50%|##", "\x1b[1mbold\x1b[0m\x1b[34;1mblue", "\n\x1b[A\x1b[A"):
+        assert escape_controls(own) == own
+    assert escape_controls("a\x1b[A\x1b[2Jb\x1b[1mc") == r"a\x1b[A\x1b[2Jb" + "\x1b[1mc"
+
+
+def test_an_error_that_names_a_file_does_not_steer_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a\x07.jpg").write_text("no image")
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", RedactedStream(written))
+    assert run_command(["download", "--source", str(data), "--data", str(tmp_path / "b")]) == 2
+    assert r"a\x07.jpg cannot be decoded" in written.getvalue()

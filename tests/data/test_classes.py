@@ -1,5 +1,6 @@
 """Conditional training: classes from folders, latents that ask for one, images of one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline.families.registry import latents_of
 from pipeline.models.samplers import class_index
 from pipeline.models.snapshots import load_snapshot
 from pipeline.runs.folder import RunFolder
-from tests.support.factories import CPU, batches_of
+from tests.support.factories import CPU, batches_of, train_command
 from tests.support.helpers import TINY_RUN, encoded, fill, painting
 
 CONDITIONAL = apply_settings(Config(), {"conditional": True})
@@ -39,6 +40,31 @@ def test_folders_are_the_classes(folders: Path) -> None:
     assert labels is not None
     assert labels.tolist() == [0] * 4 + [1] * 5
     assert Config.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "cause"),
+    [
+        ({"cow/a.jpg": b"broken"}, [], "none of its files can be used: cow/a.jpg cannot be"),
+        ({}, ["--set", "holdout=0.5", "--set", "holdout_seed=3"], "all that it has are held out"),
+    ],
+    ids=["unreadable", "held-out"],
+)
+def test_a_class_without_an_image_to_train_on_is_named_with_the_cause(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    files: dict[str, bytes],
+    settings: list[str],
+    cause: str,
+) -> None:
+    for place, count in (("cat", 4), ("cow", 1), ("dog", 3)):
+        fill(tmp_path / "data" / place, count if place != "cow" or not files else 0)
+    for name, content in files.items():
+        (tmp_path / "data" / name).write_bytes(content)
+    options = ("--set", "conditional=true", *settings)
+    words = train_command(*options, data=tmp_path / "data", run=tmp_path / "run")
+    assert run_command(words) == 2
+    assert re.search(f"Class 'cow' has no image to train on: {cause}", capsys.readouterr().err)
 
 
 def test_without_the_setting_there_are_none(folders: Path) -> None:

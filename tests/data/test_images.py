@@ -15,7 +15,8 @@ from pipeline.core.errors import DataError
 from pipeline.data import formats
 from pipeline.data import images as module
 from pipeline.data.decoding import decode_rgb, resize_and_crop
-from pipeline.data.images import by_number, content_hash, load_images, open_images
+from pipeline.data.images import content_hash, load_images, open_images
+from pipeline.data.numbered import by_number
 from tests.support.helpers import encoded, fill, pack, painting
 
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+import sys
 import textwrap
 import zipfile
 from collections.abc import Iterator
@@ -213,6 +214,25 @@ def test_a_module_that_cannot_be_imported_is_named(
     nothing_from_outside.setenv("PAINTER_FAMILIES", "no_such_module")
     with pytest.raises(ConfigError, match=r"'no_such_module' cannot be imported.*PYTHONPATH"):
         preset_names()
+
+
+def test_a_module_that_ends_python_as_it_is_imported_is_named(
+    tmp_path: Path, nothing_from_outside: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ending_family.py").write_text("import sys\nsys.exit(3)\n")
+    nothing_from_outside.syspath_prepend(tmp_path)
+    nothing_from_outside.setenv("PAINTER_FAMILIES", "ending_family")
+    with pytest.raises(ConfigError, match=r"'ending_family' cannot be imported \(SystemExit: 3\)"):
+        preset_names()
+
+
+@pytest.mark.parametrize("module", ["__main__", "", "no.such", "math", "x y"])
+def test_what_has_no_source_cannot_be_carried_along(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # as of a script
+    with pytest.raises(ConfigError, match=f"source of module '{module}' is not found"):
+        plugins.sources(module)
 
 
 def test_an_installed_package_declares_its_families(

@@ -229,9 +229,17 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no study nois.*faces-three-trainings, noise"):
         load_study("nois")
     broken = tmp_path / "a.toml"
-    broken.write_text("name = ")
-    with pytest.raises(ConfigError, match="is not a TOML file"):
-        load_study(str(broken))
+    for content in (b"name = ", b"name = '\xe9'", b"seeds = " + b"9" * 5000, b"a = " + b"[" * 5000):
+        broken.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"a\.toml is not a TOML file"):
+            load_study(str(broken))
+
+
+def test_a_byte_order_mark_before_a_study_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    text = "name = 'a'\npreset = 'demo'\n[grid]\nbeta1 = [0.5]\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert load_study(str(path)).name == "a"
 
 
 def test_an_upscaler_is_refused_since_its_images_cannot_be_scored() -> None:

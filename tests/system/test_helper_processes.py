@@ -6,6 +6,7 @@ import pickle
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,26 @@ def test_a_process_that_dies_is_done_without() -> None:
         for _ in range(3):
             assert one(os.getpid()) == os.getpid()
         assert one._gone
+
+
+def test_a_python_that_prints_as_it_starts_answers_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('welcome', flush=True)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with helper(process_and) as one:
+        until(one._is_ready)
+        assert one("a") == (one._process.pid, "a")
+    assert capfd.readouterr() == ("", "welcome\n")
+
+
+def test_an_answer_that_makes_no_sense_is_done_without() -> None:
+    with helper(process_and) as one:
+        until(one._is_ready)
+        one._answers, whole = io.BytesIO(b"welcome\n"), one._answers
+        assert one("a") == (os.getpid(), "a")
+        assert one._gone
+        whole.close()
 
 
 def test_results_are_in_order_and_no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.system import memory
+from pipeline.system import control_groups, memory
 from pipeline.system.memory import (
     PeakMemory,
     free_device_memory,
@@ -25,7 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of a machine with 8 MB available and no container."""
     (tmp_path / "meminfo").write_text("MemTotal: 16384 kB\nMemAvailable: 8192 kB\nHugePages: 0\n")
     monkeypatch.setattr(memory, "MEMORY_INFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(control_groups, "CONTROL_GROUPS", tmp_path)
     return tmp_path
 
 

@@ -10,8 +10,13 @@ import torch
 
 from pipeline.cli import run_command
 from pipeline.runs.folder import RunFolder
-from pipeline.system import parallel, threads
-from pipeline.system.parallel import allowed_cores, threads_from_env, usable_cores
+from pipeline.system import control_groups, parallel, threads
+from pipeline.system.parallel import (
+    MAX_THREADS,
+    allowed_cores,
+    threads_from_env,
+    usable_cores,
+)
 from pipeline.system.threads import choose_threads, other_load, set_threads
 from tests.support.factories import train_command
 from tests.support.helpers import fill
@@ -76,7 +81,19 @@ def test_what_the_user_says_goes_over_the_run_that_over_the_variable_that_over_t
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("4,2", 4), (" 2 ", 2), ("many", None), ("0", None), ("", None)]
+    ("value", "expected"),
+    [
+        ("4,2", 4),
+        (" 2 ", 2),
+        ("0016", 16),
+        ("many", None),
+        ("²", None),
+        ("0", None),
+        ("", None),
+        ("100000", MAX_THREADS),
+        ("9" * 5000, MAX_THREADS),
+    ],
+    ids=lambda value: str(value)[:20],
 )
 def test_the_variable_is_read_as_openmp_reads_it(
     monkeypatch: pytest.MonkeyPatch, value: str, expected: int | None
@@ -107,7 +124,7 @@ def test_a_containers_quota_limits_the_cores(
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(parallel, "CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(control_groups, "CONTROL_GROUPS", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert allowed_cores() == expected
 

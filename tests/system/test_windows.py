@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.system import memory, processes, storage
+from pipeline.system import control_groups, memory, processes, storage
 from pipeline.system.processes import ask_to_end, is_running, out_of_reach_of_ctrl_c
 from tests.support import every_command, forks, like_windows
 from tests.support.clock import until
@@ -117,8 +117,9 @@ def test_a_file_that_is_being_read_is_replaced_a_little_later(
 def test_memory_is_what_psutil_says_or_a_guess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MEMORY_INFO", "OWN_STATUS", "CONTROL_GROUP"):
+    for name in ("MEMORY_INFO", "OWN_STATUS"):
         monkeypatch.setattr(memory, name, tmp_path / "none")
+    monkeypatch.setattr(control_groups, "CONTROL_GROUPS", tmp_path / "none")
     held = psutil.Process().memory_info().rss
     monkeypatch.setitem(sys.modules, "resource", None)  # its import fails
     assert memory.peak_rss() > held / 2

@@ -1,6 +1,7 @@
 """A run that continues another: networks taken over, rates changed, history joined."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from pipeline.system.locks import is_held
 from pipeline.training import continuation, loop
 from pipeline.training.checkpoints import load_state
 from pipeline.training.continuation import continue_from, incompatible_settings
-from tests.support.factories import CPU, data_about, noise_paintings, tiny_config
+from tests.support.factories import CPU, data_about, noise_paintings, tiny_config, train_command
 from tests.support.helpers import TINY_RUN, fill
 
 DATA = data_about(8, path="data")
@@ -219,6 +220,32 @@ def test_other_paintings_leave_scores_behind(tmp_path: Path) -> None:
     assert not other.best.exists()
     assert other.scores.read_text() == ""
     assert len(lines(other)) == 8
+
+
+def test_what_was_trained_on_is_never_held_out_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, first = fill(tmp_path / "data", 12), tmp_path / "first"
+    holding_out = ("--set", "holdout=0.25")
+    assert run_command(train_command(*holding_out, data=data, run=first)) == 0
+    begun = shutil.copytree(data, tmp_path / "begun")
+    fill(tmp_path / "more", 13)
+    shutil.copy(tmp_path / "more" / "12.jpg", data / "12.jpg")
+
+    def continued_on(data: Path, name: str) -> int:
+        words = (*holding_out, "--continue-from", str(first))
+        return run_command(train_command(*words, data=data, run=tmp_path / name))
+
+    capsys.readouterr()
+    assert continued_on(data, "grown") == 2
+    assert "not known any more which of them it has been trained on" in capsys.readouterr().err
+    begun.rename(data.rename(tmp_path / "grown-data").parent / "data")
+    assert continued_on(tmp_path / "grown-data", "grown") == 2
+    assert re.search(r"trained on \d of them.*--continue-from", capsys.readouterr().err)
+    assert not (tmp_path / "grown").exists()
+    others = fill(tmp_path / "of-another-kind", 12, (50, 40))
+    assert continued_on(others, "others") == 0
+    assert continued_on(data, "same") == 0
 
 
 def test_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
