@@ -23,9 +23,11 @@ def tokens() -> set[str]:
     home = _hugging_face_home()
     token_file = os.environ.get("HF_TOKEN_PATH")
     with suppress(OSError, ValueError):
-        found.add((expand_user(token_file) if token_file else home / "token").read_text("utf-8"))
+        found.add(
+            (expand_user(token_file) if token_file else home / "token").read_text(encoding="utf-8")
+        )
     with suppress(OSError, ValueError):
-        found |= set(_STORED_TOKEN.findall((home / "stored_tokens").read_text("utf-8")))
+        found |= set(_STORED_TOKEN.findall((home / "stored_tokens").read_text(encoding="utf-8")))
     return {token.strip() for token in found} - {""}
 
 

@@ -51,6 +51,5 @@ def _how_to_make(path: Path) -> str:
     if path.name not in MADE_BY:
         return "Move it away, and give the command again that made it."
     command = MADE_BY[path.name]
-    if command == "train":  # which takes more than --run
-        return "The same `painter train` that began the run makes it again."
-    return f"`painter {command} --run {quoted(path.parent)}` makes it again."
+    options = " …" if command == "train" else ""  # which takes data and settings too
+    return f"`painter {command} --run {quoted(path.parent)}{options}` makes it again."

@@ -280,7 +280,8 @@ class RunFolder:
     def require(self, file: Path, command: str) -> None:
         """Raise RunError unless `file` exists, naming the command that makes it."""
         if not file.exists():
-            makes = f"`painter {command} --run {quoted(self.path)}` makes it."
+            options = " …" if command == "train" else ""  # which takes data and settings too
+            makes = f"`painter {command} --run {quoted(self.path)}{options}` makes it."
             raise RunError(f"There is no {file}. {self.on_kaggle or makes}")
 
 

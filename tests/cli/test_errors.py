@@ -322,7 +322,7 @@ def test_damaged_records_are_named(refused: Refused, run: Path, name: str) -> No
     pack(run / "images.zip", {p.name: p.read_bytes() for p in (run / "made").iterdir()})
     message = refused(*(["report"] if name == "config.json" else ["score"]), "--run", "run")
     assert f"run/{name} is not JSON" in message
-    assert "The same `painter train` that began the run makes it again" in message
+    assert "`painter train --run run …` makes it again" in message
 
 
 # --- Later stages

@@ -280,7 +280,7 @@ def test_settings_come_back_from_the_snapshot(run: Path, painter: Painter, damag
     )
     if damage != '{"data": {"image_size": "x"}}':
         message = painter("report", "--run", "run", code=2)
-        assert "`painter train --run run` makes it" in message
+        assert "`painter train --run run …` makes it" in message
     painter(*train())
     after = contents(run)
     if damage != "missing":
