@@ -39,6 +39,7 @@ from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import Interrupted, RunError
 
 if TYPE_CHECKING:
+    from pipeline.reports.listing import ListedRun
     from pipeline.runs.folder import RunFolder
 
 pushed_run_option = click.option(
@@ -226,7 +227,6 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
     With ranks, ages and the leaderboard's top. Where Kaggle cannot be asked, it shows what was
     known before, and then fails.
     """
-    from pipeline.reports.listing import list_runs
     from submission import leaderboard as boards
     from submission.leaderboard_page import write_page
     from submission.ledger import Ledger
@@ -235,7 +235,7 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
 
     ledger, now = Ledger(), datetime.now(UTC)
     known = boards.fetch(ledger)
-    lines = boards.standings(known.rows, list_runs(folder), known.board, known.team, now)
+    lines = boards.standings(known.rows, runs_in(folder), known.board, known.team, now)
     steps = next_steps(lines, known.rows, folder, known.limits, now)
     click.echo(boards.table(lines) if lines else "No run and no submission yet.")
     for agreement in boards.agreements(lines):
@@ -260,6 +260,17 @@ def leaderboard(top: int, page: Path | None, sheet: Path | None, folder: Path) -
             err=True,
         )
         raise known.problem
+
+
+def runs_in(folder: Path) -> list[ListedRun]:
+    """Return the runs in a folder, and name those that cannot be read."""
+    from pipeline.reports.listing import list_runs
+
+    runs = list_runs(folder)
+    for run in runs:
+        if run.problem is not None:
+            warn(f"{run.run}: {run.problem}")
+    return runs
 
 
 def left_alone(changed: Sequence[str]) -> str:

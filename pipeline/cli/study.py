@@ -87,6 +87,8 @@ def study(study: str, data: Path, domain: str | None, out: Path | None, **where:
     photos = (where["photos"], where["photo_domain"])
     local = LocalExecutor(plan, folder, data, domain, content, threads, weights, *photos)
     executor = make_executor(local, domain, where["on"], where["source"], where["replace"])
+    if executor is local:
+        local.check_not_fewer()
     check_writable(folder / "comparison.html")
     make_folder(folder)
     outcome = run_and_compare(local, executor, where["storage"], count)

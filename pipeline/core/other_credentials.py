@@ -14,6 +14,8 @@ from pathlib import Path
 from pipeline.core.paths import expand_user
 
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY")
+LOGINS = ("api", "user")
+"""The names that clients send with a token, where a password is asked for."""
 _STORED_TOKEN = re.compile(r"^\s*hf_token\s*=\s*(\S+)", re.MULTILINE)
 
 
@@ -37,12 +39,12 @@ def _hugging_face_home() -> Path:
     return expand_user(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
 
 
-def passwords() -> set[str]:
-    """Return the passwords in the file where `wandb login`, and other clients, keep them."""
+def passwords() -> set[tuple[str, str]]:
+    """Return logins and passwords in the file where `wandb login`, and other clients, keep them."""
     chosen = os.environ.get("NETRC")
     found = set()
     for name in [chosen] if chosen else ["~/.netrc", "~/_netrc"]:
         with suppress(OSError, ValueError, netrc.NetrcParseError):
             hosts = netrc.netrc(str(expand_user(name))).hosts
-            found |= {password for _, _, password in hosts.values() if password}
+            found |= {(login or "", secret) for login, _, secret in hosts.values() if secret}
     return found

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from pipeline.core import credentials, other_credentials
-from pipeline.core.text import escape_controls
+from pipeline.core.text import escape_controls, moves_cursor
 
 PLACEHOLDER = "[hidden credential]"
 """What stands in its place; holds a space, as no credential does."""
@@ -53,9 +53,10 @@ def load_credentials(words: Iterable[str] | None = None) -> None:
         _Known.words = tuple(words)
     names, secrets = credentials.names_and_secrets()
     found = {form for secret in secrets for form in _forms_of(secret, names)}
-    found |= {form for token in other_credentials.tokens() for form in _forms_of(token, ())}
-    for password in other_credentials.passwords():
-        found |= _forms_of_password(password)
+    tokens = other_credentials.tokens()
+    found |= {form for token in tokens for form in _forms_of(token, other_credentials.LOGINS)}
+    for login, password in other_credentials.passwords():
+        found |= _forms_of_password(password, login)
     for word in [*_Known.words, *credentials.proxies()]:
         if match := _WHOLE_URL.search(word):
             user = match[1].partition("//")[2]
@@ -126,6 +127,10 @@ class RedactedStream:
     def write(self, text: str) -> int:
         """Write what cannot be the beginning of a credential."""
         with self._lock:
+            if moves_cursor(text):  # of a bar: no credential goes on behind it
+                self.release()
+                self._stream.write(text)
+                return len(text)
             waiting = self._held + text
             cut = _safe_length(waiting)
             # Noted first: should the stream fail, nothing is written twice.

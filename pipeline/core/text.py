@@ -21,9 +21,9 @@ _OBEYED = re.compile(rf"[\x00-\x1f\x7f-\x9f{_MARKS}]")
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """A colour, or a move of the cursor, as a whole."""
 _BREAKS = re.compile(r"[\n\v\f\r\x85\u2028\u2029]")
-_CONTROL_OR_STYLE = re.compile(r"\x1b\[[\d;]*m|(?![\t\n\r])[\x00-\x1f\x7f-\x9f]")
-_WAY_UP = re.compile(r"(?:\x1b\[A|\n)+")
-"""What a progress bar writes, by itself, to come to its line."""
+_CONTROL_OR_STYLE = re.compile(r"\x1b\[[\d;]*[mK]|(?![\t\n\r])[\x00-\x1f\x7f-\x9f]")
+_MOVES = re.compile(r"(?:\x1b\[\??\d*[A-HJKhlm]+|[\r\n])+")
+"""What a progress bar writes, by itself, to come to its line, and to clear it."""
 _LEGIBLE = "painter-legible"
 _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 """The surrogates that stand for the bytes 0x80 to 0xFF of a name."""
@@ -64,7 +64,12 @@ def escape_controls(text: str) -> str:
 
     Ends of lines, tabs, colours and the moves of progress bars stay.
     """
-    return text if _WAY_UP.fullmatch(text) else _CONTROL_OR_STYLE.sub(_escaped_control, text)
+    return text if moves_cursor(text) else _CONTROL_OR_STYLE.sub(_escaped_control, text)
+
+
+def moves_cursor(text: str) -> bool:
+    """Tell whether text is nothing but what a progress bar draws itself anew by."""
+    return "\x1b" in text and _MOVES.fullmatch(text) is not None
 
 
 def _escaped_control(match: re.Match[str]) -> str:

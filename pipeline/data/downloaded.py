@@ -41,8 +41,8 @@ class Downloaded:
         lost = sorted(n for n, digest in self.digests.items() if digest not in digests.values())
         if lost:
             raise DataError(
-                f"{folder} lacks {counted(len(self.missing), 'image')} of its download, and the "
-                f"source no longer has {counted(len(lost), 'image')} that it holds (such as "
+                f"{folder} lacks {counted(len(self.missing), 'image')} of its download, and holds "
+                f"{counted(len(lost), 'image')} that the source has not, or not any more (such as "
                 f"{lost[0]!r}). Nothing was changed. Choose another --data, or move {folder} away "
                 "first."
             )
@@ -136,12 +136,15 @@ def _check_no_foreign_files(folder: Path, manifest: dict[str, Any]) -> None:
 def _check_not_changed(folder: Path, manifest: dict[str, Any], found: Mapping[str, str]) -> None:
     """Reject replacing a folder in which images have other bytes than they came with."""
     came = manifest.get("sha256")
-    changed = [name for name, digest in found.items() if digest != (came or {}).get(name)]
-    if not changed:
-        return
-    what = f"{counted(len(changed), 'image')} in it became another (such as {changed[0]!r})"
-    if came is None:  # of an earlier version, which does not tell which ones
-        what = "images in it became others, or were removed"
+    if came is None:  # of an earlier version, which does not tell what has changed
+        if any(name not in found for name in manifest.get("files", ())):
+            return  # what is fetched will tell: see `check_kept`
+        what = "images in it became others"
+    else:
+        changed = [name for name, digest in found.items() if digest != came.get(name)]
+        if not changed:
+            return
+        what = f"{counted(len(changed), 'image')} in it became another (such as {changed[0]!r})"
     raise DataError(
         f"{folder} has changed since its download: {what}. Nothing was fetched, and it can be used "
         f"as it is. To fetch it anew, move it away first (mv {quoted(folder)} "

@@ -10,7 +10,7 @@ NAME_TAKEN = (
     "has, or lies below, the name of another image or of manifest.json on this disk; rename it"
 )
 NAME_REFUSED = "has a name that this disk does not take, as one that is too long; rename it"
-_PROBE = ".Probe-\u00e9"
+_PROBE, _ACCENT = ".Probe", ".probe-\u00e9"
 
 
 def folding(folder: Path) -> Callable[[str], str]:
@@ -19,17 +19,26 @@ def folding(folder: Path) -> Callable[[str], str]:
     Args:
         folder: an empty one on that disk.
     """
-    probe = folder / _PROBE
-    probe.touch()
-    in_capitals = (folder / _PROBE.upper()).exists()
-    in_parts = (folder / unicodedata.normalize("NFD", _PROBE)).exists()
-    probe.unlink()
+    in_capitals = _is_also(folder, _PROBE, _PROBE.upper())
+    in_parts = _is_also(folder, _ACCENT, unicodedata.normalize("NFD", _ACCENT))
 
     def fold(name: str) -> str:
         name = unicodedata.normalize("NFC", name) if in_parts else name
         return name.casefold() if in_capitals else name
 
     return fold
+
+
+def _is_also(folder: Path, name: str, other: str) -> bool:
+    """Tell whether a file of one name is found by another on a disk; not where it takes neither."""
+    probe = folder / name
+    try:
+        probe.touch()
+        found = (folder / other).exists()
+        probe.unlink()
+    except (OSError, UnicodeError):
+        return False
+    return found
 
 
 def clashing_names(

@@ -110,12 +110,14 @@ def _told_of(snapshot: Path) -> dict[str, Any]:
         RunError: if that is missing or damaged.
     """
     file = snapshot.with_suffix(".json")
+    if not file.exists() and not snapshot.is_relative_to(PRETRAINED_FOLDER):
+        return {}  # of one's own the weights alone will do, which say what counts
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
         score = told.get("score")
         if type(told["images_seen"]) is not int or not isinstance(score, dict | None):
             raise ValueError("it has other values than a snapshot's")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise RunError(f"{file} is missing or damaged ({error}). {_mend(snapshot)}") from None
     return dict(told)
 
@@ -123,8 +125,11 @@ def _told_of(snapshot: Path) -> dict[str, Any]:
 def _mend(snapshot: Path) -> str:
     """Return how a model's damaged file is had again."""
     if not snapshot.is_relative_to(PRETRAINED_FOLDER):
-        return "Export the model again: `painter export`."
-    return f"Install painter again, or `git checkout {quoted(snapshot.parent)}` in a checkout."
+        return "Export the model again (`painter export`), or take its file: --snapshot FILE"
+    return (
+        f"Install painter again, or `git checkout {quoted(snapshot.parent)}` in a checkout; one of "
+        "your own, export again."
+    )
 
 
 def _about(snapshot: Path) -> ModelAbout:

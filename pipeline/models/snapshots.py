@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,19 +21,21 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from pipeline import __version__
 from pipeline.config import Config, apply_settings
+from pipeline.config.schema import BUILT_IN
 from pipeline.core.errors import ConfigError, RunError, is_out_of_memory
 from pipeline.core.records import check_format
 from pipeline.core.text import escape_surrogates
 from pipeline.models.builders import build_generator, is_upscaler
+from pipeline.models.dry_build import check_fits
 from pipeline.models.ensemble import MAX_GENERATORS, GeneratorEnsemble, members
 from pipeline.models.snapshot import Snapshot
 from pipeline.models.weights import (
     WeightPrecision,
     all_finite,
+    is_statistic,
     precision_of,
     restored_tensors,
     stored_tensors,
@@ -208,11 +211,14 @@ def load_snapshot(path: Path) -> Snapshot:
         tensors = _checked(path, metadata, tensors)
         own = {n: t for n, t in tensors.items() if not n.startswith(UPSCALER_PREFIX)}
         snapshot = replace(_build_snapshot(metadata, own), score=_checked_score(metadata))
+        _check_finite(path, snapshot.generator)
         if "upscaler" not in metadata:
             return snapshot
         _check_upscaler(metadata["upscaler"])
         rest = {n.removeprefix(UPSCALER_PREFIX): t for n, t in tensors.items() if n not in own}
-        return replace(snapshot, upscaler=_build_snapshot(metadata["upscaler"], rest))
+        upscaler = _build_snapshot(metadata["upscaler"], rest)
+        _check_finite(path, upscaler.generator)
+        return replace(snapshot, upscaler=upscaler)
 
 
 def load_hashed_snapshot(path: Path) -> tuple[Snapshot, str]:
@@ -313,13 +319,22 @@ def _checked(
             f"{path} is damaged: {error}. Copy it again from where it came; where it was trained, "
             "`painter train` writes it again."
         ) from None
-    for name, tensor in tensors.items():
+    return tensors
+
+
+def _check_finite(path: Path, network: nn.Module) -> None:
+    """Check what a training learns, and the statistics of normalisations; a mask may be infinite.
+
+    Raises:
+        RunError: naming one that is not.
+    """
+    statistics = {n: b for n, b in network.named_buffers() if is_statistic(n)}
+    for name, tensor in {**dict(network.named_parameters()), **statistics}.items():
         if not all_finite(tensor):
             raise RunError(
                 f"Some weights in {path} are infinite or not a number ({name}): the training "
                 "diverged, and it has no images to make. Take an earlier snapshot: --snapshot FILE"
             )
-    return tensors
 
 
 def _check_format(path: Path, metadata: Any) -> None:
@@ -340,7 +355,8 @@ def _build_snapshot(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) 
     count = int(metadata.get("generators", 1))
     if not 1 <= count <= MAX_GENERATORS:
         raise ValueError(f"generators is {count}; expected 1 to {MAX_GENERATORS}")
-    _check_fits(config, count, tensors)
+    if config.family in BUILT_IN:  # what a family from outside keeps would stay without memory
+        check_fits(partial(_build_network, config, count), tensors)
     network = _build_network(config, count)
     network.load_state_dict(tensors)
     return Snapshot(network.eval(), config, int(metadata["images_seen"]))
@@ -349,38 +365,3 @@ def _build_snapshot(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) 
 def _build_network(config: Config, count: int) -> nn.Module:
     networks = [build_generator(config) for _ in range(count)]
     return networks[0] if count == 1 else GeneratorEnsemble(networks)
-
-
-def _check_fits(config: Config, count: int, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Check that tensors are those of the networks that a config describes.
-
-    It takes no memory: a few words in a header can describe networks of any size.
-
-    Raises:
-        RuntimeError: if they are not.
-    """
-    try:
-        with torch.device("meta"), _Undrawn():
-            network = _build_network(config, count)
-    except (RuntimeError, TypeError):  # a family that computes with its weights as it is built
-        return
-    network.load_state_dict(tensors, assign=True)
-
-
-class _Undrawn(TorchFunctionMode):
-    """Leaves weights as they are where they would be drawn: without memory that takes long."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Call a function of torch, unless it draws."""
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
-            return args[0] if args else kwargs["tensor"]
-        if func in (torch.randn, torch.rand):
-            func = torch.empty
-        return func(*args, **kwargs)

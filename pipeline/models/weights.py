@@ -45,7 +45,8 @@ def stored_tensors(network: nn.Module, precision: WeightPrecision) -> dict[str, 
     if precision is WeightPrecision.FLOAT32:
         return tensors
     axes = _output_axes(network) if precision is WeightPrecision.INT8 else {}
-    stored = {n: _half(n, tensor) for n, tensor in tensors.items() if n not in axes}
+    learned = {name for name, _ in network.named_parameters()}
+    stored = {n: _half(n, t, n in learned) for n, t in tensors.items() if n not in axes}
     for name, axis in axes.items():
         stored[name], stored[name + SCALE] = quantise(tensors[name], axis)
     return stored
@@ -56,14 +57,20 @@ def all_finite(tensor: torch.Tensor) -> bool:
     return bool(tensor.sum(dtype=torch.float32).isfinite() or tensor.isfinite().all())
 
 
-def _half(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    statistics = name.rpartition(".")[2].startswith("running_")
-    if statistics or not tensor.is_floating_point():
+def is_statistic(name: str) -> bool:
+    """Tell whether a tensor has a normalisation's statistics, by its name."""
+    return name.rpartition(".")[2].startswith("running_")
+
+
+def _half(name: str, tensor: torch.Tensor, is_learned: bool) -> torch.Tensor:
+    if is_statistic(name) or not tensor.is_floating_point():
         return tensor
     half = tensor.half()
-    if not all_finite(half):
+    if all_finite(half):
+        return half
+    if is_learned:
         raise _inexpressible(16, f", or beyond {torch.finfo(torch.half).max:,.0f}")
-    return half
+    return tensor  # such as a count of images, or a mask
 
 
 def _inexpressible(bits: int, beyond: str = "") -> RunError:

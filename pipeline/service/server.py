@@ -83,7 +83,8 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop the server; at once if it was told so before."""
         if sig == signal.SIGINT and self.should_exit:
-            interrupts.end_at_once("Ended by a second Ctrl+C; what was being made is lost.")
+            again = "a second Ctrl+C" if self._by_ctrl_c else "Ctrl+C"
+            interrupts.end_at_once(f"Ended by {again}; what was being made is lost.")
         super().handle_exit(sig, frame)
         self._by_ctrl_c |= sig == signal.SIGINT
 

@@ -6,6 +6,7 @@ trained on, the very same by their content: which of them it held out depends on
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from pipeline.config import DataConfig
 from pipeline.core.advice import counted, quoted
 from pipeline.core.errors import DataError, PainterError, RunError
+from pipeline.core.paths import expand_user
 from pipeline.core.user_warnings import warn_once
 from pipeline.data.domains import ALL_DOMAINS
 from pipeline.data.holdout import split_holdout
@@ -107,21 +109,38 @@ def check_unseen(held_out: ImageSet, earlier: RunFolder, data: TrainingData) -> 
     Raises:
         RunError: if it has, or if that is not known any more.
     """
-    if earlier.read_data().content_hash == data.content_hash:
-        return
+    for run in _with_continued(earlier):
+        if run.config.exists() and run.read_data().content_hash == data.content_hash:
+            return  # held out there too, and looked at when it began
+        _check_unseen_by(run, held_out, data)
+
+
+def _with_continued(run: RunFolder) -> Iterator[RunFolder]:
+    """Yield a run, that which it continues, and so on to the first, or to one that is gone."""
+    seen: set[Path] = set()
+    while (place := run.path.resolve()) not in seen:
+        seen.add(place)
+        yield run
+        origin = run.read_provenance().get("continued_from")
+        if origin is None:
+            return
+        run = RunFolder(expand_user(origin["run"]))
+
+
+def _check_unseen_by(run: RunFolder, held_out: ImageSet, data: TrainingData) -> None:
     images, change = None, None
     with suppress(RunError, DataError):
-        images, change = _find(earlier)
+        images, change = _find(run)
     found = "it is not known any more which of them it has been trained on"
     if images is not None and change is None:
-        training, _ = split_holdout(images, earlier.read_config().data)
+        training, _ = split_holdout(images, run.read_config().data)
         seen = set(image_digests(training).values()) - {UNREADABLE}
         count = sum(digest in seen for digest in image_digests(held_out).values())
         if not count:
             return
         found = f"it has been trained on {count:,} of them"
     raise RunError(
-        f"{data.path} holds other images than those that {earlier.path} was made with. So others "
+        f"{data.path} holds other images than those that {run.path} was made with. So others "
         f"are held out, {counted(len(held_out), 'image')}, and {found}: scores against them would "
         "tell nothing. Give the same images, or begin a new run, without --continue-from."
     )

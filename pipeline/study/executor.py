@@ -86,7 +86,7 @@ class LocalExecutor:
         if point.continues is not None:
             self.run_point(self.predecessor(point))  # at once if that is done
         self._wait_for_orphan(run)
-        self.check_not_fewer(run)
+        self._check_not_fewer(run)
         if not (self._is_trained_on(run) and self._is_generated(run) and self.is_scored(run)):
             upscaler = self._upscaler_options(point)
             self._train(point, run, on_score, upscaler)
@@ -118,8 +118,16 @@ class LocalExecutor:
                 )
         return require_score(run)
 
-    def check_not_fewer(self, run: RunFolder) -> None:
-        """Raise ConfigError if fewer images would take the place of more, and of their score."""
+    def check_not_fewer(self) -> None:
+        """Check what is there of a grid, before anything is run.
+
+        Raises:
+            ConfigError: if fewer images would take the place of more, and of their score.
+        """
+        for point in self.plan.grid:
+            self._check_not_fewer(self.run_folder(point))
+
+    def _check_not_fewer(self, run: RunFolder) -> None:
         try:
             score: Mapping[str, Any] = read_score(run) or {}
         except RunError:  # damaged: scoring again replaces it
@@ -128,7 +136,8 @@ class LocalExecutor:
         if score.get("features") == wanted.features and known > wanted.count:
             raise ConfigError(
                 f"{run.path} has a score of {known:,} images, which one of {wanted.count:,} would "
-                f"replace. Ask for as many, or give the study another --out."
+                f"replace. Ask for as many, give the study another --out, or move that folder's "
+                "score.json and images.zip away."
             )
 
     def _wait_for_orphan(self, run: RunFolder) -> None:

@@ -192,6 +192,8 @@ def check_own_zip(path: Path) -> None:
 
 def _foreign_in_zip(path: Path) -> str:
     """Return what a zip has that painter's have not, by its directory; nothing for painter's."""
+    if not path.stat().st_size:
+        return ""  # as mktemp makes one: nothing is lost
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -228,12 +230,16 @@ def check_apart(path: Path, *sources: Path | None) -> None:
 def check_free(path: Path, *sources: Path | None) -> None:
     """Check a place that a user names for images: no zip of others, and apart from their sources.
 
+    A zip takes no other file's place, and may lie among what it is made from.
+
     Raises:
         DataError: as `check_own_zip` and `check_apart`.
     """
-    check_apart(path, *sources)
-    if is_zip_name(path):
-        check_own_zip(path)
+    if not is_zip_name(path):
+        check_apart(path, *sources)
+        return
+    check_apart(path, *(source for source in sources if source is not None and source.is_file()))
+    check_own_zip(path)
 
 
 def check_image_target(path: Path) -> None:

@@ -190,6 +190,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _set_filename(error, path)
         with suppress(OSError):
             aside.rename(path)  # if it was stopped between the two
+        if path.exists():  # put there by somebody else meanwhile
+            shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     with suppress(OSError):

@@ -139,8 +139,9 @@ class RunTracker:
                 client.close()
 
     def _warn(self, error: Exception) -> None:
+        said = next(iter(str(error).splitlines()), "")  # some say more in further ones
         warn_once(
-            f"No curves in {self._title}: {type(error).__name__}: {error}. The training goes on."
+            f"No curves in {self._title}: {type(error).__name__}: {said}. The training goes on."
         )
 
 

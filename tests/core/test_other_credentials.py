@@ -1,5 +1,6 @@
 """What clients of other sites log in with is found where they keep it, and struck out."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def test_passwords_that_clients_keep(
     (home / name).write_text(f"machine api.wandb.ai\n  login user\n  password {PASSWORD}\n")
     if name == "elsewhere":
         monkeypatch.setenv("NETRC", str(home / name))
-    assert passwords() == {PASSWORD}
+    assert passwords() == {("user", PASSWORD)}
     assert is_struck_out(PASSWORD)
+    assert is_struck_out(base64.b64encode(f"user:{PASSWORD}".encode()).decode())
 
 
 def test_damaged_files_hold_none(home: Path) -> None:

@@ -112,7 +112,9 @@ def test_a_name_neither_steers_a_terminal_nor_passes_for_further_lines(
 
 
 def test_what_is_printed_keeps_its_lines_and_colours_and_progress_bars() -> None:
-    for own in ("one\n\ttwo\n", "\r50%|##", "\x1b[1mbold\x1b[0m\x1b[34;1mblue", "\n\x1b[A\x1b[A"):
+    styled, cleared = "\x1b[1mbold\x1b[0m\x1b[34;1mblue", "\r\x1b[Am\x1b[2K\r"
+    hidden, erased = "\x1b[?25l", "warning\x1b[K: by a compiler"
+    for own in ("one\n\ttwo\n", "\r50%|##", "\n\x1b[A\x1b[A", styled, cleared, hidden, erased):
         assert escape_controls(own) == own
     assert escape_controls("a\x1b[A\x1b[2Jb\x1b[1mc") == r"a\x1b[A\x1b[2Jb" + "\x1b[1mc"
 

@@ -1,6 +1,7 @@
 """Snapshots that somebody else wrote, or that do not fit: they are refused in a sentence."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,9 @@ from pipeline.config import Config
 from pipeline.core.errors import RunError, is_out_of_memory
 from pipeline.families.registry import build_generator
 from pipeline.models import snapshots
-from pipeline.models.snapshots import load_snapshot
+from pipeline.models.snapshot import Snapshot
+from pipeline.models.snapshots import load_snapshot, write_snapshot
+from pipeline.models.weights import WeightPrecision
 from tests.support.factories import tiny_config
 
 SETTINGS = tiny_config().to_dict()
@@ -63,18 +66,40 @@ def test_loading_draws_nothing_more_than_the_networks_weights(tmp_path: Path) ->
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_a_family_that_computes_with_its_weights_as_it_is_built_is_loaded(
+def test_a_family_from_outside_is_built_once_and_with_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept = []
+
     def scaled(config: Config) -> nn.Module:
         network = build_generator(config)
-        largest = max(float(weight.detach().abs().max()) for weight in network.parameters())
-        assert largest > 0
+        kept.append(torch.ones(2))  # as in a cache
+        assert max(float(weight.detach().abs().max()) for weight in network.parameters()) > 0
         return network
 
     path = write(tmp_path / "s.safetensors")
+    monkeypatch.setattr(snapshots, "BUILT_IN", {})
     monkeypatch.setattr(snapshots, "build_generator", scaled)
     assert load_snapshot(path).images_seen == 0
+    assert [tensor.device.type for tensor in kept] == ["cpu"]
+
+
+@pytest.mark.parametrize("precision", WeightPrecision)
+def test_what_no_training_learns_may_be_infinite_or_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: WeightPrecision
+) -> None:
+    def masked(config: Config) -> nn.Module:
+        network = build_generator(config)
+        network.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+        network.register_buffer("images", torch.tensor(1e6))
+        return network
+
+    monkeypatch.setattr(snapshots, "build_generator", masked)
+    path, config = tmp_path / "s.safetensors", tiny_config()
+    write_snapshot(path, Snapshot(masked(config), config, 4), precision)
+    state = load_snapshot(path).generator.state_dict()
+    assert state["mask"].tolist() == [0.0, -math.inf]
+    assert state["images"] == 1e6
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,9 @@ def test_validation_scores_are_judged_by_what_chose_the_best_snapshot() -> None:
 
     assert judged("holdout_kid", [0.3, 0.1, 0.2]) == ["It got worse towards the end"]
     assert judged("holdout_kid", [0.3, 0.1, 0.11]) == []
-    assert judged("holdout_kid", [0.3, -0.001, 0.001]) == ["It got worse towards the end"]
+    assert judged("holdout_kid", [0.3, -0.001, 0.0015]) == ["It got worse towards the end"]
+    for near in ([-0.001, -0.0009, -0.00099], [0.01, 0.0, 0.00001], [0.0002, 0.0001, 0.0004]):
+        assert judged("holdout_kid", near) == []
     assert judged("mifid", [150.0, 100.0, 120.0]) == ["It got worse towards the end"]
     assert judged("holdout_fid", [1.0, 2.0, 3.0]) == ["It was still getting better"]
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from pipeline.core.errors import ConfigError
 from pipeline.service.hosts import limit_hosts
 from pipeline.service.server import listen
 from pipeline.service.watch_app import create_watch_app
@@ -41,7 +42,8 @@ def listening(folder: Path, host: str, names: Sequence[str] = ()) -> FastAPI:
 
 def test_a_server_of_this_machine_alone_answers_to_its_own_names(tmp_path: Path) -> None:
     app = listening(tmp_path, "127.0.0.1", ["Hub.example"])
-    own = ["localhost", "LocalHost:8001", "127.0.0.1:8001", "[::1]:8001", "[::1]", "hub.example:1"]
+    own = ["localhost.:8001", "App.localhost:8001", "hub.example.", "hub.example:1"]
+    own += ["localhost", "LocalHost:8001", "127.0.0.1:8001", "[::1]:8001", "[::1]"]
     for host in (*own, ""):
         assert asked(app, host).status_code == 200, host
     for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8001", "[::2]:1",
@@ -50,6 +52,28 @@ def test_a_server_of_this_machine_alone_answers_to_its_own_names(tmp_path: Path)
         assert answer.status_code == 421, host
         assert "--allow-host" in answer.json()["error"]
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("given", "asked_for"),
+    [
+        ("proxy.example:8443", "proxy.example"),
+        ("proxy.example.", "proxy.example:8443"),
+        ("[FE80::5]", "[fe80::5]:8443"),
+        ("fe80::5", "[fe80::5]"),
+        ("bücher.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_a_name_is_taken_as_a_browser_sends_it(tmp_path: Path, given: str, asked_for: str) -> None:
+    app = listening(tmp_path, "127.0.0.1", [given])
+    assert asked(app, asked_for).status_code == 200
+    assert asked(app, "other.example").status_code == 421
+
+
+@pytest.mark.parametrize("given", ["http://proxy.example", "", ":80", "a..b"])
+def test_what_can_be_no_name_is_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ConfigError, match="given by --allow-host, is no name of a machine"):
+        listening(tmp_path, "127.0.0.1", [given])
 
 
 @pytest.mark.parametrize(

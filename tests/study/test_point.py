@@ -127,6 +127,9 @@ def test_fewer_images_do_not_take_the_place_of_more(shop: LocalExecutor) -> None
     fewer = replace(PLAN, evaluation=replace(PLAN.evaluation, count=5))
     with pytest.raises(ConfigError, match=r"has a score of 6 images.*as many.*another --out"):
         replace(shop, plan=fewer).run_point(POINT)
+    with pytest.raises(ConfigError, match="has a score of 6 images"):
+        replace(shop, plan=replace(fewer, grid=(POINT,))).check_not_fewer()
+    shop.check_not_fewer()
     assert shop.run_folder(POINT).score.read_bytes() == before
     more = replace(PLAN, evaluation=replace(PLAN.evaluation, count=7))
     replace(shop, plan=more).run_point(POINT)

@@ -246,6 +246,14 @@ def test_what_was_trained_on_is_never_held_out_later(
     others = fill(tmp_path / "of-another-kind", 12, (50, 40))
     assert continued_on(others, "others") == 0
     assert continued_on(data, "same") == 0
+    # What the first of a chain was trained on counts too.
+    first = tmp_path / "others"
+    capsys.readouterr()
+    assert continued_on(tmp_path / "grown-data", "third") == 2
+    assert re.search(
+        rf"than those that {tmp_path / 'first'}.*trained on \d", capsys.readouterr().err
+    )
+    assert continued_on(others, "again") == 0
 
 
 def test_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,8 @@ from pipeline.system.devices import memory_format
 MAX_PIXELS = 2**20
 """Up to here a photo goes through the network as a whole: about 0.4 GB of memory in float32.
 
-The statistics of a larger one are taken at about this size.
+The statistics of a larger one are taken at about this size; of a panorama longer than 16 times its
+height at more, as it is shrunk no further than the network takes it.
 """
 TILE_SIDE, OVERLAP = 1024, 256
 """Pixels; both are multiples of every network's stride."""
