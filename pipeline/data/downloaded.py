@@ -24,7 +24,10 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A data folder in which nothing was changed or added since its download."""
+    """A data folder in which nothing was changed or added since its download, as far as is known.
+
+    Where images are missing, the manifest of an earlier version does not tell of changed ones.
+    """
 
     manifest: dict[str, Any]
     digests: Mapping[str, str]
@@ -36,9 +39,10 @@ class Downloaded:
         """Check that what is there is part of what takes its place.
 
         Raises:
-            DataError: if the source no longer has an image that the folder has.
+            DataError: if the source has not, or no longer, an image that the folder has.
         """
-        lost = sorted(n for n, digest in self.digests.items() if digest not in digests.values())
+        known = set(digests.values())
+        lost = sorted(name for name, digest in self.digests.items() if digest not in known)
         if lost:
             raise DataError(
                 f"{folder} lacks {counted(len(self.missing), 'image')} of its download, and holds "

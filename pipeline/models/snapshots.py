@@ -313,13 +313,12 @@ def _checked(
     try:
         if metadata.get(HASH) not in (None, content_digest(metadata, stored)):
             raise ValueError("it is not what was written, by the hash in it")
-        tensors = restored_tensors(stored)
+        return restored_tensors(stored)
     except ValueError as error:
         raise RunError(
             f"{path} is damaged: {error}. Copy it again from where it came; where it was trained, "
             "`painter train` writes it again."
         ) from None
-    return tensors
 
 
 def _check_finite(path: Path, network: nn.Module) -> None:

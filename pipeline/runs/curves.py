@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import RunError
+from pipeline.runs.files import unreadable
 from pipeline.runs.folder import RunFolder
 
 STAT_KEYS = (
@@ -111,7 +112,7 @@ def read_stats_so_far(path: Path) -> dict[str, list[float]]:
             f"There is no {path}, in which `painter train` notes its curves as it goes."
         ) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     rows: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -156,7 +157,7 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     rows = []
     for number, line in enumerate(filter(None, lines), 1):
         try:
@@ -167,10 +168,6 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
                 break
             raise RunError(f"{path}, line {number}, is not a score. Delete that line.") from None
     return rows
-
-
-def _unreadable(path: Path, error: OSError) -> RunError:
-    return RunError(f"{path} cannot be read ({error.strerror or error}).")
 
 
 def score_in(line: Mapping[str, Any], key: str) -> float:

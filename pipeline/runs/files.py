@@ -36,7 +36,7 @@ def read_json(path: Path, known: int = FORMAT) -> dict[str, Any]:
         )
         raise RunError(f"There is no {path}. {how}") from None
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror or error}).") from None
+        raise unreadable(path, error) from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON ({error}). {_how_to_make(path)}") from None
     if not isinstance(content, dict):
@@ -50,6 +50,15 @@ def _how_to_make(path: Path) -> str:
     """Return which command writes a missing file, or replaces a damaged one."""
     if path.name not in MADE_BY:
         return "Move it away, and give the command again that made it."
-    command = MADE_BY[path.name]
+    return f"{command_on(path.parent, MADE_BY[path.name])} makes it again."
+
+
+def command_on(run: Path, command: str) -> str:
+    """Return a command with the run folder that it is to work on, as advice names it."""
     options = " …" if command == "train" else ""  # which takes data and settings too
-    return f"`painter {command} --run {quoted(path.parent)}{options}` makes it again."
+    return f"`painter {command} --run {quoted(run)}{options}`"
+
+
+def unreadable(path: Path, error: OSError) -> RunError:
+    """Return the error of a file that is there, as far as is known, and cannot be read."""
+    return RunError(f"{path} cannot be read ({error.strerror or error}).")

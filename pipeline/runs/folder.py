@@ -16,7 +16,7 @@ from pipeline.config import Config, differences
 from pipeline.core.advice import quoted
 from pipeline.core.errors import ConfigError, LaterVersion, RunError
 from pipeline.core.records import FORMAT, check_format
-from pipeline.runs.files import read_json
+from pipeline.runs.files import command_on, read_json
 from pipeline.runs.provenance import session_record
 from pipeline.runs.training_data import TrainingData
 from pipeline.system.filesystem import is_clutter, make_folder
@@ -280,8 +280,7 @@ class RunFolder:
     def require(self, file: Path, command: str) -> None:
         """Raise RunError unless `file` exists, naming the command that makes it."""
         if not file.exists():
-            options = " …" if command == "train" else ""  # which takes data and settings too
-            makes = f"`painter {command} --run {quoted(self.path)}{options}` makes it."
+            makes = f"{command_on(self.path, command)} makes it."
             raise RunError(f"There is no {file}. {self.on_kaggle or makes}")
 
 

@@ -6,7 +6,7 @@ trained on, the very same by their content: which of them it held out depends on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,13 +96,13 @@ def are_training_images(images: ImageSet, data: TrainingData) -> bool:
     return data.content_hash in map(combined_hash, named)
 
 
-def check_unseen(held_out: ImageSet, earlier: RunFolder, data: TrainingData) -> None:
+def check_unseen(held_out: Sequence[str], earlier: RunFolder, data: TrainingData) -> None:
     """Check that a run which is continued has not been trained on what is held out from now on.
 
     Which images are held out depends on all their names: with one file more they are others.
 
     Args:
-        held_out: of the new run.
+        held_out: the sha256 of each file that the new run holds out.
         earlier: the run that it continues.
         data: what the new run is trained on.
 
@@ -127,7 +127,7 @@ def _with_continued(run: RunFolder) -> Iterator[RunFolder]:
         run = RunFolder(expand_user(origin["run"]))
 
 
-def _check_unseen_by(run: RunFolder, held_out: ImageSet, data: TrainingData) -> None:
+def _check_unseen_by(run: RunFolder, held_out: Sequence[str], data: TrainingData) -> None:
     images, change = None, None
     with suppress(RunError, DataError):
         images, change = _find(run)
@@ -135,7 +135,7 @@ def _check_unseen_by(run: RunFolder, held_out: ImageSet, data: TrainingData) -> 
     if images is not None and change is None:
         training, _ = split_holdout(images, run.read_config().data)
         seen = set(image_digests(training).values()) - {UNREADABLE}
-        count = sum(digest in seen for digest in image_digests(held_out).values())
+        count = sum(digest in seen for digest in held_out)
         if not count:
             return
         found = f"it has been trained on {count:,} of them"

@@ -221,7 +221,8 @@ def split_and_load(
     data = opened.config.data
     training, held_out = split_holdout(opened.images, data)
     if held_out is not None and plan.earlier is not None and not plan.run.config.exists():
-        check_unseen(held_out, plan.earlier, opened.about)
+        digests = [opened.digests[name] for name in held_out.names]
+        check_unseen(digests, plan.earlier, opened.about)
     if held_out is not None and (copies := describe_copies(training, held_out, opened.digests)):
         warn_once(copies)
     loaded = load_images(training, data.image_size, opened.about.content_hash, data.channels)
